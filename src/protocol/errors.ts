@@ -1,0 +1,72 @@
+/**
+ * The closed list of error codes (WP2). On the WebSocket an error is `{ code: <number>, message, data: { code: <name>, … } }`;
+ * over HTTP it is `{ error: { code: <name>, message, … } }` with the status below. docs/PROTOCOL.md lists them; a test compares.
+ */
+export const errorCodes = {
+  parse_error: { number: -32700, status: 400, meaning: 'The frame or body is not JSON.' },
+  invalid_request: { number: -32600, status: 400, meaning: 'It is JSON, but not a request as the protocol has them.' },
+  unknown_method: { number: -32601, status: 405, meaning: 'There is no such method.' },
+  invalid_params: {
+    number: -32602,
+    status: 400,
+    meaning: 'A field is missing, unknown, of the wrong type or out of its range; `data.field` names it.',
+  },
+  internal: {
+    number: -32603,
+    status: 500,
+    meaning: 'The server failed; the request may or may not have been carried out.',
+  },
+  busy: {
+    number: -32000,
+    status: 503,
+    meaning: 'A queue is full; nothing was done; try again after `data.retryAfterMs`.',
+  },
+  not_found: { number: -32001, status: 404, meaning: 'There is no such instance, lease or page.' },
+  not_owner: {
+    number: -32002,
+    status: 409,
+    meaning: 'The instance is registered by another session, and so is its to remove.',
+  },
+  limit_exceeded: {
+    number: -32003,
+    status: 413,
+    meaning: 'A bound was met; `data.limit` names it and `data.max` gives it.',
+  },
+  not_open: { number: -32004, status: 401, meaning: 'This server wants `session.open` before anything else.' },
+  draining: {
+    number: -32005,
+    status: 503,
+    meaning: 'The server is stopping; connect again after `data.retryAfterMs`.',
+  },
+  forbidden: { number: -32006, status: 403, meaning: 'Pages of this Origin may not call; see `allowedOrigins`.' },
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/** An expected failure, as a value: it crosses threads and wires as plain data. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** `invalid_params`: the field, as a JSON pointer. */
+  readonly field?: string;
+  /** `limit_exceeded`: the bound's name and value. */
+  readonly limit?: string;
+  readonly max?: number;
+  /** `busy` and `draining`: how long to wait. */
+  readonly retryAfterMs?: number;
+}
+
+/** WebSocket close codes that the server sends. */
+export const closeCodes = {
+  normal: { number: 1000, meaning: 'The client closed, cleanly.' },
+  going_away: { number: 1001, meaning: 'The server stops.' },
+  binary_frame: { number: 1003, meaning: 'A binary frame came; the protocol has text frames only.' },
+  frame_too_big: { number: 1009, meaning: 'A frame was larger than `frameBytesMax`.' },
+  heartbeat_timeout: { number: 4001, meaning: 'The client was silent for `heartbeatTimeoutMs`.' },
+  slow_consumer: {
+    number: 4002,
+    meaning: 'The client did not read, and its backlog reached `sessionBacklogBytesMax`.',
+  },
+} as const;
+
+export type CloseReason = keyof typeof closeCodes;

@@ -1,0 +1,262 @@
+import { errorCodes } from './errors.ts';
+import type { ErrorCode } from './errors.ts';
+import { instanceInputSchema, listParamsSchema, listSchema, methodSchemas, snapshotSchema } from './schemas.ts';
+import type { JsonSchema } from './schemas.ts';
+import type { InstanceInput, ServiceFields } from './types.ts';
+
+/** The HTTP side of the protocol: what is asked without holding a connection. The server's routes and the OpenAPI document are made from this. */
+export interface HttpOperation {
+  readonly method: 'GET' | 'PUT' | 'DELETE';
+  /** `{lease}` stands for one path segment. */
+  readonly path: string;
+  readonly summary: string;
+  readonly query?: JsonSchema;
+  readonly body?: JsonSchema;
+  readonly result: JsonSchema;
+  readonly errors: readonly ErrorCode[];
+}
+
+export type OperationId =
+  | 'listServices'
+  | 'queryService'
+  | 'registerInstance'
+  | 'deregisterInstance'
+  | 'renewLease'
+  | 'endLease'
+  | 'readStats'
+  | 'checkLive'
+  | 'checkReady'
+  | 'readOpenapi'
+  | 'readOpenrpc';
+
+export interface LeaseRegisterBody extends ServiceFields {
+  readonly instance: InstanceInput;
+  /** A lease to add the registration to; without it a new one is granted. */
+  readonly lease?: string;
+  readonly ttlMs?: number;
+}
+export interface LeaseRegisterResult {
+  readonly lease: string;
+  readonly ttlMs: number;
+  readonly version: number;
+  readonly id: string;
+}
+export interface LeaseDeregisterQuery extends ServiceFields {
+  readonly id: string;
+  readonly lease: string;
+}
+export interface LeaseResult {
+  readonly lease: string;
+  readonly ttlMs: number;
+}
+
+interface ObjectSchema extends JsonSchema {
+  readonly properties: Readonly<Record<string, JsonSchema>>;
+}
+
+const lease: JsonSchema = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 128,
+  pattern: '^[A-Za-z0-9_-]+$',
+  description: 'A lease. Whoever knows it may renew or end it.',
+};
+const ttlMs: JsonSchema = {
+  type: 'integer',
+  minimum: 1,
+  description: 'How long the lease lives without being renewed, in milliseconds.',
+};
+const serviceQuery = methodSchemas['service.query'].params as ObjectSchema;
+const deregisterParams = methodSchemas['instance.deregister'].params as ObjectSchema;
+const leaseResult: JsonSchema = {
+  type: 'object',
+  properties: { lease, ttlMs },
+  required: ['lease', 'ttlMs'],
+  additionalProperties: false,
+};
+const anyObject: JsonSchema = { type: 'object' };
+const transient: readonly ErrorCode[] = ['busy', 'draining', 'internal'];
+
+export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
+  listServices: {
+    method: 'GET',
+    path: '/v1/services',
+    summary: 'Lists the services that have instances.',
+    query: listParamsSchema,
+    result: listSchema,
+    errors: ['invalid_params', ...transient],
+  },
+  queryService: {
+    method: 'GET',
+    path: '/v1/instances',
+    summary: 'The instances of one service.',
+    query: serviceQuery,
+    result: snapshotSchema,
+    errors: ['invalid_params', ...transient],
+  },
+  registerInstance: {
+    method: 'PUT',
+    path: '/v1/instances',
+    summary: 'Registers an instance, or replaces the one of the same id, for as long as its lease is renewed.',
+    body: {
+      type: 'object',
+      properties: { ...serviceQuery.properties, instance: instanceInputSchema, lease, ttlMs },
+      required: ['service', 'instance'],
+      additionalProperties: false,
+    },
+    result: {
+      type: 'object',
+      properties: { lease, ttlMs, version: { type: 'integer' }, id: { type: 'string' } },
+      required: ['lease', 'ttlMs', 'version', 'id'],
+      additionalProperties: false,
+    },
+    errors: [
+      'parse_error',
+      'invalid_request',
+      'invalid_params',
+      'not_found',
+      'limit_exceeded',
+      'forbidden',
+      ...transient,
+    ],
+  },
+  deregisterInstance: {
+    method: 'DELETE',
+    path: '/v1/instances',
+    summary: 'Removes one instance that was registered under a lease.',
+    query: {
+      type: 'object',
+      properties: { ...deregisterParams.properties, lease },
+      required: ['service', 'id', 'lease'],
+      additionalProperties: false,
+    },
+    result: methodSchemas['instance.deregister'].result,
+    errors: ['invalid_params', 'not_found', 'not_owner', 'forbidden', ...transient],
+  },
+  renewLease: {
+    method: 'PUT',
+    path: '/v1/leases/{lease}',
+    summary: 'Renews a lease for another `ttlMs`.',
+    result: leaseResult,
+    errors: ['not_found', 'forbidden', 'draining'],
+  },
+  endLease: {
+    method: 'DELETE',
+    path: '/v1/leases/{lease}',
+    summary: 'Ends a lease, and with it all that was registered under it.',
+    result: leaseResult,
+    errors: ['not_found', 'forbidden', 'draining'],
+  },
+  readStats: {
+    method: 'GET',
+    path: '/v1/stats',
+    summary: 'What the server holds, and what it has refused, closed and dropped, by reason, since it started.',
+    result: anyObject,
+    errors: [],
+  },
+  checkLive: {
+    method: 'GET',
+    path: '/health/live',
+    summary: 'Whether the process answers.',
+    result: anyObject,
+    errors: [],
+  },
+  checkReady: {
+    method: 'GET',
+    path: '/health/ready',
+    summary: 'Whether every partition is ready and the server is not stopping; 503 if not.',
+    result: anyObject,
+    errors: [],
+  },
+  readOpenapi: { method: 'GET', path: '/openapi.json', summary: 'This description.', result: anyObject, errors: [] },
+  readOpenrpc: {
+    method: 'GET',
+    path: '/openrpc.json',
+    summary: 'The description of the WebSocket side.',
+    result: anyObject,
+    errors: [],
+  },
+};
+
+const errorSchema: JsonSchema = {
+  type: 'object',
+  properties: {
+    error: {
+      type: 'object',
+      properties: {
+        code: { type: 'string', enum: Object.keys(errorCodes) },
+        message: { type: 'string' },
+        field: { type: 'string' },
+        limit: { type: 'string' },
+        max: { type: 'integer' },
+        retryAfterMs: { type: 'integer' },
+      },
+      required: ['code', 'message'],
+    },
+  },
+  required: ['error'],
+};
+
+/** The OpenAPI 3.1 description of {@link httpOperations}. */
+export function describeOpenapi(productVersion: string): JsonSchema {
+  const paths: Record<string, Record<string, JsonSchema>> = {};
+  for (const [operationId, operation] of Object.entries(httpOperations)) {
+    (paths[operation.path] ??= {})[operation.method.toLowerCase()] = describeOperation(operationId, operation);
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'slotcast',
+      version: productVersion,
+      description:
+        'The HTTP side of the registry: reading, registering under a lease, health. What changes is told over the WebSocket.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    paths,
+    components: { schemas: { Error: errorSchema } },
+  };
+}
+
+function describeOperation(
+  operationId: string,
+  { summary, path, query, body, result, errors }: HttpOperation,
+): JsonSchema {
+  const statuses = new Map<number, ErrorCode[]>();
+  for (const code of errors) {
+    const { status } = errorCodes[code];
+    statuses.set(status, [...(statuses.get(status) ?? []), code]);
+  }
+  const failures = [...statuses].map(([status, codes]) => [
+    String(status),
+    {
+      description: codes.join(', '),
+      content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+    },
+  ]);
+  return {
+    operationId,
+    summary,
+    parameters: [
+      ...(path.includes('{lease}') ? [{ name: 'lease', in: 'path', required: true, schema: lease }] : []),
+      ...describeQuery(query),
+    ],
+    ...(body === undefined
+      ? {}
+      : { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
+    responses: {
+      200: { description: 'Done.', content: { 'application/json': { schema: result } } },
+      ...(Object.fromEntries(failures) as Record<string, JsonSchema>),
+    },
+  };
+}
+
+function describeQuery(query: JsonSchema | undefined): JsonSchema[] {
+  if (query === undefined) return [];
+  const { properties, required } = query as { properties: Record<string, JsonSchema>; required: readonly string[] };
+  return Object.entries(properties).map(([name, schema]) => ({
+    name,
+    in: 'query',
+    required: required.includes(name),
+    schema,
+  }));
+}

@@ -1,0 +1,26 @@
+/** Bounds that belong to protocol version 1 itself: they stand in its schemas, so changing one is a new version. */
+export const protocolLimits = {
+  serviceBytesMax: 512,
+  namespaceCharsMax: 128,
+  groupCharsMax: 128,
+  hostCharsMax: 255,
+  instanceIdBytesMax: 512,
+  zoneBytesMax: 128,
+  weightMax: 10_000,
+  weightDefault: 100,
+  metadataEntriesMax: 64,
+  metadataKeyBytesMax: 128,
+  /** Keys and values together. */
+  metadataBytesMax: 8192,
+  requestIdCharsMax: 128,
+  clientBytesMax: 256,
+  tokenBytesMax: 8192,
+  cursorCharsMax: 2048,
+  listLimitMax: 1000,
+  listLimitDefault: 100,
+} as const;
+
+export const protocolVersion = 1;
+export const sessionPath = '/v1/session';
+/** Offered by clients in `Sec-WebSocket-Protocol` if they wish; echoed when offered. */
+export const subprotocol = 'slotcast.v1';

@@ -1,0 +1,282 @@
+import { protocolLimits as limits } from './limits.ts';
+import type { MethodName, Notifications } from './types.ts';
+
+/**
+ * Protocol version 1 as JSON Schema (2020-12): what validates requests, encodes replies and makes the OpenRPC and OpenAPI
+ * documents. Two keywords of our own: `x-bytesMax` (UTF-8 bytes of a string) and `x-totalBytesMax` (of a map's keys and values).
+ */
+export interface JsonSchema {
+  readonly [keyword: string]: unknown;
+}
+
+/** No control characters, no lone surrogates: such names would not survive logs, terminals or UTF-8. */
+const plainText = '^[^\\p{Cc}\\p{Cs}]+$';
+
+const name = (what: string, charsMax: number): JsonSchema => ({
+  type: 'string',
+  minLength: 1,
+  maxLength: charsMax,
+  pattern: '^[A-Za-z0-9_.-]+$',
+  description: what,
+});
+
+const text = (what: string, bytesMax: number): JsonSchema => ({
+  type: 'string',
+  minLength: 1,
+  pattern: plainText,
+  'x-bytesMax': bytesMax,
+  description: `${what} 1 to ${bytesMax} bytes of UTF-8 without control characters.`,
+});
+
+const version = (what: string): JsonSchema => ({
+  type: 'integer',
+  minimum: 0,
+  maximum: Number.MAX_SAFE_INTEGER,
+  description: what,
+});
+
+const object = (
+  properties: Record<string, JsonSchema>,
+  required: readonly string[],
+  description?: string,
+): JsonSchema => ({
+  type: 'object',
+  properties,
+  required,
+  additionalProperties: false,
+  ...(description === undefined ? {} : { description }),
+});
+
+const array = (items: JsonSchema, description: string): JsonSchema => ({ type: 'array', items, description });
+
+const namespace = name('The namespace; by default `public`.', limits.namespaceCharsMax);
+const group = name('The group; by default `DEFAULT`.', limits.groupCharsMax);
+const service = text("The service's name.", limits.serviceBytesMax);
+const instanceId = text(
+  "The instance's id, unique within its service; by default `host:port`.",
+  limits.instanceIdBytesMax,
+);
+const serviceFields = { namespace, group, service };
+
+const metadata: JsonSchema = {
+  type: 'object',
+  maxProperties: limits.metadataEntriesMax,
+  propertyNames: {
+    type: 'string',
+    minLength: 1,
+    pattern: plainText,
+    'x-bytesMax': limits.metadataKeyBytesMax,
+    not: { enum: ['__proto__', 'constructor', 'prototype'] },
+  },
+  additionalProperties: { type: 'string', pattern: '^\\P{Cs}*$' },
+  'x-totalBytesMax': limits.metadataBytesMax,
+  description: `A flat map of strings: at most ${limits.metadataEntriesMax} entries and ${limits.metadataBytesMax} bytes of keys and values. The keys \`__proto__\`, \`constructor\` and \`prototype\` are refused.`,
+};
+
+const instanceProperties: Record<string, JsonSchema> = {
+  id: instanceId,
+  host: {
+    type: 'string',
+    minLength: 1,
+    maxLength: limits.hostCharsMax,
+    pattern: '^[^\\p{Cc}\\p{Cs}\\p{Z}]+$',
+    description: 'Host name or address, without white space.',
+  },
+  port: { type: 'integer', minimum: 1, maximum: 65_535, description: 'The port.' },
+  weight: {
+    type: 'integer',
+    minimum: 0,
+    maximum: limits.weightMax,
+    description: `Share of traffic, relative to the others; by default ${limits.weightDefault}.`,
+  },
+  enabled: { type: 'boolean', description: 'Whether it takes traffic; by default true.' },
+  zone: text('Where it runs.', limits.zoneBytesMax),
+  metadata,
+};
+
+export const instanceInputSchema: JsonSchema = object(
+  instanceProperties,
+  ['host', 'port'],
+  'An instance as it is registered; the server fills in defaults.',
+);
+
+export const instanceSchema: JsonSchema = object(
+  instanceProperties,
+  ['id', 'host', 'port', 'weight', 'enabled'],
+  'An instance as subscribers see it. `zone` and `metadata` are left out when empty.',
+);
+
+const instances = array(instanceSchema, 'All instances of the service.');
+const put = array(instanceSchema, 'Instances that were added or changed, whole.');
+const remove = array(instanceId, 'Ids of instances that left.');
+const nameProperties = { namespace, group, service };
+const nameRequired = ['namespace', 'group', 'service'];
+const count: JsonSchema = {
+  type: 'integer',
+  minimum: 0,
+  description: 'How many instances the service has after this change.',
+};
+const positive = (what: string): JsonSchema => ({ type: 'integer', minimum: 1, description: what });
+
+export const snapshotSchema: JsonSchema = object(
+  { version: version("The service's version."), instances },
+  ['version', 'instances'],
+  'The whole list.',
+);
+
+const resumeSchema: JsonSchema = object(
+  { from: version('The version that was asked for.'), version: version("The service's version now."), put, remove },
+  ['from', 'version', 'put', 'remove'],
+  'What changed since the version that was asked for.',
+);
+
+export const serviceSummarySchema: JsonSchema = object(
+  { ...nameProperties, instances: { type: 'integer', minimum: 1, description: 'How many instances it has.' } },
+  [...nameRequired, 'instances'],
+);
+
+export const listSchema: JsonSchema = object(
+  {
+    services: array(serviceSummarySchema, 'Services that have instances, in the order of their keys.'),
+    cursor: { type: 'string', description: 'Present when there is more: ask again with it.' },
+  },
+  ['services'],
+);
+
+export const listParamsSchema: JsonSchema = object(
+  {
+    namespace: name('Without it, services of every namespace.', limits.namespaceCharsMax),
+    prefix: text("What the service's name begins with.", limits.serviceBytesMax),
+    limit: {
+      type: 'integer',
+      minimum: 1,
+      maximum: limits.listLimitMax,
+      description: `Services to a page; by default ${limits.listLimitDefault}.`,
+    },
+    cursor: { type: 'string', minLength: 1, maxLength: limits.cursorCharsMax, description: 'From the page before.' },
+  },
+  [],
+);
+
+export interface MethodSchema {
+  readonly summary: string;
+  readonly params: JsonSchema;
+  readonly result: JsonSchema;
+}
+
+export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
+  'session.open': {
+    summary: 'Says who is calling and learns the limits. Optional, unless the server requires it; once per connection.',
+    params: object(
+      {
+        client: text("The client library's name and version.", limits.clientBytesMax),
+        app: text('The application.', limits.clientBytesMax),
+        zone: text('Where the caller runs.', limits.zoneBytesMax),
+        token: {
+          type: 'string',
+          minLength: 1,
+          'x-bytesMax': limits.tokenBytesMax,
+          description: 'Credentials; unused in this version.',
+        },
+      },
+      ['client'],
+    ),
+    result: object(
+      {
+        session: { type: 'string', description: "The session's id, for logs." },
+        heartbeatMs: positive('A client silent for this long is pinged.'),
+        limits: object(
+          {
+            frameBytesMax: positive('Bytes of one frame.'),
+            batchEntriesMax: positive('Requests in one batch.'),
+            requestsInFlightMax: positive('Requests of one session not yet answered.'),
+            registrationsMax: positive('Instances registered by one session.'),
+            subscriptionsMax: positive('Services subscribed by one session.'),
+          },
+          ['frameBytesMax', 'batchEntriesMax', 'requestsInFlightMax', 'registrationsMax', 'subscriptionsMax'],
+        ),
+      },
+      ['session', 'heartbeatMs', 'limits'],
+    ),
+  },
+  'instance.register': {
+    summary: 'Registers an instance, or replaces the one of the same id. It lives as long as the session.',
+    params: object({ ...serviceFields, instance: instanceInputSchema }, ['service', 'instance']),
+    result: object({ version: version("The service's version."), id: instanceId }, ['version', 'id']),
+  },
+  'instance.deregister': {
+    summary: 'Removes an instance that this session registered.',
+    params: object({ ...serviceFields, id: instanceId }, ['service', 'id']),
+    result: object({ version: version("The service's version.") }, ['version']),
+  },
+  'service.subscribe': {
+    summary: 'Asks to be told of changes, and answers with the list as it is, or with what changed since `version`.',
+    params: object(
+      {
+        ...serviceFields,
+        mode: {
+          type: 'string',
+          enum: ['delta', 'snapshot'],
+          description: 'What later notifications hold: what changed (the default), or the whole list.',
+        },
+        version: version('Resume: the version that the client holds.'),
+      },
+      ['service'],
+    ),
+    result: { oneOf: [snapshotSchema, resumeSchema] },
+  },
+  'service.unsubscribe': {
+    summary: 'Ends a subscription. Not having one is no error.',
+    params: object(serviceFields, ['service']),
+    result: object({}, []),
+  },
+  'service.query': {
+    summary: 'Answers with the list once.',
+    params: object(serviceFields, ['service']),
+    result: snapshotSchema,
+  },
+  'service.list': {
+    summary: 'Lists the services that have instances, page by page.',
+    params: listParamsSchema,
+    result: listSchema,
+  },
+};
+
+export const notificationSchemas: Readonly<
+  Record<keyof Notifications, { readonly summary: string; readonly params: JsonSchema }>
+> = {
+  'service.changed': {
+    summary: 'A subscribed service changed.',
+    params: {
+      oneOf: [
+        object(
+          {
+            ...nameProperties,
+            count,
+            from: version('The version it applies to.'),
+            to: version('The version after it.'),
+            put,
+            remove,
+          },
+          [...nameRequired, 'count', 'from', 'to', 'put', 'remove'],
+          'A delta: apply it only if `from` is the version that you hold.',
+        ),
+        object(
+          { ...nameProperties, count, snapshot: { const: true }, to: version('Its version.'), instances },
+          [...nameRequired, 'count', 'snapshot', 'to', 'instances'],
+          'A snapshot: it replaces what you hold.',
+        ),
+      ],
+    },
+  },
+  'session.goaway': {
+    summary: 'The server is about to close this connection.',
+    params: object(
+      {
+        reason: { type: 'string', description: 'Why, in a word.' },
+        reconnectAfterMs: { type: 'integer', minimum: 0, description: 'Wait this long before connecting again.' },
+      },
+      ['reason', 'reconnectAfterMs'],
+    ),
+  },
+};

@@ -1,0 +1,160 @@
+/** The shapes that cross the wire, protocol version 1. `schemas.ts` says the same to machines; a test holds the two together. */
+
+/** Names a service. `namespace` defaults to `public`, `group` to `DEFAULT`. */
+export interface ServiceFields {
+  readonly namespace?: string;
+  readonly group?: string;
+  readonly service: string;
+}
+
+/** A service's full name, defaults filled in. */
+export interface ServiceName {
+  readonly namespace: string;
+  readonly group: string;
+  readonly service: string;
+}
+
+/** What a caller says of an instance when it registers one; defaults are filled in by the server. */
+export interface InstanceInput {
+  /** 1 to 512 bytes of UTF-8; by default `host:port`. Unique within the service. */
+  readonly id?: string;
+  readonly host: string;
+  /** 1 to 65535. */
+  readonly port: number;
+  /** 0 to 10000, by default 100. */
+  readonly weight?: number;
+  /** By default true. */
+  readonly enabled?: boolean;
+  readonly zone?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** An instance as subscribers see it. `zone` and `metadata` are left out when they are empty. */
+export interface Instance {
+  readonly id: string;
+  readonly host: string;
+  readonly port: number;
+  readonly weight: number;
+  readonly enabled: boolean;
+  readonly zone?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+export type SubscribeMode = 'delta' | 'snapshot';
+
+export interface SessionOpenParams {
+  readonly client: string;
+  readonly app?: string;
+  readonly zone?: string;
+  readonly token?: string;
+}
+
+/** The bounds that a client must keep to, announced by `session.open`. */
+export interface WireLimits {
+  readonly frameBytesMax: number;
+  readonly batchEntriesMax: number;
+  readonly requestsInFlightMax: number;
+  readonly registrationsMax: number;
+  readonly subscriptionsMax: number;
+}
+
+export interface SessionOpenResult {
+  readonly session: string;
+  /** A client that is silent for this long is pinged; one that stays silent is treated as a broken connection. */
+  readonly heartbeatMs: number;
+  readonly limits: WireLimits;
+}
+
+export interface RegisterParams extends ServiceFields {
+  readonly instance: InstanceInput;
+}
+export interface RegisterResult {
+  readonly version: number;
+  readonly id: string;
+}
+
+export interface DeregisterParams extends ServiceFields {
+  readonly id: string;
+}
+export interface DeregisterResult {
+  readonly version: number;
+}
+
+export interface SubscribeParams extends ServiceFields {
+  /** By default `delta`. */
+  readonly mode?: SubscribeMode;
+  /** Resume: the version that the client still holds. */
+  readonly version?: number;
+}
+
+export interface SnapshotResult {
+  readonly version: number;
+  readonly instances: readonly Instance[];
+}
+export interface ResumeResult {
+  readonly from: number;
+  readonly version: number;
+  readonly put: readonly Instance[];
+  readonly remove: readonly string[];
+}
+export type SubscribeResult = SnapshotResult | ResumeResult;
+export type QueryResult = SnapshotResult;
+
+export interface ListParams {
+  /** Without it, services of every namespace are listed. */
+  readonly namespace?: string;
+  /** What the service's name begins with. */
+  readonly prefix?: string;
+  /** 1 to 1000, by default 100. */
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+export interface ServiceSummary extends ServiceName {
+  readonly instances: number;
+}
+export interface ListResult {
+  readonly services: readonly ServiceSummary[];
+  readonly cursor?: string;
+}
+
+export interface DeltaChange extends ServiceName {
+  readonly count: number;
+  readonly from: number;
+  readonly to: number;
+  readonly put: readonly Instance[];
+  readonly remove: readonly string[];
+}
+export interface SnapshotChange extends ServiceName {
+  readonly count: number;
+  readonly snapshot: true;
+  readonly to: number;
+  readonly instances: readonly Instance[];
+}
+export type ServiceChanged = DeltaChange | SnapshotChange;
+
+export interface GoawayParams {
+  readonly reason: string;
+  /** How long to wait before reconnecting; differs from session to session, so that they do not all come at once. */
+  readonly reconnectAfterMs: number;
+}
+
+/** Every method, its params and its result. */
+export interface Methods {
+  'session.open': { params: SessionOpenParams; result: SessionOpenResult };
+  'instance.register': { params: RegisterParams; result: RegisterResult };
+  'instance.deregister': { params: DeregisterParams; result: DeregisterResult };
+  'service.subscribe': { params: SubscribeParams; result: SubscribeResult };
+  'service.unsubscribe': { params: ServiceFields; result: Record<string, never> };
+  'service.query': { params: ServiceFields; result: QueryResult };
+  'service.list': { params: ListParams; result: ListResult };
+}
+export type MethodName = keyof Methods;
+
+/** What the server sends unasked. */
+export interface Notifications {
+  'service.changed': ServiceChanged;
+  'session.goaway': GoawayParams;
+}
+
+/** A JSON-RPC request id. */
+export type RequestId = string | number | null;
