@@ -1,0 +1,182 @@
+import { parseServiceKey } from '../protocol/service-key.ts';
+import type { SubscribeMode } from '../protocol/types.ts';
+
+/** What became of a frame handed to a subscriber's socket. */
+export type Delivery = 'sent' | 'dropped' | 'closed';
+
+/** One subscription, as the fan-out sees it. */
+export interface Member {
+  /** The version that the subscriber holds. */
+  version: number;
+  /** It missed a push: it gets no more deltas, and the latest state when it catches up. */
+  isStale: boolean;
+  /** Its place in the audience; kept by the audience. */
+  place: number;
+  deliver(frame: string | Uint8Array): Delivery;
+}
+
+/** The subscribers of one (service, variant) on this session host. */
+export class Audience<M extends Member> {
+  readonly key: string;
+  readonly variant: SubscribeMode;
+  readonly members: M[] = [];
+  /** Subscribers whose first snapshot is still on its way: they count as interest. */
+  pending = 0;
+
+  constructor(key: string, variant: SubscribeMode) {
+    this.key = key;
+    this.variant = variant;
+  }
+
+  get isEmpty(): boolean {
+    return this.members.length === 0 && this.pending === 0;
+  }
+
+  add(member: M): void {
+    member.place = this.members.length;
+    this.members.push(member);
+  }
+
+  /** Takes a member out by moving the last one into its place: a fan-out under way runs from the end, so nobody is passed over. */
+  remove(member: M): void {
+    if (this.members[member.place] !== member) throw new Error(`not a member of ${this.key}`);
+    const last = this.members.pop()!;
+    if (last === member) return;
+    this.members[member.place] = last;
+    last.place = member.place;
+  }
+}
+
+/** A push as it reached this host. */
+export interface HostPush {
+  readonly from: number;
+  readonly to: number;
+  readonly count: number;
+  readonly body: string;
+}
+
+interface Job<M extends Member> {
+  readonly audience: Audience<M>;
+  readonly push: HostPush;
+  /** The member to be served next; runs down to 0. */
+  next: number;
+  /** The frame for subscribers that hold `frameFrom`; nearly always that is `push.from` for all of them. */
+  frame: string | Uint8Array | undefined;
+  frameFrom: number;
+}
+
+export interface FanOutOptions<M extends Member> {
+  /** Sends in one slice, after which other work has its turn. */
+  readonly sliceMembers: number;
+  readonly encode: (text: string) => Uint8Array;
+  /** A member missed a push and needs the latest state: at once after a gap, when it drains after a drop. */
+  readonly onMissed: (member: M, audience: Audience<M>, cause: 'dropped' | 'gap') => void;
+  /** All members have been served; `bodyLength` goes back to the partition as credit. */
+  readonly onDone: (push: HostPush, audience: Audience<M>) => void;
+}
+
+/** Above this many members a frame is turned into bytes once, rather than by each send. */
+const encodeFromMembers = 4;
+
+/**
+ * The last hop: hands each push to every member of its audience, in slices, one audience after the other in turn, so that a
+ * long fan-out starves neither heartbeats nor other services. Pushes of one audience stay in order.
+ */
+export class FanOut<M extends Member> {
+  readonly #options: FanOutOptions<M>;
+  readonly #queues: Map<Audience<M>, Job<M>[]> = new Map();
+  /** Frames turned into bytes or text so far; PU3 is tested by it. */
+  framesEncoded = 0;
+
+  constructor(options: FanOutOptions<M>) {
+    this.#options = options;
+  }
+
+  get isIdle(): boolean {
+    return this.#queues.size === 0;
+  }
+
+  enqueue(audience: Audience<M>, push: HostPush): void {
+    const job = { audience, push, next: audience.members.length - 1, frame: undefined, frameFrom: 0 };
+    const queue = this.#queues.get(audience);
+    if (queue === undefined) this.#queues.set(audience, [job]);
+    else queue.push(job);
+  }
+
+  /** Sends one slice. Call again, in a later turn, until {@link isIdle}. */
+  runSlice(): void {
+    let budget = this.#options.sliceMembers;
+    while (budget > 0) {
+      const entry = this.#queues.entries().next();
+      if (entry.done === true) return;
+      const [audience, queue] = entry.value;
+      const job = queue[0]!;
+      // A job queued behind another begins with whoever is a member when its turn comes.
+      job.next = Math.min(job.next, audience.members.length - 1);
+      budget -= this.#serve(job, budget);
+      if (job.next >= 0) {
+        this.#queues.delete(audience);
+        this.#queues.set(audience, queue);
+        continue;
+      }
+      queue.shift();
+      if (queue.length === 0) this.#queues.delete(audience);
+      budget -= 1;
+      this.#options.onDone(job.push, audience);
+    }
+  }
+
+  #serve(job: Job<M>, budget: number): number {
+    const { audience, push } = job;
+    let sends = 0;
+    while (job.next >= 0 && sends < budget) {
+      const member = audience.members[job.next];
+      job.next -= 1;
+      if (member === undefined || member.isStale || member.version >= push.to) continue;
+      if (audience.variant === 'delta' && member.version < push.from) {
+        this.#miss(member, audience, 'gap');
+        continue;
+      }
+      sends += 1;
+      const delivery = member.deliver(this.#frameFor(job, member.version));
+      if (delivery === 'sent') member.version = push.to;
+      else if (delivery === 'dropped') this.#miss(member, audience, 'dropped');
+    }
+    return sends;
+  }
+
+  #miss(member: M, audience: Audience<M>, cause: 'dropped' | 'gap'): void {
+    member.isStale = true;
+    this.#options.onMissed(member, audience, cause);
+  }
+
+  /**
+   * A delta's body holds the present state of what changed since `push.from`, so it is as true from any version in between: a
+   * subscriber that came in the middle of a window gets the same body under its own `from`, and the chain holds (PU1).
+   */
+  #frameFor(job: Job<M>, version: number): string | Uint8Array {
+    const from = job.audience.variant === 'delta' ? version : job.push.from;
+    if (job.frame !== undefined && job.frameFrom === from) return job.frame;
+    const text = wordPush(job.audience, job.push, from);
+    job.frame = job.audience.members.length > encodeFromMembers ? this.#options.encode(text) : text;
+    job.frameFrom = from;
+    this.framesEncoded += 1;
+    return job.frame;
+  }
+}
+
+function wordPush(audience: { key: string; variant: SubscribeMode }, push: HostPush, from: number): string {
+  return audience.variant === 'delta'
+    ? wordChanged(audience.key, push.count, `"from":${from},"to":${push.to},${push.body}`)
+    : wordSnapshotPush(audience.key, push.count, push.to, push.body);
+}
+
+/** A `service.changed` notification that carries the whole list. `instances` is a JSON array. */
+export function wordSnapshotPush(key: string, count: number, to: number, instances: string): string {
+  return wordChanged(key, count, `"snapshot":true,"to":${to},"instances":${instances}`);
+}
+
+function wordChanged(key: string, count: number, rest: string): string {
+  const { namespace, group, service } = parseServiceKey(key);
+  return `{"jsonrpc":"2.0","method":"service.changed","params":{"namespace":"${namespace}","group":"${group}","service":${JSON.stringify(service)},"count":${count},${rest}}}`;
+}

@@ -1,0 +1,50 @@
+/**
+ * Which instances changed at which version, for resuming subscribers. It holds ids only: what to send is read from the present state,
+ * so an entry costs two words whatever the instance weighs. Bounded: when full, the older half goes and `base` rises.
+ */
+export class ChangeLog {
+  /** The oldest version that a delta can start from. */
+  #base: number;
+  #versions: number[] = [];
+  #ids: string[] = [];
+  readonly #entriesMax: number;
+
+  constructor(base: number, entriesMax: number) {
+    this.#base = base;
+    this.#entriesMax = entriesMax;
+  }
+
+  append(version: number, id: string): void {
+    if (this.#versions.length >= this.#entriesMax) {
+      const dropped = Math.ceil(this.#entriesMax / 2);
+      this.#base = this.#versions[dropped - 1]!;
+      this.#versions = this.#versions.slice(dropped);
+      this.#ids = this.#ids.slice(dropped);
+    }
+    this.#versions.push(version);
+    this.#ids.push(id);
+  }
+
+  /**
+   * The ids that changed after `version`, or undefined when the log does not reach back that far or the version is none that this
+   * service ever had here: a number from elsewhere that merely lies in the range must not pass for a state that the client holds.
+   */
+  changedSince(version: number): Set<string> | undefined {
+    if (version === this.#base) return new Set(this.#ids);
+    const index = this.#indexOf(version);
+    return index < 0 ? undefined : new Set(this.#ids.slice(index + 1));
+  }
+
+  #indexOf(version: number): number {
+    let low = 0;
+    let high = this.#versions.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >>> 1;
+      const found = this.#versions[middle]!;
+      if (found === version) return middle;
+      if (found < version) low = middle + 1;
+      else high = middle - 1;
+    }
+    return -1;
+  }
+}

@@ -1,0 +1,173 @@
+import type { Failure } from '../protocol/errors.ts';
+import { parseServiceKey } from '../protocol/service-key.ts';
+import { ServiceRecord } from './service-record.ts';
+import type { StoredInstance } from './service-record.ts';
+
+/** Whose registration was replaced by another session's. */
+export interface Takeover {
+  readonly owner: number;
+  readonly stamp: number;
+}
+
+export type RegisterOutcome =
+  | { readonly kind: 'unchanged'; readonly service: ServiceRecord; readonly takeover: Takeover | undefined }
+  | {
+      readonly kind: 'changed';
+      readonly service: ServiceRecord;
+      readonly takeover: Takeover | undefined;
+      /** The content before, or undefined if the instance is new. */
+      readonly before: string | undefined;
+    }
+  | { readonly kind: 'refused'; readonly failure: Failure };
+
+export type RemoveOutcome =
+  | { readonly kind: 'removed'; readonly service: ServiceRecord; readonly before: string }
+  | { readonly kind: 'refused'; readonly failure: Failure };
+
+export interface ListQuery {
+  /** Empty: every namespace. */
+  readonly namespace: string;
+  readonly prefix: string;
+  /** Only keys after this one; empty: from the start. */
+  readonly after: string;
+  readonly limit: number;
+}
+
+export interface StoreLimits {
+  readonly instancesPerServiceMax: number;
+  readonly instancesPerPartitionMax: number;
+}
+
+/**
+ * The services and instances of the slots that one partition owns. Synchronous and pure: the clock comes in as an argument.
+ * It knows owners, contents and versions; who is told about changes is the push pipeline's business.
+ */
+export class ServiceStore {
+  readonly #services: Map<string, ServiceRecord> = new Map();
+  readonly #limits: StoreLimits;
+  #instances = 0;
+  /** No service forgotten here ever had a version above this: what it starts with when it comes back. */
+  #versionFloor: number;
+
+  constructor(limits: StoreLimits, nowMicros: number) {
+    this.#limits = limits;
+    this.#versionFloor = nowMicros;
+  }
+
+  get serviceCount(): number {
+    return this.#services.size;
+  }
+
+  get instanceCount(): number {
+    return this.#instances;
+  }
+
+  get(key: string): ServiceRecord | undefined {
+    return this.#services.get(key);
+  }
+
+  /** The version that an unknown service answers with. */
+  get versionFloor(): number {
+    return this.#versionFloor;
+  }
+
+  obtain(key: string): ServiceRecord {
+    let service = this.#services.get(key);
+    if (service === undefined) {
+      service = new ServiceRecord(key, this.#versionFloor);
+      this.#services.set(key, service);
+    }
+    return service;
+  }
+
+  /** Forgets a service that has no instances. Its version is remembered in the floor, so it can never go back. */
+  forget(service: ServiceRecord): void {
+    if (service.instances.size > 0) throw new Error(`service still has instances: ${service.key}`);
+    this.#versionFloor = Math.max(this.#versionFloor, service.version);
+    this.#services.delete(service.key);
+  }
+
+  /** SE1: the last to register owns. SE5: what is already there changes nothing. */
+  register(key: string, id: string, instance: StoredInstance, nowMicros: number): RegisterOutcome {
+    const known = this.#services.get(key);
+    const current = known?.instances.get(id);
+    if (known === undefined || current === undefined) return this.#add(key, id, instance, nowMicros);
+    known.instances.set(id, instance);
+    const takeover = current.owner === instance.owner ? undefined : { owner: current.owner, stamp: current.stamp };
+    if (current.fragment === instance.fragment) return { kind: 'unchanged', service: known, takeover };
+    known.advance(id, nowMicros);
+    return { kind: 'changed', service: known, takeover, before: current.fragment };
+  }
+
+  #add(key: string, id: string, instance: StoredInstance, nowMicros: number): RegisterOutcome {
+    if (this.#instances >= this.#limits.instancesPerPartitionMax) {
+      return refuseBound('instancesPerPartitionMax', this.#limits.instancesPerPartitionMax);
+    }
+    if ((this.#services.get(key)?.instances.size ?? 0) >= this.#limits.instancesPerServiceMax) {
+      return refuseBound('instancesPerServiceMax', this.#limits.instancesPerServiceMax);
+    }
+    const service = this.obtain(key);
+    service.instances.set(id, instance);
+    this.#instances++;
+    service.advance(id, nowMicros);
+    return { kind: 'changed', service, takeover: undefined, before: undefined };
+  }
+
+  /** Removes what `owner` registered; refuses what is not there or is another's. */
+  deregister(key: string, id: string, owner: number, nowMicros: number): RemoveOutcome {
+    const service = this.#services.get(key);
+    const current = service?.instances.get(id);
+    if (service === undefined || current === undefined) {
+      return {
+        kind: 'refused',
+        failure: { code: 'not_found', message: `no instance ${JSON.stringify(id)} in ${key}` },
+      };
+    }
+    if (current.owner !== owner) {
+      const message = `instance ${JSON.stringify(id)} is registered by another session`;
+      return { kind: 'refused', failure: { code: 'not_owner', message } };
+    }
+    service.instances.delete(id);
+    this.#instances--;
+    service.advance(id, nowMicros);
+    return { kind: 'removed', service, before: current.fragment };
+  }
+
+  /** One page, in the order of keys, of the services that have instances. Scans all services: O(services) for a page. */
+  list(query: ListQuery): { key: string; instances: number }[] {
+    const page: { key: string; instances: number }[] = [];
+    for (const [key, service] of this.#services) {
+      if (key <= query.after || service.instances.size === 0) continue;
+      const last = page.at(-1);
+      if (page.length >= query.limit && last !== undefined && key > last.key) continue;
+      if (!matches(key, query)) continue;
+      insertSorted(page, { key, instances: service.instances.size });
+      if (page.length > query.limit) page.pop();
+    }
+    return page;
+  }
+
+  services(): IterableIterator<ServiceRecord> {
+    return this.#services.values();
+  }
+}
+
+function refuseBound(limit: keyof StoreLimits, max: number): RegisterOutcome {
+  return { kind: 'refused', failure: { code: 'limit_exceeded', message: `${limit} is ${max}`, limit, max } };
+}
+
+function matches(key: string, query: ListQuery): boolean {
+  if (query.namespace !== '' && !key.startsWith(`${query.namespace}/`)) return false;
+  return query.prefix === '' || parseServiceKey(key).service.startsWith(query.prefix);
+}
+
+function insertSorted(page: { key: string; instances: number }[], entry: { key: string; instances: number }): void {
+  let low = 0;
+  let high = page.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (page[middle]!.key < entry.key) low = middle + 1;
+    else high = middle;
+  }
+  page.splice(low, 0, entry);
+}

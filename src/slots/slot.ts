@@ -1,0 +1,16 @@
+import { crc16 } from './crc16.ts';
+
+export const slotCount = 16_384;
+
+/**
+ * The slot of a service key (SL1): CRC16 of the key mod 16384. If the key holds a `{…}` with something inside, only what is
+ * inside the first one is hashed, so that services can be kept on one partition by giving them one tag (as in Redis Cluster).
+ */
+export function slotOf(key: string): number {
+  const open = key.indexOf('{');
+  if (open >= 0) {
+    const close = key.indexOf('}', open + 1);
+    if (close > open + 1) return crc16(key, open + 1, close) % slotCount;
+  }
+  return crc16(key) % slotCount;
+}
