@@ -1,0 +1,155 @@
+import type { MessagePort } from 'node:worker_threads';
+
+import type { ErrorCode } from '../protocol/errors.ts';
+import type { SubscribeMode } from '../protocol/types.ts';
+import type { StoreLimits } from '../slots/service-store.ts';
+
+export interface PartitionLimits extends StoreLimits {
+  readonly coalesceWindowMs: number;
+  readonly changeLogEntriesMax: number;
+  /** Push text under way to one host, in characters; beyond it changes go on being merged. */
+  readonly pushCharactersInFlightMax: number;
+}
+
+/**
+ * Everything that crosses between a session host and a partition. Records are laid end to end in one flat array per turn: cloning
+ * numbers and strings in bulk costs a fraction of cloning objects, and instances never cross as objects. A record's first field
+ * tells its kind, the kind its length.
+ */
+export const toPartition = {
+  register: 1,
+  deregister: 2,
+  withdraw: 3,
+  subscribe: 4,
+  loseInterest: 5,
+  query: 6,
+  list: 7,
+  credit: 8,
+} as const;
+
+/** Host to partition. `request` is the host's number for what it waits for; it rises, and so serves as a registration's stamp. */
+export type ToPartition =
+  | [kind: typeof toPartition.register, request: number, session: number, key: string, id: string, fragment: string]
+  | [kind: typeof toPartition.deregister, request: number, session: number, key: string, id: string]
+  /** The session ended: take the instance away if it is still the session's. No answer. */
+  | [kind: typeof toPartition.withdraw, session: number, key: string, id: string]
+  /** `since` 0: a snapshot is wanted. */
+  | [kind: typeof toPartition.subscribe, request: number, key: string, variant: SubscribeMode, since: number]
+  | [kind: typeof toPartition.loseInterest, key: string, variant: SubscribeMode]
+  | [kind: typeof toPartition.query, request: number, key: string]
+  | [kind: typeof toPartition.list, request: number, namespace: string, prefix: string, after: string, limit: number]
+  /** Push text of so many characters has been handed to the sockets. */
+  | [kind: typeof toPartition.credit, characters: number];
+
+const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = { 1: 6, 2: 5, 3: 4, 4: 5, 5: 3, 6: 3, 7: 6, 8: 2 };
+
+export const fromPartition = {
+  applied: 1,
+  refused: 2,
+  state: 3,
+  resumed: 4,
+  listed: 5,
+  push: 6,
+  released: 7,
+  moved: 8,
+} as const;
+
+/** Partition to host. In a batch, a last text equal to the one before it is laid down as null. */
+export type FromPartition =
+  | [kind: typeof fromPartition.applied, request: number, version: number]
+  | [kind: typeof fromPartition.refused, request: number, code: ErrorCode, message: string, limit: string, max: number]
+  | [kind: typeof fromPartition.state, request: number, version: number, count: number, instances: string]
+  | [kind: typeof fromPartition.resumed, request: number, from: number, version: number, difference: string]
+  /** Keys and instance counts, alternating. */
+  | [kind: typeof fromPartition.listed, request: number, page: readonly (string | number)[]]
+  | [
+      kind: typeof fromPartition.push,
+      key: string,
+      variant: SubscribeMode,
+      from: number,
+      to: number,
+      count: number,
+      body: string,
+    ]
+  /** Another session registered the instance; the registration with that stamp is no longer the session's (SE1). */
+  | [kind: typeof fromPartition.released, session: number, key: string, id: string, stamp: number]
+  /** The slot is not this partition's at the epoch that it holds: route the request again (SL2). */
+  | [kind: typeof fromPartition.moved, request: number, epoch: number];
+
+const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
+  1: 3,
+  2: 6,
+  3: 5,
+  4: 5,
+  5: 3,
+  6: 7,
+  7: 5,
+  8: 3,
+};
+
+/** Kinds whose last field is a text that may repeat. */
+const repeatable: ReadonlySet<number> = new Set([fromPartition.state, fromPartition.resumed, fromPartition.push]);
+
+export function isRepeatable(record: FromPartition): boolean {
+  return repeatable.has(record[0]);
+}
+
+export type Field = string | number | null | readonly (string | number)[];
+
+/** What a session host posts in one turn: the epoch of the table that routed it, then its records. */
+export interface HostBatch {
+  readonly epoch: number;
+  readonly records: readonly Field[];
+}
+
+/** What a partition posts to one host in one turn: its records. */
+export type PartitionBatch = readonly Field[];
+
+/** What the supervisor says to a partition, beside mailboxes. */
+export type Control =
+  | { readonly kind: 'attach'; readonly host: number; readonly port: MessagePort }
+  | { readonly kind: 'stop' };
+
+/** What a partition says to the supervisor. */
+export interface ControlReport {
+  readonly kind: 'ready';
+}
+
+/** What a partition's thread is started with. */
+export interface PartitionStart {
+  readonly partition: number;
+  readonly table: SharedArrayBuffer;
+  readonly limits: PartitionLimits;
+  readonly control: MessagePort;
+}
+
+/** Calls `take` with each record of a host's batch. */
+export function forEachToPartition(records: readonly Field[], take: (record: ToPartition) => void): void {
+  forEachRecord(records, toPartitionLengths, take as (record: Field[]) => void);
+}
+
+/** Calls `take` with each record of a partition's batch, repeated texts filled in. */
+export function forEachFromPartition(records: readonly Field[], take: (record: FromPartition) => void): void {
+  let lastText: Field = '';
+  forEachRecord(records, fromPartitionLengths, (record) => {
+    if (repeatable.has(record[0] as number)) {
+      const last = record.length - 1;
+      if (record[last] === null) record[last] = lastText;
+      else lastText = record[last]!;
+    }
+    take(record as FromPartition);
+  });
+}
+
+function forEachRecord(
+  records: readonly Field[],
+  lengths: Record<number, number>,
+  take: (record: Field[]) => void,
+): void {
+  for (let at = 0; at < records.length;) {
+    const length = lengths[records[at] as number];
+    if (length === undefined) throw new Error(`unknown record kind ${String(records[at])} at ${at}`);
+    take(records.slice(at, at + length));
+    at += length;
+  }
+}

@@ -1,0 +1,93 @@
+import type { MessagePort } from 'node:worker_threads';
+
+import { SlotTable } from '../slots/slot-table.ts';
+import { forEachToPartition } from './messages.ts';
+import type { Control, ControlReport, HostBatch, PartitionBatch, PartitionStart } from './messages.ts';
+import { PartitionOutbox } from './outbox.ts';
+import { PartitionCore } from './partition-core.ts';
+import type { PartitionClock } from './partition-core.ts';
+
+/** A partition's thread: one long-running piscina task that feeds the pure core from its mailboxes until it is told to stop. */
+export default function runPartition(start: PartitionStart): Promise<void> {
+  return new Promise((resolve) => {
+    const thread = new PartitionThread(start);
+    start.control.on('message', (control: Control) => {
+      switch (control.kind) {
+        case 'attach':
+          thread.attach(control.host, control.port);
+          return;
+        case 'stop':
+          thread.stop();
+          start.control.close();
+          resolve();
+          return;
+        default:
+          control satisfies never;
+      }
+    });
+    start.control.postMessage({ kind: 'ready' } satisfies ControlReport);
+  });
+}
+
+class PartitionThread {
+  readonly #core: PartitionCore;
+  readonly #ports: Map<number, MessagePort> = new Map();
+  readonly #outboxes: Map<number, PartitionOutbox> = new Map();
+  #timer: NodeJS.Timeout | undefined;
+  #timerAt = Number.POSITIVE_INFINITY;
+
+  constructor(start: PartitionStart) {
+    const table = SlotTable.attach(start.table);
+    this.#core = new PartitionCore(start.partition, table, start.limits, readClock(), (host, ...record) => {
+      const outbox = this.#outboxes.get(host);
+      if (outbox === undefined) throw new Error(`no session host ${host}`);
+      outbox.add(record);
+    });
+  }
+
+  attach(host: number, port: MessagePort): void {
+    this.#ports.set(host, port);
+    this.#outboxes.set(host, new PartitionOutbox());
+    port.on('message', (batch: HostBatch) => {
+      const clock = readClock();
+      forEachToPartition(batch.records, (record) => {
+        this.#core.apply(host, batch.epoch, record, clock);
+      });
+      this.#endTurn(clock);
+    });
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    for (const port of this.#ports.values()) port.close();
+  }
+
+  #endTurn(clock: PartitionClock): void {
+    this.#core.endTurn(clock);
+    for (const [host, outbox] of this.#outboxes) {
+      const batch: PartitionBatch | undefined = outbox.take();
+      if (batch !== undefined) this.#ports.get(host)?.postMessage(batch);
+    }
+    this.#armTimer(clock.monotonicMs);
+  }
+
+  /** One timer for the thread, for the next window's end; an earlier one than needed just finds nothing due. */
+  #armTimer(nowMs: number): void {
+    const dueAt = this.#core.nextDueAt();
+    if (dueAt === undefined || dueAt >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = dueAt;
+    this.#timer = setTimeout(
+      () => {
+        this.#timerAt = Number.POSITIVE_INFINITY;
+        this.#endTurn(readClock());
+      },
+      Math.max(0, Math.ceil(dueAt - nowMs)),
+    );
+  }
+}
+
+function readClock(): PartitionClock {
+  const monotonicMs = performance.now();
+  return { monotonicMs, wallMicros: Math.floor((performance.timeOrigin + monotonicMs) * 1000) };
+}
