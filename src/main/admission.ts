@@ -1,0 +1,86 @@
+import type { Failure } from '../protocol/errors.ts';
+import { sessionPath, subprotocol } from '../protocol/limits.ts';
+import type { ServerConfig } from './config.ts';
+import type { Counters, UpgradeRefusalReason } from './counters.ts';
+import { answerFailure } from './http-answers.ts';
+import { refuseDraining } from './session-host.ts';
+import type { UpgradeCall, UpgradeVerdict } from './transport.ts';
+
+export interface AdmissionOptions {
+  readonly config: Pick<ServerConfig, 'allowedOrigins' | 'sessionsMax' | 'sessionsPerAddressMax' | 'reconnectSpreadMs'>;
+  readonly counters: Counters;
+  readonly isDraining: () => boolean;
+}
+
+/** Decides on handshakes, which uWebSockets.js by itself would nearly all accept, and counts sessions by address. */
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #byAddress: Map<string, number> = new Map();
+  #sessions = 0;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+  }
+
+  judge(call: UpgradeCall): UpgradeVerdict {
+    const refusal = this.#refusal(call);
+    if (refusal === undefined) {
+      const offered = call.protocols.split(',').map((protocol) => protocol.trim());
+      return { accept: true, protocol: offered.includes(subprotocol) ? subprotocol : '' };
+    }
+    this.#options.counters.countUpgradeRefusal(refusal.reason);
+    return { accept: false, answer: answerFailure(refusal.failure, refusal.status) };
+  }
+
+  /** Whether pages of this Origin may call. No Origin: not a browser. */
+  isOriginAllowed(origin: string): boolean {
+    const { allowedOrigins } = this.#options.config;
+    return origin === '' || allowedOrigins.includes('*') || allowedOrigins.includes(origin);
+  }
+
+  enter(address: string): void {
+    this.#sessions += 1;
+    this.#byAddress.set(address, (this.#byAddress.get(address) ?? 0) + 1);
+  }
+
+  leave(address: string): void {
+    this.#sessions -= 1;
+    const left = (this.#byAddress.get(address) ?? 0) - 1;
+    if (left > 0) this.#byAddress.set(address, left);
+    else this.#byAddress.delete(address);
+  }
+
+  #refusal(call: UpgradeCall): { reason: UpgradeRefusalReason; failure: Failure; status?: number } | undefined {
+    const { config, isDraining } = this.#options;
+    if (call.path !== sessionPath) {
+      return { reason: 'path', failure: { code: 'not_found', message: `sessions are opened at ${sessionPath}` } };
+    }
+    if (call.version !== '13' || !isWebSocketKey(call.key)) {
+      const message = 'the handshake must have Sec-WebSocket-Version 13 and a Sec-WebSocket-Key of 16 bytes';
+      return { reason: 'handshake', failure: { code: 'invalid_request', message } };
+    }
+    if (!this.isOriginAllowed(call.origin)) {
+      return { reason: 'origin', failure: { code: 'forbidden', message: 'pages of this Origin may not connect' } };
+    }
+    if (isDraining()) return { reason: 'draining', failure: refuseDraining(config.reconnectSpreadMs) };
+    if (this.#sessions >= config.sessionsMax)
+      return { reason: 'sessions', failure: refuseSession('sessionsMax', config.sessionsMax), status: 503 };
+    if ((this.#byAddress.get(call.address) ?? 0) >= config.sessionsPerAddressMax) {
+      return {
+        reason: 'address',
+        failure: refuseSession('sessionsPerAddressMax', config.sessionsPerAddressMax),
+        status: 503,
+      };
+    }
+    return undefined;
+  }
+}
+
+/** 16 bytes in base64: 22 characters and two of padding. */
+function isWebSocketKey(key: string): boolean {
+  return /^[A-Za-z0-9+/]{22}==$/.test(key);
+}
+
+function refuseSession(limit: string, max: number): Failure {
+  return { code: 'limit_exceeded', message: `${limit} is ${max}`, limit, max, retryAfterMs: 1000 };
+}

@@ -1,0 +1,68 @@
+import { errorCodes } from '../protocol/errors.ts';
+import type { Failure } from '../protocol/errors.ts';
+import type { Notifications, RequestId } from '../protocol/types.ts';
+
+/** Where the answer to one request goes. Results come as JSON text, so that what a partition encoded is not taken apart again. */
+export interface Reply {
+  succeed(result: string): void;
+  fail(failure: Failure): void;
+}
+
+export function wordResult(id: RequestId, result: string): string {
+  return `{"jsonrpc":"2.0","id":${wordId(id)},"result":${result}}`;
+}
+
+export function wordError(id: RequestId, { code, message, ...details }: Failure): string {
+  const error = { code: errorCodes[code].number, message, data: { code, ...details } };
+  return `{"jsonrpc":"2.0","id":${wordId(id)},"error":${JSON.stringify(error)}}`;
+}
+
+export function wordNotification<N extends keyof Notifications>(method: N, params: Notifications[N]): string {
+  return JSON.stringify({ jsonrpc: '2.0', method, params });
+}
+
+function wordId(id: RequestId): string {
+  return typeof id === 'number' ? String(id) : JSON.stringify(id);
+}
+
+/** Results of the protocol's methods, as JSON text. */
+export const wordResults = {
+  registered: (version: number, id: string): string => `{"version":${version},"id":${JSON.stringify(id)}}`,
+  deregistered: (version: number): string => `{"version":${version}}`,
+  state: (version: number, instances: string): string => `{"version":${version},"instances":${instances}}`,
+  resumed: (from: number, version: number, difference: string): string =>
+    `{"from":${from},"version":${version},${difference}}`,
+  nothing: '{}',
+} as const;
+
+/** Gathers the answers of a batch, in the order of its requests, into one frame. */
+export class BatchAnswers {
+  readonly #parts: string[] = [];
+  readonly #send: (frame: string) => void;
+  #waiting = 1;
+
+  constructor(send: (frame: string) => void) {
+    this.#send = send;
+  }
+
+  /** Makes room for one answer; call the result with its text. */
+  expect(): (text: string) => void {
+    const place = this.#parts.push('') - 1;
+    this.#waiting += 1;
+    return (text) => {
+      this.#parts[place] = text;
+      this.#settle();
+    };
+  }
+
+  /** All requests have been read. */
+  close(): void {
+    this.#settle();
+  }
+
+  #settle(): void {
+    this.#waiting -= 1;
+    // A batch of notifications alone is not answered at all.
+    if (this.#waiting === 0 && this.#parts.length > 0) this.#send(`[${this.#parts.join(',')}]`);
+  }
+}

@@ -1,0 +1,270 @@
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+
+import { Ajv2020 } from 'ajv/dist/2020.js';
+
+import type { JsonSchema } from '../protocol/schemas.ts';
+import { partitionsMax } from '../slots/slot-table.ts';
+
+/** Every setting of the server, units in the names. docs/OPERATIONS.md lists them; a test compares. */
+export interface ServerConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly partitions: number;
+  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent';
+  readonly openRequired: boolean;
+  readonly allowedOrigins: readonly string[];
+  readonly disconnectGraceMs: number;
+  readonly heartbeatTimeoutMs: number;
+  readonly coalesceWindowMs: number;
+  readonly drainTimeoutMs: number;
+  readonly reconnectSpreadMs: number;
+  readonly partitionStartTimeoutMs: number;
+  readonly leaseTtlMinMs: number;
+  readonly leaseTtlDefaultMs: number;
+  readonly leaseTtlMaxMs: number;
+  readonly leasesMax: number;
+  readonly sessionsMax: number;
+  readonly sessionsPerAddressMax: number;
+  readonly frameBytesMax: number;
+  readonly bodyBytesMax: number;
+  readonly batchEntriesMax: number;
+  readonly requestsInFlightMax: number;
+  readonly registrationsMax: number;
+  readonly subscriptionsMax: number;
+  readonly mailboxRequestsMax: number;
+  readonly sessionBacklogBytesMax: number;
+  readonly pushCharactersInFlightMax: number;
+  readonly fanOutSliceMembers: number;
+  readonly changeLogEntriesMax: number;
+  readonly instancesPerServiceMax: number;
+  readonly instancesPerPartitionMax: number;
+}
+
+export type SettingName = keyof ServerConfig;
+
+export interface Setting {
+  readonly schema: JsonSchema;
+  readonly default: string | number | boolean | readonly string[];
+  readonly meaning: string;
+}
+
+const minute = 60_000;
+
+function integer(fallback: number, minimum: number, maximum: number, meaning: string): Setting {
+  return { schema: { type: 'integer', minimum, maximum }, default: fallback, meaning };
+}
+
+/** One thread is left to the sessions. */
+const partitionsDefault: number = Math.min(partitionsMax, Math.max(1, availableParallelism() - 1));
+
+/** The one place where settings and bounds are named, with defaults and ranges (LI1). */
+export const settings: Readonly<Record<SettingName, Setting>> = {
+  host: {
+    schema: { type: 'string', minLength: 1, maxLength: 255 },
+    default: '127.0.0.1',
+    meaning: 'Address to listen on.',
+  },
+  port: integer(7070, 0, 65_535, 'Port to listen on; 0 takes a free one.'),
+  partitions: integer(
+    partitionsDefault,
+    1,
+    partitionsMax,
+    'Worker threads that own slots; by default one per core less one.',
+  ),
+  logLevel: {
+    schema: { type: 'string', enum: ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] },
+    default: 'info',
+    meaning: 'The least that is logged.',
+  },
+  openRequired: { schema: { type: 'boolean' }, default: false, meaning: 'Refuse every request before `session.open`.' },
+  allowedOrigins: {
+    schema: { type: 'array', items: { type: 'string', minLength: 1 } },
+    default: [],
+    meaning:
+      'Origins whose pages may connect, exactly as browsers send them; `*` allows all. Callers without an Origin are not browsers and always may.',
+  },
+  disconnectGraceMs: integer(
+    1000,
+    0,
+    10 * minute,
+    'A broken connection keeps its registrations this long, in case it comes back.',
+  ),
+  heartbeatTimeoutMs: integer(
+    15_000,
+    300,
+    10 * minute,
+    'A peer silent for this long is taken for broken; it is pinged before.',
+  ),
+  coalesceWindowMs: integer(
+    20,
+    0,
+    10_000,
+    'After a push, changes of the same service are gathered this long into one.',
+  ),
+  drainTimeoutMs: integer(2000, 0, minute, 'When stopping, sessions have this long to leave before they are closed.'),
+  reconnectSpreadMs: integer(
+    2000,
+    0,
+    10 * minute,
+    'When stopping, clients are asked to come back spread over this time.',
+  ),
+  partitionStartTimeoutMs: integer(
+    10_000,
+    100,
+    10 * minute,
+    'A partition that is not ready within this fails the start.',
+  ),
+  leaseTtlMinMs: integer(1000, 100, 10 * minute, 'The shortest lease that is granted.'),
+  leaseTtlDefaultMs: integer(30_000, 100, 60 * minute, 'The lease granted to those who ask for none.'),
+  leaseTtlMaxMs: integer(10 * minute, 100, 24 * 60 * minute, 'The longest lease that is granted.'),
+  leasesMax: integer(100_000, 0, 10_000_000, 'Leases held at a time.'),
+  sessionsMax: integer(
+    1_000_000,
+    1,
+    10_000_000,
+    'WebSocket sessions at a time; the file descriptors of the process are the harder limit.',
+  ),
+  sessionsPerAddressMax: integer(1_000_000, 1, 10_000_000, 'WebSocket sessions at a time from one address.'),
+  frameBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one WebSocket frame from a client.'),
+  bodyBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one HTTP body.'),
+  batchEntriesMax: integer(1000, 1, 100_000, 'Requests in one batch.'),
+  requestsInFlightMax: integer(4096, 1, 1_000_000, 'Requests of one session that are not yet answered.'),
+  registrationsMax: integer(10_000, 1, 10_000_000, 'Instances registered by one session.'),
+  subscriptionsMax: integer(10_000, 1, 10_000_000, 'Services subscribed by one session.'),
+  mailboxRequestsMax: integer(65_536, 1, 10_000_000, 'Requests under way to one partition.'),
+  sessionBacklogBytesMax: integer(
+    1_048_576,
+    1024,
+    1024 * 1_048_576,
+    'Bytes that wait in the process for one client to read; beyond it pushes are dropped until it has, and an answer that does not fit closes it.',
+  ),
+  pushCharactersInFlightMax: integer(
+    64 * 1_048_576,
+    1024,
+    1024 * 1_048_576,
+    'Push text under way from one partition to the sockets; beyond it changes go on being merged.',
+  ),
+  fanOutSliceMembers: integer(512, 1, 1_000_000, 'Sends in one slice of a fan-out, before other work has its turn.'),
+  changeLogEntriesMax: integer(
+    1024,
+    2,
+    1_000_000,
+    'Changes of one subscribed service that a client can resume across.',
+  ),
+  instancesPerServiceMax: integer(100_000, 1, 10_000_000, 'Instances of one service.'),
+  instancesPerPartitionMax: integer(4_000_000, 1, 100_000_000, 'Instances held by one partition.'),
+};
+
+export const settingNames: readonly SettingName[] = Object.keys(settings) as SettingName[];
+
+/** A setting that is unknown, ill-typed or out of its range. */
+export class ConfigError extends Error {
+  readonly setting: string;
+
+  constructor(setting: string, message: string) {
+    super(message);
+    this.name = 'ConfigError';
+    this.setting = setting;
+  }
+}
+
+const ajv: Ajv2020 = new Ajv2020();
+const validators = new Map(settingNames.map((name) => [name, ajv.compile(settings[name].schema)]));
+
+/** Fills in defaults and refuses, by name, what is unknown or ill-typed. `source` is where the values came from, for the message. */
+export function resolveConfig(input: Readonly<Record<string, unknown>>, source = 'configuration'): ServerConfig {
+  for (const [name, value] of Object.entries(input)) checkSetting(name, value, source);
+  const entries = settingNames.map((name) => [name, input[name] ?? settings[name].default]);
+  // Every name is present, and every value has passed its schema.
+  const config = Object.fromEntries(entries) as ServerConfig;
+  if (config.leaseTtlMinMs > config.leaseTtlDefaultMs || config.leaseTtlDefaultMs > config.leaseTtlMaxMs) {
+    throw new ConfigError(
+      'leaseTtlDefaultMs',
+      `${source}: leaseTtlDefaultMs must lie between leaseTtlMinMs and leaseTtlMaxMs`,
+    );
+  }
+  return config;
+}
+
+function checkSetting(name: string, value: unknown, source: string): void {
+  const validate = validators.get(name as SettingName);
+  if (validate === undefined) {
+    throw new ConfigError(
+      name,
+      `${source}: unknown setting ${JSON.stringify(name)}; known are ${settingNames.join(', ')}`,
+    );
+  }
+  if (value !== undefined && !validate(value)) {
+    const expected = describeSchema(settings[name as SettingName].schema);
+    throw new ConfigError(
+      name,
+      `${source}: ${name} must be ${expected}, not ${JSON.stringify(value) ?? String(value)}`,
+    );
+  }
+}
+
+/** A setting's type and range in words. */
+export function describeSchema(schema: JsonSchema): string {
+  if (Array.isArray(schema.enum)) return `one of ${schema.enum.join(', ')}`;
+  if (schema.type === 'integer') return `a whole number from ${String(schema.minimum)} to ${String(schema.maximum)}`;
+  if (schema.type === 'boolean') return 'true or false';
+  if (schema.type === 'array') return 'a list of strings';
+  return 'a non-empty string';
+}
+
+/** Turns what a command line or an environment gives, always text, into the setting's type; leaves what does not fit for the check to refuse. */
+export function readSettingText(name: SettingName, text: string): unknown {
+  switch (settings[name].schema.type) {
+    case 'integer':
+      return /^-?\d+$/.test(text) ? Number(text) : text;
+    case 'boolean':
+      return text === 'true' ? true : text === 'false' ? false : text;
+    case 'array':
+      return text.split(',').map((part) => part.trim());
+    default:
+      return text;
+  }
+}
+
+const environmentPrefix = 'SLOTCAST_';
+
+/** `disconnectGraceMs` is `SLOTCAST_DISCONNECT_GRACE_MS` in the environment. */
+export function environmentName(name: SettingName): string {
+  return environmentPrefix + name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+}
+
+/** The settings given by `SLOTCAST_*` variables; one that names no setting is refused. Empty ones count as not given. */
+export function readEnvironment(environment: Readonly<Record<string, string | undefined>>): Record<string, unknown> {
+  const byVariable = new Map(settingNames.map((name) => [environmentName(name), name]));
+  const values: Record<string, unknown> = {};
+  for (const [variable, text] of Object.entries(environment)) {
+    if (!variable.startsWith(environmentPrefix) || text === undefined || text === '') continue;
+    const name = byVariable.get(variable);
+    if (name === undefined) {
+      throw new ConfigError(
+        variable,
+        `environment: ${variable} names no setting; known are ${[...byVariable.keys()].join(', ')}`,
+      );
+    }
+    values[name] = readSettingText(name, text);
+    checkSetting(name, values[name], `environment: ${variable}`);
+  }
+  return values;
+}
+
+/** The settings given by a JSON file. */
+export function readConfigFile(path: string): Record<string, unknown> {
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new ConfigError('config', `${path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw new ConfigError('config', `${path}: must hold a JSON object of settings`);
+  }
+  const values = { ...content } as Record<string, unknown>;
+  for (const [name, value] of Object.entries(values)) checkSetting(name, value, path);
+  return values;
+}

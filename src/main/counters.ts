@@ -1,0 +1,37 @@
+import type { CloseReason, ErrorCode } from '../protocol/errors.ts';
+
+/** What is counted beside errors and closes. */
+export type Happening = 'session_opened' | 'session_broken' | 'lease_expired' | 'push_dropped' | 'push_resynced';
+
+/** Why a WebSocket handshake was refused. */
+export type UpgradeRefusalReason = 'path' | 'handshake' | 'origin' | 'sessions' | 'address' | 'draining';
+
+/** Counts by reason, so that reaching a bound is never silent (LI1). */
+export class Counters {
+  readonly #counts: Map<string, number> = new Map();
+
+  count(happening: Happening): void {
+    this.#add(happening);
+  }
+
+  countRefusal(code: ErrorCode, limit?: string): void {
+    this.#add(`refused_${code}`);
+    if (limit !== undefined) this.#add(`limit_${limit}`);
+  }
+
+  countUpgradeRefusal(reason: UpgradeRefusalReason): void {
+    this.#add(`upgrade_refused_${reason}`);
+  }
+
+  countClose(reason: CloseReason): void {
+    this.#add(`closed_${reason}`);
+  }
+
+  #add(name: string): void {
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+  }
+
+  snapshot(): Record<string, number> {
+    return Object.fromEntries([...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+}

@@ -1,0 +1,25 @@
+import { errorCodes } from '../protocol/errors.ts';
+import type { Failure } from '../protocol/errors.ts';
+import type { Reply } from './answers.ts';
+import type { HttpAnswer } from './transport.ts';
+
+const headers: Readonly<Record<string, string>> = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
+
+export function answerJson(body: string, status = 200): HttpAnswer {
+  return { status, body, headers };
+}
+
+/** `{ "error": { "code": …, "message": …, … } }`, with the status that belongs to the code unless another is given. */
+export function answerFailure(failure: Failure, status: number = errorCodes[failure.code].status): HttpAnswer {
+  const { retryAfterMs } = failure;
+  const body = JSON.stringify({ error: failure });
+  if (retryAfterMs === undefined) return { status, body, headers };
+  return { status, body, headers: { ...headers, 'Retry-After': String(Math.ceil(retryAfterMs / 1000)) } };
+}
+
+/** Waits for an answer in the form that WebSocket requests get it, too. */
+export async function waitForReply(ask: (reply: Reply) => void): Promise<string | Failure> {
+  return new Promise((resolve) => {
+    ask({ succeed: resolve, fail: resolve });
+  });
+}

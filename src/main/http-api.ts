@@ -1,0 +1,231 @@
+import type { ErrorCode, Failure } from '../protocol/errors.ts';
+import { httpOperations } from '../protocol/http-operations.ts';
+import type {
+  LeaseDeregisterQuery,
+  LeaseRegisterBody,
+  LeaseRegisterResult,
+  LeaseResult,
+  OperationId,
+} from '../protocol/http-operations.ts';
+import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
+import type { ServerConfig } from './config.ts';
+import { answerFailure, answerJson, waitForReply } from './http-answers.ts';
+import { refuseDraining } from './session-host.ts';
+import type { SessionHost } from './session-host.ts';
+import type { Session } from './session.ts';
+import type { HttpAnswer, HttpCall } from './transport.ts';
+import { compileValidator } from './validation.ts';
+import type { Validate } from './validation.ts';
+
+export interface HttpApiOptions {
+  readonly host: SessionHost;
+  readonly config: Pick<
+    ServerConfig,
+    'leaseTtlMinMs' | 'leaseTtlDefaultMs' | 'leaseTtlMaxMs' | 'leasesMax' | 'bodyBytesMax' | 'reconnectSpreadMs'
+  >;
+  readonly isOriginAllowed: (origin: string) => boolean;
+  readonly countRefusal: (code: ErrorCode, limit?: string) => void;
+  readonly readStats: () => Record<string, unknown>;
+  /** Partitions that are not ready yet. */
+  readonly readWaiting: () => readonly number[];
+  readonly documents: { readonly openapi: string; readonly openrpc: string };
+}
+
+/** The input of one operation: its checked query or body, and the lease that its path names. */
+interface OperationInput {
+  readonly value: unknown;
+  readonly lease: string;
+}
+
+type Handler = (input: OperationInput) => Promise<HttpAnswer | Failure> | HttpAnswer | Failure;
+
+interface Route {
+  readonly handle: Handler;
+  readonly source: 'query' | 'body' | 'none';
+  readonly validate: Validate<unknown> | undefined;
+  readonly changes: boolean;
+}
+
+const leasePath = '/v1/leases/';
+
+/** The HTTP side: reads, registrations by lease, health, descriptions. Answers in JSON, with the error codes of the protocol. */
+export class HttpApi {
+  readonly #options: HttpApiOptions;
+  /** By path, then by method. */
+  readonly #routes: Map<string, Map<string, Route>> = new Map();
+
+  constructor(options: HttpApiOptions) {
+    this.#options = options;
+    const handlers: Record<OperationId, Handler> = {
+      listServices: ({ value }) => this.#list(value as ListParams),
+      queryService: ({ value }) => this.#query(value as ServiceFields),
+      registerInstance: ({ value }) => this.#register(value as LeaseRegisterBody),
+      deregisterInstance: ({ value }) => this.#deregister(value as LeaseDeregisterQuery),
+      renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
+      endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.end(session)),
+      readStats: () => answerJson(JSON.stringify(options.readStats())),
+      checkLive: () => answerJson('{"status":"live"}'),
+      checkReady: () => this.#checkReady(),
+      readOpenapi: () => answerJson(options.documents.openapi),
+      readOpenrpc: () => answerJson(options.documents.openrpc),
+    };
+    for (const [id, operation] of Object.entries(httpOperations)) {
+      const { method, path, query, body } = operation;
+      const schema = query ?? body;
+      const route: Route = {
+        handle: handlers[id as OperationId],
+        source: query === undefined ? (body === undefined ? 'none' : 'body') : 'query',
+        validate: schema === undefined ? undefined : compileValidator<unknown>(schema),
+        changes: method !== 'GET',
+      };
+      const routes = this.#routes.get(path) ?? new Map<string, Route>();
+      this.#routes.set(path, routes.set(method, route));
+    }
+  }
+
+  async handle(call: HttpCall): Promise<HttpAnswer> {
+    const answer = await this.#answer(call);
+    if ('status' in answer) return answer;
+    this.#options.countRefusal(answer.code, answer.limit);
+    return answerFailure(answer);
+  }
+
+  async #answer(call: HttpCall): Promise<HttpAnswer | Failure> {
+    const lease = call.path.startsWith(leasePath) ? call.path.slice(leasePath.length) : '';
+    const routes = this.#routes.get(lease === '' ? call.path : `${leasePath}{lease}`);
+    if (routes === undefined) return { code: 'not_found', message: 'there is no such page' };
+    const route = routes.get(call.method);
+    if (route === undefined) return { code: 'unknown_method', message: `${call.method} is not served here` };
+    if (!this.#options.isOriginAllowed(call.origin))
+      return { code: 'forbidden', message: 'pages of this Origin may not call' };
+    if (route.changes && this.#options.host.isDraining) return refuseDraining(this.#options.config.reconnectSpreadMs);
+    const input = this.#readInput(route, call);
+    return 'failure' in input ? input.failure : route.handle({ value: input.value, lease });
+  }
+
+  #readInput(route: Route, call: HttpCall): { readonly value: unknown } | { readonly failure: Failure } {
+    if (call.body === undefined) {
+      const max = this.#options.config.bodyBytesMax;
+      return {
+        failure: {
+          code: 'limit_exceeded',
+          message: `the body is larger than ${max} bytes`,
+          limit: 'bodyBytesMax',
+          max,
+        },
+      };
+    }
+    if (route.validate === undefined) return { value: undefined };
+    const read = route.source === 'query' ? readQuery(call.query) : readBody(call.contentType, call.body);
+    if ('failure' in read) return read;
+    const outcome = route.validate(read.value);
+    return outcome.ok ? { value: outcome.value } : { failure: outcome.failure };
+  }
+
+  async #list(params: ListParams): Promise<HttpAnswer | Failure> {
+    return this.#read((reply) => this.#options.host.execute(undefined, { method: 'service.list', params }, reply));
+  }
+
+  async #query(params: ServiceFields): Promise<HttpAnswer | Failure> {
+    return this.#read((reply) => this.#options.host.execute(undefined, { method: 'service.query', params }, reply));
+  }
+
+  async #read(ask: Parameters<typeof waitForReply>[0]): Promise<HttpAnswer | Failure> {
+    const reply = await waitForReply(ask);
+    return typeof reply === 'string' ? answerJson(reply) : reply;
+  }
+
+  /** SE4: a registration that lives by a lease. A new lease whose first registration is refused is not granted. */
+  async #register({ lease, ttlMs, instance, ...service }: LeaseRegisterBody): Promise<HttpAnswer | Failure> {
+    const session = lease === undefined ? this.#grant(ttlMs) : this.#findLease(lease);
+    if ('code' in session) return session;
+    const params = { ...service, instance };
+    const reply = await waitForReply((to) => {
+      this.#options.host.execute(session, { method: 'instance.register', params }, to);
+    });
+    if (typeof reply !== 'string') {
+      if (session.registrations.size === 0) this.#options.host.sessions.end(session);
+      return reply;
+    }
+    const { state } = session;
+    if (state.kind !== 'leased') return { code: 'not_found', message: 'the lease has ended' };
+    this.#options.host.sessions.renewLease(session);
+    // The host worded this reply itself.
+    const registered = JSON.parse(reply) as RegisterResult;
+    const result: LeaseRegisterResult = { lease: state.lease, ttlMs: state.ttlMs, ...registered };
+    return answerJson(JSON.stringify(result));
+  }
+
+  async #deregister({ lease, id, ...service }: LeaseDeregisterQuery): Promise<HttpAnswer | Failure> {
+    const session = this.#findLease(lease);
+    if ('code' in session) return session;
+    const answer = await this.#read((reply) => {
+      this.#options.host.execute(session, { method: 'instance.deregister', params: { ...service, id } }, reply);
+    });
+    if (session.registrations.size === 0) this.#options.host.sessions.end(session);
+    return answer;
+  }
+
+  #withLease(lease: string, act: (session: Session) => void): HttpAnswer | Failure {
+    const session = this.#findLease(lease);
+    if ('code' in session) return session;
+    if (session.state.kind !== 'leased') throw new Error('a lease led to a session that has none');
+    const result: LeaseResult = { lease, ttlMs: session.state.ttlMs };
+    act(session);
+    return answerJson(JSON.stringify(result));
+  }
+
+  #grant(ttlMs: number | undefined): Session | Failure {
+    const { leaseTtlDefaultMs, leaseTtlMinMs, leaseTtlMaxMs, leasesMax } = this.#options.config;
+    const granted = Math.min(leaseTtlMaxMs, Math.max(leaseTtlMinMs, ttlMs ?? leaseTtlDefaultMs));
+    const session = this.#options.host.sessions.grantLease(granted);
+    return (
+      session ?? { code: 'limit_exceeded', message: `${leasesMax} leases are held`, limit: 'leasesMax', max: leasesMax }
+    );
+  }
+
+  #findLease(lease: string): Session | Failure {
+    return this.#options.host.sessions.findLease(lease) ?? { code: 'not_found', message: 'there is no such lease' };
+  }
+
+  #checkReady(): HttpAnswer {
+    const waitingFor = this.#options.readWaiting();
+    const { isDraining } = this.#options.host;
+    const isReady = waitingFor.length === 0 && !isDraining;
+    return answerJson(
+      JSON.stringify({ status: isReady ? 'ready' : isDraining ? 'draining' : 'starting', waitingFor }),
+      isReady ? 200 : 503,
+    );
+  }
+}
+
+function readQuery(query: string): { readonly value: unknown } | { readonly failure: Failure } {
+  const fields: [string, unknown][] = [];
+  const seen = new Set<string>();
+  for (const [name, text] of new URLSearchParams(query)) {
+    if (seen.has(name)) {
+      return {
+        failure: {
+          code: 'invalid_params',
+          message: 'a query parameter is given twice',
+          field: `/${name.slice(0, 64)}`,
+        },
+      };
+    }
+    seen.add(name);
+    fields.push([name, name === 'limit' && /^\d{1,9}$/.test(text) ? Number(text) : text]);
+  }
+  return { value: Object.fromEntries(fields) };
+}
+
+function readBody(contentType: string, body: string): { readonly value: unknown } | { readonly failure: Failure } {
+  // Also what keeps a page of another Origin from posting a plain form here.
+  if (!/^application\/json\s*(;|$)/i.test(contentType)) {
+    return { failure: { code: 'invalid_request', message: 'the body must be application/json' } };
+  }
+  try {
+    return { value: JSON.parse(body) };
+  } catch {
+    return { failure: { code: 'parse_error', message: 'the body is not JSON' } };
+  }
+}

@@ -1,0 +1,340 @@
+import type { CloseReason, Failure } from '../protocol/errors.ts';
+import { protocolLimits } from '../protocol/limits.ts';
+import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
+import type {
+  ListParams,
+  ListResult,
+  RequestId,
+  ServiceSummary,
+  SessionOpenParams,
+  SessionOpenResult,
+} from '../protocol/types.ts';
+import { fromPartition, toPartition } from '../workers/messages.ts';
+import type { FromPartition } from '../workers/messages.ts';
+import { BatchAnswers, wordError, wordNotification, wordResult, wordResults } from './answers.ts';
+import type { Reply } from './answers.ts';
+import type { ServerConfig } from './config.ts';
+import type { Counters } from './counters.ts';
+import type { PartitionLink } from './partition-link.ts';
+import { Registrar } from './registrar.ts';
+import { readFrame, readIncoming } from './requests.ts';
+import type { Call, Incoming } from './requests.ts';
+import type { Answer, Router } from './router.ts';
+import type { Session, Socket } from './session.ts';
+import { Sessions } from './sessions.ts';
+import { Subscriptions } from './subscriptions.ts';
+
+export interface SessionHostOptions {
+  /** Partitions address hosts by number. */
+  readonly host: number;
+  readonly config: ServerConfig;
+  readonly router: Router;
+  readonly counters: Counters;
+  readonly createName: () => string;
+  /** 0 to 1. */
+  readonly random: () => number;
+  readonly schedule: (task: () => void) => void;
+  readonly nowMs: number;
+}
+
+/** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
+export class SessionHost {
+  readonly #options: SessionHostOptions;
+  readonly #router: Router;
+  readonly #counters: Counters;
+  readonly sessions: Sessions;
+  readonly #registrar: Registrar;
+  readonly #subscriptions: Subscriptions;
+  /** Sessions with frames to be sent at the end of this turn. */
+  #unsent: Session[] = [];
+  #isDraining = false;
+
+  constructor(options: SessionHostOptions) {
+    const { config, router, counters } = options;
+    this.#options = options;
+    this.#router = router;
+    this.#counters = counters;
+    this.sessions = new Sessions({
+      host: options.host,
+      config,
+      counters,
+      createName: options.createName,
+      nowMs: options.nowMs,
+      onEnd: (session) => {
+        // PU5: a registry that stops says goodbye; it does not tell anybody that everybody has gone.
+        if (!this.#isDraining) this.#registrar.withdrawAll(session);
+      },
+    });
+    this.#registrar = new Registrar({
+      router,
+      registrationsMax: config.registrationsMax,
+      findSession: (number) => this.sessions.find(number),
+    });
+    this.#subscriptions = new Subscriptions({
+      router,
+      counters,
+      sliceMembers: config.fanOutSliceMembers,
+      subscriptionsMax: config.subscriptionsMax,
+      schedule: options.schedule,
+    });
+  }
+
+  /** The epoch of the slot table that requests are routed by. */
+  get epoch(): number {
+    return this.#router.epoch;
+  }
+
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
+  connect(socket: Socket): Session {
+    return this.sessions.connect(socket);
+  }
+
+  /** A text frame came. Whatever it holds, the session gets an answer or an error, and the host goes on (WP3). */
+  receive(session: Session, text: string): void {
+    this.sessions.hear(session);
+    const frame = readFrame(text, this.#options.config.batchEntriesMax);
+    switch (frame.kind) {
+      case 'single':
+        this.#take(session, frame.incoming, (answer) => {
+          this.#send(session, answer);
+        });
+        break;
+      case 'batch': {
+        const answers = new BatchAnswers((answer) => {
+          this.#send(session, answer);
+        });
+        for (const entry of frame.entries) {
+          const incoming = readIncoming(entry);
+          this.#take(session, incoming, incoming.id === undefined ? undefined : answers.expect());
+        }
+        answers.close();
+        break;
+      }
+      case 'unreadable':
+        this.#refuse(frame.failure);
+        this.#send(session, wordError(null, frame.failure));
+        break;
+      default:
+        frame satisfies never;
+    }
+    this.flush();
+  }
+
+  hear(session: Session): void {
+    this.sessions.hear(session);
+  }
+
+  /** The socket's backlog is empty again. */
+  drained(session: Session): void {
+    this.#subscriptions.catchUp(session);
+  }
+
+  /** The socket has closed. Only an orderly close by the client removes at once (SE2). */
+  disconnected(session: Session, isClean: boolean): void {
+    this.#subscriptions.unsubscribeAll(session);
+    session.outgoing = [];
+    if (isClean) this.sessions.end(session);
+    else this.sessions.break(session);
+  }
+
+  /** Carries out a call for a session, or, for reads over HTTP, for nobody. */
+  execute(session: Session | undefined, { method, params }: Call, reply: Reply): void {
+    switch (method) {
+      case 'service.query': {
+        const key = serviceKey(params);
+        this.#query(key, reply);
+        return;
+      }
+      case 'service.list':
+        this.#list(params, reply);
+        return;
+      default:
+    }
+    if (session === undefined) throw new Error(`${method} needs a session`);
+    switch (method) {
+      case 'session.open':
+        this.#open(session, params, reply);
+        return;
+      case 'instance.register':
+        this.#registrar.register(session, serviceKey(params), params.instance, reply);
+        return;
+      case 'instance.deregister':
+        this.#registrar.deregister(session, serviceKey(params), params.id, reply);
+        return;
+      case 'service.subscribe':
+        this.#subscriptions.subscribe(session, serviceKey(params), params.mode ?? 'delta', params.version ?? 0, reply);
+        return;
+      case 'service.unsubscribe':
+        this.#subscriptions.unsubscribe(session, serviceKey(params));
+        reply.succeed(wordResults.nothing);
+        return;
+      default:
+        method satisfies never;
+    }
+  }
+
+  /** A record came from a partition. */
+  takeRecord(record: FromPartition, link: PartitionLink): void {
+    if (this.#router.settle(record, link)) return;
+    switch (record[0]) {
+      case fromPartition.push:
+        this.#subscriptions.push(record);
+        return;
+      case fromPartition.released:
+        this.#registrar.release(record);
+        return;
+      default:
+        throw new Error(`record of kind ${record[0]} was neither an answer nor unasked`);
+    }
+  }
+
+  /** Sends what has gathered in this turn, one write to the kernel for each session. */
+  flush(): void {
+    const unsent = this.#unsent;
+    if (unsent.length === 0) return;
+    this.#unsent = [];
+    for (const session of unsent) {
+      if (session.flush() === 'dropped') this.#close(session, 'slow_consumer');
+    }
+  }
+
+  /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
+  drain(reason: string): void {
+    this.#isDraining = true;
+    const { random, config } = this.#options;
+    for (const session of this.sessions.connected()) {
+      const reconnectAfterMs = Math.round(random() * config.reconnectSpreadMs);
+      this.#send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
+    }
+    this.flush();
+  }
+
+  closeAll(): void {
+    for (const session of this.sessions.connected()) this.#close(session, 'going_away');
+  }
+
+  #close(session: Session, reason: CloseReason): void {
+    this.#counters.countClose(reason);
+    session.socket?.end(reason);
+  }
+
+  #take(session: Session, incoming: Incoming, send: ((answer: string) => void) | undefined): void {
+    const reply = this.#createReply(session, incoming.id, send);
+    if (incoming.kind === 'invalid') {
+      reply.fail(incoming.failure);
+      return;
+    }
+    const refusal = this.#refusal(session, incoming.call);
+    if (refusal !== undefined) reply.fail(refusal);
+    else this.execute(session, incoming.call, reply);
+  }
+
+  #refusal(session: Session, call: Call): Failure | undefined {
+    const { config } = this.#options;
+    if (this.#isDraining) return refuseDraining(config.reconnectSpreadMs);
+    if (config.openRequired && session.opened === undefined && call.method !== 'session.open') {
+      return { code: 'not_open', message: 'session.open must come first' };
+    }
+    if (session.requestsInFlight > config.requestsInFlightMax) {
+      const message = `${config.requestsInFlightMax} requests of this session are under way`;
+      return {
+        code: 'busy',
+        message,
+        limit: 'requestsInFlightMax',
+        max: config.requestsInFlightMax,
+        retryAfterMs: 100,
+      };
+    }
+    return undefined;
+  }
+
+  #createReply(session: Session, id: RequestId | undefined, send: ((answer: string) => void) | undefined): Reply {
+    session.requestsInFlight += 1;
+    return {
+      succeed: (result) => {
+        session.requestsInFlight -= 1;
+        if (send !== undefined && id !== undefined) send(wordResult(id, result));
+      },
+      fail: (failure) => {
+        session.requestsInFlight -= 1;
+        this.#refuse(failure);
+        if (send !== undefined && id !== undefined) send(wordError(id, failure));
+      },
+    };
+  }
+
+  #refuse(failure: Failure): void {
+    this.#counters.countRefusal(failure.code, failure.limit);
+  }
+
+  #send(session: Session, frame: string): void {
+    if (session.state.kind !== 'connected') return;
+    if (session.outgoing.push(frame) === 1) this.#unsent.push(session);
+  }
+
+  #open(session: Session, params: SessionOpenParams, reply: Reply): void {
+    if (session.opened !== undefined) {
+      reply.fail({ code: 'invalid_request', message: 'the session is open already' });
+      return;
+    }
+    session.opened = params;
+    const { config } = this.#options;
+    const { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax } = config;
+    const result: SessionOpenResult = {
+      session: session.name,
+      heartbeatMs: this.sessions.heartbeatMs,
+      limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
+    };
+    reply.succeed(JSON.stringify(result));
+  }
+
+  #query(key: string, reply: Reply): void {
+    const asked = this.#router.ask(
+      key,
+      (request) => [toPartition.query, request, key],
+      (answer) => {
+        if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a query: ${answer[0]}`);
+        reply.succeed(wordResults.state(answer[2], answer[4]));
+      },
+    );
+    if (typeof asked === 'object') reply.fail(asked);
+  }
+
+  #list({ namespace, prefix, limit, cursor }: ListParams, reply: Reply): void {
+    const size = limit ?? protocolLimits.listLimitDefault;
+    const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
+    const failure = this.#router.askAll(
+      // One more than asked for tells whether there is a next page.
+      (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
+      (answers) => {
+        reply.succeed(JSON.stringify(mergePages(answers, size)));
+      },
+    );
+    if (failure !== undefined) reply.fail(failure);
+  }
+}
+
+export function refuseDraining(retryAfterMs: number): Failure {
+  return { code: 'draining', message: 'the server is stopping', retryAfterMs };
+}
+
+function mergePages(answers: readonly Answer[], size: number): ListResult {
+  const entries: { key: string; summary: ServiceSummary }[] = [];
+  for (const answer of answers) {
+    if (answer[0] !== fromPartition.listed) throw new Error(`not an answer to a list: ${answer[0]}`);
+    const page = answer[2];
+    for (let i = 0; i < page.length; i += 2) {
+      const key = String(page[i]);
+      entries.push({ key, summary: { ...parseServiceKey(key), instances: Number(page[i + 1]) } });
+    }
+  }
+  entries.sort((a, b) => (a.key < b.key ? -1 : 1));
+  const services = entries.slice(0, size).map(({ summary }) => summary);
+  const last = entries[size - 1];
+  return entries.length > size && last !== undefined
+    ? { services, cursor: Buffer.from(last.key).toString('base64url') }
+    : { services };
+}

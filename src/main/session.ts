@@ -1,0 +1,106 @@
+import type { CloseReason } from '../protocol/errors.ts';
+import type { SessionOpenParams, SubscribeMode } from '../protocol/types.ts';
+import type { Audience, Delivery, Member } from '../push/fan-out.ts';
+
+/** What a session needs of its connection. */
+export interface Socket {
+  /** `dropped`: the backlog is full, and the frame is not sent. */
+  send(frame: string | Uint8Array): Delivery;
+  /** Runs `send`s as one write to the kernel. */
+  cork(sends: () => void): void;
+  ping(): void;
+  /** Sends a close frame with a code of the list and ends the connection. */
+  end(reason: CloseReason): void;
+}
+
+/** An instance that a session registered: what its partition would be rebuilt from. */
+export interface Registration {
+  readonly key: string;
+  readonly id: string;
+  readonly fragment: string;
+  /** The number of the request that made it; a takeover names it. */
+  readonly stamp: number;
+}
+
+/** Where a session stands. Registrations are kept through `broken`, until `removeAtMs`. */
+export type SessionState =
+  | { readonly kind: 'connected'; readonly socket: Socket }
+  | { readonly kind: 'leased'; readonly lease: string; expiresAtMs: number; readonly ttlMs: number }
+  | { readonly kind: 'broken'; readonly removeAtMs: number }
+  | { readonly kind: 'ended' };
+
+/** One caller and all that it registered and subscribed: a WebSocket connection, or a lease of a caller over HTTP. */
+export class Session {
+  /** Unique in the process; names the host too. */
+  readonly number: number;
+  /** What the caller sees. */
+  readonly name: string;
+  state: SessionState;
+  opened: SessionOpenParams | undefined;
+  /** When something was last heard from it, on the host's clock. */
+  heardAtMs: number;
+  requestsInFlight = 0;
+  readonly registrations: Map<string, Registration> = new Map();
+  readonly subscriptions: Map<string, Subscription> = new Map();
+  /** Frames of this turn, sent together at its end. */
+  outgoing: string[] = [];
+
+  constructor(number: number, name: string, state: SessionState, nowMs: number) {
+    this.number = number;
+    this.name = name;
+    this.state = state;
+    this.heardAtMs = nowMs;
+  }
+
+  get socket(): Socket | undefined {
+    return this.state.kind === 'connected' ? this.state.socket : undefined;
+  }
+
+  /** Sends what waits. Frames of a session must not overtake each other, so a push calls this first. */
+  flush(): Delivery {
+    const frames = this.outgoing;
+    if (frames.length === 0) return 'sent';
+    this.outgoing = [];
+    const { socket } = this;
+    if (socket === undefined) return 'closed';
+    if (frames.length === 1) return socket.send(frames[0]!);
+    let delivery: Delivery = 'sent';
+    socket.cork(() => {
+      for (const frame of frames) {
+        if (delivery === 'sent') delivery = socket.send(frame);
+      }
+    });
+    return delivery;
+  }
+}
+
+/** A session's standing wish to hear about one service. */
+export class Subscription implements Member {
+  readonly session: Session;
+  readonly key: string;
+  readonly mode: SubscribeMode;
+  version = 0;
+  isStale = false;
+  /** The latest state has been asked for. */
+  isResyncing = false;
+  place = -1;
+  /** Set once the first snapshot has been given. */
+  audience: Audience<Subscription> | undefined;
+
+  constructor(session: Session, key: string, mode: SubscribeMode) {
+    this.session = session;
+    this.key = key;
+    this.mode = mode;
+  }
+
+  deliver(frame: string | Uint8Array): Delivery {
+    const { session } = this;
+    if (session.outgoing.length > 0 && session.flush() === 'dropped') return 'dropped';
+    return session.socket?.send(frame) ?? 'closed';
+  }
+}
+
+/** Names a registration within its session. */
+export function registrationName(key: string, id: string): string {
+  return `${key}\n${id}`;
+}

@@ -1,0 +1,179 @@
+import { sessionsPerHostMax } from '../workers/partition-core.ts';
+import type { ServerConfig } from './config.ts';
+import type { Counters } from './counters.ts';
+import { Session } from './session.ts';
+import type { SessionState, Socket } from './session.ts';
+import { TimerWheel } from './timer-wheel.ts';
+
+export interface SessionsOptions {
+  readonly host: number;
+  readonly config: Pick<ServerConfig, 'disconnectGraceMs' | 'heartbeatTimeoutMs' | 'leasesMax'>;
+  readonly counters: Counters;
+  /** A name that cannot be guessed: a lease's is all that is needed to end it. */
+  readonly createName: () => string;
+  /** The session is over: withdraw what it registered. */
+  readonly onEnd: (session: Session) => void;
+  readonly nowMs: number;
+}
+
+/** How often the host's clock moves on, in milliseconds. */
+export const tickMs = 50;
+
+/** A gap between ticks counts as at most this long, in milliseconds. */
+const tickGapMaxMs: number = 4 * tickMs;
+
+/**
+ * All sessions of a host and their lives: connected, leased, broken, ended. Its clock counts only time in which the host was running:
+ * after a suspended process or a blocked loop wakes, peers get the time to show that they live, rather than all being taken for dead.
+ */
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #byNumber: Map<number, Session> = new Map();
+  readonly #byLease: Map<string, Session> = new Map();
+  readonly #wheel: TimerWheel<Session>;
+  readonly heartbeatMs: number;
+  #connected = 0;
+  #count = 0;
+  #clockMs: number;
+  #lastTickMs: number;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+    this.#clockMs = options.nowMs;
+    this.#lastTickMs = options.nowMs;
+    this.#wheel = new TimerWheel(tickMs, options.nowMs);
+    // Two pings may go unanswered before the third deadline.
+    this.heartbeatMs = Math.max(tickMs, Math.floor(options.config.heartbeatTimeoutMs / 3));
+  }
+
+  get connectedCount(): number {
+    return this.#connected;
+  }
+
+  get leaseCount(): number {
+    return this.#byLease.size;
+  }
+
+  get registrationCount(): number {
+    let count = 0;
+    for (const session of this.#byNumber.values()) count += session.registrations.size;
+    return count;
+  }
+
+  connected(): Session[] {
+    return [...this.#byNumber.values()].filter((session) => session.state.kind === 'connected');
+  }
+
+  find(number: number): Session | undefined {
+    return this.#byNumber.get(number);
+  }
+
+  findLease(lease: string): Session | undefined {
+    return this.#byLease.get(lease);
+  }
+
+  connect(socket: Socket): Session {
+    const session = this.#add({ kind: 'connected', socket });
+    this.#connected += 1;
+    this.#wheel.schedule(session, this.#clockMs + this.heartbeatMs);
+    this.#options.counters.count('session_opened');
+    return session;
+  }
+
+  /** Grants a lease, or returns undefined when there are `leasesMax` already. */
+  grantLease(ttlMs: number): Session | undefined {
+    if (this.#byLease.size >= this.#options.config.leasesMax) return undefined;
+    const lease = this.#options.createName();
+    const session = this.#add({ kind: 'leased', lease, ttlMs, expiresAtMs: this.#clockMs + tickMs + ttlMs });
+    this.#byLease.set(lease, session);
+    this.#wheel.schedule(session, this.#clockMs + tickMs + ttlMs);
+    return session;
+  }
+
+  renewLease(session: Session): void {
+    if (session.state.kind === 'leased') session.state.expiresAtMs = this.#clockMs + tickMs + session.state.ttlMs;
+  }
+
+  /** Something came from the peer. */
+  hear(session: Session): void {
+    session.heardAtMs = this.#clockMs;
+  }
+
+  /** The connection was closed by the client, in order (SE2): what it registered goes at once. */
+  end(session: Session): void {
+    const { state } = session;
+    if (state.kind === 'ended') return;
+    if (state.kind === 'connected') this.#connected -= 1;
+    if (state.kind === 'leased') this.#byLease.delete(state.lease);
+    session.state = { kind: 'ended' };
+    this.#byNumber.delete(session.number);
+    this.#options.onEnd(session);
+  }
+
+  /** The connection broke (SE2): what it registered stays for the grace, in case the client comes back and registers again. */
+  break(session: Session): void {
+    if (session.state.kind !== 'connected') return;
+    this.#options.counters.count('session_broken');
+    if (session.registrations.size === 0) {
+      this.end(session);
+      return;
+    }
+    this.#connected -= 1;
+    // The clock stands since the last tick; a tick more, and the grace is never cut short.
+    const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
+    session.state = { kind: 'broken', removeAtMs };
+    this.#wheel.schedule(session, removeAtMs);
+  }
+
+  /** Moves the clock on and acts on what has come due. */
+  tick(nowMs: number): void {
+    this.#clockMs += Math.min(nowMs - this.#lastTickMs, tickGapMaxMs);
+    this.#lastTickMs = nowMs;
+    for (const session of this.#wheel.advance(this.#clockMs)) this.#check(session);
+  }
+
+  #add(state: SessionState): Session {
+    this.#count += 1;
+    const number = this.#options.host * sessionsPerHostMax + this.#count;
+    const session = new Session(number, this.#options.createName(), state, this.#clockMs);
+    this.#byNumber.set(number, session);
+    return session;
+  }
+
+  #check(session: Session): void {
+    const { state } = session;
+    switch (state.kind) {
+      case 'connected':
+        this.#checkHeartbeat(session, state.socket);
+        return;
+      case 'leased':
+        if (this.#clockMs < state.expiresAtMs) {
+          this.#wheel.schedule(session, state.expiresAtMs);
+          return;
+        }
+        this.#options.counters.count('lease_expired');
+        this.end(session);
+        return;
+      case 'broken':
+        if (this.#clockMs < state.removeAtMs) this.#wheel.schedule(session, state.removeAtMs);
+        else this.end(session);
+        return;
+      case 'ended':
+        return;
+      default:
+        state satisfies never;
+    }
+  }
+
+  /** SE3: a silent peer is pinged, and after `heartbeatTimeoutMs` taken for broken. */
+  #checkHeartbeat(session: Session, socket: Socket): void {
+    const deadlineMs = session.heardAtMs + this.#options.config.heartbeatTimeoutMs;
+    if (this.#clockMs >= deadlineMs) {
+      this.#options.counters.countClose('heartbeat_timeout');
+      socket.end('heartbeat_timeout');
+      return;
+    }
+    if (this.#clockMs - session.heardAtMs >= this.heartbeatMs - tickMs) socket.ping();
+    this.#wheel.schedule(session, Math.min(this.#clockMs + this.heartbeatMs, deadlineMs));
+  }
+}

@@ -1,0 +1,297 @@
+import { App, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
+import type {
+  HttpRequest,
+  HttpResponse,
+  TemplatedApp,
+  us_listen_socket,
+  us_socket_context_t,
+  WebSocket,
+} from 'uWebSockets.js';
+
+import { closeCodes } from '../protocol/errors.ts';
+import type { CloseReason } from '../protocol/errors.ts';
+import type { Delivery } from '../push/fan-out.ts';
+import type { Session, Socket } from './session.ts';
+
+/** An HTTP request, its body read. */
+export interface HttpCall {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly origin: string;
+  readonly contentType: string;
+  /** Undefined when the body was larger than `bodyBytesMax`. */
+  readonly body: string | undefined;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly body: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What a handshake asks for. */
+export interface UpgradeCall {
+  readonly path: string;
+  readonly version: string;
+  readonly key: string;
+  readonly origin: string;
+  readonly protocols: string;
+  readonly address: string;
+}
+
+/** Whether a handshake is accepted, and with which subprotocol. */
+export type UpgradeVerdict =
+  | { readonly accept: true; readonly protocol: string }
+  | { readonly accept: false; readonly answer: HttpAnswer };
+
+export interface TransportOptions {
+  readonly frameBytesMax: number;
+  readonly bodyBytesMax: number;
+  readonly backlogBytesMax: number;
+  readonly heartbeatTimeoutMs: number;
+  readonly judgeUpgrade: (call: UpgradeCall) => UpgradeVerdict;
+  readonly onOpen: (socket: Socket, address: string) => Session;
+  readonly onText: (session: Session, text: string) => void;
+  /** Anything was heard from the peer. */
+  readonly onAlive: (session: Session) => void;
+  readonly onDrain: (session: Session) => void;
+  readonly onClose: (session: Session, isClean: boolean, address: string) => void;
+  readonly countClose: (reason: CloseReason) => void;
+  readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
+}
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Refuse a port that another process listens on, rather than share it. */
+const exclusivePort = 1;
+
+/** The run-time signature; the published types leave out this form. */
+interface ExclusiveListener {
+  listen(host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void): void;
+}
+
+interface Connection {
+  readonly address: string;
+  socket: UwsSocket | undefined;
+  session: Session | undefined;
+}
+
+/** The one place that knows uWebSockets.js. Everything it hands out is copied: its buffers are gone after the callback. */
+export class Transport {
+  readonly #app: TemplatedApp = App();
+  readonly #options: TransportOptions;
+  #listenSocket: us_listen_socket | undefined;
+
+  constructor(options: TransportOptions) {
+    this.#options = options;
+    this.#serveSockets();
+    this.#app.any('/*', (response, request) => {
+      this.#serveHttp(response, request);
+    });
+  }
+
+  listen(host: string, port: number): Promise<ListenAddress> {
+    return new Promise((resolve, reject) => {
+      (this.#app as object as ExclusiveListener).listen(host, port, exclusivePort, (socket) => {
+        if (socket === false) {
+          reject(
+            new Error(`cannot listen on ${host}:${port}: the port is in use, or the address is not this machine's`),
+          );
+          return;
+        }
+        this.#listenSocket = socket;
+        resolve({ host, port: us_socket_local_port(socket) });
+      });
+    });
+  }
+
+  /** Takes no more connections; those that are open stay. */
+  stopListening(): void {
+    if (this.#listenSocket !== undefined) us_listen_socket_close(this.#listenSocket);
+    this.#listenSocket = undefined;
+  }
+
+  /** Closes everything at once. */
+  close(): void {
+    this.#listenSocket = undefined;
+    this.#app.close();
+  }
+
+  #serveSockets(): void {
+    const options = this.#options;
+    this.#app.ws<Connection>('/*', {
+      // Larger than what is accepted, so that a frame somewhat too big gets a close code; uWebSockets.js itself just cuts the line.
+      maxPayloadLength: options.frameBytesMax * 2,
+      maxBackpressure: options.backlogBytesMax,
+      closeOnBackpressureLimit: false,
+      sendPingsAutomatically: false,
+      // Heartbeats are the host's; this only bounds how long a socket lingers that never answers its close frame.
+      idleTimeout: lingerSeconds(options.heartbeatTimeoutMs),
+      maxLifetime: 0,
+      upgrade: (response, request, context) => {
+        this.#upgrade(response, request, context);
+      },
+      open: (ws) => {
+        const connection = ws.getUserData();
+        connection.socket = new UwsSocket(ws);
+        connection.session = options.onOpen(connection.socket, connection.address);
+      },
+      message: (ws, message, isBinary) => {
+        const { session, socket } = ws.getUserData();
+        if (session === undefined || socket === undefined) return;
+        if (isBinary) this.#refuseFrame(socket, 'binary_frame');
+        else if (message.byteLength > options.frameBytesMax) this.#refuseFrame(socket, 'frame_too_big');
+        else options.onText(session, Buffer.from(message).toString());
+      },
+      drain: (ws) => {
+        const { session } = ws.getUserData();
+        if (session !== undefined) options.onDrain(session);
+      },
+      ping: (ws) => {
+        const { session } = ws.getUserData();
+        if (session !== undefined) options.onAlive(session);
+      },
+      pong: (ws) => {
+        const { session } = ws.getUserData();
+        if (session !== undefined) options.onAlive(session);
+      },
+      close: (ws, code) => {
+        const { session, socket, address } = ws.getUserData();
+        const isOurs = socket?.isClosed ?? false;
+        socket?.markClosed();
+        if (session !== undefined) options.onClose(session, !isOurs && isCleanClose(code), address);
+      },
+    });
+  }
+
+  #refuseFrame(socket: UwsSocket, reason: CloseReason): void {
+    this.#options.countClose(reason);
+    socket.end(reason);
+  }
+
+  #upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
+    const key = request.getHeader('sec-websocket-key');
+    const address = Buffer.from(response.getRemoteAddressAsText()).toString();
+    const verdict = this.#options.judgeUpgrade({
+      path: request.getUrl(),
+      version: request.getHeader('sec-websocket-version'),
+      key,
+      origin: request.getHeader('origin'),
+      protocols: request.getHeader('sec-websocket-protocol'),
+      address,
+    });
+    if (!verdict.accept) {
+      writeAnswer(response, verdict.answer);
+      return;
+    }
+    const connection: Connection = { address, socket: undefined, session: undefined };
+    // No extensions: compression is not offered.
+    response.upgrade<Connection>(connection, key, verdict.protocol, '', context);
+  }
+
+  #serveHttp(response: HttpResponse, request: HttpRequest): void {
+    let isAborted = false;
+    response.onAborted(() => {
+      isAborted = true;
+    });
+    const head = {
+      method: request.getMethod().toUpperCase(),
+      path: request.getUrl(),
+      query: request.getQuery() ?? '',
+      origin: request.getHeader('origin'),
+      contentType: request.getHeader('content-type'),
+    };
+    this.#readBody(response, (body) => {
+      this.#options.onHttp({ ...head, body }).then(
+        (answer) => {
+          if (!isAborted) response.cork(() => writeAnswer(response, answer));
+        },
+        (error: unknown) => {
+          // A bug: the handler turns everything expected into an answer. Die loudly, as for any uncaught exception.
+          queueMicrotask(() => {
+            throw error;
+          });
+        },
+      );
+    });
+  }
+
+  #readBody(response: HttpResponse, take: (body: string | undefined) => void): void {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    response.onData((chunk, isLast) => {
+      bytes += chunk.byteLength;
+      if (bytes <= this.#options.bodyBytesMax) chunks.push(Buffer.from(chunk.slice(0)));
+      else chunks.length = 0;
+      if (isLast) take(bytes > this.#options.bodyBytesMax ? undefined : Buffer.concat(chunks).toString());
+    });
+  }
+}
+
+/** A socket that may be used at any time: once closed, it does nothing. uWebSockets.js throws at any call on a closed one. */
+class UwsSocket implements Socket {
+  readonly #ws: WebSocket<Connection>;
+  isClosed = false;
+
+  constructor(ws: WebSocket<Connection>) {
+    this.#ws = ws;
+  }
+
+  send(frame: string | Uint8Array): Delivery {
+    if (this.isClosed) return 'closed';
+    // 1: sent; 0: queued in the backlog; 2: dropped.
+    return this.#ws.send(frame, false) === 2 ? 'dropped' : 'sent';
+  }
+
+  cork(sends: () => void): void {
+    if (!this.isClosed) this.#ws.cork(sends);
+  }
+
+  ping(): void {
+    if (!this.isClosed) this.#ws.ping();
+  }
+
+  end(reason: CloseReason): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.#ws.end(closeCodes[reason].number, reason);
+  }
+
+  markClosed(): void {
+    this.isClosed = true;
+  }
+}
+
+/** 1000 and 1001 are a client that leaves, 1005 one that leaves without a word; anything else is a broken connection. */
+function isCleanClose(code: number): boolean {
+  return code === 1000 || code === 1001 || code === 1005;
+}
+
+/** uWebSockets.js takes 8 to 960 seconds, and ends the process on less. */
+function lingerSeconds(heartbeatTimeoutMs: number): number {
+  return Math.min(960, Math.max(8, Math.ceil((heartbeatTimeoutMs * 2) / 1000)));
+}
+
+function writeAnswer(response: HttpResponse, { status, body, headers }: HttpAnswer): void {
+  response.writeStatus(`${status} ${reasonPhrases[status] ?? 'Status'}`);
+  for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value);
+  response.end(body);
+}
+
+const reasonPhrases: Readonly<Record<number, string>> = {
+  200: 'OK',
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  409: 'Conflict',
+  413: 'Content Too Large',
+  426: 'Upgrade Required',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
+};

@@ -1,0 +1,71 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import type { ErrorObject, ValidateFunction } from 'ajv/dist/2020.js';
+
+import type { Failure } from '../protocol/errors.ts';
+import type { JsonSchema } from '../protocol/schemas.ts';
+
+const ajv: Ajv2020 = new Ajv2020({ strict: true });
+ajv.addKeyword({
+  keyword: 'x-bytesMax',
+  type: 'string',
+  schemaType: 'number',
+  validate: (max: number, text: string) => isWithinBytes(text, max),
+  error: { message: ({ schema }) => `must be at most ${String(schema)} bytes of UTF-8` },
+});
+ajv.addKeyword({
+  keyword: 'x-totalBytesMax',
+  type: 'object',
+  schemaType: 'number',
+  validate: (max: number, map: Record<string, unknown>) => {
+    let left = max;
+    for (const [key, value] of Object.entries(map)) left -= Buffer.byteLength(key) + Buffer.byteLength(String(value));
+    return left >= 0;
+  },
+  error: { message: ({ schema }) => `must hold at most ${String(schema)} bytes of keys and values` },
+});
+
+/** A UTF-16 unit is at most three bytes of UTF-8, so most texts need no counting. */
+function isWithinBytes(text: string, max: number): boolean {
+  return text.length * 3 <= max || Buffer.byteLength(text) <= max;
+}
+
+/** Checks values against a schema; says what is wrong, and where, as a failure. */
+export type Validate<T> = (
+  value: unknown,
+) => { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
+
+/** Compiles a schema of the protocol. `T` is the type that the schema describes. */
+export function compileValidator<T>(schema: JsonSchema): Validate<T> {
+  const validate: ValidateFunction<T> = ajv.compile<T>(schema);
+  return (value) =>
+    validate(value) ? { ok: true, value } : { ok: false, failure: describeInvalid(validate.errors?.at(-1)) };
+}
+
+function describeInvalid(error: ErrorObject | undefined): Failure {
+  if (error === undefined) throw new Error('a validator refused without saying why');
+  const path = error.instancePath === '' ? 'params' : error.instancePath.slice(1).replaceAll('/', '.');
+  const params: Record<string, unknown> = error.params;
+  const extra = params.additionalProperty;
+  if (typeof extra === 'string') {
+    return invalid(
+      `${error.instancePath}/${shorten(extra, 64)}`,
+      `${path} has an unknown field ${JSON.stringify(shorten(extra, 64))}`,
+    );
+  }
+  const missing = params.missingProperty;
+  if (typeof missing === 'string')
+    return invalid(`${error.instancePath}/${missing}`, `${path} lacks the field ${missing}`);
+  const name = params.propertyName;
+  if (typeof name === 'string')
+    return invalid(error.instancePath, `${path} has a key that is not allowed: ${JSON.stringify(shorten(name, 64))}`);
+  return invalid(error.instancePath, `${path} ${error.message ?? 'is not valid'}`);
+}
+
+function invalid(field: string, message: string): Failure {
+  return { code: 'invalid_params', message: shorten(message, 512), field: shorten(field, 512) };
+}
+
+/** What a caller sent is echoed only in part. */
+function shorten(text: string, charsMax: number): string {
+  return text.length > charsMax ? `${text.slice(0, charsMax)}…` : text;
+}
