@@ -1,14 +1,21 @@
-import type { MessagePort } from 'node:worker_threads';
-
 import type { Field, FromPartition, HostBatch, PartitionBatch, ToPartition } from '../workers/messages.ts';
 import { forEachFromPartition } from '../workers/messages.ts';
 
+/** What a link needs of a MessagePort. */
+export interface MailboxPort {
+  on(event: 'message', take: (batch: PartitionBatch) => void): unknown;
+  postMessage(batch: HostBatch): void;
+  close(): void;
+}
+
 export interface PartitionLinkOptions {
   readonly partition: number;
-  readonly port: MessagePort;
+  readonly port: MailboxPort;
   /** Requests not yet answered; beyond it the partition is busy. */
   readonly requestsMax: number;
   readonly readEpoch: () => number;
+  /** Runs a task once all sockets of this turn have been read. */
+  readonly schedule: (task: () => void) => void;
   readonly onRecord: (record: FromPartition, link: PartitionLink) => void;
   /** All records of a turn have been handed over. */
   readonly onTurnEnd: () => void;
@@ -54,8 +61,7 @@ export class PartitionLink {
     this.#isFlushScheduled = true;
     // Of the first record: a table that changes within the turn makes later records look older than they are, which only costs a check.
     const epoch = this.#options.readEpoch();
-    // The check phase comes after all sockets of this turn have been read.
-    setImmediate(() => {
+    this.#options.schedule(() => {
       this.#flush(epoch);
     });
   }

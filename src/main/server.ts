@@ -156,6 +156,7 @@ class RunningServer implements Server {
       port: this.#pool.connect(partition, sessionHost),
       requestsMax: this.#config.mailboxRequestsMax,
       readEpoch: () => this.#host.epoch,
+      schedule: setImmediate,
       onRecord: (record, link) => {
         this.#host.takeRecord(record, link);
       },

@@ -75,6 +75,9 @@ export class SessionHost {
       counters,
       sliceMembers: config.fanOutSliceMembers,
       subscriptionsMax: config.subscriptionsMax,
+      flush: () => {
+        this.flush();
+      },
       schedule: options.schedule,
     });
   }

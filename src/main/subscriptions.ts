@@ -17,6 +17,8 @@ export interface SubscriptionsOptions {
   readonly counters: Counters;
   readonly sliceMembers: number;
   readonly subscriptionsMax: number;
+  /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
+  readonly flush: () => void;
   /** Runs the next slice of a long fan-out in a later turn. */
   readonly schedule: (task: () => void) => void;
 }
@@ -111,6 +113,7 @@ export class Subscriptions {
 
   #runSlice(): void {
     this.#isSliceScheduled = false;
+    this.#options.flush();
     this.#fanOut.runSlice();
     if (this.#fanOut.isIdle) return;
     this.#isSliceScheduled = true;
@@ -153,6 +156,7 @@ export class Subscriptions {
         if (session.subscriptions.get(key) !== subscription) return;
         subscription.isResyncing = false;
         const [, , version, count, instances] = answer;
+        this.#options.flush();
         if (subscription.deliver(wordSnapshotPush(key, count, version, instances)) !== 'sent') return;
         subscription.version = version;
         subscription.isStale = false;

@@ -1,0 +1,133 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+
+import { ServiceStore } from '../../src/slots/service-store.ts';
+import type { RegisterOutcome } from '../../src/slots/service-store.ts';
+
+const limits = { instancesPerServiceMax: 100, instancesPerPartitionMax: 1000 };
+const key = 'public/DEFAULT/pay';
+
+function register(store: ServiceStore, id: string, fragment: string, owner: number, nowMicros = 0): RegisterOutcome {
+  return store.register(key, id, { fragment, owner, stamp: 1 }, nowMicros);
+}
+
+test('[SE5] registering what is already there changes nothing and raises no version', () => {
+  const store = new ServiceStore(limits, 1000);
+  register(store, 'a', 'A', 1, 2000);
+  const version = store.get(key)?.version;
+  expect(register(store, 'a', 'A', 1, 3000).kind).toBe('unchanged');
+  expect(store.get(key)?.version).toBe(version);
+});
+
+test('[SE5] registering a known id with new content replaces, never adds', () => {
+  const store = new ServiceStore(limits, 1000);
+  register(store, 'a', 'A', 1, 2000);
+  expect(register(store, 'a', 'B', 1, 3000)).toMatchObject({ kind: 'changed', before: 'A', takeover: undefined });
+  expect([...store.get(key)!.instances.values()].map(({ fragment }) => fragment)).toEqual(['B']);
+});
+
+test('[SE1] the session that registered last owns, and the one before is named', () => {
+  const store = new ServiceStore(limits, 1000);
+  register(store, 'a', 'A', 1, 2000);
+  expect(register(store, 'a', 'A', 2, 3000)).toMatchObject({ kind: 'unchanged', takeover: { owner: 1, stamp: 1 } });
+  expect(store.deregister(key, 'a', 1, 4000)).toMatchObject({ kind: 'refused', failure: { code: 'not_owner' } });
+  expect(store.deregister(key, 'a', 2, 5000).kind).toBe('removed');
+  expect(store.deregister(key, 'a', 2, 6000)).toMatchObject({ kind: 'refused', failure: { code: 'not_found' } });
+});
+
+test('[LI1] a full service and a full partition refuse new instances, not changes of known ones', () => {
+  const store = new ServiceStore({ instancesPerServiceMax: 2, instancesPerPartitionMax: 3 }, 0);
+  register(store, 'a', 'A', 1);
+  register(store, 'b', 'B', 1);
+  expect(register(store, 'c', 'C', 1)).toMatchObject({ kind: 'refused', failure: { limit: 'instancesPerServiceMax', max: 2 } });
+  expect(register(store, 'b', 'B2', 1).kind).toBe('changed');
+  store.register('public/DEFAULT/other', 'x', { fragment: 'X', owner: 1, stamp: 1 }, 0);
+  const refused = store.register('public/DEFAULT/other', 'y', { fragment: 'Y', owner: 1, stamp: 1 }, 0);
+  expect(refused).toMatchObject({ kind: 'refused', failure: { limit: 'instancesPerPartitionMax', max: 3 } });
+  expect(store.instanceCount).toBe(3);
+});
+
+test('[LI1] a refused first instance leaves no empty service behind', () => {
+  const store = new ServiceStore({ instancesPerServiceMax: 2, instancesPerPartitionMax: 0 }, 0);
+  register(store, 'a', 'A', 1);
+  expect(store.serviceCount).toBe(0);
+});
+
+const operations = fc.array(
+  fc.record({
+    kind: fc.constantFrom('register', 'register', 'deregister', 'forget'),
+    service: fc.constantFrom('s1', 's2'),
+    id: fc.constantFrom('a', 'b', 'c'),
+    fragment: fc.constantFrom('1', '2'),
+    owner: fc.integer({ min: 1, max: 3 }),
+    // The wall clock may stand still or go back.
+    clockStep: fc.integer({ min: -50, max: 50 }),
+  }),
+  { maxLength: 80 },
+);
+
+test('[SE1] [SE5] any history ends in what a plain map says, and versions only rise, also across forgetting and a clock that goes back', () => {
+  fc.assert(
+    fc.property(operations, (history) => {
+      const store = new ServiceStore(limits, 1000);
+      const model = new Map<string, { fragment: string; owner: number }>();
+      const versions = new Map<string, number>();
+      let clock = 1000;
+      for (const { kind, service, id, fragment, owner, clockStep } of history) {
+        clock += clockStep;
+        const name = `${service}/${id}`;
+        const known = model.get(name);
+        const before = store.get(service)?.version ?? store.versionFloor;
+        expect(before).toBeGreaterThanOrEqual(versions.get(service) ?? 0);
+        if (kind === 'register') {
+          const outcome = store.register(service, id, { fragment, owner, stamp: 1 }, clock);
+          expect(outcome.kind).toBe(known?.fragment === fragment ? 'unchanged' : 'changed');
+          model.set(name, { fragment, owner });
+        } else if (kind === 'deregister') {
+          const outcome = store.deregister(service, id, owner, clock);
+          expect(outcome.kind).toBe(known?.owner === owner ? 'removed' : 'refused');
+          if (known?.owner === owner) model.delete(name);
+        } else {
+          const record = store.get(service);
+          if (record?.instances.size === 0) store.forget(record);
+        }
+        const after = store.get(service)?.version ?? store.versionFloor;
+        const hasChanged = model.get(name)?.fragment !== known?.fragment;
+        if (hasChanged) expect(after).toBeGreaterThan(before);
+        versions.set(service, after);
+      }
+      const stored = [...store.services()].flatMap((record) =>
+        [...record.instances].map(([id, { fragment, owner }]) => [`${record.key}/${id}`, { fragment, owner }] as const),
+      );
+      expect(new Map(stored)).toEqual(model);
+      expect(store.instanceCount).toBe(model.size);
+    }),
+  );
+});
+
+test('a list has each service with instances once, in the order of keys, page by page', () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(fc.string({ minLength: 1, maxLength: 4, unit: fc.constantFrom('a', 'b', '/', 'é') }), { maxLength: 30 }),
+      fc.integer({ min: 1, max: 7 }),
+      fc.constantFrom('', 'a', 'ab'),
+      (names, limit, prefix) => {
+        const store = new ServiceStore(limits, 0);
+        for (const name of names) store.register(`n/g/${name}`, 'i', { fragment: 'F', owner: 1, stamp: 1 }, 0);
+        store.obtain('n/g/without-instances');
+        store.register('other/g/a', 'i', { fragment: 'F', owner: 1, stamp: 1 }, 0);
+        const listed: string[] = [];
+        for (let after = ''; ; ) {
+          const page = store.list({ namespace: 'n', prefix, after, limit });
+          expect(page.length).toBeLessThanOrEqual(limit);
+          listed.push(...page.map((entry) => entry.key));
+          const last = page.at(-1);
+          if (last === undefined) break;
+          after = last.key;
+        }
+        const expected = names.filter((name) => name.startsWith(prefix)).map((name) => `n/g/${name}`);
+        expect(listed).toEqual(expected.sort((a, b) => (a < b ? -1 : 1)));
+      },
+    ),
+  );
+});

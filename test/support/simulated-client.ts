@@ -1,0 +1,131 @@
+import type { Session, Socket } from '../../src/main/session.ts';
+import type { CloseReason } from '../../src/protocol/errors.ts';
+import { serviceKey } from '../../src/protocol/service-key.ts';
+import type { MethodName, Methods, ServiceChanged, SubscribeResult } from '../../src/protocol/types.ts';
+import type { Delivery } from '../../src/push/fan-out.ts';
+import type { InProcessRegistry } from './in-process-registry.ts';
+import { SubscriberView } from './subscriber-view.ts';
+
+interface Answered {
+  readonly method: MethodName;
+  readonly params: object;
+  result?: unknown;
+  error?: { readonly data: { readonly code: string; readonly limit?: string } };
+}
+
+/** A client of the in-process registry: speaks the protocol's text frames over a socket whose backlog the test controls. */
+export class SimulatedClient implements Socket {
+  readonly session: Session;
+  readonly requests: Map<number, Answered> = new Map();
+  readonly views: Map<string, SubscriberView> = new Map();
+  /** Views of subscriptions that wait for their answer, by request. */
+  readonly #starting: Map<number, SubscriberView> = new Map();
+  readonly #registry: InProcessRegistry;
+  /** Frames that the reader has not read. */
+  readonly #unread: string[] = [];
+  readonly #backlogFramesMax: number;
+  isReading = true;
+  closed: CloseReason | 'client' | undefined;
+  pings = 0;
+  notifications = 0;
+  corks = 0;
+
+  constructor(registry: InProcessRegistry, backlogFramesMax = Number.POSITIVE_INFINITY) {
+    this.#registry = registry;
+    this.#backlogFramesMax = backlogFramesMax;
+    this.session = registry.host.connect(this);
+  }
+
+  send(frame: string | Uint8Array): Delivery {
+    if (this.closed !== undefined) return 'closed';
+    if (this.#unread.length >= this.#backlogFramesMax) return 'dropped';
+    const text = typeof frame === 'string' ? frame : Buffer.from(frame).toString();
+    if (this.isReading) this.#read(text);
+    else this.#unread.push(text);
+    return 'sent';
+  }
+
+  cork(sends: () => void): void {
+    this.corks += 1;
+    sends();
+  }
+
+  ping(): void {
+    this.pings += 1;
+    if (this.isReading) this.#registry.host.hear(this.session);
+  }
+
+  end(reason: CloseReason): void {
+    this.closed = reason;
+    this.#registry.host.disconnected(this.session, false);
+  }
+
+  request<M extends MethodName>(method: M, params: Methods[M]['params']): Answered {
+    const id = this.requests.size + 1;
+    const answered: Answered = { method, params };
+    this.requests.set(id, answered);
+    this.#registry.host.receive(this.session, JSON.stringify({ jsonrpc: '2.0', id, method, params }));
+    return answered;
+  }
+
+  /** Subscribes, resuming from the view that is held, if one is given. */
+  subscribe(service: string, mode: 'delta' | 'snapshot' = 'delta', held?: SubscriberView): SubscriberView {
+    const view = new SubscriberView();
+    if (held !== undefined && held.version > 0) {
+      view.version = held.version;
+      for (const [id, instance] of held.instances) view.instances.set(id, instance);
+    }
+    this.#starting.set(this.requests.size + 1, view);
+    this.request('service.subscribe', { service, mode, ...(view.version > 0 ? { version: view.version } : {}) });
+    return view;
+  }
+
+  unsubscribe(service: string): void {
+    const key = serviceKey({ service });
+    this.views.delete(key);
+    for (const request of this.#starting.keys()) {
+      if (serviceKey(this.requests.get(request)!.params as { service: string }) === key) this.#starting.delete(request);
+    }
+    this.request('service.unsubscribe', { service });
+  }
+
+  /** Reads everything that waits, and goes on reading. */
+  resume(): void {
+    this.isReading = true;
+    for (const text of this.#unread.splice(0)) this.#read(text);
+    this.#registry.host.hear(this.session);
+    if (this.closed === undefined) this.#registry.host.drained(this.session);
+  }
+
+  leave(isClean: boolean): void {
+    if (this.closed !== undefined) return;
+    this.closed = 'client';
+    this.#registry.host.disconnected(this.session, isClean);
+  }
+
+  #read(text: string): void {
+    const message = JSON.parse(text) as
+      | { id: number; result?: unknown; error?: NonNullable<Answered['error']> }
+      | { method: string; params: ServiceChanged };
+    if ('method' in message) {
+      if (message.method === 'service.changed') this.#takeChange(message.params);
+      return;
+    }
+    const answered = this.requests.get(message.id);
+    if (answered === undefined) throw new Error(`an answer to a request that was not made: ${text}`);
+    if (answered.result !== undefined || answered.error !== undefined) throw new Error(`answered twice: ${text}`);
+    if (message.result !== undefined) answered.result = message.result;
+    if (message.error !== undefined) answered.error = message.error;
+    const view = this.#starting.get(message.id);
+    if (view === undefined || message.result === undefined) return;
+    view.begin(message.result as SubscribeResult);
+    this.views.set(serviceKey(answered.params as { service: string }), view);
+  }
+
+  #takeChange(change: ServiceChanged): void {
+    this.notifications += 1;
+    const view = this.views.get(serviceKey(change));
+    // A push that crossed an unsubscribe on its way.
+    if (view !== undefined) view.take(change);
+  }
+}

@@ -1,0 +1,49 @@
+import type { Instance, ServiceChanged, SubscribeResult } from '../../src/protocol/types.ts';
+
+/** What a subscriber holds of one service, built by the rules of the protocol and nothing else; throws where they are broken. */
+export class SubscriberView {
+  version = -1;
+  readonly instances: Map<string, Instance> = new Map();
+  /** Snapshots and deltas taken so far. */
+  pushes = 0;
+
+  begin(result: SubscribeResult): void {
+    if ('instances' in result) {
+      this.#checkRise(result.version);
+      this.#replace(result.instances);
+    } else {
+      if (result.from !== this.version) throw new Error(`[PU1] resumed from ${result.from}, held ${this.version}`);
+      this.#checkRise(result.version);
+      this.#apply(result.put, result.remove);
+    }
+    this.version = result.version;
+  }
+
+  take(change: ServiceChanged): void {
+    this.pushes += 1;
+    if (change.to <= this.version) throw new Error(`[PU1] pushed version ${change.to}, held ${this.version}`);
+    if ('snapshot' in change) {
+      this.#replace(change.instances);
+    } else {
+      if (change.from !== this.version) throw new Error(`[PU1] delta from ${change.from}, held ${this.version}`);
+      this.#apply(change.put, change.remove);
+    }
+    this.version = change.to;
+    if (this.instances.size !== change.count) throw new Error(`count is ${change.count}, the view has ${this.instances.size}`);
+  }
+
+  #checkRise(version: number): void {
+    if (version < this.version) throw new Error(`version went back from ${this.version} to ${version}`);
+  }
+
+  #replace(instances: readonly Instance[]): void {
+    this.instances.clear();
+    for (const instance of instances) this.instances.set(instance.id, instance);
+    if (this.instances.size !== instances.length) throw new Error('an instance stands twice in a list');
+  }
+
+  #apply(put: readonly Instance[], remove: readonly string[]): void {
+    for (const instance of put) this.instances.set(instance.id, instance);
+    for (const id of remove) this.instances.delete(id);
+  }
+}
