@@ -87,6 +87,11 @@ export class SessionHost {
     return this.#router.epoch;
   }
 
+  /** Frames worded for pushes so far (PU3). */
+  get framesEncoded(): number {
+    return this.#subscriptions.framesEncoded;
+  }
+
   get isDraining(): boolean {
     return this.#isDraining;
   }

@@ -51,6 +51,10 @@ export class Subscriptions {
     });
   }
 
+  get framesEncoded(): number {
+    return this.#fanOut.framesEncoded;
+  }
+
   /** Subscribes, or subscribes anew in another mode or from another version. Answered by the owner of the service. */
   subscribe(session: Session, key: string, mode: SubscribeMode, since: number, reply: Reply): void {
     const { subscriptionsMax } = this.#options;

@@ -1,0 +1,68 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+
+import { forEachFromPartition, forEachToPartition, fromPartition, toPartition } from '../../src/workers/messages.ts';
+import type { FromPartition, ToPartition } from '../../src/workers/messages.ts';
+import { PartitionOutbox } from '../../src/workers/outbox.ts';
+
+const text = fc.constantFrom('', 'a', 'b', 'long text with é');
+const number = fc.integer({ min: 0 });
+
+const outward: fc.Arbitrary<FromPartition> = fc.oneof(
+  fc.tuple(fc.constant(fromPartition.applied), number, number),
+  fc.tuple(fc.constant(fromPartition.refused), number, fc.constant('busy' as const), text, text, number),
+  fc.tuple(fc.constant(fromPartition.state), number, number, number, text),
+  fc.tuple(fc.constant(fromPartition.resumed), number, number, number, text),
+  fc.tuple(fc.constant(fromPartition.listed), number, fc.array(fc.oneof(text, number))),
+  fc.tuple(fc.constant(fromPartition.push), text, fc.constant('delta' as const), number, number, number, text),
+  fc.tuple(fc.constant(fromPartition.released), number, text, text, number),
+  fc.tuple(fc.constant(fromPartition.moved), number, number),
+);
+
+const inward: fc.Arbitrary<ToPartition> = fc.oneof(
+  fc.tuple(fc.constant(toPartition.register), number, number, text, text, text),
+  fc.tuple(fc.constant(toPartition.deregister), number, number, text, text),
+  fc.tuple(fc.constant(toPartition.withdraw), number, text, text),
+  fc.tuple(fc.constant(toPartition.subscribe), number, text, fc.constant('snapshot' as const), number),
+  fc.tuple(fc.constant(toPartition.loseInterest), text, fc.constant('delta' as const)),
+  fc.tuple(fc.constant(toPartition.query), number, text),
+  fc.tuple(fc.constant(toPartition.list), number, text, text, text, number),
+  fc.tuple(fc.constant(toPartition.credit), number),
+);
+
+test('whatever a partition says in a turn arrives as it was said, repeated texts included', () => {
+  fc.assert(
+    fc.property(fc.array(outward), (records) => {
+      const outbox = new PartitionOutbox();
+      for (const record of records) outbox.add(record);
+      const batch = structuredClone(outbox.take() ?? []);
+      const arrived: FromPartition[] = [];
+      forEachFromPartition(batch, (record) => arrived.push(record));
+      expect(arrived).toEqual(records);
+      expect(outbox.take()).toBeUndefined();
+    }),
+  );
+});
+
+test('whatever a host says in a turn arrives as it was said', () => {
+  fc.assert(
+    fc.property(fc.array(inward), (records) => {
+      const arrived: ToPartition[] = [];
+      forEachToPartition(structuredClone(records.flat()), (record) => arrived.push(record));
+      expect(arrived).toEqual(records);
+    }),
+  );
+});
+
+test('a storm of equal snapshots crosses once', () => {
+  const outbox = new PartitionOutbox();
+  const snapshot = 'x'.repeat(10_000);
+  for (let request = 0; request < 100; request++) outbox.add([fromPartition.state, request, 1, 1, snapshot]);
+  expect(JSON.stringify(outbox.take()).length).toBeLessThan(13_000);
+});
+
+test('a batch with a kind that does not exist is a bug, not something to skip', () => {
+  expect(() => {
+    forEachToPartition([99, 1], () => undefined);
+  }).toThrow(/unknown record kind 99/);
+});
