@@ -45,14 +45,15 @@ export class BatchAnswers {
     this.#send = send;
   }
 
-  /** Makes room for one answer; call the result with its text. */
-  expect(): (text: string) => void {
-    const place = this.#parts.push('') - 1;
+  /** Makes room for one answer. */
+  reserve(): number {
     this.#waiting += 1;
-    return (text) => {
-      this.#parts[place] = text;
-      this.#settle();
-    };
+    return this.#parts.push('') - 1;
+  }
+
+  fill(place: number, answer: string): void {
+    this.#parts[place] = answer;
+    this.#settle();
   }
 
   /** All requests have been read. */

@@ -49,14 +49,15 @@ export class PartitionLink {
   }
 
   /** Sends what will be answered; the caller has looked at {@link isFull}. */
-  request(...record: ToPartition): void {
+  request(record: ToPartition): void {
     this.#requests += 1;
-    this.tell(...record);
+    this.tell(record);
   }
 
   /** Sends what has no answer. */
-  tell(...record: ToPartition): void {
-    this.#records.push(...record);
+  tell(record: ToPartition): void {
+    const fields: readonly Field[] = record;
+    for (const field of fields) this.#records.push(field);
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
     // Of the first record: a table that changes within the turn makes later records look older than they are, which only costs a check.

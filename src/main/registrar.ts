@@ -1,11 +1,11 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { InstanceInput } from '../protocol/types.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
-import type { FromPartition } from '../workers/messages.ts';
+import type { FromPartition, ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import { encodeInstance } from './instance-encoding.ts';
-import type { Answer, Router } from './router.ts';
+import type { Answer, PendingRequest, Router } from './router.ts';
 import { registrationName } from './session.ts';
 import type { Session } from './session.ts';
 
@@ -39,32 +39,13 @@ export class Registrar {
       reply.fail({ code: 'limit_exceeded', message, limit: 'registrationsMax', max: registrationsMax });
       return;
     }
-    const asked = this.#router.ask(
-      key,
-      (request) => [toPartition.register, request, session.number, key, id, fragment],
-      (answer) => {
-        if (answer[0] === fromPartition.applied) {
-          reply.succeed(wordResults.registered(answer[2], id));
-          return;
-        }
-        // Refused only when the instance was not there, so whatever of it is in the log is this attempt.
-        if (registrations.get(name)?.stamp === answer[1]) registrations.delete(name);
-        reply.fail(readRefusal(answer));
-      },
-    );
+    const asked = this.#router.ask(new PendingRegister(session, key, id, fragment, reply));
     if (typeof asked === 'object') reply.fail(asked);
     else registrations.set(name, { key, id, fragment, stamp: asked });
   }
 
   deregister(session: Session, key: string, id: string, reply: Reply): void {
-    const asked = this.#router.ask(
-      key,
-      (request) => [toPartition.deregister, request, session.number, key, id],
-      (answer) => {
-        if (answer[0] === fromPartition.applied) reply.succeed(wordResults.deregistered(answer[2]));
-        else reply.fail(readRefusal(answer));
-      },
-    );
+    const asked = this.#router.ask(new PendingDeregister(session.number, key, id, reply));
     if (typeof asked === 'object') reply.fail(asked);
     else session.registrations.delete(registrationName(key, id));
   }
@@ -72,7 +53,7 @@ export class Registrar {
   /** The session has ended: each partition takes away what is still the session's own (SE1). */
   withdrawAll(session: Session): void {
     for (const { key, id } of session.registrations.values()) {
-      this.#router.tell(key, toPartition.withdraw, session.number, key, id);
+      this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
     }
     session.registrations.clear();
   }
@@ -82,6 +63,61 @@ export class Registrar {
     const registrations = this.#options.findSession(session)?.registrations;
     const name = registrationName(key, id);
     if (registrations?.get(name)?.stamp === stamp) registrations.delete(name);
+  }
+}
+
+class PendingRegister implements PendingRequest {
+  readonly key: string;
+  readonly #session: Session;
+  readonly #id: string;
+  readonly #fragment: string;
+  readonly #reply: Reply;
+
+  constructor(session: Session, key: string, id: string, fragment: string, reply: Reply) {
+    this.key = key;
+    this.#session = session;
+    this.#id = id;
+    this.#fragment = fragment;
+    this.#reply = reply;
+  }
+
+  build(request: number): ToPartition {
+    return [toPartition.register, request, this.#session.number, this.key, this.#id, this.#fragment];
+  }
+
+  settle(answer: Answer): void {
+    if (answer[0] === fromPartition.applied) {
+      this.#reply.succeed(wordResults.registered(answer[2], this.#id));
+      return;
+    }
+    // Refused only when the instance was not there, so whatever of it is in the log is this attempt.
+    const { registrations } = this.#session;
+    const name = registrationName(this.key, this.#id);
+    if (registrations.get(name)?.stamp === answer[1]) registrations.delete(name);
+    this.#reply.fail(readRefusal(answer));
+  }
+}
+
+class PendingDeregister implements PendingRequest {
+  readonly key: string;
+  readonly #session: number;
+  readonly #id: string;
+  readonly #reply: Reply;
+
+  constructor(session: number, key: string, id: string, reply: Reply) {
+    this.key = key;
+    this.#session = session;
+    this.#id = id;
+    this.#reply = reply;
+  }
+
+  build(request: number): ToPartition {
+    return [toPartition.deregister, request, this.#session, this.key, this.#id];
+  }
+
+  settle(answer: Answer): void {
+    if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.deregistered(answer[2]));
+    else this.#reply.fail(readRefusal(answer));
   }
 }
 

@@ -16,10 +16,16 @@ export type Answer = Exclude<
 /** What a partition says unasked. */
 export type Unasked = Extract<FromPartition, [typeof fromPartition.push | typeof fromPartition.released, ...unknown[]]>;
 
-interface PendingRequest {
+/**
+ * A request under way. An object of its class rather than closures: thousands may be waiting, and closures would keep alive all that
+ * their scope holds.
+ */
+export interface PendingRequest {
+  /** The service that it is about; empty if it goes to every partition. */
   readonly key: string;
-  readonly build: (request: number) => ToPartition;
-  readonly onAnswer: (answer: Answer) => void;
+  /** Its record; built anew when the slot has moved. */
+  build(request: number): ToPartition;
+  settle(answer: Answer): void;
 }
 
 /** How long a caller is asked to wait when a partition's mailbox is full. */
@@ -45,31 +51,25 @@ export class Router {
     return this.#links[this.#table.ownerOf(slotOf(key))]!;
   }
 
-  /**
-   * Asks the owner of a service. Returns the request's number, or a failure if the owner's mailbox is full: then nothing was sent,
-   * and `onAnswer` will not be called.
-   */
-  ask(key: string, build: (request: number) => ToPartition, onAnswer: (answer: Answer) => void): number | Failure {
-    const link = this.linkOf(key);
-    return link.isFull ? refuseBusy() : this.#send(link, { key, build, onAnswer });
+  /** Asks the owner of a service. Returns the request's number, or a failure if the owner's mailbox is full: then nothing was sent. */
+  ask(pending: PendingRequest): number | Failure {
+    const link = this.linkOf(pending.key);
+    return link.isFull ? refuseBusy() : this.#send(link, pending);
   }
 
-  /** Asks every partition and hands over all answers together. */
-  askAll(
-    build: (request: number) => ToPartition,
-    onAnswers: (answers: readonly Answer[]) => void,
-  ): Failure | undefined {
+  /** Asks every partition; the request is settled once by each. */
+  askAll(pending: PendingRequest): Failure | undefined {
     if (this.#links.some((link) => link.isFull)) return refuseBusy();
-    const answers: Answer[] = [];
-    const onAnswer = (answer: Answer): void => {
-      if (answers.push(answer) === this.#links.length) onAnswers(answers);
-    };
-    for (const link of this.#links) this.#send(link, { key: '', build, onAnswer });
+    for (const link of this.#links) this.#send(link, pending);
     return undefined;
   }
 
-  tell(key: string, ...record: ToPartition): void {
-    this.linkOf(key).tell(...record);
+  get partitions(): number {
+    return this.#links.length;
+  }
+
+  tell(key: string, record: ToPartition): void {
+    this.linkOf(key).tell(record);
   }
 
   /** Settles a record that answers a request; returns false for those that a partition sent unasked. */
@@ -83,11 +83,11 @@ export class Router {
     if (record[0] === fromPartition.moved) {
       // SL2: routed by an older table; the present one says where to.
       const owner = this.linkOf(pending.key);
-      owner.request(...pending.build(request));
+      owner.request(pending.build(request));
       return true;
     }
     this.#pending.delete(request);
-    pending.onAnswer(record);
+    pending.settle(record);
     return true;
   }
 
@@ -95,7 +95,7 @@ export class Router {
     this.#lastRequest += 1;
     const request = this.#lastRequest;
     this.#pending.set(request, pending);
-    link.request(...pending.build(request));
+    link.request(pending.build(request));
     return request;
   }
 }

@@ -106,24 +106,19 @@ export class SessionHost {
     const frame = readFrame(text, this.#options.config.batchEntriesMax);
     switch (frame.kind) {
       case 'single':
-        this.#take(session, frame.incoming, (answer) => {
-          this.#send(session, answer);
-        });
+        this.#take(session, frame.incoming, undefined);
         break;
       case 'batch': {
         const answers = new BatchAnswers((answer) => {
-          this.#send(session, answer);
+          this.send(session, answer);
         });
-        for (const entry of frame.entries) {
-          const incoming = readIncoming(entry);
-          this.#take(session, incoming, incoming.id === undefined ? undefined : answers.expect());
-        }
+        for (const entry of frame.entries) this.#take(session, readIncoming(entry), answers);
         answers.close();
         break;
       }
       case 'unreadable':
-        this.#refuse(frame.failure);
-        this.#send(session, wordError(null, frame.failure));
+        this.countRefusal(frame.failure);
+        this.send(session, wordError(null, frame.failure));
         break;
       default:
         frame satisfies never;
@@ -215,7 +210,7 @@ export class SessionHost {
     const { random, config } = this.#options;
     for (const session of this.sessions.connected()) {
       const reconnectAfterMs = Math.round(random() * config.reconnectSpreadMs);
-      this.#send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
+      this.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
     }
     this.flush();
   }
@@ -229,8 +224,8 @@ export class SessionHost {
     session.socket?.end(reason);
   }
 
-  #take(session: Session, incoming: Incoming, send: ((answer: string) => void) | undefined): void {
-    const reply = this.#createReply(session, incoming.id, send);
+  #take(session: Session, incoming: Incoming, batch: BatchAnswers | undefined): void {
+    const reply = new SessionReply(this, session, incoming.id, batch);
     if (incoming.kind === 'invalid') {
       reply.fail(incoming.failure);
       return;
@@ -259,26 +254,12 @@ export class SessionHost {
     return undefined;
   }
 
-  #createReply(session: Session, id: RequestId | undefined, send: ((answer: string) => void) | undefined): Reply {
-    session.requestsInFlight += 1;
-    return {
-      succeed: (result) => {
-        session.requestsInFlight -= 1;
-        if (send !== undefined && id !== undefined) send(wordResult(id, result));
-      },
-      fail: (failure) => {
-        session.requestsInFlight -= 1;
-        this.#refuse(failure);
-        if (send !== undefined && id !== undefined) send(wordError(id, failure));
-      },
-    };
-  }
-
-  #refuse(failure: Failure): void {
+  countRefusal(failure: Failure): void {
     this.#counters.countRefusal(failure.code, failure.limit);
   }
 
-  #send(session: Session, frame: string): void {
+  /** Sends a frame at the end of this turn. */
+  send(session: Session, frame: string): void {
     if (session.state.kind !== 'connected') return;
     if (session.outgoing.push(frame) === 1) this.#unsent.push(session);
   }
@@ -300,28 +281,64 @@ export class SessionHost {
   }
 
   #query(key: string, reply: Reply): void {
-    const asked = this.#router.ask(
+    const asked = this.#router.ask({
       key,
-      (request) => [toPartition.query, request, key],
-      (answer) => {
+      build: (request) => [toPartition.query, request, key],
+      settle: (answer) => {
         if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a query: ${answer[0]}`);
         reply.succeed(wordResults.state(answer[2], answer[4]));
       },
-    );
+    });
     if (typeof asked === 'object') reply.fail(asked);
   }
 
   #list({ namespace, prefix, limit, cursor }: ListParams, reply: Reply): void {
     const size = limit ?? protocolLimits.listLimitDefault;
     const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
-    const failure = this.#router.askAll(
+    const answers: Answer[] = [];
+    const failure = this.#router.askAll({
+      key: '',
       // One more than asked for tells whether there is a next page.
-      (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
-      (answers) => {
-        reply.succeed(JSON.stringify(mergePages(answers, size)));
+      build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
+      settle: (answer) => {
+        if (answers.push(answer) === this.#router.partitions) reply.succeed(JSON.stringify(mergePages(answers, size)));
       },
-    );
+    });
     if (failure !== undefined) reply.fail(failure);
+  }
+}
+
+/** Where the answer to a session's request goes: into a frame of its own, or into its batch's. Without an id, nowhere. */
+class SessionReply implements Reply {
+  readonly #host: SessionHost;
+  readonly #session: Session;
+  readonly #id: RequestId | undefined;
+  readonly #batch: BatchAnswers | undefined;
+  readonly #place: number;
+
+  constructor(host: SessionHost, session: Session, id: RequestId | undefined, batch: BatchAnswers | undefined) {
+    session.requestsInFlight += 1;
+    this.#host = host;
+    this.#session = session;
+    this.#id = id;
+    this.#batch = batch;
+    this.#place = batch === undefined || id === undefined ? -1 : batch.reserve();
+  }
+
+  succeed(result: string): void {
+    this.#session.requestsInFlight -= 1;
+    if (this.#id !== undefined) this.#send(wordResult(this.#id, result));
+  }
+
+  fail(failure: Failure): void {
+    this.#session.requestsInFlight -= 1;
+    this.#host.countRefusal(failure);
+    if (this.#id !== undefined) this.#send(wordError(this.#id, failure));
+  }
+
+  #send(answer: string): void {
+    if (this.#batch === undefined) this.#host.send(this.#session, answer);
+    else this.#batch.fill(this.#place, answer);
   }
 }
 

@@ -46,7 +46,7 @@ export class Subscriptions {
         if (cause === 'gap') this.#resync(member);
       },
       onDone: (push, audience) => {
-        this.#router.tell(audience.key, toPartition.credit, push.body.length);
+        this.#router.tell(audience.key, [toPartition.credit, push.body.length]);
       },
     });
   }
@@ -65,15 +65,15 @@ export class Subscriptions {
     }
     const subscription = new Subscription(session, key, mode);
     const audience = this.#obtainAudience(key, mode);
-    const asked = this.#router.ask(
+    const asked = this.#router.ask({
       key,
-      (request) => [toPartition.subscribe, request, key, mode, since],
-      (answer) => {
+      build: (request) => [toPartition.subscribe, request, key, mode, since],
+      settle: (answer) => {
         audience.pending -= 1;
         this.#begin(subscription, audience, answer, reply);
         this.#dropIfEmpty(audience);
       },
-    );
+    });
     if (typeof asked === 'object') {
       this.#dropIfEmpty(audience);
       reply.fail(asked);
@@ -108,7 +108,7 @@ export class Subscriptions {
     const [, key, variant, from, to, count, body] = record;
     const audience = this.#audiences[variant].get(key);
     if (audience === undefined) {
-      this.#router.tell(key, toPartition.credit, body.length);
+      this.#router.tell(key, [toPartition.credit, body.length]);
       return;
     }
     this.#fanOut.enqueue(audience, { from, to, count, body } satisfies HostPush);
@@ -152,10 +152,10 @@ export class Subscriptions {
     const { session, key, mode } = subscription;
     if (subscription.isResyncing) return;
     subscription.isResyncing = true;
-    const asked = this.#router.ask(
+    const asked = this.#router.ask({
       key,
-      (request) => [toPartition.subscribe, request, key, mode, 0],
-      (answer) => {
+      build: (request) => [toPartition.subscribe, request, key, mode, 0],
+      settle: (answer) => {
         if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a resync: ${answer[0]}`);
         if (session.subscriptions.get(key) !== subscription) return;
         subscription.isResyncing = false;
@@ -166,7 +166,7 @@ export class Subscriptions {
         subscription.isStale = false;
         this.#options.counters.count('push_resynced');
       },
-    );
+    });
     // The partition is busy: try again shortly; the subscription stays stale, and the client keeps what it has.
     if (typeof asked === 'object') {
       subscription.isResyncing = false;
@@ -198,6 +198,6 @@ export class Subscriptions {
     const { key, variant } = audience;
     if (!audience.isEmpty || this.#audiences[variant].get(key) !== audience) return;
     this.#audiences[variant].delete(key);
-    this.#router.tell(key, toPartition.loseInterest, key, variant);
+    this.#router.tell(key, [toPartition.loseInterest, key, variant]);
   }
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
-import { slotOf } from '../../src/slots/slot.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
+import { slotOf } from '../../src/slots/slot.ts';
 import { fromPartition, toPartition } from '../../src/workers/messages.ts';
 import type { FromPartition, PartitionLimits, ToPartition } from '../../src/workers/messages.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
@@ -58,7 +58,9 @@ test('[SL2] a request that carries an older epoch is carried out by the slot’s
   const owner = old.ownerOf(slot);
   const bench = new Bench(old);
   bench.core.adoptTable(old.withOwners(new Map([[(slot + 1) % 16_384, owner]])));
-  expect(bench.turn(register(1, 'a', '{"id":"a"}'), old.epoch)).toEqual([[fromPartition.applied, 1, expect.any(Number)]]);
+  expect(bench.turn(register(1, 'a', '{"id":"a"}'), old.epoch)).toEqual([
+    [fromPartition.applied, 1, expect.any(Number)],
+  ]);
   const moved = old.withOwners(new Map([[slot, 1 - owner]])).withOwners(new Map());
   bench.core.adoptTable(moved);
   expect(bench.turn(register(2, 'b', '{"id":"b"}'), old.epoch)).toEqual([[fromPartition.moved, 2, moved.epoch]]);
@@ -77,13 +79,26 @@ test('[LI1] push text under way to a host is bounded: while it is behind, change
   const big = `{"id":"a","text":"${'x'.repeat(100)}"}`;
   const pushed = bench.turn(register(2, 'a', big)).filter(([kind]) => kind === fromPartition.push);
   expect(pushed).toHaveLength(1);
-  for (const [request, id] of [[3, 'b'], [4, 'c']] as const) {
+  for (const [request, id] of [
+    [3, 'b'],
+    [4, 'c'],
+  ] as const) {
     bench.turn(register(request, id, `{"id":"${id}"}`));
     expect(bench.wait(50)).toEqual([]);
   }
   expect(bench.core.nextDueAt()).toBeUndefined();
   const after = bench.turn([toPartition.credit, 1000]);
-  expect(after).toMatchObject([[fromPartition.push, key, 'delta', expect.any(Number), expect.any(Number), 3, '"put":[{"id":"b"},{"id":"c"}],"remove":[]']]);
+  expect(after).toMatchObject([
+    [
+      fromPartition.push,
+      key,
+      'delta',
+      expect.any(Number),
+      expect.any(Number),
+      3,
+      '"put":[{"id":"b"},{"id":"c"}],"remove":[]',
+    ],
+  ]);
 });
 
 test('[PU2] a window that ends without a change is quiet: the next change is pushed at once', () => {
