@@ -7,7 +7,9 @@ test('[PU1] what changed since a version is exactly what was appended after it',
   fc.assert(
     fc.property(
       fc.integer({ min: 2, max: 20 }),
-      fc.array(fc.record({ step: fc.integer({ min: 1, max: 5 }), id: fc.constantFrom('a', 'b', 'c', 'd') }), { maxLength: 60 }),
+      fc.array(fc.record({ step: fc.integer({ min: 1, max: 5 }), id: fc.constantFrom('a', 'b', 'c', 'd') }), {
+        maxLength: 60,
+      }),
       (entriesMax, steps) => {
         const log = new ChangeLog(100, entriesMax);
         const appended: { version: number; id: string }[] = [];

@@ -34,7 +34,10 @@ test('[SL1] a lone surrogate hashes as the replacement character', () => {
 test('[SL1] a range hashes as its substring', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.nat(), fc.nat(), (text, a, b) => {
-      const [start, end] = [Math.min(a % (text.length + 1), b % (text.length + 1)), Math.max(a % (text.length + 1), b % (text.length + 1))];
+      const [start, end] = [
+        Math.min(a % (text.length + 1), b % (text.length + 1)),
+        Math.max(a % (text.length + 1), b % (text.length + 1)),
+      ];
       expect(crc16(text, start, end)).toBe(crc16(text.slice(start, end)));
     }),
   );

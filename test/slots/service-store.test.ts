@@ -39,7 +39,10 @@ test('[LI1] a full service and a full partition refuse new instances, not change
   const store = new ServiceStore({ instancesPerServiceMax: 2, instancesPerPartitionMax: 3 }, 0);
   register(store, 'a', 'A', 1);
   register(store, 'b', 'B', 1);
-  expect(register(store, 'c', 'C', 1)).toMatchObject({ kind: 'refused', failure: { limit: 'instancesPerServiceMax', max: 2 } });
+  expect(register(store, 'c', 'C', 1)).toMatchObject({
+    kind: 'refused',
+    failure: { limit: 'instancesPerServiceMax', max: 2 },
+  });
   expect(register(store, 'b', 'B2', 1).kind).toBe('changed');
   store.register('public/DEFAULT/other', 'x', { fragment: 'X', owner: 1, stamp: 1 }, 0);
   const refused = store.register('public/DEFAULT/other', 'y', { fragment: 'Y', owner: 1, stamp: 1 }, 0);
@@ -108,7 +111,9 @@ test('[SE1] [SE5] any history ends in what a plain map says, and versions only r
 test('a list has each service with instances once, in the order of keys, page by page', () => {
   fc.assert(
     fc.property(
-      fc.uniqueArray(fc.string({ minLength: 1, maxLength: 4, unit: fc.constantFrom('a', 'b', '/', 'é') }), { maxLength: 30 }),
+      fc.uniqueArray(fc.string({ minLength: 1, maxLength: 4, unit: fc.constantFrom('a', 'b', '/', 'é') }), {
+        maxLength: 30,
+      }),
       fc.integer({ min: 1, max: 7 }),
       fc.constantFrom('', 'a', 'ab'),
       (names, limit, prefix) => {
@@ -117,7 +122,7 @@ test('a list has each service with instances once, in the order of keys, page by
         store.obtain('n/g/without-instances');
         store.register('other/g/a', 'i', { fragment: 'F', owner: 1, stamp: 1 }, 0);
         const listed: string[] = [];
-        for (let after = ''; ; ) {
+        for (let after = ''; ;) {
           const page = store.list({ namespace: 'n', prefix, after, limit });
           expect(page.length).toBeLessThanOrEqual(limit);
           listed.push(...page.map((entry) => entry.key));

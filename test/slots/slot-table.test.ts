@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import { slotCount } from '../../src/slots/slot.ts';
 import { partitionsMax, SlotTable } from '../../src/slots/slot-table.ts';
+import { slotCount } from '../../src/slots/slot.ts';
 
 const partitionCounts = fc.integer({ min: 1, max: partitionsMax });
 
@@ -36,7 +36,7 @@ test('[SL2] another thread reads the same table from the shared memory', () => {
   expect(attached.ownerOf(7)).toBe(2);
 });
 
-const owners = new Array<number>(slotCount).fill(0);
+const owners = Array.from({ length: slotCount }, () => 0);
 test.each([
   ['too few slots', () => SlotTable.create(1, 1, owners.slice(1))],
   ['an owner that does not exist', () => SlotTable.create(1, 1, owners.with(5, 1))],

@@ -52,6 +52,10 @@ function register(request: number, id: string, fragment: string, session = 1): T
   return [toPartition.register, request, session, key, id, fragment];
 }
 
+function isPush([kind]: FromPartition): boolean {
+  return kind === fromPartition.push;
+}
+
 test('[SL2] a request that carries an older epoch is carried out by the slot’s owner and sent back by anybody else', () => {
   const old = SlotTable.even(2);
   const slot = slotOf(key);
@@ -104,7 +108,6 @@ test('[LI1] push text under way to a host is bounded: while it is behind, change
 test('[PU2] a window that ends without a change is quiet: the next change is pushed at once', () => {
   const bench = new Bench();
   bench.turn([toPartition.subscribe, 1, key, 'delta', 0]);
-  const isPush = ([kind]: FromPartition): boolean => kind === fromPartition.push;
   expect(bench.turn(register(2, 'a', '{"id":"a"}')).filter(isPush)).toHaveLength(1);
   expect(bench.core.nextDueAt()).toBe(20);
   expect(bench.wait(20)).toEqual([]);
