@@ -1,0 +1,40 @@
+import { encodeInstance } from '../../src/main/instance-encoding.ts';
+import { readFrame } from '../../src/main/requests.ts';
+import { buildInstance, buildRegisterText, requestId } from '../load/requests.ts';
+import type { MicroCase } from './micro-case.ts';
+import { sink } from './micro-case.ts';
+
+const operations = 256;
+const batchEntriesMax = 1000;
+
+function overTexts(read: (text: string) => number): MicroCase {
+  const texts = Array.from({ length: operations }, (_, index) =>
+    buildRegisterText(requestId(index), `orders-${1000 + index}`, buildInstance(index, 0)),
+  );
+  return {
+    operations,
+    run: () => {
+      for (const text of texts) sink(read(text));
+    },
+  };
+}
+
+export const requestCases: Readonly<Record<'parseOnly' | 'readRequest' | 'encodeInstance', () => MicroCase>> = {
+  /** What any server of JSON-RPC pays: the floor for the next. */
+  parseOnly: () => overTexts((text) => Object.keys(JSON.parse(text) as object).length),
+  readRequest: () =>
+    overTexts((text) => {
+      const frame = readFrame(text, batchEntriesMax);
+      if (frame.kind !== 'single' || frame.incoming.kind !== 'call') throw new Error('the request was refused');
+      return 1;
+    }),
+  encodeInstance: () => {
+    const instances = Array.from({ length: operations }, (_, index) => buildInstance(index, 0));
+    return {
+      operations,
+      run: () => {
+        for (const instance of instances) sink(encodeInstance(instance).fragment.length);
+      },
+    };
+  },
+};

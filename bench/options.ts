@@ -1,0 +1,80 @@
+import { parseArgs } from 'node:util';
+
+/** What can be selected; both by default. */
+const suites = ['micro', 'ratios'] as const;
+type Suite = (typeof suites)[number];
+
+export interface BenchOptions {
+  readonly suites: ReadonlySet<Suite>;
+  readonly isSmoke: boolean;
+  readonly jsonFile: string | undefined;
+  readonly rounds: number | undefined;
+  readonly partitions: number;
+}
+
+export const help = `Usage: npm run bench -- [micro] [ratios] [options]
+
+  micro   functions on their own, each in a fresh thread
+  ratios  slotcast beside a bare uWebSockets.js server doing the same exchange
+
+Options:
+  --json FILE      write the results as JSON
+  --rounds N       rounds of the comparison (default 6)
+  --partitions N   partitions of slotcast (default 1)
+  --smoke          everything once at a tiny size: shows that it runs, not how fast
+  --help           this text
+`;
+
+/** The command line was not understood. */
+export class UsageError extends Error {
+  override readonly name: string = 'UsageError';
+}
+
+/** Undefined: help was asked for. */
+export function readOptions(args: readonly string[]): BenchOptions | undefined {
+  const { values, positionals } = parse(args);
+  if (values.help === true) return undefined;
+  const selected = positionals.map((name) => {
+    const suite = suites.find((known) => known === name);
+    if (suite === undefined)
+      throw new UsageError(`there is no suite ${JSON.stringify(name)}; known are ${suites.join(', ')}`);
+    return suite;
+  });
+  return {
+    suites: new Set(selected.length === 0 ? suites : selected),
+    isSmoke: values.smoke ?? false,
+    jsonFile: values.json,
+    rounds: values.rounds === undefined ? undefined : readCount('rounds', values.rounds, 100),
+    partitions: values.partitions === undefined ? 1 : readCount('partitions', values.partitions, 256),
+  };
+}
+
+interface Parsed {
+  readonly values: { json?: string; rounds?: string; partitions?: string; smoke?: boolean; help?: boolean };
+  readonly positionals: string[];
+}
+
+function parse(args: readonly string[]): Parsed {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        json: { type: 'string' },
+        rounds: { type: 'string' },
+        partitions: { type: 'string' },
+        smoke: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function readCount(name: string, text: string, max: number): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count < 1 || count > max)
+    throw new UsageError(`--${name} must be a whole number from 1 to ${max}, not ${text}`);
+  return count;
+}

@@ -1,0 +1,80 @@
+import { spawn, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** Servers and load run on cores of their own, where there are two and `taskset` to bind them. */
+export interface Pinning {
+  readonly serverCore: number;
+  readonly loadCore: number;
+}
+
+/** Of util-linux; not on every machine. */
+const binder = 'taskset';
+
+export function findPinning(): Pinning | undefined {
+  const [serverCore, loadCore] = readAllowedCores();
+  if (loadCore === undefined || serverCore === undefined) return undefined;
+  return spawnSync(binder, ['--version']).status === 0 ? { serverCore, loadCore } : undefined;
+}
+
+/** The cores that this process may run on: in a container not always the first. */
+function readAllowedCores(): number[] {
+  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '';
+  return list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+}
+
+/** Starts compiled JavaScript in a process of its own, with a channel to it. */
+export function startProcess(entry: URL, args: readonly string[], core: number | undefined): ChildProcess {
+  const command = [process.execPath, fileURLToPath(entry), ...args];
+  // It replaces itself by what it runs, so the process id and the channel are those of the server.
+  if (core !== undefined) command.unshift(binder, '--cpu-list', String(core));
+  return spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+}
+
+/** The next message of a child. Rejects, and kills the child, when it ends or says nothing for `timeoutMs`. */
+export function receive<T>(child: ChildProcess, what: string, timeoutMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const finish = (): void => {
+      clearTimeout(timer);
+      child.off('message', onMessage);
+      child.off('exit', onExit);
+      child.off('error', onError);
+    };
+    const fail = (reason: string): void => {
+      finish();
+      child.kill('SIGKILL');
+      reject(new Error(`${what} ${reason}`));
+    };
+    const timer = setTimeout(() => fail(`did not answer within ${timeoutMs} ms`), timeoutMs);
+    const onMessage = (message: unknown): void => {
+      finish();
+      // Both ends of the channel are of this folder and built together.
+      resolve(message as T);
+    };
+    const onExit = (code: number | null, signal: string | null): void => fail(`ended with ${signal ?? `code ${code}`}`);
+    const onError = (error: Error): void => fail(`could not be started: ${error.message}`);
+    child.on('message', onMessage);
+    child.on('exit', onExit);
+    child.on('error', onError);
+  });
+}
+
+const stopTimeoutMs = 2000;
+
+/** Bench processes hold nothing that must be saved: they end when their channel closes, or are killed. */
+export function stopProcess(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMs);
+    child.once('exit', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    if (child.connected) child.disconnect();
+    else child.kill('SIGKILL');
+  });
+}

@@ -1,0 +1,82 @@
+import type { Pinning } from '../processes.ts';
+import type { Estimate } from '../statistics.ts';
+import { createSubjects } from '../subjects.ts';
+import { layTable, wordNumber } from '../table.ts';
+import { measure } from './measurement.ts';
+import type { Measured } from './measurement.ts';
+import type { Plan, RoundWorkloads } from './plan.ts';
+import { describeCaveats, percent, shareOf, summarize } from './results.ts';
+import type { Metric, MetricKey } from './results.ts';
+
+export interface RatiosOptions {
+  readonly plan: Plan;
+  readonly partitions: number;
+  readonly pinning: Pinning | undefined;
+  readonly print: (line: string) => void;
+}
+
+/** What `--json` writes: each figure under its key, the ratio where there is one, and what they were computed from. */
+export type RatiosReport = Readonly<Partial<Record<MetricKey, Estimate>>> & {
+  readonly metrics: readonly Metric[];
+  readonly caveats: readonly string[];
+  readonly plan: Plan;
+  readonly measured: Measured;
+};
+
+/** Measures slotcast beside the bare server and prints the comparison. */
+export async function runRatios({ plan, partitions, pinning, print }: RatiosOptions): Promise<RatiosReport> {
+  const measured = await measure({ subjects: createSubjects(partitions), plan, pinning, onProgress: print });
+  const metrics = summarize(measured);
+  const caveats = describeCaveats(measured);
+  print('');
+  print(wordMetrics(metrics));
+  print('');
+  print(wordUsage(measured));
+  print('');
+  print(
+    'Ratios are medians of the ratios of each round, with 95 % bounds. Over loopback the sender also pays for what the',
+  );
+  print("receiver's kernel does with each packet, in both servers alike.");
+  for (const caveat of caveats) print(`Note: ${caveat}.`);
+  const figures = Object.fromEntries(metrics.map(({ key, ratio, slotcast }) => [key, ratio ?? slotcast]));
+  return { ...figures, metrics, caveats, plan, measured };
+}
+
+function wordMetrics(metrics: readonly Metric[]): string {
+  const head = ['', 'unit', 'slotcast', 'bare', 'ratio', 'low', 'high', 'aim'];
+  const rows = metrics.map(({ title, unit, slotcast, bare, ratio, aim }) => [
+    title,
+    unit,
+    wordNumber(slotcast.median),
+    bare === undefined ? '-' : wordNumber(bare.median),
+    ratio === undefined ? '-' : wordNumber(ratio.median),
+    wordNumber((ratio ?? slotcast).low),
+    wordNumber((ratio ?? slotcast).high),
+    aim === undefined ? '' : `≤ ${aim}`,
+  ]);
+  return layTable([head, ...rows]);
+}
+
+/** Who was busy: shares of one core. */
+function wordUsage({ rounds, idle }: Measured): string {
+  const head = ['shares of a core', 'slotcast', 'its main thread', 'load', 'bare', 'load'];
+  const workloads: readonly (keyof RoundWorkloads)[] = ['register', 'pipelined', 'push', 'hop', 'fanOut'];
+  const rows = workloads.map((workload) => [
+    workload,
+    percent(shareOf(rounds, 'slotcast', workload, (usage) => usage.serverCpuMs)),
+    percent(shareOf(rounds, 'slotcast', workload, (usage) => usage.serverMainCpuMs)),
+    percent(shareOf(rounds, 'slotcast', workload, (usage) => usage.loadCpuMs)),
+    percent(shareOf(rounds, 'bare', workload, (usage) => usage.serverCpuMs)),
+    percent(shareOf(rounds, 'bare', workload, (usage) => usage.loadCpuMs)),
+  ]);
+  const { slotcast, bare } = idle;
+  const idleRow = [
+    'idle',
+    percent(slotcast.serverCpuMs / slotcast.wallMs),
+    percent(slotcast.serverMainCpuMs / slotcast.wallMs),
+    '',
+    percent(bare.serverCpuMs / bare.wallMs),
+    '',
+  ];
+  return layTable([head, ...rows, idleRow]);
+}

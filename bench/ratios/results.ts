@@ -1,0 +1,221 @@
+import type { Usage } from '../load/workloads.ts';
+import { cpuTickMs } from '../process-usage.ts';
+import { estimate, median } from '../statistics.ts';
+import type { Estimate } from '../statistics.ts';
+import type { SubjectName } from '../subjects.ts';
+import type { Measured, Round } from './measurement.ts';
+import type { RoundOutcomes, RoundWorkloads } from './plan.ts';
+
+/** Keys under which figures are written: scripts hold releases to them, so they stay. */
+export type MetricKey =
+  | 'registerCpuRatio'
+  | 'registerPipelinedCpuRatio'
+  | 'pushCpuRatio'
+  | 'hopP50Ratio'
+  | 'hopP99Ratio'
+  | 'fanOutP50Ratio'
+  | 'fanOutP99Ratio'
+  | 'fanOutLastP50Ratio'
+  | 'bytesPerInstance'
+  | 'bytesPerIdleSession';
+
+export interface Metric {
+  readonly key: MetricKey;
+  readonly title: string;
+  readonly unit: string;
+  readonly slotcast: Estimate;
+  /** Undefined where the bare server has nothing to compare with. */
+  readonly bare: Estimate | undefined;
+  /** Of slotcast to bare: the median of the ratios of each round, not the ratio of the medians. */
+  readonly ratio: Estimate | undefined;
+  /** What the project aims at: for the ratio, or for the figure itself where there is no ratio. */
+  readonly aim: number | undefined;
+  /** Rounds that it rests on, and those left out because others used the machine meanwhile. */
+  readonly rounds: number;
+  readonly roundsDropped: number;
+}
+
+interface RatioMetric {
+  readonly key: MetricKey;
+  readonly title: string;
+  readonly unit: string;
+  readonly aim: number | undefined;
+  /** The workload that it is read from. */
+  readonly of: keyof RoundWorkloads;
+  readonly read: (outcomes: RoundOutcomes) => number;
+}
+
+/** Server CPU for one of `count`, in µs. Less than a tick of the kernel's clock cannot be told from none. */
+function cpuOfEach({ serverCpuMs }: Usage, count: number): number {
+  return (Math.max(serverCpuMs, cpuTickMs) * 1000) / count;
+}
+
+const ratioMetrics: readonly RatioMetric[] = [
+  {
+    key: 'registerCpuRatio',
+    of: 'register',
+    title: 'registration, one at a time',
+    unit: 'µs CPU',
+    aim: 1.6,
+    read: ({ register: { usage, acks } }) => cpuOfEach(usage, acks),
+  },
+  {
+    key: 'registerPipelinedCpuRatio',
+    of: 'pipelined',
+    title: 'registration, pipelined',
+    unit: 'µs CPU',
+    aim: 3,
+    read: ({ pipelined: { usage, acks } }) => cpuOfEach(usage, acks),
+  },
+  {
+    key: 'pushCpuRatio',
+    of: 'push',
+    title: 'push to one subscriber',
+    unit: 'µs CPU',
+    aim: 1.15,
+    read: ({ push: { usage, pushes } }) => cpuOfEach(usage, pushes),
+  },
+  { key: 'hopP50Ratio', of: 'hop', title: 'one hop, p50', unit: 'ms', aim: 2, read: ({ hop }) => hop.each.p50 },
+  { key: 'hopP99Ratio', of: 'hop', title: 'one hop, p99', unit: 'ms', aim: 2.5, read: ({ hop }) => hop.each.p99 },
+  {
+    key: 'fanOutP50Ratio',
+    of: 'fanOut',
+    title: 'fan-out, p50',
+    unit: 'ms',
+    aim: undefined,
+    read: ({ fanOut }) => fanOut.each.p50,
+  },
+  {
+    key: 'fanOutP99Ratio',
+    of: 'fanOut',
+    title: 'fan-out, p99',
+    unit: 'ms',
+    aim: undefined,
+    read: ({ fanOut }) => fanOut.each.p99,
+  },
+  {
+    key: 'fanOutLastP50Ratio',
+    of: 'fanOut',
+    title: 'fan-out, to the last, p50',
+    unit: 'ms',
+    aim: undefined,
+    read: ({ fanOut }) => fanOut.last.p50,
+  },
+];
+
+/** All figures of a run. */
+export function summarize(measured: Measured): Metric[] {
+  const { rounds, sessionBytes, instanceBytes } = measured;
+  const metrics = ratioMetrics.map(({ key, title, unit, aim, of, read }): Metric => {
+    const { kept, dropped } = dropDisturbed(rounds, of);
+    const slotcast = kept.map((round) => read(round.slotcast));
+    const bare = kept.map((round) => read(round.bare));
+    const ratio = slotcast.map((value, i) => value / bare[i]!);
+    const estimates = { slotcast: estimate(slotcast), bare: estimate(bare), ratio: estimate(ratio) };
+    return { key, title, unit, aim, ...estimates, rounds: kept.length, roundsDropped: dropped };
+  });
+  const memory = { unit: 'bytes', ratio: undefined, aim: undefined, rounds: instanceBytes.length, roundsDropped: 0 };
+  metrics.push(
+    {
+      key: 'bytesPerInstance',
+      title: 'RSS of an instance',
+      slotcast: estimate(instanceBytes),
+      bare: undefined,
+      ...memory,
+    },
+    {
+      key: 'bytesPerIdleSession',
+      title: 'RSS of an idle session',
+      slotcast: estimate(sessionBytes.slotcast),
+      bare: estimate(sessionBytes.bare),
+      ...memory,
+    },
+  );
+  return metrics;
+}
+
+/** More than this share of a core used by others, or withheld by the host, and the figure is theirs as much as ours. */
+const disturbedShare = 0.2;
+
+/** Leaves out the rounds in which either server's share of a workload was disturbed, unless that were more than half of them. */
+function dropDisturbed(
+  rounds: readonly Round[],
+  of: keyof RoundWorkloads,
+): { kept: readonly Round[]; dropped: number } {
+  const kept = rounds.filter(({ slotcast, bare }) => !isDisturbed(slotcast[of].usage) && !isDisturbed(bare[of].usage));
+  return kept.length * 2 < rounds.length
+    ? { kept: rounds, dropped: 0 }
+    : { kept, dropped: rounds.length - kept.length };
+}
+
+function isDisturbed({ foreignCpuMs, stealMs, wallMs }: Usage): boolean {
+  return (foreignCpuMs + stealMs) / wallMs > disturbedShare;
+}
+
+/** Ratios mean nothing unless both servers answered and pushed the same number of bytes. */
+export function checkSameBytes({ slotcast, bare }: Round): void {
+  const [ours, theirs] = [wordSizes(slotcast), wordSizes(bare)];
+  if (ours !== theirs) throw new Error(`the servers sent different bytes: slotcast ${ours}; bare ${theirs}`);
+}
+
+function wordSizes({ register, pipelined, push, hop, fanOut }: RoundOutcomes): string {
+  return [register.ackBytes, pipelined.ackBytes, push.pushBytes, hop.pushBytes, fanOut.pushBytes].join(', ');
+}
+
+/** Below this share of a core the generator could have given more. */
+const saturatedShare = 0.95;
+const foreignShareMax = 0.1;
+const stealShareMax = 0.02;
+
+/** What a reader must know before trusting the figures. */
+export function describeCaveats({ rounds }: Measured): string[] {
+  const notes: string[] = [];
+  const workloads: readonly (keyof RoundWorkloads)[] = ['register', 'pipelined', 'push', 'hop', 'fanOut'];
+  const dropped = workloads
+    .map((workload) => ({ workload, dropped: dropDisturbed(rounds, workload).dropped }))
+    .filter((entry) => entry.dropped > 0)
+    .map((entry) => `${entry.dropped} of ${entry.workload}`);
+  if (dropped.length > 0) {
+    notes.push(`left out, since others used the machine meanwhile, of ${rounds.length} rounds: ${dropped.join(', ')}`);
+  }
+  const closedLoops: readonly (keyof RoundWorkloads)[] = ['register', 'pipelined', 'push'];
+  for (const workload of closedLoops) {
+    for (const name of ['slotcast', 'bare'] as const) {
+      const load = shareOf(rounds, name, workload, (usage) => usage.loadCpuMs);
+      const server = shareOf(rounds, name, workload, (usage) => usage.serverCpuMs);
+      if (load >= saturatedShare && server < saturatedShare) {
+        notes.push(
+          `the load generator was the bottleneck in ${workload} of ${name}: ${percent(load)} of a core, the server ${percent(server)}`,
+        );
+      }
+    }
+  }
+  const usages = rounds.flatMap((round) =>
+    [round.slotcast, round.bare].flatMap((outcomes) => Object.values(outcomes).map(({ usage }) => usage)),
+  );
+  const foreign = median(usages.map(({ foreignCpuMs, wallMs }) => foreignCpuMs / wallMs));
+  const steal = median(usages.map(({ stealMs, wallMs }) => stealMs / wallMs));
+  if (foreign > foreignShareMax)
+    notes.push(`other processes and the kernel used ${percent(foreign)} of a core meanwhile`);
+  if (steal > stealShareMax) notes.push(`the host took away ${percent(steal)} of a core`);
+  return notes;
+}
+
+/** Shares of one core, as the median over rounds. */
+export function shareOf(
+  rounds: readonly Round[],
+  name: SubjectName,
+  workload: keyof RoundWorkloads,
+  read: (usage: Usage) => number,
+): number {
+  return median(
+    rounds.map((round) => {
+      const { usage } = round[name][workload];
+      return read(usage) / usage.wallMs;
+    }),
+  );
+}
+
+export function percent(share: number): string {
+  return `${Math.round(share * 100)} %`;
+}

@@ -1,0 +1,39 @@
+import { writeFileSync } from 'node:fs';
+
+import { readEnvironment, wordEnvironment } from './environment.ts';
+import { runMicro } from './micro/micro.ts';
+import { help, readOptions, UsageError } from './options.ts';
+import type { BenchOptions } from './options.ts';
+import { findPinning } from './processes.ts';
+import { fullPlan, smokePlan } from './ratios/plan.ts';
+import { runRatios } from './ratios/ratios.ts';
+
+const print = (line: string): void => console.log(line);
+const exitUsage = 2;
+
+async function runBench(options: BenchOptions): Promise<void> {
+  const { suites, isSmoke, jsonFile, partitions } = options;
+  const pinning = findPinning();
+  const environment = readEnvironment(pinning, partitions);
+  print(wordEnvironment(environment));
+  const plan = isSmoke ? smokePlan : fullPlan;
+  const report = {
+    environment,
+    isSmoke,
+    ...(suites.has('micro') ? { micro: await runMicro(isSmoke, print) } : {}),
+    ...(suites.has('ratios')
+      ? await runRatios({ plan: { ...plan, rounds: options.rounds ?? plan.rounds }, partitions, pinning, print })
+      : {}),
+  };
+  if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
+}
+
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options === undefined) print(help);
+  else await runBench(options);
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  console.error(`${error.message}\n\n${help}`);
+  process.exitCode = exitUsage;
+}

@@ -1,0 +1,9 @@
+import { startServer } from '../src/main/index.ts';
+import { endWithParent } from './child-life.ts';
+import type { ServerReport } from './subjects.ts';
+
+/** The registry as it is started by default, on a free port. */
+endWithParent();
+const partitions = Number(process.argv[2] ?? 1);
+const { address } = await startServer({ port: 0, partitions, logLevel: 'warn' });
+process.send?.({ kind: 'listening', host: address.host, port: address.port } satisfies ServerReport);

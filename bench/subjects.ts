@@ -1,0 +1,38 @@
+import type { Target } from './load/connection.ts';
+import { receive, startProcess, stopProcess } from './processes.ts';
+
+/** What a server process tells its parent once it accepts connections. */
+export interface ServerReport {
+  readonly kind: 'listening';
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A server that can be measured: a process that reports where it listens and speaks the exchange of `load/requests.ts`. */
+export interface Subject {
+  readonly name: SubjectName;
+  readonly entry: URL;
+  readonly args: readonly string[];
+}
+
+export type SubjectName = 'slotcast' | 'bare';
+
+export function createSubjects(partitions: number): readonly [slotcast: Subject, bare: Subject] {
+  return [
+    { name: 'slotcast', entry: new URL('slotcast-process.js', import.meta.url), args: [String(partitions)] },
+    { name: 'bare', entry: new URL('baseline/bare-process.js', import.meta.url), args: [] },
+  ];
+}
+
+export interface RunningSubject {
+  readonly target: Target;
+  stop(): Promise<void>;
+}
+
+const startTimeoutMs = 20_000;
+
+export async function startSubject({ name, entry, args }: Subject, core: number | undefined): Promise<RunningSubject> {
+  const child = startProcess(entry, args, core);
+  const { host, port } = await receive<ServerReport>(child, `the ${name} server`, startTimeoutMs);
+  return { target: { host, port, pid: child.pid! }, stop: () => stopProcess(child) };
+}
