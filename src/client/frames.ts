@@ -1,0 +1,133 @@
+import { errorCodes } from '../protocol/errors.ts';
+import type { ErrorCode, Failure } from '../protocol/errors.ts';
+import type {
+  GoawayParams,
+  Instance,
+  MethodName,
+  Methods,
+  ServiceChanged,
+  SessionOpenResult,
+  SubscribeResult,
+  WireLimits,
+} from '../protocol/types.ts';
+
+/** One message from the server. `unknown` is what a later server may say; it is ignored. */
+export type Message =
+  | { readonly kind: 'result'; readonly id: number; readonly result: unknown }
+  | { readonly kind: 'error'; readonly id: number; readonly failure: Failure }
+  | { readonly kind: 'changed'; readonly change: ServiceChanged }
+  | { readonly kind: 'goaway'; readonly params: GoawayParams }
+  | { readonly kind: 'unknown' };
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Reads a frame of the server; undefined when it is not JSON. A batch's answers come as one frame. */
+export function readMessages(text: string): readonly Message[] | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  return Array.isArray(value) ? value.map((entry) => readMessage(entry)) : [readMessage(value)];
+}
+
+function readMessage(value: unknown): Message {
+  if (!isFields(value)) return { kind: 'unknown' };
+  if (value['method'] === 'service.changed' && isChange(value['params'])) {
+    return { kind: 'changed', change: value['params'] };
+  }
+  if (value['method'] === 'session.goaway') {
+    const params = isFields(value['params']) ? value['params'] : {};
+    const { reason, reconnectAfterMs } = params;
+    return {
+      kind: 'goaway',
+      params: { reason: typeof reason === 'string' ? reason : '', reconnectAfterMs: readMs(reconnectAfterMs) ?? 0 },
+    };
+  }
+  const { id, error, result } = value;
+  if (typeof id !== 'number') return { kind: 'unknown' };
+  if (error !== undefined) return { kind: 'error', id, failure: readFailure(error) };
+  return result === undefined ? { kind: 'unknown' } : { kind: 'result', id, result };
+}
+
+function readFailure(error: unknown): Failure {
+  if (!isFields(error)) return { code: 'internal', message: 'the server sent an error without content' };
+  const { field, limit, max, retryAfterMs } = isFields(error['data']) ? error['data'] : {};
+  const wait = readMs(retryAfterMs);
+  return {
+    code: readCode(error),
+    message: typeof error['message'] === 'string' ? error['message'] : 'the server gave no reason',
+    ...(typeof field === 'string' ? { field } : {}),
+    ...(typeof limit === 'string' ? { limit } : {}),
+    ...(typeof max === 'number' ? { max } : {}),
+    ...(wait === undefined ? {} : { retryAfterMs: wait }),
+  };
+}
+
+function readCode(error: Fields): ErrorCode {
+  const code = isFields(error['data']) ? error['data']['code'] : undefined;
+  if (typeof code === 'string' && Object.hasOwn(errorCodes, code)) return code as ErrorCode;
+  const named = Object.entries(errorCodes).find(([, { number }]) => number === error['code']);
+  return named === undefined ? 'internal' : (named[0] as ErrorCode);
+}
+
+function readMs(value: unknown): number | undefined {
+  return typeof value === 'number' && value >= 0 && Number.isFinite(value) ? value : undefined;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isInstances(value: unknown): value is readonly Instance[] {
+  return Array.isArray(value) && value.every((entry) => isFields(entry) && typeof entry['id'] === 'string');
+}
+
+function isIds(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((entry) => typeof entry === 'string');
+}
+
+function isChange(value: unknown): value is ServiceChanged {
+  if (!isFields(value) || typeof value['to'] !== 'number') return false;
+  if (typeof value['namespace'] !== 'string' || typeof value['group'] !== 'string') return false;
+  if (typeof value['service'] !== 'string' || typeof value['count'] !== 'number') return false;
+  if (value['snapshot'] === true) return isInstances(value['instances']);
+  return typeof value['from'] === 'number' && isInstances(value['put']) && isIds(value['remove']);
+}
+
+/** Whether a result is what the method promises, as far as the client relies on it. */
+export function isSubscribeResult(value: unknown): value is SubscribeResult {
+  if (!isFields(value) || typeof value['version'] !== 'number') return false;
+  return 'from' in value ? isInstances(value['put']) && isIds(value['remove']) : isInstances(value['instances']);
+}
+
+export function isVersioned(value: unknown): value is { readonly version: number } {
+  return isFields(value) && typeof value['version'] === 'number';
+}
+
+export function isOpenResult(value: unknown): value is SessionOpenResult {
+  return isFields(value) && typeof value['session'] === 'string' && isLimits(value['limits']);
+}
+
+function isLimits(value: unknown): value is WireLimits {
+  const names = ['frameBytesMax', 'batchEntriesMax', 'requestsInFlightMax', 'registrationsMax', 'subscriptionsMax'];
+  return isFields(value) && names.every((name) => typeof value[name] === 'number' && value[name] >= 1);
+}
+
+/** The text of one request. */
+export function wordRequest<M extends MethodName>(id: number, method: M, params: Methods[M]['params']): string {
+  return JSON.stringify({ jsonrpc: '2.0', id, method, params });
+}
+
+/** Bytes of `text` as UTF-8. A text is all ASCII so often that it is worth asking first whether the bound can matter. */
+export function utf8Bytes(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) continue;
+    // Each half of a surrogate pair counts two: four bytes together.
+    bytes += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2;
+  }
+  return bytes;
+}

@@ -1,0 +1,44 @@
+/**
+ * The client of slotcast, for Node and browsers: registers instances and keeps them registered, shows services as live views.
+ * @module
+ */
+import { Client } from './client.ts';
+import type { ClientOptions } from './options.ts';
+
+/**
+ * Makes a client, which connects in the background and stays connected until it is closed. It is returned at once and not when
+ * connected, since a registry that cannot be reached at first is the same case as one that is lost later: calls wait, each for at
+ * most `requestTimeoutMs`, and there is one path to get right instead of two. `whenConnected` waits for the first session.
+ * Throws `OptionError`.
+ */
+export function connect(options: ClientOptions): Client {
+  return new Client(options);
+}
+
+export type { Client, ClientEvents, Registration, SubscribeOptions } from './client.ts';
+export type { Refused } from './effects.ts';
+export type { StopListening } from './emitter.ts';
+export {
+  ClosedError,
+  ConnectionLostError,
+  OptionError,
+  QueueFullError,
+  RequestError,
+  SlotcastError,
+  TimeoutError,
+} from './errors.ts';
+export type { ClientOptions } from './options.ts';
+export type { Change, Subscription, SubscriptionEvents } from './subscription.ts';
+export type { WebSocketConstructor, WebSocketEvent, WebSocketLike } from './web-socket.ts';
+export type { ErrorCode } from '../protocol/errors.ts';
+export type {
+  Instance,
+  InstanceInput,
+  ListParams,
+  ListResult,
+  QueryResult,
+  ServiceFields,
+  ServiceName,
+  ServiceSummary,
+  SubscribeMode,
+} from '../protocol/types.ts';

@@ -1,0 +1,254 @@
+import { once } from 'node:events';
+import { createServer, connect as connectTcp } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+
+import { startServer } from 'slotcast';
+import type { Server } from 'slotcast';
+import { ClosedError, connect, ConnectionLostError, RequestError } from 'slotcast/client';
+import type { Change, Client, ClientOptions, Subscription } from 'slotcast/client';
+import { afterEach, expect, test } from 'vitest';
+
+const stops: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  // Clients before what they are connected to.
+  for (const stop of stops.splice(0).toReversed()) await stop();
+});
+
+async function start(settings: { port?: number; disconnectGraceMs?: number } = {}): Promise<Server> {
+  const server = await startServer({
+    port: 0,
+    partitions: 2,
+    logLevel: 'silent',
+    drainTimeoutMs: 200,
+    reconnectSpreadMs: 20,
+    ...settings,
+  });
+  stops.push(() => server.stop());
+  return server;
+}
+
+function urlOf({ address }: Server): string {
+  return `ws://${address.host}:${address.port}`;
+}
+
+function open(server: string, options: Partial<ClientOptions> = {}): Client {
+  const client = connect({ servers: [server], backoffMinMs: 10, backoffMaxMs: 100, ...options });
+  stops.push(() => client.close());
+  return client;
+}
+
+function until<T>(listen: (settle: (value: T) => void) => () => void): Promise<T> {
+  return new Promise((resolve) => {
+    const stop = listen((value) => {
+      // After the listener has been added, also when it settles at once.
+      queueMicrotask(() => {
+        stop();
+      });
+      resolve(value);
+    });
+  });
+}
+
+/** Resolves when the view satisfies the condition. */
+async function untilView(view: Subscription, holds: (view: Subscription) => boolean): Promise<void> {
+  if (holds(view)) return;
+  await until<void>((settle) => {
+    const check = (): void => {
+      if (holds(view)) settle();
+    };
+    const stops = [view.on('change', check), view.on('fresh', check), view.on('stale', check)];
+    return () => {
+      for (const stop of stops) stop();
+    };
+  });
+}
+
+const host = '127.0.0.1';
+
+/** A wire between client and server that can be cut, or go dead without a word. */
+async function startProxy(port: number): Promise<{ url: string; cut: () => void; freeze: () => void }> {
+  const pairs: [Socket, Socket][] = [];
+  const proxy = createServer((near) => {
+    const far = connectTcp(port, host);
+    pairs.push([near, far]);
+    near.pipe(far).pipe(near);
+    for (const socket of [near, far]) socket.on('error', () => socket.destroy());
+    near.on('close', () => far.destroy());
+    far.on('close', () => near.destroy());
+  });
+  proxy.listen(0, host);
+  await once(proxy, 'listening');
+  const cut = (): void => {
+    for (const [near, far] of pairs.splice(0)) {
+      near.resetAndDestroy();
+      far.resetAndDestroy();
+    }
+  };
+  stops.push(async () => {
+    cut();
+    proxy.close();
+    await once(proxy, 'close');
+  });
+  return {
+    url: `ws://${host}:${(proxy.address() as AddressInfo).port}`,
+    cut,
+    freeze: () => {
+      for (const [near, far] of pairs) {
+        near.unpipe(far).pause();
+        far.unpipe(near).pause();
+      }
+    },
+  };
+}
+
+test('two clients find each other: register, query, list, subscribe, change, deregister', async () => {
+  const server = urlOf(await start());
+  const provider = open(server, { app: 'provider' });
+  const consumer = open(server);
+  const view = await consumer.subscribe('greeter');
+  expect(view.instances).toEqual([]);
+  expect(view.isStale).toBe(false);
+  const changes = view[Symbol.asyncIterator]();
+  const registration = await provider.register('greeter', { host, port: 8080, metadata: { zone: 'a' } });
+  const { value: added } = await changes.next();
+  expect(added).toMatchObject({ put: [{ id: '127.0.0.1:8080', weight: 100, enabled: true }], removed: [] });
+  expect(added?.version).toBe(registration.version);
+  expect(view.get('127.0.0.1:8080')?.metadata).toEqual({ zone: 'a' });
+  expect(await consumer.query('greeter')).toEqual({ version: view.version, instances: view.instances });
+  expect(await consumer.list({ prefix: 'greet' })).toEqual({
+    services: [{ namespace: 'public', group: 'DEFAULT', service: 'greeter', instances: 1 }],
+  });
+  await registration.deregister();
+  const { value: gone } = await changes.next();
+  expect(gone).toMatchObject({ put: [], removed: [{ id: '127.0.0.1:8080' }], instances: [] });
+  await expect(registration.deregister()).rejects.toMatchObject({ code: 'not_found' });
+});
+
+test('refusals arrive as RequestError with the facts in fields', async () => {
+  const client = open(urlOf(await start()));
+  const refused = client.register('greeter', { host, port: 0 });
+  await expect(refused).rejects.toBeInstanceOf(RequestError);
+  await expect(refused).rejects.toMatchObject({ code: 'invalid_params', field: '/instance/port' });
+});
+
+test('a slow iteration gets changes merged, and only what is different', async () => {
+  const server = urlOf(await start());
+  const provider = open(server);
+  const view = await open(server).subscribe('greeter');
+  const changes = view[Symbol.asyncIterator]();
+  await provider.register('greeter', { host, port: 1 });
+  await provider.register('greeter', { host, port: 2 });
+  await provider.deregister('greeter', `${host}:1`);
+  await provider.register('greeter', { host, port: 3 });
+  await untilView(view, ({ instances }) => instances.map(({ port }) => port).join() === '2,3');
+  const { value } = await changes.next();
+  expect(value?.put.map(({ port }) => port)).toEqual([2, 3]);
+  expect(value?.removed).toEqual([]);
+});
+
+test('[SE2] a broken connection is made again within the grace, and nobody else hears of it', async () => {
+  const server = await start({ disconnectGraceMs: 5000 });
+  const proxy = await startProxy(server.address.port);
+  const provider = open(proxy.url);
+  const view = await open(urlOf(server)).subscribe('greeter');
+  await provider.register('greeter', { host, port: 8080 });
+  await untilView(view, ({ instances }) => instances.length === 1);
+  const heard: Change[] = [];
+  view.on('change', (change) => heard.push(change));
+  const disconnected = until((settle) => provider.on('disconnected', settle));
+  proxy.cut();
+  await disconnected;
+  await provider.whenConnected();
+  // Answered after the registration, which goes out first; then one more change shows that pushes flow.
+  await provider.register('greeter', { host, port: 8081 });
+  await untilView(view, ({ instances }) => instances.length === 2);
+  expect(heard.flatMap(({ removed }) => removed)).toEqual([]);
+  expect(heard.flatMap(({ put }) => put.map(({ port }) => port))).toEqual([8081]);
+});
+
+test('while cut off a view keeps its list and says that it is stale; afterwards it tells what was missed', async () => {
+  const server = await start();
+  const proxy = await startProxy(server.address.port);
+  const provider = open(urlOf(server));
+  await provider.register('greeter', { host, port: 1 });
+  const view = await open(proxy.url, { backoffMinMs: 300, backoffMaxMs: 300 }).subscribe('greeter');
+  const stale = until((settle) => view.on('stale', settle));
+  proxy.cut();
+  await stale;
+  expect(view.isStale).toBe(true);
+  expect(view.instances.map(({ port }) => port)).toEqual([1]);
+  await provider.register('greeter', { host, port: 2 });
+  await provider.deregister('greeter', `${host}:1`);
+  const change = await until<Change>((settle) => view.on('change', settle));
+  expect(change.put.map(({ port }) => port)).toEqual([2]);
+  expect(change.removed.map(({ port }) => port)).toEqual([1]);
+  await untilView(view, ({ isStale }) => !isStale);
+});
+
+test('[SE3] a half-open connection is noticed by the client', async () => {
+  const server = await start();
+  const proxy = await startProxy(server.address.port);
+  const client = open(proxy.url, { keepAliveMs: 100, keepAliveTimeoutMs: 100 });
+  await client.whenConnected();
+  const disconnected = until<{ cause: string }>((settle) => client.on('disconnected', settle));
+  proxy.freeze();
+  expect((await disconnected).cause).toMatch(/silent for/);
+  await client.whenConnected();
+});
+
+test('after goaway and a restart of the server, everything that stands is there again', async () => {
+  const first = await start();
+  const { port } = first.address;
+  const provider = open(urlOf(first));
+  const consumer = open(urlOf(first));
+  await provider.register('greeter', { host, port: 8080 });
+  const view = await consumer.subscribe('greeter');
+  const goaway = until((settle) => consumer.on('goaway', settle));
+  await first.stop();
+  await goaway;
+  await untilView(view, ({ isStale }) => isStale);
+  expect(view.instances).toHaveLength(1);
+  await start({ port });
+  await untilView(view, ({ isStale, instances }) => !isStale && instances.length === 1);
+  expect(view.instances[0]?.port).toBe(8080);
+});
+
+test('without a server calls fail in time, and the client goes on trying', async () => {
+  const first = await start();
+  const { port } = first.address;
+  await first.stop();
+  const client = open(urlOf(first), { requestTimeoutMs: 200 });
+  await expect(client.list()).rejects.toBeInstanceOf(ConnectionLostError);
+  await start({ port });
+  await until((settle) => client.on('connected', settle));
+  expect(client.isConnected).toBe(true);
+});
+
+test('[SE2] closing removes at once, ends iterations, and settles what waits', async () => {
+  const server = urlOf(await start({ disconnectGraceMs: 600_000 }));
+  const provider = open(server);
+  const view = await open(server).subscribe('greeter');
+  await provider.register('greeter', { host, port: 8080 });
+  const own = await provider.subscribe('greeter');
+  const ended = own[Symbol.asyncIterator]().next();
+  const waiting = provider.query('greeter');
+  const refused = waiting.catch((error: unknown) => error);
+  await provider.close();
+  expect(await refused).toBeInstanceOf(ClosedError);
+  expect((await ended).done).toBe(true);
+  expect(own.isClosed).toBe(true);
+  await untilView(view, ({ instances }) => instances.length === 0);
+  await expect(provider.register('greeter', { host, port: 1 })).rejects.toBeInstanceOf(ClosedError);
+});
+
+test('subscriptions to one service share a view, and each is closed by itself', async () => {
+  const server = urlOf(await start());
+  const client = open(server);
+  const [first, second] = await Promise.all([client.subscribe('greeter'), client.subscribe('greeter')]);
+  first.close();
+  await open(server).register('greeter', { host, port: 1 });
+  await untilView(second, ({ instances }) => instances.length === 1);
+  expect(first.isClosed).toBe(true);
+  expect(second.isStale).toBe(false);
+});

@@ -1,0 +1,397 @@
+import { expect, test } from 'vitest';
+
+import {
+  ClosedError,
+  ConnectionLostError,
+  QueueFullError,
+  RequestError,
+  TimeoutError,
+} from '../../src/client/errors.ts';
+import type { ClientOptions } from '../../src/client/options.ts';
+import type { WireLimits } from '../../src/protocol/types.ts';
+import { SimulatedShell } from './simulated-shell.ts';
+
+const service = { namespace: 'public', group: 'DEFAULT', service: 'one' };
+const limits: WireLimits = {
+  frameBytesMax: 10_000,
+  batchEntriesMax: 1000,
+  requestsInFlightMax: 1000,
+  registrationsMax: 1000,
+  subscriptionsMax: 1000,
+};
+
+interface Request {
+  readonly id: number;
+  readonly method: string;
+  readonly params: Readonly<Record<string, unknown>>;
+}
+
+/** A client with a server that is played by hand. */
+class Scene extends SimulatedShell {
+  constructor(options: Partial<ClientOptions> = {}) {
+    super(options);
+    this.dispatch({ kind: 'tick' });
+  }
+
+  get socket(): number {
+    return this.state.link.socket;
+  }
+
+  connect(announced: Partial<WireLimits> = {}): void {
+    this.dispatch({ kind: 'socketOpened', socket: this.socket });
+    const [open] = this.takeRequests();
+    this.answer(open!.id, { session: 's', heartbeatMs: 1000, limits: { ...limits, ...announced } });
+  }
+
+  cut(): void {
+    this.dispatch({ kind: 'socketClosed', socket: this.socket, cause: 'cut' });
+  }
+
+  frame(value: object): void {
+    this.dispatch({ kind: 'frame', socket: this.socket, text: JSON.stringify(value) });
+  }
+
+  answer(id: number, result: object): void {
+    this.frame({ jsonrpc: '2.0', id, result });
+  }
+
+  refuse(id: number, code: string, fields: object = {}): void {
+    this.frame({ jsonrpc: '2.0', id, error: { code: 0, message: code, data: { code, ...fields } } });
+  }
+
+  /** Frames sent since the last call, each as the requests in it. */
+  takeFrames(): Request[][] {
+    this.flush();
+    return this.sent.splice(0).map(({ text }) => {
+      const value = JSON.parse(text) as Request | Request[];
+      return Array.isArray(value) ? value : [value];
+    });
+  }
+
+  takeRequests(): Request[] {
+    return this.takeFrames().flat();
+  }
+
+  errorOf(ticket: number): Error | undefined {
+    const outcome = this.outcomes.get(ticket);
+    return outcome?.kind === 'rejected' ? outcome.error : undefined;
+  }
+
+  register(id: string, weight = 1): number {
+    return this.call({ kind: 'register', service, instance: { id, host: 'h', port: 1, weight } });
+  }
+}
+
+test('calls of one turn go out as one batch of each kind, and none before the session is open', () => {
+  const scene = new Scene();
+  scene.register('a');
+  scene.call({ kind: 'subscribe', service, mode: 'delta' });
+  scene.register('b');
+  expect(scene.takeFrames()).toEqual([]);
+  scene.connect();
+  expect(scene.takeFrames().map((frame) => frame.map(({ method }) => method))).toEqual([
+    ['instance.register', 'instance.register'],
+    ['service.subscribe'],
+  ]);
+});
+
+test('the announced limits are kept: entries of a batch, requests in flight, bytes of a frame', () => {
+  const scene = new Scene();
+  for (let n = 0; n < 10; n++) scene.register(`i${n}`);
+  scene.connect({ batchEntriesMax: 3, requestsInFlightMax: 6 });
+  const frames = scene.takeFrames();
+  expect(frames.map((frame) => frame.length)).toEqual([3, 2]);
+  scene.answer(frames[0]![0]!.id, { version: 1, id: 'i0' });
+  expect(scene.takeRequests().map(({ params }) => params['instance'])).toMatchObject([{ id: 'i5' }]);
+});
+
+test('a request that no frame can hold is refused here, and does not cut the line', () => {
+  const scene = new Scene();
+  const ticket = scene.call({
+    kind: 'register',
+    service,
+    instance: { host: 'h', port: 1, metadata: { k: 'é'.repeat(600) } },
+  });
+  scene.connect({ frameBytesMax: 1200 });
+  expect(scene.takeRequests()).toEqual([]);
+  expect(scene.errorOf(ticket)).toMatchObject({ code: 'limit_exceeded', limit: 'frameBytesMax', max: 1200 });
+  expect(scene.state.books.registrations.size).toBe(0);
+});
+
+test('a registration stands: it is registered again on the next connection, until it is deregistered', () => {
+  const scene = new Scene();
+  const ticket = scene.register('a');
+  scene.connect();
+  scene.answer(scene.takeRequests()[0]!.id, { version: 5, id: 'a' });
+  expect(scene.outcomes.get(ticket)).toEqual({
+    kind: 'resolved',
+    settlement: { kind: 'registered', id: 'a', version: 5 },
+  });
+  scene.cut();
+  scene.advance(200);
+  scene.connect();
+  const [again] = scene.takeRequests();
+  expect(again?.method).toBe('instance.register');
+  scene.answer(again!.id, { version: 5, id: 'a' });
+  scene.call({ kind: 'deregister', service, id: 'a' });
+  expect(scene.takeRequests()).toMatchObject([{ method: 'instance.deregister', params: { id: 'a' } }]);
+  scene.cut();
+  scene.advance(200);
+  scene.connect();
+  expect(scene.takeRequests()).toEqual([]);
+});
+
+test('a registration that the server is too busy for is tried again after retryAfterMs, within the call', () => {
+  const scene = new Scene();
+  const ticket = scene.register('a');
+  scene.connect();
+  scene.refuse(scene.takeRequests()[0]!.id, 'busy', { retryAfterMs: 70 });
+  scene.advance(69);
+  expect(scene.takeRequests()).toEqual([]);
+  scene.advance(1);
+  scene.answer(scene.takeRequests()[0]!.id, { version: 5, id: 'a' });
+  expect(scene.outcomes.get(ticket)?.kind).toBe('resolved');
+});
+
+test('new content given while the old is under way follows it, once', () => {
+  const scene = new Scene();
+  scene.register('a', 1);
+  scene.connect();
+  const [first] = scene.takeRequests();
+  scene.register('a', 2);
+  const last = scene.register('a', 3);
+  expect(scene.takeRequests()).toEqual([]);
+  scene.answer(first!.id, { version: 5, id: 'a' });
+  const [second, ...others] = scene.takeRequests();
+  expect(second?.params).toMatchObject({ instance: { weight: 3 } });
+  expect(others).toEqual([]);
+  expect(scene.outcomes.has(last)).toBe(false);
+  scene.answer(second!.id, { version: 6, id: 'a' });
+  expect(scene.outcomes.get(last)).toMatchObject({ kind: 'resolved', settlement: { version: 6 } });
+});
+
+test('what the server is too busy to take back is taken back later, unless it is wanted again', () => {
+  const scene = new Scene();
+  scene.register('a');
+  scene.call({ kind: 'subscribe', service, mode: 'delta' });
+  scene.connect();
+  const [registered, subscribed] = scene.takeRequests();
+  scene.answer(registered!.id, { version: 5, id: 'a' });
+  scene.answer(subscribed!.id, { version: 5, instances: [] });
+  const withdrawn = scene.call({ kind: 'deregister', service, id: 'a' });
+  scene.release(scene.state.books.subscriptions.get('public/DEFAULT/one')!);
+  for (const { id } of scene.takeRequests()) scene.refuse(id, 'busy', { retryAfterMs: 70 });
+  scene.call({ kind: 'subscribe', service, mode: 'delta' });
+  expect(scene.takeRequests()).toMatchObject([{ method: 'service.subscribe' }]);
+  scene.advance(70);
+  const again = scene.takeRequests();
+  expect(again).toMatchObject([{ method: 'instance.deregister' }]);
+  scene.answer(again[0]!.id, { version: 6 });
+  expect(scene.outcomes.get(withdrawn)?.kind).toBe('resolved');
+});
+
+test('an unsubscription that the server was too busy for is sent again', () => {
+  const scene = new Scene();
+  scene.call({ kind: 'subscribe', service, mode: 'delta' });
+  scene.connect();
+  scene.answer(scene.takeRequests()[0]!.id, { version: 5, instances: [] });
+  scene.release(scene.state.books.subscriptions.get('public/DEFAULT/one')!);
+  scene.refuse(scene.takeRequests()[0]!.id, 'busy', { retryAfterMs: 70 });
+  scene.advance(70);
+  expect(scene.takeRequests()).toMatchObject([{ method: 'service.unsubscribe' }]);
+});
+
+test('a deregistration whose connection breaks is done: the broken session takes the instance with it', () => {
+  const scene = new Scene();
+  scene.register('a');
+  scene.connect();
+  scene.answer(scene.takeRequests()[0]!.id, { version: 5, id: 'a' });
+  const ticket = scene.call({ kind: 'deregister', service, id: 'a' });
+  scene.takeRequests();
+  scene.cut();
+  expect(scene.outcomes.get(ticket)).toEqual({ kind: 'resolved', settlement: { kind: 'deregistered' } });
+});
+
+test('frames that an old connection still brings are ignored', () => {
+  const scene = new Scene();
+  scene.connect();
+  const old = scene.socket;
+  scene.cut();
+  scene.advance(200);
+  scene.connect();
+  scene.dispatch({ kind: 'frame', socket: old, text: '{' });
+  expect(scene.state.link.kind).toBe('ready');
+});
+
+test('new content that is refused leaves the old one standing', () => {
+  const scene = new Scene();
+  scene.register('a', 1);
+  scene.connect();
+  scene.answer(scene.takeRequests()[0]!.id, { version: 5, id: 'a' });
+  const ticket = scene.register('a', 2);
+  scene.refuse(scene.takeRequests()[0]!.id, 'invalid_params', { field: '/instance/weight' });
+  expect(scene.errorOf(ticket)).toMatchObject({ code: 'invalid_params', field: '/instance/weight' });
+  scene.cut();
+  scene.advance(200);
+  scene.connect();
+  expect(scene.takeRequests()).toMatchObject([{ params: { instance: { weight: 1 } } }]);
+});
+
+test('a first registration that is not answered in time does not stand, and is taken back', () => {
+  const scene = new Scene({ requestTimeoutMs: 1000 });
+  const ticket = scene.register('a');
+  scene.connect();
+  scene.takeRequests();
+  scene.advance(1000);
+  expect(scene.errorOf(ticket)).toBeInstanceOf(TimeoutError);
+  expect(scene.takeRequests()).toMatchObject([{ method: 'instance.deregister', params: { id: 'a' } }]);
+  expect(scene.state.books.registrations.size).toBe(0);
+});
+
+test('without a connection a call ends with ConnectionLostError, which says why there was none', () => {
+  const scene = new Scene({ requestTimeoutMs: 1000 });
+  const ticket = scene.call({ kind: 'query', service });
+  scene.cut();
+  scene.advance(1000);
+  expect(scene.errorOf(ticket)).toBeInstanceOf(ConnectionLostError);
+  expect(scene.errorOf(ticket)).toMatchObject({ timeoutMs: 1000, lastCause: 'cut' });
+});
+
+test('a question whose connection breaks is asked again on the next', () => {
+  const scene = new Scene();
+  const ticket = scene.call({ kind: 'query', service });
+  scene.connect();
+  expect(scene.takeRequests()).toHaveLength(1);
+  scene.cut();
+  scene.advance(200);
+  scene.connect();
+  scene.answer(scene.takeRequests()[0]!.id, { version: 1, instances: [] });
+  expect(scene.outcomes.get(ticket)?.kind).toBe('resolved');
+});
+
+test('calls that wait are bounded by requestsMax', () => {
+  const scene = new Scene({ requestsMax: 2 });
+  scene.register('a');
+  scene.register('b');
+  const third = scene.register('c');
+  expect(scene.errorOf(third)).toBeInstanceOf(QueueFullError);
+  expect(scene.state.books.registrations.size).toBe(2);
+});
+
+test('[PU1] on a gap it asks for a snapshot once, and is stale until it has it', () => {
+  const scene = new Scene();
+  scene.call({ kind: 'subscribe', service, mode: 'delta' });
+  scene.connect();
+  scene.answer(scene.takeRequests()[0]!.id, { version: 5, instances: [] });
+  const entry = scene.state.books.subscriptions.get('public/DEFAULT/one')!;
+  const instance = { id: 'a', host: 'h', port: 1, weight: 1, enabled: true };
+  const push = (from: number, to: number): void => {
+    scene.frame({
+      jsonrpc: '2.0',
+      method: 'service.changed',
+      params: { ...service, count: 1, from, to, put: [instance], remove: [] },
+    });
+  };
+  push(6, 7);
+  push(7, 8);
+  expect(entry.phase).not.toBe('settled');
+  const requests = scene.takeRequests();
+  expect(requests).toHaveLength(1);
+  expect(requests[0]!.params).not.toHaveProperty('version');
+  scene.answer(requests[0]!.id, { version: 8, instances: [instance] });
+  expect(entry.phase).toBe('settled');
+  expect(entry.view.instances).toEqual([instance]);
+});
+
+test('[PU1] a push that overtakes the answer to the subscription is not lost: it is asked for from the version held', () => {
+  const scene = new Scene();
+  scene.call({ kind: 'subscribe', service, mode: 'delta' });
+  scene.connect();
+  const [request] = scene.takeRequests();
+  scene.frame({
+    jsonrpc: '2.0',
+    method: 'service.changed',
+    params: { ...service, count: 0, from: 5, to: 6, put: [], remove: ['a'] },
+  });
+  scene.answer(request!.id, { version: 5, instances: [{ id: 'a', host: 'h', port: 1, weight: 1, enabled: true }] });
+  const [again] = scene.takeRequests();
+  expect(again).toMatchObject({ method: 'service.subscribe', params: { version: 5 } });
+  scene.answer(again!.id, { from: 5, version: 6, put: [], remove: ['a'] });
+  expect(scene.state.books.subscriptions.get('public/DEFAULT/one')?.view.instances).toEqual([]);
+});
+
+test('after a break it resumes from the version that it holds', () => {
+  const scene = new Scene();
+  scene.call({ kind: 'subscribe', service, mode: 'delta' });
+  scene.connect();
+  scene.answer(scene.takeRequests()[0]!.id, { version: 5, instances: [] });
+  scene.cut();
+  scene.advance(200);
+  scene.connect();
+  expect(scene.takeRequests()).toMatchObject([{ method: 'service.subscribe', params: { version: 5 } }]);
+});
+
+test('after goaway nothing is sent, and everything is told anew on the next connection', () => {
+  const scene = new Scene();
+  scene.connect();
+  scene.frame({ jsonrpc: '2.0', method: 'session.goaway', params: { reason: 'drain', reconnectAfterMs: 500 } });
+  const ticket = scene.register('a');
+  scene.advance(499);
+  expect(scene.takeRequests()).toEqual([]);
+  scene.advance(1);
+  scene.connect();
+  scene.answer(scene.takeRequests()[0]!.id, { version: 5, id: 'a' });
+  expect(scene.outcomes.get(ticket)?.kind).toBe('resolved');
+});
+
+test('a server that refuses session.open is not hammered, and the refusal is told', () => {
+  const scene = new Scene({ backoffMaxMs: 3000 });
+  scene.dispatch({ kind: 'socketOpened', socket: 1 });
+  scene.refuse(scene.takeRequests()[0]!.id, 'invalid_params', { field: '/token' });
+  expect(scene.notices[0]).toMatchObject({
+    kind: 'refused',
+    what: { kind: 'session' },
+    error: { code: 'invalid_params' },
+  });
+  scene.advance(2999);
+  expect(scene.state.link.kind).toBe('waiting');
+  scene.advance(1);
+  expect(scene.state.link.kind).toBe('connecting');
+});
+
+test('[WP3] whatever a server sends, the client goes on, or connects anew', () => {
+  const scene = new Scene();
+  const ticket = scene.call({ kind: 'subscribe', service, mode: 'delta' });
+  scene.connect();
+  const [request] = scene.takeRequests();
+  for (const value of [
+    [],
+    [null, 1, 'x', [[]]],
+    {},
+    { id: 999, result: {} },
+    { id: '1', result: {} },
+    { method: 'service.changed' },
+    { method: 'service.changed', params: { ...service, count: 1, from: 1, to: 2, put: [{}], remove: [] } },
+    { method: 'unheard.of', params: {} },
+    { id: null, error: { code: -32_700, message: 'x' } },
+  ]) {
+    scene.frame(value);
+  }
+  expect(scene.state.link.kind).toBe('ready');
+  scene.answer(request!.id, { version: 'one' });
+  expect(scene.errorOf(ticket)).toBeInstanceOf(RequestError);
+  scene.dispatch({ kind: 'frame', socket: scene.socket, text: '{' });
+  expect(scene.state.link.kind).toBe('waiting');
+});
+
+test('closing settles every call with ClosedError, and later calls too', () => {
+  const scene = new Scene();
+  const tickets = [
+    scene.register('a'),
+    scene.call({ kind: 'query', service }),
+    scene.call({ kind: 'awaitConnection' }),
+  ];
+  scene.dispatch({ kind: 'close' });
+  tickets.push(scene.register('b'));
+  for (const ticket of tickets) expect(scene.errorOf(ticket)).toBeInstanceOf(ClosedError);
+});
