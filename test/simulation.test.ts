@@ -77,7 +77,12 @@ function act({ registry, random, model, clients, abandoned }: World): void {
 /** Runs one history and compares every view with the model at its end; returns what was compared. */
 function runHistory(seed: number, steps: number): { views: number; pushes: number; resyncs: number } {
   const random = new Random(seed);
-  const registry = new InProcessRegistry({ partitions: 1 + (seed % 3), disconnectGraceMs: 200, changeLogEntriesMax: 8, pushCharactersInFlightMax: 1024 });
+  const registry = new InProcessRegistry({
+    partitions: 1 + (seed % 3),
+    disconnectGraceMs: 200,
+    changeLogEntriesMax: 8,
+    pushCharactersInFlightMax: 1024,
+  });
   const world: World = { registry, random, model: new Model(), clients: [], abandoned: new Map() };
   for (let step = 0; step < steps; step++) {
     act(world);

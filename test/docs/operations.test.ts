@@ -20,7 +20,9 @@ function wordRange({ schema }: Setting): string {
 }
 
 test('[LI1] docs/OPERATIONS.md lists every setting with its default, range and meaning', () => {
-  const rows = [...operations.matchAll(/^\| `(\w+)` \| (.*) \|$/gm)].map(([row]) => row).filter((row) => row.split(' | ').length === 4);
+  const rows = [...operations.matchAll(/^\| `(\w+)` \| (.*) \|$/gm)]
+    .map(([row]) => row)
+    .filter((row) => row.split(' | ').length === 4);
   const expected = Object.entries(settings).map(
     ([name, setting]) => `| \`${name}\` | ${wordDefault(name, setting)} | ${wordRange(setting)} | ${setting.meaning} |`,
   );

@@ -34,7 +34,9 @@ test('every rule has a test, every id that a test quotes is a rule, and docs/SPE
   const rules = readRules();
   const quotes = readQuotes();
   expect(rules.size).toBeGreaterThan(10);
-  const expected = [...rules.keys()].map((id) => `${id}: ${(quotes.get(id) ?? ['no test']).map((file) => `\`${file}\``).join(', ')}`);
+  const expected = [...rules.keys()].map(
+    (id) => `${id}: ${(quotes.get(id) ?? ['no test']).map((file) => `\`${file}\``).join(', ')}`,
+  );
   const listed = [...rules].map(([id, files]) => `${id}: ${files.map((file) => `\`${file}\``).join(', ')}`);
   expect(listed).toEqual(expected);
   expect([...quotes.keys()].filter((id) => !rules.has(id))).toEqual([]);

@@ -15,12 +15,19 @@ function register(client: SimulatedClient, host: string, weight = 100): void {
   client.request('instance.register', { service: 'pay', instance: { host, port: 1, weight } });
 }
 
-function setUp(config: ConstructorParameters<typeof InProcessRegistry>[0] = {}): { registry: InProcessRegistry; provider: SimulatedClient } {
+function setUp(config: ConstructorParameters<typeof InProcessRegistry>[0] = {}): {
+  registry: InProcessRegistry;
+  provider: SimulatedClient;
+} {
   const registry = new InProcessRegistry({ coalesceWindowMs: 20, ...config });
   return { registry, provider: new SimulatedClient(registry) };
 }
 
-function subscribe(registry: InProcessRegistry, mode: 'delta' | 'snapshot' = 'delta', held?: SubscriberView): { client: SimulatedClient; view: SubscriberView } {
+function subscribe(
+  registry: InProcessRegistry,
+  mode: 'delta' | 'snapshot' = 'delta',
+  held?: SubscriberView,
+): { client: SimulatedClient; view: SubscriberView } {
   const client = new SimulatedClient(registry);
   const view = client.subscribe('pay', mode, held);
   deliver(registry);

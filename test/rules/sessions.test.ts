@@ -12,7 +12,12 @@ function deliver(registry: InProcessRegistry): void {
   while (registry.step(random));
 }
 
-function setUp(config: Parameters<typeof resolve>[0] = {}): { registry: InProcessRegistry; watcher: SimulatedClient; first: SimulatedClient; second: SimulatedClient } {
+function setUp(config: Parameters<typeof resolve>[0] = {}): {
+  registry: InProcessRegistry;
+  watcher: SimulatedClient;
+  first: SimulatedClient;
+  second: SimulatedClient;
+} {
   const registry = resolve(config);
   const watcher = new SimulatedClient(registry);
   watcher.subscribe('pay');

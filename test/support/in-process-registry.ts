@@ -99,7 +99,8 @@ export class InProcessRegistry {
     this.host.flush();
     for (const { core } of this.partitions) {
       const dueAt = core.nextDueAt();
-      if (dueAt !== undefined && dueAt <= this.#nowMs) this.partitions.find((partition) => partition.core === core)?.endTurn(this.clock());
+      if (dueAt !== undefined && dueAt <= this.#nowMs)
+        this.partitions.find((partition) => partition.core === core)?.endTurn(this.clock());
     }
   }
 

@@ -2,7 +2,7 @@ import { WebSocket } from 'ws';
 import type { ClientOptions } from 'ws';
 
 /** An error answer, as it came. */
-export class RawError extends Error {
+class RawError extends Error {
   readonly code: number;
   readonly data: Readonly<Record<string, unknown>>;
 

@@ -29,7 +29,8 @@ export class SubscriberView {
       this.#apply(change.put, change.remove);
     }
     this.version = change.to;
-    if (this.instances.size !== change.count) throw new Error(`count is ${change.count}, the view has ${this.instances.size}`);
+    if (this.instances.size !== change.count)
+      throw new Error(`count is ${change.count}, the view has ${this.instances.size}`);
   }
 
   #checkRise(version: number): void {
