@@ -1,0 +1,377 @@
+import { afterEach, describe, expect, test } from 'vitest';
+
+import { settings } from '../../src/main/config.ts';
+import type { ServerConfig, SettingName } from '../../src/main/config.ts';
+import type { RawClient } from '../support/raw-client.ts';
+import { encodeFrame, RawSocket, wordHandshake } from '../support/raw-socket.ts';
+import { Witness } from '../support/witness.ts';
+
+let witness: Witness | undefined;
+
+async function start(config: Partial<ServerConfig>): Promise<Witness> {
+  witness = await Witness.start({ partitions: 1, ...config });
+  return witness;
+}
+
+afterEach(async () => {
+  await witness?.expectUnharmed();
+  await witness?.stop();
+  witness = undefined;
+});
+
+function register(client: RawClient, port: number, service = 'bounded'): Promise<unknown> {
+  return client.request('instance.register', { service, instance: { host: 'h', port } });
+}
+
+function wordRegister(id: number, service: string): string {
+  const params = { service, instance: { host: 'h', port: id } };
+  return JSON.stringify({ jsonrpc: '2.0', id, method: 'instance.register', params });
+}
+
+/** A batch that registers so many instances of one service. */
+function wordBatch(entries: number): string {
+  return `[${Array.from({ length: entries }, (_, index) => wordRegister(index + 1, 'bounded')).join()}]`;
+}
+
+interface Lease {
+  readonly lease: string;
+}
+
+async function putLease(
+  port: number,
+  rest: object = {},
+): Promise<{ status: number; body: { error?: object } & Partial<Lease> }> {
+  const response = await fetch(`http://127.0.0.1:${witness!.port}/v1/instances`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ service: 'leased', instance: { host: 'h', port }, ...rest }),
+  });
+  return { status: response.status, body: (await response.json()) as { error?: object } & Partial<Lease> };
+}
+
+async function endLease(lease: string | undefined): Promise<void> {
+  await fetch(`http://127.0.0.1:${witness!.port}/v1/leases/${lease}`, { method: 'DELETE' });
+}
+
+/** A bound, and a test that meets it, shows the coded outcome, and goes on below it. Returns what was counted. */
+interface Bound {
+  readonly name: SettingName;
+  readonly config: Partial<ServerConfig>;
+  readonly counters: readonly string[];
+  readonly meet: (server: Witness) => Promise<void>;
+}
+
+function refuse(code: string, limit: SettingName, max: number): object {
+  return { data: { code, limit, max } };
+}
+
+const bounds: readonly Bound[] = [
+  {
+    name: 'registrationsMax',
+    config: { registrationsMax: 2 },
+    counters: ['limit_registrationsMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      await register(client, 1);
+      await register(client, 2);
+      await expect(register(client, 3)).rejects.toMatchObject(refuse('limit_exceeded', 'registrationsMax', 2));
+      // What is held already may be replaced, and leaving makes room.
+      await register(client, 2);
+      await client.request('instance.deregister', { service: 'bounded', id: 'h:1' });
+      await register(client, 3);
+      client.close();
+    },
+  },
+  {
+    name: 'subscriptionsMax',
+    config: { subscriptionsMax: 2 },
+    counters: ['limit_subscriptionsMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      await client.request('service.subscribe', { service: 'a' });
+      await client.request('service.subscribe', { service: 'b' });
+      await expect(client.request('service.subscribe', { service: 'c' })).rejects.toMatchObject(
+        refuse('limit_exceeded', 'subscriptionsMax', 2),
+      );
+      await client.request('service.subscribe', { service: 'b', mode: 'snapshot' });
+      await client.request('service.unsubscribe', { service: 'a' });
+      await client.request('service.subscribe', { service: 'c' });
+      client.close();
+    },
+  },
+  {
+    name: 'requestsInFlightMax',
+    config: { requestsInFlightMax: 3 },
+    counters: ['limit_requestsInFlightMax', 'refused_busy'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      client.send(wordBatch(5));
+      const answers = JSON.parse(await client.nextFrame()) as unknown[];
+      const done = { result: { version: expect.any(Number) } };
+      const busy = { error: refuse('busy', 'requestsInFlightMax', 3) };
+      expect(answers).toMatchObject([done, done, done, busy, busy]);
+      expect(answers[3]).toMatchObject({ error: { data: { retryAfterMs: expect.any(Number) } } });
+      expect(await client.request('service.query', { service: 'bounded' })).toMatchObject({ instances: [{}, {}, {}] });
+      await register(client, 4);
+      client.close();
+    },
+  },
+  {
+    name: 'mailboxRequestsMax',
+    config: { mailboxRequestsMax: 3 },
+    counters: ['limit_mailboxRequestsMax', 'refused_busy'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      client.send(wordBatch(5));
+      const answers = JSON.parse(await client.nextFrame()) as unknown[];
+      const done = { result: { version: expect.any(Number) } };
+      const busy = { error: { data: { code: 'busy', limit: 'mailboxRequestsMax', retryAfterMs: expect.any(Number) } } };
+      expect(answers).toMatchObject([done, done, done, busy, busy]);
+      await expect
+        .poll(() => client.request('service.query', { service: 'bounded' }))
+        .toMatchObject({
+          instances: [{}, {}, {}],
+        });
+      client.close();
+    },
+  },
+  {
+    name: 'batchEntriesMax',
+    config: { batchEntriesMax: 3 },
+    counters: ['limit_batchEntriesMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      client.send(wordBatch(4));
+      expect(JSON.parse(await client.nextFrame())).toMatchObject({
+        id: null,
+        error: refuse('limit_exceeded', 'batchEntriesMax', 3),
+      });
+      expect(await client.request('service.query', { service: 'bounded' })).toMatchObject({ instances: [] });
+      client.send(wordBatch(3));
+      expect(JSON.parse(await client.nextFrame())).toHaveLength(3);
+      client.close();
+    },
+  },
+  {
+    name: 'frameBytesMax',
+    config: { frameBytesMax: 2048 },
+    counters: ['closed_frame_too_big'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      client.send('{"jsonrpc":"2.0","id":"big","method":"service.query","params":{"service":"bounded"}}'.padEnd(2048));
+      expect(JSON.parse(await client.nextFrame())).toMatchObject({ id: 'big', result: { instances: [] } });
+      client.send(wordRegister(1, 'bounded').padEnd(2049));
+      expect((await client.closed).code).toBe(1009);
+    },
+  },
+  {
+    name: 'bodyBytesMax',
+    config: { bodyBytesMax: 1024 },
+    counters: ['limit_bodyBytesMax', 'refused_limit_exceeded'],
+    meet: async () => {
+      // 1100 characters of a value.
+      const metadata = { note: 'x'.repeat(1100) };
+      expect(await putLease(1, { instance: { host: 'h', port: 1, metadata } })).toMatchObject({
+        status: 413,
+        body: { error: { code: 'limit_exceeded', limit: 'bodyBytesMax', max: 1024 } },
+      });
+      const { status, body } = await putLease(1);
+      expect(status).toBe(200);
+      await endLease(body.lease);
+    },
+  },
+  {
+    name: 'leasesMax',
+    config: { leasesMax: 1 },
+    counters: ['limit_leasesMax', 'refused_limit_exceeded'],
+    meet: async () => {
+      const first = await putLease(1);
+      expect(await putLease(2)).toMatchObject({
+        status: 413,
+        body: { error: { code: 'limit_exceeded', limit: 'leasesMax', max: 1 } },
+      });
+      // The lease that there is takes more.
+      expect(await putLease(3, { lease: first.body.lease })).toMatchObject({ status: 200 });
+      await endLease(first.body.lease);
+      const second = await putLease(2);
+      expect(second.status).toBe(200);
+      await endLease(second.body.lease);
+    },
+  },
+  {
+    name: 'instancesPerServiceMax',
+    config: { instancesPerServiceMax: 2 },
+    counters: ['limit_instancesPerServiceMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      // The watched service is full, too, and stays as it is.
+      for (const service of ['bounded', 'known']) {
+        if (service === 'bounded') for (const port of [1, 2]) await register(client, port, service);
+        await expect(register(client, 3, service)).rejects.toMatchObject(
+          refuse('limit_exceeded', 'instancesPerServiceMax', 2),
+        );
+      }
+      await register(client, 2);
+      await client.request('instance.deregister', { service: 'bounded', id: 'h:1' });
+      await register(client, 3);
+      client.close();
+    },
+  },
+  {
+    name: 'instancesPerPartitionMax',
+    // Two are the witness's.
+    config: { instancesPerPartitionMax: 3 },
+    counters: ['limit_instancesPerPartitionMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      await register(client, 1, 'a');
+      await expect(register(client, 1, 'b')).rejects.toMatchObject(
+        refuse('limit_exceeded', 'instancesPerPartitionMax', 3),
+      );
+      // A refused registration holds no place in the session either: leaving takes away what is there, and no more.
+      await client.request('instance.deregister', { service: 'a', id: 'h:1' });
+      await register(client, 1, 'b');
+      client.close();
+    },
+  },
+  {
+    name: 'sessionBacklogBytesMax',
+    config: { sessionBacklogBytesMax: 1024, frameBytesMax: 4_194_304 },
+    counters: ['closed_slow_consumer'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      const note = 'x'.repeat(8000);
+      for (let port = 1; port <= 100; port++) {
+        await client.request('instance.register', {
+          service: 'big',
+          instance: { host: 'h', port, metadata: { note } },
+        });
+      }
+      const deaf = await RawSocket.openSession(server.port);
+      deaf.socket.pause();
+      const query = '{"jsonrpc":"2.0","id":1,"method":"service.query","params":{"service":"big"}}';
+      // 100 answers of 800 kB do not fit into what the kernel takes for one connection.
+      for (let asked = 0; asked < 100; asked++) deaf.write(encodeFrame(query));
+      await expect.poll(() => server.readCounter('closed_slow_consumer'), { timeout: 5000 }).toBe(1);
+      deaf.destroy();
+      client.close();
+    },
+  },
+  {
+    name: 'heartbeatTimeoutMs',
+    config: { heartbeatTimeoutMs: 300 },
+    counters: ['closed_heartbeat_timeout', 'session_broken'],
+    meet: async (server) => {
+      const silent = await RawSocket.openSession(server.port);
+      expect(await silent.ended).toEqual({ code: 4001 });
+    },
+  },
+  {
+    name: 'changeLogEntriesMax',
+    config: { changeLogEntriesMax: 4 },
+    counters: [],
+    meet: async (server) => {
+      const client = await server.openClient();
+      const { version } = await client.request('service.subscribe', { service: 'bounded' });
+      const versions: unknown[] = [];
+      for (let port = 1; port <= 8; port++) {
+        versions.push(((await register(client, port)) as { version: number }).version);
+      }
+      const resume = (from: unknown): Promise<unknown> =>
+        client.request('service.subscribe', { service: 'bounded', version: from });
+      expect(await resume(versions[6])).toMatchObject({ from: versions[6], version: versions[7], put: [{ port: 8 }] });
+      expect(await resume(version)).toMatchObject({ version: versions[7], instances: { length: 8 } });
+      client.close();
+    },
+  },
+  {
+    name: 'sessionsMax',
+    config: { sessionsMax: 4 },
+    counters: ['upgrade_refused_sessions'],
+    meet: (server) => expectHandshakesBounded(server, 'sessionsMax'),
+  },
+  {
+    name: 'sessionsPerAddressMax',
+    config: { sessionsPerAddressMax: 4 },
+    counters: ['upgrade_refused_address'],
+    meet: (server) => expectHandshakesBounded(server, 'sessionsPerAddressMax'),
+  },
+];
+
+/** Two sessions are the witness's, two more have room. */
+async function expectHandshakesBounded(server: Witness, limit: SettingName): Promise<void> {
+  const third = await server.openClient();
+  const fourth = await server.openClient();
+  const fifth = await RawSocket.connect(server.port);
+  fifth.write(wordHandshake());
+  const reply = await fifth.readReply();
+  expect(reply.status).toBe(503);
+  expect(Number(reply.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+  expect(JSON.parse(reply.body)).toMatchObject({ error: { code: 'limit_exceeded', limit, max: 4 } });
+  fifth.destroy();
+  // Those who are in are served, HTTP goes on, and who leaves makes room.
+  expect(await fourth.request('service.query', { service: 'known' })).toMatchObject({ instances: [{}, {}] });
+  third.close();
+  await expect.poll(async () => (await server.readStats()).sessions).toBe(3);
+  const again = await server.openClient();
+  again.close();
+  fourth.terminate();
+}
+
+describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothing else', () => {
+  test.each(bounds)('$name', async ({ config, counters, meet }) => {
+    const server = await start(config);
+    for (const counter of counters) expect(await server.readCounter(counter)).toBe(0);
+    await meet(server);
+    for (const counter of counters) expect(await server.readCounter(counter)).toBeGreaterThan(0);
+  });
+
+  /** Settings that bound nothing that a caller could meet, or whose meeting is shown elsewhere. */
+  const others: readonly SettingName[] = [
+    'host',
+    'port',
+    'partitions',
+    'logLevel',
+    'openRequired',
+    'allowedOrigins',
+    'disconnectGraceMs',
+    'coalesceWindowMs',
+    'drainTimeoutMs',
+    'reconnectSpreadMs',
+    'partitionStartTimeoutMs',
+    'leaseTtlMinMs',
+    'leaseTtlDefaultMs',
+    'leaseTtlMaxMs',
+    'pushCharactersInFlightMax',
+    'fanOutSliceMembers',
+  ];
+
+  test('every setting is either here or known to be no such bound', () => {
+    expect([...bounds.map(({ name }) => name), ...others].sort()).toEqual(Object.keys(settings).sort());
+  });
+});
+
+describe('[WP3, LI1] a little input that asks for a lot of output', () => {
+  test('a batch of queries whose answers together would not fit into memory ends that session, not the server', async () => {
+    const server = await start({ partitions: 2 });
+    const provider = await server.openClient();
+    const note = 'x'.repeat(8000);
+    const ports = Array.from({ length: 200 }, (_, index) => index + 1);
+    await Promise.all(
+      ports.map((port) =>
+        provider.request('instance.register', { service: 'big', instance: { host: 'h', port, metadata: { note } } }),
+      ),
+    );
+    const greedy = await server.openClient();
+    const query = '{"jsonrpc":"2.0","id":1,"method":"service.query","params":{"service":"big"}}';
+    // 400 × 1.6 MB is more than the longest string that V8 can make.
+    greedy.send(`[${Array.from({ length: 400 }, () => query).join()}]`);
+    const outcome = await Promise.race([
+      greedy.closed.then(({ code }) => `closed ${code}`),
+      greedy.nextFrame(10_000).then((frame) => frame.slice(0, 20)),
+    ]);
+    expect(outcome).toBeTypeOf('string');
+    greedy.terminate();
+    provider.close();
+  });
+});

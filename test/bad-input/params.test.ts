@@ -1,0 +1,238 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+
+import { RawClient } from '../support/raw-client.ts';
+import { expectRefusal, nest, wordRequest } from '../support/refusal.ts';
+import type { Refusal } from '../support/refusal.ts';
+import { Witness } from '../support/witness.ts';
+
+let witness: Witness;
+let client: RawClient;
+
+beforeAll(async () => {
+  witness = await Witness.start();
+  client = await RawClient.open(witness.url);
+});
+afterAll(async () => {
+  client.terminate();
+  await witness.stop();
+});
+afterEach(async () => {
+  client.terminate();
+  await client.closed;
+  await witness.expectUnharmed();
+  client = await RawClient.open(witness.url);
+});
+
+/** A registration of the watched service, which would change it if it were carried out. */
+function wordRegister(instance: string): string {
+  return wordRequest('instance.register', `{"service":"known","instance":${instance}}`);
+}
+
+describe('[WP3] params', () => {
+  const good = '"host":"10.0.0.1","port":80';
+  const refusals: Omit<Refusal, 'code'>[] = [
+    { name: 'as a list', frame: wordRequest('service.query', '["known"]') },
+    { name: 'as a string', frame: wordRequest('service.query', '"known"') },
+    { name: 'as a number', frame: wordRequest('service.list', '1') },
+    {
+      name: 'absent where a field is required',
+      frame: '{"jsonrpc":"2.0","id":7,"method":"service.query"}',
+      field: '/service',
+    },
+    {
+      name: 'with a missing field',
+      frame: wordRequest('instance.register', '{"service":"known"}'),
+      field: '/instance',
+    },
+    {
+      name: 'with an unknown field',
+      frame: wordRequest('service.query', '{"service":"known","color":"red"}'),
+      field: '/color',
+    },
+    {
+      name: 'with a service that is a number',
+      frame: wordRequest('service.query', '{"service":1}'),
+      field: '/service',
+    },
+    { name: 'with a service that is null', frame: wordRequest('service.query', '{"service":null}'), field: '/service' },
+    {
+      name: 'with a service that is a list',
+      frame: wordRequest('service.query', '{"service":["known"]}'),
+      field: '/service',
+    },
+    {
+      name: 'with duplicate keys, of which the last counts',
+      frame: wordRequest('service.query', '{"service":"known","service":2}'),
+      field: '/service',
+    },
+    {
+      name: 'with __proto__',
+      frame: wordRequest('service.query', '{"service":"known","__proto__":{"x":1}}'),
+      field: '/__proto__',
+    },
+    {
+      name: 'with constructor',
+      frame: wordRequest('service.query', '{"service":"known","constructor":{}}'),
+      field: '/constructor',
+    },
+    {
+      name: 'with the service only in __proto__',
+      frame: wordRequest('service.query', '{"__proto__":{"service":"known"}}'),
+    },
+    {
+      name: 'with a namespace that holds a slash',
+      frame: wordRequest('service.query', '{"service":"known","namespace":"a/b"}'),
+      field: '/namespace',
+    },
+    {
+      name: 'with an empty namespace',
+      frame: wordRequest('service.query', '{"service":"known","namespace":""}'),
+      field: '/namespace',
+    },
+    {
+      name: 'with a group in another alphabet',
+      frame: wordRequest('service.query', '{"service":"known","group":"группа"}'),
+      field: '/group',
+    },
+    { name: 'with an instance that is a string', frame: wordRegister('"10.0.0.1:80"'), field: '/instance' },
+    { name: 'with an instance that is null', frame: wordRegister('null'), field: '/instance' },
+    { name: 'with an instance 100,000 deep', frame: wordRegister(nest(100_000)), field: '/instance' },
+    {
+      name: 'with an unknown field of an instance',
+      frame: wordRegister(`{${good},"speed":1}`),
+      field: '/instance/speed',
+    },
+    {
+      name: 'with __proto__ in an instance',
+      frame: wordRegister(`{${good},"__proto__":{"weight":1}}`),
+      field: '/instance/__proto__',
+    },
+    {
+      name: 'with constructor in an instance',
+      frame: wordRegister(`{${good},"constructor":{"prototype":{}}}`),
+      field: '/instance/constructor',
+    },
+    { name: 'with a host only in __proto__', frame: wordRegister('{"__proto__":{"host":"h","port":1}}') },
+    { name: 'without a host', frame: wordRegister('{"port":80}'), field: '/instance/host' },
+    ...['""', '" "', '"a b"', '"a\\nb"', '"a\\u0000"', '"\\ud800"', '17', `"${'h'.repeat(256)}"`].map((host) => ({
+      name: `with host ${host.slice(0, 20)}`,
+      frame: wordRegister(`{"host":${host},"port":80}`),
+      field: '/instance/host',
+    })),
+    ...['0', '-1', '65536', '80.5', '"80"', 'null', 'true', '[80]', '1e400', '-0', '9007199254740993', '1e5'].map(
+      (port) => ({
+        name: `with port ${port}`,
+        frame: wordRegister(`{"host":"h","port":${port}}`),
+        field: '/instance/port',
+      }),
+    ),
+    ...['-1', '10001', '0.5', '"100"', 'null', '1e400', '9007199254740993', '-1e400'].map((weight) => ({
+      name: `with weight ${weight}`,
+      frame: wordRegister(`{${good},"weight":${weight}}`),
+      field: '/instance/weight',
+    })),
+    ...['1', '"true"', 'null'].map((enabled) => ({
+      name: `with enabled ${enabled}`,
+      frame: wordRegister(`{${good},"enabled":${enabled}}`),
+      field: '/instance/enabled',
+    })),
+    ...['""', '"a\\u0007"', '"\\udfff"', '{}', `"${'i'.repeat(513)}"`].map((id) => ({
+      name: `with instance id ${id.slice(0, 20)}`,
+      frame: wordRegister(`{${good},"id":${id}}`),
+      field: '/instance/id',
+    })),
+    ...[
+      '[]',
+      '"a=b"',
+      'null',
+      '{"a":1}',
+      '{"a":null}',
+      '{"a":{"b":"c"}}',
+      '{"a":["b"]}',
+      '{"":"x"}',
+      '{"a\\u0000":"x"}',
+      '{"a":"\\ud800"}',
+      '{"\\ud800":"x"}',
+      '{"__proto__":"x"}',
+      '{"constructor":"x"}',
+      '{"prototype":"x"}',
+      '{"__proto__":{"polluted":"yes"}}',
+      `{"a":"${'v'.repeat(8192)}"}`,
+      `{"${'k'.repeat(129)}":"v"}`,
+      `{${Array.from({ length: 65 }, (_, i) => `"k${i}":""`).join()}}`,
+      `{${Array.from({ length: 10_000 }, (_, i) => `"k${i}":""`).join()}}`,
+      `{"a":"${'v'.repeat(1_000_000)}"}`,
+    ].map((metadata) => ({
+      name: `with metadata ${metadata.slice(0, 40)}`,
+      frame: wordRegister(`{${good},"metadata":${metadata}}`),
+    })),
+    ...['-1', '1.5', '"1"', 'null', '9007199254740993', '1e400', '-1e400', 'true'].map((version) => ({
+      name: `with version ${version}`,
+      frame: wordRequest('service.subscribe', `{"service":"known","version":${version}}`),
+      field: '/version',
+    })),
+    ...['"full"', '""', '1', 'null', '["delta"]'].map((mode) => ({
+      name: `with mode ${mode}`,
+      frame: wordRequest('service.subscribe', `{"service":"known","mode":${mode}}`),
+      field: '/mode',
+    })),
+    ...['0', '-1', '1001', '"10"', '1.5', '1e400'].map((limit) => ({
+      name: `with limit ${limit}`,
+      frame: wordRequest('service.list', `{"limit":${limit}}`),
+      field: '/limit',
+    })),
+    ...['""', '1', `"${'c'.repeat(2049)}"`].map((cursor) => ({
+      name: `with cursor ${cursor.slice(0, 20)}`,
+      frame: wordRequest('service.list', `{"cursor":${cursor}}`),
+      field: '/cursor',
+    })),
+    { name: 'of session.open without client', frame: wordRequest('session.open', '{}'), field: '/client' },
+    {
+      name: 'of session.open with a client of 257 bytes',
+      frame: wordRequest('session.open', `{"client":"${'c'.repeat(257)}"}`),
+      field: '/client',
+    },
+    {
+      name: 'of session.open with a token of 1 MB',
+      frame: wordRequest('session.open', `{"client":"c","token":"${'t'.repeat(1_000_000)}"}`),
+      field: '/token',
+    },
+    {
+      name: 'of instance.deregister without id',
+      frame: wordRequest('instance.deregister', '{"service":"known"}'),
+      field: '/id',
+    },
+    {
+      name: 'of instance.deregister with an id that is a number',
+      frame: wordRequest('instance.deregister', '{"service":"known","id":1}'),
+      field: '/id',
+    },
+    {
+      name: 'of service.unsubscribe without service',
+      frame: wordRequest('service.unsubscribe', '{}'),
+      field: '/service',
+    },
+  ];
+  test.each(refusals)('$name', async (refusal) => {
+    await expectRefusal(client, { ...refusal, code: 'invalid_params' });
+  });
+
+  test('an unknown method of 100 kB is not echoed', async () => {
+    client.send(wordRequest('m'.repeat(100_000), '{}'));
+    const answer = await client.nextFrame();
+    expect(JSON.parse(answer)).toMatchObject({ error: { data: { code: 'unknown_method' } } });
+    expect(answer.length).toBeLessThan(1000);
+  });
+
+  test('an unknown field of 100 kB is echoed only in part', async () => {
+    client.send(wordRequest('service.query', `{"service":"known","${'f'.repeat(100_000)}":1}`));
+    const answer = await client.nextFrame();
+    expect(JSON.parse(answer)).toMatchObject({ error: { data: { code: 'invalid_params' } } });
+    expect(answer.length).toBeLessThan(1000);
+  });
+
+  test('nothing that was sent reached a prototype', () => {
+    expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+    expect(({} as Record<string, unknown>).admin).toBeUndefined();
+  });
+});
