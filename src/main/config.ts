@@ -20,6 +20,15 @@ export interface ServerConfig {
   readonly drainTimeoutMs: number;
   readonly reconnectSpreadMs: number;
   readonly partitionStartTimeoutMs: number;
+  readonly partitionHeartbeatTimeoutMs: number;
+  readonly partitionHeapMaxMb: number;
+  readonly partitionRestartsMax: number;
+  readonly partitionRestartWindowMs: number;
+  readonly partitionRestartBackoffMs: number;
+  readonly slotWaitTimeoutMs: number;
+  readonly waitingRequestsMax: number;
+  readonly moveSlots: number;
+  readonly restoreSliceRegistrations: number;
   readonly leaseTtlMinMs: number;
   readonly leaseTtlDefaultMs: number;
   readonly leaseTtlMaxMs: number;
@@ -114,6 +123,45 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     100,
     10 * minute,
     'A partition that is not ready within this fails the start.',
+  ),
+  partitionHeartbeatTimeoutMs: integer(
+    5000,
+    300,
+    10 * minute,
+    'A partition that shows no sign of life for this long is ended and restarted.',
+  ),
+  partitionHeapMaxMb: integer(
+    0,
+    0,
+    1_048_576,
+    "A partition's heap in MiB, beyond which it dies and is rebuilt; 0 leaves it to Node.",
+  ),
+  partitionRestartsMax: integer(
+    5,
+    0,
+    1000,
+    'Deaths of partitions within `partitionRestartWindowMs` that are healed; one more ends the process.',
+  ),
+  partitionRestartWindowMs: integer(minute, 100, 60 * minute, 'See `partitionRestartsMax`.'),
+  partitionRestartBackoffMs: integer(
+    20,
+    0,
+    minute,
+    'Wait before the first restart of a partition; doubles with each death in the window.',
+  ),
+  slotWaitTimeoutMs: integer(
+    5000,
+    0,
+    10 * minute,
+    'Requests for a slot that is moving or being rebuilt wait this long, then get `busy`.',
+  ),
+  waitingRequestsMax: integer(100_000, 1, 10_000_000, 'Requests that wait for such slots.'),
+  moveSlots: integer(64, 1, 16_384, 'Slots that move together in one step.'),
+  restoreSliceRegistrations: integer(
+    2000,
+    1,
+    1_000_000,
+    'Registrations sent to a partition that is being rebuilt before other work has its turn.',
   ),
   leaseTtlMinMs: integer(1000, 100, 10 * minute, 'The shortest lease that is granted.'),
   leaseTtlDefaultMs: integer(30_000, 100, 60 * minute, 'The lease granted to those who ask for none.'),

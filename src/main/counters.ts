@@ -1,7 +1,13 @@
 import type { CloseReason, ErrorCode } from '../protocol/errors.ts';
 
 /** What is counted beside errors and closes. */
-export type Happening = 'session_opened' | 'session_broken' | 'lease_expired' | 'push_dropped' | 'push_resynced';
+export type Happening =
+  | 'session_opened'
+  | 'partition_died'
+  | 'session_broken'
+  | 'lease_expired'
+  | 'push_dropped'
+  | 'push_resynced';
 
 /** Why a WebSocket handshake was refused. */
 export type UpgradeRefusalReason = 'path' | 'handshake' | 'origin' | 'sessions' | 'address' | 'draining';

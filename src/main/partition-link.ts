@@ -1,5 +1,7 @@
+import type { SlotTable } from '../slots/slot-table.ts';
 import type { Field, FromPartition, HostBatch, PartitionBatch, ToPartition } from '../workers/messages.ts';
-import { forEachFromPartition } from '../workers/messages.ts';
+import { forEachFromPartition, fromPartition, toPartition } from '../workers/messages.ts';
+import type { Session } from './session.ts';
 
 /** What a link needs of a MessagePort. */
 export interface MailboxPort {
@@ -8,78 +10,227 @@ export interface MailboxPort {
   close(): void;
 }
 
+/** A partition's answer to a request. */
+export type Answer = Exclude<
+  FromPartition,
+  [
+    (
+      | typeof fromPartition.push
+      | typeof fromPartition.released
+      | typeof fromPartition.moved
+      | typeof fromPartition.settled
+    ),
+    ...unknown[],
+  ]
+>;
+
+/** What a partition says unasked. */
+export type Unasked = Extract<FromPartition, [typeof fromPartition.push | typeof fromPartition.released, ...unknown[]]>;
+
+/**
+ * A request under way. An object of its class rather than closures: thousands may be waiting, and closures would keep alive all that
+ * their scope holds.
+ */
+export interface PendingRequest {
+  /** The service that it is about; empty if it is about none. */
+  readonly key: string;
+  /** Whose change it asks for; a change is not sent again for a session that has ended. */
+  readonly session?: Session;
+  /** Its record; built anew when it must be sent again. */
+  build(request: number): ToPartition;
+  settle(answer: Answer): void;
+  /** Its partition died, or its session ended: it will not be sent again. Without this it is sent to the partition's next life. */
+  abandon?(): void;
+}
+
+/** An instance whose change may not have been pushed. */
+export interface Touched {
+  readonly key: string;
+  readonly id: string;
+}
+
 export interface PartitionLinkOptions {
   readonly partition: number;
   readonly port: MailboxPort;
   /** Requests not yet answered; beyond it the partition is busy. */
   readonly requestsMax: number;
-  readonly readEpoch: () => number;
+  readonly readTable: () => SlotTable;
   /** Runs a task once all sockets of this turn have been read. */
   readonly schedule: (task: () => void) => void;
-  readonly onRecord: (record: FromPartition, link: PartitionLink) => void;
+  readonly onUnasked: (record: Unasked, link: PartitionLink) => void;
+  /** The partition does not own the slot: the request must go elsewhere (SL2). */
+  readonly onMoved: (request: number, pending: PendingRequest) => void;
   /** All records of a turn have been handed over. */
   readonly onTurnEnd: () => void;
 }
 
-/** A session host's mailbox to one partition: one message per turn each way, in order, bounded by requests under way. */
+/** A session host's mailbox to one life of one partition: one message per turn each way, in order, bounded by requests under way. */
 export class PartitionLink {
   readonly partition: number;
   readonly #options: PartitionLinkOptions;
+  readonly #pending: Map<number, PendingRequest> = new Map();
+  /** What was asked to change, as long as it may not have been pushed: batch, key and id of each. */
+  #journal: (string | number)[] = [];
+  #journalStart = 0;
   #records: Field[] = [];
-  #requests = 0;
+  #table: SharedArrayBuffer | undefined;
+  #lastBatch = 0;
   #isFlushScheduled = false;
+  #isClosed = false;
+  /** The highest version that the partition has told of. */
+  versionSeen = 0;
 
   constructor(options: PartitionLinkOptions) {
     this.partition = options.partition;
     this.#options = options;
     options.port.on('message', (batch: PartitionBatch) => {
+      if (this.#isClosed) return;
       forEachFromPartition(batch, (record) => {
-        options.onRecord(record, this);
+        this.#take(record);
       });
       options.onTurnEnd();
     });
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   get isFull(): boolean {
-    return this.#requests >= this.#options.requestsMax;
+    return this.#pending.size >= this.#options.requestsMax;
   }
 
   get requestsInFlight(): number {
-    return this.#requests;
+    return this.#pending.size;
   }
 
   /** Sends what will be answered; the caller has looked at {@link isFull}. */
-  request(record: ToPartition): void {
-    this.#requests += 1;
-    this.tell(record);
+  request(request: number, pending: PendingRequest): void {
+    this.#pending.set(request, pending);
+    this.tell(pending.build(request));
   }
 
   /** Sends what has no answer. */
   tell(record: ToPartition): void {
+    if (this.#isClosed) return;
     const fields: readonly Field[] = record;
     for (const field of fields) this.#records.push(field);
-    if (this.#isFlushScheduled) return;
-    this.#isFlushScheduled = true;
-    // Of the first record: a table that changes within the turn makes later records look older than they are, which only costs a check.
-    const epoch = this.#options.readEpoch();
-    this.#options.schedule(() => {
-      this.#flush(epoch);
-    });
+    this.#note(record);
+    this.#scheduleFlush();
   }
 
-  /** An answer came. */
-  settle(): void {
-    this.#requests -= 1;
+  /** What is said from now on goes under a new table; the caller has flushed what was said before. */
+  adoptTable(table: SlotTable): void {
+    this.#table = table.memory;
+    this.#scheduleFlush();
   }
 
-  close(): void {
-    this.#options.port.close();
-  }
-
-  #flush(epoch: number): void {
-    this.#isFlushScheduled = false;
+  flush(): void {
+    if ((this.#records.length === 0 && this.#table === undefined) || this.#isClosed) return;
     const records = this.#records;
     this.#records = [];
-    this.#options.port.postMessage({ epoch, records } satisfies HostBatch);
+    this.#lastBatch += 1;
+    const batch = { batch: this.#lastBatch, epoch: this.#options.readTable().epoch, records };
+    this.#options.port.postMessage(
+      (this.#table === undefined ? batch : { ...batch, table: this.#table }) satisfies HostBatch,
+    );
+    this.#table = undefined;
+  }
+
+  /** No more is sent, and what still comes is of a partition that is no more. Returns the requests under way, oldest first. */
+  close(): [request: number, pending: PendingRequest][] {
+    this.#isClosed = true;
+    this.#options.port.close();
+    const pending = [...this.#pending];
+    this.#pending.clear();
+    return pending;
+  }
+
+  /** Instances of which it is not known whether their last change was pushed. */
+  touched(): Touched[] {
+    const touched: Touched[] = [];
+    for (let i = this.#journalStart; i < this.#journal.length; i += 3) {
+      touched.push({ key: String(this.#journal[i + 1]), id: String(this.#journal[i + 2]) });
+    }
+    return touched;
+  }
+
+  #take(record: FromPartition): void {
+    switch (record[0]) {
+      case fromPartition.push:
+        this.versionSeen = Math.max(this.versionSeen, record[4]);
+        this.#options.onUnasked(record, this);
+        return;
+      case fromPartition.released:
+        this.#options.onUnasked(record, this);
+        return;
+      case fromPartition.settled:
+        this.#forgetSettled(record[1]);
+        return;
+      case fromPartition.moved:
+        this.#options.onMoved(record[1], this.#takePending(record[1]));
+        return;
+      case fromPartition.applied:
+      case fromPartition.state:
+        this.versionSeen = Math.max(this.versionSeen, record[2]);
+        this.#takePending(record[1]).settle(record);
+        return;
+      case fromPartition.resumed:
+        this.versionSeen = Math.max(this.versionSeen, record[3]);
+        this.#takePending(record[1]).settle(record);
+        return;
+      case fromPartition.refused:
+      case fromPartition.listed:
+      case fromPartition.handedOver:
+      case fromPartition.measured:
+        this.#takePending(record[1]).settle(record);
+        return;
+      default:
+        record satisfies never;
+    }
+  }
+
+  #takePending(request: number): PendingRequest {
+    const pending = this.#pending.get(request);
+    if (pending === undefined) {
+      throw new Error(`partition ${this.partition} answered request ${request}, which is not under way`);
+    }
+    this.#pending.delete(request);
+    return pending;
+  }
+
+  #note(record: ToPartition): void {
+    switch (record[0]) {
+      case toPartition.register:
+      case toPartition.deregister:
+        this.#journal.push(this.#lastBatch + 1, record[3], record[4]);
+        return;
+      case toPartition.withdraw:
+        this.#journal.push(this.#lastBatch + 1, record[2], record[3]);
+        return;
+      case toPartition.rewatch:
+        for (const id of record[4]) this.#journal.push(this.#lastBatch + 1, record[1], id);
+        return;
+      default:
+    }
+  }
+
+  #forgetSettled(batch: number): void {
+    while (this.#journalStart < this.#journal.length && Number(this.#journal[this.#journalStart]) <= batch) {
+      this.#journalStart += 3;
+    }
+    // Moving the rest down costs as much as it frees, so wait until half can go.
+    if (this.#journalStart * 2 < this.#journal.length) return;
+    this.#journal = this.#journal.slice(this.#journalStart);
+    this.#journalStart = 0;
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    this.#options.schedule(() => {
+      this.#isFlushScheduled = false;
+      this.flush();
+    });
   }
 }

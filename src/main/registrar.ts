@@ -1,15 +1,16 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { InstanceInput } from '../protocol/types.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
-import type { FromPartition, ToPartition } from '../workers/messages.ts';
+import type { ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import { encodeInstance } from './instance-encoding.ts';
-import type { Answer, PendingRequest, Router } from './router.ts';
+import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
+import type { Router } from './router.ts';
 import { registrationName } from './session.ts';
-import type { Session } from './session.ts';
+import type { Registration, Session } from './session.ts';
 
-type ReleasedRecord = Extract<FromPartition, [typeof fromPartition.released, ...unknown[]]>;
+type ReleasedRecord = Extract<Unasked, [typeof fromPartition.released, ...unknown[]]>;
 
 export interface RegistrarOptions {
   readonly router: Router;
@@ -27,14 +28,23 @@ export class Registrar {
     this.#router = options.router;
   }
 
-  /** The log takes the registration when it is sent: a session that ends before the answer must still take it away. */
   register(session: Session, key: string, input: InstanceInput, reply: Reply): void {
     const { id, fragment } = encodeInstance(input);
+    this.#register(session, key, id, fragment, reply);
+  }
+
+  /** The log takes the registration when it is sent: a session that ends before the answer must still take it away. */
+  #register(session: Session, key: string, id: string, fragment: string, reply: Reply): void {
+    if (this.#router.isShut(key)) {
+      this.#wait(session, key, reply, () => {
+        this.#register(session, key, id, fragment, reply);
+      });
+      return;
+    }
     const name = registrationName(key, id);
     const { registrations } = session;
     const { registrationsMax } = this.#options;
-    const before = registrations.get(name);
-    if (before === undefined && registrations.size >= registrationsMax) {
+    if (registrations.size >= registrationsMax && !registrations.has(name)) {
       const message = `the session has ${registrationsMax} registrations`;
       reply.fail({ code: 'limit_exceeded', message, limit: 'registrationsMax', max: registrationsMax });
       return;
@@ -45,9 +55,16 @@ export class Registrar {
   }
 
   deregister(session: Session, key: string, id: string, reply: Reply): void {
-    const asked = this.#router.ask(new PendingDeregister(session.number, key, id, reply));
+    if (this.#router.isShut(key)) {
+      this.#wait(session, key, reply, () => {
+        this.deregister(session, key, id, reply);
+      });
+      return;
+    }
+    const name = registrationName(key, id);
+    const asked = this.#router.ask(new PendingDeregister(session, key, id, reply));
     if (typeof asked === 'object') reply.fail(asked);
-    else session.registrations.delete(registrationName(key, id));
+    else session.registrations.delete(name);
   }
 
   /** The session has ended: each partition takes away what is still the session's own (SE1). */
@@ -64,25 +81,45 @@ export class Registrar {
     const name = registrationName(key, id);
     if (registrations?.get(name)?.stamp === stamp) registrations.delete(name);
   }
+
+  /** Waits for the slot. What a session asked for that has ended meanwhile is not done any more. */
+  #wait(session: Session, key: string, reply: Reply, run: () => void): void {
+    this.#router.gate.wait(
+      key,
+      () => {
+        if (session.state.kind === 'ended') reply.fail(sessionEnded);
+        else run();
+      },
+      (failure) => {
+        reply.fail(failure);
+      },
+    );
+  }
 }
+
+const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };
 
 class PendingRegister implements PendingRequest {
   readonly key: string;
-  readonly #session: Session;
+  readonly session: Session;
   readonly #id: string;
   readonly #fragment: string;
   readonly #reply: Reply;
 
   constructor(session: Session, key: string, id: string, fragment: string, reply: Reply) {
     this.key = key;
-    this.#session = session;
+    this.session = session;
     this.#id = id;
     this.#fragment = fragment;
     this.#reply = reply;
   }
 
   build(request: number): ToPartition {
-    return [toPartition.register, request, this.#session.number, this.key, this.#id, this.#fragment];
+    return [toPartition.register, request, this.session.number, this.key, this.#id, this.#fragment];
+  }
+
+  abandon(): void {
+    this.#reply.fail(sessionEnded);
   }
 
   settle(answer: Answer): void {
@@ -91,28 +128,36 @@ class PendingRegister implements PendingRequest {
       return;
     }
     // Refused only when the instance was not there, so whatever of it is in the log is this attempt.
-    const { registrations } = this.#session;
+    const { registrations } = this.session;
     const name = registrationName(this.key, this.#id);
     if (registrations.get(name)?.stamp === answer[1]) registrations.delete(name);
     this.#reply.fail(readRefusal(answer));
   }
 }
 
-class PendingDeregister implements PendingRequest {
+/** A deregistration under way. */
+export class PendingDeregister implements PendingRequest {
   readonly key: string;
-  readonly #session: number;
+  readonly session: Session;
+  /** What the session's log held; a partition that is rebuilt before the answer must have it, to take it away. */
+  readonly registration: Registration | undefined;
   readonly #id: string;
   readonly #reply: Reply;
 
-  constructor(session: number, key: string, id: string, reply: Reply) {
+  constructor(session: Session, key: string, id: string, reply: Reply) {
     this.key = key;
-    this.#session = session;
+    this.session = session;
+    this.registration = session.registrations.get(registrationName(key, id));
     this.#id = id;
     this.#reply = reply;
   }
 
   build(request: number): ToPartition {
-    return [toPartition.deregister, request, this.#session, this.key, this.#id];
+    return [toPartition.deregister, request, this.session.number, this.key, this.#id];
+  }
+
+  abandon(): void {
+    this.#reply.fail(sessionEnded);
   }
 
   settle(answer: Answer): void {

@@ -1,102 +1,107 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
-import { fromPartition } from '../workers/messages.ts';
-import type { FromPartition, ToPartition } from '../workers/messages.ts';
-import type { PartitionLink } from './partition-link.ts';
-
-/** A partition's answer to a request. */
-export type Answer = Exclude<
-  FromPartition,
-  | [typeof fromPartition.push, ...unknown[]]
-  | [typeof fromPartition.released, ...unknown[]]
-  | [typeof fromPartition.moved, ...unknown[]]
->;
-
-/** What a partition says unasked. */
-export type Unasked = Extract<FromPartition, [typeof fromPartition.push | typeof fromPartition.released, ...unknown[]]>;
-
-/**
- * A request under way. An object of its class rather than closures: thousands may be waiting, and closures would keep alive all that
- * their scope holds.
- */
-export interface PendingRequest {
-  /** The service that it is about; empty if it goes to every partition. */
-  readonly key: string;
-  /** Its record; built anew when the slot has moved. */
-  build(request: number): ToPartition;
-  settle(answer: Answer): void;
-}
+import { toPartition } from '../workers/messages.ts';
+import type { ToPartition } from '../workers/messages.ts';
+import type { PartitionLink, PendingRequest } from './partition-link.ts';
+import type { SlotGate } from './slot-gate.ts';
 
 /** How long a caller is asked to wait when a partition's mailbox is full. */
 const busyRetryMs = 100;
 
-/** Finds the partition of a service (CRC16 → slot → owner), numbers the requests under way and hands back their answers. */
+/** Finds the partition of a service (CRC16 → slot → owner) and numbers the requests under way. */
 export class Router {
-  readonly #links: readonly PartitionLink[];
-  readonly #pending: Map<number, PendingRequest> = new Map();
-  readonly #table: SlotTable;
+  readonly gate: SlotGate;
+  readonly #links: (PartitionLink | undefined)[] = [];
+  #table: SlotTable;
   #lastRequest = 0;
+  /** A session ended while the slot was shut: if it is being rebuilt, its subscribers must hear of what will not be restored. */
+  onWithdrawDeferred: (key: string, id: string) => void = () => undefined;
 
-  constructor(table: SlotTable, links: readonly PartitionLink[]) {
+  constructor(table: SlotTable, gate: SlotGate) {
     this.#table = table;
-    this.#links = links;
+    this.gate = gate;
   }
 
-  get epoch(): number {
-    return this.#table.epoch;
+  get table(): SlotTable {
+    return this.#table;
+  }
+
+  /** The mailbox of a partition; undefined while it has none. */
+  link(partition: number): PartitionLink | undefined {
+    return this.#links[partition];
+  }
+
+  links(): PartitionLink[] {
+    return this.#links.filter((link) => link !== undefined);
+  }
+
+  setLink(partition: number, link: PartitionLink | undefined): void {
+    this.#links[partition] = link;
+  }
+
+  /** Swaps the table, and tells every partition before anything that is routed by it. */
+  setTable(table: SlotTable): void {
+    if (table.epoch <= this.#table.epoch) throw new Error(`epoch ${table.epoch} is not after ${this.#table.epoch}`);
+    for (const link of this.links()) link.flush();
+    this.#table = table;
+    for (const link of this.links()) link.adoptTable(table);
+  }
+
+  isShut(key: string): boolean {
+    return this.gate.isShut(key);
   }
 
   linkOf(key: string): PartitionLink {
-    return this.#links[this.#table.ownerOf(slotOf(key))]!;
+    const link = this.#links[this.#table.ownerOf(slotOf(key))];
+    if (link === undefined) throw new Error(`the owner of ${key} is not there, and its slot is not shut`);
+    return link;
   }
 
-  /** Asks the owner of a service. Returns the request's number, or a failure if the owner's mailbox is full: then nothing was sent. */
+  /**
+   * Asks the owner of a service, whose slot must be open. Returns the request's number, or a failure if the owner's mailbox is full:
+   * then nothing was sent.
+   */
   ask(pending: PendingRequest): number | Failure {
     const link = this.linkOf(pending.key);
-    return link.isFull ? refuseBusy() : this.#send(link, pending);
+    return link.isFull ? refuseBusy() : this.askLink(link, pending);
   }
 
-  /** Asks every partition; the request is settled once by each. */
+  askLink(link: PartitionLink, pending: PendingRequest): number {
+    this.#lastRequest += 1;
+    link.request(this.#lastRequest, pending);
+    return this.#lastRequest;
+  }
+
+  /** Asks every partition; the request is settled once by each. Every slot must be open. */
   askAll(pending: PendingRequest): Failure | undefined {
-    if (this.#links.some((link) => link.isFull)) return refuseBusy();
-    for (const link of this.#links) this.#send(link, pending);
+    const links = this.links();
+    if (links.some((link) => link.isFull)) return refuseBusy();
+    for (const link of links) this.askLink(link, pending);
     return undefined;
   }
 
-  get partitions(): number {
-    return this.#links.length;
-  }
-
+  /** Tells the owner of a service, once its slot is open. */
   tell(key: string, record: ToPartition): void {
-    this.linkOf(key).tell(record);
-  }
-
-  /** Settles a record that answers a request; returns false for those that a partition sent unasked. */
-  settle(record: FromPartition, link: PartitionLink): record is Answer {
-    if (record[0] === fromPartition.push || record[0] === fromPartition.released) return false;
-    link.settle();
-    const request = record[1];
-    const pending = this.#pending.get(request);
-    if (pending === undefined)
-      throw new Error(`partition ${link.partition} answered request ${request}, which is not under way`);
-    if (record[0] === fromPartition.moved) {
-      // SL2: routed by an older table; the present one says where to.
-      const owner = this.linkOf(pending.key);
-      owner.request(pending.build(request));
-      return true;
+    if (!this.gate.isShut(key)) {
+      this.linkOf(key).tell(record);
+      return;
     }
-    this.#pending.delete(request);
-    pending.settle(record);
-    return true;
+    if (record[0] === toPartition.withdraw) this.onWithdrawDeferred(key, record[3]);
+    this.gate.defer(key, () => {
+      this.linkOf(key).tell(record);
+    });
   }
 
-  #send(link: PartitionLink, pending: PendingRequest): number {
-    this.#lastRequest += 1;
-    const request = this.#lastRequest;
-    this.#pending.set(request, pending);
-    link.request(pending.build(request));
-    return request;
+  /** SL2: a partition sent back a request that was routed by an older table; the present one says where to. */
+  reroute(request: number, pending: PendingRequest): void {
+    if (this.gate.isShut(pending.key)) {
+      this.gate.defer(pending.key, () => {
+        this.linkOf(pending.key).request(request, pending);
+      });
+    } else {
+      this.linkOf(pending.key).request(request, pending);
+    }
   }
 }
 

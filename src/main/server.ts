@@ -6,18 +6,23 @@ import { describeOpenapi } from '../protocol/http-operations.ts';
 import { sessionPath } from '../protocol/limits.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { SlotTable } from '../slots/slot-table.ts';
-import { PartitionPool } from '../workers/partition-pool.ts';
+import type { Fault } from '../workers/messages.ts';
+import { PartitionRunner } from '../workers/partition-runner.ts';
 import { Admission } from './admission.ts';
 import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
 import { Counters } from './counters.ts';
 import { HttpApi } from './http-api.ts';
 import { createLogger } from './log.ts';
+import { Mover } from './mover.ts';
 import { PartitionLink } from './partition-link.ts';
+import type { MailboxPort } from './partition-link.ts';
 import { productVersion } from './product-version.ts';
 import { Router } from './router.ts';
 import { SessionHost } from './session-host.ts';
 import { tickMs } from './sessions.ts';
+import { SlotGate } from './slot-gate.ts';
+import { Supervisor } from './supervisor.ts';
 import { Transport } from './transport.ts';
 
 export interface ServerAddress {
@@ -29,6 +34,7 @@ export interface ServerAddress {
 
 export interface Server {
   readonly address: ServerAddress;
+  /** Partitions that there are. */
   readonly partitions: number;
   /** Says goodbye to sessions, gives them `drainTimeoutMs` to leave, then ends partitions and threads. May be called again. */
   stop(): Promise<void>;
@@ -37,7 +43,7 @@ export interface Server {
 export interface ServerOptions {
   readonly logger?: Logger;
   /**
-   * The server cannot go on: a partition has died, and its slots must not be served empty (PU5). Connections are closed already.
+   * The server cannot go on: partitions keep dying, and their slots must not be served empty (PU5). Connections are closed already.
    * By default the process exits with status 70.
    */
   readonly onFatal?: (error: Error) => void;
@@ -46,7 +52,8 @@ export interface ServerOptions {
 /** How long the last frames of sessions that are closed have to leave, in milliseconds. */
 const lastFramesMs = 50;
 const exitSoftwareError = 70;
-const sessionHost = 0;
+/** By which partitions address the session host. */
+const hostNumber = 0;
 
 /** Starts the registry; resolves once every partition is ready and the port is open. Settings not given have their defaults. */
 export async function startServer(input: Partial<ServerConfig> = {}, options: ServerOptions = {}): Promise<Server> {
@@ -56,16 +63,17 @@ export async function startServer(input: Partial<ServerConfig> = {}, options: Se
   return server;
 }
 
-class RunningServer implements Server {
-  readonly partitions: number;
+/** What {@link startServer} starts; tests take it as it is, to make partitions fail. */
+export class RunningServer implements Server {
   readonly #config: ServerConfig;
   readonly #log: Logger;
   readonly #onFatal: (error: Error) => void;
   readonly #counters: Counters = new Counters();
-  readonly #waiting: Set<number>;
-  readonly #links: PartitionLink[] = [];
-  readonly #pool: PartitionPool;
+  readonly #router: Router;
   readonly #host: SessionHost;
+  readonly #supervisor: Supervisor;
+  readonly #mover: Mover;
+  readonly #runners: PartitionRunner[] = [];
   readonly #transport: Transport;
   #address: ServerAddress | undefined;
   #ticker: NodeJS.Timeout | undefined;
@@ -74,30 +82,38 @@ class RunningServer implements Server {
 
   constructor(config: ServerConfig, options: ServerOptions) {
     this.#config = config;
-    this.partitions = config.partitions;
     this.#log = options.logger ?? createLogger(config.logLevel);
     this.#onFatal = options.onFatal ?? (() => process.exit(exitSoftwareError));
-    this.#waiting = new Set(Array.from({ length: config.partitions }, (_, partition) => partition));
-    const table = SlotTable.even(config.partitions);
-    this.#pool = new PartitionPool({
-      table,
-      limits: config,
-      startTimeoutMs: config.partitionStartTimeoutMs,
-      onDeath: (partition, cause) => {
-        this.#fail(partition, cause);
-      },
+    const nowMs = performance.now();
+    const gate = new SlotGate({
+      waitingMax: config.waitingRequestsMax,
+      waitTimeoutMs: config.slotWaitTimeoutMs,
+      nowMs,
     });
+    this.#router = new Router(SlotTable.even(config.partitions), gate);
     this.#host = new SessionHost({
-      host: sessionHost,
+      host: hostNumber,
       config,
-      router: new Router(table, this.#links),
+      router: this.#router,
       counters: this.#counters,
       createName: () => randomBytes(16).toString('base64url'),
       random: Math.random,
       schedule: setImmediate,
-      nowMs: performance.now(),
+      nowMs,
     });
-    this.#transport = this.#createTransport(table);
+    this.#supervisor = this.#createSupervisor(nowMs);
+    this.#mover = new Mover({
+      router: this.#router,
+      supervisor: this.#supervisor,
+      log: this.#log,
+      stepSlots: config.moveSlots,
+      nextTurn,
+    });
+    this.#transport = this.#createTransport();
+  }
+
+  get partitions(): number {
+    return this.#router.table.partitions;
   }
 
   get address(): ServerAddress {
@@ -105,14 +121,20 @@ class RunningServer implements Server {
     return this.#address;
   }
 
+  /** For tests: makes a partition's thread fail. */
+  inflict(partition: number, fault: Fault): void {
+    this.#runners[partition]?.inflict(fault);
+  }
+
+  /** Raises or lowers the number of partitions while running; resolves when all slots have moved. */
+  resize(partitions: number): Promise<void> {
+    return this.#mover.resize(partitions);
+  }
+
   async start(): Promise<void> {
     const { host, port, partitions } = this.#config;
     try {
-      await this.#pool.start((partition) => {
-        this.#waiting.delete(partition);
-        this.#log.debug({ partition }, 'partition ready');
-      });
-      for (let partition = 0; partition < partitions; partition++) this.#links.push(this.#connect(partition));
+      await this.#supervisor.startUpTo(partitions);
       const bound = await this.#transport.listen(host, port);
       this.#address = { ...bound, url: `ws://${host.includes(':') ? `[${host}]` : host}:${bound.port}${sessionPath}` };
     } catch (error) {
@@ -120,8 +142,7 @@ class RunningServer implements Server {
       throw error;
     }
     this.#ticker = setInterval(() => {
-      this.#host.sessions.tick(performance.now());
-      this.#host.flush();
+      this.#tick(performance.now());
     }, tickMs);
     this.#log.info({ host: this.#address.host, port: this.#address.port, partitions }, 'listening');
   }
@@ -140,8 +161,7 @@ class RunningServer implements Server {
     await delay(lastFramesMs);
     clearInterval(this.#ticker);
     this.#transport.close();
-    for (const link of this.#links) link.close();
-    await this.#pool.stop();
+    await this.#supervisor.stop();
     this.#log.info('stopped');
   }
 
@@ -150,15 +170,51 @@ class RunningServer implements Server {
     while (this.#host.sessions.connectedCount > 0 && performance.now() < deadlineMs) await delay(tickMs / 2);
   }
 
-  #connect(partition: number): PartitionLink {
+  #tick(nowMs: number): void {
+    this.#router.gate.tick(nowMs);
+    this.#supervisor.tick(nowMs);
+    this.#host.sessions.tick(nowMs);
+    this.#host.flush();
+  }
+
+  #createSupervisor(nowMs: number): Supervisor {
+    const config = this.#config;
+    return new Supervisor({
+      config,
+      router: this.#router,
+      host: this.#host,
+      hostNumber,
+      counters: this.#counters,
+      log: this.#log,
+      createRunner: (partition, onDeath) => {
+        const startTimeoutMs = config.partitionStartTimeoutMs;
+        const heapMaxMb = config.partitionHeapMaxMb;
+        const runner = new PartitionRunner({ partition, limits: config, startTimeoutMs, heapMaxMb, onDeath });
+        this.#runners[partition] = runner;
+        return runner;
+      },
+      createLink: (partition, port) => this.#createLink(partition, port),
+      nextTurn,
+      delay,
+      nowMs,
+      onFatal: (error) => {
+        this.#fail(error);
+      },
+    });
+  }
+
+  #createLink(partition: number, port: MailboxPort): PartitionLink {
     return new PartitionLink({
       partition,
-      port: this.#pool.connect(partition, sessionHost),
+      port,
       requestsMax: this.#config.mailboxRequestsMax,
-      readEpoch: () => this.#host.epoch,
+      readTable: () => this.#router.table,
       schedule: setImmediate,
-      onRecord: (record, link) => {
-        this.#host.takeRecord(record, link);
+      onUnasked: (record, link) => {
+        this.#host.takeUnasked(record, link);
+      },
+      onMoved: (request, pending) => {
+        this.#router.reroute(request, pending);
       },
       onTurnEnd: () => {
         this.#host.flush();
@@ -166,23 +222,20 @@ class RunningServer implements Server {
     });
   }
 
-  /** Until slots can be rebuilt, going on without a partition would show subscribers empty lists (PU5): the process ends instead. */
-  #fail(partition: number, cause: Error): void {
+  /** Going on without the slots of a partition would show subscribers empty lists (PU5): the process ends instead. */
+  #fail(error: Error): void {
     if (this.#hasFailed || this.#stopped !== undefined) return;
     this.#hasFailed = true;
-    this.#log.fatal(
-      { partition, err: cause },
-      `partition ${partition} died: ${cause.message}; the server cannot go on without its slots`,
-    );
+    this.#log.fatal({ err: error }, error.message);
     this.#host.drain('failed');
     this.#transport.stopListening();
     this.#host.closeAll();
     clearInterval(this.#ticker);
     this.#transport.close();
-    this.#onFatal(new Error(`partition ${partition} died: ${cause.message}`, { cause }));
+    this.#onFatal(error);
   }
 
-  #createTransport(table: SlotTable): Transport {
+  #createTransport(): Transport {
     const config = this.#config;
     const host = this.#host;
     const counters = this.#counters;
@@ -194,8 +247,8 @@ class RunningServer implements Server {
       countRefusal: (code, limit) => {
         counters.countRefusal(code, limit);
       },
-      readStats: () => this.#readStats(table),
-      readWaiting: () => [...this.#waiting],
+      readStats: () => this.#readStats(),
+      readWaiting: () => this.#readWaiting(),
       documents: {
         openapi: JSON.stringify(describeOpenapi(productVersion)),
         openrpc: JSON.stringify(describeOpenrpc(productVersion)),
@@ -231,22 +284,38 @@ class RunningServer implements Server {
     });
   }
 
-  #readStats(table: SlotTable): Record<string, unknown> {
+  #readWaiting(): number[] {
+    return this.#supervisor.states().flatMap((state, partition) => (state === 'ready' ? [] : [partition]));
+  }
+
+  #readStats(): Record<string, unknown> {
     const { sessions } = this.#host;
+    const { table, gate } = this.#router;
+    const slots = table.slotsPerPartition();
     return {
       version: productVersion,
       sessions: sessions.connectedCount,
       leases: sessions.leaseCount,
       registrations: sessions.registrationCount,
       epoch: table.epoch,
-      partitions: table.slotsPerPartition().map((slots, partition) => ({
+      requestsWaiting: gate.waitingCount,
+      slotShutMaxMs: gate.longestShutMs,
+      partitions: this.#supervisor.states().map((state, partition) => ({
         partition,
-        slots,
-        requestsInFlight: this.#links[partition]?.requestsInFlight ?? 0,
+        state,
+        slots: slots[partition] ?? 0,
+        requestsInFlight: this.#router.link(partition)?.requestsInFlight ?? 0,
       })),
+      move: this.#mover.progress,
       counters: this.#counters.snapshot(),
     };
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 function delay(ms: number): Promise<void> {

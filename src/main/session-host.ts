@@ -10,19 +10,19 @@ import type {
   SessionOpenResult,
 } from '../protocol/types.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
-import type { FromPartition } from '../workers/messages.ts';
 import { BatchAnswers, wordError, wordNotification, wordResult, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
-import type { PartitionLink } from './partition-link.ts';
+import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame, readIncoming } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
-import type { Answer, Router } from './router.ts';
+import type { Router } from './router.ts';
 import type { Session, Socket } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
+import type { WatchedAudience } from './subscriptions.ts';
 
 export interface SessionHostOptions {
   /** Partitions address hosts by number. */
@@ -80,11 +80,6 @@ export class SessionHost {
       },
       schedule: options.schedule,
     });
-  }
-
-  /** The epoch of the slot table that requests are routed by. */
-  get epoch(): number {
-    return this.#router.epoch;
   }
 
   /** Frames worded for pushes so far (PU3). */
@@ -179,19 +174,15 @@ export class SessionHost {
     }
   }
 
-  /** A record came from a partition. */
-  takeRecord(record: FromPartition, link: PartitionLink): void {
-    if (this.#router.settle(record, link)) return;
-    switch (record[0]) {
-      case fromPartition.push:
-        this.#subscriptions.push(record);
-        return;
-      case fromPartition.released:
-        this.#registrar.release(record);
-        return;
-      default:
-        throw new Error(`record of kind ${record[0]} was neither an answer nor unasked`);
-    }
+  /** A partition said something unasked. */
+  takeUnasked(record: Unasked, link: PartitionLink): void {
+    if (record[0] === fromPartition.push) this.#subscriptions.push(record, link.partition);
+    else this.#registrar.release(record);
+  }
+
+  /** The audiences of services that `isLost` accepts. */
+  watched(isLost: (key: string) => boolean): WatchedAudience[] {
+    return this.#subscriptions.watched(isLost);
   }
 
   /** Sends what has gathered in this turn, one write to the kernel for each session. */
@@ -281,6 +272,18 @@ export class SessionHost {
   }
 
   #query(key: string, reply: Reply): void {
+    if (this.#router.isShut(key)) {
+      this.#router.gate.wait(
+        key,
+        () => {
+          this.#query(key, reply);
+        },
+        (failure) => {
+          reply.fail(failure);
+        },
+      );
+      return;
+    }
     const asked = this.#router.ask({
       key,
       build: (request) => [toPartition.query, request, key],
@@ -292,16 +295,30 @@ export class SessionHost {
     if (typeof asked === 'object') reply.fail(asked);
   }
 
-  #list({ namespace, prefix, limit, cursor }: ListParams, reply: Reply): void {
+  #list(params: ListParams, reply: Reply): void {
+    // A slot on its way would be listed by neither owner.
+    if (!this.#router.gate.isOpen) {
+      this.#router.gate.waitForAll(
+        () => {
+          this.#list(params, reply);
+        },
+        (failure) => {
+          reply.fail(failure);
+        },
+      );
+      return;
+    }
+    const { namespace, prefix, limit, cursor } = params;
     const size = limit ?? protocolLimits.listLimitDefault;
     const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
     const answers: Answer[] = [];
+    const partitions = this.#router.links().length;
     const failure = this.#router.askAll({
       key: '',
       // One more than asked for tells whether there is a next page.
       build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
       settle: (answer) => {
-        if (answers.push(answer) === this.#router.partitions) reply.succeed(JSON.stringify(mergePages(answers, size)));
+        if (answers.push(answer) === partitions) reply.succeed(JSON.stringify(mergePages(answers, size)));
       },
     });
     if (failure !== undefined) reply.fail(failure);

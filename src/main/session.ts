@@ -42,6 +42,8 @@ export class Session {
   requestsInFlight = 0;
   readonly registrations: Map<string, Registration> = new Map();
   readonly subscriptions: Map<string, Subscription> = new Map();
+  /** Subscriptions that wait for their first answer; until then an older one to the same service goes on. */
+  readonly starting: Set<Subscription> = new Set();
   /** Frames of this turn, sent together at its end. */
   outgoing: string[] = [];
 
@@ -84,7 +86,9 @@ export class Subscription implements Member {
   /** The latest state has been asked for. */
   isResyncing = false;
   place = -1;
-  /** Set once the first snapshot has been given. */
+  /** Not unsubscribed before its first answer. */
+  isWanted = true;
+  /** Set once the first answer has been given. */
   audience: Audience<Subscription> | undefined;
 
   constructor(session: Session, key: string, mode: SubscribeMode) {

@@ -64,6 +64,11 @@ export class Sessions {
     return [...this.#byNumber.values()].filter((session) => session.state.kind === 'connected');
   }
 
+  /** Every session that is not over, whatever its state. May be iterated while sessions come and go. */
+  all(): IterableIterator<Session> {
+    return this.#byNumber.values();
+  }
+
   find(number: number): Session | undefined {
     return this.#byNumber.get(number);
   }

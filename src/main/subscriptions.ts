@@ -1,16 +1,26 @@
+import type { Failure } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import { Audience, FanOut, wordSnapshotPush } from '../push/fan-out.ts';
 import type { HostPush } from '../push/fan-out.ts';
+import { variants } from '../push/interest.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { FromPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { Counters } from './counters.ts';
-import type { Answer, Router } from './router.ts';
+import type { Answer } from './partition-link.ts';
+import type { Router } from './router.ts';
 import { Subscription } from './session.ts';
 import type { Session } from './session.ts';
 
 type PushRecord = Extract<FromPartition, [typeof fromPartition.push, ...unknown[]]>;
+
+/** An audience of this host, and the lowest version that one of its members holds. */
+export interface WatchedAudience {
+  readonly key: string;
+  readonly variant: SubscribeMode;
+  readonly from: number;
+}
 
 export interface SubscriptionsOptions {
   readonly router: Router;
@@ -45,8 +55,8 @@ export class Subscriptions {
         // After a drop the socket says when it has drained; after a gap there is nothing to wait for.
         if (cause === 'gap') this.#resync(member);
       },
-      onDone: (push, audience) => {
-        this.#router.tell(audience.key, [toPartition.credit, push.body.length]);
+      onDone: (push) => {
+        this.#credit(push.partition, push.body.length);
       },
     });
   }
@@ -57,14 +67,36 @@ export class Subscriptions {
 
   /** Subscribes, or subscribes anew in another mode or from another version. Answered by the owner of the service. */
   subscribe(session: Session, key: string, mode: SubscribeMode, since: number, reply: Reply): void {
+    const { subscriptions, starting } = session;
     const { subscriptionsMax } = this.#options;
-    if (!session.subscriptions.has(key) && session.subscriptions.size >= subscriptionsMax) {
+    if (!subscriptions.has(key) && subscriptions.size + starting.size >= subscriptionsMax) {
       const message = `the session has ${subscriptionsMax} subscriptions`;
       reply.fail({ code: 'limit_exceeded', message, limit: 'subscriptionsMax', max: subscriptionsMax });
       return;
     }
     const subscription = new Subscription(session, key, mode);
+    starting.add(subscription);
+    this.#ask(subscription, since, reply);
+  }
+
+  #ask(subscription: Subscription, since: number, reply: Reply): void {
+    const { session, key, mode } = subscription;
+    const refuse = (failure: Failure): void => {
+      session.starting.delete(subscription);
+      reply.fail(failure);
+    };
+    if (this.#router.isShut(key)) {
+      this.#router.gate.wait(
+        key,
+        () => {
+          this.#ask(subscription, since, reply);
+        },
+        refuse,
+      );
+      return;
+    }
     const audience = this.#obtainAudience(key, mode);
+    audience.pending += 1;
     const asked = this.#router.ask({
       key,
       build: (request) => [toPartition.subscribe, request, key, mode, since],
@@ -74,17 +106,14 @@ export class Subscriptions {
         this.#dropIfEmpty(audience);
       },
     });
-    if (typeof asked === 'object') {
-      this.#dropIfEmpty(audience);
-      reply.fail(asked);
-      return;
-    }
-    audience.pending += 1;
-    this.unsubscribe(session, key);
-    session.subscriptions.set(key, subscription);
+    if (typeof asked === 'number') return;
+    audience.pending -= 1;
+    this.#dropIfEmpty(audience);
+    refuse(asked);
   }
 
   unsubscribe(session: Session, key: string): void {
+    for (const starting of session.starting) if (starting.key === key) starting.isWanted = false;
     const subscription = session.subscriptions.get(key);
     if (subscription === undefined) return;
     session.subscriptions.delete(key);
@@ -93,8 +122,23 @@ export class Subscriptions {
 
   /** The session's connection has gone. */
   unsubscribeAll(session: Session): void {
+    for (const starting of session.starting) starting.isWanted = false;
+    session.starting.clear();
     for (const subscription of session.subscriptions.values()) this.#leave(subscription);
     session.subscriptions.clear();
+  }
+
+  /** What subscribers of services that `isLost` accepts hold: what a rebuilt partition must know to go on telling them. */
+  watched(isLost: (key: string) => boolean): WatchedAudience[] {
+    const watched: WatchedAudience[] = [];
+    for (const variant of variants) {
+      for (const { key, members } of this.#audiences[variant].values()) {
+        if (members.length === 0 || !isLost(key)) continue;
+        const from = members.reduce((lowest, member) => Math.min(lowest, member.version), members[0]!.version);
+        watched.push({ key, variant, from });
+      }
+    }
+    return watched;
   }
 
   /** The client has read what waited for it: whatever it missed meanwhile, it gets the latest state (PU4). */
@@ -104,15 +148,19 @@ export class Subscriptions {
     }
   }
 
-  push(record: PushRecord): void {
+  push(record: PushRecord, partition: number): void {
     const [, key, variant, from, to, count, body] = record;
     const audience = this.#audiences[variant].get(key);
     if (audience === undefined) {
-      this.#router.tell(key, [toPartition.credit, body.length]);
+      this.#credit(partition, body.length);
       return;
     }
-    this.#fanOut.enqueue(audience, { from, to, count, body } satisfies HostPush);
+    this.#fanOut.enqueue(audience, { partition, from, to, count, body } satisfies HostPush);
     if (!this.#isSliceScheduled) this.#runSlice();
+  }
+
+  #credit(partition: number, characters: number): void {
+    this.#router.link(partition)?.tell([toPartition.credit, characters]);
   }
 
   #runSlice(): void {
@@ -128,7 +176,7 @@ export class Subscriptions {
 
   #begin(subscription: Subscription, audience: Audience<Subscription>, answer: Answer, reply: Reply): void {
     const { session, key } = subscription;
-    const isCurrent = session.subscriptions.get(key) === subscription;
+    session.starting.delete(subscription);
     switch (answer[0]) {
       case fromPartition.state:
         subscription.version = answer[2];
@@ -141,10 +189,13 @@ export class Subscriptions {
       default:
         throw new Error(`not an answer to a subscription: ${answer[0]}`);
     }
-    // Unsubscribed, subscribed anew or gone meanwhile: the answer still goes out, the membership does not begin.
-    if (!isCurrent) return;
+    // Unsubscribed or gone meanwhile: the answer still goes out, the membership does not begin.
+    if (!subscription.isWanted) return;
+    const before = session.subscriptions.get(key);
+    session.subscriptions.set(key, subscription);
     subscription.audience = audience;
     audience.add(subscription);
+    if (before !== undefined) this.#leave(before);
   }
 
   /** Fetches the latest state for one who missed a push, and sends it as a snapshot. */
@@ -152,6 +203,14 @@ export class Subscriptions {
     const { session, key, mode } = subscription;
     if (subscription.isResyncing) return;
     subscription.isResyncing = true;
+    const retry = (): void => {
+      subscription.isResyncing = false;
+      if (session.subscriptions.get(key) === subscription) this.#resync(subscription);
+    };
+    if (this.#router.isShut(key)) {
+      this.#router.gate.defer(key, retry);
+      return;
+    }
     const asked = this.#router.ask({
       key,
       build: (request) => [toPartition.subscribe, request, key, mode, 0],
@@ -168,12 +227,7 @@ export class Subscriptions {
       },
     });
     // The partition is busy: try again shortly; the subscription stays stale, and the client keeps what it has.
-    if (typeof asked === 'object') {
-      subscription.isResyncing = false;
-      this.#options.schedule(() => {
-        if (session.subscriptions.get(key) === subscription) this.#resync(subscription);
-      });
-    }
+    if (typeof asked === 'object') this.#options.schedule(retry);
   }
 
   #leave(subscription: Subscription): void {
@@ -198,6 +252,17 @@ export class Subscriptions {
     const { key, variant } = audience;
     if (!audience.isEmpty || this.#audiences[variant].get(key) !== audience) return;
     this.#audiences[variant].delete(key);
-    this.#router.tell(key, [toPartition.loseInterest, key, variant]);
+    this.#loseInterest(key, variant);
+  }
+
+  /** While the slot is shut somebody may subscribe who waits ahead of this; so it looks again when its turn comes. */
+  #loseInterest(key: string, variant: SubscribeMode): void {
+    if (!this.#router.isShut(key)) {
+      this.#router.tell(key, [toPartition.loseInterest, key, variant]);
+      return;
+    }
+    this.#router.gate.defer(key, () => {
+      if (!this.#audiences[variant].has(key)) this.#loseInterest(key, variant);
+    });
   }
 }

@@ -41,13 +41,14 @@ export class Coalescer {
     return due;
   }
 
+  /** Every change that was noted by then has been pushed, after {@link takeDue} at `nowMs`. */
+  settledAt(nowMs: number): number {
+    return nowMs - this.#windowMs;
+  }
+
   /** When the next window ends, or undefined if none is open. */
   nextDueAt(): number | undefined {
     for (const watched of this.#waiting) return watched.windowEndsAt;
     return undefined;
-  }
-
-  get hasImmediate(): boolean {
-    return this.#immediate.size > 0;
   }
 }

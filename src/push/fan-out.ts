@@ -49,6 +49,8 @@ export class Audience<M extends Member> {
 
 /** A push as it reached this host. */
 export interface HostPush {
+  /** The partition that it came from, which gets the credit. */
+  readonly partition: number;
   readonly from: number;
   readonly to: number;
   readonly count: number;

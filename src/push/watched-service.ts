@@ -24,14 +24,27 @@ export class WatchedService {
   /** Until when changes are gathered; set by the coalescer. Milliseconds, monotonic. */
   windowEndsAt: number = Number.NEGATIVE_INFINITY;
   #pushedVersion: number;
-  /** Content at the last push of every instance that changed since; undefined: it was not there. */
-  #before: Map<string, string | undefined> = new Map();
+  /** Content at the last push of every instance that changed since; undefined: it was not there; null: not known, so it is told. */
+  #before: Map<string, string | undefined | null> = new Map();
   /** Whether somebody was given a state from in between, so that changes that cancel out must still be told. */
   #wasReadBetween = false;
 
-  constructor(service: ServiceRecord) {
+  /** `pushedVersion`: what its subscribers have been brought to. */
+  constructor(service: ServiceRecord, pushedVersion: number = service.version) {
     this.service = service;
-    this.#pushedVersion = service.version;
+    this.#pushedVersion = pushedVersion;
+  }
+
+  get pushedVersion(): number {
+    return this.#pushedVersion;
+  }
+
+  /** After a rebuild: subscribers hold versions from `from` on, and may not have been told of what is `touched`. */
+  resume(from: number, touched: readonly string[]): void {
+    this.#pushedVersion = Math.min(this.#pushedVersion, from);
+    for (const id of touched) this.#before.set(id, null);
+    // Whoever holds a version in between must be told all the same.
+    if (touched.length > 0) this.#wasReadBetween = true;
   }
 
   get isDirty(): boolean {

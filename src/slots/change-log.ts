@@ -14,6 +14,22 @@ export class ChangeLog {
     this.#entriesMax = entriesMax;
   }
 
+  /** A log that was kept elsewhere. `entries` alternates versions and ids. */
+  static restore(base: number, entries: readonly (string | number)[], entriesMax: number): ChangeLog {
+    const log = new ChangeLog(base, entriesMax);
+    for (let i = 0; i < entries.length; i += 2) log.append(Number(entries[i]), String(entries[i + 1]));
+    return log;
+  }
+
+  get base(): number {
+    return this.#base;
+  }
+
+  /** Versions and ids, alternating, oldest first. */
+  entries(): (string | number)[] {
+    return this.#versions.flatMap((version, i) => [version, this.#ids[i]!]);
+  }
+
   append(version: number, id: string): void {
     if (this.#versions.length >= this.#entriesMax) {
       const dropped = Math.ceil(this.#entriesMax / 2);

@@ -22,6 +22,15 @@ export class ServiceRecord {
     this.#version = version;
   }
 
+  get log(): ChangeLog | undefined {
+    return this.#log;
+  }
+
+  /** Takes up a log that another partition kept. */
+  adoptLog(log: ChangeLog): void {
+    this.#log = log;
+  }
+
   get version(): number {
     return this.#version;
   }

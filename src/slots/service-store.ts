@@ -49,9 +49,9 @@ export class ServiceStore {
   /** No service forgotten here ever had a version above this: what it starts with when it comes back. */
   #versionFloor: number;
 
-  constructor(limits: StoreLimits, nowMicros: number) {
+  constructor(limits: StoreLimits, versionFloor: number) {
     this.#limits = limits;
-    this.#versionFloor = nowMicros;
+    this.#versionFloor = versionFloor;
   }
 
   get serviceCount(): number {
@@ -92,6 +92,11 @@ export class ServiceStore {
     const known = this.#services.get(key);
     const current = known?.instances.get(id);
     if (known === undefined || current === undefined) return this.#add(key, id, instance, nowMicros);
+    if (current.stamp > instance.stamp) {
+      // Sent again after a rebuild that already brought back something newer: it was overtaken, and changes nothing.
+      const takeover = current.owner === instance.owner ? undefined : { owner: instance.owner, stamp: instance.stamp };
+      return { kind: 'unchanged', service: known, takeover };
+    }
     known.instances.set(id, instance);
     const takeover = current.owner === instance.owner ? undefined : { owner: current.owner, stamp: current.stamp };
     if (current.fragment === instance.fragment) return { kind: 'unchanged', service: known, takeover };
@@ -111,6 +116,39 @@ export class ServiceStore {
     this.#instances++;
     service.advance(id, nowMicros);
     return { kind: 'changed', service, takeover: undefined, before: undefined };
+  }
+
+  /**
+   * Rebuilding: puts back what a session holds, without a change of version. Of two sessions that hold the same instance the higher
+   * stamp wins (SE1); the loser is returned.
+   */
+  restore(key: string, id: string, instance: StoredInstance): Takeover | undefined {
+    const service = this.obtain(key);
+    const current = service.instances.get(id);
+    if (current === undefined) this.#instances++;
+    if (current !== undefined && current.stamp > instance.stamp)
+      return { owner: instance.owner, stamp: instance.stamp };
+    service.instances.set(id, instance);
+    const isOther = current !== undefined && current.owner !== instance.owner;
+    return isOther ? { owner: current.owner, stamp: current.stamp } : undefined;
+  }
+
+  /** Takes a service out, to be given to another partition. */
+  detach(service: ServiceRecord): void {
+    this.#services.delete(service.key);
+    this.#instances -= service.instances.size;
+  }
+
+  /** Takes in a service that another partition gave away. */
+  attach(service: ServiceRecord): void {
+    if (this.#services.has(service.key)) throw new Error(`service is here already: ${service.key}`);
+    this.#services.set(service.key, service);
+    this.#instances += service.instances.size;
+  }
+
+  /** Services may come here that another partition forgot. */
+  raiseVersionFloor(version: number): void {
+    this.#versionFloor = Math.max(this.#versionFloor, version);
   }
 
   /** Removes what `owner` registered; refuses what is not there or is another's. */

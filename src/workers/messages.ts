@@ -4,6 +4,20 @@ import type { ErrorCode } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import type { StoreLimits } from '../slots/service-store.ts';
 
+/** A service on its way from one partition to another: everything that its owner knows of it. */
+export interface ServiceParcel {
+  readonly key: string;
+  readonly version: number;
+  /** Four fields an instance: id, fragment, owner, stamp. */
+  readonly instances: readonly (string | number)[];
+  /** The change log, if one is kept: the version it begins after, then a version and an id for each change. */
+  readonly log: { readonly base: number; readonly entries: readonly (string | number)[] } | undefined;
+  /** If it is watched: the version that its subscribers were brought to, and the hosts that have some, by variant. */
+  readonly watch:
+    | { readonly pushedVersion: number; readonly hosts: Readonly<Record<SubscribeMode, readonly number[]>> }
+    | undefined;
+}
+
 export interface PartitionLimits extends StoreLimits {
   readonly coalesceWindowMs: number;
   readonly changeLogEntriesMax: number;
@@ -25,6 +39,12 @@ export const toPartition = {
   query: 6,
   list: 7,
   credit: 8,
+  restore: 9,
+  rewatch: 10,
+  restored: 11,
+  handOver: 12,
+  takeOver: 13,
+  measure: 14,
 } as const;
 
 /** Host to partition. `request` is the host's number for what it waits for; it rises, and so serves as a registration's stamp. */
@@ -39,9 +59,39 @@ export type ToPartition =
   | [kind: typeof toPartition.query, request: number, key: string]
   | [kind: typeof toPartition.list, request: number, namespace: string, prefix: string, after: string, limit: number]
   /** Push text of so many characters has been handed to the sockets. */
-  | [kind: typeof toPartition.credit, characters: number];
+  | [kind: typeof toPartition.credit, characters: number]
+  /** Rebuilding (RE1): what a session holds. The higher stamp wins, in whatever order they come. */
+  | [kind: typeof toPartition.restore, session: number, key: string, id: string, fragment: string, stamp: number]
+  /**
+   * Rebuilding: the host has subscribers of the service, none of which holds a version below `from`. Of the instances in `touched` it is not
+   * known what they were told; of all others they hold what has been restored (RE2).
+   */
+  | [kind: typeof toPartition.rewatch, key: string, variant: SubscribeMode, from: number, touched: readonly string[]]
+  /** Rebuilding is complete; answered with `applied`. */
+  | [kind: typeof toPartition.restored, request: number]
+  /** Moving (SL3): give away these slots, whole. */
+  | [kind: typeof toPartition.handOver, request: number, slots: readonly number[]]
+  /** Moving: what another partition gave away, and the version that none of its forgotten services was above. */
+  | [kind: typeof toPartition.takeOver, versionFloor: number, parcels: readonly ServiceParcel[]]
+  /** How much each slot holds. */
+  | [kind: typeof toPartition.measure, request: number];
 
-const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = { 1: 6, 2: 5, 3: 4, 4: 5, 5: 3, 6: 3, 7: 6, 8: 2 };
+const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
+  1: 6,
+  2: 5,
+  3: 4,
+  4: 5,
+  5: 3,
+  6: 3,
+  7: 6,
+  8: 2,
+  9: 6,
+  10: 5,
+  11: 2,
+  12: 3,
+  13: 3,
+  14: 2,
+};
 
 export const fromPartition = {
   applied: 1,
@@ -52,6 +102,9 @@ export const fromPartition = {
   push: 6,
   released: 7,
   moved: 8,
+  handedOver: 9,
+  settled: 10,
+  measured: 11,
 } as const;
 
 /** Partition to host. In a batch, a last text equal to the one before it is laid down as null. */
@@ -74,7 +127,12 @@ export type FromPartition =
   /** Another session registered the instance; the registration with that stamp is no longer the session's (SE1). */
   | [kind: typeof fromPartition.released, session: number, key: string, id: string, stamp: number]
   /** The slot is not this partition's at the epoch that it holds: route the request again (SL2). */
-  | [kind: typeof fromPartition.moved, request: number, epoch: number];
+  | [kind: typeof fromPartition.moved, request: number, epoch: number]
+  | [kind: typeof fromPartition.handedOver, request: number, versionFloor: number, parcels: readonly ServiceParcel[]]
+  /** Whatever the host's batches up to this one changed has been pushed. */
+  | [kind: typeof fromPartition.settled, batch: number]
+  /** Slots and instance counts, alternating; empty slots are left out. */
+  | [kind: typeof fromPartition.measured, request: number, counts: readonly number[]];
 
 const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   1: 3,
@@ -85,6 +143,9 @@ const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   6: 7,
   7: 5,
   8: 3,
+  9: 4,
+  10: 2,
+  11: 3,
 };
 
 /** Kinds whose last field is a text that may repeat. */
@@ -94,11 +155,15 @@ export function isRepeatable(record: FromPartition): boolean {
   return repeatable.has(record[0]);
 }
 
-export type Field = string | number | null | readonly (string | number)[];
+export type Field = string | number | null | readonly (string | number)[] | readonly ServiceParcel[];
 
-/** What a session host posts in one turn: the epoch of the table that routed it, then its records. */
+/** What a session host posts in one turn: the epoch of the table that routed it, and its records. */
 export interface HostBatch {
+  /** Rises by one with each batch of a mailbox. */
+  readonly batch: number;
   readonly epoch: number;
+  /** A table that takes effect before the records do. */
+  readonly table?: SharedArrayBuffer;
   readonly records: readonly Field[];
 }
 
@@ -108,7 +173,12 @@ export type PartitionBatch = readonly Field[];
 /** What the supervisor says to a partition, beside mailboxes. */
 export type Control =
   | { readonly kind: 'attach'; readonly host: number; readonly port: MessagePort }
-  | { readonly kind: 'stop' };
+  | { readonly kind: 'stop' }
+  /** For tests: the thread is to fail in a certain way. */
+  | { readonly kind: 'fault'; readonly fault: Fault };
+
+/** How a partition's thread can be made to fail. */
+export type Fault = 'throw' | 'exit' | 'hang' | 'memory';
 
 /** What a partition says to the supervisor. */
 export interface ControlReport {
@@ -121,6 +191,10 @@ export interface PartitionStart {
   readonly table: SharedArrayBuffer;
   readonly limits: PartitionLimits;
   readonly control: MessagePort;
+  /** No service that the partition's slots ever held had a version above this. */
+  readonly versionFloor: number;
+  /** One 32-bit word that the thread raises while it lives; the supervisor watches it. */
+  readonly pulse: SharedArrayBuffer;
 }
 
 /** Calls `take` with each record of a host's batch. */

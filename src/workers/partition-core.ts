@@ -1,6 +1,7 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import { Coalescer } from '../push/coalescer.ts';
+import { variants } from '../push/interest.ts';
 import { encodeDifference, encodeInstances } from '../push/push-encoding.ts';
 import { WatchedService } from '../push/watched-service.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
@@ -9,12 +10,22 @@ import type { Takeover } from '../slots/service-store.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import { fromPartition, toPartition } from './messages.ts';
-import type { FromPartition, PartitionLimits, ToPartition } from './messages.ts';
+import type { FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
+import { packService, unpackService } from './service-parcel.ts';
 
 /** Both clocks, read once a turn: wall clock in µs for versions, monotonic milliseconds for windows. */
 export interface PartitionClock {
   readonly wallMicros: number;
   readonly monotonicMs: number;
+}
+
+/** How far a host's batches have been pushed. */
+interface HostProgress {
+  /** The last batch that asked for a change. */
+  changedBatch: number;
+  settledBatch: number;
+  /** Batches that changed something watched which may not have been pushed, oldest first. */
+  readonly unsettled: { readonly batch: number; readonly atMs: number }[];
 }
 
 /** Where a partition's records go. */
@@ -40,14 +51,18 @@ export class PartitionCore {
   readonly #charactersInFlight: Map<number, number> = new Map();
   /** Snapshots encoded in this turn: a storm of subscribers to one service encodes it once. */
   readonly #snapshots: Map<ServiceRecord, string> = new Map();
+  readonly #progress: Map<number, HostProgress> = new Map();
   #table: SlotTable;
+  /** The batch that is being applied. */
+  #current: { readonly progress: HostProgress; readonly batch: number; readonly atMs: number } | undefined;
 
-  constructor(partition: number, table: SlotTable, limits: PartitionLimits, clock: PartitionClock, emit: Emit) {
+  /** `versionFloor`: no service that these slots ever held had a version above it. */
+  constructor(partition: number, table: SlotTable, limits: PartitionLimits, versionFloor: number, emit: Emit) {
     this.#partition = partition;
     this.#table = table;
     this.#limits = limits;
     this.#emit = emit;
-    this.#store = new ServiceStore(limits, clock.wallMicros);
+    this.#store = new ServiceStore(limits, versionFloor);
     this.#coalescer = new Coalescer(limits.coalesceWindowMs);
   }
 
@@ -59,9 +74,26 @@ export class PartitionCore {
     return this.#store.serviceCount;
   }
 
+  /** Every instance held, for checkers: key, id, stamp and owner. */
+  describeInstances(): string[] {
+    return [...this.#store.services()].flatMap(({ key, instances }) =>
+      [...instances].map(([id, { stamp, owner }]) => `${key} ${id} ${stamp} ${owner}`),
+    );
+  }
+
   adoptTable(table: SlotTable): void {
     if (table.epoch <= this.#table.epoch) throw new Error(`epoch ${table.epoch} is not after ${this.#table.epoch}`);
     this.#table = table;
+  }
+
+  /** A host's next batch is about to be applied. */
+  beginBatch(host: number, batch: number, clock: PartitionClock): void {
+    let progress = this.#progress.get(host);
+    if (progress === undefined) {
+      progress = { changedBatch: 0, settledBatch: 0, unsettled: [] };
+      this.#progress.set(host, progress);
+    }
+    this.#current = { progress, batch, atMs: clock.monotonicMs };
   }
 
   /** Applies one record of a batch that was routed by the table of `epoch`. */
@@ -79,6 +111,7 @@ export class PartitionCore {
       }
       case toPartition.withdraw: {
         const [, session, key, id] = record;
+        this.#noteMutation();
         const outcome = this.#store.deregister(key, id, session, clock.wallMicros);
         // Refused: another session registered it since, or it never got this far. Then there is nothing to take away (SE1).
         if (outcome.kind === 'removed') this.#noteChange(outcome.service, id, outcome.before);
@@ -111,6 +144,30 @@ export class PartitionCore {
       case toPartition.credit:
         this.#charactersInFlight.set(host, Math.max(0, (this.#charactersInFlight.get(host) ?? 0) - record[1]));
         return;
+      case toPartition.restore: {
+        const [, owner, key, id, fragment, stamp] = record;
+        const loser = this.#store.restore(key, id, { fragment, owner, stamp });
+        if (loser !== undefined) this.#release(key, id, loser);
+        return;
+      }
+      case toPartition.rewatch: {
+        const [, key, variant, from, touched] = record;
+        this.#rewatch(host, key, variant, from, touched);
+        return;
+      }
+      case toPartition.restored:
+        this.#emit(host, fromPartition.applied, record[1], 0);
+        return;
+      case toPartition.handOver:
+        this.#handOver(host, record[1], record[2]);
+        return;
+      case toPartition.takeOver:
+        this.#store.raiseVersionFloor(record[1]);
+        for (const parcel of record[2]) this.#takeOver(parcel);
+        return;
+      case toPartition.measure:
+        this.#emit(host, fromPartition.measured, record[1], this.#measure());
+        return;
       default:
         record satisfies never;
     }
@@ -119,20 +176,39 @@ export class PartitionCore {
   /** The end of a turn: pushes what is due, unless a host is behind, in which case changes go on merging. */
   endTurn(clock: PartitionClock): void {
     this.#snapshots.clear();
+    this.#current = undefined;
     if (this.#isHeldBack()) return;
-    for (const watched of this.#coalescer.takeDue(clock.monotonicMs)) {
-      for (const { key, variant, from, to, count, body, hosts } of watched.takePushes()) {
-        for (const host of hosts) {
-          this.#emit(host, fromPartition.push, key, variant, from, to, count, body);
-          this.#charactersInFlight.set(host, (this.#charactersInFlight.get(host) ?? 0) + body.length);
-        }
+    for (const watched of this.#coalescer.takeDue(clock.monotonicMs)) this.#push(watched);
+    this.#settle(this.#coalescer.settledAt(clock.monotonicMs));
+  }
+
+  /**
+   * When {@link endTurn} must be called although nothing came in, in monotonic milliseconds. Whatever is unsettled settles by then, too: it
+   * was pushed and so began a window, or waits for one to end.
+   */
+  nextDueAt(): number | undefined {
+    return this.#isHeldBack() ? undefined : this.#coalescer.nextDueAt();
+  }
+
+  #push(watched: WatchedService): void {
+    for (const { key, variant, from, to, count, body, hosts } of watched.takePushes()) {
+      for (const host of hosts) {
+        this.#emit(host, fromPartition.push, key, variant, from, to, count, body);
+        this.#charactersInFlight.set(host, (this.#charactersInFlight.get(host) ?? 0) + body.length);
       }
     }
   }
 
-  /** When {@link endTurn} must be called although nothing came in, in monotonic milliseconds. */
-  nextDueAt(): number | undefined {
-    return this.#isHeldBack() ? undefined : this.#coalescer.nextDueAt();
+  /** Tells hosts how far what they changed has been pushed: what is not is what a rebuild must tell again. */
+  #settle(settledAtMs: number): void {
+    for (const [host, progress] of this.#progress) {
+      const { unsettled } = progress;
+      while (unsettled.length > 0 && unsettled[0]!.atMs <= settledAtMs) unsettled.shift();
+      const settled = unsettled.length > 0 ? unsettled[0]!.batch - 1 : progress.changedBatch;
+      if (settled <= progress.settledBatch) continue;
+      progress.settledBatch = settled;
+      this.#emit(host, fromPartition.settled, settled);
+    }
   }
 
   #isHeldBack(): boolean {
@@ -158,6 +234,7 @@ export class PartitionCore {
     fragment: string,
     clock: PartitionClock,
   ): void {
+    this.#noteMutation();
     const outcome = this.#store.register(key, id, { fragment, owner: session, stamp: request }, clock.wallMicros);
     if (outcome.kind === 'refused') return this.#refuse(host, request, outcome.failure);
     if (outcome.takeover !== undefined) this.#release(key, id, outcome.takeover);
@@ -166,6 +243,7 @@ export class PartitionCore {
   }
 
   #deregister(host: number, request: number, session: number, key: string, id: string, clock: PartitionClock): void {
+    this.#noteMutation();
     const outcome = this.#store.deregister(key, id, session, clock.wallMicros);
     if (outcome.kind === 'refused') return this.#refuse(host, request, outcome.failure);
     this.#emit(host, fromPartition.applied, request, outcome.service.version);
@@ -186,12 +264,70 @@ export class PartitionCore {
     if (watched !== undefined) {
       watched.noteChange(id, before);
       this.#coalescer.noteChange(watched);
+      this.#noteUnsettled();
     } else if (service.instances.size === 0) {
       this.#store.forget(service);
     }
   }
 
-  #subscribe(host: number, request: number, key: string, variant: SubscribeMode, since: number): void {
+  #noteMutation(): void {
+    if (this.#current !== undefined) this.#current.progress.changedBatch = this.#current.batch;
+  }
+
+  #noteUnsettled(): void {
+    const { progress, batch, atMs } = this.#current ?? {};
+    if (progress === undefined || batch === undefined || atMs === undefined)
+      throw new Error('a change outside a batch');
+    if (progress.unsettled.at(-1)?.batch !== batch) progress.unsettled.push({ batch, atMs });
+  }
+
+  #rewatch(host: number, key: string, variant: SubscribeMode, from: number, touched: readonly string[]): void {
+    const watched = this.#obtainWatched(key);
+    watched.interest.add(host, variant);
+    watched.resume(from, touched);
+    if (touched.length === 0) return;
+    for (const id of touched) watched.service.advance(id, 0);
+    this.#coalescer.noteChange(watched);
+    this.#noteMutation();
+    this.#noteUnsettled();
+  }
+
+  #handOver(host: number, request: number, slots: readonly number[]): void {
+    const leaving = new Set(slots);
+    const parcels: ServiceParcel[] = [];
+    for (const service of this.#store.services()) {
+      if (!leaving.has(slotOf(service.key))) continue;
+      const watched = this.#watched.get(service.key);
+      // Subscribers are told by this owner all that happened here, so that the next begins in quiet.
+      if (watched !== undefined) this.#push(watched);
+      parcels.push(packService(service, watched));
+      if (watched !== undefined) this.#unwatch(watched);
+      this.#store.detach(service);
+    }
+    this.#emit(host, fromPartition.handedOver, request, this.#store.versionFloor, parcels);
+  }
+
+  #takeOver(parcel: ServiceParcel): void {
+    const service = unpackService(parcel, this.#limits.changeLogEntriesMax);
+    this.#store.attach(service);
+    if (parcel.watch === undefined) return;
+    const watched = new WatchedService(service, parcel.watch.pushedVersion);
+    for (const variant of variants) {
+      for (const host of parcel.watch.hosts[variant]) watched.interest.add(host, variant);
+    }
+    this.#watched.set(service.key, watched);
+  }
+
+  #measure(): number[] {
+    const counts = new Map<number, number>();
+    for (const { key, instances } of this.#store.services()) {
+      const slot = slotOf(key);
+      counts.set(slot, (counts.get(slot) ?? 0) + instances.size);
+    }
+    return [...counts].flat();
+  }
+
+  #obtainWatched(key: string): WatchedService {
     let watched = this.#watched.get(key);
     if (watched === undefined) {
       const service = this.#store.obtain(key);
@@ -199,6 +335,16 @@ export class PartitionCore {
       watched = new WatchedService(service);
       this.#watched.set(key, watched);
     }
+    return watched;
+  }
+
+  #unwatch(watched: WatchedService): void {
+    this.#watched.delete(watched.service.key);
+    this.#coalescer.forget(watched);
+  }
+
+  #subscribe(host: number, request: number, key: string, variant: SubscribeMode, since: number): void {
+    const watched = this.#obtainWatched(key);
     watched.interest.add(host, variant);
     watched.noteSnapshotTaken();
     const { service } = watched;
@@ -226,8 +372,7 @@ export class PartitionCore {
     if (watched === undefined) return;
     watched.interest.remove(host, variant);
     if (!watched.interest.isEmpty) return;
-    this.#watched.delete(key);
-    this.#coalescer.forget(watched);
+    this.#unwatch(watched);
     if (watched.service.instances.size === 0) this.#store.forget(watched.service);
   }
 }

@@ -1,11 +1,15 @@
 import type { MessagePort } from 'node:worker_threads';
 
 import { SlotTable } from '../slots/slot-table.ts';
+import { inflictFault } from './fault.ts';
 import { forEachToPartition } from './messages.ts';
 import type { Control, ControlReport, HostBatch, PartitionBatch, PartitionStart } from './messages.ts';
 import { PartitionOutbox } from './outbox.ts';
 import { PartitionCore } from './partition-core.ts';
 import type { PartitionClock } from './partition-core.ts';
+
+/** How often a partition shows that it lives, in milliseconds. */
+export const pulseMs = 100;
 
 /** A partition's thread: one long-running piscina task that feeds the pure core from its mailboxes until it is told to stop. */
 export default function runPartition(start: PartitionStart): Promise<void> {
@@ -21,6 +25,9 @@ export default function runPartition(start: PartitionStart): Promise<void> {
           start.control.close();
           resolve();
           return;
+        case 'fault':
+          inflictFault(control.fault);
+          return;
         default:
           control satisfies never;
       }
@@ -33,16 +40,20 @@ class PartitionThread {
   readonly #core: PartitionCore;
   readonly #ports: Map<number, MessagePort> = new Map();
   readonly #outboxes: Map<number, PartitionOutbox> = new Map();
+  readonly #pulse: NodeJS.Timeout;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
   constructor(start: PartitionStart) {
     const table = SlotTable.attach(start.table);
-    this.#core = new PartitionCore(start.partition, table, start.limits, readClock(), (host, ...record) => {
+    const floor = Math.max(start.versionFloor, readClock().wallMicros);
+    this.#core = new PartitionCore(start.partition, table, start.limits, floor, (host, ...record) => {
       const outbox = this.#outboxes.get(host);
       if (outbox === undefined) throw new Error(`no session host ${host}`);
       outbox.add(record);
     });
+    const pulse = new Int32Array(start.pulse);
+    this.#pulse = setInterval(() => Atomics.add(pulse, 0, 1), pulseMs);
   }
 
   attach(host: number, port: MessagePort): void {
@@ -50,6 +61,8 @@ class PartitionThread {
     this.#outboxes.set(host, new PartitionOutbox());
     port.on('message', (batch: HostBatch) => {
       const clock = readClock();
+      if (batch.table !== undefined) this.#core.adoptTable(SlotTable.attach(batch.table));
+      this.#core.beginBatch(host, batch.batch, clock);
       forEachToPartition(batch.records, (record) => {
         this.#core.apply(host, batch.epoch, record, clock);
       });
@@ -59,6 +72,7 @@ class PartitionThread {
 
   stop(): void {
     clearTimeout(this.#timer);
+    clearInterval(this.#pulse);
     for (const port of this.#ports.values()) port.close();
   }
 

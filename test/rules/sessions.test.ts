@@ -8,142 +8,141 @@ const random = new Random(1);
 const instance = { host: '10.0.0.1', port: 80 };
 const id = '10.0.0.1:80';
 
-function deliver(registry: InProcessRegistry): void {
-  while (registry.step(random));
+function deliver(registry: InProcessRegistry): Promise<void> {
+  return registry.deliver(random);
 }
 
-function setUp(config: Parameters<typeof resolve>[0] = {}): {
-  registry: InProcessRegistry;
-  watcher: SimulatedClient;
-  first: SimulatedClient;
-  second: SimulatedClient;
-} {
-  const registry = resolve(config);
+interface Cast {
+  readonly registry: InProcessRegistry;
+  /** Subscribes to `pay`. */
+  readonly watcher: SimulatedClient;
+  readonly first: SimulatedClient;
+  readonly second: SimulatedClient;
+}
+
+async function setUp(config: Parameters<typeof InProcessRegistry.start>[0] = {}): Promise<Cast> {
+  const registry = await InProcessRegistry.start({ disconnectGraceMs: 1000, ...config });
   const watcher = new SimulatedClient(registry);
   watcher.subscribe('pay');
-  deliver(registry);
+  await deliver(registry);
   return { registry, watcher, first: new SimulatedClient(registry), second: new SimulatedClient(registry) };
-}
-
-function resolve(config: ConstructorParameters<typeof InProcessRegistry>[0]): InProcessRegistry {
-  return new InProcessRegistry({ disconnectGraceMs: 1000, ...config });
 }
 
 function held(watcher: SimulatedClient): string[] {
   return [...watcher.views.get('public/DEFAULT/pay')!.instances.keys()];
 }
 
-test('[SE1] when an older session ends, it takes away only what is still its own', () => {
-  const { registry, watcher, first, second } = setUp();
+test('[SE1] when an older session ends, it takes away only what is still its own', async () => {
+  const { registry, watcher, first, second } = await setUp();
   first.request('instance.register', { service: 'pay', instance });
   first.request('instance.register', { service: 'pay', instance: { host: 'other', port: 1 } });
-  deliver(registry);
+  await deliver(registry);
   second.request('instance.register', { service: 'pay', instance });
-  deliver(registry);
+  await deliver(registry);
   first.leave(true);
-  registry.settle(random);
+  await registry.settle(random);
   expect(held(watcher)).toEqual([id]);
   second.leave(true);
-  registry.settle(random);
+  await registry.settle(random);
   expect(held(watcher)).toEqual([]);
 });
 
-test('[SE1] a late close does not remove a newer registration, however the close and the registration cross', () => {
+test('[SE1] a late close does not remove a newer registration, however the close and the registration cross', async () => {
   for (let seed = 1; seed <= 50; seed++) {
-    const { registry, watcher, first, second } = setUp();
+    const { registry, watcher, first, second } = await setUp();
     const order = new Random(seed);
     first.request('instance.register', { service: 'pay', instance });
-    if (seed % 2 === 0) deliver(registry);
+    if (seed % 2 === 0) await deliver(registry);
     second.request('instance.register', { service: 'pay', instance });
     for (let steps = order.below(5); steps > 0; steps--) registry.step(order);
     first.leave(seed % 3 === 0);
-    registry.settle(order);
+    await registry.settle(order);
     expect(held(watcher), `seed ${seed}`).toEqual([id]);
   }
 });
 
-test('[SE1] a session whose instance was taken over cannot deregister it, and its log no longer holds it', () => {
-  const { registry, first, second } = setUp();
+test('[SE1] a session whose instance was taken over cannot deregister it, and its log no longer holds it', async () => {
+  const { registry, first, second } = await setUp();
   first.request('instance.register', { service: 'pay', instance });
-  deliver(registry);
+  await deliver(registry);
   second.request('instance.register', { service: 'pay', instance });
-  deliver(registry);
+  await deliver(registry);
   expect([first.session.registrations.size, second.session.registrations.size]).toEqual([0, 1]);
   const refused = first.request('instance.deregister', { service: 'pay', id });
-  deliver(registry);
+  await deliver(registry);
   expect(refused.error?.data.code).toBe('not_owner');
 });
 
-test('[SE1] a session that takes its instance back while being told of the takeover keeps it', () => {
+test('[SE1] a session that takes its instance back while being told of the takeover keeps it', async () => {
   for (let seed = 1; seed <= 50; seed++) {
-    const { registry, watcher, first, second } = setUp();
+    const { registry, watcher, first, second } = await setUp();
     const order = new Random(seed);
     first.request('instance.register', { service: 'pay', instance });
-    deliver(registry);
+    await deliver(registry);
     second.request('instance.register', { service: 'pay', instance });
     for (let steps = order.below(4); steps > 0; steps--) registry.step(order);
     first.request('instance.register', { service: 'pay', instance });
-    registry.settle(order);
+    await registry.settle(order);
     expect([first.session.registrations.size, second.session.registrations.size], `seed ${seed}`).toEqual([1, 0]);
     second.leave(true);
-    registry.settle(order);
+    await registry.settle(order);
     expect(held(watcher), `seed ${seed}`).toEqual([id]);
   }
 });
 
-test('[SE2] a clean close removes at once', () => {
-  const { registry, watcher, first } = setUp();
+test('[SE2] a clean close removes at once', async () => {
+  const { registry, watcher, first } = await setUp();
   first.request('instance.register', { service: 'pay', instance });
-  deliver(registry);
+  await deliver(registry);
   registry.advance(100);
   first.leave(true);
-  deliver(registry);
+  await deliver(registry);
   expect(held(watcher)).toEqual([]);
 });
 
-test('[SE2] a deregistration removes at once', () => {
-  const { registry, watcher, first } = setUp();
+test('[SE2] a deregistration removes at once', async () => {
+  const { registry, watcher, first } = await setUp();
   first.request('instance.register', { service: 'pay', instance });
-  deliver(registry);
+  await deliver(registry);
   registry.advance(100);
   first.request('instance.deregister', { service: 'pay', id });
-  deliver(registry);
+  await deliver(registry);
   expect(held(watcher)).toEqual([]);
 });
 
-test('[SE2] a broken connection removes after the grace, not before', () => {
-  const { registry, watcher, first } = setUp();
+test('[SE2] a broken connection removes after the grace, not before', async () => {
+  const { registry, watcher, first } = await setUp();
   first.request('instance.register', { service: 'pay', instance });
-  deliver(registry);
+  await deliver(registry);
   first.leave(false);
   for (let waited = 0; waited < 1000; waited += 50) {
     registry.advance(50);
-    deliver(registry);
+    await deliver(registry);
     expect(held(watcher), `${waited} ms`).toEqual([id]);
   }
   for (let waited = 0; waited < 200; waited += 50) registry.advance(50);
-  deliver(registry);
+  await deliver(registry);
   expect(held(watcher)).toEqual([]);
 });
 
-test('[SE2] a client that comes back within the grace and registers again is never seen to have gone', () => {
-  const { registry, watcher, first, second } = setUp();
+test('[SE2] a client that comes back within the grace and registers again is never seen to have gone', async () => {
+  const { registry, watcher, first, second } = await setUp();
   first.request('instance.register', { service: 'pay', instance });
-  deliver(registry);
-  registry.settle(random);
+  await deliver(registry);
+  await registry.settle(random);
   const told = watcher.notifications;
   first.leave(false);
   registry.advance(500);
   second.request('instance.register', { service: 'pay', instance });
-  registry.settle(random);
+  await registry.settle(random);
   expect(held(watcher)).toEqual([id]);
   expect(watcher.notifications).toBe(told);
 });
 
-test('[SE3] a silent peer is pinged, then taken for broken within the heartbeat timeout', () => {
-  const { registry, watcher, first } = setUp({ heartbeatTimeoutMs: 3000 });
+test('[SE3] a silent peer is pinged, then taken for broken within the heartbeat timeout', async () => {
+  const { registry, watcher, first } = await setUp({ heartbeatTimeoutMs: 3000 });
   first.request('instance.register', { service: 'pay', instance });
-  deliver(registry);
+  await deliver(registry);
   first.isReading = false;
   for (let waited = 0; waited < 2900; waited += 50) registry.advance(50);
   expect(first.closed).toBeUndefined();
@@ -152,58 +151,58 @@ test('[SE3] a silent peer is pinged, then taken for broken within the heartbeat 
   expect(first.closed).toBe('heartbeat_timeout');
   expect(watcher.closed).toBeUndefined();
   expect(held(watcher)).toEqual([id]);
-  registry.settle(random);
+  await registry.settle(random);
   expect(held(watcher)).toEqual([]);
 });
 
-test('[SE3] a host that was suspended gives its peers the time to show that they live', () => {
-  const { registry, watcher, first } = setUp({ heartbeatTimeoutMs: 3000 });
+test('[SE3] a host that was suspended gives its peers the time to show that they live', async () => {
+  const { registry, watcher, first } = await setUp({ heartbeatTimeoutMs: 3000 });
   first.request('instance.register', { service: 'pay', instance });
-  deliver(registry);
+  await deliver(registry);
   registry.advance(60_000);
-  registry.settle(random);
+  await registry.settle(random);
   expect(first.closed).toBeUndefined();
   expect(held(watcher)).toEqual([id]);
 });
 
-test('[SE5] an acknowledgement means that the owner has applied it', () => {
-  const { registry, first } = setUp();
+test('[SE5] an acknowledgement means that the owner has applied it', async () => {
+  const { registry, first } = await setUp();
   const request = first.request('instance.register', { service: 'pay', instance });
   expect(request.result).toBeUndefined();
-  deliver(registry);
+  await deliver(registry);
   const { version } = request.result as { version: number };
   const query = first.request('service.query', { service: 'pay' });
-  deliver(registry);
+  await deliver(registry);
   expect(query.result).toMatchObject({ version, instances: [{ id }] });
 });
 
-test('[SE5] registering what is already there raises no version and pushes nothing, whatever the order of its metadata', () => {
-  const { registry, watcher, first } = setUp();
-  const register = (metadata: Record<string, string>): unknown => {
+test('[SE5] registering what is already there raises no version and pushes nothing, whatever the order of its metadata', async () => {
+  const { registry, watcher, first } = await setUp();
+  const register = async (metadata: Record<string, string>): Promise<unknown> => {
     const request = first.request('instance.register', { service: 'pay', instance: { ...instance, metadata } });
-    registry.settle(random);
+    await registry.settle(random);
     return request.result;
   };
-  const before = register({ a: '1', b: '2' });
+  const before = await register({ a: '1', b: '2' });
   const told = watcher.notifications;
-  expect(register({ b: '2', a: '1' })).toEqual(before);
+  expect(await register({ b: '2', a: '1' })).toEqual(before);
   expect(watcher.notifications).toBe(told);
 });
 
-test('[SE5] registering a known id with new content replaces, never adds', () => {
-  const { registry, watcher, first } = setUp();
+test('[SE5] registering a known id with new content replaces, never adds', async () => {
+  const { registry, watcher, first } = await setUp();
   for (const weight of [1, 2, 3]) {
     first.request('instance.register', { service: 'pay', instance: { ...instance, weight } });
-    registry.settle(random);
+    await registry.settle(random);
   }
   const view = watcher.views.get('public/DEFAULT/pay')!;
   expect([...view.instances.values()].map(({ weight }) => weight)).toEqual([3]);
 });
 
-test('[SE2] a session that ends before its registration was applied takes it away all the same', () => {
-  const { registry, watcher, first } = setUp();
+test('[SE2] a session that ends before its registration was applied takes it away all the same', async () => {
+  const { registry, watcher, first } = await setUp();
   first.request('instance.register', { service: 'pay', instance });
   first.leave(true);
-  registry.settle(random);
+  await registry.settle(random);
   expect(held(watcher)).toEqual([]);
 });

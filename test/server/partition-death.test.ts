@@ -12,7 +12,7 @@ const script = `
   process.on('worker', (worker) => workers.push(worker));
   const { startServer } = await import('slotcast');
   const { default: WebSocket } = await import('ws');
-  const server = await startServer({ port: 0, partitions: 2, logLevel: 'fatal' });
+  const server = await startServer({ port: 0, partitions: 2, logLevel: 'fatal', partitionRestartsMax: 0 });
   const socket = new WebSocket(server.address.url);
   socket.on('message', (frame) => {
     const { id, method } = JSON.parse(String(frame));
@@ -46,11 +46,16 @@ async function run(
   return { code, out: parseLines(out), log: parseLines(log) };
 }
 
-test('[PU5] a partition that dies stops the process with a clear fatal line, and nobody is shown an empty list', async () => {
+test('[PU5] partitions that keep dying stop the process with a clear fatal line, and nobody is shown an empty list', async () => {
   const { code, out, log } = await run('for (const worker of workers) worker.terminate()');
   expect(code).toBe(70);
   expect(log).toMatchObject([
-    { level: 60, msg: expect.stringMatching(/^partition \d died: .*cannot go on without its slots$/) },
+    {
+      level: 60,
+      msg: expect.stringMatching(
+        /^partition \d died: .*partitions keep dying, and the server cannot go on without their slots$/,
+      ),
+    },
   ]);
   expect(out.filter(({ method }) => method === 'service.changed')).toEqual([]);
 });

@@ -1,9 +1,16 @@
+import { pino } from 'pino';
+
 import { resolveConfig } from '../../src/main/config.ts';
 import type { ServerConfig } from '../../src/main/config.ts';
 import { Counters } from '../../src/main/counters.ts';
+import { Mover } from '../../src/main/mover.ts';
 import { PartitionLink } from '../../src/main/partition-link.ts';
+import type { MailboxPort } from '../../src/main/partition-link.ts';
 import { Router } from '../../src/main/router.ts';
 import { SessionHost } from '../../src/main/session-host.ts';
+import { SlotGate } from '../../src/main/slot-gate.ts';
+import { Supervisor } from '../../src/main/supervisor.ts';
+import type { Runner } from '../../src/main/supervisor.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
 import { forEachToPartition } from '../../src/workers/messages.ts';
 import type { HostBatch, PartitionBatch } from '../../src/workers/messages.ts';
@@ -14,74 +21,182 @@ import type { Random } from './random.ts';
 
 const wallStartMicros = 1_700_000_000_000_000;
 
-/** One partition's core with its mailboxes as plain queues. */
-class SimulatedPartition {
-  readonly core: PartitionCore;
-  readonly inbox: HostBatch[] = [];
-  readonly outbox: PartitionBatch[] = [];
-  readonly #records = new PartitionOutbox();
-  take: (batch: PartitionBatch) => void = () => undefined;
+/** What a simulated partition needs of its surroundings. */
+interface Surroundings {
+  readonly config: ServerConfig;
+  readonly clock: () => PartitionClock;
+}
 
-  constructor(partition: number, table: SlotTable, config: ServerConfig, clock: PartitionClock) {
-    this.core = new PartitionCore(partition, table, config, clock, (_host, ...record) => {
-      this.#records.add(record);
-    });
+/** One partition's core with its mailboxes as plain queues; it may die, and then loses all that it held and had not yet sent. */
+class SimulatedPartition implements Runner {
+  core: PartitionCore | undefined;
+  inbox: HostBatch[] = [];
+  outbox: PartitionBatch[] = [];
+  readonly #partition: number;
+  readonly #surroundings: Surroundings;
+  readonly #onDeath: (partition: number, cause: Error) => void;
+  readonly #records = new PartitionOutbox();
+  #take: (batch: PartitionBatch) => void = () => undefined;
+  #pulse = 0;
+
+  constructor(partition: number, surroundings: Surroundings, onDeath: (partition: number, cause: Error) => void) {
+    this.#partition = partition;
+    this.#surroundings = surroundings;
+    this.#onDeath = onDeath;
   }
 
-  deliverIn(clock: PartitionClock): void {
-    const batch = this.inbox.shift();
-    if (batch === undefined) return;
-    forEachToPartition(batch.records, (record) => {
-      this.core.apply(0, batch.epoch, record, clock);
+  start(table: SlotTable, versionFloor: number): Promise<void> {
+    const { config, clock } = this.#surroundings;
+    const floor = Math.max(versionFloor, clock().wallMicros);
+    this.core = new PartitionCore(this.#partition, table, config, floor, (_host, ...record) => {
+      this.#records.add(record);
     });
-    this.endTurn(clock);
+    return Promise.resolve();
+  }
+
+  connect(): MailboxPort {
+    const { core } = this;
+    return {
+      on: (_event, take) => {
+        this.#take = take;
+      },
+      postMessage: (batch) => {
+        // What crosses threads is cloned there, too; only the table is shared.
+        if (this.core === core) this.inbox.push({ ...batch, records: structuredClone(batch.records) });
+      },
+      close: () => undefined,
+    };
+  }
+
+  readPulse(): number | undefined {
+    return this.core === undefined ? undefined : ++this.#pulse;
+  }
+
+  kill(): void {
+    this.die();
+  }
+
+  die(): void {
+    if (this.core === undefined) return;
+    this.#clear();
+    this.#onDeath(this.#partition, new Error('killed'));
+  }
+
+  stop(): Promise<void> {
+    this.#clear();
+    return Promise.resolve();
+  }
+
+  deliverIn(): void {
+    const batch = this.inbox.shift();
+    const { core } = this;
+    if (batch === undefined || core === undefined) return;
+    const clock = this.#surroundings.clock();
+    if (batch.table !== undefined) core.adoptTable(SlotTable.attach(batch.table));
+    core.beginBatch(0, batch.batch, clock);
+    forEachToPartition(batch.records, (record) => {
+      core.apply(0, batch.epoch, record, clock);
+    });
+    this.endTurn();
   }
 
   deliverOut(): void {
     const batch = this.outbox.shift();
-    if (batch !== undefined) this.take(batch);
+    if (batch !== undefined) this.#take(batch);
   }
 
-  endTurn(clock: PartitionClock): void {
-    this.core.endTurn(clock);
+  endTurn(): void {
+    this.core?.endTurn(this.#surroundings.clock());
     const records = this.#records.take();
-    // What crosses threads is cloned there, too.
     if (records !== undefined) this.outbox.push(structuredClone(records));
+  }
+
+  #clear(): void {
+    this.core = undefined;
+    this.inbox = [];
+    this.outbox = [];
+    this.#records.take();
   }
 }
 
 /**
- * The registry without threads, sockets or timers: the same session host and the same partition cores, joined by queues that a seeded
+ * The registry without threads, sockets or timers: the same session host, supervisor and partition cores, joined by queues that a seeded
  * scheduler drains in any order that ports could (each queue stays in order). Time moves only when it is told to.
  */
 export class InProcessRegistry {
   readonly config: ServerConfig;
   readonly counters: Counters = new Counters();
   readonly host: SessionHost;
-  readonly partitions: SimulatedPartition[];
+  readonly router: Router;
+  readonly supervisor: Supervisor;
+  readonly mover: Mover;
+  readonly partitions: SimulatedPartition[] = [];
+  fatal: Error | undefined;
   readonly #tasks: (() => void)[] = [];
+  #timers: { atMs: number; run: () => void }[] = [];
   #nowMs = 0;
   #names = 0;
 
-  constructor(input: Partial<ServerConfig> = {}) {
-    this.config = resolveConfig({ partitions: 2, ...input });
-    const table = SlotTable.even(this.config.partitions);
-    this.partitions = Array.from(
-      { length: this.config.partitions },
-      (_, partition) => new SimulatedPartition(partition, table, this.config, this.clock()),
-    );
-    const links: PartitionLink[] = [];
+  /** Use {@link start}. */
+  constructor(input: Partial<ServerConfig>) {
+    this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, ...input });
+    const gate = new SlotGate({
+      waitingMax: this.config.waitingRequestsMax,
+      waitTimeoutMs: this.config.slotWaitTimeoutMs,
+      nowMs: 0,
+    });
+    this.router = new Router(SlotTable.even(this.config.partitions), gate);
     this.host = new SessionHost({
       host: 0,
       config: this.config,
-      router: new Router(table, links),
+      router: this.router,
       counters: this.counters,
       createName: () => `name-${++this.#names}`,
       random: () => 0.5,
       schedule: (task) => this.#tasks.push(task),
-      nowMs: this.#nowMs,
+      nowMs: 0,
     });
-    links.push(...this.partitions.map((partition, index) => this.#link(partition, index, table)));
+    const log = pino({ level: 'silent' });
+    const nextTurn = (): Promise<void> =>
+      new Promise((resolve) => {
+        this.#tasks.push(resolve);
+      });
+    this.supervisor = new Supervisor({
+      config: this.config,
+      router: this.router,
+      host: this.host,
+      hostNumber: 0,
+      counters: this.counters,
+      log,
+      createRunner: (partition, onDeath) => {
+        const runner = new SimulatedPartition(partition, { config: this.config, clock: () => this.clock() }, onDeath);
+        this.partitions[partition] = runner;
+        return runner;
+      },
+      createLink: (partition, port) => this.#createLink(partition, port),
+      nextTurn,
+      delay: (ms) =>
+        new Promise((resolve) => {
+          this.#timers.push({ atMs: this.#nowMs + ms, run: resolve });
+        }),
+      nowMs: 0,
+      onFatal: (error) => {
+        this.fatal = error;
+      },
+    });
+    this.mover = new Mover({
+      router: this.router,
+      supervisor: this.supervisor,
+      log,
+      stepSlots: this.config.moveSlots,
+      nextTurn,
+    });
+  }
+
+  static async start(input: Partial<ServerConfig> = {}): Promise<InProcessRegistry> {
+    const registry = new InProcessRegistry(input);
+    await registry.supervisor.startUpTo(registry.config.partitions);
+    return registry;
   }
 
   get nowMs(): number {
@@ -95,24 +210,27 @@ export class InProcessRegistry {
   /** Moves time on, fires what has come due. */
   advance(ms: number): void {
     this.#nowMs += ms;
+    this.router.gate.tick(this.#nowMs);
+    this.supervisor.tick(this.#nowMs);
     this.host.sessions.tick(this.#nowMs);
     this.host.flush();
-    for (const { core } of this.partitions) {
-      const dueAt = core.nextDueAt();
-      if (dueAt !== undefined && dueAt <= this.#nowMs)
-        this.partitions.find((partition) => partition.core === core)?.endTurn(this.clock());
+    const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
+    this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
+    for (const { run } of due) run();
+    for (const partition of this.partitions) {
+      const dueAt = partition.core?.nextDueAt();
+      if (dueAt !== undefined && dueAt <= this.#nowMs) partition.endTurn();
     }
   }
 
   /** Delivers one waiting thing, chosen at random; returns false if nothing waits. */
   step(random: Random): boolean {
     const choices: (() => void)[] = [];
-    const task = this.#tasks[0];
-    if (task !== undefined) choices.push(() => this.#tasks.shift()?.());
+    if (this.#tasks.length > 0) choices.push(() => this.#tasks.shift()?.());
     for (const partition of this.partitions) {
       if (partition.inbox.length > 0) {
         choices.push(() => {
-          partition.deliverIn(this.clock());
+          partition.deliverIn();
         });
       }
       if (partition.outbox.length > 0) {
@@ -126,35 +244,57 @@ export class InProcessRegistry {
     return true;
   }
 
-  /** Delivers everything and lets every window and grace end. */
-  settle(random: Random): void {
-    const { disconnectGraceMs, coalesceWindowMs } = this.config;
-    for (let waited = 0; waited <= disconnectGraceMs + 2 * coalesceWindowMs + 500; waited += 50) {
+  /** Delivers everything that waits; promises that it settles have their turn, too. */
+  async deliver(random: Random): Promise<void> {
+    do {
       while (this.step(random));
-      this.advance(50);
-    }
-    while (this.step(random));
+      await runPromises();
+    } while (this.#hasWork());
   }
 
-  #link(partition: SimulatedPartition, index: number, table: SlotTable): PartitionLink {
+  /** Delivers everything and lets every window, grace and rebuild end. */
+  async settle(random: Random): Promise<void> {
+    const { disconnectGraceMs, coalesceWindowMs } = this.config;
+    for (let waited = 0; waited <= disconnectGraceMs + 2 * coalesceWindowMs + 500; waited += 50) {
+      await this.deliver(random);
+      this.advance(50);
+    }
+    while (this.mover.isBusy || this.supervisor.states().some((state) => state !== 'ready')) {
+      await this.deliver(random);
+      this.advance(50);
+    }
+    await this.deliver(random);
+    this.advance(2 * coalesceWindowMs + 1);
+    await this.deliver(random);
+  }
+
+  #hasWork(): boolean {
+    return this.#tasks.length > 0 || this.partitions.some(({ inbox, outbox }) => inbox.length + outbox.length > 0);
+  }
+
+  #createLink(partition: number, port: MailboxPort): PartitionLink {
     return new PartitionLink({
-      partition: index,
-      port: {
-        on: (_event, take) => {
-          partition.take = take;
-        },
-        postMessage: (batch) => partition.inbox.push(structuredClone(batch)),
-        close: () => undefined,
-      },
+      partition,
+      port,
       requestsMax: this.config.mailboxRequestsMax,
-      readEpoch: () => table.epoch,
+      readTable: () => this.router.table,
       schedule: (task) => this.#tasks.push(task),
-      onRecord: (record, link) => {
-        this.host.takeRecord(record, link);
+      onUnasked: (record, link) => {
+        this.host.takeUnasked(record, link);
+      },
+      onMoved: (request, pending) => {
+        this.router.reroute(request, pending);
       },
       onTurnEnd: () => {
         this.host.flush();
       },
     });
   }
+}
+
+/** Lets every promise that can go on do so. */
+export function runPromises(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }

@@ -20,12 +20,19 @@ class Bench {
   readonly core: PartitionCore;
   readonly table: SlotTable;
   #nowMs = 0;
+  #batch = 0;
 
   constructor(table: SlotTable = SlotTable.even(2)) {
     this.table = table;
-    this.core = new PartitionCore(table.ownerOf(slotOf(key)), table, limits, this.clock(), (_host, ...record) => {
-      this.records.push(record);
-    });
+    this.core = new PartitionCore(
+      table.ownerOf(slotOf(key)),
+      table,
+      limits,
+      this.clock().wallMicros,
+      (_host, ...record) => {
+        this.records.push(record);
+      },
+    );
   }
 
   clock(): { monotonicMs: number; wallMicros: number } {
@@ -35,16 +42,18 @@ class Bench {
   /** Applies one record in a turn of its own; returns what it brought. */
   turn(record: ToPartition, epoch: number = this.table.epoch): FromPartition[] {
     this.records.length = 0;
+    this.#batch += 1;
+    this.core.beginBatch(0, this.#batch, this.clock());
     this.core.apply(0, epoch, record, this.clock());
     this.core.endTurn(this.clock());
-    return [...this.records];
+    return this.records.filter(([kind]) => kind !== fromPartition.settled);
   }
 
   wait(ms: number): FromPartition[] {
     this.records.length = 0;
     this.#nowMs += ms;
     this.core.endTurn(this.clock());
-    return [...this.records];
+    return this.records.filter(([kind]) => kind !== fromPartition.settled);
   }
 }
 

@@ -1,0 +1,215 @@
+import type { Logger } from 'pino';
+
+import { planEvenLoad, planEvenSlots } from '../slots/slot-planner.ts';
+import type { Moves } from '../slots/slot-planner.ts';
+import { slotCount } from '../slots/slot.ts';
+import { fromPartition, toPartition } from '../workers/messages.ts';
+import type { ServiceParcel, ToPartition } from '../workers/messages.ts';
+import type { PartitionLink } from './partition-link.ts';
+import type { Router } from './router.ts';
+import type { Supervisor } from './supervisor.ts';
+
+export interface MoverOptions {
+  readonly router: Router;
+  readonly supervisor: Supervisor;
+  readonly log: Logger;
+  /** Slots that move together. */
+  readonly stepSlots: number;
+  /** Resolves in a later turn. */
+  readonly nextTurn: () => Promise<void>;
+}
+
+/** How far the present change of the slot table has come. */
+export interface MoveProgress {
+  readonly kind: 'resize' | 'rebalance' | 'none';
+  /** The partitions that there will be. */
+  readonly partitions: number;
+  readonly slotsToMove: number;
+  readonly slotsMoved: number;
+  /** Steps that were taken back, because a partition died in the middle, and tried again. */
+  readonly stepsRolledBack: number;
+}
+
+interface Step {
+  readonly from: number;
+  readonly to: number;
+  readonly slots: readonly number[];
+}
+
+interface Handover {
+  readonly versionFloor: number;
+  readonly parcels: readonly ServiceParcel[];
+}
+
+/**
+ * Moves slots between partitions while they are in use (SL3). One step at a time: the slots are shut, the owner hands them over whole, the new
+ * table takes effect, the new owner takes them over, and the slots open. If the owner dies before it has handed over, the step is rolled
+ * back: the slots stay its own and are rebuilt with the rest; the step is tried again. Once the owner has handed over, the step is
+ * rolled forward: if the new owner dies then, it is rebuilt with the slots that the new table gives it.
+ */
+export class Mover {
+  readonly #options: MoverOptions;
+  readonly #router: Router;
+  #progress: MoveProgress;
+  #isBusy = false;
+
+  constructor(options: MoverOptions) {
+    this.#options = options;
+    this.#router = options.router;
+    this.#progress = {
+      kind: 'none',
+      partitions: this.#router.table.partitions,
+      slotsToMove: 0,
+      slotsMoved: 0,
+      stepsRolledBack: 0,
+    };
+  }
+
+  get progress(): MoveProgress {
+    return this.#progress;
+  }
+
+  get isBusy(): boolean {
+    return this.#isBusy;
+  }
+
+  /** Starts or ends partitions and moves slots until each of `partitions` owns its share. Resolves when done; one change at a time. */
+  async resize(partitions: number): Promise<void> {
+    await this.#exclusively('resize', partitions, async () => {
+      const { supervisor } = this.#options;
+      const before = this.#router.table.partitions;
+      if (partitions > before) {
+        await supervisor.startUpTo(partitions);
+        this.#router.setTable(this.#router.table.withOwners(new Map(), partitions));
+      }
+      await this.#carryOut(planEvenSlots(this.#router.table, partitions));
+      if (partitions < before) {
+        this.#router.setTable(this.#router.table.withOwners(new Map(), partitions));
+        await supervisor.stopFrom(partitions);
+      }
+    });
+  }
+
+  /** Moves slots so that partitions hold about equally many instances. */
+  async rebalance(): Promise<void> {
+    await this.#exclusively('rebalance', this.#router.table.partitions, async () => {
+      await this.#carryOut(planEvenLoad(this.#router.table, await this.#measure()));
+    });
+  }
+
+  async #exclusively(kind: MoveProgress['kind'], partitions: number, change: () => Promise<void>): Promise<void> {
+    if (this.#isBusy) throw new Error('a change of the slot table is under way');
+    this.#isBusy = true;
+    this.#progress = { kind, partitions, slotsToMove: 0, slotsMoved: 0, stepsRolledBack: 0 };
+    this.#options.log.info({ kind, partitions }, 'changing the slot table');
+    try {
+      await change();
+    } finally {
+      this.#isBusy = false;
+      this.#options.log.info({ ...this.#progress, epoch: this.#router.table.epoch }, 'slot table changed');
+    }
+  }
+
+  async #carryOut(moves: Moves): Promise<void> {
+    this.#progress = { ...this.#progress, slotsToMove: moves.size };
+    const { supervisor, nextTurn } = this.#options;
+    for (const step of this.#split(moves)) {
+      for (;;) {
+        if (!(await supervisor.whenReady([step.from, step.to]))) return;
+        if (await this.#take(step)) break;
+        this.#progress = { ...this.#progress, stepsRolledBack: this.#progress.stepsRolledBack + 1 };
+        this.#options.log.warn(step, 'a step was rolled back, and will be tried again');
+      }
+      this.#progress = { ...this.#progress, slotsMoved: this.#progress.slotsMoved + step.slots.length };
+      // Whatever waited for all slots to be open has its turn between steps.
+      await nextTurn();
+    }
+  }
+
+  #split(moves: Moves): Step[] {
+    const byRoute = new Map<string, { from: number; to: number; slots: number[] }>();
+    for (const [slot, to] of moves) {
+      const from = this.#router.table.ownerOf(slot);
+      const route = byRoute.get(`${from} ${to}`) ?? { from, to, slots: [] };
+      route.slots.push(slot);
+      byRoute.set(`${from} ${to}`, route);
+    }
+    const { stepSlots } = this.#options;
+    return [...byRoute.values()].flatMap(({ from, to, slots }) =>
+      Array.from({ length: Math.ceil(slots.length / stepSlots) }, (_, i) => ({
+        from,
+        to,
+        slots: slots.slice(i * stepSlots, (i + 1) * stepSlots),
+      })),
+    );
+  }
+
+  /** Moves one step's slots; false if it was rolled back. */
+  async #take({ from, to, slots }: Step): Promise<boolean> {
+    const { gate } = this.#router;
+    const owner = this.#router.link(from);
+    if (owner === undefined) return false;
+    gate.shut(slots);
+    const handover = await this.#handOver(owner, slots);
+    if (handover === undefined) {
+      gate.open(slots);
+      return false;
+    }
+    const record = [toPartition.takeOver, handover.versionFloor, handover.parcels] satisfies ToPartition;
+    const receiver = this.#router.link(to);
+    if (receiver === undefined || !this.#options.supervisor.isReady(to)) {
+      // The new owner died meanwhile: the old one takes them back. If that has died since, it is rebuilt with them, for the table names it.
+      owner.tell(record);
+      gate.open(slots);
+      return false;
+    }
+    this.#router.setTable(this.#router.table.withOwners(new Map(slots.map((slot) => [slot, to]))));
+    receiver.tell(record);
+    gate.open(slots);
+    return true;
+  }
+
+  /** Undefined: the owner died first. */
+  #handOver(link: PartitionLink, slots: readonly number[]): Promise<Handover | undefined> {
+    return new Promise((resolve) => {
+      this.#router.askLink(link, {
+        key: '',
+        build: (request) => [toPartition.handOver, request, slots],
+        settle: (answer) => {
+          if (answer[0] !== fromPartition.handedOver) throw new Error(`not an answer to a handover: ${answer[0]}`);
+          resolve({ versionFloor: answer[2], parcels: answer[3] });
+        },
+        abandon: () => {
+          resolve(undefined);
+        },
+      });
+    });
+  }
+
+  /** Instances in each slot. */
+  async #measure(): Promise<number[]> {
+    const loads = Array.from({ length: slotCount }, () => 0);
+    await this.#options.supervisor.whenReady(Array.from({ length: this.#router.table.partitions }, (_, i) => i));
+    await Promise.all(
+      this.#router.links().map(
+        (link) =>
+          new Promise<void>((resolve) => {
+            this.#router.askLink(link, {
+              key: '',
+              build: (request) => [toPartition.measure, request],
+              settle: (answer) => {
+                if (answer[0] !== fromPartition.measured)
+                  throw new Error(`not an answer to a measurement: ${answer[0]}`);
+                const counts = answer[2];
+                for (let i = 0; i < counts.length; i += 2) loads[counts[i]!] = counts[i + 1]!;
+                resolve();
+              },
+              // It counts as empty: the plan only gets coarser.
+              abandon: resolve,
+            });
+          }),
+      ),
+    );
+    return loads;
+  }
+}

@@ -1,0 +1,20 @@
+import { resolveConfig } from './config.ts';
+import type { ServerConfig } from './config.ts';
+import { RunningServer } from './server.ts';
+import type { Server, ServerOptions } from './server.ts';
+
+/** How a partition's thread can be made to fail: an uncaught exception, an exit, an endless loop, a full heap. */
+export type { Fault } from '../workers/messages.ts';
+
+/** A server whose partitions can be made to fail. */
+export type FaultyServer = Server & Pick<RunningServer, 'inflict' | 'resize'>;
+
+/** `slotcast/testing`: starts the registry as `startServer` does, with a hand on its partitions. For tests of what happens then. */
+export async function startFaultyServer(
+  input: Partial<ServerConfig> = {},
+  options: ServerOptions = {},
+): Promise<FaultyServer> {
+  const server = new RunningServer(resolveConfig(input), options);
+  await server.start();
+  return server;
+}

@@ -1,0 +1,175 @@
+import { MessageChannel } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+
+import { Piscina } from 'piscina';
+
+import type { SlotTable } from '../slots/slot-table.ts';
+import type { Control, ControlReport, Fault, PartitionLimits, PartitionStart } from './messages.ts';
+
+export interface PartitionRunnerOptions {
+  readonly partition: number;
+  readonly limits: PartitionLimits;
+  readonly startTimeoutMs: number;
+  /** The thread's heap, in MiB; 0: Node's own default. It does not cover ArrayBuffers. */
+  readonly heapMaxMb: number;
+  /** The thread ended without being told to. */
+  readonly onDeath: (partition: number, cause: Error) => void;
+}
+
+/**
+ * Runs one partition on a thread of its own, a piscina pool of one: when the thread dies its pool goes with it, and a new life begins with
+ * a new pool. The only place that knows piscina.
+ */
+export class PartitionRunner {
+  readonly #options: PartitionRunnerOptions;
+  #life: Life | undefined;
+
+  constructor(options: PartitionRunnerOptions) {
+    this.#options = options;
+  }
+
+  /** Starts the thread; resolves when it is ready, rejects if it is not within `startTimeoutMs`. */
+  async start(table: SlotTable, versionFloor: number): Promise<void> {
+    const life = new Life(this.#options, table, versionFloor, (cause) => {
+      if (this.#life !== life) return;
+      this.#life = undefined;
+      this.#options.onDeath(this.#options.partition, cause);
+    });
+    this.#life = life;
+    try {
+      await life.ready;
+    } catch (error) {
+      this.#life = undefined;
+      await life.end();
+      throw error;
+    }
+  }
+
+  /** Gives a session host its own mailbox; returns the host's end. */
+  connect(host: number): MessagePort {
+    const { port1, port2 } = new MessageChannel();
+    this.#require().control.postMessage({ kind: 'attach', host, port: port2 } satisfies Control, [port2]);
+    return port1;
+  }
+
+  /** Rises while the thread lives; undefined while there is none. */
+  readPulse(): number | undefined {
+    return this.#life?.readPulse();
+  }
+
+  /** Ends a thread that no longer answers; its death is reported as any other. */
+  kill(reason: string): void {
+    this.#life?.kill(reason);
+  }
+
+  /** For tests. */
+  inflict(fault: Fault): void {
+    this.#life?.control.postMessage({ kind: 'fault', fault } satisfies Control);
+  }
+
+  /** Lets the partition end by itself, then the thread. */
+  async stop(): Promise<void> {
+    const life = this.#life;
+    this.#life = undefined;
+    await life?.stop();
+  }
+
+  #require(): Life {
+    if (this.#life === undefined) throw new Error(`partition ${this.#options.partition} is not running`);
+    return this.#life;
+  }
+}
+
+/** How long a thread that was told to stop has to do so, in milliseconds. */
+const stopTimeoutMs = 1000;
+
+/** One thread, from its start to its end. */
+class Life {
+  readonly control: MessagePort;
+  readonly ready: Promise<void>;
+  readonly #pool: Piscina<PartitionStart, void>;
+  readonly #abort = new AbortController();
+  readonly #pulse: Int32Array = new Int32Array(new SharedArrayBuffer(4));
+  readonly #over: Promise<void>;
+  #killed: string | undefined;
+
+  constructor(options: PartitionRunnerOptions, table: SlotTable, versionFloor: number, onEnd: (cause: Error) => void) {
+    const { partition, limits, startTimeoutMs, heapMaxMb } = options;
+    this.#pool = new Piscina<PartitionStart, void>({
+      filename: new URL('partition-thread.js', import.meta.url).href,
+      minThreads: 1,
+      maxThreads: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      concurrentTasksPerWorker: 1,
+      // An idle piscina thread would otherwise park in Atomics.wait, where neither timers nor ports run.
+      atomics: 'disabled',
+      recordTiming: false,
+      ...(heapMaxMb === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: heapMaxMb } }),
+    });
+    const { port1, port2 } = new MessageChannel();
+    this.control = port1;
+    const pulse = this.#pulse.buffer as SharedArrayBuffer;
+    const start: PartitionStart = { partition, table: table.memory, limits, control: port2, versionFloor, pulse };
+    const task = this.#pool.run(start, { transferList: [port2], signal: this.#abort.signal });
+    this.ready = new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new Error(`partition ${partition} was not ready within ${startTimeoutMs} ms`));
+      }, startTimeoutMs);
+      const settle = (error?: Error): void => {
+        clearTimeout(timer);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      port1.on('message', (report: ControlReport) => {
+        report.kind satisfies 'ready';
+        settle();
+      });
+      task.catch((error: unknown) => {
+        settle(toError(error));
+      });
+    });
+    this.#over = task.then(
+      () => {
+        onEnd(new Error('the task ended by itself'));
+      },
+      (error: unknown) => {
+        this.#close();
+        onEnd(this.#killed === undefined ? toError(error) : new Error(this.#killed));
+      },
+    );
+  }
+
+  readPulse(): number {
+    return Atomics.load(this.#pulse, 0);
+  }
+
+  kill(reason: string): void {
+    this.#killed = reason;
+    this.#abort.abort();
+  }
+
+  async stop(): Promise<void> {
+    this.control.postMessage({ kind: 'stop' } satisfies Control);
+    const timer = setTimeout(() => {
+      this.kill('it did not stop');
+    }, stopTimeoutMs);
+    await this.#over;
+    clearTimeout(timer);
+    await this.end();
+  }
+
+  async end(): Promise<void> {
+    this.control.close();
+    await this.#pool.destroy();
+  }
+
+  #close(): void {
+    this.control.close();
+    // A pool whose thread died has already begun another; destroying it leaves nothing behind, and its result tells nothing.
+    void this.#pool.destroy();
+  }
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,36 @@
+import { variants } from '../push/interest.ts';
+import type { WatchedService } from '../push/watched-service.ts';
+import { ChangeLog } from '../slots/change-log.ts';
+import { ServiceRecord } from '../slots/service-record.ts';
+import type { ServiceParcel } from './messages.ts';
+
+/** Everything that an owner knows of a service, as plain fields. What was to be pushed has been. */
+export function packService(service: ServiceRecord, watched: WatchedService | undefined): ServiceParcel {
+  const instances: (string | number)[] = [];
+  for (const [id, { fragment, owner, stamp }] of service.instances) instances.push(id, fragment, owner, stamp);
+  const { key, version, log } = service;
+  const [delta, snapshot] = variants.map((variant) => [...(watched?.interest.hosts(variant) ?? [])]);
+  return {
+    key,
+    version,
+    instances,
+    log: log === undefined ? undefined : { base: log.base, entries: log.entries() },
+    watch:
+      watched === undefined
+        ? undefined
+        : { pushedVersion: watched.pushedVersion, hosts: { delta: delta ?? [], snapshot: snapshot ?? [] } },
+  };
+}
+
+export function unpackService(parcel: ServiceParcel, changeLogEntriesMax: number): ServiceRecord {
+  const service = new ServiceRecord(parcel.key, parcel.version);
+  const fields = parcel.instances;
+  for (let i = 0; i < fields.length; i += 4) {
+    const instance = { fragment: String(fields[i + 1]), owner: Number(fields[i + 2]), stamp: Number(fields[i + 3]) };
+    service.instances.set(String(fields[i]), instance);
+  }
+  if (parcel.log !== undefined) {
+    service.adoptLog(ChangeLog.restore(parcel.log.base, parcel.log.entries, changeLogEntriesMax));
+  }
+  return service;
+}
