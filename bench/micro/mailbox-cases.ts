@@ -26,7 +26,7 @@ async function createRoundTrip(recordsPerBatch: number): Promise<MicroCase> {
           forEachFromPartition(batch, (record) => sink(record[0]));
           resolve();
         });
-        worker.postMessage({ epoch: 1, records } satisfies HostBatch);
+        worker.postMessage({ batch: 1, epoch: 1, records } satisfies HostBatch);
       }),
     stop: () => void worker.terminate(),
   };

@@ -31,10 +31,11 @@ function buildRecords(revision: number): ToPartition[] {
 }
 
 function createCore(): PartitionCore {
-  return new PartitionCore(0, table, limits, clock, (_, ...record) => sink(record.length));
+  return new PartitionCore(0, table, limits, clock.wallMicros, (_, ...record) => sink(record.length));
 }
 
 function applyAll(core: PartitionCore, records: readonly ToPartition[]): void {
+  core.beginBatch(host, 1, clock);
   for (const record of records) core.apply(host, table.epoch, record, clock);
   core.endTurn(clock);
 }
@@ -102,7 +103,7 @@ export const partitionCases: Readonly<Record<PartitionCaseName, () => MicroCase>
       0,
       table,
       { ...limits, coalesceWindowMs: 0, pushCharactersInFlightMax: Number.MAX_SAFE_INTEGER },
-      clock,
+      clock.wallMicros,
       (_, ...record) => sink(record.length),
     );
     for (let index = 0; index < operations; index += instancesPerService) {

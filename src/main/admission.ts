@@ -4,7 +4,7 @@ import type { ServerConfig } from './config.ts';
 import type { Counters, UpgradeRefusalReason } from './counters.ts';
 import { answerFailure } from './http-answers.ts';
 import { refuseDraining } from './session-host.ts';
-import type { UpgradeCall, UpgradeVerdict } from './transport.ts';
+import type { HttpAnswer, UpgradeCall, UpgradeVerdict } from './transport.ts';
 
 export interface AdmissionOptions {
   readonly config: Pick<ServerConfig, 'allowedOrigins' | 'sessionsMax' | 'sessionsPerAddressMax' | 'reconnectSpreadMs'>;
@@ -32,6 +32,12 @@ export class Admission {
     return { accept: false, answer: answerFailure(refusal.failure, refusal.status) };
   }
 
+  /** A request for the session's path that uWebSockets.js did not take for a handshake. */
+  refuseHandshake(): HttpAnswer {
+    this.#options.counters.countUpgradeRefusal('handshake');
+    return answerFailure(badHandshake);
+  }
+
   /** Whether pages of this Origin may call. No Origin: not a browser. */
   isOriginAllowed(origin: string): boolean {
     const { allowedOrigins } = this.#options.config;
@@ -55,9 +61,8 @@ export class Admission {
     if (call.path !== sessionPath) {
       return { reason: 'path', failure: { code: 'not_found', message: `sessions are opened at ${sessionPath}` } };
     }
-    if (call.version !== '13' || !isWebSocketKey(call.key)) {
-      const message = 'the handshake must have Sec-WebSocket-Version 13 and a Sec-WebSocket-Key of 16 bytes';
-      return { reason: 'handshake', failure: { code: 'invalid_request', message } };
+    if (call.upgrade.toLowerCase() !== 'websocket' || call.version !== '13' || !isWebSocketKey(call.key)) {
+      return { reason: 'handshake', failure: badHandshake };
     }
     if (!this.isOriginAllowed(call.origin)) {
       return { reason: 'origin', failure: { code: 'forbidden', message: 'pages of this Origin may not connect' } };
@@ -75,6 +80,11 @@ export class Admission {
     return undefined;
   }
 }
+
+const badHandshake: Failure = {
+  code: 'invalid_request',
+  message: `${sessionPath} takes a WebSocket handshake: GET, Upgrade: websocket, Sec-WebSocket-Version: 13, Sec-WebSocket-Key of 16 bytes`,
+};
 
 /** 16 bytes in base64: 22 characters and two of padding. */
 function isWebSocketKey(key: string): boolean {

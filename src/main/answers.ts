@@ -5,6 +5,8 @@ import type { Notifications, RequestId } from '../protocol/types.ts';
 /** Where the answer to one request goes. Results come as JSON text, so that what a partition encoded is not taken apart again. */
 export interface Reply {
   succeed(result: string): void;
+  /** Runs a task once the answer has been sent, if it waits for the rest of its batch; returns false if it does not wait. */
+  defer?(task: () => void): boolean;
   fail(failure: Failure): void;
 }
 
@@ -39,10 +41,28 @@ export const wordResults = {
 export class BatchAnswers {
   readonly #parts: string[] = [];
   readonly #send: (frame: string) => void;
+  readonly #charactersMax: number;
+  #characters = 0;
   #waiting = 1;
+  #afterSending: (() => void)[] = [];
 
-  constructor(send: (frame: string) => void) {
+  constructor(charactersMax: number, send: (frame: string) => void) {
+    this.#charactersMax = charactersMax;
     this.#send = send;
+  }
+
+  get isWaiting(): boolean {
+    return this.#waiting > 0;
+  }
+
+  /** Whether an answer of this length still fits. */
+  hasRoom(characters: number): boolean {
+    return this.#characters + characters <= this.#charactersMax;
+  }
+
+  /** Runs a task once the batch has been answered. */
+  defer(task: () => void): void {
+    this.#afterSending.push(task);
   }
 
   /** Makes room for one answer. */
@@ -53,6 +73,7 @@ export class BatchAnswers {
 
   fill(place: number, answer: string): void {
     this.#parts[place] = answer;
+    this.#characters += answer.length;
     this.#settle();
   }
 
@@ -64,6 +85,8 @@ export class BatchAnswers {
   #settle(): void {
     this.#waiting -= 1;
     // A batch of notifications alone is not answered at all.
-    if (this.#waiting === 0 && this.#parts.length > 0) this.#send(`[${this.#parts.join(',')}]`);
+    if (this.#waiting > 0) return;
+    if (this.#parts.length > 0) this.#send(`[${this.#parts.join(',')}]`);
+    for (const task of this.#afterSending) task();
   }
 }

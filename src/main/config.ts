@@ -38,6 +38,7 @@ export interface ServerConfig {
   readonly frameBytesMax: number;
   readonly bodyBytesMax: number;
   readonly batchEntriesMax: number;
+  readonly batchAnswerCharactersMax: number;
   readonly requestsInFlightMax: number;
   readonly registrationsMax: number;
   readonly subscriptionsMax: number;
@@ -177,6 +178,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   frameBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one WebSocket frame from a client.'),
   bodyBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one HTTP body.'),
   batchEntriesMax: integer(1000, 1, 100_000, 'Requests in one batch.'),
+  batchAnswerCharactersMax: integer(
+    16 * 1_048_576,
+    1024,
+    256 * 1_048_576,
+    'Characters of all answers of one batch together; those that do not fit are replaced by errors.',
+  ),
   requestsInFlightMax: integer(4096, 1, 1_000_000, 'Requests of one session that are not yet answered.'),
   registrationsMax: integer(10_000, 1, 10_000_000, 'Instances registered by one session.'),
   subscriptionsMax: integer(10_000, 1, 10_000_000, 'Services subscribed by one session.'),

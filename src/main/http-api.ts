@@ -104,7 +104,8 @@ export class HttpApi {
   }
 
   #readInput(route: Route, call: HttpCall): { readonly value: unknown } | { readonly failure: Failure } {
-    if (call.body === undefined) {
+    if (call.body === 'not utf-8') return { failure: { code: 'parse_error', message: 'the body is not UTF-8' } };
+    if (call.body === 'too large') {
       const max = this.#options.config.bodyBytesMax;
       return {
         failure: {
@@ -116,7 +117,7 @@ export class HttpApi {
       };
     }
     if (route.validate === undefined) return { value: undefined };
-    const read = route.source === 'query' ? readQuery(call.query) : readBody(call.contentType, call.body);
+    const read = route.source === 'query' ? readQuery(call.query) : readBody(call.contentType, call.body.text);
     if ('failure' in read) return read;
     const outcome = route.validate(read.value);
     return outcome.ok ? { value: outcome.value } : { failure: outcome.failure };
@@ -200,6 +201,8 @@ export class HttpApi {
 }
 
 function readQuery(query: string): { readonly value: unknown } | { readonly failure: Failure } {
+  if (!isWellEncoded(query))
+    return { failure: { code: 'parse_error', message: 'the query is not percent-encoded UTF-8' } };
   const fields: [string, unknown][] = [];
   const seen = new Set<string>();
   for (const [name, text] of new URLSearchParams(query)) {
@@ -216,6 +219,16 @@ function readQuery(query: string): { readonly value: unknown } | { readonly fail
     fields.push([name, name === 'limit' && /^\d{1,9}$/.test(text) ? Number(text) : text]);
   }
   return { value: Object.fromEntries(fields) };
+}
+
+/** URLSearchParams takes anything, and replaces what it cannot decode. */
+function isWellEncoded(query: string): boolean {
+  try {
+    decodeURIComponent(query);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function readBody(contentType: string, body: string): { readonly value: unknown } | { readonly failure: Failure } {

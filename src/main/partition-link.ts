@@ -96,6 +96,10 @@ export class PartitionLink {
     return this.#isClosed;
   }
 
+  get requestsMax(): number {
+    return this.#options.requestsMax;
+  }
+
   get isFull(): boolean {
     return this.#pending.size >= this.#options.requestsMax;
   }

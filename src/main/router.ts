@@ -64,7 +64,7 @@ export class Router {
    */
   ask(pending: PendingRequest): number | Failure {
     const link = this.linkOf(pending.key);
-    return link.isFull ? refuseBusy() : this.askLink(link, pending);
+    return link.isFull ? refuseBusy(link) : this.askLink(link, pending);
   }
 
   askLink(link: PartitionLink, pending: PendingRequest): number {
@@ -76,7 +76,8 @@ export class Router {
   /** Asks every partition; the request is settled once by each. Every slot must be open. */
   askAll(pending: PendingRequest): Failure | undefined {
     const links = this.links();
-    if (links.some((link) => link.isFull)) return refuseBusy();
+    const full = links.find((link) => link.isFull);
+    if (full !== undefined) return refuseBusy(full);
     for (const link of links) this.askLink(link, pending);
     return undefined;
   }
@@ -105,11 +106,12 @@ export class Router {
   }
 }
 
-function refuseBusy(): Failure {
+function refuseBusy({ requestsMax }: PartitionLink): Failure {
   return {
     code: 'busy',
     message: 'the partition has too much to do',
     limit: 'mailboxRequestsMax',
+    max: requestsMax,
     retryAfterMs: busyRetryMs,
   };
 }

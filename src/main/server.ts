@@ -280,7 +280,7 @@ export class RunningServer implements Server {
       countClose: (reason) => {
         counters.countClose(reason);
       },
-      onHttp: (call) => api.handle(call),
+      onHttp: (call) => (call.path === sessionPath ? Promise.resolve(admission.refuseHandshake()) : api.handle(call)),
     });
   }
 

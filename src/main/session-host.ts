@@ -104,7 +104,7 @@ export class SessionHost {
         this.#take(session, frame.incoming, undefined);
         break;
       case 'batch': {
-        const answers = new BatchAnswers((answer) => {
+        const answers = new BatchAnswers(this.#options.config.batchAnswerCharactersMax, (answer) => {
           this.send(session, answer);
         });
         for (const entry of frame.entries) this.#take(session, readIncoming(entry), answers);
@@ -325,6 +325,13 @@ export class SessionHost {
   }
 }
 
+/** The request was carried out, but its answer is more than its batch may hold. */
+const noRoom: Failure = {
+  code: 'limit_exceeded',
+  message: 'it was done, but the answers of the batch are too large together; ask in smaller batches',
+  limit: 'batchAnswerCharactersMax',
+};
+
 /** Where the answer to a session's request goes: into a frame of its own, or into its batch's. Without an id, nowhere. */
 class SessionReply implements Reply {
   readonly #host: SessionHost;
@@ -344,13 +351,27 @@ class SessionReply implements Reply {
 
   succeed(result: string): void {
     this.#session.requestsInFlight -= 1;
-    if (this.#id !== undefined) this.#send(wordResult(this.#id, result));
+    if (this.#id === undefined) return;
+    const answer = wordResult(this.#id, result);
+    if (this.#batch === undefined || this.#batch.hasRoom(answer.length)) this.#send(answer);
+    else this.#refuse(this.#id, noRoom);
+  }
+
+  defer(task: () => void): boolean {
+    if (this.#batch?.isWaiting !== true) return false;
+    this.#batch.defer(task);
+    return true;
   }
 
   fail(failure: Failure): void {
     this.#session.requestsInFlight -= 1;
+    if (this.#id === undefined) this.#host.countRefusal(failure);
+    else this.#refuse(this.#id, failure);
+  }
+
+  #refuse(id: RequestId, failure: Failure): void {
     this.#host.countRefusal(failure);
-    if (this.#id !== undefined) this.#send(wordError(this.#id, failure));
+    this.#send(wordError(id, failure));
   }
 
   #send(answer: string): void {

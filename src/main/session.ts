@@ -83,6 +83,8 @@ export class Subscription implements Member {
   readonly mode: SubscribeMode;
   version = 0;
   isStale = false;
+  isWaiting = false;
+  hasMissed = false;
   /** The latest state has been asked for. */
   isResyncing = false;
   place = -1;

@@ -196,6 +196,13 @@ export class Subscriptions {
     subscription.audience = audience;
     audience.add(subscription);
     if (before !== undefined) this.#leave(before);
+    // In a batch the answer goes out with the others; what is pushed meanwhile must not come first.
+    subscription.isWaiting = reply.defer?.(() => this.#endWaiting(subscription)) ?? false;
+  }
+
+  #endWaiting(subscription: Subscription): void {
+    subscription.isWaiting = false;
+    if (subscription.hasMissed && subscription.audience !== undefined) this.#resync(subscription);
   }
 
   /** Fetches the latest state for one who missed a push, and sends it as a snapshot. */

@@ -29,7 +29,8 @@ export class TimerWheel<T> {
       const items = this.#buckets.get(this.#bucket);
       if (items === undefined) continue;
       this.#buckets.delete(this.#bucket);
-      due.push(...items);
+      // Not spread into one call: there may be more of them than a call takes arguments.
+      for (const item of items) due.push(item);
     }
     return due;
   }

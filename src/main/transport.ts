@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 import { App, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
 import type {
   HttpRequest,
@@ -20,8 +22,8 @@ export interface HttpCall {
   readonly query: string;
   readonly origin: string;
   readonly contentType: string;
-  /** Undefined when the body was larger than `bodyBytesMax`. */
-  readonly body: string | undefined;
+  /** A text, or why there is none: it was larger than `bodyBytesMax`, or not UTF-8. */
+  readonly body: { readonly text: string } | 'too large' | 'not utf-8';
 }
 
 export interface HttpAnswer {
@@ -33,6 +35,7 @@ export interface HttpAnswer {
 /** What a handshake asks for. */
 export interface UpgradeCall {
   readonly path: string;
+  readonly upgrade: string;
   readonly version: string;
   readonly key: string;
   readonly origin: string;
@@ -178,6 +181,7 @@ export class Transport {
     const address = Buffer.from(response.getRemoteAddressAsText()).toString();
     const verdict = this.#options.judgeUpgrade({
       path: request.getUrl(),
+      upgrade: request.getHeader('upgrade'),
       version: request.getHeader('sec-websocket-version'),
       key,
       origin: request.getHeader('origin'),
@@ -208,7 +212,7 @@ export class Transport {
     this.#readBody(response, (body) => {
       this.#options.onHttp({ ...head, body }).then(
         (answer) => {
-          if (!isAborted) response.cork(() => writeAnswer(response, answer));
+          if (!isAborted) response.cork(() => writeAnswer(response, answer, head.method === 'HEAD'));
         },
         (error: unknown) => {
           // A bug: the handler turns everything expected into an answer. Die loudly, as for any uncaught exception.
@@ -220,14 +224,14 @@ export class Transport {
     });
   }
 
-  #readBody(response: HttpResponse, take: (body: string | undefined) => void): void {
+  #readBody(response: HttpResponse, take: (body: HttpCall['body']) => void): void {
     const chunks: Buffer[] = [];
     let bytes = 0;
     response.onData((chunk, isLast) => {
       bytes += chunk.byteLength;
       if (bytes <= this.#options.bodyBytesMax) chunks.push(Buffer.from(chunk.slice(0)));
       else chunks.length = 0;
-      if (isLast) take(bytes > this.#options.bodyBytesMax ? undefined : Buffer.concat(chunks).toString());
+      if (isLast) take(bytes > this.#options.bodyBytesMax ? 'too large' : decodeBody(Buffer.concat(chunks)));
     });
   }
 }
@@ -276,10 +280,16 @@ function lingerSeconds(heartbeatTimeoutMs: number): number {
   return Math.min(960, Math.max(8, Math.ceil((heartbeatTimeoutMs * 2) / 1000)));
 }
 
-function writeAnswer(response: HttpResponse, { status, body, headers }: HttpAnswer): void {
+function decodeBody(bytes: Buffer): HttpCall['body'] {
+  return isUtf8(bytes) ? { text: bytes.toString() } : 'not utf-8';
+}
+
+function writeAnswer(response: HttpResponse, { status, body, headers }: HttpAnswer, isHead = false): void {
   response.writeStatus(`${status} ${reasonPhrases[status] ?? 'Status'}`);
   for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value);
-  response.end(body);
+  // What follows the head of an answer to HEAD would be read as the next answer.
+  if (isHead) response.endWithoutBody(Buffer.byteLength(body));
+  else response.end(body);
 }
 
 const reasonPhrases: Readonly<Record<number, string>> = {

@@ -153,7 +153,12 @@ export const listParamsSchema: JsonSchema = object(
       maximum: limits.listLimitMax,
       description: `Services to a page; by default ${limits.listLimitDefault}.`,
     },
-    cursor: { type: 'string', minLength: 1, maxLength: limits.cursorCharsMax, description: 'From the page before.' },
+    cursor: {
+      type: 'string',
+      pattern: '^[A-Za-z0-9_-]+$',
+      maxLength: limits.cursorCharsMax,
+      description: 'From the page before.',
+    },
   },
   [],
 );

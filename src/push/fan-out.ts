@@ -10,6 +10,10 @@ export interface Member {
   version: number;
   /** It missed a push: it gets no more deltas, and the latest state when it catches up. */
   isStale: boolean;
+  /** The answer that begins it has not been sent: no push may overtake that. */
+  isWaiting: boolean;
+  /** A push came while it waited. */
+  hasMissed: boolean;
   /** Its place in the audience; kept by the audience. */
   place: number;
   deliver(frame: string | Uint8Array): Delivery;
@@ -135,6 +139,10 @@ export class FanOut<M extends Member> {
       const member = audience.members[job.next];
       job.next -= 1;
       if (member === undefined || member.isStale || member.version >= push.to) continue;
+      if (member.isWaiting) {
+        member.hasMissed = true;
+        continue;
+      }
       if (audience.variant === 'delta' && member.version < push.from) {
         this.#miss(member, audience, 'gap');
         continue;
