@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 
-import { SlotTable } from '../slots/slot-table.ts';
+import type { SlotTable } from '../slots/slot-table.ts';
 import { slotCount, slotOf } from '../slots/slot.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';

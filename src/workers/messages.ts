@@ -222,7 +222,7 @@ function forEachRecord(
 ): void {
   for (let at = 0; at < records.length;) {
     const length = lengths[records[at] as number];
-    if (length === undefined) throw new Error(`unknown record kind ${String(records[at])} at ${at}`);
+    if (length === undefined) throw new Error(`unknown record kind ${JSON.stringify(records[at])} at ${at}`);
     take(records.slice(at, at + length));
     at += length;
   }
