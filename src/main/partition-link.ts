@@ -75,6 +75,8 @@ export class PartitionLink {
   #records: Field[] = [];
   #table: SharedArrayBuffer | undefined;
   #lastBatch = 0;
+  /** Requests that were posted and are not answered yet. */
+  #posted = 0;
   #isFlushScheduled = false;
   #isClosed = false;
   /** The highest version that the partition has told of. */
@@ -89,6 +91,7 @@ export class PartitionLink {
         this.#take(record);
       });
       options.onTurnEnd();
+      if (this.#records.length > 0) this.#scheduleFlush();
     });
   }
 
@@ -134,6 +137,7 @@ export class PartitionLink {
     const records = this.#records;
     this.#records = [];
     this.#lastBatch += 1;
+    this.#posted = this.#pending.size;
     const batch = { batch: this.#lastBatch, epoch: this.#options.readTable().epoch, records };
     this.#options.port.postMessage(
       (this.#table === undefined ? batch : { ...batch, table: this.#table }) satisfies HostBatch,
@@ -200,6 +204,7 @@ export class PartitionLink {
       throw new Error(`partition ${this.partition} answered request ${request}, which is not under way`);
     }
     this.#pending.delete(request);
+    this.#posted -= 1;
     return pending;
   }
 
@@ -229,8 +234,12 @@ export class PartitionLink {
     this.#journalStart = 0;
   }
 
+  /**
+   * While the partition works on a batch, the next one gathers: it goes out with the first answers. Waking a thread costs more than a
+   * request does, and a partition answers all of a batch in one turn.
+   */
   #scheduleFlush(): void {
-    if (this.#isFlushScheduled) return;
+    if (this.#isFlushScheduled || this.#posted > 0) return;
     this.#isFlushScheduled = true;
     this.#options.schedule(() => {
       this.#isFlushScheduled = false;
