@@ -284,6 +284,9 @@ export function readSettingText(name: SettingName, text: string): unknown {
 
 const environmentPrefix = 'SLOTCAST_';
 
+/** Where clients find the registry: the one variable of the family that is not a setting of the server. */
+export const serverVariable = 'SLOTCAST_SERVER';
+
 /** `disconnectGraceMs` is `SLOTCAST_DISCONNECT_GRACE_MS` in the environment. */
 export function environmentName(name: SettingName): string {
   return environmentPrefix + name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
@@ -294,7 +297,8 @@ export function readEnvironment(environment: Readonly<Record<string, string | un
   const byVariable = new Map(settingNames.map((name) => [environmentName(name), name]));
   const values: Record<string, unknown> = {};
   for (const [variable, text] of Object.entries(environment)) {
-    if (!variable.startsWith(environmentPrefix) || text === undefined || text === '') continue;
+    if (!variable.startsWith(environmentPrefix) || variable === serverVariable || text === undefined || text === '')
+      continue;
     const name = byVariable.get(variable);
     if (name === undefined) {
       throw new ConfigError(

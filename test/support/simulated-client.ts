@@ -30,7 +30,7 @@ export class SimulatedClient implements Socket {
   notifications = 0;
   corks = 0;
 
-  constructor(registry: InProcessRegistry, backlogFramesMax = Number.POSITIVE_INFINITY) {
+  constructor(registry: InProcessRegistry, backlogFramesMax: number = Number.POSITIVE_INFINITY) {
     this.#registry = registry;
     this.#backlogFramesMax = backlogFramesMax;
     this.session = registry.host.connect(this);

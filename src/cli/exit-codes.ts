@@ -1,0 +1,34 @@
+import { ConnectionLostError, OptionError, RequestError, TimeoutError } from '../client/index.ts';
+import { ConfigError } from '../main/index.ts';
+
+/** What a script can tell from the status of `slotcast`. */
+export const exitCodes = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  notFound: 3,
+  unreachable: 4,
+} as const;
+
+export const exitCodesHelp = `
+Exit status:
+  0  done (for watch and register: interrupted)
+  1  failed; the message says why
+  2  the command line or a setting was refused
+  3  there is no such service
+  4  the registry cannot be reached
+  70 partitions keep dying (start only)`;
+
+/** The status for an error that ends a command. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof ConfigError || error instanceof OptionError) return exitCodes.usage;
+  if (error instanceof ConnectionLostError || error instanceof TimeoutError) return exitCodes.unreachable;
+  if (error instanceof RequestError && error.code === 'not_found') return exitCodes.notFound;
+  return exitCodes.failed;
+}
+
+/** An error as one line for people. */
+export function describeError(error: unknown): string {
+  if (error instanceof RequestError) return `${error.code}: ${error.message}`;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,93 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+
+import type { InstanceInput } from '../client/index.ts';
+import { addServiceOptions, openClient, parseCount, readServiceFields, waitForInterrupt } from './registry.ts';
+import type { ServiceOptions } from './registry.ts';
+
+interface RegisterOptions extends ServiceOptions {
+  readonly id?: string;
+  readonly weight?: number;
+  readonly zone?: string;
+  readonly disabled: boolean;
+  readonly meta?: Record<string, string>;
+}
+
+/** `register`: holds a registration until it is interrupted. */
+export function addRegisterCommand(program: Command): void {
+  addServiceOptions(
+    program
+      .command('register')
+      .description('register an instance, and hold it until interrupted')
+      .argument('<service>', 'name of the service')
+      .argument('<host:port>', 'address of the instance; IPv6 as [::1]:80', parseAddress)
+      .option('--id <id>', 'id of the instance (default: host:port)')
+      .option('--weight <n>', 'share of traffic, 0 to 10000 (default: 100)', parseCount)
+      .option('--zone <name>', 'where it runs')
+      .option('--disabled', 'known, but takes no traffic', false)
+      .option('--meta <k=v>', 'metadata; may be given more than once', parseMeta),
+  ).action(registerInstance);
+}
+
+async function registerInstance(
+  service: string,
+  address: { readonly host: string; readonly port: number },
+  options: RegisterOptions,
+): Promise<void> {
+  const interrupted = waitForInterrupt();
+  const client = openClient(options);
+  const report = (event: string, text: string, details: object = {}): void => {
+    console.log(options.json ? JSON.stringify({ event, ...details }) : text);
+  };
+  try {
+    const registration = await client.register(readServiceFields(service, options), readInstance(address, options));
+    const { id, version } = registration;
+    report('registered', `registered ${id} in ${service}; interrupt to deregister`, { id, version });
+    client.on('disconnected', ({ cause }) => {
+      report('lost', `lost the registry (${cause}); registering again as soon as it is back`, { cause });
+    });
+    client.on('connected', () => {
+      report('regained', 'the registry is back');
+    });
+    await interrupted;
+    if (client.isConnected) {
+      await registration.deregister();
+      report('deregistered', `deregistered ${id}`, { id });
+    }
+  } finally {
+    await client.close();
+  }
+}
+
+function readInstance(
+  { host, port }: { readonly host: string; readonly port: number },
+  { id, weight, zone, disabled, meta }: RegisterOptions,
+): InstanceInput {
+  return {
+    host,
+    port,
+    ...(id === undefined ? {} : { id }),
+    ...(weight === undefined ? {} : { weight }),
+    ...(zone === undefined ? {} : { zone }),
+    ...(disabled ? { enabled: false } : {}),
+    ...(meta === undefined ? {} : { metadata: meta }),
+  };
+}
+
+/** `host:port`, or `[v6]:port`. */
+export function parseAddress(text: string): { host: string; port: number } {
+  const [, v6, plain, port] = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = v6 ?? plain;
+  const number = Number(port);
+  if (host === undefined || number < 1 || number > 65_535) {
+    throw new InvalidArgumentError('It must be HOST:PORT, with a port from 1 to 65535.');
+  }
+  return { host, port: number };
+}
+
+/** Adds one `key=value` to those before it. */
+export function parseMeta(text: string, before: unknown): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('It must be KEY=VALUE.');
+  return { ...(before as Record<string, string> | undefined), [text.slice(0, at)]: text.slice(at + 1) };
+}

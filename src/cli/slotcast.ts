@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+
+import { productVersion } from '../main/product-version.ts';
+import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
+import { addReadCommands } from './read-commands.ts';
+import { addRegisterCommand } from './register-command.ts';
+import { addStartCommand } from './start-command.ts';
+
+const examples = `
+Examples:
+  slotcast start --port 7070
+  slotcast register orders 127.0.0.1:8080 --meta version=2
+  slotcast instances orders --json
+  slotcast watch orders`;
+
+/** `slotcast … | head`: nobody reads any more, which is no failure. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(exitCodes.done);
+  throw error;
+});
+
+const program = new Command('slotcast')
+  .description('A service registry for one big machine.')
+  .version(productVersion)
+  .addHelpText('after', `${examples}\n${exitCodesHelp}`)
+  .exitOverride();
+addStartCommand(program);
+addReadCommands(program);
+addRegisterCommand(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // It has said already what was wrong. Help and version are no errors.
+    process.exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+  } else {
+    console.error(`slotcast: ${describeError(error)}`);
+    process.exitCode = exitCodeOf(error);
+  }
+}

@@ -1,0 +1,76 @@
+import { constants } from 'node:os';
+
+import { Option } from 'commander';
+import type { Command } from 'commander';
+
+import {
+  describeSchema,
+  environmentName,
+  readConfigFile,
+  readEnvironment,
+  readSettingText,
+  resolveConfig,
+  settingNames,
+  settings,
+} from '../main/config.ts';
+import type { SettingName } from '../main/config.ts';
+import { startServer } from '../main/index.ts';
+import type { Server } from '../main/index.ts';
+import { productVersion } from '../main/product-version.ts';
+
+/** Shown first; the others follow under a heading of their own. */
+const mainSettings: ReadonlySet<SettingName> = new Set(['host', 'port', 'partitions', 'logLevel']);
+
+/** `start`: runs the registry. Every setting is a flag. */
+export function addStartCommand(program: Command): void {
+  const command = program
+    .command('start')
+    .description('run the registry')
+    .option('--config <file>', 'JSON file of settings')
+    .addHelpText(
+      'after',
+      `\nSettings come from flags, then ${environmentName('port')} and the like, then the file, then the defaults.`,
+    );
+  const named = [...settingNames].sort((a, b) => Number(mainSettings.has(b)) - Number(mainSettings.has(a)));
+  for (const name of named) {
+    const { schema, meaning } = settings[name];
+    const value = schema.type === 'boolean' ? '[boolean]' : '<value>';
+    const option = new Option(`${flagOf(name)} ${value}`, `${meaning} (${describeSchema(schema)})`);
+    command.addOption(mainSettings.has(name) ? option : option.helpGroup('More settings:'));
+  }
+  command.action(runServer);
+}
+
+function flagOf(name: SettingName): string {
+  return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+async function runServer(flags: Readonly<Record<string, string | true | undefined>>): Promise<void> {
+  const { config: file } = flags;
+  const given: Record<string, unknown> = {};
+  for (const name of settingNames) {
+    const value = flags[name];
+    if (value !== undefined) given[name] = value === true ? true : readSettingText(name, value);
+  }
+  resolveConfig(given, 'command line');
+  const fromFile = typeof file === 'string' ? readConfigFile(file) : {};
+  const server = await startServer({ ...fromFile, ...readEnvironment(process.env), ...given });
+  const { url } = server.address;
+  const http = url.replace(/^ws/, 'http').replace(/\/v1\/session$/, '');
+  const partitions = `${server.partitions} ${server.partitions === 1 ? 'partition' : 'partitions'}`;
+  console.log(`slotcast ${productVersion} listens on ${url} and ${http} with ${partitions}`);
+  stopOnSignals(server);
+}
+
+/** The first signal stops in order; a second ends at once. */
+function stopOnSignals(server: Server): void {
+  let isStopping = false;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (isStopping) process.exit(128 + constants.signals[signal]);
+      isStopping = true;
+      // Whatever else would keep the process alive, it was told to stop.
+      void server.stop().then(() => process.exit(0));
+    });
+  }
+}

@@ -1,0 +1,208 @@
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+
+import { startServer } from 'slotcast';
+import type { Server } from 'slotcast';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { runCommand, RunningCommand } from '../support/command.ts';
+import { RawClient } from '../support/raw-client.ts';
+
+let server: Server;
+let provider: RawClient;
+
+beforeAll(async () => {
+  server = await startServer({ port: 0, partitions: 2, logLevel: 'silent' });
+  provider = await RawClient.open(server.address.url);
+  const instance = { host: '10.0.0.1', port: 80, metadata: { version: '2' }, zone: 'a' };
+  await provider.request('instance.register', { service: 'orders', instance });
+  await provider.request('instance.register', { namespace: 'other', group: 'G', service: 'stock', instance });
+});
+afterAll(async () => {
+  provider.close();
+  await server.stop();
+});
+
+function findFreePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => {
+        resolve(port);
+      });
+    });
+  });
+}
+
+function run(...args: string[]): ReturnType<typeof runCommand> {
+  return runCommand([...args, '--server', `ws://127.0.0.1:${server.address.port}`]);
+}
+
+function spawn(...args: string[]): RunningCommand {
+  return new RunningCommand([...args, '--server', `ws://127.0.0.1:${server.address.port}`]);
+}
+
+test('services lists services as a table', async () => {
+  const { status, out } = await run('services');
+  expect(status).toBe(0);
+  expect(out).toBe(
+    [
+      'NAMESPACE  GROUP    SERVICE  INSTANCES',
+      'other      G        stock    1',
+      'public     DEFAULT  orders   1',
+      '',
+    ].join('\n'),
+  );
+});
+
+test('services --json prints one object, filtered as asked', async () => {
+  const { out } = await run('services', '--json', '--namespace', 'other', '--prefix', 'st');
+  expect(JSON.parse(out)).toEqual({ services: [{ namespace: 'other', group: 'G', service: 'stock', instances: 1 }] });
+});
+
+test('services asks for page after page', async () => {
+  const many = await RawClient.open(server.address.url);
+  await Promise.all(
+    Array.from({ length: 1100 }, (_, i) =>
+      many.request('instance.register', { namespace: 'many', service: `s${i}`, instance: { host: 'h', port: 1 } }),
+    ),
+  );
+  const { out } = await run('services', '--json', '--namespace', 'many');
+  expect((JSON.parse(out) as { services: unknown[] }).services).toHaveLength(1100);
+  many.close();
+  await many.closed;
+});
+
+test('instances lists instances, as a table or as JSON', async () => {
+  const table = await run('instances', 'orders');
+  expect(table.out).toContain('10.0.0.1:80  10.0.0.1:80  100     yes      a     version=2');
+  const json = await run('instances', 'stock', '--namespace', 'other', '--group', 'G', '--json');
+  expect(JSON.parse(json.out)).toMatchObject({
+    version: expect.any(Number),
+    instances: [{ id: '10.0.0.1:80', zone: 'a' }],
+  });
+});
+
+test('instances of a service that has none ends with status 3', async () => {
+  expect(await run('instances', 'nothing')).toEqual({ status: 3, out: '', err: 'nothing has no instances\n' });
+  const { status, out } = await run('instances', 'nothing', '--json');
+  expect(JSON.parse(out)).toMatchObject({ instances: [] });
+  expect(status).toBe(3);
+});
+
+test('watch prints what there is, and then each change, until it is interrupted', async () => {
+  const watch = spawn('watch', 'orders');
+  await watch.waitFor(/^\+ 10\.0\.0\.1:80 weight 100\n= 1 instance\n/);
+  await provider.request('instance.register', {
+    service: 'orders',
+    instance: { host: '10.0.0.2', port: 80, weight: 5 },
+  });
+  await watch.waitFor(/\+ 10\.0\.0\.2:80 weight 5\n= 2 instances\n/);
+  await provider.request('instance.deregister', { service: 'orders', id: '10.0.0.2:80' });
+  await watch.waitFor(/- 10\.0\.0\.2:80 weight 5\n= 1 instance\n/);
+  watch.signal('SIGINT');
+  expect(await watch.exited).toBe(0);
+});
+
+test('watch --json prints an object a line', async () => {
+  const watch = spawn('watch', 'orders', '--json');
+  await watch.waitFor(/\n/);
+  expect(JSON.parse(watch.out)).toMatchObject({
+    version: expect.any(Number),
+    put: [{ id: '10.0.0.1:80' }],
+    removed: [],
+    isStale: false,
+  });
+  watch.signal('SIGTERM');
+  expect(await watch.exited).toBe(0);
+});
+
+test('register holds an instance until it is interrupted', async () => {
+  const register = spawn(
+    'register',
+    'held',
+    '[::1]:8080',
+    '--meta',
+    'a=b',
+    '--meta',
+    'c=d=e',
+    '--weight',
+    '7',
+    '--zone',
+    'z',
+    '--disabled',
+    '--id',
+    'mine',
+  );
+  await register.waitFor(/^registered mine in held/);
+  expect(await provider.request('service.query', { service: 'held' })).toMatchObject({
+    instances: [
+      { id: 'mine', host: '::1', port: 8080, weight: 7, enabled: false, zone: 'z', metadata: { a: 'b', c: 'd=e' } },
+    ],
+  });
+  register.signal('SIGINT');
+  expect(await register.exited).toBe(0);
+  expect(register.out).toContain('deregistered mine');
+  expect(await provider.request('service.query', { service: 'held' })).toMatchObject({ instances: [] });
+});
+
+test('register says when it loses the registry and when it is back', async () => {
+  // Chosen beforehand: the system does not let a port that it chose itself be taken again at once.
+  const port = await findFreePort();
+  const settings = { port, partitions: 1, logLevel: 'silent', drainTimeoutMs: 0, reconnectSpreadMs: 0 } as const;
+  const first = await startServer(settings);
+  const register = new RunningCommand([
+    'register',
+    'held',
+    '127.0.0.1:1',
+    '--json',
+    '--server',
+    `ws://127.0.0.1:${port}`,
+  ]);
+  await register.waitFor(/"event":"registered"/);
+  await first.stop();
+  await register.waitFor(/"event":"lost"/);
+  const second = await startServer(settings);
+  await register.waitFor(/"event":"regained"/);
+  register.signal('SIGINT');
+  expect(await register.exited).toBe(0);
+  await second.stop();
+});
+
+test.each([
+  [['instances'], "missing required argument 'service'"],
+  [['nonsense'], "unknown command 'nonsense'"],
+  [['register', 'a', 'nohost'], 'It must be HOST:PORT'],
+  [['register', 'a', 'h:0'], 'with a port from 1 to 65535'],
+  [['register', 'a', 'h:1', '--meta', 'x'], 'It must be KEY=VALUE'],
+  [['register', 'a', 'h:1', '--weight', 'x'], 'It must be a whole number'],
+  [['services', '--server', 'nonsense'], 'servers'],
+])('%j is refused with status 2', async (args, message) => {
+  const { status, err } = await runCommand(args);
+  expect(err).toContain(message);
+  expect(status).toBe(2);
+});
+
+test('what the registry refuses ends with status 1 and its code', async () => {
+  const { status, err } = await run('register', 'a', 'h:1', '--weight', '10001');
+  expect(err).toContain('invalid_params');
+  expect(status).toBe(1);
+});
+
+test('a registry that cannot be reached ends with status 4', async () => {
+  const { status, err } = await runCommand(['services', '--server', 'ws://127.0.0.1:1', '--timeout-ms', '300']);
+  expect(err).toContain('not connected within 300 ms');
+  expect(status).toBe(4);
+});
+
+test('the registry may be named in the environment', async () => {
+  const { status } = await runCommand(['services'], { SLOTCAST_SERVER: `ws://127.0.0.1:${server.address.port}` });
+  expect(status).toBe(0);
+});
+
+test.each([['--help'], ['start', '--help'], ['watch', '--help'], ['--version']])('%s is no error', async (...args) => {
+  const { status, out } = await runCommand(args);
+  expect(status).toBe(0);
+  expect(out).not.toBe('');
+});

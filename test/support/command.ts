@@ -1,0 +1,57 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const bin = fileURLToPath(new URL('../../dist/src/cli/slotcast.js', import.meta.url));
+
+/** The `slotcast` command as a process of its own. */
+export class RunningCommand {
+  readonly process: ChildProcess;
+  out = '';
+  err = '';
+  readonly exited: Promise<number | NodeJS.Signals>;
+  #waiting: (() => void)[] = [];
+
+  constructor(args: readonly string[], environment: Record<string, string> = {}) {
+    this.process = spawn(process.execPath, [bin, ...args], {
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 18_000,
+    });
+    this.process.stdout?.on('data', (chunk) => {
+      this.out += String(chunk);
+      for (const look of this.#waiting.splice(0)) look();
+    });
+    this.process.stderr?.on('data', (chunk) => (this.err += String(chunk)));
+    this.exited = new Promise((resolve) => {
+      this.process.on('close', (code, signal) => {
+        for (const look of this.#waiting.splice(0)) look();
+        resolve(code ?? signal ?? 'SIGKILL');
+      });
+    });
+  }
+
+  /** Resolves once stdout matches; rejects if the command ends before. */
+  async waitFor(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const match = pattern.exec(this.out);
+      if (match !== null) return match;
+      if (this.process.exitCode !== null) throw new Error(`ended without ${String(pattern)}: ${this.out}${this.err}`);
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.process.kill(signal);
+  }
+}
+
+/** Runs a command to its end. */
+export async function runCommand(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+): Promise<{ status: number | NodeJS.Signals; out: string; err: string }> {
+  const command = new RunningCommand(args, environment);
+  const status = await command.exited;
+  return { status, out: command.out, err: command.err };
+}
