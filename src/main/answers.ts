@@ -1,6 +1,10 @@
+import fastJson from 'fast-json-stringify';
+
 import { errorCodes } from '../protocol/errors.ts';
 import type { Failure } from '../protocol/errors.ts';
-import type { Notifications, RequestId } from '../protocol/types.ts';
+import { methodSchemas } from '../protocol/schemas.ts';
+import type { JsonSchema } from '../protocol/schemas.ts';
+import type { ListResult, Notifications, RequestId, SessionOpenResult } from '../protocol/types.ts';
 
 /** Where the answer to one request goes. Results come as JSON text, so that what a partition encoded is not taken apart again. */
 export interface Reply {
@@ -10,13 +14,38 @@ export interface Reply {
   fail(failure: Failure): void;
 }
 
+/** What is worded from objects is worded by encoders made from the schemas. They take what they are given on trust. */
+function compileEncoder<T>(schema: JsonSchema): (value: T) => string {
+  return fastJson(schema as object as fastJson.Schema);
+}
+
+const stringifyError = compileEncoder<{ code: number; message: string; data: Omit<Failure, 'message'> }>({
+  type: 'object',
+  properties: {
+    code: { type: 'integer' },
+    message: { type: 'string' },
+    data: {
+      type: 'object',
+      properties: {
+        code: { type: 'string' },
+        field: { type: 'string' },
+        limit: { type: 'string' },
+        max: { type: 'integer' },
+        retryAfterMs: { type: 'integer' },
+      },
+    },
+  },
+});
+const stringifyOpened = compileEncoder<SessionOpenResult>(methodSchemas['session.open'].result);
+const stringifyListed = compileEncoder<ListResult>(methodSchemas['service.list'].result);
+
 export function wordResult(id: RequestId, result: string): string {
   return `{"jsonrpc":"2.0","id":${wordId(id)},"result":${result}}`;
 }
 
 export function wordError(id: RequestId, { code, message, ...details }: Failure): string {
   const error = { code: errorCodes[code].number, message, data: { code, ...details } };
-  return `{"jsonrpc":"2.0","id":${wordId(id)},"error":${JSON.stringify(error)}}`;
+  return `{"jsonrpc":"2.0","id":${wordId(id)},"error":${stringifyError(error)}}`;
 }
 
 export function wordNotification<N extends keyof Notifications>(method: N, params: Notifications[N]): string {
@@ -34,6 +63,8 @@ export const wordResults = {
   state: (version: number, instances: string): string => `{"version":${version},"instances":${instances}}`,
   resumed: (from: number, version: number, difference: string): string =>
     `{"from":${from},"version":${version},${difference}}`,
+  opened: (result: SessionOpenResult): string => stringifyOpened(result),
+  listed: (result: ListResult): string => stringifyListed(result),
   nothing: '{}',
 } as const;
 

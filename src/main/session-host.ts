@@ -268,7 +268,7 @@ export class SessionHost {
       heartbeatMs: this.sessions.heartbeatMs,
       limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
     };
-    reply.succeed(JSON.stringify(result));
+    reply.succeed(wordResults.opened(result));
   }
 
   #query(key: string, reply: Reply): void {
@@ -318,7 +318,7 @@ export class SessionHost {
       // One more than asked for tells whether there is a next page.
       build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
       settle: (answer) => {
-        if (answers.push(answer) === partitions) reply.succeed(JSON.stringify(mergePages(answers, size)));
+        if (answers.push(answer) === partitions) reply.succeed(wordResults.listed(mergePages(answers, size)));
       },
     });
     if (failure !== undefined) reply.fail(failure);

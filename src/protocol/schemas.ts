@@ -100,7 +100,7 @@ export const instanceInputSchema: JsonSchema = object(
   'An instance as it is registered; the server fills in defaults.',
 );
 
-export const instanceSchema: JsonSchema = object(
+const instanceSchema: JsonSchema = object(
   instanceProperties,
   ['id', 'host', 'port', 'weight', 'enabled'],
   'An instance as subscribers see it. `zone` and `metadata` are left out when empty.',
@@ -130,7 +130,7 @@ const resumeSchema: JsonSchema = object(
   'What changed since the version that was asked for.',
 );
 
-export const serviceSummarySchema: JsonSchema = object(
+const serviceSummarySchema: JsonSchema = object(
   { ...nameProperties, instances: { type: 'integer', minimum: 1, description: 'How many instances it has.' } },
   [...nameRequired, 'instances'],
 );

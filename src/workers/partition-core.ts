@@ -33,7 +33,7 @@ export type Emit = (host: number, ...record: FromPartition) => void;
 
 /** Numbers of a session: the host that holds it, and which it is there. */
 export const sessionsPerHostMax: number = 2 ** 40;
-export function hostOf(session: number): number {
+function hostOf(session: number): number {
   return Math.floor(session / sessionsPerHostMax);
 }
 

@@ -1,0 +1,40 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+
+import { TimerWheel } from '../../src/main/timer-wheel.ts';
+
+test('[LI1] every item comes out once, not before its deadline, and at most one tick after it', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.nat({ max: 2000 }), { maxLength: 50 }),
+      fc.array(fc.integer({ min: 1, max: 300 }), { maxLength: 20 }),
+      (deadlines, steps) => {
+        const tickMs = 50;
+        const wheel = new TimerWheel<number>(tickMs, 0);
+        for (const [item, deadline] of deadlines.entries()) wheel.schedule(item, deadline);
+        const out = new Map<number, { from: number; to: number }>();
+        let now = 0;
+        for (const step of [...steps, 3000]) {
+          const before = now;
+          now += step;
+          for (const item of wheel.advance(now)) {
+            expect(out.has(item)).toBe(false);
+            out.set(item, { from: before, to: now });
+          }
+        }
+        expect(out.size).toBe(deadlines.length);
+        for (const [item, { from, to }] of out) {
+          expect(to).toBeGreaterThanOrEqual(deadlines[item]!);
+          // It was not yet due at the advance before, give or take the tick that buckets are wide.
+          expect(from).toBeLessThan(Math.max(deadlines[item]!, tickMs) + tickMs);
+        }
+      },
+    ),
+  );
+});
+
+test('[LI1] any number of items may be due at once', () => {
+  const wheel = new TimerWheel<number>(50, 0);
+  for (let item = 0; item < 200_000; item++) wheel.schedule(item, 100);
+  expect(wheel.advance(200)).toHaveLength(200_000);
+});
