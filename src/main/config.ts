@@ -17,6 +17,7 @@ export interface ServerConfig {
   readonly disconnectGraceMs: number;
   readonly heartbeatTimeoutMs: number;
   readonly coalesceWindowMs: number;
+  readonly warmUpMs: number;
   readonly drainTimeoutMs: number;
   readonly reconnectSpreadMs: number;
   readonly partitionStartTimeoutMs: number;
@@ -111,6 +112,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     0,
     10_000,
     'After a push, changes of the same service are gathered this long into one.',
+  ),
+  warmUpMs: integer(
+    5000,
+    0,
+    10 * minute,
+    'After a start, clients that resume from before it get their lists only after this long, when others have registered again.',
   ),
   drainTimeoutMs: integer(2000, 0, minute, 'When stopping, sessions have this long to leave before they are closed.'),
   reconnectSpreadMs: integer(

@@ -100,6 +100,7 @@ export class RunningServer implements Server {
       random: Math.random,
       schedule: setImmediate,
       nowMs,
+      bornMicros: Math.floor((performance.timeOrigin + nowMs) * 1000),
     });
     this.#supervisor = this.#createSupervisor(nowMs);
     this.#mover = new Mover({
@@ -173,8 +174,7 @@ export class RunningServer implements Server {
   #tick(nowMs: number): void {
     this.#router.gate.tick(nowMs);
     this.#supervisor.tick(nowMs);
-    this.#host.sessions.tick(nowMs);
-    this.#host.flush();
+    this.#host.tick(nowMs);
   }
 
   #createSupervisor(nowMs: number): Supervisor {

@@ -35,6 +35,8 @@ export interface SessionHostOptions {
   readonly random: () => number;
   readonly schedule: (task: () => void) => void;
   readonly nowMs: number;
+  /** Wall clock at the start, in µs. */
+  readonly bornMicros: number;
 }
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
@@ -48,6 +50,7 @@ export class SessionHost {
   /** Sessions with frames to be sent at the end of this turn. */
   #unsent: Session[] = [];
   #isDraining = false;
+  #warmAtMs: number;
 
   constructor(options: SessionHostOptions) {
     const { config, router, counters } = options;
@@ -78,8 +81,20 @@ export class SessionHost {
       flush: () => {
         this.flush();
       },
+      bornMicros: options.bornMicros,
       schedule: options.schedule,
     });
+    this.#warmAtMs = options.nowMs + config.warmUpMs;
+  }
+
+  /** Moves the host's clock on. */
+  tick(nowMs: number): void {
+    if (nowMs >= this.#warmAtMs) {
+      this.#warmAtMs = Number.POSITIVE_INFINITY;
+      this.#subscriptions.warmUp();
+    }
+    this.sessions.tick(nowMs);
+    this.flush();
   }
 
   /** Frames worded for pushes so far (PU3). */

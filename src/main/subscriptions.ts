@@ -29,6 +29,8 @@ export interface SubscriptionsOptions {
   readonly subscriptionsMax: number;
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
   readonly flush: () => void;
+  /** Versions below this are of an earlier life of the registry: wall clock in µs. */
+  readonly bornMicros: number;
   /** Runs the next slice of a long fan-out in a later turn. */
   readonly schedule: (task: () => void) => void;
 }
@@ -43,6 +45,9 @@ export class Subscriptions {
   };
   readonly #fanOut: FanOut<Subscription>;
   #isSliceScheduled = false;
+  #isWarm = false;
+  /** Subscribers who resume from an earlier life, until others have had the time to register again. */
+  #waitingForWarmth: (() => void)[] = [];
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
@@ -76,7 +81,18 @@ export class Subscriptions {
     }
     const subscription = new Subscription(session, key, mode);
     starting.add(subscription);
-    this.#ask(subscription, since, reply);
+    const ask = (): void => {
+      this.#ask(subscription, since, reply);
+    };
+    // PU5: who was here before a restart goes on with what it knows rather than see a list that is only just filling.
+    if (!this.#isWarm && since > 0 && since < this.#options.bornMicros) this.#waitingForWarmth.push(ask);
+    else ask();
+  }
+
+  /** Enough time has passed since the start. */
+  warmUp(): void {
+    this.#isWarm = true;
+    for (const ask of this.#waitingForWarmth.splice(0)) ask();
   }
 
   #ask(subscription: Subscription, since: number, reply: Reply): void {

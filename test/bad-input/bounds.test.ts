@@ -344,6 +344,17 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'leaseTtlMaxMs',
     'pushCharactersInFlightMax',
     'fanOutSliceMembers',
+    'warmUpMs',
+    'partitionHeartbeatTimeoutMs',
+    'partitionHeapMaxMb',
+    'partitionRestartsMax',
+    'partitionRestartWindowMs',
+    'partitionRestartBackoffMs',
+    'slotWaitTimeoutMs',
+    'waitingRequestsMax',
+    'moveSlots',
+    'restoreSliceRegistrations',
+    'batchAnswerCharactersMax',
   ];
 
   test('every setting is either here or known to be no such bound', () => {

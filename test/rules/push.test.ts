@@ -195,3 +195,20 @@ test('[PU5] a registry that is stopping tells nobody that others have gone', asy
   expect([...view.instances.keys()]).toEqual(['a:1']);
   expect(client.notifications).toBe(0);
 });
+
+test('[PU5] after a restart, who resumes from before it waits until the others have had time to come back', async () => {
+  const { registry, provider } = await setUp({ warmUpMs: 1000 });
+  const client = new SimulatedClient(registry);
+  const before = client.request('service.subscribe', { service: 'pay', version: registry.clock().wallMicros - 1000 });
+  const fresh = new SimulatedClient(registry).request('service.subscribe', { service: 'pay' });
+  await registry.deliver(random);
+  expect(before.result).toBeUndefined();
+  expect(fresh.result).toMatchObject({ instances: [] });
+  register(provider, 'a');
+  registry.advance(999);
+  await registry.deliver(random);
+  expect(before.result).toBeUndefined();
+  registry.advance(1);
+  await registry.deliver(random);
+  expect(before.result).toMatchObject({ instances: [{ id: 'a:1' }] });
+});

@@ -139,7 +139,7 @@ export class InProcessRegistry {
 
   /** Use {@link start}. */
   constructor(input: Partial<ServerConfig>) {
-    this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, ...input });
+    this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, warmUpMs: 0, ...input });
     const gate = new SlotGate({
       waitingMax: this.config.waitingRequestsMax,
       waitTimeoutMs: this.config.slotWaitTimeoutMs,
@@ -155,6 +155,7 @@ export class InProcessRegistry {
       random: () => 0.5,
       schedule: (task) => this.#tasks.push(task),
       nowMs: 0,
+      bornMicros: wallStartMicros,
     });
     const log = pino({ level: 'silent' });
     const nextTurn = (): Promise<void> =>
@@ -196,6 +197,7 @@ export class InProcessRegistry {
   static async start(input: Partial<ServerConfig> = {}): Promise<InProcessRegistry> {
     const registry = new InProcessRegistry(input);
     await registry.supervisor.startUpTo(registry.config.partitions);
+    registry.host.tick(0);
     return registry;
   }
 
@@ -212,8 +214,7 @@ export class InProcessRegistry {
     this.#nowMs += ms;
     this.router.gate.tick(this.#nowMs);
     this.supervisor.tick(this.#nowMs);
-    this.host.sessions.tick(this.#nowMs);
-    this.host.flush();
+    this.host.tick(this.#nowMs);
     const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
     this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
     for (const { run } of due) run();
