@@ -288,7 +288,8 @@ function writeAnswer(response: HttpResponse, { status, body, headers }: HttpAnsw
   response.writeStatus(`${status} ${reasonPhrases[status] ?? 'Status'}`);
   for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value);
   // What follows the head of an answer to HEAD would be read as the next answer.
-  if (isHead) response.endWithoutBody(Buffer.byteLength(body));
+  // (Given a length, uWebSockets.js 20 takes no further request on the connection.)
+  if (isHead) response.endWithoutBody();
   else response.end(body);
 }
 
