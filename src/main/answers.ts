@@ -15,29 +15,30 @@ export interface Reply {
 }
 
 /** What is worded from objects is worded by encoders made from the schemas. They take what they are given on trust. */
-function compileEncoder<T>(schema: JsonSchema): (value: T) => string {
+function compileEncoder(schema: JsonSchema): (value: object) => string {
   return fastJson(schema as object as fastJson.Schema);
 }
 
-const stringifyError = compileEncoder<{ code: number; message: string; data: Omit<Failure, 'message'> }>({
-  type: 'object',
-  properties: {
-    code: { type: 'integer' },
-    message: { type: 'string' },
-    data: {
-      type: 'object',
-      properties: {
-        code: { type: 'string' },
-        field: { type: 'string' },
-        limit: { type: 'string' },
-        max: { type: 'integer' },
-        retryAfterMs: { type: 'integer' },
+const stringifyError: (error: { code: number; message: string; data: Omit<Failure, 'message'> }) => string =
+  compileEncoder({
+    type: 'object',
+    properties: {
+      code: { type: 'integer' },
+      message: { type: 'string' },
+      data: {
+        type: 'object',
+        properties: {
+          code: { type: 'string' },
+          field: { type: 'string' },
+          limit: { type: 'string' },
+          max: { type: 'integer' },
+          retryAfterMs: { type: 'integer' },
+        },
       },
     },
-  },
-});
-const stringifyOpened = compileEncoder<SessionOpenResult>(methodSchemas['session.open'].result);
-const stringifyListed = compileEncoder<ListResult>(methodSchemas['service.list'].result);
+  });
+const stringifyOpened: (result: SessionOpenResult) => string = compileEncoder(methodSchemas['session.open'].result);
+const stringifyListed: (result: ListResult) => string = compileEncoder(methodSchemas['service.list'].result);
 
 export function wordResult(id: RequestId, result: string): string {
   return `{"jsonrpc":"2.0","id":${wordId(id)},"result":${result}}`;
