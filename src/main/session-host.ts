@@ -4,13 +4,12 @@ import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
 import type {
   ListParams,
   ListResult,
-  RequestId,
   ServiceSummary,
   SessionOpenParams,
   SessionOpenResult,
 } from '../protocol/types.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
-import { BatchAnswers, wordError, wordNotification, wordResult, wordResults } from './answers.ts';
+import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
@@ -19,6 +18,7 @@ import { Registrar } from './registrar.ts';
 import { readFrame, readIncoming } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
 import type { Router } from './router.ts';
+import { SessionReply } from './session-reply.ts';
 import type { Session, Socket } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
@@ -337,61 +337,6 @@ export class SessionHost {
       },
     });
     if (failure !== undefined) reply.fail(failure);
-  }
-}
-
-/** The request was carried out, but its answer is more than its batch may hold. */
-const noRoom: Failure = {
-  code: 'limit_exceeded',
-  message: 'it was done, but the answers of the batch are too large together; ask in smaller batches',
-  limit: 'batchAnswerCharactersMax',
-};
-
-/** Where the answer to a session's request goes: into a frame of its own, or into its batch's. Without an id, nowhere. */
-class SessionReply implements Reply {
-  readonly #host: SessionHost;
-  readonly #session: Session;
-  readonly #id: RequestId | undefined;
-  readonly #batch: BatchAnswers | undefined;
-  readonly #place: number;
-
-  constructor(host: SessionHost, session: Session, id: RequestId | undefined, batch: BatchAnswers | undefined) {
-    session.requestsInFlight += 1;
-    this.#host = host;
-    this.#session = session;
-    this.#id = id;
-    this.#batch = batch;
-    this.#place = batch === undefined || id === undefined ? -1 : batch.reserve();
-  }
-
-  succeed(result: string): void {
-    this.#session.requestsInFlight -= 1;
-    if (this.#id === undefined) return;
-    const answer = wordResult(this.#id, result);
-    if (this.#batch === undefined || this.#batch.hasRoom(answer.length)) this.#send(answer);
-    else this.#refuse(this.#id, noRoom);
-  }
-
-  defer(task: () => void): boolean {
-    if (this.#batch?.isWaiting !== true) return false;
-    this.#batch.defer(task);
-    return true;
-  }
-
-  fail(failure: Failure): void {
-    this.#session.requestsInFlight -= 1;
-    if (this.#id === undefined) this.#host.countRefusal(failure);
-    else this.#refuse(this.#id, failure);
-  }
-
-  #refuse(id: RequestId, failure: Failure): void {
-    this.#host.countRefusal(failure);
-    this.#send(wordError(id, failure));
-  }
-
-  #send(answer: string): void {
-    if (this.#batch === undefined) this.#host.send(this.#session, answer);
-    else this.#batch.fill(this.#place, answer);
   }
 }
 

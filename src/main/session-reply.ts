@@ -1,0 +1,67 @@
+import type { Failure } from '../protocol/errors.ts';
+import type { RequestId } from '../protocol/types.ts';
+import { wordError, wordResult } from './answers.ts';
+import type { BatchAnswers, Reply } from './answers.ts';
+import type { Session } from './session.ts';
+
+/** What a reply needs of the host of its session. */
+export interface ReplyHost {
+  /** Sends a frame at the end of this turn. */
+  send(session: Session, frame: string): void;
+  countRefusal(failure: Failure): void;
+}
+
+/** The request was carried out, but its answer is more than its batch may hold. */
+const noRoom: Failure = {
+  code: 'limit_exceeded',
+  message: 'it was done, but the answers of the batch are too large together; ask in smaller batches',
+  limit: 'batchAnswerCharactersMax',
+};
+
+/** Where the answer to a session's request goes: into a frame of its own, or into its batch's. Without an id, nowhere. */
+export class SessionReply implements Reply {
+  readonly #host: ReplyHost;
+  readonly #session: Session;
+  readonly #id: RequestId | undefined;
+  readonly #batch: BatchAnswers | undefined;
+  readonly #place: number;
+
+  constructor(host: ReplyHost, session: Session, id: RequestId | undefined, batch: BatchAnswers | undefined) {
+    session.requestsInFlight += 1;
+    this.#host = host;
+    this.#session = session;
+    this.#id = id;
+    this.#batch = batch;
+    this.#place = batch === undefined || id === undefined ? -1 : batch.reserve();
+  }
+
+  succeed(result: string): void {
+    this.#session.requestsInFlight -= 1;
+    if (this.#id === undefined) return;
+    const answer = wordResult(this.#id, result);
+    if (this.#batch === undefined || this.#batch.hasRoom(answer.length)) this.#send(answer);
+    else this.#refuse(this.#id, noRoom);
+  }
+
+  defer(task: () => void): boolean {
+    if (this.#batch?.isWaiting !== true) return false;
+    this.#batch.defer(task);
+    return true;
+  }
+
+  fail(failure: Failure): void {
+    this.#session.requestsInFlight -= 1;
+    if (this.#id === undefined) this.#host.countRefusal(failure);
+    else this.#refuse(this.#id, failure);
+  }
+
+  #refuse(id: RequestId, failure: Failure): void {
+    this.#host.countRefusal(failure);
+    this.#send(wordError(id, failure));
+  }
+
+  #send(answer: string): void {
+    if (this.#batch === undefined) this.#host.send(this.#session, answer);
+    else this.#batch.fill(this.#place, answer);
+  }
+}
