@@ -19,10 +19,22 @@ Exit status:
   4  the registry cannot be reached
   70 partitions keep dying (start only)`;
 
+/** The registry refused a change, or could not be asked for one. */
+export class AdministrationError extends Error {
+  readonly isUnreachable: boolean;
+
+  constructor(message: string, options: { readonly cause?: unknown; readonly isUnreachable?: boolean } = {}) {
+    super(message, { cause: options.cause });
+    this.name = 'AdministrationError';
+    this.isUnreachable = options.isUnreachable ?? false;
+  }
+}
+
 /** The status for an error that ends a command. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof ConfigError || error instanceof OptionError) return exitCodes.usage;
   if (error instanceof ConnectionLostError || error instanceof TimeoutError) return exitCodes.unreachable;
+  if (error instanceof AdministrationError && error.isUnreachable) return exitCodes.unreachable;
   if (error instanceof RequestError && error.code === 'not_found') return exitCodes.notFound;
   return exitCodes.failed;
 }

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 
 import { productVersion } from '../main/product-version.ts';
 import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
+import { addPartitionCommands } from './partition-commands.ts';
 import { addReadCommands } from './read-commands.ts';
 import { addRegisterCommand } from './register-command.ts';
 import { addStartCommand } from './start-command.ts';
@@ -12,7 +13,8 @@ Examples:
   slotcast start --port 7070
   slotcast register orders 127.0.0.1:8080 --meta version=2
   slotcast instances orders --json
-  slotcast watch orders`;
+  slotcast watch orders
+  slotcast partitions 4`;
 
 /** `slotcast … | head`: nobody reads any more, which is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -28,6 +30,7 @@ const program = new Command('slotcast')
 addStartCommand(program);
 addReadCommands(program);
 addRegisterCommand(program);
+addPartitionCommands(program);
 
 try {
   await program.parseAsync();

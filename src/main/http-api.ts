@@ -6,6 +6,7 @@ import type {
   LeaseRegisterResult,
   LeaseResult,
   OperationId,
+  ResizeBody,
 } from '../protocol/http-operations.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
 import type { ServerConfig } from './config.ts';
@@ -25,10 +26,18 @@ export interface HttpApiOptions {
   >;
   readonly isOriginAllowed: (origin: string) => boolean;
   readonly countRefusal: (code: ErrorCode, limit?: string) => void;
+  readonly administration: Administration;
   readonly readStats: () => Record<string, unknown>;
   /** Partitions that are not ready yet. */
   readonly readWaiting: () => readonly number[];
   readonly documents: { readonly openapi: string; readonly openrpc: string };
+}
+
+/** What an operator may do. Changes are started, not awaited; a failure says why one was not. */
+export interface Administration {
+  describe(): Record<string, unknown>;
+  resize(partitions: number): Failure | undefined;
+  rebalance(): Failure | undefined;
 }
 
 /** The input of one operation: its checked query or body, and the lease that its path names. */
@@ -44,6 +53,7 @@ interface Route {
   readonly source: 'query' | 'body' | 'none';
   readonly validate: Validate<unknown> | undefined;
   readonly changes: boolean;
+  readonly isLocal: boolean;
 }
 
 const leasePath = '/v1/leases/';
@@ -64,6 +74,10 @@ export class HttpApi {
       renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
       endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.end(session)),
       readStats: () => answerJson(JSON.stringify(options.readStats())),
+      readPartitions: () => this.#describePartitions(),
+      resizePartitions: ({ value }) =>
+        options.administration.resize((value as ResizeBody).partitions) ?? this.#describePartitions(),
+      rebalancePartitions: () => options.administration.rebalance() ?? this.#describePartitions(),
       checkLive: () => answerJson('{"status":"live"}'),
       checkReady: () => this.#checkReady(),
       readOpenapi: () => answerJson(options.documents.openapi),
@@ -77,6 +91,7 @@ export class HttpApi {
         source: query === undefined ? (body === undefined ? 'none' : 'body') : 'query',
         validate: schema === undefined ? undefined : compileValidator<unknown>(schema),
         changes: method !== 'GET',
+        isLocal: operation.isLocal ?? false,
       };
       const routes = this.#routes.get(path) ?? new Map<string, Route>();
       this.#routes.set(path, routes.set(method, route));
@@ -98,6 +113,9 @@ export class HttpApi {
     if (route === undefined) return { code: 'unknown_method', message: `${call.method} is not served here` };
     if (!this.#options.isOriginAllowed(call.origin))
       return { code: 'forbidden', message: 'pages of this Origin may not call' };
+    if (route.isLocal && !call.isLocal) {
+      return { code: 'forbidden', message: 'administration answers only callers on the loopback address' };
+    }
     if (route.changes && this.#options.host.isDraining) return refuseDraining(this.#options.config.reconnectSpreadMs);
     const input = this.#readInput(route, call);
     return 'failure' in input ? input.failure : route.handle({ value: input.value, lease });
@@ -187,6 +205,10 @@ export class HttpApi {
 
   #findLease(lease: string): Session | Failure {
     return this.#options.host.sessions.findLease(lease) ?? { code: 'not_found', message: 'there is no such lease' };
+  }
+
+  #describePartitions(): HttpAnswer {
+    return answerJson(JSON.stringify(this.#options.administration.describe()));
   }
 
   #checkReady(): HttpAnswer {

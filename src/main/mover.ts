@@ -22,12 +22,15 @@ export interface MoverOptions {
 /** How far the present change of the slot table has come. */
 export interface MoveProgress {
   readonly kind: 'resize' | 'rebalance' | 'none';
+  readonly isRunning: boolean;
   /** The partitions that there will be. */
   readonly partitions: number;
   readonly slotsToMove: number;
   readonly slotsMoved: number;
   /** Steps that were taken back, because a partition died in the middle, and tried again. */
   readonly stepsRolledBack: number;
+  /** Why it ended early, if it did. */
+  readonly failure?: string;
 }
 
 interface Step {
@@ -51,13 +54,13 @@ export class Mover {
   readonly #options: MoverOptions;
   readonly #router: Router;
   #progress: MoveProgress;
-  #isBusy = false;
 
   constructor(options: MoverOptions) {
     this.#options = options;
     this.#router = options.router;
     this.#progress = {
       kind: 'none',
+      isRunning: false,
       partitions: this.#router.table.partitions,
       slotsToMove: 0,
       slotsMoved: 0,
@@ -70,7 +73,7 @@ export class Mover {
   }
 
   get isBusy(): boolean {
-    return this.#isBusy;
+    return this.#progress.isRunning;
   }
 
   /** Starts or ends partitions and moves slots until each of `partitions` owns its share. Resolves when done; one change at a time. */
@@ -98,15 +101,18 @@ export class Mover {
   }
 
   async #exclusively(kind: MoveProgress['kind'], partitions: number, change: () => Promise<void>): Promise<void> {
-    if (this.#isBusy) throw new Error('a change of the slot table is under way');
-    this.#isBusy = true;
-    this.#progress = { kind, partitions, slotsToMove: 0, slotsMoved: 0, stepsRolledBack: 0 };
+    if (this.isBusy) throw new Error('a change of the slot table is under way');
+    this.#progress = { kind, isRunning: true, partitions, slotsToMove: 0, slotsMoved: 0, stepsRolledBack: 0 };
     this.#options.log.info({ kind, partitions }, 'changing the slot table');
     try {
       await change();
-    } finally {
-      this.#isBusy = false;
+      this.#progress = { ...this.#progress, isRunning: false };
       this.#options.log.info({ ...this.#progress, epoch: this.#router.table.epoch }, 'slot table changed');
+    } catch (error) {
+      const failure = error instanceof Error ? error.message : String(error);
+      this.#progress = { ...this.#progress, isRunning: false, failure };
+      this.#options.log.error({ ...this.#progress, err: error }, 'changing the slot table failed');
+      throw error;
     }
   }
 

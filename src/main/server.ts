@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 
 import type { Logger } from 'pino';
 
+import type { Failure } from '../protocol/errors.ts';
 import { describeOpenapi } from '../protocol/http-operations.ts';
 import { sessionPath } from '../protocol/limits.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
@@ -247,6 +248,11 @@ export class RunningServer implements Server {
       countRefusal: (code, limit) => {
         counters.countRefusal(code, limit);
       },
+      administration: {
+        describe: () => this.#describePartitions(),
+        resize: (partitions) => this.#startChange(() => this.#mover.resize(partitions)),
+        rebalance: () => this.#startChange(() => this.#mover.rebalance()),
+      },
       readStats: () => this.#readStats(),
       readWaiting: () => this.#readWaiting(),
       documents: {
@@ -288,18 +294,13 @@ export class RunningServer implements Server {
     return this.#supervisor.states().flatMap((state, partition) => (state === 'ready' ? [] : [partition]));
   }
 
-  #readStats(): Record<string, unknown> {
-    const { sessions } = this.#host;
+  #describePartitions(): Record<string, unknown> {
     const { table, gate } = this.#router;
     const slots = table.slotsPerPartition();
     return {
-      version: productVersion,
-      sessions: sessions.connectedCount,
-      leases: sessions.leaseCount,
-      registrations: sessions.registrationCount,
       epoch: table.epoch,
       requestsWaiting: gate.waitingCount,
-      slotShutMaxMs: gate.longestShutMs,
+      slotShutMaxMs: Math.round(gate.longestShutMs),
       partitions: this.#supervisor.states().map((state, partition) => ({
         partition,
         state,
@@ -307,6 +308,28 @@ export class RunningServer implements Server {
         requestsInFlight: this.#router.link(partition)?.requestsInFlight ?? 0,
       })),
       move: this.#mover.progress,
+    };
+  }
+
+  /** Starts a change of the slot table, unless one is under way. How it ends is in the log and in its progress. */
+  #startChange(change: () => Promise<void>): Failure | undefined {
+    if (this.#mover.isBusy) {
+      return { code: 'busy', message: 'a change of the slot table is under way', retryAfterMs: 1000 };
+    }
+    change().catch((error: unknown) => {
+      this.#log.debug({ err: error }, 'a change of the slot table ended early');
+    });
+    return undefined;
+  }
+
+  #readStats(): Record<string, unknown> {
+    const { sessions } = this.#host;
+    return {
+      version: productVersion,
+      sessions: sessions.connectedCount,
+      leases: sessions.leaseCount,
+      registrations: sessions.registrationCount,
+      ...this.#describePartitions(),
       counters: this.#counters.snapshot(),
     };
   }

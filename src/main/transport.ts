@@ -22,6 +22,8 @@ export interface HttpCall {
   readonly query: string;
   readonly origin: string;
   readonly contentType: string;
+  /** Whether the connection comes from this machine itself. */
+  readonly isLocal: boolean;
   /** A text, or why there is none: it was larger than `bodyBytesMax`, or not UTF-8. */
   readonly body: { readonly text: string } | 'too large' | 'not utf-8';
 }
@@ -208,6 +210,7 @@ export class Transport {
       query: request.getQuery() ?? '',
       origin: request.getHeader('origin'),
       contentType: request.getHeader('content-type'),
+      isLocal: isLoopback(new Uint8Array(response.getRemoteAddress())),
     };
     this.#readBody(response, (body) => {
       this.#options.onHttp({ ...head, body }).then(
@@ -273,6 +276,15 @@ class UwsSocket implements Socket {
 /** 1000 and 1001 are a client that leaves, 1005 one that leaves without a word; anything else is a broken connection. */
 function isCleanClose(code: number): boolean {
   return code === 1000 || code === 1001 || code === 1005;
+}
+
+/** An address of 4 or 16 bytes: 127.0.0.0/8, ::1, or ::ffff:127.0.0.0/104. */
+export function isLoopback(address: Uint8Array): boolean {
+  if (address.length === 4) return address[0] === 127;
+  if (address.length !== 16) return false;
+  const isZeroTo = (end: number): boolean => address.subarray(0, end).every((byte) => byte === 0);
+  if (isZeroTo(15)) return address[15] === 1;
+  return isZeroTo(10) && address[10] === 255 && address[11] === 255 && address[12] === 127;
 }
 
 /** uWebSockets.js takes 8 to 960 seconds, and ends the process on less. */

@@ -1,5 +1,6 @@
 import { errorCodes } from './errors.ts';
 import type { ErrorCode } from './errors.ts';
+import { protocolLimits } from './limits.ts';
 import { instanceInputSchema, listParamsSchema, listSchema, methodSchemas, snapshotSchema } from './schemas.ts';
 import type { JsonSchema } from './schemas.ts';
 import type { InstanceInput, ServiceFields } from './types.ts';
@@ -14,6 +15,8 @@ export interface HttpOperation {
   readonly body?: JsonSchema;
   readonly result: JsonSchema;
   readonly errors: readonly ErrorCode[];
+  /** Administration: answered only to callers on the loopback address. */
+  readonly isLocal?: true;
 }
 
 export type OperationId =
@@ -24,6 +27,9 @@ export type OperationId =
   | 'renewLease'
   | 'endLease'
   | 'readStats'
+  | 'readPartitions'
+  | 'resizePartitions'
+  | 'rebalancePartitions'
   | 'checkLive'
   | 'checkReady'
   | 'readOpenapi'
@@ -48,6 +54,10 @@ export interface LeaseDeregisterQuery extends ServiceFields {
 export interface LeaseResult {
   readonly lease: string;
   readonly ttlMs: number;
+}
+
+export interface ResizeBody {
+  readonly partitions: number;
 }
 
 interface ObjectSchema extends JsonSchema {
@@ -75,6 +85,45 @@ const leaseResult: JsonSchema = {
   additionalProperties: false,
 };
 const anyObject: JsonSchema = { type: 'object' };
+const amount = (description: string): JsonSchema => ({ type: 'integer', minimum: 0, description });
+const partitionsResult: JsonSchema = {
+  type: 'object',
+  properties: {
+    epoch: amount('Of the slot table; rises with each change.'),
+    slotShutMaxMs: amount('The longest that a slot has been shut so far, in milliseconds.'),
+    requestsWaiting: amount('Requests that wait for slots that are shut.'),
+    partitions: {
+      type: 'array',
+      items: {
+        type: 'object',
+        properties: {
+          partition: amount('Its number.'),
+          state: { type: 'string', enum: ['starting', 'ready', 'rebuilding', 'stopping'] },
+          slots: amount('Slots that it owns.'),
+          requestsInFlight: amount('Requests under way to it.'),
+        },
+        required: ['partition', 'state', 'slots', 'requestsInFlight'],
+        additionalProperties: false,
+      },
+    },
+    move: {
+      type: 'object',
+      properties: {
+        kind: { type: 'string', enum: ['none', 'resize', 'rebalance'] },
+        isRunning: { type: 'boolean' },
+        partitions: amount('The partitions that there shall be.'),
+        slotsToMove: amount('Slots that must move.'),
+        slotsMoved: amount('Slots that have moved.'),
+        stepsRolledBack: amount('Steps that were taken back and tried again.'),
+        failure: { type: 'string', description: 'Why it ended early.' },
+      },
+      required: ['kind', 'isRunning', 'partitions', 'slotsToMove', 'slotsMoved', 'stepsRolledBack'],
+      additionalProperties: false,
+    },
+  },
+  required: ['epoch', 'slotShutMaxMs', 'requestsWaiting', 'partitions', 'move'],
+  additionalProperties: false,
+};
 const transient: readonly ErrorCode[] = ['busy', 'draining', 'internal'];
 
 export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
@@ -153,6 +202,45 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'What the server holds, and what it has refused, closed and dropped, by reason, since it started.',
     result: anyObject,
     errors: [],
+  },
+  readPartitions: {
+    method: 'GET',
+    path: '/v1/partitions',
+    summary:
+      'The partitions, what each is doing, and how far the present or last change has come. Loopback callers only.',
+    result: partitionsResult,
+    errors: ['forbidden'],
+    isLocal: true,
+  },
+  resizePartitions: {
+    method: 'PUT',
+    path: '/v1/partitions',
+    summary:
+      'Starts to raise or lower the number of partitions; slots move while they are used. Loopback callers only.',
+    body: {
+      type: 'object',
+      properties: {
+        partitions: {
+          type: 'integer',
+          minimum: 1,
+          maximum: protocolLimits.partitionsMax,
+          description: 'How many there shall be.',
+        },
+      },
+      required: ['partitions'],
+      additionalProperties: false,
+    },
+    result: partitionsResult,
+    errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'busy', 'draining'],
+    isLocal: true,
+  },
+  rebalancePartitions: {
+    method: 'PUT',
+    path: '/v1/rebalance',
+    summary: 'Starts to move slots so that partitions hold about equally many instances. Loopback callers only.',
+    result: partitionsResult,
+    errors: ['forbidden', 'busy', 'draining'],
+    isLocal: true,
   },
   checkLive: {
     method: 'GET',

@@ -18,6 +18,7 @@ export const protocolLimits = {
   cursorCharsMax: 2048,
   listLimitMax: 1000,
   listLimitDefault: 100,
+  partitionsMax: 256,
 } as const;
 
 export const protocolVersion = 1;

@@ -1,3 +1,4 @@
+import { protocolLimits } from '../protocol/limits.ts';
 import { slotCount } from './slot.ts';
 
 /** Layout of the shared memory: epoch, number of partitions, then an owner for each slot, all unsigned 32-bit, 16-bit for owners. */
@@ -5,7 +6,7 @@ const headerBytes = 8;
 const tableBytes = headerBytes + slotCount * 2;
 
 /** The most partitions that a table can name. */
-export const partitionsMax = 256;
+export const partitionsMax: number = protocolLimits.partitionsMax;
 
 /**
  * Which partition owns which slot, at an epoch (SL2). An immutable value: every slot has exactly one owner, and a change makes a new

@@ -1,0 +1,101 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+
+import { partitionsMax } from '../slots/slot-table.ts';
+import { AdministrationError } from './exit-codes.ts';
+import { formatTable } from './output.ts';
+import { addRegistryOptions, parseCount, readServers } from './registry.ts';
+import type { RegistryOptions } from './registry.ts';
+
+interface ChangeOptions extends RegistryOptions {
+  readonly wait: boolean;
+}
+
+/** What `/v1/partitions` answers. */
+interface Description {
+  readonly epoch: number;
+  readonly partitions: readonly { readonly partition: number; readonly state: string; readonly slots: number }[];
+  readonly move: {
+    readonly isRunning: boolean;
+    readonly slotsToMove: number;
+    readonly slotsMoved: number;
+    readonly stepsRolledBack: number;
+    readonly failure?: string;
+  };
+}
+
+/** How often a change is looked at, in milliseconds. */
+const lookMs = 100;
+
+/** `partitions` and `rebalance`. */
+export function addPartitionCommands(program: Command): void {
+  addRegistryOptions(
+    program
+      .command('partitions')
+      .description('show the partitions, or raise or lower their number while the registry runs')
+      .argument('[count]', 'how many there shall be', parsePartitions)
+      .option('--no-wait', 'do not wait until all slots have moved'),
+  ).action(async (count: number | undefined, options: ChangeOptions) => {
+    if (count === undefined) print(await ask(options, 'GET', '/v1/partitions'), options);
+    else await change(options, '/v1/partitions', { partitions: count });
+  });
+  addRegistryOptions(
+    program
+      .command('rebalance')
+      .description('move slots so that partitions hold about equally many instances')
+      .option('--no-wait', 'do not wait until all slots have moved'),
+  ).action(async (options: ChangeOptions) => {
+    await change(options, '/v1/rebalance');
+  });
+}
+
+function parsePartitions(text: string): number {
+  const count = parseCount(text);
+  if (count < 1 || count > partitionsMax) throw new InvalidArgumentError(`It must be from 1 to ${partitionsMax}.`);
+  return count;
+}
+
+async function change(options: ChangeOptions, path: string, body?: object): Promise<void> {
+  let description = await ask(options, 'PUT', path, body);
+  let shown = -1;
+  while (options.wait && description.move.isRunning) {
+    const { slotsMoved, slotsToMove } = description.move;
+    if (slotsMoved !== shown && !options.json) console.error(`${slotsMoved} of ${slotsToMove} slots moved`);
+    shown = slotsMoved;
+    await new Promise((resolve) => {
+      setTimeout(resolve, lookMs);
+    });
+    description = await ask(options, 'GET', '/v1/partitions');
+  }
+  print(description, options);
+  if (description.move.failure !== undefined) throw new AdministrationError(description.move.failure);
+}
+
+function print(description: Description, { json }: RegistryOptions): void {
+  if (json) {
+    console.log(JSON.stringify(description));
+    return;
+  }
+  const rows = description.partitions.map(({ partition, state, slots }) => [String(partition), state, String(slots)]);
+  console.log(formatTable(['PARTITION', 'STATE', 'SLOTS'], rows));
+}
+
+/** Administration is HTTP, on the port of the sessions. Only the first server is asked: it concerns one. */
+async function ask(options: RegistryOptions, method: string, path: string, body?: object): Promise<Description> {
+  const url = new URL(path, readServers(options)[0]?.replace(/^ws/, 'http'));
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method,
+      signal: AbortSignal.timeout(options.timeoutMs),
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
+    });
+  } catch (error) {
+    throw new AdministrationError(`cannot reach ${url.origin}`, { cause: error, isUnreachable: true });
+  }
+  const answer = (await response.json()) as
+    | Description
+    | { readonly error: { readonly code: string; readonly message: string } };
+  if ('error' in answer) throw new AdministrationError(`${answer.error.code}: ${answer.error.message}`);
+  return answer;
+}
