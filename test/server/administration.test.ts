@@ -72,7 +72,9 @@ test('a second change is refused while one is under way', async () => {
   const answers = await Promise.all([call('PUT', '/v1/partitions', { partitions: 4 }), call('PUT', '/v1/rebalance')]);
   // Which of the two came first is not told.
   expect(answers.map(({ status }) => status).sort((a, b) => a - b)).toEqual([200, 503]);
-  expect(answers.find(({ status }) => status === 503)?.body).toMatchObject({ error: { code: 'busy', retryAfterMs: 1000 } });
+  expect(answers.find(({ status }) => status === 503)?.body).toMatchObject({
+    error: { code: 'busy', retryAfterMs: 1000 },
+  });
 });
 
 test.each([{ partitions: 0 }, { partitions: 257 }, { partitions: '2' }, {}, { partitions: 2, more: 1 }])(
