@@ -18,6 +18,12 @@ export interface ServerConfig {
   readonly heartbeatTimeoutMs: number;
   readonly coalesceWindowMs: number;
   readonly warmUpMs: number;
+  readonly lossWindowMs: number;
+  readonly lossSessionsMin: number;
+  readonly lossSessionsPercent: number;
+  readonly lossServiceInstancesMin: number;
+  readonly lossServicePercent: number;
+  readonly lossHoldMaxMs: number;
   readonly drainTimeoutMs: number;
   readonly reconnectSpreadMs: number;
   readonly partitionStartTimeoutMs: number;
@@ -113,6 +119,27 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     10_000,
     'After a push, changes of the same service are gathered this long into one.',
   ),
+  lossWindowMs: integer(10_000, 100, 60 * minute, 'Connections that break within this count as one loss.'),
+  lossSessionsMin: integer(
+    20,
+    1,
+    1_000_000,
+    'So many sessions must be missing before the guard of the whole registry holds back removals.',
+  ),
+  lossSessionsPercent: integer(
+    30,
+    1,
+    101,
+    'And so many of a hundred that hold registrations; 101 switches the guard off.',
+  ),
+  lossServiceInstancesMin: integer(
+    5,
+    1,
+    1_000_000,
+    'So many instances of a service must be missing before its guard holds back removals.',
+  ),
+  lossServicePercent: integer(50, 1, 101, 'And so many of a hundred of its instances; 101 switches these guards off.'),
+  lossHoldMaxMs: integer(10 * minute, 0, 24 * 60 * minute, 'A guard holds back for at most this long.'),
   warmUpMs: integer(
     5000,
     0,

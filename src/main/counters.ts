@@ -2,6 +2,9 @@ import type { CloseReason, ErrorCode } from '../protocol/errors.ts';
 
 /** What is counted beside errors and closes. */
 export type Happening =
+  | 'loss_guard_tripped'
+  | 'loss_guard_cleared'
+  | 'loss_held'
   | 'session_opened'
   | 'partition_died'
   | 'session_broken'

@@ -6,8 +6,10 @@ import type {
   LeaseRegisterResult,
   LeaseResult,
   OperationId,
+  ReleaseBody,
   ResizeBody,
 } from '../protocol/http-operations.ts';
+import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
 import type { ServerConfig } from './config.ts';
 import { answerFailure, answerJson, waitForReply } from './http-answers.ts';
@@ -78,6 +80,19 @@ export class HttpApi {
       resizePartitions: ({ value }) =>
         options.administration.resize((value as ResizeBody).partitions) ?? this.#describePartitions(),
       rebalancePartitions: () => options.administration.rebalance() ?? this.#describePartitions(),
+      readGuard: () => this.#describeGuard(),
+      releaseGuard: ({ value }) => {
+        const { service, ...names } = value as ReleaseBody;
+        if (service === undefined && Object.keys(names).length > 0) {
+          return {
+            code: 'invalid_params',
+            message: 'service must be named with its namespace and group',
+            field: '/service',
+          };
+        }
+        options.host.guard.release(service === undefined ? undefined : serviceKey({ ...names, service }));
+        return this.#describeGuard();
+      },
       checkLive: () => answerJson('{"status":"live"}'),
       checkReady: () => this.#checkReady(),
       readOpenapi: () => answerJson(options.documents.openapi),
@@ -209,6 +224,10 @@ export class HttpApi {
 
   #describePartitions(): HttpAnswer {
     return answerJson(JSON.stringify(this.#options.administration.describe()));
+  }
+
+  #describeGuard(): HttpAnswer {
+    return answerJson(JSON.stringify(this.#options.host.guard.describe()));
   }
 
   #checkReady(): HttpAnswer {

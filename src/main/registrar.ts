@@ -5,6 +5,7 @@ import type { ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import { encodeInstance } from './instance-encoding.ts';
+import type { LossGuard } from './loss-guard.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
 import type { Router } from './router.ts';
 import { registrationName } from './session.ts';
@@ -14,6 +15,7 @@ type ReleasedRecord = Extract<Unasked, [typeof fromPartition.released, ...unknow
 
 export interface RegistrarOptions {
   readonly router: Router;
+  readonly guard: LossGuard;
   readonly registrationsMax: number;
   readonly findSession: (number: number) => Session | undefined;
 }
@@ -49,9 +51,9 @@ export class Registrar {
       reply.fail({ code: 'limit_exceeded', message, limit: 'registrationsMax', max: registrationsMax });
       return;
     }
-    const asked = this.#router.ask(new PendingRegister(session, key, id, fragment, reply));
+    const asked = this.#router.ask(new PendingRegister(this, session, key, id, fragment, reply));
     if (typeof asked === 'object') reply.fail(asked);
-    else registrations.set(name, { key, id, fragment, stamp: asked });
+    else this.#keep(session, name, { key, id, fragment, stamp: asked });
   }
 
   deregister(session: Session, key: string, id: string, reply: Reply): void {
@@ -64,22 +66,44 @@ export class Registrar {
     const name = registrationName(key, id);
     const asked = this.#router.ask(new PendingDeregister(session, key, id, reply));
     if (typeof asked === 'object') reply.fail(asked);
-    else session.registrations.delete(name);
+    else this.drop(session, name);
   }
 
   /** The session has ended: each partition takes away what is still the session's own (SE1). */
   withdrawAll(session: Session): void {
-    for (const { key, id } of session.registrations.values()) {
+    this.withdraw(session, () => true);
+  }
+
+  /** Takes away what `isWanted` accepts of what a session holds. */
+  withdraw(session: Session, isWanted: (key: string) => boolean): void {
+    for (const [name, { key, id }] of session.registrations) {
+      if (!isWanted(key)) continue;
       this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
+      this.drop(session, name);
     }
-    session.registrations.clear();
+  }
+
+  /** Takes a registration out of its session's log. */
+  drop(session: Session, name: string): void {
+    const { registrations } = session;
+    const registration = registrations.get(name);
+    if (registration === undefined) return;
+    registrations.delete(name);
+    this.#options.guard.noteDropped(session.number, registration.key, registrations.size === 0);
+  }
+
+  #keep(session: Session, name: string, registration: Registration): void {
+    const { registrations } = session;
+    const isNew = !registrations.has(name);
+    registrations.set(name, registration);
+    if (isNew) this.#options.guard.noteRegistered(registration.key, registrations.size === 1);
   }
 
   /** Another session has registered the instance. If this one has registered it anew meanwhile, the stamp differs and it stays. */
   release([, session, key, id, stamp]: ReleasedRecord): void {
-    const registrations = this.#options.findSession(session)?.registrations;
+    const loser = this.#options.findSession(session);
     const name = registrationName(key, id);
-    if (registrations?.get(name)?.stamp === stamp) registrations.delete(name);
+    if (loser?.registrations.get(name)?.stamp === stamp) this.drop(loser, name);
   }
 
   /** Waits for the slot. What a session asked for that has ended meanwhile is not done any more. */
@@ -102,11 +126,13 @@ const sessionEnded: Failure = { code: 'internal', message: 'the session has ende
 class PendingRegister implements PendingRequest {
   readonly key: string;
   readonly session: Session;
+  readonly #registrar: Registrar;
   readonly #id: string;
   readonly #fragment: string;
   readonly #reply: Reply;
 
-  constructor(session: Session, key: string, id: string, fragment: string, reply: Reply) {
+  constructor(registrar: Registrar, session: Session, key: string, id: string, fragment: string, reply: Reply) {
+    this.#registrar = registrar;
     this.key = key;
     this.session = session;
     this.#id = id;
@@ -128,9 +154,8 @@ class PendingRegister implements PendingRequest {
       return;
     }
     // Refused only when the instance was not there, so whatever of it is in the log is this attempt.
-    const { registrations } = this.session;
     const name = registrationName(this.key, this.#id);
-    if (registrations.get(name)?.stamp === answer[1]) registrations.delete(name);
+    if (this.session.registrations.get(name)?.stamp === answer[1]) this.#registrar.drop(this.session, name);
     this.#reply.fail(readRefusal(answer));
   }
 }

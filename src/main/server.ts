@@ -102,6 +102,14 @@ export class RunningServer implements Server {
       schedule: setImmediate,
       nowMs,
       bornMicros: Math.floor((performance.timeOrigin + nowMs) * 1000),
+      onGuard: (event) => {
+        const what = event.key ?? 'the whole registry';
+        const text =
+          event.kind === 'tripped'
+            ? `many connections of ${what} broke at once: what they registered is held back from removal`
+            : `nothing of ${what} is held back any more`;
+        this.#log.warn(event, text);
+      },
     });
     this.#supervisor = this.#createSupervisor(nowMs);
     this.#mover = new Mover({

@@ -13,6 +13,8 @@ import { BatchAnswers, wordError, wordNotification, wordResults } from './answer
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import { LossGuard } from './loss-guard.ts';
+import type { GuardEvent } from './loss-guard.ts';
 import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame, readIncoming } from './requests.ts';
@@ -37,6 +39,7 @@ export interface SessionHostOptions {
   readonly nowMs: number;
   /** Wall clock at the start, in µs. */
   readonly bornMicros: number;
+  readonly onGuard: (event: GuardEvent) => void;
 }
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
@@ -45,6 +48,7 @@ export class SessionHost {
   readonly #router: Router;
   readonly #counters: Counters;
   readonly sessions: Sessions;
+  readonly guard: LossGuard;
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
   /** Sessions with frames to be sent at the end of this turn. */
@@ -63,13 +67,23 @@ export class SessionHost {
       counters,
       createName: options.createName,
       nowMs: options.nowMs,
+      onBreak: (session, nowMs) => {
+        const keys = [...session.registrations.values()].map(({ key }) => key);
+        this.guard.noteMissing(session.number, keys, nowMs);
+      },
+      onExpire: (session, nowMs) => this.#expire(session, nowMs),
       onEnd: (session) => {
         // PU5: a registry that stops says goodbye; it does not tell anybody that everybody has gone.
         if (!this.#isDraining) this.#registrar.withdrawAll(session);
       },
     });
+    this.guard = new LossGuard(config, (event) => {
+      counters.count(event.kind === 'tripped' ? 'loss_guard_tripped' : 'loss_guard_cleared');
+      options.onGuard(event);
+    });
     this.#registrar = new Registrar({
       router,
+      guard: this.guard,
       registrationsMax: config.registrationsMax,
       findSession: (number) => this.sessions.find(number),
     });
@@ -223,6 +237,17 @@ export class SessionHost {
 
   closeAll(): void {
     for (const session of this.sessions.connected()) this.#close(session, 'going_away');
+  }
+
+  /** A broken session's grace has run out: what no guard holds back goes. Returns whether something is held. */
+  #expire(session: Session, nowMs: number): boolean {
+    if (this.#isDraining) return false;
+    const isHeld = (key: string): boolean => this.guard.isHeld(session.number, key, nowMs);
+    this.#registrar.withdraw(session, (key) => !isHeld(key));
+    if (session.registrations.size === 0) return false;
+    if (!session.isHeld) this.#counters.count('loss_held');
+    session.isHeld = true;
+    return true;
   }
 
   #close(session: Session, reason: CloseReason): void {

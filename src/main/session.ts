@@ -40,6 +40,8 @@ export class Session {
   /** When something was last heard from it, on the host's clock. */
   heardAtMs: number;
   requestsInFlight = 0;
+  /** Its connection broke, its grace is over, and a guard holds back its removal. */
+  isHeld = false;
   readonly registrations: Map<string, Registration> = new Map();
   readonly subscriptions: Map<string, Subscription> = new Map();
   /** Subscriptions that wait for their first answer; until then an older one to the same service goes on. */

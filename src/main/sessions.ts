@@ -11,6 +11,10 @@ export interface SessionsOptions {
   readonly counters: Counters;
   /** A name that cannot be guessed: a lease's is all that is needed to end it. */
   readonly createName: () => string;
+  /** The connection broke; its registrations stay for now. */
+  readonly onBreak: (session: Session, nowMs: number) => void;
+  /** The grace has run out: remove what may be removed. Returns whether something is held back. */
+  readonly onExpire: (session: Session, nowMs: number) => boolean;
   /** The session is over: withdraw what it registered. */
   readonly onEnd: (session: Session) => void;
   readonly nowMs: number;
@@ -18,6 +22,9 @@ export interface SessionsOptions {
 
 /** How often the host's clock moves on, in milliseconds. */
 export const tickMs = 50;
+
+/** How often a registration that is held back is looked at again, in milliseconds. */
+const heldCheckMs = 500;
 
 /** A gap between ticks counts as at most this long, in milliseconds. */
 const tickGapMaxMs: number = 4 * tickMs;
@@ -127,6 +134,7 @@ export class Sessions {
     // The clock stands since the last tick; a tick more, and the grace is never cut short.
     const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
     session.state = { kind: 'broken', removeAtMs };
+    this.#options.onBreak(session, this.#clockMs);
     this.#wheel.schedule(session, removeAtMs);
   }
 
@@ -161,13 +169,23 @@ export class Sessions {
         return;
       case 'broken':
         if (this.#clockMs < state.removeAtMs) this.#wheel.schedule(session, state.removeAtMs);
-        else this.end(session);
+        else this.#expire(session);
         return;
       case 'ended':
         return;
       default:
         state satisfies never;
     }
+  }
+
+  #expire(session: Session): void {
+    if (!this.#options.onExpire(session, this.#clockMs)) {
+      this.end(session);
+      return;
+    }
+    const removeAtMs = this.#clockMs + heldCheckMs;
+    session.state = { kind: 'broken', removeAtMs };
+    this.#wheel.schedule(session, removeAtMs);
   }
 
   /** SE3: a silent peer is pinged, and after `heartbeatTimeoutMs` taken for broken. */

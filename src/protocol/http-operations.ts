@@ -30,6 +30,8 @@ export type OperationId =
   | 'readPartitions'
   | 'resizePartitions'
   | 'rebalancePartitions'
+  | 'readGuard'
+  | 'releaseGuard'
   | 'checkLive'
   | 'checkReady'
   | 'readOpenapi'
@@ -54,6 +56,12 @@ export interface LeaseDeregisterQuery extends ServiceFields {
 export interface LeaseResult {
   readonly lease: string;
   readonly ttlMs: number;
+}
+
+export interface ReleaseBody {
+  readonly namespace?: string;
+  readonly group?: string;
+  readonly service?: string;
 }
 
 export interface ResizeBody {
@@ -122,6 +130,30 @@ const partitionsResult: JsonSchema = {
     },
   },
   required: ['epoch', 'slotShutMaxMs', 'requestsWaiting', 'partitions', 'move'],
+  additionalProperties: false,
+};
+const guardResult: JsonSchema = {
+  type: 'object',
+  properties: {
+    isHolding: { type: 'boolean', description: 'Whether the guard of the whole registry holds back.' },
+    missingSessions: amount('Sessions whose connection broke and which have not come back, or not been let go.'),
+    sessions: amount('Sessions that hold registrations, missing ones included.'),
+    services: {
+      type: 'array',
+      description: 'Services whose own guard holds back.',
+      items: {
+        type: 'object',
+        properties: {
+          key: { type: 'string' },
+          missing: amount('Instances held back.'),
+          total: amount('Instances in all.'),
+        },
+        required: ['key', 'missing', 'total'],
+        additionalProperties: false,
+      },
+    },
+  },
+  required: ['isHolding', 'missingSessions', 'sessions', 'services'],
   additionalProperties: false,
 };
 const transient: readonly ErrorCode[] = ['busy', 'draining', 'internal'];
@@ -240,6 +272,22 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Starts to move slots so that partitions hold about equally many instances. Loopback callers only.',
     result: partitionsResult,
     errors: ['forbidden', 'busy', 'draining'],
+    isLocal: true,
+  },
+  readGuard: {
+    method: 'GET',
+    path: '/v1/guard',
+    summary: 'Whether removals are held back because many connections broke at once, and which.',
+    result: guardResult,
+    errors: [],
+  },
+  releaseGuard: {
+    method: 'PUT',
+    path: '/v1/guard/release',
+    summary: 'Lets go what is held back: of one service if one is named, or else everything. Loopback callers only.',
+    body: { type: 'object', properties: serviceQuery.properties, required: [], additionalProperties: false },
+    result: guardResult,
+    errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'draining'],
     isLocal: true,
   },
   checkLive: {

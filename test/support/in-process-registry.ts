@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import { resolveConfig } from '../../src/main/config.ts';
 import type { ServerConfig } from '../../src/main/config.ts';
 import { Counters } from '../../src/main/counters.ts';
+import type { GuardEvent } from '../../src/main/loss-guard.ts';
 import { Mover } from '../../src/main/mover.ts';
 import { PartitionLink } from '../../src/main/partition-link.ts';
 import type { MailboxPort } from '../../src/main/partition-link.ts';
@@ -132,6 +133,7 @@ export class InProcessRegistry {
   readonly mover: Mover;
   readonly partitions: SimulatedPartition[] = [];
   fatal: Error | undefined;
+  readonly guardEvents: GuardEvent[] = [];
   readonly #tasks: (() => void)[] = [];
   #timers: { atMs: number; run: () => void }[] = [];
   #nowMs = 0;
@@ -156,6 +158,7 @@ export class InProcessRegistry {
       schedule: (task) => this.#tasks.push(task),
       nowMs: 0,
       bornMicros: wallStartMicros,
+      onGuard: (event) => this.guardEvents.push(event),
     });
     const log = pino({ level: 'silent' });
     const nextTurn = (): Promise<void> =>

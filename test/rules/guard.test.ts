@@ -1,0 +1,143 @@
+import { expect, test } from 'vitest';
+
+import { InProcessRegistry } from '../support/in-process-registry.ts';
+import { Random } from '../support/random.ts';
+import { SimulatedClient } from '../support/simulated-client.ts';
+
+const random = new Random(1);
+
+interface Cast {
+  readonly registry: InProcessRegistry;
+  readonly watcher: SimulatedClient;
+  /** Each holds one instance of `pay`. */
+  readonly providers: SimulatedClient[];
+}
+
+async function setUp(count: number, config: Parameters<typeof InProcessRegistry.start>[0] = {}): Promise<Cast> {
+  const registry = await InProcessRegistry.start({
+    disconnectGraceMs: 1000,
+    lossSessionsMin: 10,
+    lossServicePercent: 101,
+    ...config,
+  });
+  const watcher = new SimulatedClient(registry);
+  watcher.subscribe('pay');
+  await registry.deliver(random);
+  const providers = Array.from({ length: count }, (_, i) => provide(registry, i));
+  await registry.settle(random);
+  return { registry, watcher, providers };
+}
+
+function provide(registry: InProcessRegistry, i: number): SimulatedClient {
+  const client = new SimulatedClient(registry);
+  client.request('instance.register', { service: 'pay', instance: { host: `h${i}`, port: 1 } });
+  return client;
+}
+
+function countSeen(watcher: SimulatedClient): number {
+  return watcher.views.get('public/DEFAULT/pay')!.instances.size;
+}
+
+async function wait(registry: InProcessRegistry, ms: number): Promise<void> {
+  for (let waited = 0; waited < ms; waited += 50) {
+    registry.advance(50);
+    await registry.deliver(random);
+  }
+}
+
+test('[SE2] [PU5] when a large part of all sessions breaks at once, nobody is shown that they are gone', async () => {
+  const { registry, watcher, providers } = await setUp(20);
+  for (const provider of providers.slice(0, 12)) provider.leave(false);
+  await wait(registry, 5000);
+  expect(countSeen(watcher)).toBe(20);
+  expect(registry.guardEvents).toMatchObject([{ kind: 'tripped', key: undefined, missing: 12, total: 20 }]);
+  expect(registry.host.guard.describe()).toMatchObject({ isHolding: true, missingSessions: 12, sessions: 20 });
+  expect(registry.counters.snapshot()).toMatchObject({ loss_guard_tripped: 1, loss_held: 12 });
+});
+
+test('[SE2] a few that break are removed after the grace', async () => {
+  const { registry, watcher, providers } = await setUp(20);
+  for (const provider of providers.slice(0, 5)) provider.leave(false);
+  await wait(registry, 1200);
+  expect(countSeen(watcher)).toBe(15);
+  expect(registry.guardEvents).toEqual([]);
+});
+
+test('[SE2] many that break one after another, further apart than the window, are removed', async () => {
+  const { registry, watcher, providers } = await setUp(20, { lossWindowMs: 1000 });
+  for (const provider of providers.slice(0, 12)) {
+    provider.leave(false);
+    await wait(registry, 1500);
+  }
+  expect(countSeen(watcher)).toBe(8);
+  expect(registry.guardEvents).toEqual([]);
+});
+
+test('[SE2] who leaves cleanly is never held back, the last instances of a service included', async () => {
+  const { registry, watcher, providers } = await setUp(20, { lossServicePercent: 50 });
+  for (const provider of providers) provider.leave(true);
+  await wait(registry, 100);
+  expect(countSeen(watcher)).toBe(0);
+  expect(registry.guardEvents).toEqual([]);
+});
+
+test('[SE2] those that come back leave the guard, and it lets the rest go once they are few', async () => {
+  const { registry, watcher, providers } = await setUp(20);
+  for (const provider of providers.slice(0, 12)) provider.leave(false);
+  await wait(registry, 2000);
+  const told = watcher.notifications;
+  for (let i = 0; i < 9; i++) provide(registry, i);
+  await wait(registry, 2000);
+  expect(registry.guardEvents.map(({ kind }) => kind)).toEqual(['tripped', 'cleared']);
+  expect(countSeen(watcher)).toBe(17);
+  // Of those that came back nothing was told.
+  expect(watcher.notifications - told).toBeLessThanOrEqual(3);
+});
+
+test('[SE2] an operator lets go what is held, and a guard holds back for so long at most', async () => {
+  for (const how of ['release', 'time'] as const) {
+    const { registry, watcher, providers } = await setUp(20, { lossHoldMaxMs: 20_000 });
+    for (const provider of providers.slice(0, 12)) provider.leave(false);
+    await wait(registry, 5000);
+    expect(countSeen(watcher)).toBe(20);
+    if (how === 'release') registry.host.guard.release();
+    await wait(registry, how === 'release' ? 1000 : 18_000);
+    expect([how, countSeen(watcher)]).toEqual([how, 8]);
+    expect(registry.host.guard.describe()).toMatchObject({ isHolding: false, missingSessions: 0, sessions: 8 });
+  }
+});
+
+test('[SE2] [PU5] a service of which most is lost is guarded by itself; others are not', async () => {
+  const { registry, watcher, providers } = await setUp(10, { lossSessionsPercent: 101, lossServicePercent: 50 });
+  for (const provider of providers)
+    provider.request('instance.register', {
+      service: `own-${providers.indexOf(provider)}`,
+      instance: { host: 'h', port: 1 },
+    });
+  await registry.settle(random);
+  for (const provider of providers.slice(0, 6)) provider.leave(false);
+  await wait(registry, 3000);
+  expect(countSeen(watcher)).toBe(10);
+  expect(registry.host.guard.describe()).toMatchObject({
+    isHolding: false,
+    services: [{ key: 'public/DEFAULT/pay', missing: 6, total: 10 }],
+  });
+  const query = watcher.request('service.query', { service: 'own-0' });
+  await registry.deliver(random);
+  expect(query.result).toMatchObject({ instances: [] });
+  registry.host.guard.release('public/DEFAULT/pay');
+  await wait(registry, 1000);
+  expect(countSeen(watcher)).toBe(4);
+});
+
+test('[RE1] [PU5] what is held back survives the death of its partition', async () => {
+  const { registry, watcher, providers } = await setUp(20);
+  for (const provider of providers.slice(0, 12)) provider.leave(false);
+  await wait(registry, 2000);
+  for (const partition of registry.partitions) partition.die();
+  await registry.settle(random);
+  expect(countSeen(watcher)).toBe(20);
+  const query = watcher.request('service.query', { service: 'pay' });
+  await registry.deliver(random);
+  expect((query.result as { instances: unknown[] }).instances).toHaveLength(20);
+});
