@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 
-/** What can be selected; both by default. */
-const suites = ['micro', 'ratios'] as const;
+/** What can be selected; all by default. */
+const suites = ['micro', 'ratios', 'healing'] as const;
 type Suite = (typeof suites)[number];
 
 export interface BenchOptions {
@@ -12,10 +12,11 @@ export interface BenchOptions {
   readonly partitions: number;
 }
 
-export const help = `Usage: npm run bench -- [micro] [ratios] [options]
+export const help = `Usage: npm run bench -- [micro] [ratios] [healing] [options]
 
   micro   functions on their own, each in a fresh thread
   ratios  slotcast beside a bare uWebSockets.js server doing the same exchange
+  healing what it costs when a partition dies, when slots move, and to have many partitions
 
 Options:
   --json FILE      write the results as JSON

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 
 import { readEnvironment, wordEnvironment } from './environment.ts';
+import { runHealing } from './healing/healing.ts';
 import { runMicro } from './micro/micro.ts';
 import { help, readOptions, UsageError } from './options.ts';
 import type { BenchOptions } from './options.ts';
@@ -24,6 +25,7 @@ async function runBench(options: BenchOptions): Promise<void> {
     ...(suites.has('ratios')
       ? await runRatios({ plan: { ...plan, rounds: options.rounds ?? plan.rounds }, partitions, pinning, print })
       : {}),
+    ...(suites.has('healing') ? await runHealing({ isSmoke, pinning, print }) : {}),
   };
   if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
 }

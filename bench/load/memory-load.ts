@@ -39,7 +39,13 @@ export async function runInstanceMemory(target: Target, workload: InstanceWorklo
 /** Requests that a connection sends before it waits. */
 const windowSize = 32;
 
-async function registerRange(
+/** Which service the instance of a number is in. */
+export function serviceName(index: number, services: number): string {
+  return `fleet-${10_000 + (index % services)}`;
+}
+
+/** Registers instances `from` up to, not including, `to`, shared out among the connections. */
+export async function registerRange(
   connections: readonly Connection[],
   from: number,
   to: number,
@@ -49,7 +55,7 @@ async function registerRange(
   const takeWindow = (): Buffer[] => {
     const frames: Buffer[] = [];
     for (; next < to && frames.length < windowSize; next++) {
-      const text = buildRegisterText(requestId(next), `fleet-${10_000 + (next % services)}`, buildInstance(next, 0));
+      const text = buildRegisterText(requestId(next), serviceName(next, services), buildInstance(next, 0));
       frames.push(buildTextFrame(text));
     }
     return frames;

@@ -6,12 +6,13 @@ import { promisify } from 'node:util';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import type { HealingReport } from '../../bench/healing/healing.ts';
 import type { RatiosReport } from '../../bench/ratios/ratios.ts';
 
 const execute = promisify(execFile);
 const runTimeoutMs = 60_000;
 
-interface Report extends RatiosReport {
+interface Report extends RatiosReport, HealingReport {
   readonly environment: Record<string, unknown>;
   readonly micro: { name: string; meanNs: number; samples: number }[];
 }
@@ -51,6 +52,11 @@ describe('the bench at its smoke size', () => {
     'hopP99Ratio',
     'bytesPerInstance',
     'bytesPerIdleSession',
+    'healMs100k',
+    'healMs1M',
+    'healPushes',
+    'moveRateRatio',
+    'partitionsCpuRatio',
   ] as const)('writes %s with median and bounds', (key) => {
     expect(report[key]).toEqual({ median: expect.any(Number), low: expect.any(Number), high: expect.any(Number) });
     const { median, low, high } = report[key]!;
