@@ -44,8 +44,6 @@ export class Session {
   isHeld = false;
   readonly registrations: Map<string, Registration> = new Map();
   readonly subscriptions: Map<string, Subscription> = new Map();
-  /** Subscriptions that wait for their first answer; until then an older one to the same service goes on. */
-  readonly starting: Set<Subscription> = new Set();
   /** Frames of this turn, sent together at its end. */
   outgoing: string[] = [];
 

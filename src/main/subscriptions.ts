@@ -46,6 +46,8 @@ export class Subscriptions {
   readonly #fanOut: FanOut<Subscription>;
   #isSliceScheduled = false;
   #isWarm = false;
+  /** Subscriptions that wait for their first answer; until then an older one to the same service goes on. */
+  readonly #starting: Map<Session, Set<Subscription>> = new Map();
   /** Subscribers who resume from an earlier life, until others have had the time to register again. */
   #waitingForWarmth: (() => void)[] = [];
 
@@ -72,7 +74,8 @@ export class Subscriptions {
 
   /** Subscribes, or subscribes anew in another mode or from another version. Answered by the owner of the service. */
   subscribe(session: Session, key: string, mode: SubscribeMode, since: number, reply: Reply): void {
-    const { subscriptions, starting } = session;
+    const { subscriptions } = session;
+    const starting = this.#starting.get(session) ?? new Set();
     const { subscriptionsMax } = this.#options;
     if (!subscriptions.has(key) && subscriptions.size + starting.size >= subscriptionsMax) {
       const message = `the session has ${subscriptionsMax} subscriptions`;
@@ -80,7 +83,7 @@ export class Subscriptions {
       return;
     }
     const subscription = new Subscription(session, key, mode);
-    starting.add(subscription);
+    this.#starting.set(session, starting.add(subscription));
     const ask = (): void => {
       this.#ask(subscription, since, reply);
     };
@@ -96,9 +99,9 @@ export class Subscriptions {
   }
 
   #ask(subscription: Subscription, since: number, reply: Reply): void {
-    const { session, key, mode } = subscription;
+    const { key, mode } = subscription;
     const refuse = (failure: Failure): void => {
-      session.starting.delete(subscription);
+      this.#noteStarted(subscription);
       reply.fail(failure);
     };
     if (this.#router.isShut(key)) {
@@ -129,7 +132,7 @@ export class Subscriptions {
   }
 
   unsubscribe(session: Session, key: string): void {
-    for (const starting of session.starting) if (starting.key === key) starting.isWanted = false;
+    for (const starting of this.#starting.get(session) ?? []) if (starting.key === key) starting.isWanted = false;
     const subscription = session.subscriptions.get(key);
     if (subscription === undefined) return;
     session.subscriptions.delete(key);
@@ -138,8 +141,8 @@ export class Subscriptions {
 
   /** The session's connection has gone. */
   unsubscribeAll(session: Session): void {
-    for (const starting of session.starting) starting.isWanted = false;
-    session.starting.clear();
+    for (const starting of this.#starting.get(session) ?? []) starting.isWanted = false;
+    this.#starting.delete(session);
     for (const subscription of session.subscriptions.values()) this.#leave(subscription);
     session.subscriptions.clear();
   }
@@ -192,7 +195,7 @@ export class Subscriptions {
 
   #begin(subscription: Subscription, audience: Audience<Subscription>, answer: Answer, reply: Reply): void {
     const { session, key } = subscription;
-    session.starting.delete(subscription);
+    this.#noteStarted(subscription);
     switch (answer[0]) {
       case fromPartition.state:
         subscription.version = answer[2];
@@ -251,6 +254,12 @@ export class Subscriptions {
     });
     // The partition is busy: try again shortly; the subscription stays stale, and the client keeps what it has.
     if (typeof asked === 'object') this.#options.schedule(retry);
+  }
+
+  /** It has its first answer, or was refused. */
+  #noteStarted(subscription: Subscription): void {
+    const starting = this.#starting.get(subscription.session);
+    if (starting?.delete(subscription) === true && starting.size === 0) this.#starting.delete(subscription.session);
   }
 
   #leave(subscription: Subscription): void {
