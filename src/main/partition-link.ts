@@ -220,6 +220,11 @@ export class PartitionLink {
       case toPartition.rewatch:
         for (const id of record[4]) this.#journal.push(this.#lastBatch + 1, record[1], id);
         return;
+      case toPartition.takeOver:
+        // Told by another owner, and this one's to answer for from now on: its next life must begin above them.
+        this.versionSeen = Math.max(this.versionSeen, record[1]);
+        for (const { version } of record[2]) this.versionSeen = Math.max(this.versionSeen, version);
+        return;
       default:
     }
   }

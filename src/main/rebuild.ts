@@ -55,10 +55,18 @@ export async function rebuildPartition(options: RebuildOptions, remains: Remains
   }
   remains.pending = [];
   for (const [number, request] of pending) {
-    if (!isAlive(request)) request.abandon?.();
-    else if (request.session !== undefined) link.request(number, request);
+    if (isAlive(request)) {
+      if (request.session !== undefined) link.request(number, request);
+      continue;
+    }
+    // Its session may have ended while this went on, and what was put back for it is in no log: nobody else would take it away.
+    if (request instanceof PendingDeregister && request.registration !== undefined) {
+      link.tell([toPartition.withdraw, request.session.number, request.key, request.registration.id]);
+    }
+    request.abandon?.();
   }
-  for (const record of describeWatched(host, isLost, remains.touched)) link.tell(record);
+  const touched = [...remains.touched, ...router.deferredWithdrawals()];
+  for (const record of describeWatched(host, isLost, touched)) link.tell(record);
   for (const [number, request] of pending) {
     if (isAlive(request) && request.session === undefined) {
       if (request.abandon === undefined) link.request(number, request);

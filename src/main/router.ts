@@ -3,7 +3,7 @@ import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
-import type { PartitionLink, PendingRequest } from './partition-link.ts';
+import type { PartitionLink, PendingRequest, Touched } from './partition-link.ts';
 import type { SlotGate } from './slot-gate.ts';
 
 /** How long a caller is asked to wait when a partition's mailbox is full. */
@@ -15,8 +15,7 @@ export class Router {
   readonly #links: (PartitionLink | undefined)[] = [];
   #table: SlotTable;
   #lastRequest = 0;
-  /** A session ended while the slot was shut: if it is being rebuilt, its subscribers must hear of what will not be restored. */
-  onWithdrawDeferred: (key: string, id: string) => void = () => undefined;
+  readonly #deferredWithdrawals: Set<Touched> = new Set();
 
   constructor(table: SlotTable, gate: SlotGate) {
     this.#table = table;
@@ -88,10 +87,20 @@ export class Router {
       this.linkOf(key).tell(record);
       return;
     }
-    if (record[0] === toPartition.withdraw) this.onWithdrawDeferred(key, record[3]);
+    const withdrawal = record[0] === toPartition.withdraw ? { key, id: record[3] } : undefined;
+    if (withdrawal !== undefined) this.#deferredWithdrawals.add(withdrawal);
     this.gate.defer(key, () => {
+      if (withdrawal !== undefined) this.#deferredWithdrawals.delete(withdrawal);
       this.linkOf(key).tell(record);
     });
+  }
+
+  /**
+   * What sessions held that ended while its slot was shut, for whatever reason. If the owner is rebuilt before the slot opens, none of it is
+   * restored, and subscribers must hear of it.
+   */
+  deferredWithdrawals(): Iterable<Touched> {
+    return this.#deferredWithdrawals;
   }
 
   /** SL2: a partition sent back a request that was routed by an older table; the present one says where to. */

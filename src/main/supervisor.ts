@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 
 import type { SlotTable } from '../slots/slot-table.ts';
-import { slotCount, slotOf } from '../slots/slot.ts';
+import { slotCount } from '../slots/slot.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import type { MailboxPort, PartitionLink } from './partition-link.ts';
@@ -84,10 +84,6 @@ export class Supervisor {
     this.#options = options;
     this.#router = options.router;
     this.#clockMs = options.nowMs;
-    this.#router.onWithdrawDeferred = (key, id) => {
-      const ward = this.#wards[this.#router.table.ownerOf(slotOf(key))];
-      if (ward?.isHealing === true) ward.remains.touched.push({ key, id });
-    };
   }
 
   /** What each partition is doing. */

@@ -81,6 +81,13 @@ export class PartitionCore {
     );
   }
 
+  /** Every service that is watched, for checkers: key and variant. */
+  describeInterest(): string[] {
+    return [...this.#watched].flatMap(([key, { interest }]) =>
+      variants.filter((variant) => interest.hosts(variant).size > 0).map((variant) => `${key} ${variant}`),
+    );
+  }
+
   adoptTable(table: SlotTable): void {
     if (table.epoch <= this.#table.epoch) throw new Error(`epoch ${table.epoch} is not after ${this.#table.epoch}`);
     this.#table = table;

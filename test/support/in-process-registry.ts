@@ -22,6 +22,10 @@ import type { Random } from './random.ts';
 
 const wallStartMicros = 1_700_000_000_000_000;
 
+/** Deliveries, and rounds of 50 ms, after which a registry that nobody disturbs must have come to rest. */
+const stepsMax = 1_000_000;
+const roundsMax = 1000;
+
 /** What a simulated partition needs of its surroundings. */
 interface Surroundings {
   readonly config: ServerConfig;
@@ -29,7 +33,7 @@ interface Surroundings {
 }
 
 /** One partition's core with its mailboxes as plain queues; it may die, and then loses all that it held and had not yet sent. */
-class SimulatedPartition implements Runner {
+export class SimulatedPartition implements Runner {
   core: PartitionCore | undefined;
   inbox: HostBatch[] = [];
   outbox: PartitionBatch[] = [];
@@ -48,11 +52,15 @@ class SimulatedPartition implements Runner {
 
   start(table: SlotTable, versionFloor: number): Promise<void> {
     const { config, clock } = this.#surroundings;
-    const floor = Math.max(versionFloor, clock().wallMicros);
-    this.core = new PartitionCore(this.#partition, table, config, floor, (_host, ...record) => {
+    this.core = new PartitionCore(this.#partition, table, config, this.chooseFloor(versionFloor, clock()), (_host, ...record) => {
       this.#records.add(record);
     });
     return Promise.resolve();
+  }
+
+  /** As threads do: what is told, or what the clock says if that is higher. */
+  chooseFloor(versionFloor: number, clock: PartitionClock): number {
+    return Math.max(versionFloor, clock.wallMicros);
   }
 
   connect(): MailboxPort {
@@ -212,6 +220,11 @@ export class InProcessRegistry {
     return { monotonicMs: this.#nowMs, wallMicros: wallStartMicros + this.#nowMs * 1000 };
   }
 
+  /** Runs a task when the scheduler comes to it, after those that wait already. */
+  schedule(task: () => void): void {
+    this.#tasks.push(task);
+  }
+
   /** Moves time on, fires what has come due. */
   advance(ms: number): void {
     this.#nowMs += ms;
@@ -250,8 +263,12 @@ export class InProcessRegistry {
 
   /** Delivers everything that waits; promises that it settles have their turn, too. */
   async deliver(random: Random): Promise<void> {
+    let steps = 0;
     do {
-      while (this.step(random));
+      while (this.step(random)) {
+        steps += 1;
+        if (steps > stepsMax) throw new Error('the registry does not come to rest');
+      }
       await runPromises();
     } while (this.#hasWork());
   }
@@ -263,7 +280,8 @@ export class InProcessRegistry {
       await this.deliver(random);
       this.advance(50);
     }
-    while (this.mover.isBusy || this.supervisor.states().some((state) => state !== 'ready')) {
+    for (let rounds = 0; this.mover.isBusy || this.supervisor.states().some((state) => state !== 'ready'); rounds++) {
+      if (rounds > roundsMax) throw new Error('the registry does not come to rest');
       await this.deliver(random);
       this.advance(50);
     }
