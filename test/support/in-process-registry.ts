@@ -52,9 +52,15 @@ export class SimulatedPartition implements Runner {
 
   start(table: SlotTable, versionFloor: number): Promise<void> {
     const { config, clock } = this.#surroundings;
-    this.core = new PartitionCore(this.#partition, table, config, this.chooseFloor(versionFloor, clock()), (_host, ...record) => {
-      this.#records.add(record);
-    });
+    this.core = new PartitionCore(
+      this.#partition,
+      table,
+      config,
+      this.chooseFloor(versionFloor, clock()),
+      (_host, ...record) => {
+        this.#records.add(record);
+      },
+    );
     return Promise.resolve();
   }
 
