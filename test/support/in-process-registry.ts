@@ -151,6 +151,7 @@ export class InProcessRegistry {
   readonly #tasks: (() => void)[] = [];
   #timers: { atMs: number; run: () => void }[] = [];
   #nowMs = 0;
+  #wallSetBackMs = 0;
   #names = 0;
 
   /** Use {@link start}. */
@@ -223,7 +224,12 @@ export class InProcessRegistry {
   }
 
   clock(): PartitionClock {
-    return { monotonicMs: this.#nowMs, wallMicros: wallStartMicros + this.#nowMs * 1000 };
+    return { monotonicMs: this.#nowMs, wallMicros: wallStartMicros + (this.#nowMs - this.#wallSetBackMs) * 1000 };
+  }
+
+  /** The wall clock is set back, as administrators and NTP do; time goes on. */
+  setWallBack(ms: number): void {
+    this.#wallSetBackMs += ms;
   }
 
   /** Runs a task when the scheduler comes to it, after those that wait already. */

@@ -6,11 +6,21 @@ import type { Delivery } from '../../src/push/fan-out.ts';
 import type { InProcessRegistry } from './in-process-registry.ts';
 import { SubscriberView } from './subscriber-view.ts';
 
-interface Answered {
+export interface Answered {
   readonly method: MethodName;
   readonly params: object;
   result?: unknown;
   error?: { readonly data: { readonly code: string; readonly limit?: string } };
+}
+
+/** Hears of what comes to a client, right after it came. */
+export interface ClientListener {
+  /** An answer, or an error; a view that it began has begun. */
+  onAnswer(answered: Answered): void;
+  /** The view of a service has changed. */
+  onChange(key: string, view: SubscriberView): void;
+  /** The connection is over. */
+  onGone(isClean: boolean): void;
 }
 
 /** A client of the in-process registry: speaks the protocol's text frames over a socket whose backlog the test controls. */
@@ -25,6 +35,9 @@ export class SimulatedClient implements Socket {
   readonly #unread: string[] = [];
   readonly #backlogFramesMax: number;
   isReading = true;
+  listener: ClientListener | undefined;
+  /** Pings are answered at once; else when the scheduler says so. */
+  isPrompt = true;
   closed: CloseReason | 'client' | undefined;
   pings = 0;
   notifications = 0;
@@ -52,11 +65,15 @@ export class SimulatedClient implements Socket {
 
   ping(): void {
     this.pings += 1;
-    if (this.isReading) this.#registry.host.hear(this.session);
+    if (!this.isReading) return;
+    const hear = (): void => this.#registry.host.hear(this.session);
+    if (this.isPrompt) hear();
+    else this.#registry.schedule(hear);
   }
 
   end(reason: CloseReason): void {
     this.closed = reason;
+    this.listener?.onGone(false);
     this.#registry.host.disconnected(this.session, false);
   }
 
@@ -100,6 +117,7 @@ export class SimulatedClient implements Socket {
   leave(isClean: boolean): void {
     if (this.closed !== undefined) return;
     this.closed = 'client';
+    this.listener?.onGone(isClean);
     this.#registry.host.disconnected(this.session, isClean);
   }
 
@@ -117,15 +135,19 @@ export class SimulatedClient implements Socket {
     if (message.result !== undefined) answered.result = message.result;
     if (message.error !== undefined) answered.error = message.error;
     const view = this.#starting.get(message.id);
-    if (view === undefined || message.result === undefined) return;
-    view.begin(message.result as SubscribeResult);
-    this.views.set(serviceKey(answered.params as { service: string }), view);
+    if (view !== undefined && message.result !== undefined) {
+      view.begin(message.result as SubscribeResult);
+      this.views.set(serviceKey(answered.params as { service: string }), view);
+    }
+    this.listener?.onAnswer(answered);
   }
 
   #takeChange(change: ServiceChanged): void {
     this.notifications += 1;
     const view = this.views.get(serviceKey(change));
     // A push that crossed an unsubscribe on its way.
-    if (view !== undefined) view.take(change);
+    if (view === undefined) return;
+    view.take(change);
+    this.listener?.onChange(serviceKey(change), view);
   }
 }

@@ -1,0 +1,27 @@
+import { afterEach, expect, test } from 'vitest';
+
+import { plantedBugs } from '../support/planted-bugs.ts';
+import { createHistory, findFailure } from '../support/simulated-history.ts';
+
+const seedsMax = 60;
+const acts = 200;
+
+let takeOut: () => void = () => undefined;
+afterEach(() => {
+  takeOut();
+  takeOut = () => undefined;
+});
+
+test.each(plantedBugs)('the checker finds it when $name', async ({ plant, faults }) => {
+  takeOut = plant();
+  let seed = 1;
+  let found: string | undefined;
+  for (; found === undefined && seed <= seedsMax; seed++) found = await findFailure(createHistory(seed, acts), faults);
+  takeOut();
+  takeOut = () => undefined;
+  expect(found, `${seedsMax} histories, and nothing was found`).toBeDefined();
+  if (process.env['PRINT_PLANTED'] !== undefined) console.log(`${seed - 1} | ${found?.slice(0, 150)}`);
+  // Without it the same histories pass.
+  for (let again = 1; again < seed; again++)
+    expect(await findFailure(createHistory(again, acts), faults)).toBeUndefined();
+});

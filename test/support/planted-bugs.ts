@@ -1,0 +1,381 @@
+import { PartitionLink } from '../../src/main/partition-link.ts';
+import type { PendingRequest } from '../../src/main/partition-link.ts';
+import { Registrar } from '../../src/main/registrar.ts';
+import { Router } from '../../src/main/router.ts';
+import { Subscription } from '../../src/main/session.ts';
+import type { Session } from '../../src/main/session.ts';
+import { Sessions } from '../../src/main/sessions.ts';
+import { SlotGate } from '../../src/main/slot-gate.ts';
+import { Subscriptions } from '../../src/main/subscriptions.ts';
+import { TimerWheel } from '../../src/main/timer-wheel.ts';
+import { ChangeLog } from '../../src/slots/change-log.ts';
+import { ServiceStore } from '../../src/slots/service-store.ts';
+import { slotOf } from '../../src/slots/slot.ts';
+import { fromPartition, toPartition } from '../../src/workers/messages.ts';
+import type { FromPartition, ToPartition } from '../../src/workers/messages.ts';
+import { PartitionOutbox } from '../../src/workers/outbox.ts';
+import { PartitionCore } from '../../src/workers/partition-core.ts';
+import { SimulatedPartition } from './in-process-registry.ts';
+import type { Faults } from './simulated-history.ts';
+
+/** A mistake that the checker must find: it is made by replacing methods from outside, so that the product knows nothing of it. */
+export interface PlantedBug {
+  readonly name: string;
+  /** The faults under which it shows. */
+  readonly faults: Faults;
+  /** Puts it in; what it returns takes it out again. */
+  readonly plant: () => () => void;
+}
+
+const quiet: Faults = { percent: 0, kills: false, moves: false };
+const killing: Faults = { percent: 5, kills: true, moves: false };
+const moving: Faults = { percent: 8, kills: false, moves: true };
+const both: Faults = { percent: 8, kills: true, moves: true };
+
+/** Replaces a method by what `make` makes of it. */
+function replace<T extends object, K extends keyof T>(target: T, name: K, make: (original: T[K]) => T[K]): () => void {
+  const original = target[name];
+  target[name] = make(original);
+  return () => {
+    target[name] = original;
+  };
+}
+
+/** Replaces what partitions are told: each record by those that `change` returns. */
+function changeRecords(change: (record: ToPartition, core: PartitionCore) => ToPartition[]): () => void {
+  return replace(
+    PartitionCore.prototype,
+    'apply',
+    (apply) =>
+      function changed(this: PartitionCore, host, epoch, record, clock) {
+        for (const each of change(record, this)) apply.call(this, host, epoch, each, clock);
+      },
+  );
+}
+
+/** True each `n`th time. */
+function every(n: number): () => boolean {
+  let count = 0;
+  return () => {
+    count += 1;
+    return count % n === 0;
+  };
+}
+
+function isDelta(frame: string | Uint8Array): boolean {
+  return Buffer.from(frame).includes('"from":');
+}
+
+export const plantedBugs: readonly PlantedBug[] = [
+  {
+    name: 'one delta in ten is not sent',
+    faults: quiet,
+    plant: () => {
+      const isDue = every(10);
+      return replace(
+        Subscription.prototype,
+        'deliver',
+        (deliver) =>
+          function skip(this: Subscription, frame) {
+            return isDelta(frame) && isDue() ? 'sent' : deliver.call(this, frame);
+          },
+      );
+    },
+  },
+  {
+    name: 'two pushes change places',
+    faults: quiet,
+    plant: () => {
+      const held = new WeakMap<Subscription, string | Uint8Array>();
+      const isDue = every(5);
+      return replace(
+        Subscription.prototype,
+        'deliver',
+        (deliver) =>
+          function swap(this: Subscription, frame) {
+            const earlier = held.get(this);
+            if (earlier === undefined && isDue()) {
+              held.set(this, frame);
+              return 'sent';
+            }
+            held.delete(this);
+            const delivery = deliver.call(this, frame);
+            if (earlier !== undefined) deliver.call(this, earlier);
+            return delivery;
+          },
+      );
+    },
+  },
+  {
+    name: 'a registration is acknowledged before it is applied',
+    faults: quiet,
+    plant: () =>
+      replace(
+        PartitionLink.prototype,
+        'request',
+        (ask) =>
+          function acknowledge(this: PartitionLink, request, pending) {
+            const record = pending.build(request);
+            if (record[0] !== toPartition.register) return ask.call(this, request, pending);
+            const settled = { ...pending, build: () => record, settle: () => undefined } satisfies PendingRequest;
+            ask.call(this, request, settled);
+            pending.settle([fromPartition.applied, request, this.versionSeen]);
+          },
+      ),
+  },
+  {
+    name: 'who leaves is still subscribed',
+    faults: quiet,
+    plant: () => replace(Subscriptions.prototype, 'unsubscribeAll', () => () => undefined),
+  },
+  {
+    name: 'a partition forgets that nobody is interested any more',
+    faults: quiet,
+    plant: () => changeRecords((record) => (record[0] === toPartition.loseInterest ? [] : [record])),
+  },
+  {
+    name: 'a restarted partition uses versions again',
+    faults: killing,
+    plant: () => replace(SimulatedPartition.prototype, 'chooseFloor', () => () => 1_700_000_000_000_000),
+  },
+  {
+    name: 'slots are not fenced while they move',
+    faults: moving,
+    plant: () => {
+      const undo = [
+        replace(SlotGate.prototype, 'shut', () => () => undefined),
+        replace(SlotGate.prototype, 'open', () => () => undefined),
+      ];
+      return () => undo.forEach((one) => one());
+    },
+  },
+  {
+    name: 'the slot table is not swapped after a move',
+    faults: moving,
+    plant: () =>
+      replace(
+        Router.prototype,
+        'setTable',
+        (setTable) =>
+          function forget(this: Router, table) {
+            if (table.partitions !== this.table.partitions) setTable.call(this, table);
+          },
+      ),
+  },
+  {
+    name: 'a move forgets who subscribes',
+    faults: moving,
+    plant: () =>
+      changeRecords((record) =>
+        record[0] === toPartition.takeOver
+          ? [[record[0], record[1], record[2].map((parcel) => ({ ...parcel, watch: undefined }))]]
+          : [record],
+      ),
+  },
+  {
+    name: 'a rebuilt partition pushes before it has everything back',
+    faults: killing,
+    plant: () => {
+      const held = new WeakMap<PartitionCore, ToPartition[]>();
+      return changeRecords((record, core) => {
+        const waiting = held.get(core) ?? [];
+        held.set(core, waiting);
+        if (record[0] === toPartition.restore) {
+          waiting.push(record);
+          return [];
+        }
+        return record[0] === toPartition.restored ? [record, ...waiting.splice(0)] : [record];
+      });
+    },
+  },
+  {
+    name: 'what a slow reader misses counts as sent',
+    faults: quiet,
+    plant: () =>
+      replace(
+        Subscription.prototype,
+        'deliver',
+        (deliver) =>
+          function forget(this: Subscription, frame) {
+            const delivery = deliver.call(this, frame);
+            return delivery === 'dropped' ? 'sent' : delivery;
+          },
+      ),
+  },
+  {
+    name: 'a broken connection gets no grace',
+    faults: quiet,
+    plant: () => replace(Sessions.prototype, 'break', () => endAtOnce),
+  },
+  {
+    name: 'the timer wheel loses the last of each bucket',
+    faults: quiet,
+    plant: () =>
+      replace(
+        TimerWheel.prototype,
+        'advance',
+        (advance) =>
+          function lose(this: TimerWheel<unknown>, nowMs) {
+            return advance.call(this, nowMs).slice(0, -1);
+          },
+      ),
+  },
+  {
+    name: 'one place computes another slot for names beyond ASCII',
+    faults: moving,
+    plant: () => {
+      const wrong = slotOf('public/DEFAULT/größe/世界');
+      return changeRecords((record) =>
+        record[0] === toPartition.handOver
+          ? [[record[0], record[1], record[2].filter((slot) => slot !== wrong)]]
+          : [record],
+      );
+    },
+  },
+  {
+    name: 'a request that is sent again overtakes what came after it',
+    faults: killing,
+    plant: () =>
+      replace(
+        ServiceStore.prototype,
+        'register',
+        (register) =>
+          function forget(this: ServiceStore, key, id, instance, nowMicros) {
+            const current = this.get(key)?.instances.get(id);
+            if (current !== undefined) this.get(key)?.instances.set(id, { ...current, stamp: 0 });
+            return register.call(this, key, id, instance, nowMicros);
+          },
+      ),
+  },
+  {
+    name: 'of two sessions that hold an instance the one restored last wins',
+    faults: killing,
+    plant: () =>
+      replace(
+        ServiceStore.prototype,
+        'restore',
+        (restore) =>
+          function forget(this: ServiceStore, key, id, instance) {
+            const current = this.get(key)?.instances.get(id);
+            if (current !== undefined) this.get(key)?.instances.set(id, { ...current, stamp: 0 });
+            return restore.call(this, key, id, instance);
+          },
+      ),
+  },
+  {
+    name: 'a jump of the clock counts in full',
+    faults: quiet,
+    plant: () => {
+      const last = new WeakMap<Sessions, number>();
+      return replace(
+        Sessions.prototype,
+        'tick',
+        (tick) =>
+          function jump(this: Sessions, nowMs) {
+            for (let at = last.get(this) ?? nowMs; at < Math.min(nowMs, (last.get(this) ?? 0) + 10_000); at += 200) {
+              tick.call(this, at);
+            }
+            last.set(this, nowMs);
+            tick.call(this, nowMs);
+          },
+      );
+    },
+  },
+  {
+    name: 'a late close takes away what another session has registered since',
+    faults: quiet,
+    plant: () => {
+      let isLate = false;
+      const undo = [
+        changeRecords((record) => {
+          isLate = record[0] === toPartition.withdraw;
+          return [record];
+        }),
+        replace(
+          ServiceStore.prototype,
+          'deregister',
+          (deregister) =>
+            function ignore(this: ServiceStore, key, id, owner, nowMicros) {
+              const holder = isLate ? this.get(key)?.instances.get(id)?.owner : undefined;
+              return deregister.call(this, key, id, holder ?? owner, nowMicros);
+            },
+        ),
+      ];
+      return () => undo.forEach((one) => one());
+    },
+  },
+  {
+    name: 'a takeover is not told to the session that lost the instance',
+    faults: quiet,
+    plant: () => replace(Registrar.prototype, 'release', () => () => undefined),
+  },
+  {
+    name: 'a change counts as told once it is answered',
+    faults: killing,
+    plant: () => {
+      let batch = 0;
+      const undo = [
+        replace(
+          PartitionCore.prototype,
+          'beginBatch',
+          (begin) =>
+            function note(this: PartitionCore, host, number, clock) {
+              batch = number;
+              begin.call(this, host, number, clock);
+            },
+        ),
+        replace(
+          PartitionOutbox.prototype,
+          'add',
+          (add) =>
+            function settle(this: PartitionOutbox, record: FromPartition) {
+              add.call(this, record);
+              if (record[0] === fromPartition.applied) add.call(this, [fromPartition.settled, batch]);
+            },
+        ),
+      ];
+      return () => undo.forEach((one) => one());
+    },
+  },
+  {
+    name: 'a withdrawal that must wait for its slot is forgotten',
+    faults: moving,
+    plant: () =>
+      replace(
+        Router.prototype,
+        'tell',
+        (tell) =>
+          function forget(this: Router, key, record) {
+            if (record[0] !== toPartition.withdraw || !this.isShut(key)) tell.call(this, key, record);
+          },
+      ),
+  },
+  {
+    name: 'a rebuild does not tell of who left meanwhile',
+    faults: both,
+    plant: () => replace(Router.prototype, 'deferredWithdrawals', () => () => []),
+  },
+  {
+    name: 'a client resumes from a version of which nothing is known',
+    faults: quiet,
+    plant: () =>
+      replace(
+        ChangeLog.prototype,
+        'changedSince',
+        (changedSince) =>
+          function guess(this: ChangeLog, version) {
+            return changedSince.call(this, version) ?? new Set();
+          },
+      ),
+  },
+  {
+    name: 'the next owner does not know how far versions have come',
+    faults: { percent: 25, kills: false, moves: true },
+    plant: () =>
+      changeRecords((record) => (record[0] === toPartition.takeOver ? [[record[0], 0, record[2]]] : [record])),
+  },
+];
+
+function endAtOnce(this: Sessions, session: Session): void {
+  this.end(session);
+}

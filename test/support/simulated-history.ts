@@ -1,0 +1,400 @@
+import { isDeepStrictEqual } from 'node:util';
+
+import { serviceKey } from '../../src/protocol/service-key.ts';
+import { InProcessRegistry, runPromises } from './in-process-registry.ts';
+import { Ledger } from './ledger.ts';
+import type { Change, Fate } from './ledger.ts';
+import { Random } from './random.ts';
+import { SimulatedClient } from './simulated-client.ts';
+import type { Answered } from './simulated-client.ts';
+import type { SubscriberView } from './subscriber-view.ts';
+
+// One name needs more than ASCII, for wherever a slot is computed.
+const services = ['pay', 'ship', 'größe/世界'] as const;
+const ids = ['a', 'b', 'c', 'd'] as const;
+const disconnectGraceMs = 200;
+/** A gap between ticks counts for at most this long on the host's clock. */
+const tickGapMaxMs = 200;
+
+export interface Faults {
+  /** Of a hundred steps, how many disturb the registry rather than use it. */
+  readonly percent: number;
+  readonly kills: boolean;
+  readonly moves: boolean;
+}
+
+/** What a history did, and what was compared. */
+export interface Findings {
+  views: number;
+  pushes: number;
+  resyncs: number;
+  deaths: number;
+  moves: number;
+  checks: number;
+}
+
+/** Something is done, or something that waits is delivered. Its own number seeds it, so that other steps can be left out. */
+interface Step {
+  readonly kind: 'act' | 'deliver';
+  readonly seed: number;
+}
+
+/** The same history runs the same way every time. */
+export interface History {
+  readonly seed: number;
+  readonly steps: readonly Step[];
+}
+
+interface Player {
+  readonly client: SimulatedClient;
+  readonly fate: Fate;
+  readonly changes: Map<object, Change>;
+}
+
+interface World {
+  readonly registry: InProcessRegistry;
+  readonly ledger: Ledger;
+  readonly players: Player[];
+  /** Views of clients that have gone: somebody may come back with one. */
+  readonly abandoned: Map<string, SubscriberView>;
+  readonly trace: string[];
+  /** As the session host's clock goes. */
+  clockMs: number;
+  nextMark: number;
+}
+
+/** After each of so many acts up to three things are delivered. */
+export function createHistory(seed: number, acts: number): History {
+  const random = new Random(seed);
+  const steps: Step[] = [];
+  for (let i = 0; i < acts; i++) {
+    steps.push({ kind: 'act', seed: random.below(2 ** 31) });
+    for (let left = random.below(4); left > 0; left--) steps.push({ kind: 'deliver', seed: random.below(2 ** 31) });
+  }
+  return { seed, steps };
+}
+
+/** Runs one history, judges every view whenever it changes, and compares everything at its end; rejects with what was wrong. */
+async function runHistory(history: History, faults: Faults, trace: string[] = []): Promise<Findings> {
+  const { seed } = history;
+  const registry = await InProcessRegistry.start({
+    partitions: 1 + (seed % 3),
+    disconnectGraceMs,
+    heartbeatTimeoutMs: 3000,
+    changeLogEntriesMax: 8,
+    pushCharactersInFlightMax: 1024,
+    restoreSliceRegistrations: 2,
+    moveSlots: 2048,
+    // Here sessions break all the time; what holds back removals has tests of its own.
+    lossSessionsPercent: 101,
+    lossServicePercent: 101,
+  });
+  const world: World = {
+    registry,
+    ledger: new Ledger(),
+    players: [],
+    abandoned: new Map(),
+    trace,
+    clockMs: 0,
+    nextMark: 0,
+  };
+  for (const { kind, seed } of history.steps) {
+    const random = new Random(seed);
+    if (kind === 'deliver') registry.step(random);
+    else if (random.below(100) < faults.percent) disturb(world, faults, random);
+    else act(world, random);
+    if (faults.percent > 0) await runPromises();
+  }
+  for (const { client } of world.players) if (client.closed === undefined) client.resume();
+  trace.push('all read again, and everything comes to rest');
+  // From here on only the judgement at the end counts: time moves on behind the world's back.
+  world.clockMs = Number.MAX_SAFE_INTEGER;
+  await registry.settle(new Random(seed));
+  return judgeEnd(world);
+}
+
+/** Runs the histories of many seeds; on a failure shortens the history and says which it was. */
+export async function runHistories(seeds: readonly number[], steps: number, faults: Faults): Promise<Findings> {
+  const total: Findings = { views: 0, pushes: 0, resyncs: 0, deaths: 0, moves: 0, checks: 0 };
+  for (const seed of seeds) {
+    const history = createHistory(seed, steps);
+    try {
+      const found = await runHistory(history, faults);
+      for (const name of Object.keys(total) as (keyof Findings)[]) total[name] += found[name];
+    } catch (error) {
+      throw new Error(await wordFailure(history, faults, error), { cause: error });
+    }
+  }
+  return total;
+}
+
+async function wordFailure(history: History, faults: Faults, error: unknown): Promise<string> {
+  const short = await shortenHistory(history, faults);
+  const trace: string[] = [];
+  const failure = await findFailure(short, faults, trace);
+  return [
+    `seed ${history.seed}: ${error instanceof Error ? error.message : String(error)}`,
+    `the shortest history found has ${short.steps.length} of ${history.steps.length} steps, and ends so: ${failure ?? 'well'}`,
+    ...trace.map((line) => `  ${line}`),
+  ].join('\n');
+}
+
+/** The failure of a history, or undefined if there is none. */
+export async function findFailure(history: History, faults: Faults, trace: string[] = []): Promise<string | undefined> {
+  try {
+    await runHistory(history, faults, trace);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Leaves out steps as long as the history still fails, in smaller and smaller pieces. */
+async function shortenHistory(history: History, faults: Faults, attemptsMax = 1500): Promise<History> {
+  let { steps } = history;
+  let attempts = 0;
+  for (let size = Math.ceil(steps.length / 2); size >= 1 && attempts < attemptsMax;) {
+    const { length } = steps;
+    // From the end, since what comes after the failure is most of it.
+    for (let at = length - size; at > -size && attempts < attemptsMax; at -= size) {
+      const fewer = [...steps.slice(0, Math.max(0, at)), ...steps.slice(at + size)];
+      attempts += 1;
+      if ((await findFailure({ seed: history.seed, steps: fewer }, faults)) !== undefined) steps = fewer;
+    }
+    if (size > 1 || steps.length === length) size = Math.floor(size / 2);
+  }
+  return { seed: history.seed, steps };
+}
+
+function act(world: World, random: Random): void {
+  const { players, abandoned, trace } = world;
+  const live = players.filter(({ client }) => client.closed === undefined);
+  const roll = random.below(100);
+  const service = random.pick(services);
+  const id = random.pick(ids);
+  if (live.length < 2 || roll < 5) {
+    join(world);
+    return;
+  }
+  const player = random.pick(live);
+  const { client, fate } = player;
+  if (roll < 40) {
+    register(world, player, { service, id, isAgain: random.below(3) === 0 });
+  } else if (roll < 52) {
+    trace.push(`${fate.name} deregisters ${service} ${id}`);
+    const change = world.ledger.ask('deregister', fate, { service, id }, world.clockMs);
+    track(world, player, change, () => client.request('instance.deregister', { service, id }));
+  } else if (roll < 66) {
+    const held = random.below(2) === 0 ? abandoned.get(service) : undefined;
+    const mode = random.pick(['delta', 'delta', 'snapshot'] as const);
+    trace.push(`${fate.name} subscribes ${service} (${mode}${held === undefined ? '' : `, from ${held.version}`})`);
+    client.subscribe(service, mode, held);
+  } else if (roll < 70) {
+    trace.push(`${fate.name} unsubscribes ${service}`);
+    client.unsubscribe(service);
+  } else if (roll < 76) {
+    for (const [key, view] of client.views) abandoned.set(key.slice(key.indexOf('DEFAULT/') + 8), view);
+    const isClean = random.below(2) === 0;
+    trace.push(`${fate.name} ${isClean ? 'leaves' : 'breaks'}`);
+    client.leave(isClean);
+  } else if (roll < 80) {
+    trace.push(`${fate.name} stops reading`);
+    client.isReading = false;
+  } else if (roll < 86) {
+    trace.push(`${fate.name} reads again`);
+    client.resume();
+  } else if (roll < 98) {
+    advance(world, random.below(60));
+  } else if (roll < 99) {
+    trace.push('the wall clock is set back by a minute');
+    world.registry.setWallBack(60_000);
+  } else {
+    trace.push('the process is suspended for an hour');
+    advance(world, 3_600_000);
+  }
+}
+
+function join(world: World): void {
+  const client = new SimulatedClient(world.registry, 6);
+  client.isPrompt = false;
+  const fate: Fate = {
+    name: `client ${world.players.length + 1}`,
+    mayLeaveFromMs: Number.POSITIVE_INFINITY,
+    goneByMs: Number.POSITIVE_INFINITY,
+  };
+  const player: Player = { client, fate, changes: new Map() };
+  world.players.push(player);
+  world.trace.push(`${fate.name} comes`);
+  client.listener = {
+    onAnswer: (answered) => {
+      takeAnswer(world, player, answered);
+    },
+    onChange: (key, view) => {
+      judgeView(world, key, view, world.clockMs);
+    },
+    onGone: (isClean) => {
+      fate.mayLeaveFromMs = isClean ? world.clockMs : world.clockMs + disconnectGraceMs;
+      fate.goneByMs = fate.mayLeaveFromMs + 1000;
+    },
+  };
+}
+
+function register(
+  world: World,
+  player: Player,
+  { service, id, isAgain }: { service: string; id: string; isAgain: boolean },
+): void {
+  const { client, fate } = player;
+  const mark = (isAgain ? world.ledger.lastMark(service, id) : undefined) ?? (world.nextMark += 1);
+  world.trace.push(`${fate.name} registers ${service} ${id} = ${mark}`);
+  const change = world.ledger.ask('register', fate, { service, id, mark }, world.clockMs);
+  track(world, player, change, () =>
+    client.request('instance.register', { service, instance: { id, host: 'h', port: 1, weight: mark } }),
+  );
+}
+
+/** Answers may come before the request returns. */
+function track(world: World, player: Player, change: Change, request: () => Answered): void {
+  const answered = request();
+  player.changes.set(answered, change);
+  if (answered.result !== undefined || answered.error !== undefined) takeAnswer(world, player, answered);
+}
+
+function takeAnswer(world: World, player: Player, answered: Answered): void {
+  const { service } = answered.params as { service: string };
+  const key = serviceKey({ service });
+  if (answered.method === 'service.subscribe' && answered.result !== undefined) {
+    const view = player.client.views.get(key);
+    if (view !== undefined) judgeView(world, key, view, world.clockMs);
+  }
+  const change = player.changes.get(answered);
+  if (change === undefined) return;
+  player.changes.delete(answered);
+  if (answered.result === undefined) {
+    world.ledger.refuse(change);
+    return;
+  }
+  world.ledger.acknowledge(change, (answered.result as { version: number }).version);
+  for (const { client } of world.players) {
+    const view = client.views.get(key);
+    if (view !== undefined && client.closed === undefined) judgeView(world, key, view, world.clockMs);
+  }
+}
+
+function advance(world: World, ms: number): void {
+  world.trace.push(`${ms} ms pass`);
+  world.clockMs += Math.min(ms, tickGapMaxMs);
+  world.registry.advance(ms);
+}
+
+function disturb(world: World, { kills, moves }: Faults, random: Random): void {
+  const { registry, trace } = world;
+  const roll = random.below(10);
+  if (kills && roll < 5) {
+    const partition = random.below(registry.partitions.length);
+    trace.push(`partition ${partition} dies`);
+    registry.partitions[partition]?.die();
+  } else if (moves && !registry.mover.isBusy) {
+    const partitions = 1 + random.below(4);
+    trace.push(roll < 8 ? `resize to ${partitions}` : 'rebalance');
+    const change = roll < 8 ? registry.mover.resize(partitions) : registry.mover.rebalance();
+    change.catch((error: unknown) => {
+      registry.fatal = error instanceof Error ? error : new Error(String(error));
+    });
+  } else advance(world, random.below(60));
+}
+
+/** Marks by id, of what a view holds. */
+function readMarks(view: SubscriberView): Map<string, number> {
+  return new Map([...view.instances].map(([id, { weight }]) => [id, weight]));
+}
+
+function judgeView({ ledger }: World, key: string, view: SubscriberView, nowMs: number): void {
+  const service = key.slice(key.indexOf('DEFAULT/') + 8);
+  const wrong = ledger.judge(service, view.version, readMarks(view), nowMs);
+  if (wrong !== undefined) throw new Error(wrong);
+}
+
+/** What the sessions that are there hold, by service key: id → mark. */
+function readLogs({ registry }: World): Map<string, Map<string, number>> {
+  const logs = new Map<string, Map<string, number>>();
+  for (const session of registry.host.sessions.all()) {
+    for (const { key, id, fragment } of session.registrations.values()) {
+      const log = logs.get(key) ?? new Map<string, number>();
+      logs.set(key, log.set(id, (JSON.parse(fragment) as { weight: number }).weight));
+    }
+  }
+  return logs;
+}
+
+/** All is quiet: everything that knows of registrations and subscriptions must say the same. */
+function judgeEnd(world: World): Findings {
+  const { registry, players, ledger } = world;
+  checkAgreement(world);
+  const logged = readLogs(world);
+  let views = 0;
+  let pushes = 0;
+  for (const { client } of players) {
+    if (client.closed !== undefined) continue;
+    for (const { method, result, error } of client.requests.values()) {
+      if (result === undefined && error === undefined) throw new Error(`${method} was never answered`);
+    }
+    for (const [key, view] of client.views) {
+      const held = readMarks(view);
+      expectEqual(
+        `the view of ${key} and the logs of sessions`,
+        sortMarks(held),
+        sortMarks(logged.get(key) ?? new Map()),
+      );
+      judgeView(world, key, view, world.clockMs);
+      const ghost = ledger.findGhost(key, held, Number.MAX_SAFE_INTEGER);
+      if (ghost !== undefined) throw new Error(ghost);
+      views += 1;
+      pushes += view.pushes;
+    }
+  }
+  const { push_resynced: resyncs = 0, partition_died: deaths = 0 } = registry.counters.snapshot();
+  return { views, pushes, resyncs, deaths, moves: registry.router.table.epoch, checks: ledger.checks };
+}
+
+/** Session logs, partitions and table agree: what sessions hold is what owners hold, and where the table says; so do subscriptions. */
+function checkAgreement({ registry, players }: World): void {
+  const { router, supervisor, host } = registry;
+  if (registry.fatal !== undefined) throw registry.fatal;
+  const partitions = registry.partitions.slice(0, router.table.partitions);
+  expectEqual(
+    'states',
+    supervisor.states(),
+    partitions.map(() => 'ready'),
+  );
+  expectEqual('slots that are shut, requests that wait', [!router.gate.isOpen, router.gate.waitingCount], [false, 0]);
+  const live = players.map(({ client }) => client).filter((client) => client.closed === undefined);
+  const logged = live.flatMap(({ session }) =>
+    [...session.registrations.values()].map(({ key, id, stamp }) => `${key} ${id} ${stamp} ${session.number}`),
+  );
+  const isOwner = (partition: number, key: string): boolean => router.linkOf(key).partition === partition;
+  const held = partitions.flatMap((partition, number) =>
+    (partition.core?.describeInstances() ?? []).filter((text) => isOwner(number, text.split(' ')[0] ?? '')),
+  );
+  expectEqual('what partitions hold and what sessions hold', held.sort(), logged.sort());
+  expectEqual(
+    'instances of partitions, wherever they are',
+    partitions.reduce((sum, { core }) => sum + (core?.instanceCount ?? 0), 0),
+    logged.length,
+  );
+  const watched = host.watched(() => true).map(({ key, variant }) => `${key} ${variant}`);
+  const interest = partitions.flatMap((partition) => partition.core?.describeInterest() ?? []);
+  expectEqual('what partitions and the host know of subscriptions', interest.sort(), watched.sort());
+  const wanted = new Set(live.flatMap(({ views }) => [...views.keys()]));
+  const keys = new Set(watched.map((text) => text.slice(0, text.lastIndexOf(' '))));
+  expectEqual('what clients subscribe and the host knows of', [...keys].sort(), [...wanted].sort());
+}
+
+function expectEqual(what: string, found: unknown, expected: unknown): void {
+  if (isDeepStrictEqual(found, expected)) return;
+  throw new Error(`${what}: found ${JSON.stringify(found)}, expected ${JSON.stringify(expected)}`);
+}
+
+function sortMarks(marks: ReadonlyMap<string, number>): string[] {
+  return [...marks].map(([id, mark]) => `${id} ${mark}`).sort((a, b) => (a < b ? -1 : 1));
+}
