@@ -227,7 +227,7 @@ export class HttpApi {
   }
 
   #describeGuard(): HttpAnswer {
-    return answerJson(JSON.stringify(this.#options.host.guard.describe()));
+    return answerJson(JSON.stringify(this.#options.host.describeGuard()));
   }
 
   #checkReady(): HttpAnswer {

@@ -5,7 +5,7 @@ import type { ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import { encodeInstance } from './instance-encoding.ts';
-import type { LossGuard } from './loss-guard.ts';
+import type { DropCause, LossGuard } from './loss-guard.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
 import type { Router } from './router.ts';
 import { registrationName } from './session.ts';
@@ -53,7 +53,7 @@ export class Registrar {
     }
     const asked = this.#router.ask(new PendingRegister(this, session, key, id, fragment, reply));
     if (typeof asked === 'object') reply.fail(asked);
-    else this.#keep(session, name, { key, id, fragment, stamp: asked });
+    else this.keep(session, name, { key, id, fragment, stamp: asked });
   }
 
   deregister(session: Session, key: string, id: string, reply: Reply): void {
@@ -71,39 +71,51 @@ export class Registrar {
 
   /** The session has ended: each partition takes away what is still the session's own (SE1). */
   withdrawAll(session: Session): void {
-    this.withdraw(session, () => true);
+    for (const [name, { key, id }] of session.registrations) this.#withdraw(session, name, key, id, 'asked');
   }
 
-  /** Takes away what `isWanted` accepts of what a session holds. */
-  withdraw(session: Session, isWanted: (key: string) => boolean): void {
+  /** The session is lost: takes away what it holds of services that `isHeld` does not hold back. */
+  withdrawLost(session: Session, isHeld: (key: string) => boolean): void {
     for (const [name, { key, id }] of session.registrations) {
-      if (!isWanted(key)) continue;
-      this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
-      this.drop(session, name);
+      if (!isHeld(key)) this.#withdraw(session, name, key, id, 'lost');
     }
   }
 
   /** Takes a registration out of its session's log. */
-  drop(session: Session, name: string): void {
+  drop(session: Session, name: string, cause: DropCause = 'asked'): void {
     const { registrations } = session;
     const registration = registrations.get(name);
     if (registration === undefined) return;
     registrations.delete(name);
-    this.#options.guard.noteDropped(session.number, registration.key, registrations.size === 0);
+    const isEdge = session.isConnection && registrations.size === 0;
+    this.#options.guard.noteDropped(session.number, { key: registration.key, name, isEdge }, cause);
   }
 
-  #keep(session: Session, name: string, registration: Registration): void {
+  #withdraw(session: Session, name: string, key: string, id: string, cause: DropCause): void {
+    this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
+    this.drop(session, name, cause);
+  }
+
+  /** Puts a registration into its session's log. */
+  keep(session: Session, name: string, registration: Registration): void {
     const { registrations } = session;
     const isNew = !registrations.has(name);
     registrations.set(name, registration);
-    if (isNew) this.#options.guard.noteRegistered(registration.key, registrations.size === 1);
+    if (!isNew) return;
+    const isEdge = session.isConnection && registrations.size === 1;
+    this.#options.guard.noteRegistered(session.number, { key: registration.key, name, isEdge });
   }
 
-  /** Another session has registered the instance. If this one has registered it anew meanwhile, the stamp differs and it stays. */
-  release([, session, key, id, stamp]: ReleasedRecord): void {
+  /**
+   * Another session has registered the instance. If this one has registered it anew meanwhile, the stamp differs and it stays.
+   * Returns the session that lost it.
+   */
+  release([, session, key, id, stamp]: ReleasedRecord): Session | undefined {
     const loser = this.#options.findSession(session);
     const name = registrationName(key, id);
-    if (loser?.registrations.get(name)?.stamp === stamp) this.drop(loser, name);
+    if (loser?.registrations.get(name)?.stamp !== stamp) return undefined;
+    this.drop(loser, name);
+    return loser;
   }
 
   /** Waits for the slot. What a session asked for that has ended meanwhile is not done any more. */
@@ -123,11 +135,12 @@ export class Registrar {
 
 const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };
 
-class PendingRegister implements PendingRequest {
+/** A registration under way. */
+export class PendingRegister implements PendingRequest {
   readonly key: string;
   readonly session: Session;
+  readonly id: string;
   readonly #registrar: Registrar;
-  readonly #id: string;
   readonly #fragment: string;
   readonly #reply: Reply;
 
@@ -135,13 +148,27 @@ class PendingRegister implements PendingRequest {
     this.#registrar = registrar;
     this.key = key;
     this.session = session;
-    this.#id = id;
+    this.id = id;
     this.#fragment = fragment;
     this.#reply = reply;
   }
 
   build(request: number): ToPartition {
-    return [toPartition.register, request, this.session.number, this.key, this.#id, this.#fragment];
+    return [toPartition.register, request, this.session.number, this.key, this.id, this.#fragment];
+  }
+
+  /**
+   * It is about to be sent to a partition's next life. If another session took the instance over in a life that has ended, the log has it no
+   * more; yet this may be the one that is there in the end, and then the log must have it.
+   */
+  hold(request: number): void {
+    const { key, id, session } = this;
+    this.#registrar.keep(session, registrationName(key, id), { key, id, fragment: this.#fragment, stamp: request });
+  }
+
+  /** Whether its session's log has the instance, by this or a later request. */
+  get isHeld(): boolean {
+    return this.session.registrations.has(registrationName(this.key, this.id));
   }
 
   abandon(): void {
@@ -150,11 +177,11 @@ class PendingRegister implements PendingRequest {
 
   settle(answer: Answer): void {
     if (answer[0] === fromPartition.applied) {
-      this.#reply.succeed(wordResults.registered(answer[2], this.#id));
+      this.#reply.succeed(wordResults.registered(answer[2], this.id));
       return;
     }
     // Refused only when the instance was not there, so whatever of it is in the log is this attempt.
-    const name = registrationName(this.key, this.#id);
+    const name = registrationName(this.key, this.id);
     if (this.session.registrations.get(name)?.stamp === answer[1]) this.#registrar.drop(this.session, name);
     this.#reply.fail(readRefusal(answer));
   }
@@ -166,19 +193,19 @@ export class PendingDeregister implements PendingRequest {
   readonly session: Session;
   /** What the session's log held; a partition that is rebuilt before the answer must have it, to take it away. */
   readonly registration: Registration | undefined;
-  readonly #id: string;
+  readonly id: string;
   readonly #reply: Reply;
 
   constructor(session: Session, key: string, id: string, reply: Reply) {
     this.key = key;
     this.session = session;
     this.registration = session.registrations.get(registrationName(key, id));
-    this.#id = id;
+    this.id = id;
     this.#reply = reply;
   }
 
   build(request: number): ToPartition {
-    return [toPartition.deregister, request, this.session.number, this.key, this.#id];
+    return [toPartition.deregister, request, this.session.number, this.key, this.id];
   }
 
   abandon(): void {

@@ -14,6 +14,8 @@ import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
 import { Counters } from './counters.ts';
 import { HttpApi } from './http-api.ts';
+import { inspectRegistry } from './inspection.ts';
+import type { Inspection } from './inspection.ts';
 import { createLogger } from './log.ts';
 import { Mover } from './mover.ts';
 import { PartitionLink } from './partition-link.ts';
@@ -134,6 +136,11 @@ export class RunningServer implements Server {
   /** For tests: makes a partition's thread fail. */
   inflict(partition: number, fault: Fault): void {
     this.#runners[partition]?.inflict(fault);
+  }
+
+  /** For tests: what each side says that it holds. */
+  inspect(): Promise<Inspection> {
+    return inspectRegistry(this.#host, this.#router);
   }
 
   /** Raises or lowers the number of partitions while running; resolves when all slots have moved. */
@@ -337,6 +344,7 @@ export class RunningServer implements Server {
       sessions: sessions.connectedCount,
       leases: sessions.leaseCount,
       registrations: sessions.registrationCount,
+      held: sessions.heldCount,
       ...this.#describePartitions(),
       counters: this.#counters.snapshot(),
     };

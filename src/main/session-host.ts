@@ -14,7 +14,7 @@ import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import { LossGuard } from './loss-guard.ts';
-import type { GuardEvent } from './loss-guard.ts';
+import type { GuardDescription, GuardEvent } from './loss-guard.ts';
 import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame, readIncoming } from './requests.ts';
@@ -55,6 +55,8 @@ export class SessionHost {
   #unsent: Session[] = [];
   #isDraining = false;
   #warmAtMs: number;
+  /** Of the guard: how often it has let go. */
+  #releasesSeen = 0;
 
   constructor(options: SessionHostOptions) {
     const { config, router, counters } = options;
@@ -108,6 +110,11 @@ export class SessionHost {
       this.#subscriptions.warmUp();
     }
     this.sessions.tick(nowMs);
+    this.guard.advance(this.sessions.clockMs);
+    if (this.guard.releases !== this.#releasesSeen) {
+      this.#releasesSeen = this.guard.releases;
+      this.sessions.recheckHeld();
+    }
     this.flush();
   }
 
@@ -206,7 +213,7 @@ export class SessionHost {
   /** A partition said something unasked. */
   takeUnasked(record: Unasked, link: PartitionLink): void {
     if (record[0] === fromPartition.push) this.#subscriptions.push(record, link.partition);
-    else this.#registrar.release(record);
+    else this.#release(record);
   }
 
   /** The audiences of services that `isLost` accepts. */
@@ -239,15 +246,23 @@ export class SessionHost {
     for (const session of this.sessions.connected()) this.#close(session, 'going_away');
   }
 
+  #release(record: Parameters<Registrar['release']>[0]): void {
+    const loser = this.#registrar.release(record);
+    if (loser !== undefined) this.sessions.endEmptied(loser);
+  }
+
   /** A broken session's grace has run out: what no guard holds back goes. Returns whether something is held. */
   #expire(session: Session, nowMs: number): boolean {
-    if (this.#isDraining) return false;
-    const isHeld = (key: string): boolean => this.guard.isHeld(session.number, key, nowMs);
-    this.#registrar.withdraw(session, (key) => !isHeld(key));
-    if (session.registrations.size === 0) return false;
-    if (!session.isHeld) this.#counters.count('loss_held');
-    session.isHeld = true;
-    return true;
+    // PU5: what is held back stays so while the registry stops.
+    if (this.#isDraining) return session.state.kind === 'held';
+    this.#registrar.withdrawLost(session, (key) => this.guard.isHeld(session.number, key, nowMs));
+    return session.registrations.size > 0;
+  }
+
+  /** What guards hold back, and how much. */
+  describeGuard(): GuardDescription & { readonly heldSessions: number; readonly heldInstances: number } {
+    const { heldCount, heldRegistrationCount } = this.sessions;
+    return { ...this.guard.describe(), heldSessions: heldCount, heldInstances: heldRegistrationCount };
   }
 
   #close(session: Session, reason: CloseReason): void {

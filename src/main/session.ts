@@ -22,11 +22,15 @@ export interface Registration {
   readonly stamp: number;
 }
 
-/** Where a session stands. Registrations are kept through `broken`, until `removeAtMs`. */
+/**
+ * Where a session stands. Registrations are kept through `broken`, until `removeAtMs`, and through `held`, when the grace is over and a
+ * guard holds back their removal.
+ */
 export type SessionState =
   | { readonly kind: 'connected'; readonly socket: Socket }
   | { readonly kind: 'leased'; readonly lease: string; expiresAtMs: number; readonly ttlMs: number }
   | { readonly kind: 'broken'; readonly removeAtMs: number }
+  | { readonly kind: 'held' }
   | { readonly kind: 'ended' };
 
 /** One caller and all that it registered and subscribed: a WebSocket connection, or a lease of a caller over HTTP. */
@@ -36,12 +40,12 @@ export class Session {
   /** What the caller sees. */
   readonly name: string;
   state: SessionState;
+  /** Whether it is a connection, now or before; else it is a lease. */
+  readonly isConnection: boolean;
   opened: SessionOpenParams | undefined;
   /** When something was last heard from it, on the host's clock. */
   heardAtMs: number;
   requestsInFlight = 0;
-  /** Its connection broke, its grace is over, and a guard holds back its removal. */
-  isHeld = false;
   readonly registrations: Map<string, Registration> = new Map();
   readonly subscriptions: Map<string, Subscription> = new Map();
   /** Frames of this turn, sent together at its end. */
@@ -51,6 +55,7 @@ export class Session {
     this.number = number;
     this.name = name;
     this.state = state;
+    this.isConnection = state.kind === 'connected';
     this.heardAtMs = nowMs;
   }
 

@@ -23,8 +23,8 @@ export interface SessionsOptions {
 /** How often the host's clock moves on, in milliseconds. */
 export const tickMs = 50;
 
-/** How often a registration that is held back is looked at again, in milliseconds. */
-const heldCheckMs = 500;
+/** Sessions that are held back and looked at again in one tick, once some of them may go. */
+const heldPerTick = 2000;
 
 /** A gap between ticks counts as at most this long, in milliseconds. */
 const tickGapMaxMs: number = 4 * tickMs;
@@ -39,6 +39,10 @@ export class Sessions {
   readonly #byLease: Map<string, Session> = new Map();
   readonly #wheel: TimerWheel<Session>;
   readonly heartbeatMs: number;
+  readonly #held: Set<Session> = new Set();
+  /** Held sessions that are to be looked at again, the next one last. */
+  #heldDue: Session[] = [];
+  #isHeldStale = false;
   #connected = 0;
   #count = 0;
   #clockMs: number;
@@ -53,8 +57,24 @@ export class Sessions {
     this.heartbeatMs = Math.max(tickMs, Math.floor(options.config.heartbeatTimeoutMs / 3));
   }
 
+  /** What the host's clock says, in milliseconds. */
+  get clockMs(): number {
+    return this.#clockMs;
+  }
+
   get connectedCount(): number {
     return this.#connected;
+  }
+
+  /** Sessions whose removal a guard holds back. */
+  get heldCount(): number {
+    return this.#held.size;
+  }
+
+  get heldRegistrationCount(): number {
+    let count = 0;
+    for (const session of this.#held) count += session.registrations.size;
+    return count;
   }
 
   get leaseCount(): number {
@@ -117,6 +137,7 @@ export class Sessions {
     if (state.kind === 'ended') return;
     if (state.kind === 'connected') this.#connected -= 1;
     if (state.kind === 'leased') this.#byLease.delete(state.lease);
+    this.#held.delete(session);
     session.state = { kind: 'ended' };
     this.#byNumber.delete(session.number);
     this.#options.onEnd(session);
@@ -138,11 +159,22 @@ export class Sessions {
     this.#wheel.schedule(session, removeAtMs);
   }
 
+  /** Other sessions have taken over what a broken one held, all of it: nothing is left to wait for. */
+  endEmptied(session: Session): void {
+    if (session.state.kind === 'held' && session.registrations.size === 0) this.end(session);
+  }
+
+  /** Some of what is held back may go: every held session is looked at again, a bounded number in each tick. */
+  recheckHeld(): void {
+    this.#isHeldStale = true;
+  }
+
   /** Moves the clock on and acts on what has come due. */
   tick(nowMs: number): void {
     this.#clockMs += Math.min(nowMs - this.#lastTickMs, tickGapMaxMs);
     this.#lastTickMs = nowMs;
     for (const session of this.#wheel.advance(this.#clockMs)) this.#check(session);
+    this.#checkHeld();
   }
 
   #add(state: SessionState): Session {
@@ -171,6 +203,7 @@ export class Sessions {
         if (this.#clockMs < state.removeAtMs) this.#wheel.schedule(session, state.removeAtMs);
         else this.#expire(session);
         return;
+      case 'held':
       case 'ended':
         return;
       default:
@@ -183,9 +216,21 @@ export class Sessions {
       this.end(session);
       return;
     }
-    const removeAtMs = this.#clockMs + heldCheckMs;
-    session.state = { kind: 'broken', removeAtMs };
-    this.#wheel.schedule(session, removeAtMs);
+    if (session.state.kind === 'held') return;
+    this.#options.counters.count('loss_held');
+    session.state = { kind: 'held' };
+    this.#held.add(session);
+  }
+
+  #checkHeld(): void {
+    // Not begun anew before the end, so that all have their turn however often guards let go.
+    if (this.#heldDue.length === 0 && this.#isHeldStale) {
+      this.#isHeldStale = false;
+      this.#heldDue = [...this.#held];
+    }
+    for (const session of this.#heldDue.splice(-heldPerTick)) {
+      if (session.state.kind === 'held') this.#expire(session);
+    }
   }
 
   /** SE3: a silent peer is pinged, and after `heartbeatTimeoutMs` taken for broken. */

@@ -136,8 +136,13 @@ const guardResult: JsonSchema = {
   type: 'object',
   properties: {
     isHolding: { type: 'boolean', description: 'Whether the guard of the whole registry holds back.' },
-    missingSessions: amount('Sessions whose connection broke and which have not come back, or not been let go.'),
-    sessions: amount('Sessions that hold registrations, missing ones included.'),
+    holdingForMs: amount('How long it has held back, in milliseconds; left out when it does not.'),
+    missingSessions: amount(
+      'Sessions whose connection broke and which have neither come back, nor been removed, nor been let go.',
+    ),
+    sessions: amount('Sessions that hold registrations, missing ones included; leases are none.'),
+    heldSessions: amount('Sessions whose grace is over, and of which something is held back by any guard.'),
+    heldInstances: amount('Instances that these still hold.'),
     services: {
       type: 'array',
       description: 'Services whose own guard holds back.',
@@ -145,15 +150,37 @@ const guardResult: JsonSchema = {
         type: 'object',
         properties: {
           key: { type: 'string' },
-          missing: amount('Instances held back.'),
-          total: amount('Instances in all.'),
+          holdingForMs: amount('How long its guard has held back, in milliseconds.'),
+          missing: amount('Instances that are missing.'),
+          total: amount('Instances in all, missing ones included.'),
         },
-        required: ['key', 'missing', 'total'],
+        required: ['key', 'holdingForMs', 'missing', 'total'],
         additionalProperties: false,
       },
     },
+    thresholds: {
+      type: 'object',
+      description: 'The settings of the guards.',
+      properties: {
+        lossWindowMs: amount('See the settings.'),
+        lossSessionsMin: amount('See the settings.'),
+        lossSessionsPercent: amount('See the settings.'),
+        lossServiceInstancesMin: amount('See the settings.'),
+        lossServicePercent: amount('See the settings.'),
+        lossHoldMaxMs: amount('See the settings.'),
+      },
+      required: [
+        'lossWindowMs',
+        'lossSessionsMin',
+        'lossSessionsPercent',
+        'lossServiceInstancesMin',
+        'lossServicePercent',
+        'lossHoldMaxMs',
+      ],
+      additionalProperties: false,
+    },
   },
-  required: ['isHolding', 'missingSessions', 'sessions', 'services'],
+  required: ['isHolding', 'missingSessions', 'sessions', 'heldSessions', 'heldInstances', 'services', 'thresholds'],
   additionalProperties: false,
 };
 const transient: readonly ErrorCode[] = ['busy', 'draining', 'internal'];
@@ -239,7 +266,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'GET',
     path: '/v1/partitions',
     summary:
-      'The partitions, what each is doing, and how far the present or last change has come. Loopback callers only.',
+      'The partitions, what each is doing, and how far the present or last change has come. Loopback callers only; behind a proxy, the caller is the proxy.',
     result: partitionsResult,
     errors: ['forbidden'],
     isLocal: true,
@@ -248,7 +275,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'PUT',
     path: '/v1/partitions',
     summary:
-      'Starts to raise or lower the number of partitions; slots move while they are used. Loopback callers only.',
+      'Starts to raise or lower the number of partitions; slots move while they are used. Loopback callers only; behind a proxy, the caller is the proxy.',
     body: {
       type: 'object',
       properties: {
@@ -269,7 +296,8 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   rebalancePartitions: {
     method: 'PUT',
     path: '/v1/rebalance',
-    summary: 'Starts to move slots so that partitions hold about equally many instances. Loopback callers only.',
+    summary:
+      'Starts to move slots so that partitions hold about equally many instances. Loopback callers only; behind a proxy, the caller is the proxy.',
     result: partitionsResult,
     errors: ['forbidden', 'busy', 'draining'],
     isLocal: true,
@@ -284,7 +312,8 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   releaseGuard: {
     method: 'PUT',
     path: '/v1/guard/release',
-    summary: 'Lets go what is held back: of one service if one is named, or else everything. Loopback callers only.',
+    summary:
+      'Lets go what is held back: of one service if one is named, or else everything. Loopback callers only; behind a proxy, the caller is the proxy.',
     body: { type: 'object', properties: serviceQuery.properties, required: [], additionalProperties: false },
     result: guardResult,
     errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'draining'],

@@ -55,6 +55,27 @@ test('[SE2] [PU5] when a large part of all sessions breaks at once, nobody is sh
   expect(registry.counters.snapshot()).toMatchObject({ loss_guard_tripped: 1, loss_held: 12 });
 });
 
+test('[SE3] [PU5] a cut that only the heartbeat finds trips the guard, too, though it comes to light over seconds', async () => {
+  const { registry, watcher, providers } = await setUp(0, { heartbeatTimeoutMs: 6000 });
+  for (let i = 0; i < 60; i++) {
+    providers.push(provide(registry, i));
+    await wait(registry, 50);
+  }
+  await wait(registry, 2000);
+  for (const provider of providers.slice(0, 50)) provider.isReading = false;
+  let fewest = 60;
+  for (let waited = 0; waited < 20_000; waited += 50) {
+    await wait(registry, 50);
+    fewest = Math.min(fewest, countSeen(watcher));
+  }
+  expect(registry.guardEvents.map(({ kind, key }) => [kind, key])).toEqual([['tripped', undefined]]);
+  // Gone are those whose grace was over before so many had fallen silent.
+  const { heldSessions, heldInstances } = registry.host.describeGuard();
+  expect(heldSessions).toBeGreaterThan(25);
+  expect(heldInstances).toBe(heldSessions);
+  expect(fewest).toBe(10 + heldSessions);
+});
+
 test('[SE2] a few that break are removed after the grace', async () => {
   const { registry, watcher, providers } = await setUp(20);
   for (const provider of providers.slice(0, 5)) provider.leave(false);
@@ -92,6 +113,45 @@ test('[SE2] those that come back leave the guard, and it lets the rest go once t
   expect(countSeen(watcher)).toBe(17);
   // Of those that came back nothing was told.
   expect(watcher.notifications - told).toBeLessThanOrEqual(3);
+});
+
+test('[SE1] a session of which everything was taken over is held no more', async () => {
+  const { registry, providers } = await setUp(20);
+  for (const provider of providers.slice(0, 12)) provider.leave(false);
+  await wait(registry, 2000);
+  expect(registry.host.describeGuard()).toMatchObject({ heldSessions: 12, heldInstances: 12 });
+  provide(registry, 0);
+  await wait(registry, 50);
+  expect(registry.host.describeGuard()).toMatchObject({ heldSessions: 11, heldInstances: 11, missingSessions: 11 });
+  expect(registry.host.sessions.find(providers[0]!.session.number)).toBeUndefined();
+});
+
+test('[SE4] a lease that is not renewed ends, whatever guards hold back', async () => {
+  const { registry, watcher, providers } = await setUp(20);
+  const lease = registry.host.sessions.grantLease(1000)!;
+  const params = { service: 'pay', instance: { host: 'leased', port: 1 } };
+  registry.host.execute(
+    lease,
+    { method: 'instance.register', params },
+    { succeed: () => undefined, fail: () => undefined },
+  );
+  await wait(registry, 500);
+  expect(countSeen(watcher)).toBe(21);
+  for (const provider of providers.slice(0, 12)) provider.leave(false);
+  await wait(registry, 3000);
+  expect(countSeen(watcher)).toBe(20);
+  expect(registry.host.guard.describe()).toMatchObject({ isHolding: true, sessions: 20 });
+});
+
+test('[PU5] a registry that stops tells nobody that those are gone whom it held back', async () => {
+  const { registry, watcher, providers } = await setUp(20);
+  for (const provider of providers.slice(0, 12)) provider.leave(false);
+  await wait(registry, 2000);
+  const told = watcher.notifications;
+  registry.host.drain('stopping');
+  registry.host.guard.release();
+  await wait(registry, 2000);
+  expect([countSeen(watcher), watcher.notifications]).toEqual([20, told]);
 });
 
 test('[SE2] an operator lets go what is held, and a guard holds back for so long at most', async () => {
