@@ -2,7 +2,7 @@ import { slotOf } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { PartitionLink, PendingRequest, Touched } from './partition-link.ts';
-import { PendingDeregister } from './registrar.ts';
+import { PendingDeregister, PendingRegister } from './registrar.ts';
 import type { Router } from './router.ts';
 import type { SessionHost } from './session-host.ts';
 import type { Registration } from './session.ts';
@@ -56,7 +56,11 @@ export async function rebuildPartition(options: RebuildOptions, remains: Remains
   remains.pending = [];
   for (const [number, request] of pending) {
     if (isAlive(request)) {
-      if (request.session !== undefined) link.request(number, request);
+      if (request.session === undefined) continue;
+      if (request instanceof PendingRegister && !request.isHeld && !isUndone(number, request, pending)) {
+        request.hold(number);
+      }
+      link.request(number, request);
       continue;
     }
     // Its session may have ended while this went on, and what was put back for it is in no log: nobody else would take it away.
@@ -74,6 +78,18 @@ export async function rebuildPartition(options: RebuildOptions, remains: Remains
     }
   }
   return restored.finish();
+}
+
+/** Whether the session asked to take it away again. */
+function isUndone(number: number, { session, key, id }: PendingRegister, pending: Remains['pending']): boolean {
+  return pending.some(
+    ([later, request]) =>
+      later > number &&
+      request instanceof PendingDeregister &&
+      request.session === session &&
+      request.key === key &&
+      request.id === id,
+  );
 }
 
 function isAlive({ session }: PendingRequest): boolean {

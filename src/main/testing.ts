@@ -5,9 +5,10 @@ import type { Server, ServerOptions } from './server.ts';
 
 /** How a partition's thread can be made to fail: an uncaught exception, an exit, an endless loop, a full heap. */
 export type { Fault } from '../workers/messages.ts';
+export type { Inspection } from './inspection.ts';
 
-/** A server whose partitions can be made to fail. */
-export type FaultyServer = Server & Pick<RunningServer, 'inflict' | 'resize'>;
+/** A server whose partitions can be made to fail, and that lets itself be looked into. */
+export type FaultyServer = Server & Pick<RunningServer, 'inflict' | 'inspect' | 'resize'>;
 
 /** `slotcast/testing`: starts the registry as `startServer` does, with a hand on its partitions. For tests of what happens then. */
 export async function startFaultyServer(

@@ -106,6 +106,9 @@ class Life {
       recordTiming: false,
       ...(heapMaxMb === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: heapMaxMb } }),
     });
+    // A thread that is being ended may still fail in its own way, a full heap for instance. Its task is over by then, so piscina says it here; if
+    // nobody listened, it would end the process.
+    this.#pool.on('error', () => undefined);
     const { port1, port2 } = new MessageChannel();
     this.control = port1;
     const pulse = this.#pulse.buffer as SharedArrayBuffer;

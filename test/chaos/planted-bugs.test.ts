@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 
 import { plantedBugs } from '../support/planted-bugs.ts';
-import { createHistory, findFailure } from '../support/simulated-history.ts';
+import { createHistory, findFailure, shortenHistory } from '../support/simulated-history.ts';
 
 const seedsMax = 60;
 const acts = 200;
@@ -24,4 +24,13 @@ test.each(plantedBugs)('the checker finds it when $name', async ({ plant, faults
   // Without it the same histories pass.
   for (let again = 1; again < seed; again++)
     expect(await findFailure(createHistory(again, acts), faults)).toBeUndefined();
+});
+
+test('a history that fails is shortened to a few steps that still fail', async () => {
+  const { plant, faults } = plantedBugs.find(({ name }) => name === 'a broken connection gets no grace')!;
+  takeOut = plant();
+  const history = createHistory(1, acts);
+  const short = await shortenHistory(history, faults);
+  expect(await findFailure(short, faults)).toBeDefined();
+  expect(short.steps.length).toBeLessThan(history.steps.length / 5);
 });

@@ -84,6 +84,19 @@ export class Ledger {
       ?.changes.findLast(({ kind }) => kind === 'register')?.mark;
   }
 
+  /** What a client was told that it has, and has not been told that it has no more. */
+  heldBy(fate: Fate): Change[] {
+    return [...this.#services.values()].flatMap((histories) =>
+      [...histories.values()].flatMap(({ changes }) => {
+        const last = changes
+          .filter(({ version }) => version !== undefined)
+          .sort((a, b) => a.version! - b.version!)
+          .at(-1);
+        return last?.kind === 'register' && last.by === fate ? [last] : [];
+      }),
+    );
+  }
+
   /** Says what is wrong with a view that holds these marks at this version, or undefined. */
   judge(service: string, version: number, held: ReadonlyMap<string, number>, nowMs: number): string | undefined {
     const histories = this.#services.get(service);

@@ -62,6 +62,10 @@ function every(n: number): () => boolean {
   };
 }
 
+function endAtOnce(this: Sessions, session: Session): void {
+  this.end(session);
+}
+
 function isDelta(frame: string | Uint8Array): boolean {
   return Buffer.from(frame).includes('"from":');
 }
@@ -375,7 +379,3 @@ export const plantedBugs: readonly PlantedBug[] = [
       changeRecords((record) => (record[0] === toPartition.takeOver ? [[record[0], 0, record[2]]] : [record])),
   },
 ];
-
-function endAtOnce(this: Sessions, session: Session): void {
-  this.end(session);
-}

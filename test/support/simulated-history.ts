@@ -150,7 +150,7 @@ export async function findFailure(history: History, faults: Faults, trace: strin
 }
 
 /** Leaves out steps as long as the history still fails, in smaller and smaller pieces. */
-async function shortenHistory(history: History, faults: Faults, attemptsMax = 1500): Promise<History> {
+export async function shortenHistory(history: History, faults: Faults, attemptsMax = 1500): Promise<History> {
   let { steps } = history;
   let attempts = 0;
   for (let size = Math.ceil(steps.length / 2); size >= 1 && attempts < attemptsMax;) {

@@ -1,0 +1,127 @@
+import { isDeepStrictEqual } from 'node:util';
+
+import { serviceKey } from '../src/protocol/service-key.ts';
+import { slotOf } from '../src/slots/slot.ts';
+import { SubscriberView } from '../test/support/subscriber-view.ts';
+import { bulkyService, delay, readMarks, services } from './crowd.ts';
+import type { Crowd } from './crowd.ts';
+import type { ServerProcess } from './server.ts';
+import type { SteadyClock } from './steady-clock.ts';
+import type { Tally } from './tally.ts';
+
+/** After everything is quiet views must agree within this, in milliseconds. */
+const convergeWithinMs = 2000;
+const quietWithinMs = 30_000;
+
+/** Waits until nothing is under way any more and everybody who has gone must be forgotten; says what does not come to rest. */
+export async function waitForQuiet(
+  server: ServerProcess,
+  crowd: Crowd,
+  clock: SteadyClock,
+): Promise<string | undefined> {
+  const deadlineMs = performance.now() + quietWithinMs;
+  for (;;) {
+    const { partitions, move, requestsWaiting } = await server.readStats();
+    const waiting = partitions.filter(({ state }) => state !== 'ready').length;
+    const unanswered = crowd.reading().filter((actor) => actor.unanswered > 0);
+    const isQuiet = waiting === 0 && !move.isRunning && requestsWaiting === 0 && unanswered.length === 0;
+    if (isQuiet && clock.nowMs > crowd.goneByMs) return undefined;
+    if (performance.now() > deadlineMs) {
+      const names = unanswered.map(({ fate }) => fate.name).join(', ');
+      return `no rest: ${waiting} partitions are not ready, ${requestsWaiting} requests wait, move ${JSON.stringify(move)}, not answered: ${names}`;
+    }
+    await delay(20);
+  }
+}
+
+/** Views, queries, session logs, partitions and table, all of one mind; says what is not. */
+export async function compareAll(server: ServerProcess, crowd: Crowd, tally: Tally): Promise<string | undefined> {
+  const startMs = performance.now();
+  let difference: string | undefined;
+  do {
+    difference = await findDifference(server, crowd, tally);
+    if (difference === undefined) break;
+    await delay(20);
+  } while (performance.now() - startMs < convergeWithinMs);
+  tally.barriers += 1;
+  tally.convergenceMaxMs = Math.max(tally.convergenceMaxMs, Math.round(performance.now() - startMs));
+  return difference;
+}
+
+async function findDifference(server: ServerProcess, crowd: Crowd, tally: Tally): Promise<string | undefined> {
+  const { logged, held, owners } = await server.inspect();
+  const logs = new Map<string, Map<string, number>>();
+  const perSlot = new Map<number, number>();
+  for (const { key, id, fragment } of logged) {
+    const log = logs.get(key) ?? new Map<string, number>();
+    if (log.has(id)) return `two sessions hold ${key} ${id}`;
+    logs.set(key, log.set(id, readMark(fragment)));
+    perSlot.set(slotOf(key), (perSlot.get(slotOf(key)) ?? 0) + 1);
+  }
+  for (const { partition, slot, instances } of held) {
+    // Somebody watches a service that has none.
+    if (instances === 0) continue;
+    if (owners[slot] !== partition) return `partition ${partition} holds slot ${slot}, which is ${owners[slot]}'s`;
+    if (perSlot.get(slot) !== instances) return `slot ${slot} has ${instances}, and sessions ${perSlot.get(slot)}`;
+    perSlot.delete(slot);
+  }
+  if (perSlot.size > 0) return `no partition holds slots ${[...perSlot.keys()].join(', ')}, and sessions do`;
+  const { registrations } = await server.readStats();
+  if (registrations !== logged.length) return `${registrations} registrations are counted, ${logged.length} are held`;
+  return (await compareAnswers(crowd, logs, tally)) ?? compareViews(crowd, logs, tally);
+}
+
+function compareViews(crowd: Crowd, logs: Map<string, Map<string, number>>, tally: Tally): string | undefined {
+  let compared = 0;
+  for (const actor of crowd.reading()) {
+    for (const [service, view] of actor.views) {
+      const marks = readMarks(view);
+      const expected = logs.get(serviceKey({ service })) ?? new Map<string, number>();
+      if (!isSame(marks, expected)) {
+        return `the view of ${actor.fate.name} of ${service} is ${word(marks)} at ${view.version}, and sessions hold ${word(expected)}`;
+      }
+      compared += 1;
+    }
+  }
+  tally.viewsCompared += compared;
+  return undefined;
+}
+
+/** Asks for every service, and judges what sessions hold by what clients were told. */
+async function compareAnswers(
+  crowd: Crowd,
+  logs: Map<string, Map<string, number>>,
+  tally: Tally,
+): Promise<string | undefined> {
+  const asker = crowd.reading()[0] ?? (await crowd.join());
+  for (const service of [...services, bulkyService]) {
+    const view = new SubscriberView();
+    await new Promise<void>((resolve) => {
+      asker.request('service.query', { service }, ({ result }) => {
+        if (result !== undefined) view.begin(result as never);
+        resolve();
+      });
+    });
+    const expected = logs.get(serviceKey({ service })) ?? new Map<string, number>();
+    const marks = readMarks(view);
+    if (!isSame(marks, expected))
+      return `${service} is answered as ${word(marks)}, and sessions hold ${word(expected)}`;
+    const wrong = crowd.ledger.judge(service, Number.MAX_SAFE_INTEGER, marks, performance.now());
+    if (wrong !== undefined) return `in quiet: ${wrong}`;
+    tally.servicesCompared += 1;
+  }
+  return undefined;
+}
+
+function readMark(fragment: string): number {
+  const { metadata } = JSON.parse(fragment) as { metadata?: { mark?: string } };
+  return Number(metadata?.mark);
+}
+
+function isSame(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+  return isDeepStrictEqual(new Map(a), new Map(b));
+}
+
+function word(marks: ReadonlyMap<string, number>): string {
+  return `{${[...marks].map(([id, mark]) => `${id} ${mark}`).join(', ')}}`;
+}

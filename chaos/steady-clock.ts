@@ -1,0 +1,44 @@
+import type { Stats } from './server.ts';
+
+/** A gap between looks counts for at most this long, in milliseconds. */
+const gapMaxMs = 250;
+/** How long a fault may take to show. */
+const faultShowsWithinMs = 3000;
+
+/**
+ * Time in which the registry could do its work: it stands still while partitions are being rebuilt, and while the process or the checker do.
+ * Whatever must be done within a time is measured by it.
+ */
+export class SteadyClock {
+  #nowMs = 0;
+  #lookedAtMs: number = performance.now();
+  #wasReady = true;
+  #deaths = 0;
+  /** A fault that has not shown yet: the deaths there were before, and until when it may. */
+  #expected: { deaths: number; untilMs: number } | undefined;
+
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  /** Whether it goes on at present. */
+  get isSteady(): boolean {
+    return this.#wasReady && this.#expected === undefined;
+  }
+
+  expectFault(): void {
+    this.#expected = { deaths: this.#deaths, untilMs: performance.now() + faultShowsWithinMs };
+  }
+
+  look({ partitions, counters }: Stats): void {
+    const atMs = performance.now();
+    this.#deaths = counters['partition_died'] ?? 0;
+    if (this.#expected !== undefined && (this.#deaths > this.#expected.deaths || atMs > this.#expected.untilMs)) {
+      this.#expected = undefined;
+    }
+    const isReady = this.#expected === undefined && partitions.every(({ state }) => state === 'ready');
+    if (isReady && this.#wasReady) this.#nowMs += Math.min(atMs - this.#lookedAtMs, gapMaxMs);
+    this.#wasReady = isReady;
+    this.#lookedAtMs = atMs;
+  }
+}
