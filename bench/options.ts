@@ -15,12 +15,12 @@ export interface BenchOptions {
 export const help = `Usage: npm run bench -- [micro] [ratios] [healing] [options]
 
   micro   functions on their own, each in a fresh thread
-  ratios  slotcast beside a bare uWebSockets.js server doing the same exchange
-  healing what it costs when a partition dies, when slots move, and to have many partitions
+  ratios  slotcast beside a bare uWebSockets.js server doing the same exchange; many partitions beside one; memory
+  healing what it costs when a partition dies and when slots move
 
 Options:
   --json FILE      write the results as JSON
-  --rounds N       rounds of the comparison (default 6)
+  --rounds N       rounds of the comparison (default 5)
   --partitions N   partitions of slotcast (default 1)
   --smoke          everything once at a tiny size: shows that it runs, not how fast
   --help           this text
