@@ -13,18 +13,17 @@ import { Admission } from './admission.ts';
 import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
 import { Counters } from './counters.ts';
+import { HostUnits } from './host-units.ts';
 import { HttpApi } from './http-api.ts';
 import { inspectRegistry } from './inspection.ts';
 import type { Inspection } from './inspection.ts';
 import { createLogger } from './log.ts';
 import { Mover } from './mover.ts';
-import { PartitionLink } from './partition-link.ts';
-import type { MailboxPort } from './partition-link.ts';
 import { productVersion } from './product-version.ts';
-import { Router } from './router.ts';
-import { SessionHost } from './session-host.ts';
+import type { Router } from './router.ts';
+import type { SessionHost } from './session-host.ts';
+import { SessionUnit } from './session-unit.ts';
 import { tickMs } from './sessions.ts';
-import { SlotGate } from './slot-gate.ts';
 import { Supervisor } from './supervisor.ts';
 import { Transport } from './transport.ts';
 
@@ -55,8 +54,6 @@ export interface ServerOptions {
 /** How long the last frames of sessions that are closed have to leave, in milliseconds. */
 const lastFramesMs = 50;
 const exitSoftwareError = 70;
-/** By which partitions address the session host. */
-const hostNumber = 0;
 
 /** Starts the registry; resolves once every partition is ready and the port is open. Settings not given have their defaults. */
 export async function startServer(input: Partial<ServerConfig> = {}, options: ServerOptions = {}): Promise<Server> {
@@ -72,6 +69,8 @@ export class RunningServer implements Server {
   readonly #log: Logger;
   readonly #onFatal: (error: Error) => void;
   readonly #counters: Counters = new Counters();
+  readonly #main: SessionUnit;
+  readonly #units: HostUnits;
   readonly #router: Router;
   readonly #host: SessionHost;
   readonly #supervisor: Supervisor;
@@ -88,20 +87,17 @@ export class RunningServer implements Server {
     this.#log = options.logger ?? createLogger(config.logLevel);
     this.#onFatal = options.onFatal ?? (() => process.exit(exitSoftwareError));
     const nowMs = performance.now();
-    const gate = new SlotGate({
-      waitingMax: config.waitingRequestsMax,
-      waitTimeoutMs: config.slotWaitTimeoutMs,
-      nowMs,
-    });
-    this.#router = new Router(SlotTable.even(config.partitions), gate);
-    this.#host = new SessionHost({
-      host: hostNumber,
+    let lastRequest = 0;
+    this.#main = new SessionUnit({
+      number: 0,
       config,
-      router: this.#router,
+      table: SlotTable.even(config.partitions),
       counters: this.#counters,
+      nextRequest: () => ++lastRequest,
       createName: () => randomBytes(16).toString('base64url'),
       random: Math.random,
       schedule: setImmediate,
+      delay,
       nowMs,
       bornMicros: Math.floor((performance.timeOrigin + nowMs) * 1000),
       onGuard: (event) => {
@@ -113,9 +109,12 @@ export class RunningServer implements Server {
         this.#log.warn(event, text);
       },
     });
+    this.#router = this.#main.router;
+    this.#host = this.#main.host;
+    this.#units = new HostUnits(this.#main, []);
     this.#supervisor = this.#createSupervisor(nowMs);
     this.#mover = new Mover({
-      router: this.#router,
+      units: this.#units,
       supervisor: this.#supervisor,
       log: this.#log,
       stepSlots: config.moveSlots,
@@ -188,18 +187,15 @@ export class RunningServer implements Server {
   }
 
   #tick(nowMs: number): void {
-    this.#router.gate.tick(nowMs);
     this.#supervisor.tick(nowMs);
-    this.#host.tick(nowMs);
+    this.#main.tick(nowMs);
   }
 
   #createSupervisor(nowMs: number): Supervisor {
     const config = this.#config;
     return new Supervisor({
       config,
-      router: this.#router,
-      host: this.#host,
-      hostNumber,
+      units: this.#units,
       counters: this.#counters,
       log: this.#log,
       createRunner: (partition, onDeath) => {
@@ -209,31 +205,10 @@ export class RunningServer implements Server {
         this.#runners[partition] = runner;
         return runner;
       },
-      createLink: (partition, port) => this.#createLink(partition, port),
-      nextTurn,
       delay,
       nowMs,
       onFatal: (error) => {
         this.#fail(error);
-      },
-    });
-  }
-
-  #createLink(partition: number, port: MailboxPort): PartitionLink {
-    return new PartitionLink({
-      partition,
-      port,
-      requestsMax: this.#config.mailboxRequestsMax,
-      readTable: () => this.#router.table,
-      schedule: setImmediate,
-      onUnasked: (record, link) => {
-        this.#host.takeUnasked(record, link);
-      },
-      onMoved: (request, pending) => {
-        this.#router.reroute(request, pending);
-      },
-      onTurnEnd: () => {
-        this.#host.flush();
       },
     });
   }
