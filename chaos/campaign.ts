@@ -12,6 +12,8 @@ import { Tally } from './tally.ts';
 export interface CampaignOptions {
   readonly seconds: number;
   readonly seed: number;
+  /** Of the server; 0: sessions live on its main thread. */
+  readonly ioThreads: number;
   readonly print: (line: string) => void;
 }
 
@@ -58,7 +60,7 @@ export class Campaign {
   }
 
   async run(): Promise<CampaignResult> {
-    this.#server = await ServerProcess.start((reason) => {
+    this.#server = await ServerProcess.start(this.#options.ioThreads, (reason) => {
       this.#fail(reason);
     });
     const url = `ws://127.0.0.1:${this.#server.port}/v1/session`;

@@ -1,6 +1,6 @@
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { ToPartition } from '../workers/messages.ts';
-import type { HostUnit } from './host-unit.ts';
+import type { HostUnit, UnitState } from './host-unit.ts';
 import type { MailboxPort, PartitionLink } from './partition-link.ts';
 import { askApplied } from './rebuild.ts';
 import type { SessionUnit } from './session-unit.ts';
@@ -73,6 +73,26 @@ export class HostUnits {
    */
   fenceOthers(partition: number): Promise<boolean> {
     return everyOf(this.#others.map((unit) => unit.fence(partition)));
+  }
+
+  /** What every host holds and has counted, once it has done all that it was told before. */
+  readStates(): Promise<UnitState[]> {
+    return Promise.all(this.all().map((unit) => unit.readState()));
+  }
+
+  /** Says goodbye to all sessions; from now on nobody's leaving is told to others. */
+  drain(reason: string): void {
+    for (const unit of this.all()) unit.drain(reason);
+  }
+
+  /** Closes all sessions. */
+  closeAll(): void {
+    for (const unit of this.all()) unit.closeAll();
+  }
+
+  /** Lets go what guards hold back, of one service or of all. */
+  releaseGuard(key: string | undefined): void {
+    for (const unit of this.all()) unit.releaseGuard(key);
   }
 
   /** Tells a partition something through the main thread's mailbox; resolves to whether it lived to apply it. */

@@ -1,6 +1,10 @@
+import type { MessagePort } from 'node:worker_threads';
+
+import type { ServerConfig } from './config.ts';
 import type { LoggedInstance, UnitState } from './host-unit.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import type { MailboxPort } from './partition-link.ts';
+import type { HttpAnswer, HttpCall } from './transport.ts';
 
 /** Everything that the main thread asks of a session host on another thread; see `HostUnit`, whose calls these are. */
 export interface UnitCalls {
@@ -38,3 +42,41 @@ export interface UnitPort<In, Out> {
   /** `transfer`: mailboxes in the message, which move with it. */
   postMessage(message: Out, transfer?: readonly MailboxPort[]): void;
 }
+
+/** What an I/O thread is started with. */
+export interface IoThreadStart {
+  /** Of its session host. */
+  readonly number: number;
+  readonly config: ServerConfig;
+  /** The slot table. */
+  readonly table: SharedArrayBuffer;
+  /** The number of the last request of any host, one 64-bit word. */
+  readonly lastRequest: SharedArrayBuffer;
+  /** See `SharedSessionCounts`. */
+  readonly sessionCounts: SharedArrayBuffer;
+  /** Wall clock when the registry started, in µs. */
+  readonly bornMicros: number;
+  /** For the calls of its session host. */
+  readonly unit: MessagePort;
+  /** One 32-bit word: raised to 1 once all sockets are closed, for a main thread that cannot wait in turns any more. */
+  readonly closed: SharedArrayBuffer;
+  /** One 32-bit word that the thread raises while it lives. */
+  readonly pulse: SharedArrayBuffer;
+}
+
+/** What the main thread says to an I/O thread, beside calls of its session host. */
+export type ToIoThread =
+  | { readonly kind: 'httpAnswer'; readonly number: number; readonly answer: HttpAnswer }
+  /** Close all sockets. */
+  | { readonly kind: 'close' }
+  /** End; all sockets are closed. */
+  | { readonly kind: 'end' };
+
+/** What an I/O thread says to the main thread, beside answers of its session host. */
+export type FromIoThread =
+  /** `descriptor`: by which accepted sockets are handed to it. */
+  | { readonly kind: 'ready'; readonly descriptor: unknown }
+  | { readonly kind: 'http'; readonly number: number; readonly call: HttpCall }
+  | { readonly kind: 'closed' }
+  /** A bug: something was thrown that nobody expected. The thread goes on until it is told to close. */
+  | { readonly kind: 'failed'; readonly message: string; readonly stack: string };

@@ -331,6 +331,7 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'host',
     'port',
     'partitions',
+    'ioThreads',
     'logLevel',
     'openRequired',
     'allowedOrigins',

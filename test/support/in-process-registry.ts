@@ -20,7 +20,11 @@ import type { HostBatch, PartitionBatch } from '../../src/workers/messages.ts';
 import { PartitionOutboxes } from '../../src/workers/outbox.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
 import type { PartitionClock } from '../../src/workers/partition-core.ts';
+import { ioThreads } from './io-threads.ts';
 import type { Random } from './random.ts';
+
+/** As in a server with an I/O thread, and as in one without. */
+const hostsUsual: number = ioThreads > 0 ? 2 : 1;
 
 const wallStartMicros = 1_700_000_000_000_000;
 
@@ -282,7 +286,7 @@ export class InProcessRegistry {
   }
 
   /** `hosts`: session hosts, of which the first is the main thread's. */
-  static async start(input: Partial<ServerConfig> = {}, hosts = 1): Promise<InProcessRegistry> {
+  static async start(input: Partial<ServerConfig> = {}, hosts: number = hostsUsual): Promise<InProcessRegistry> {
     const registry = new InProcessRegistry(input, hosts);
     await registry.supervisor.startUpTo(registry.config.partitions);
     for (const { host } of registry.units) host.tick(0);
@@ -293,13 +297,13 @@ export class InProcessRegistry {
     return registry;
   }
 
-  /** The main thread's. */
+  /** Where clients are unless they say otherwise: with one host the main thread's, with two the other. */
   get host(): SessionHost {
-    return this.units[0]!.host;
+    return this.units.at(-1)!.host;
   }
 
   get router(): Router {
-    return this.units[0]!.router;
+    return this.units.at(-1)!.router;
   }
 
   get nowMs(): number {

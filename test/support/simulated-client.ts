@@ -45,9 +45,13 @@ export class SimulatedClient implements Socket {
   notifications = 0;
   corks = 0;
 
-  constructor(registry: InProcessRegistry, backlogFramesMax: number = Number.POSITIVE_INFINITY, host: number = 0) {
+  constructor(
+    registry: InProcessRegistry,
+    backlogFramesMax: number = Number.POSITIVE_INFINITY,
+    host: SessionHost = registry.host,
+  ) {
     this.#registry = registry;
-    this.#host = registry.units[host]!.host;
+    this.#host = host;
     this.#backlogFramesMax = backlogFramesMax;
     this.session = this.#host.connect(this);
   }

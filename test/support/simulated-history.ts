@@ -223,7 +223,8 @@ function act(world: World, random: Random): void {
 }
 
 function join(world: World): void {
-  const client = new SimulatedClient(world.registry, 6, world.players.length % world.registry.units.length);
+  const { units } = world.registry;
+  const client = new SimulatedClient(world.registry, 6, units[world.players.length % units.length]!.host);
   client.isPrompt = false;
   const fate: Fate = {
     name: `client ${world.players.length + 1}`,
