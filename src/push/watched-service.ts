@@ -86,7 +86,7 @@ export class WatchedService {
     if (this.#wasReadBetween) return [...this.#before.keys()];
     const changed: string[] = [];
     for (const [id, before] of this.#before) {
-      if (this.service.instances.get(id)?.fragment !== before) changed.push(id);
+      if (this.service.fragmentOf(id) !== before) changed.push(id);
     }
     return changed;
   }

@@ -12,6 +12,7 @@ import { slotOf } from '../slots/slot.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
 import { packService, unpackService } from './service-parcel.ts';
+import { textCodec } from './text-codec.ts';
 
 /** Both clocks, read once a turn: wall clock in µs for versions, monotonic milliseconds for windows. */
 export interface PartitionClock {
@@ -64,7 +65,7 @@ export class PartitionCore {
     this.#table = table;
     this.#limits = limits;
     this.#emit = emit;
-    this.#store = new ServiceStore(limits, versionFloor);
+    this.#store = new ServiceStore(limits, textCodec, versionFloor);
     this.#coalescer = new Coalescer(limits.coalesceWindowMs);
   }
 
@@ -343,7 +344,9 @@ export class PartitionCore {
   }
 
   #takeOver(parcel: ServiceParcel): void {
-    const service = unpackService(parcel, this.#limits.changeLogEntriesMax);
+    const service = unpackService(parcel, this.#limits.changeLogEntriesMax, (key, version) =>
+      this.#store.create(key, version),
+    );
     this.#store.attach(service);
     if (parcel.watch === undefined) return;
     const watched = new WatchedService(service, parcel.watch.pushedVersion);
