@@ -22,9 +22,9 @@ const chunkUnits: number = chunkBytes / unitBytes;
 const none = 0xffff_ffff;
 const chunksMax: number = Math.floor(none / chunkUnits);
 
-/** Sizes of blocks up to this are exact, above it eight for each doubling: blocks of texts that grow a little are of use to one another. */
+/** Sizes of blocks up to this are exact, above it sixteen for each doubling: blocks of texts that grow a little are of use to one another. */
 const exactUnits = 16;
-const classesBits = 3;
+const classesBits = 4;
 
 /**
  * Texts as bytes outside the JavaScript heap: the garbage collector neither marks nor moves them. Chunks of one size, blocks of a few sizes of whole

@@ -93,11 +93,12 @@ export class InstanceTable {
     const hash = hashOf(list, tag, id);
     block.hash[at] = hash;
     block.list[at] = list;
-    block.tag[at] = tag;
+    // A column that only ever holds zeros is never written, and memory that is never written is never taken.
+    if (block.tag[at] !== tag) block.tag[at] = tag;
     block.text[at] = text;
     block.length[at] = length === fragment.length ? length + asciiBit : length;
     block.stamp[at] = stamp;
-    block.owner[at] = owner;
+    if (block.owner[at] !== owner) block.owner[at] = owner;
     block.next[at] = none;
     block.previous[at] = last === -1 ? none : last;
     if (last !== -1) this.#blockOf(last).next[last & blockMask] = row;
@@ -120,7 +121,7 @@ export class InstanceTable {
     }
     block.length[at] = length === fragment.length ? length + asciiBit : length;
     block.stamp[at] = stamp;
-    block.owner[at] = owner;
+    if (block.owner[at] !== owner) block.owner[at] = owner;
   }
 
   /** Takes a row away. Returns its neighbours in the list: -1 where there is none. */
