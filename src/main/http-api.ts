@@ -12,7 +12,8 @@ import type {
 import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
 import type { ServerConfig } from './config.ts';
-import { answerFailure, answerJson, waitForReply } from './http-answers.ts';
+import { answerFailure, answerJson, answerText, waitForReply } from './http-answers.ts';
+import type { MetricsText } from './metrics.ts';
 import { refuseDraining } from './session-host.ts';
 import type { SessionHost } from './session-host.ts';
 import type { Session } from './session.ts';
@@ -29,6 +30,7 @@ export interface HttpApiOptions {
   readonly isOriginAllowed: (origin: string) => boolean;
   readonly countRefusal: (code: ErrorCode, limit?: string) => void;
   readonly administration: Administration;
+  readonly readMetrics: () => MetricsText;
   readonly readStats: () => Record<string, unknown>;
   /** Partitions that are not ready yet. */
   readonly readWaiting: () => readonly number[];
@@ -76,6 +78,7 @@ export class HttpApi {
       renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
       endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.end(session)),
       readStats: () => answerJson(JSON.stringify(options.readStats())),
+      readMetrics: () => answerText(options.readMetrics()),
       readPartitions: () => this.#describePartitions(),
       resizePartitions: ({ value }) =>
         options.administration.resize((value as ResizeBody).partitions) ?? this.#describePartitions(),

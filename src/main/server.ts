@@ -9,17 +9,22 @@ import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import type { Fault } from '../workers/messages.ts';
 import { PartitionRunner } from '../workers/partition-runner.ts';
+import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
 import { Admission } from './admission.ts';
 import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
 import { Counters } from './counters.ts';
+import { readHostFigures } from './host-figures.ts';
+import { readSharedMs } from './host-meter.ts';
 import { HttpApi } from './http-api.ts';
 import { inspectRegistry } from './inspection.ts';
 import type { Inspection } from './inspection.ts';
 import { createLogger } from './log.ts';
+import { Metrics } from './metrics.ts';
 import { Mover } from './mover.ts';
 import { PartitionLink } from './partition-link.ts';
 import type { MailboxPort } from './partition-link.ts';
+import { PartitionLives } from './partition-lives.ts';
 import { productVersion } from './product-version.ts';
 import { Router } from './router.ts';
 import { SessionHost } from './session-host.ts';
@@ -78,6 +83,9 @@ export class RunningServer implements Server {
   readonly #mover: Mover;
   readonly #runners: PartitionRunner[] = [];
   readonly #transport: Transport;
+  readonly #lives: PartitionLives = new PartitionLives();
+  readonly #gauges: ThreadGauges = new ThreadGauges();
+  #sampler: ThreadSampler | undefined;
   #address: ServerAddress | undefined;
   #ticker: NodeJS.Timeout | undefined;
   #stopped: Promise<void> | undefined;
@@ -158,7 +166,9 @@ export class RunningServer implements Server {
       await this.stop();
       throw error;
     }
+    this.#sampler = new ThreadSampler(this.#gauges, tickMs);
     this.#ticker = setInterval(() => {
+      this.#sampler?.sample();
       this.#tick(performance.now());
     }, tickMs);
     this.#log.info({ host: this.#address.host, port: this.#address.port, partitions }, 'listening');
@@ -177,6 +187,7 @@ export class RunningServer implements Server {
     this.#host.closeAll();
     await delay(lastFramesMs);
     clearInterval(this.#ticker);
+    this.#sampler?.stop();
     this.#transport.close();
     await this.#supervisor.stop();
     this.#log.info('stopped');
@@ -213,6 +224,9 @@ export class RunningServer implements Server {
       nextTurn,
       delay,
       nowMs,
+      onTurnOfLife: (partition, turn) => {
+        this.#lives.note(partition, turn, performance.now());
+      },
       onFatal: (error) => {
         this.#fail(error);
       },
@@ -225,6 +239,7 @@ export class RunningServer implements Server {
       port,
       requestsMax: this.#config.mailboxRequestsMax,
       readTable: () => this.#router.table,
+      readMs: readSharedMs,
       schedule: setImmediate,
       onUnasked: (record, link) => {
         this.#host.takeUnasked(record, link);
@@ -247,6 +262,7 @@ export class RunningServer implements Server {
     this.#transport.stopListening();
     this.#host.closeAll();
     clearInterval(this.#ticker);
+    this.#sampler?.stop();
     this.#transport.close();
     this.#onFatal(error);
   }
@@ -256,6 +272,7 @@ export class RunningServer implements Server {
     const host = this.#host;
     const counters = this.#counters;
     const admission = new Admission({ config, counters, isDraining: () => host.isDraining });
+    const metrics = this.#createMetrics();
     const api = new HttpApi({
       host,
       config,
@@ -268,6 +285,7 @@ export class RunningServer implements Server {
         resize: (partitions) => this.#startChange(() => this.#mover.resize(partitions)),
         rebalance: () => this.#startChange(() => this.#mover.rebalance()),
       },
+      readMetrics: () => metrics.read(),
       readStats: () => this.#readStats(),
       readWaiting: () => this.#readWaiting(),
       documents: {
@@ -302,6 +320,27 @@ export class RunningServer implements Server {
         counters.countClose(reason);
       },
       onHttp: (call) => (call.path === sessionPath ? Promise.resolve(admission.refuseHandshake()) : api.handle(call)),
+    });
+  }
+
+  #createMetrics(): Metrics {
+    return new Metrics({
+      readHosts: () => [readHostFigures(this.#host)],
+      readCounters: () => this.#counters.snapshot(),
+      readPartitions: () => {
+        const slots = this.#router.table.slotsPerPartition();
+        return this.#supervisor.states().map((state, partition) => ({
+          partition,
+          isReady: state === 'ready',
+          slots: slots[partition] ?? 0,
+          requests: this.#router.link(partition)?.requestsInFlight ?? 0,
+          gauges: this.#runners[partition]!.gauges,
+        }));
+      },
+      main: this.#gauges,
+      lives: this.#lives,
+      gate: this.#router.gate,
+      mover: this.#mover,
     });
   }
 

@@ -9,6 +9,7 @@ import { ServiceStore } from '../slots/service-store.ts';
 import type { Takeover } from '../slots/service-store.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
+import type { Histogram } from './histogram.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
 import { packService, unpackService } from './service-parcel.ts';
@@ -52,12 +53,23 @@ export class PartitionCore {
   /** Snapshots encoded in this turn: a storm of subscribers to one service encodes it once. */
   readonly #snapshots: Map<ServiceRecord, string> = new Map();
   readonly #progress: Map<number, HostProgress> = new Map();
+  readonly #pushChanges: Histogram | undefined;
   #table: SlotTable;
   /** The batch that is being applied. */
-  #current: { readonly progress: HostProgress; readonly batch: number; readonly atMs: number } | undefined;
+  #current:
+    | { readonly progress: HostProgress; readonly batch: number; readonly atMs: number; readonly askedAtMs: number }
+    | undefined;
 
-  /** `versionFloor`: no service that these slots ever held had a version above it. */
-  constructor(partition: number, table: SlotTable, limits: PartitionLimits, versionFloor: number, emit: Emit) {
+  /** `versionFloor`: no service that these slots ever held had a version above it. `pushChanges` observes how many changes pushes told. */
+  constructor(
+    partition: number,
+    table: SlotTable,
+    limits: PartitionLimits,
+    versionFloor: number,
+    emit: Emit,
+    pushChanges?: Histogram,
+  ) {
+    this.#pushChanges = pushChanges;
     this.#partition = partition;
     this.#table = table;
     this.#limits = limits;
@@ -93,14 +105,14 @@ export class PartitionCore {
     this.#table = table;
   }
 
-  /** A host's next batch is about to be applied. */
-  beginBatch(host: number, batch: number, clock: PartitionClock): void {
+  /** A host's next batch is about to be applied. `askedAtMs`: when its first change was asked for; 0: not known. */
+  beginBatch(host: number, batch: number, clock: PartitionClock, askedAtMs = 0): void {
     let progress = this.#progress.get(host);
     if (progress === undefined) {
       progress = { changedBatch: 0, settledBatch: 0, unsettled: [] };
       this.#progress.set(host, progress);
     }
-    this.#current = { progress, batch, atMs: clock.monotonicMs };
+    this.#current = { progress, batch, atMs: clock.monotonicMs, askedAtMs };
   }
 
   /** Applies one record of a batch that was routed by the table of `epoch`. */
@@ -198,9 +210,12 @@ export class PartitionCore {
   }
 
   #push(watched: WatchedService): void {
-    for (const { key, variant, from, to, count, body, hosts } of watched.takePushes()) {
+    const { changeCount } = watched;
+    const pushes = watched.takePushes();
+    if (pushes.length > 0 && changeCount > 0) this.#pushChanges?.observe(changeCount);
+    for (const { key, variant, from, to, count, body, changedAtMs, hosts } of pushes) {
       for (const host of hosts) {
-        this.#emit(host, fromPartition.push, key, variant, from, to, count, body);
+        this.#emit(host, fromPartition.push, key, variant, from, to, count, changedAtMs, body);
         this.#charactersInFlight.set(host, (this.#charactersInFlight.get(host) ?? 0) + body.length);
       }
     }
@@ -269,7 +284,7 @@ export class PartitionCore {
     this.#snapshots.delete(service);
     const watched = this.#watched.get(service.key);
     if (watched !== undefined) {
-      watched.noteChange(id, before);
+      watched.noteChange(id, before, this.#current?.askedAtMs);
       this.#coalescer.noteChange(watched);
       this.#noteUnsettled();
     } else if (service.instances.size === 0) {

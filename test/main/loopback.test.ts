@@ -22,6 +22,7 @@ test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(
         resize: () => void done.push('resize'),
         rebalance: () => void done.push('rebalance'),
       },
+      readMetrics: () => ({ contentType: 'text/plain', text: '' }),
       readStats: () => ({}),
       readWaiting: () => [],
       documents: { openapi: '{}', openrpc: '{}' },

@@ -14,7 +14,7 @@ const outward: fc.Arbitrary<FromPartition> = fc.oneof(
   fc.tuple(fc.constant(fromPartition.state), number, number, number, text),
   fc.tuple(fc.constant(fromPartition.resumed), number, number, number, text),
   fc.tuple(fc.constant(fromPartition.listed), number, fc.array(fc.oneof(text, number))),
-  fc.tuple(fc.constant(fromPartition.push), text, fc.constant('delta' as const), number, number, number, text),
+  fc.tuple(fc.constant(fromPartition.push), text, fc.constant('delta' as const), number, number, number, number, text),
   fc.tuple(fc.constant(fromPartition.released), number, text, text, number),
   fc.tuple(fc.constant(fromPartition.moved), number, number),
 );
