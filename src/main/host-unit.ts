@@ -1,4 +1,5 @@
 import type { SlotTable } from '../slots/slot-table.ts';
+import type { HostFigures } from './host-figures.ts';
 import type { GuardDescription } from './loss-guard.ts';
 import type { MailboxPort } from './partition-link.ts';
 
@@ -15,6 +16,7 @@ export interface UnitState {
   /** By partition. */
   readonly requestsInFlight: readonly number[];
   readonly guard: GuardState;
+  readonly figures: HostFigures;
 }
 
 /** What the guards of a host hold back, and how much. */

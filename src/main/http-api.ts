@@ -13,7 +13,8 @@ import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
 import type { ServerConfig } from './config.ts';
 import type { GuardState } from './host-unit.ts';
-import { answerFailure, answerJson, waitForReply } from './http-answers.ts';
+import { answerFailure, answerJson, answerText, waitForReply } from './http-answers.ts';
+import type { MetricsText } from './metrics.ts';
 import { refuseDraining } from './session-host.ts';
 import type { SessionHost } from './session-host.ts';
 import type { Session } from './session.ts';
@@ -31,6 +32,7 @@ export interface HttpApiOptions {
   readonly countRefusal: (code: ErrorCode, limit?: string) => void;
   readonly administration: Administration;
   readonly guard: GuardAdministration;
+  readonly readMetrics: () => Promise<MetricsText>;
   readonly readStats: () => Promise<Record<string, unknown>>;
   /** Partitions that are not ready yet. */
   readonly readWaiting: () => readonly number[];
@@ -84,6 +86,7 @@ export class HttpApi {
       renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
       endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.end(session)),
       readStats: async () => answerJson(JSON.stringify(await options.readStats())),
+      readMetrics: async () => answerText(await options.readMetrics()),
       readPartitions: () => this.#describePartitions(),
       resizePartitions: ({ value }) =>
         options.administration.resize((value as ResizeBody).partitions) ?? this.#describePartitions(),

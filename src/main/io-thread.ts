@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { SlotTable } from '../slots/slot-table.ts';
+import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
 import { Counters } from './counters.ts';
 import { createHostTransport } from './host-transport.ts';
 import { serveUnit } from './remote-unit.ts';
@@ -76,14 +77,17 @@ const transport = createHostTransport({
   counts: new SharedSessionCounts(start.sessionCounts),
   onHttp: askMain,
 });
+const sampler = new ThreadSampler(new ThreadGauges(start.gauges), tickMs);
 const ticker = setInterval(() => {
   Atomics.add(pulse, 0, 1);
+  sampler.sample();
   unit.tick(performance.now());
 }, tickMs);
 
 function closeSockets(): void {
   if (Atomics.exchange(closed, 0, 1) === 1) return;
   clearInterval(ticker);
+  sampler.stop();
   transport.close();
   Atomics.notify(closed, 0);
   report({ kind: 'closed' });

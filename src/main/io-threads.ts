@@ -2,6 +2,7 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 
 import type { SlotTable } from '../slots/slot-table.ts';
+import { ThreadGauges } from '../workers/thread-gauges.ts';
 import type { ServerConfig } from './config.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import { RemoteUnit } from './remote-unit.ts';
@@ -43,6 +44,11 @@ export class IoThreads {
     this.#onSilence = options.onSilence;
     this.#silentMaxMs = partitionHeartbeatTimeoutMs;
     this.#threads = Array.from({ length: ioThreads }, (_, i) => new IoThread(i + 1, options));
+  }
+
+  /** What each thread tells of itself, by name. */
+  get gauges(): readonly (readonly [string, ThreadGauges])[] {
+    return this.#threads.map(({ unit, gauges }) => [threadName(unit.number), gauges]);
   }
 
   get units(): readonly RemoteUnit[] {
@@ -90,6 +96,7 @@ export class IoThreads {
 
 class IoThread {
   readonly unit: RemoteUnit;
+  readonly gauges: ThreadGauges = new ThreadGauges();
   /** Resolves to what connections are handed to it by. */
   readonly ready: Promise<unknown>;
   readonly #worker: Worker;
@@ -108,7 +115,7 @@ class IoThread {
     // What it transfers are MessagePorts indeed.
     this.unit = new RemoteUnit(number, port1 as object as ConstructorParameters<typeof RemoteUnit>[1], events.onGuard);
     this.#worker = new Worker(new URL('io-thread.js', import.meta.url), {
-      name: `io-${number}`,
+      name: threadName(number),
       // A process that was given a text to run hands that on, too, and no thread would start.
       ...(process.execArgv.some((argument) => argument.startsWith('--input-type')) ? { execArgv: [] } : {}),
       transferList: [port2],
@@ -122,6 +129,7 @@ class IoThread {
         unit: port2,
         closed: this.#closedFlag.buffer as SharedArrayBuffer,
         pulse: this.#pulse.buffer as SharedArrayBuffer,
+        gauges: this.gauges.memory,
       } satisfies IoThreadStart,
     });
     const fail = (error: Error): void => {
@@ -223,6 +231,10 @@ function forThread(config: ServerConfig): ServerConfig {
     lossSessionsMin: Math.ceil(lossSessionsMin / ioThreads),
     lossServiceInstancesMin: Math.ceil(lossServiceInstancesMin / ioThreads),
   };
+}
+
+function threadName(number: number): string {
+  return `io-${number}`;
 }
 
 async function within(event: Promise<void>, timeoutMs: number): Promise<void> {

@@ -55,6 +55,9 @@ export class Mover {
   readonly #options: MoverOptions;
   readonly #units: HostUnits;
   #progress: MoveProgress;
+  /** Of all changes so far. */
+  slotsMoved = 0;
+  stepsRolledBack = 0;
 
   constructor(options: MoverOptions) {
     this.#options = options;
@@ -124,9 +127,11 @@ export class Mover {
       for (;;) {
         if (!(await supervisor.whenReady([step.from, step.to]))) return;
         if (await this.#take(step)) break;
+        this.stepsRolledBack += 1;
         this.#progress = { ...this.#progress, stepsRolledBack: this.#progress.stepsRolledBack + 1 };
         this.#options.log.warn(step, 'a step was rolled back, and will be tried again');
       }
+      this.slotsMoved += step.slots.length;
       this.#progress = { ...this.#progress, slotsMoved: this.#progress.slotsMoved + step.slots.length };
       // Whatever waited for all slots to be open has its turn between steps.
       await nextTurn();

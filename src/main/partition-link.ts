@@ -57,6 +57,8 @@ export interface PartitionLinkOptions {
   /** Requests not yet answered; beyond it the partition is busy. */
   readonly requestsMax: number;
   readonly readTable: () => SlotTable;
+  /** The clock that threads share, in milliseconds; without it nobody learns how old a change is. */
+  readonly readMs?: () => number;
   /** Runs a task once all sockets of this turn have been read. */
   readonly schedule: (task: () => void) => void;
   readonly onUnasked: (record: Unasked, link: PartitionLink) => void;
@@ -77,6 +79,8 @@ export class PartitionLink {
   #records: Field[] = [];
   #table: SharedArrayBuffer | undefined;
   #lastBatch = 0;
+  /** When the first change of the batch that gathers was asked for; 0: there is none. */
+  #changedAtMs = 0;
   /** Requests that were posted and are not answered yet. */
   #posted = 0;
   #isFlushScheduled = false;
@@ -149,7 +153,9 @@ export class PartitionLink {
     this.#records = [];
     this.#lastBatch += 1;
     this.#posted = this.#pending.size;
-    const batch = { batch: this.#lastBatch, epoch: this.#options.readTable().epoch, records };
+    const changedAtMs = this.#changedAtMs;
+    this.#changedAtMs = 0;
+    const batch = { batch: this.#lastBatch, epoch: this.#options.readTable().epoch, changedAtMs, records };
     this.#options.port.postMessage(
       (this.#table === undefined ? batch : { ...batch, table: this.#table }) satisfies HostBatch,
     );
@@ -223,9 +229,11 @@ export class PartitionLink {
     switch (record[0]) {
       case toPartition.register:
       case toPartition.deregister:
+        this.#noteChangeTime();
         this.#journal.push(this.#lastBatch + 1, record[3], record[4]);
         return;
       case toPartition.withdraw:
+        this.#noteChangeTime();
         this.#journal.push(this.#lastBatch + 1, record[2], record[3]);
         return;
       case toPartition.retell:
@@ -238,6 +246,10 @@ export class PartitionLink {
         return;
       default:
     }
+  }
+
+  #noteChangeTime(): void {
+    if (this.#changedAtMs === 0) this.#changedAtMs = this.#options.readMs?.() ?? 0;
   }
 
   #forgetSettled(batch: number): void {

@@ -1,7 +1,7 @@
 import type { GuardState, UnitState } from './host-unit.ts';
 
 /** What all session hosts hold and have counted, together. */
-export function sumStates(states: readonly UnitState[]): Omit<UnitState, 'guard'> {
+export function sumStates(states: readonly UnitState[]): Omit<UnitState, 'guard' | 'figures'> {
   const sum = (read: (state: UnitState) => number): number => states.reduce((total, state) => total + read(state), 0);
   const counters: Record<string, number> = {};
   for (const state of states) {

@@ -9,6 +9,7 @@ import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import type { Fault } from '../workers/messages.ts';
 import { PartitionRunner } from '../workers/partition-runner.ts';
+import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
 import { isOriginAllowed } from './admission.ts';
 import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
@@ -22,7 +23,9 @@ import type { Inspection } from './inspection.ts';
 import { IoThreads } from './io-threads.ts';
 import { createLogger } from './log.ts';
 import type { GuardEvent } from './loss-guard.ts';
+import { Metrics } from './metrics.ts';
 import { Mover } from './mover.ts';
+import { PartitionLives } from './partition-lives.ts';
 import { productVersion } from './product-version.ts';
 import { sumGuards, sumStates } from './registry-state.ts';
 import { countRequests } from './request-numbers.ts';
@@ -82,6 +85,10 @@ export class RunningServer implements Server {
   readonly #mover: Mover;
   readonly #runners: PartitionRunner[] = [];
   readonly #transport: Transport;
+  readonly #lives: PartitionLives = new PartitionLives();
+  readonly #gauges: ThreadGauges = new ThreadGauges();
+  readonly #metrics: Metrics;
+  #sampler: ThreadSampler | undefined;
   #address: ServerAddress | undefined;
   #ticker: NodeJS.Timeout | undefined;
   #stopped: Promise<void> | undefined;
@@ -134,6 +141,7 @@ export class RunningServer implements Server {
       stepSlots: config.moveSlots,
       nextTurn,
     });
+    this.#metrics = this.#createMetrics();
   }
 
   get partitions(): number {
@@ -173,7 +181,9 @@ export class RunningServer implements Server {
       await this.stop();
       throw error;
     }
+    this.#sampler = new ThreadSampler(this.#gauges, tickMs);
     this.#ticker = setInterval(() => {
+      this.#sampler?.sample();
       this.#tick(performance.now());
     }, tickMs);
     this.#log.info({ host: this.#address.host, port: this.#address.port, partitions, ioThreads }, 'listening');
@@ -199,6 +209,7 @@ export class RunningServer implements Server {
     this.#units.closeAll();
     await delay(lastFramesMs);
     clearInterval(this.#ticker);
+    this.#sampler?.stop();
     this.#transport.close();
     await this.#threads.close();
   }
@@ -252,6 +263,9 @@ export class RunningServer implements Server {
       },
       delay,
       nowMs,
+      onTurnOfLife: (partition, turn) => {
+        this.#lives.note(partition, turn, performance.now());
+      },
       onFatal: (error) => {
         this.#fail(error);
       },
@@ -311,12 +325,35 @@ export class RunningServer implements Server {
           this.#units.releaseGuard(key);
         },
       },
+      readMetrics: () => this.#metrics.read(),
       readStats: () => this.#readStats(),
       readWaiting: () => this.#readWaiting(),
       documents: {
         openapi: JSON.stringify(describeOpenapi(productVersion)),
         openrpc: JSON.stringify(describeOpenrpc(productVersion)),
       },
+    });
+  }
+
+  #createMetrics(): Metrics {
+    return new Metrics({
+      units: this.#units.all(),
+      source: {
+        readPartitions: () => {
+          const slots = this.#units.table.slotsPerPartition();
+          return this.#supervisor.states().map((state, partition) => ({
+            partition,
+            isReady: state === 'ready',
+            slots: slots[partition] ?? 0,
+            gauges: this.#runners[partition]!.gauges,
+          }));
+        },
+        threads: new Map([['main', this.#gauges], ...this.#threads.gauges]),
+        lives: this.#lives,
+        gate: this.#main.router.gate,
+        mover: this.#mover,
+      },
+      delay,
     });
   }
 

@@ -7,6 +7,7 @@ import type {
   ServiceSummary,
   SessionOpenParams,
   SessionOpenResult,
+  SubscribeMode,
 } from '../protocol/types.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import { textCodec } from '../workers/text-codec.ts';
@@ -14,6 +15,7 @@ import { BatchAnswers, wordError, wordNotification, wordResults } from './answer
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import { HostMeter } from './host-meter.ts';
 import { LossGuard } from './loss-guard.ts';
 import type { GuardDescription, GuardEvent } from './loss-guard.ts';
 import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
@@ -52,6 +54,7 @@ export class SessionHost {
   readonly sessions: Sessions;
   readonly #log: HostLog = new HostLog(textCodec);
   readonly guard: LossGuard;
+  readonly meter: HostMeter = new HostMeter();
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
   /** Sessions with frames to be sent at the end of this turn. */
@@ -98,6 +101,7 @@ export class SessionHost {
       counters,
       sliceMembers: config.fanOutSliceMembers,
       subscriptionsMax: config.subscriptionsMax,
+      meter: this.meter,
       flush: () => {
         this.flush();
       },
@@ -125,6 +129,15 @@ export class SessionHost {
   /** Frames worded for pushes so far (PU3). */
   get framesEncoded(): number {
     return this.#subscriptions.framesEncoded;
+  }
+
+  /** Pushes handed to sockets so far, and subscriptions that there are. */
+  get framesSent(): Readonly<Record<SubscribeMode, number>> {
+    return this.#subscriptions.framesSent;
+  }
+
+  get subscriptionCounts(): Readonly<Record<SubscribeMode, number>> {
+    return this.#subscriptions.counts;
   }
 
   get isDraining(): boolean {
@@ -275,7 +288,13 @@ export class SessionHost {
   }
 
   #take(session: Session, incoming: Incoming, batch: BatchAnswers | undefined): void {
-    const reply = new SessionReply(this, session, incoming.id, batch);
+    const reply = new SessionReply(
+      this,
+      session,
+      incoming.id,
+      batch,
+      incoming.kind === 'call' ? incoming.call.method : undefined,
+    );
     if (incoming.kind === 'invalid') {
       reply.fail(incoming.failure);
       return;

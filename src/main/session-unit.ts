@@ -2,6 +2,8 @@ import type { SlotTable } from '../slots/slot-table.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import { readHostFigures } from './host-figures.ts';
+import { readSharedMs } from './host-meter.ts';
 import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import { PartitionLink } from './partition-link.ts';
@@ -146,6 +148,7 @@ export class SessionUnit implements HostUnit {
       slotShutMaxMs: router.gate.longestShutMs,
       requestsInFlight,
       guard: host.describeGuard(),
+      figures: readHostFigures(host),
     });
   }
 
@@ -212,6 +215,7 @@ export class SessionUnit implements HostUnit {
       port,
       requestsMax: config.mailboxRequestsMax,
       readTable: () => this.router.table,
+      readMs: readSharedMs,
       schedule,
       onUnasked: (record, link) => {
         this.host.takeUnasked(record, link);

@@ -8,6 +8,7 @@ import type { FromPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { Counters } from './counters.ts';
+import type { HostMeter } from './host-meter.ts';
 import type { Answer } from './partition-link.ts';
 import type { Router } from './router.ts';
 import { Subscription } from './session.ts';
@@ -27,6 +28,7 @@ export interface SubscriptionsOptions {
   readonly counters: Counters;
   readonly sliceMembers: number;
   readonly subscriptionsMax: number;
+  readonly meter: HostMeter;
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
   readonly flush: () => void;
   /** Versions below this are of an earlier life of the registry: wall clock in µs. */
@@ -44,6 +46,8 @@ export class Subscriptions {
     snapshot: new Map(),
   };
   readonly #fanOut: FanOut<Subscription>;
+  /** Subscriptions that have begun. */
+  readonly counts: Record<SubscribeMode, number> = { delta: 0, snapshot: 0 };
   #isSliceScheduled = false;
   #isWarm = false;
   /** Subscriptions that wait for their first answer; until then an older one to the same service goes on. */
@@ -59,10 +63,12 @@ export class Subscriptions {
       encode: (text) => Buffer.from(text),
       onMissed: (member, _audience, cause) => {
         options.counters.count('push_dropped');
+        options.meter.missed[cause] += 1;
         // After a drop the socket says when it has drained; after a gap there is nothing to wait for.
         if (cause === 'gap') this.#resync(member);
       },
-      onDone: (push) => {
+      onDone: (push, audience) => {
+        options.meter.notePush(audience.variant, push.changedAtMs);
         this.#credit(push.partition, push.body.length);
       },
     });
@@ -70,6 +76,10 @@ export class Subscriptions {
 
   get framesEncoded(): number {
     return this.#fanOut.framesEncoded;
+  }
+
+  get framesSent(): Readonly<Record<SubscribeMode, number>> {
+    return this.#fanOut.framesSent;
   }
 
   /** Subscribes, or subscribes anew in another mode or from another version. Answered by the owner of the service. */
@@ -168,13 +178,13 @@ export class Subscriptions {
   }
 
   push(record: PushRecord, partition: number): void {
-    const [, key, variant, from, to, count, body] = record;
+    const [, key, variant, from, to, count, changedAtMs, body] = record;
     const audience = this.#audiences[variant].get(key);
     if (audience === undefined) {
       this.#credit(partition, body.length);
       return;
     }
-    this.#fanOut.enqueue(audience, { partition, from, to, count, body } satisfies HostPush);
+    this.#fanOut.enqueue(audience, { partition, from, to, count, body, changedAtMs } satisfies HostPush);
     if (!this.#isSliceScheduled) this.#runSlice();
   }
 
@@ -214,6 +224,7 @@ export class Subscriptions {
     session.subscriptions.set(key, subscription);
     subscription.audience = audience;
     audience.add(subscription);
+    this.counts[subscription.mode] += 1;
     if (before !== undefined) this.#leave(before);
     // In a batch the answer goes out with the others; what is pushed meanwhile must not come first.
     subscription.isWaiting = reply.defer?.(() => this.#endWaiting(subscription)) ?? false;
@@ -267,6 +278,7 @@ export class Subscriptions {
     if (audience === undefined) return;
     subscription.audience = undefined;
     audience.remove(subscription);
+    this.counts[subscription.mode] -= 1;
     this.#dropIfEmpty(audience);
   }
 

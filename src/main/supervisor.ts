@@ -34,6 +34,8 @@ export interface SupervisorOptions {
   readonly delay: (ms: number) => Promise<void>;
   readonly nowMs: number;
   readonly onFatal: (error: Error) => void;
+  /** A partition died, or is rebuilt and serves again: for metrics. */
+  readonly onTurnOfLife?: (partition: number, turn: 'died' | 'rebuilt') => void;
 }
 
 /** The longest wait before a restart, in milliseconds. */
@@ -177,6 +179,7 @@ export class Supervisor {
     const { partition } = ward;
     if (this.#isStopping || ward.state === 'stopping') return;
     this.#options.counters.count('partition_died');
+    this.#options.onTurnOfLife?.(partition, 'died');
     this.#options.log.error({ partition, err: cause }, `partition ${partition} died: ${cause.message}`);
     ward.deaths += 1;
     const isHopeless = this.#countDeath() > this.#options.config.partitionRestartsMax;
@@ -215,6 +218,7 @@ export class Supervisor {
     if (this.#isStopping) return;
     this.#options.log.info({ partition: ward.partition, slots: slots.length, state: ward.state }, 'partition rebuilt');
     this.#units.open(slots);
+    this.#options.onTurnOfLife?.(ward.partition, 'rebuilt');
     this.#wake();
   }
 

@@ -62,6 +62,8 @@ export interface IoThreadStart {
   readonly closed: SharedArrayBuffer;
   /** One 32-bit word that the thread raises while it lives. */
   readonly pulse: SharedArrayBuffer;
+  /** See `ThreadGauges`. */
+  readonly gauges: SharedArrayBuffer;
 }
 
 /** What the main thread says to an I/O thread, beside calls of its session host. */

@@ -14,6 +14,8 @@ export interface HttpOperation {
   readonly query?: JsonSchema;
   readonly body?: JsonSchema;
   readonly result: JsonSchema;
+  /** Of the result, when it is not JSON. */
+  readonly resultType?: string;
   readonly errors: readonly ErrorCode[];
   /** Administration: answered only to callers on the loopback address. */
   readonly isLocal?: true;
@@ -32,6 +34,7 @@ export type OperationId =
   | 'rebalancePartitions'
   | 'readGuard'
   | 'releaseGuard'
+  | 'readMetrics'
   | 'checkLive'
   | 'checkReady'
   | 'readOpenapi'
@@ -319,6 +322,15 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'draining'],
     isLocal: true,
   },
+  readMetrics: {
+    method: 'GET',
+    path: '/metrics',
+    summary: "What the server holds and does, in Prometheus' text format.",
+    query: { type: 'object', properties: {}, required: [], additionalProperties: false },
+    result: { type: 'string' },
+    resultType: 'text/plain',
+    errors: ['invalid_params', 'forbidden'],
+  },
   checkLive: {
     method: 'GET',
     path: '/health/live',
@@ -384,7 +396,7 @@ export function describeOpenapi(productVersion: string): JsonSchema {
 
 function describeOperation(
   operationId: string,
-  { summary, path, query, body, result, errors }: HttpOperation,
+  { summary, path, query, body, result, resultType, errors }: HttpOperation,
 ): JsonSchema {
   const statuses = new Map<number, ErrorCode[]>();
   for (const code of errors) {
@@ -409,7 +421,7 @@ function describeOperation(
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
     responses: {
-      200: { description: 'Done.', content: { 'application/json': { schema: result } } },
+      200: { description: 'Done.', content: { [resultType ?? 'application/json']: { schema: result } } },
       ...(Object.fromEntries(failures) as Record<string, JsonSchema>),
     },
   };

@@ -14,6 +14,8 @@ export interface Push {
   readonly count: number;
   /** `"put":[…],"remove":[…]` of a delta; the JSON array of instances of a snapshot. */
   readonly body: string;
+  /** When the oldest change in it was asked for, in milliseconds; 0: not known. */
+  readonly changedAtMs: number;
   readonly hosts: ReadonlySet<number>;
 }
 
@@ -28,6 +30,9 @@ export class WatchedService {
   #before: Map<string, string | undefined | null> = new Map();
   /** Whether somebody was given a state from in between, so that changes that cancel out must still be told. */
   #wasReadBetween = false;
+  /** When the oldest change since the last push was asked for; 0: not known. */
+  #changedAtMs = 0;
+  #changeCount = 0;
 
   /** `pushedVersion`: what its subscribers have been brought to. */
   constructor(service: ServiceRecord, pushedVersion: number = service.version) {
@@ -55,7 +60,15 @@ export class WatchedService {
     return this.#before.size > 0;
   }
 
-  noteChange(id: string, before: string | undefined): void {
+  /** Changes noted since the last push. */
+  get changeCount(): number {
+    return this.#changeCount;
+  }
+
+  /** `askedAtMs`: when the change was asked for; 0: not known. */
+  noteChange(id: string, before: string | undefined, askedAtMs = 0): void {
+    this.#changeCount += 1;
+    if (this.#changedAtMs === 0) this.#changedAtMs = askedAtMs;
     if (!this.#before.has(id)) this.#before.set(id, before);
   }
 
@@ -69,6 +82,9 @@ export class WatchedService {
     const changed = this.#changedIds();
     this.#before.clear();
     this.#wasReadBetween = false;
+    const changedAtMs = this.#changedAtMs;
+    this.#changedAtMs = 0;
+    this.#changeCount = 0;
     if (changed.length === 0) return [];
     const { key, version: to, instances } = this.service;
     const from = this.#pushedVersion;
@@ -78,7 +94,7 @@ export class WatchedService {
       .filter(({ hosts }) => hosts.size > 0)
       .map(({ variant, hosts }) => {
         const body = variant === 'delta' ? encodeDifference(this.service, changed) : encodeInstances(this.service);
-        return { key, variant, from, to, count: instances.size, body, hosts };
+        return { key, variant, from, to, count: instances.size, body, changedAtMs, hosts };
       });
   }
 

@@ -137,6 +137,8 @@ export type FromPartition =
       from: number,
       to: number,
       count: number,
+      /** When the oldest change in it was asked for, by the clock that threads share, in milliseconds; 0: not known. */
+      changedAtMs: number,
       body: string,
     ]
   /** Another session registered the instance; the registration with that stamp is no longer the session's (SE1). */
@@ -155,7 +157,7 @@ const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   3: 5,
   4: 5,
   5: 3,
-  6: 7,
+  6: 8,
   7: 5,
   8: 3,
   9: 4,
@@ -179,6 +181,8 @@ export interface HostBatch {
   readonly epoch: number;
   /** A table that takes effect before the records do. */
   readonly table?: SharedArrayBuffer;
+  /** When the first change in it was asked for, by the clock that threads share, in milliseconds; 0 or left out: there is none. */
+  readonly changedAtMs?: number;
   readonly records: readonly Field[];
 }
 
@@ -210,6 +214,8 @@ export interface PartitionStart {
   readonly versionFloor: number;
   /** One 32-bit word that the thread raises while it lives; the supervisor watches it. */
   readonly pulse: SharedArrayBuffer;
+  /** Where the thread writes what metrics tell of it: a `ThreadGauges`. */
+  readonly gauges: SharedArrayBuffer;
 }
 
 /** Calls `take` with each record of a host's batch. */

@@ -9,6 +9,7 @@ import { ServiceStore } from '../slots/service-store.ts';
 import type { Takeover } from '../slots/service-store.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
+import type { Histogram } from './histogram.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
 import { packService, unpackService } from './service-parcel.ts';
@@ -55,12 +56,23 @@ export class PartitionCore {
   readonly #progress: Map<number, HostProgress> = new Map();
   /** Hosts are sending what they hold, and nothing may be pushed before all have: instances to be told again then, by service. */
   #retold: Map<string, Set<string>> | undefined;
+  readonly #pushChanges: Histogram | undefined;
   #table: SlotTable;
   /** The batch that is being applied. */
-  #current: { readonly progress: HostProgress; readonly batch: number; readonly atMs: number } | undefined;
+  #current:
+    | { readonly progress: HostProgress; readonly batch: number; readonly atMs: number; readonly askedAtMs: number }
+    | undefined;
 
-  /** `versionFloor`: no service that these slots ever held had a version above it. */
-  constructor(partition: number, table: SlotTable, limits: PartitionLimits, versionFloor: number, emit: Emit) {
+  /** `versionFloor`: no service that these slots ever held had a version above it. `pushChanges` observes how many changes pushes told. */
+  constructor(
+    partition: number,
+    table: SlotTable,
+    limits: PartitionLimits,
+    versionFloor: number,
+    emit: Emit,
+    pushChanges?: Histogram,
+  ) {
+    this.#pushChanges = pushChanges;
     this.#partition = partition;
     this.#table = table;
     this.#limits = limits;
@@ -96,14 +108,14 @@ export class PartitionCore {
     this.#table = table;
   }
 
-  /** A host's next batch is about to be applied. */
-  beginBatch(host: number, batch: number, clock: PartitionClock): void {
+  /** A host's next batch is about to be applied. `askedAtMs`: when its first change was asked for; 0: not known. */
+  beginBatch(host: number, batch: number, clock: PartitionClock, askedAtMs = 0): void {
     let progress = this.#progress.get(host);
     if (progress === undefined) {
       progress = { changedBatch: 0, settledBatch: 0, unsettled: [] };
       this.#progress.set(host, progress);
     }
-    this.#current = { progress, batch, atMs: clock.monotonicMs };
+    this.#current = { progress, batch, atMs: clock.monotonicMs, askedAtMs };
   }
 
   /** Applies one record of a batch that was routed by the table of `epoch`. */
@@ -215,9 +227,12 @@ export class PartitionCore {
   }
 
   #push(watched: WatchedService): void {
-    for (const { key, variant, from, to, count, body, hosts } of watched.takePushes()) {
+    const { changeCount } = watched;
+    const pushes = watched.takePushes();
+    if (pushes.length > 0 && changeCount > 0) this.#pushChanges?.observe(changeCount);
+    for (const { key, variant, from, to, count, body, changedAtMs, hosts } of pushes) {
       for (const host of hosts) {
-        this.#emit(host, fromPartition.push, key, variant, from, to, count, body);
+        this.#emit(host, fromPartition.push, key, variant, from, to, count, changedAtMs, body);
         this.#charactersInFlight.set(host, (this.#charactersInFlight.get(host) ?? 0) + body.length);
       }
     }
@@ -287,7 +302,7 @@ export class PartitionCore {
     this.#snapshots.delete(service);
     const watched = this.#watched.get(service.key);
     if (watched !== undefined) {
-      watched.noteChange(id, before);
+      watched.noteChange(id, before, this.#current?.askedAtMs);
       this.#coalescer.noteChange(watched);
       this.#noteUnsettled();
     } else if (service.instances.size === 0) {

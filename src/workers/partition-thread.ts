@@ -6,7 +6,8 @@ import { forEachToPartition } from './messages.ts';
 import type { Control, ControlReport, HostBatch, PartitionStart } from './messages.ts';
 import { PartitionOutboxes } from './outbox.ts';
 import { PartitionCore } from './partition-core.ts';
-import type { PartitionClock } from './partition-core.ts';
+import type { Emit, PartitionClock } from './partition-core.ts';
+import { ThreadGauges, ThreadSampler } from './thread-gauges.ts';
 
 /** How often a partition shows that it lives, in milliseconds. */
 export const pulseMs = 100;
@@ -41,17 +42,25 @@ class PartitionThread {
   readonly #ports: Map<number, MessagePort> = new Map();
   readonly #outboxes: PartitionOutboxes = new PartitionOutboxes();
   readonly #pulse: NodeJS.Timeout;
+  readonly #sampler: ThreadSampler;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
   constructor(start: PartitionStart) {
     const table = SlotTable.attach(start.table);
     const floor = Math.max(start.versionFloor, readClock().wallMicros);
-    this.#core = new PartitionCore(start.partition, table, start.limits, floor, (host, ...record) => {
+    const gauges = new ThreadGauges(start.gauges);
+    const emit: Emit = (host, ...record) => {
       this.#outboxes.add(host, record);
-    });
+    };
+    this.#core = new PartitionCore(start.partition, table, start.limits, floor, emit, gauges.pushChanges);
+    this.#sampler = new ThreadSampler(gauges, pulseMs);
     const pulse = new Int32Array(start.pulse);
-    this.#pulse = setInterval(() => Atomics.add(pulse, 0, 1), pulseMs);
+    this.#pulse = setInterval(() => {
+      Atomics.add(pulse, 0, 1);
+      this.#sampler.sample();
+      gauges.setLoad(this.#core.instanceCount, this.#core.serviceCount);
+    }, pulseMs);
   }
 
   attach(host: number, port: MessagePort): void {
@@ -60,7 +69,7 @@ class PartitionThread {
     port.on('message', (batch: HostBatch) => {
       const clock = readClock();
       if (batch.table !== undefined) this.#core.adoptTable(SlotTable.attach(batch.table));
-      this.#core.beginBatch(host, batch.batch, clock);
+      this.#core.beginBatch(host, batch.batch, clock, batch.changedAtMs);
       forEachToPartition(batch.records, (record) => {
         this.#core.apply(host, batch.epoch, record, clock);
       });
@@ -71,6 +80,7 @@ class PartitionThread {
   stop(): void {
     clearTimeout(this.#timer);
     clearInterval(this.#pulse);
+    this.#sampler.stop();
     for (const port of this.#ports.values()) port.close();
   }
 

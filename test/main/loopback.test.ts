@@ -26,6 +26,7 @@ test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(
         describe: () => Promise.resolve(registry.host.describeGuard()),
         release: () => void done.push('release'),
       },
+      readMetrics: () => Promise.resolve({ contentType: 'text/plain', text: '' }),
       readStats: () => Promise.resolve({}),
       readWaiting: () => [],
       documents: { openapi: '{}', openrpc: '{}' },

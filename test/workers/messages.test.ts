@@ -14,7 +14,7 @@ const outward: fc.Arbitrary<FromPartition> = fc.oneof(
   fc.tuple(fc.constant(fromPartition.state), number, number, number, text),
   fc.tuple(fc.constant(fromPartition.resumed), number, number, number, text),
   fc.tuple(fc.constant(fromPartition.listed), number, fc.array(fc.oneof(text, number))),
-  fc.tuple(fc.constant(fromPartition.push), text, fc.constant('delta' as const), number, number, number, text),
+  fc.tuple(fc.constant(fromPartition.push), text, fc.constant('delta' as const), number, number, number, number, text),
   fc.tuple(fc.constant(fromPartition.released), number, text, text, number),
   fc.tuple(fc.constant(fromPartition.moved), number, number),
 );
@@ -79,7 +79,7 @@ test('[SE1] [RE2] to several hosts a takeover leaves first and what has been set
   outboxes.add(0, [fromPartition.settled, 1]);
   outboxes.add(0, [fromPartition.applied, 7, 100]);
   outboxes.add(1, [fromPartition.released, 2, 'key', 'id', 5]);
-  outboxes.add(1, [fromPartition.push, 'key', 'delta', 99, 100, 1, 'body']);
+  outboxes.add(1, [fromPartition.push, 'key', 'delta', 99, 100, 1, 0, 'body']);
   const kinds: unknown[] = [];
   outboxes.take((host, batch) => kinds.push([host, batch[0]]));
   expect(kinds).toEqual([

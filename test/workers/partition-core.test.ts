@@ -110,6 +110,7 @@ test('[LI1] push text under way to a host is bounded: while it is behind, change
       expect.any(Number),
       expect.any(Number),
       3,
+      0,
       '"put":[{"id":"b"},{"id":"c"}],"remove":[]',
     ],
   ]);
