@@ -51,6 +51,9 @@ export interface ServerConfig {
   readonly subscriptionsMax: number;
   readonly mailboxRequestsMax: number;
   readonly sessionBacklogBytesMax: number;
+  readonly sessionUnconsumedBytesMax: number;
+  readonly slowConsumerTimeoutMs: number;
+  readonly slowConsumerBytesMax: number;
   readonly pushCharactersInFlightMax: number;
   readonly fanOutSliceMembers: number;
   readonly changeLogEntriesMax: number;
@@ -227,6 +230,24 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1024,
     1024 * 1_048_576,
     'Bytes that wait in the process for one client to read; beyond it pushes are dropped until it has, and an answer that does not fit closes it.',
+  ),
+  sessionUnconsumedBytesMax: integer(
+    524_288,
+    1024,
+    256 * 1_048_576,
+    'Bytes sent to one client and not yet read by it, wherever they lie; beyond it pushes are dropped until it has read them.',
+  ),
+  slowConsumerTimeoutMs: integer(
+    10_000,
+    100,
+    10 * minute,
+    'A client that is behind in this way and has read nothing for so long is closed.',
+  ),
+  slowConsumerBytesMax: integer(
+    16 * 1_048_576,
+    1024,
+    512 * 1_048_576,
+    'Bytes sent and not yet read, answers to its own requests among them, at which a client is closed.',
   ),
   pushCharactersInFlightMax: integer(
     64 * 1_048_576,

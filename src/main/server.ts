@@ -291,6 +291,9 @@ export class RunningServer implements Server {
       onAlive: (session) => {
         host.hear(session);
       },
+      onPong: (session, payload) => {
+        host.ponged(session, payload);
+      },
       onDrain: (session) => {
         host.drained(session);
       },

@@ -99,6 +99,9 @@ export class SessionHost {
       },
       bornMicros: options.bornMicros,
       schedule: options.schedule,
+      onDropped: (session) => {
+        this.sessions.judgeConsumption(session);
+      },
     });
     this.#warmAtMs = options.nowMs + config.warmUpMs;
   }
@@ -161,14 +164,23 @@ export class SessionHost {
     this.sessions.hear(session);
   }
 
+  /** A pong came; it brings back the mark of the ping that it answers. */
+  ponged(session: Session, mark: string): void {
+    this.sessions.hear(session);
+    if (this.sessions.acknowledge(session, mark)) this.#subscriptions.catchUp(session);
+  }
+
   /** The socket's backlog is empty again. */
   drained(session: Session): void {
-    this.#subscriptions.catchUp(session);
+    // A mark that found no room, or has not been sent since.
+    if (session.consumption.isBehind && session.consumption.isUnmarked) session.ping();
+    if (!session.consumption.isBehind) this.#subscriptions.catchUp(session);
   }
 
   /** The socket has closed. Only an orderly close by the client removes at once (SE2). */
   disconnected(session: Session, isClean: boolean): void {
     this.#subscriptions.unsubscribeAll(session);
+    this.sessions.slow.forget(session);
     session.outgoing = [];
     if (isClean) this.sessions.end(session);
     else this.sessions.break(session);
@@ -228,6 +240,7 @@ export class SessionHost {
     this.#unsent = [];
     for (const session of unsent) {
       if (session.flush() === 'dropped') this.#close(session, 'slow_consumer');
+      else this.sessions.judgeConsumption(session);
     }
   }
 

@@ -1,13 +1,24 @@
 import { sessionsPerHostMax } from '../workers/partition-core.ts';
 import type { ServerConfig } from './config.ts';
+import { Consumption } from './consumption.ts';
+import type { ConsumptionBounds } from './consumption.ts';
 import type { Counters } from './counters.ts';
 import { Session } from './session.ts';
 import type { SessionState, Socket } from './session.ts';
+import { SlowConsumers } from './slow-consumers.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
 export interface SessionsOptions {
   readonly host: number;
-  readonly config: Pick<ServerConfig, 'disconnectGraceMs' | 'heartbeatTimeoutMs' | 'leasesMax'>;
+  readonly config: Pick<
+    ServerConfig,
+    | 'disconnectGraceMs'
+    | 'heartbeatTimeoutMs'
+    | 'leasesMax'
+    | 'sessionUnconsumedBytesMax'
+    | 'slowConsumerBytesMax'
+    | 'slowConsumerTimeoutMs'
+  >;
   readonly counters: Counters;
   /** A name that cannot be guessed: a lease's is all that is needed to end it. */
   readonly createName: () => string;
@@ -38,6 +49,8 @@ export class Sessions {
   readonly #byNumber: Map<number, Session> = new Map();
   readonly #byLease: Map<string, Session> = new Map();
   readonly #wheel: TimerWheel<Session>;
+  readonly #consumptionBounds: ConsumptionBounds;
+  readonly slow: SlowConsumers;
   readonly heartbeatMs: number;
   readonly #held: Set<Session> = new Set();
   /** Held sessions that are to be looked at again, the next one last. */
@@ -53,6 +66,9 @@ export class Sessions {
     this.#clockMs = options.nowMs;
     this.#lastTickMs = options.nowMs;
     this.#wheel = new TimerWheel(tickMs, options.nowMs);
+    const { sessionUnconsumedBytesMax, slowConsumerBytesMax, slowConsumerTimeoutMs } = options.config;
+    this.#consumptionBounds = { unconsumedBytesMax: sessionUnconsumedBytesMax, closeBytesMax: slowConsumerBytesMax };
+    this.slow = new SlowConsumers({ timeoutMs: slowConsumerTimeoutMs, counters: options.counters });
     // Two pings may go unanswered before the third deadline.
     this.heartbeatMs = Math.max(tickMs, Math.floor(options.config.heartbeatTimeoutMs / 3));
   }
@@ -131,6 +147,16 @@ export class Sessions {
     session.heardAtMs = this.#clockMs;
   }
 
+  /** PU4: it was sent something, or was not because of what it has not read. */
+  judgeConsumption(session: Session): void {
+    if (session.state.kind === 'connected') this.slow.judge(session, this.#clockMs);
+  }
+
+  /** A ping was answered. Returns whether the session was behind and is no longer. */
+  acknowledge(session: Session, mark: string): boolean {
+    return this.slow.acknowledge(session, mark, this.#clockMs);
+  }
+
   /** The connection was closed by the client, in order (SE2): what it registered goes at once. */
   end(session: Session): void {
     const { state } = session;
@@ -175,12 +201,19 @@ export class Sessions {
     this.#lastTickMs = nowMs;
     for (const session of this.#wheel.advance(this.#clockMs)) this.#check(session);
     this.#checkHeld();
+    this.slow.tick(this.#clockMs);
   }
 
   #add(state: SessionState): Session {
     this.#count += 1;
     const number = this.#options.host * sessionsPerHostMax + this.#count;
-    const session = new Session(number, this.#options.createName(), state, this.#clockMs);
+    const session = new Session(
+      number,
+      this.#options.createName(),
+      state,
+      this.#clockMs,
+      new Consumption(this.#consumptionBounds),
+    );
     this.#byNumber.set(number, session);
     return session;
   }
@@ -237,11 +270,13 @@ export class Sessions {
   #checkHeartbeat(session: Session, socket: Socket): void {
     const deadlineMs = session.heardAtMs + this.#options.config.heartbeatTimeoutMs;
     if (this.#clockMs >= deadlineMs) {
-      this.#options.counters.countClose('heartbeat_timeout');
-      socket.end('heartbeat_timeout');
+      // One that is behind with reading answers no ping, for the same reason.
+      const reason = session.consumption.isBehind ? 'slow_consumer' : 'heartbeat_timeout';
+      this.#options.counters.countClose(reason);
+      socket.end(reason);
       return;
     }
-    if (this.#clockMs - session.heardAtMs >= this.heartbeatMs - tickMs) socket.ping();
+    if (this.#clockMs - session.heardAtMs >= this.heartbeatMs - tickMs) session.ping();
     this.#wheel.schedule(session, Math.min(this.#clockMs + this.heartbeatMs, deadlineMs));
   }
 }

@@ -361,6 +361,9 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'moveSlots',
     'restoreSliceRegistrations',
     'batchAnswerCharactersMax',
+    'sessionUnconsumedBytesMax',
+    'slowConsumerTimeoutMs',
+    'slowConsumerBytesMax',
   ];
 
   test('every setting is either here or known to be no such bound', () => {
