@@ -4,22 +4,43 @@ import type { ServerConfig } from './config.ts';
 import type { Counters, UpgradeRefusalReason } from './counters.ts';
 import { answerFailure } from './http-answers.ts';
 import { refuseDraining } from './session-host.ts';
+import { TokenBucket } from './token-bucket.ts';
 import type { HttpAnswer, UpgradeCall, UpgradeVerdict } from './transport.ts';
 
 export interface AdmissionOptions {
-  readonly config: Pick<ServerConfig, 'allowedOrigins' | 'sessionsMax' | 'sessionsPerAddressMax' | 'reconnectSpreadMs'>;
+  readonly config: Pick<
+    ServerConfig,
+    | 'allowedOrigins'
+    | 'sessionsMax'
+    | 'sessionsPerAddressMax'
+    | 'sessionsPerSecondMax'
+    | 'sessionsBurstMax'
+    | 'arrivalRequestsMax'
+    | 'reconnectSpreadMs'
+  >;
   readonly counters: Counters;
   readonly isDraining: () => boolean;
+  /** Requests under way to all partitions. */
+  readonly readRequestsInFlight: () => number;
+  /** Somebody was asked to come back later, because too many come at once. */
+  readonly onCrowd: () => void;
+  /** Monotonic, in milliseconds. */
+  readonly readNowMs: () => number;
+  /** 0 to 1. */
+  readonly random: () => number;
 }
 
 /** Decides on handshakes, which uWebSockets.js by itself would nearly all accept, and counts sessions by address. */
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #byAddress: Map<string, number> = new Map();
+  readonly #arrivals: TokenBucket;
   #sessions = 0;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
+    const { sessionsPerSecondMax, sessionsBurstMax } = options.config;
+    this.#arrivals = new TokenBucket(sessionsPerSecondMax, sessionsBurstMax, options.readNowMs());
   }
 
   judge(call: UpgradeCall): UpgradeVerdict {
@@ -77,7 +98,22 @@ export class Admission {
         status: 503,
       };
     }
-    return undefined;
+    return this.#refuseCrowd();
+  }
+
+  /** Those who come all at once, each with all that it holds, would keep the ones who are in from being served. */
+  #refuseCrowd(): { reason: UpgradeRefusalReason; failure: Failure } | undefined {
+    const { config, readNowMs, readRequestsInFlight, random, onCrowd } = this.#options;
+    const limit =
+      readRequestsInFlight() > config.arrivalRequestsMax
+        ? 'arrivalRequestsMax'
+        : this.#arrivals.take(readNowMs())
+          ? undefined
+          : 'sessionsPerSecondMax';
+    if (limit === undefined) return undefined;
+    onCrowd();
+    const reason = limit === 'arrivalRequestsMax' ? 'load' : 'rate';
+    return { reason, failure: refuseCrowd(limit, config[limit], random()) };
   }
 }
 
@@ -89,6 +125,20 @@ const badHandshake: Failure = {
 /** 16 bytes in base64: 22 characters and two of padding. */
 function isWebSocketKey(key: string): boolean {
   return /^[A-Za-z0-9+/]{22}==$/.test(key);
+}
+
+/** When to come back, in milliseconds: spread, so that those who were refused together do not come together. */
+const crowdRetryMinMs = 500;
+const crowdRetryMaxMs = 3000;
+
+function refuseCrowd(limit: string, max: number, random: number): Failure {
+  return {
+    code: 'busy',
+    message: 'too many connections are made at once',
+    limit,
+    max,
+    retryAfterMs: Math.round(crowdRetryMinMs + random * (crowdRetryMaxMs - crowdRetryMinMs)),
+  };
 }
 
 function refuseSession(limit: string, max: number): Failure {

@@ -42,6 +42,9 @@ export interface ServerConfig {
   readonly leasesMax: number;
   readonly sessionsMax: number;
   readonly sessionsPerAddressMax: number;
+  readonly sessionsPerSecondMax: number;
+  readonly sessionsBurstMax: number;
+  readonly arrivalRequestsMax: number;
   readonly frameBytesMax: number;
   readonly bodyBytesMax: number;
   readonly batchEntriesMax: number;
@@ -50,6 +53,7 @@ export interface ServerConfig {
   readonly registrationsMax: number;
   readonly subscriptionsMax: number;
   readonly mailboxRequestsMax: number;
+  readonly sessionShareRequests: number;
   readonly sessionBacklogBytesMax: number;
   readonly sessionUnconsumedBytesMax: number;
   readonly slowConsumerTimeoutMs: number;
@@ -212,6 +216,19 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'WebSocket sessions at a time; the file descriptors of the process are the harder limit.',
   ),
   sessionsPerAddressMax: integer(1_000_000, 1, 10_000_000, 'WebSocket sessions at a time from one address.'),
+  sessionsPerSecondMax: integer(
+    10_000,
+    1,
+    1_000_000,
+    'WebSocket sessions opened in a second, on average; more are asked to come back later.',
+  ),
+  sessionsBurstMax: integer(500, 1, 1_000_000, 'And so many at once, after a time with fewer.'),
+  arrivalRequestsMax: integer(
+    4096,
+    1,
+    100_000_000,
+    'While more requests than this are under way in all, no session is opened; who comes is asked to come back later.',
+  ),
   frameBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one WebSocket frame from a client.'),
   bodyBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one HTTP body.'),
   batchEntriesMax: integer(1000, 1, 100_000, 'Requests in one batch.'),
@@ -225,6 +242,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   registrationsMax: integer(10_000, 1, 10_000_000, 'Instances registered by one session.'),
   subscriptionsMax: integer(10_000, 1, 10_000_000, 'Services subscribed by one session.'),
   mailboxRequestsMax: integer(65_536, 1, 10_000_000, 'Requests under way to one partition.'),
+  sessionShareRequests: integer(
+    16,
+    1,
+    1_000_000,
+    'While a partition has more than half of those, a session may have this many under way, so that those who ask for little go on being served.',
+  ),
   sessionBacklogBytesMax: integer(
     1_048_576,
     1024,

@@ -8,6 +8,8 @@ import type {
   OperationId,
   ReleaseBody,
   ResizeBody,
+  SendAwayBody,
+  SendAwayResult,
 } from '../protocol/http-operations.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
@@ -93,6 +95,11 @@ export class HttpApi {
         options.host.guard.release(service === undefined ? undefined : serviceKey({ ...names, service }));
         return this.#describeGuard();
       },
+      sendAway: ({ value }) => {
+        const { percent = 100, spreadMs } = value as SendAwayBody;
+        const result: SendAwayResult = { sessions: options.host.sendAway('asked', percent / 100, spreadMs) };
+        return answerJson(JSON.stringify(result));
+      },
       checkLive: () => answerJson('{"status":"live"}'),
       checkReady: () => this.#checkReady(),
       readOpenapi: () => answerJson(options.documents.openapi),
@@ -117,7 +124,7 @@ export class HttpApi {
     const answer = await this.#answer(call);
     if ('status' in answer) return answer;
     this.#options.countRefusal(answer.code, answer.limit);
-    return answerFailure(answer);
+    return answerFailure(this.#options.host.spread(answer));
   }
 
   async #answer(call: HttpCall): Promise<HttpAnswer | Failure> {

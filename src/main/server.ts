@@ -255,7 +255,17 @@ export class RunningServer implements Server {
     const config = this.#config;
     const host = this.#host;
     const counters = this.#counters;
-    const admission = new Admission({ config, counters, isDraining: () => host.isDraining });
+    const admission = new Admission({
+      config,
+      counters,
+      isDraining: () => host.isDraining,
+      readRequestsInFlight: () => this.#router.requestsInFlight,
+      onCrowd: () => {
+        host.noteCrowd();
+      },
+      readNowMs: () => performance.now(),
+      random: Math.random,
+    });
     const api = new HttpApi({
       host,
       config,

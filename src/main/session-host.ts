@@ -42,6 +42,9 @@ export interface SessionHostOptions {
   readonly onGuard: (event: GuardEvent) => void;
 }
 
+/** The longest wait before coming back to a full queue, in shortest ones. */
+const busySpread = 4;
+
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
 export class SessionHost {
   readonly #options: SessionHostOptions;
@@ -244,15 +247,31 @@ export class SessionHost {
     }
   }
 
+  /** Connections are being refused because too many come at once. */
+  noteCrowd(): void {
+    this.sessions.noteCrowd();
+  }
+
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
   drain(reason: string): void {
     this.#isDraining = true;
+    this.sendAway(reason, 1, this.#options.config.reconnectSpreadMs);
+  }
+
+  /**
+   * Asks a share of the sessions, 0 to 1, to connect anew, spread over a time; by default one that lets them all in at half of
+   * `sessionsPerSecondMax`. Returns how many.
+   */
+  sendAway(reason: string, share: number, spreadMs?: number): number {
     const { random, config } = this.#options;
-    for (const session of this.sessions.connected()) {
-      const reconnectAfterMs = Math.round(random() * config.reconnectSpreadMs);
+    const leavers = this.sessions.connected().filter(() => share >= 1 || random() < share);
+    const spread = spreadMs ?? Math.max(config.reconnectSpreadMs, (2000 * leavers.length) / config.sessionsPerSecondMax);
+    for (const session of leavers) {
+      const reconnectAfterMs = Math.round(random() * spread);
       this.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
     }
     this.flush();
+    return leavers.length;
   }
 
   closeAll(): void {
@@ -310,11 +329,28 @@ export class SessionHost {
         retryAfterMs: 100,
       };
     }
+    // It has this request under way, too.
+    if (session.requestsInFlight > config.sessionShareRequests && this.#router.isCrowded) {
+      return {
+        code: 'busy',
+        message: 'the registry has much to do, and this session much of it',
+        limit: 'sessionShareRequests',
+        max: config.sessionShareRequests,
+        retryAfterMs: 200,
+      };
+    }
     return undefined;
   }
 
   countRefusal(failure: Failure): void {
     this.#counters.countRefusal(failure.code, failure.limit);
+  }
+
+  /** Who meets a full queue together shall not come back together. */
+  spread(failure: Failure): Failure {
+    const { code, limit, retryAfterMs } = failure;
+    if (code !== 'busy' || limit === undefined || retryAfterMs === undefined) return failure;
+    return { ...failure, retryAfterMs: Math.round(retryAfterMs * (1 + this.#options.random() * (busySpread - 1))) };
   }
 
   /** Sends a frame at the end of this turn. */

@@ -9,6 +9,8 @@ export interface ReplyHost {
   /** Sends a frame at the end of this turn. */
   send(session: Session, frame: string): void;
   countRefusal(failure: Failure): void;
+  /** The refusal as it is worded: when to come back differs from one to the next. */
+  spread(failure: Failure): Failure;
 }
 
 /** The request was carried out, but its answer is more than its batch may hold. */
@@ -57,7 +59,7 @@ export class SessionReply implements Reply {
 
   #refuse(id: RequestId, failure: Failure): void {
     this.#host.countRefusal(failure);
-    this.#send(wordError(id, failure));
+    this.#send(wordError(id, this.#host.spread(failure)));
   }
 
   #send(answer: string): void {

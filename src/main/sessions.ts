@@ -15,6 +15,7 @@ export interface SessionsOptions {
     | 'disconnectGraceMs'
     | 'heartbeatTimeoutMs'
     | 'leasesMax'
+    | 'lossHoldMaxMs'
     | 'sessionUnconsumedBytesMax'
     | 'slowConsumerBytesMax'
     | 'slowConsumerTimeoutMs'
@@ -37,6 +38,11 @@ export const tickMs = 50;
 /** Sessions that are held back and looked at again in one tick, once some of them may go. */
 const heldPerTick = 2000;
 
+/** So long after the last refusal of a crowd, in milliseconds, all who were refused have tried again: clients wait 10 s at most. */
+const crowdSettleMs = 10_000;
+/** Until then, broken sessions whose grace is over are looked at again after so long. */
+const crowdRecheckMs = 500;
+
 /** A gap between ticks counts as at most this long, in milliseconds. */
 const tickGapMaxMs: number = 4 * tickMs;
 
@@ -56,6 +62,9 @@ export class Sessions {
   /** Held sessions that are to be looked at again, the next one last. */
   #heldDue: Session[] = [];
   #isHeldStale = false;
+  /** When a connection was last refused because too many came at once, and since when that goes on. */
+  #crowdedAtMs = Number.NEGATIVE_INFINITY;
+  #crowdedSinceMs = 0;
   #connected = 0;
   #count = 0;
   #clockMs: number;
@@ -157,6 +166,19 @@ export class Sessions {
     return this.slow.acknowledge(session, mark, this.#clockMs);
   }
 
+  /** PU5: who is kept out by the registry itself has not gone. */
+  noteCrowd(): void {
+    if (this.#clockMs - this.#crowdedAtMs >= crowdSettleMs) this.#crowdedSinceMs = this.#clockMs;
+    this.#crowdedAtMs = this.#clockMs;
+  }
+
+  get #isCrowded(): boolean {
+    return (
+      this.#clockMs - this.#crowdedAtMs < crowdSettleMs &&
+      this.#clockMs - this.#crowdedSinceMs < this.#options.config.lossHoldMaxMs
+    );
+  }
+
   /** The connection was closed by the client, in order (SE2): what it registered goes at once. */
   end(session: Session): void {
     const { state } = session;
@@ -234,6 +256,7 @@ export class Sessions {
         return;
       case 'broken':
         if (this.#clockMs < state.removeAtMs) this.#wheel.schedule(session, state.removeAtMs);
+        else if (this.#isCrowded) this.#wheel.schedule(session, this.#clockMs + crowdRecheckMs);
         else this.#expire(session);
         return;
       case 'held':
@@ -256,6 +279,7 @@ export class Sessions {
   }
 
   #checkHeld(): void {
+    if (this.#isCrowded) return;
     // Not begun anew before the end, so that all have their turn however often guards let go.
     if (this.#heldDue.length === 0 && this.#isHeldStale) {
       this.#isHeldStale = false;
