@@ -11,6 +11,7 @@ export interface ServerConfig {
   readonly host: string;
   readonly port: number;
   readonly partitions: number;
+  readonly ioThreads: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent';
   readonly openRequired: boolean;
   readonly allowedOrigins: readonly string[];
@@ -63,6 +64,7 @@ export interface ServerConfig {
   readonly changeLogEntriesMax: number;
   readonly instancesPerServiceMax: number;
   readonly instancesPerPartitionMax: number;
+  readonly instanceBytesMax: number;
 }
 
 export type SettingName = keyof ServerConfig;
@@ -96,6 +98,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     partitionsMax,
     'Worker threads that own slots; by default one per core less one.',
   ),
+  ioThreads: integer(0, 0, 64, 'Threads that hold sessions and their sockets; 0 leaves them to the main thread.'),
   logLevel: {
     schema: { type: 'string', enum: ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] },
     default: 'info',
@@ -222,9 +225,9 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1_000_000,
     'WebSocket sessions opened in a second, on average; more are asked to come back later.',
   ),
-  sessionsBurstMax: integer(500, 1, 1_000_000, 'And so many at once, after a time with fewer.'),
+  sessionsBurstMax: integer(2000, 1, 1_000_000, 'And so many at once, after a time with fewer.'),
   arrivalRequestsMax: integer(
-    4096,
+    32_768,
     1,
     100_000_000,
     'While more requests than this are under way in all, no session is opened; who comes is asked to come back later.',
@@ -287,6 +290,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   ),
   instancesPerServiceMax: integer(100_000, 1, 10_000_000, 'Instances of one service.'),
   instancesPerPartitionMax: integer(4_000_000, 1, 100_000_000, 'Instances held by one partition.'),
+  instanceBytesMax: integer(
+    4 * 2 ** 30,
+    1024,
+    16 * 2 ** 30,
+    'Bytes of instances held by one partition, and by the sessions of one thread.',
+  ),
 };
 
 export const settingNames: readonly SettingName[] = Object.keys(settings) as SettingName[];

@@ -14,7 +14,15 @@ export type Happening =
   | 'push_resynced';
 
 /** Why a WebSocket handshake was refused. */
-export type UpgradeRefusalReason = 'path' | 'handshake' | 'origin' | 'sessions' | 'address' | 'rate' | 'load' | 'draining';
+export type UpgradeRefusalReason =
+  | 'path'
+  | 'handshake'
+  | 'origin'
+  | 'sessions'
+  | 'address'
+  | 'rate'
+  | 'load'
+  | 'draining';
 
 /** Counts by reason, so that reaching a bound is never silent (LI1). */
 export class Counters {

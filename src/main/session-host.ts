@@ -9,8 +9,10 @@ import type {
   SessionOpenResult,
 } from '../protocol/types.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
+import { textCodec } from '../workers/text-codec.ts';
 import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import { LossGuard } from './loss-guard.ts';
@@ -20,6 +22,7 @@ import { Registrar } from './registrar.ts';
 import { readFrame, readIncoming } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
 import type { Router } from './router.ts';
+import { HostLog } from './session-log.ts';
 import { SessionReply } from './session-reply.ts';
 import type { Session, Socket } from './session.ts';
 import { Sessions } from './sessions.ts';
@@ -32,6 +35,7 @@ export interface SessionHostOptions {
   readonly config: ServerConfig;
   readonly router: Router;
   readonly counters: Counters;
+  readonly arrivals: Arrivals;
   readonly createName: () => string;
   /** 0 to 1. */
   readonly random: () => number;
@@ -51,6 +55,7 @@ export class SessionHost {
   readonly #router: Router;
   readonly #counters: Counters;
   readonly sessions: Sessions;
+  readonly #log: HostLog = new HostLog(textCodec);
   readonly guard: LossGuard;
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
@@ -60,21 +65,24 @@ export class SessionHost {
   #warmAtMs: number;
   /** Of the guard: how often it has let go. */
   #releasesSeen = 0;
+  /** Of arrivals: how often somebody was kept out. */
+  #crowdsSeen: number;
 
   constructor(options: SessionHostOptions) {
     const { config, router, counters } = options;
     this.#options = options;
     this.#router = router;
     this.#counters = counters;
+    this.#crowdsSeen = options.arrivals.crowds;
     this.sessions = new Sessions({
       host: options.host,
+      log: this.#log,
       config,
       counters,
       createName: options.createName,
       nowMs: options.nowMs,
       onBreak: (session, nowMs) => {
-        const keys = [...session.registrations.values()].map(({ key }) => key);
-        this.guard.noteMissing(session.number, keys, nowMs);
+        this.guard.noteMissing(session.number, session.registrations.services(), nowMs);
       },
       onExpire: (session, nowMs) => this.#expire(session, nowMs),
       onEnd: (session) => {
@@ -89,7 +97,8 @@ export class SessionHost {
     this.#registrar = new Registrar({
       router,
       guard: this.guard,
-      registrationsMax: config.registrationsMax,
+      log: this.#log,
+      config,
       findSession: (number) => this.sessions.find(number),
     });
     this.#subscriptions = new Subscriptions({
@@ -115,6 +124,7 @@ export class SessionHost {
       this.#warmAtMs = Number.POSITIVE_INFINITY;
       this.#subscriptions.warmUp();
     }
+    this.#noteArrivals();
     this.sessions.tick(nowMs);
     this.guard.advance(this.sessions.clockMs);
     if (this.guard.releases !== this.#releasesSeen) {
@@ -122,6 +132,20 @@ export class SessionHost {
       this.sessions.recheckHeld();
     }
     this.flush();
+  }
+
+  /** What threads tell each other about connections that are being made. */
+  #noteArrivals(): void {
+    const { arrivals } = this.#options;
+    arrivals.shareRequests(this.requestsInFlight);
+    const { crowds } = arrivals;
+    if (crowds !== this.#crowdsSeen) this.sessions.noteCrowd();
+    this.#crowdsSeen = crowds;
+  }
+
+  /** Requests under way to all partitions. */
+  get requestsInFlight(): number {
+    return this.#router.requestsInFlight;
   }
 
   /** Frames worded for pushes so far (PU3). */
@@ -247,27 +271,18 @@ export class SessionHost {
     }
   }
 
-  /** Connections are being refused because too many come at once. */
-  noteCrowd(): void {
-    this.sessions.noteCrowd();
-  }
-
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
   drain(reason: string): void {
     this.#isDraining = true;
     this.sendAway(reason, 1, this.#options.config.reconnectSpreadMs);
   }
 
-  /**
-   * Asks a share of the sessions, 0 to 1, to connect anew, spread over a time; by default one that lets them all in at half of
-   * `sessionsPerSecondMax`. Returns how many.
-   */
-  sendAway(reason: string, share: number, spreadMs?: number): number {
-    const { random, config } = this.#options;
+  /** Asks a share of the sessions, 0 to 1, to connect anew, each after a time of its own, `spreadMs` at most. Returns how many. */
+  sendAway(reason: string, share: number, spreadMs: number): number {
+    const { random } = this.#options;
     const leavers = this.sessions.connected().filter(() => share >= 1 || random() < share);
-    const spread = spreadMs ?? Math.max(config.reconnectSpreadMs, (2000 * leavers.length) / config.sessionsPerSecondMax);
     for (const session of leavers) {
-      const reconnectAfterMs = Math.round(random() * spread);
+      const reconnectAfterMs = Math.round(random() * spreadMs);
       this.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
     }
     this.flush();

@@ -3,6 +3,8 @@ import type { ServerConfig } from './config.ts';
 import { Consumption } from './consumption.ts';
 import type { ConsumptionBounds } from './consumption.ts';
 import type { Counters } from './counters.ts';
+import { SessionLog } from './session-log.ts';
+import type { HostLog } from './session-log.ts';
 import { Session } from './session.ts';
 import type { SessionState, Socket } from './session.ts';
 import { SlowConsumers } from './slow-consumers.ts';
@@ -10,6 +12,8 @@ import { TimerWheel } from './timer-wheel.ts';
 
 export interface SessionsOptions {
   readonly host: number;
+  /** Where they keep what they registered. */
+  readonly log: HostLog;
   readonly config: Pick<
     ServerConfig,
     | 'disconnectGraceMs'
@@ -233,6 +237,7 @@ export class Sessions {
       number,
       this.#options.createName(),
       state,
+      new SessionLog(this.#options.log),
       this.#clockMs,
       new Consumption(this.#consumptionBounds),
     );

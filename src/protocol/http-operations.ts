@@ -345,8 +345,9 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
         spreadMs: {
           type: 'integer',
           minimum: 0,
-          maximum: 600_000,
-          description: 'Over how long they come back, in milliseconds; by default `reconnectSpreadMs`, or more if they are many.',
+          maximum: protocolLimits.goawayMsMax,
+          description:
+            'Over how long they come back, in milliseconds; by default `reconnectSpreadMs`, or more if they are many.',
         },
       },
       required: [],

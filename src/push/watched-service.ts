@@ -39,12 +39,16 @@ export class WatchedService {
     return this.#pushedVersion;
   }
 
-  /** After a rebuild: subscribers hold versions from `from` on, and may not have been told of what is `touched`. */
-  resume(from: number, touched: readonly string[]): void {
+  /** After a rebuild: there are subscribers who hold versions from `from` on. */
+  resume(from: number): void {
     this.#pushedVersion = Math.min(this.#pushedVersion, from);
-    for (const id of touched) this.#before.set(id, null);
+  }
+
+  /** After a rebuild: subscribers may not have been told of these, and are told whatever they hold. */
+  retell(ids: Iterable<string>): void {
+    for (const id of ids) this.#before.set(id, null);
     // Whoever holds a version in between must be told all the same.
-    if (touched.length > 0) this.#wasReadBetween = true;
+    this.#wasReadBetween = true;
   }
 
   get isDirty(): boolean {
@@ -82,7 +86,7 @@ export class WatchedService {
     if (this.#wasReadBetween) return [...this.#before.keys()];
     const changed: string[] = [];
     for (const [id, before] of this.#before) {
-      if (this.service.instances.get(id)?.fragment !== before) changed.push(id);
+      if (this.service.fragmentOf(id) !== before) changed.push(id);
     }
     return changed;
   }

@@ -12,6 +12,7 @@ import { slotOf } from '../slots/slot.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
 import { packService, unpackService } from './service-parcel.ts';
+import { textCodec } from './text-codec.ts';
 
 /** Both clocks, read once a turn: wall clock in µs for versions, monotonic milliseconds for windows. */
 export interface PartitionClock {
@@ -52,6 +53,8 @@ export class PartitionCore {
   /** Snapshots encoded in this turn: a storm of subscribers to one service encodes it once. */
   readonly #snapshots: Map<ServiceRecord, string> = new Map();
   readonly #progress: Map<number, HostProgress> = new Map();
+  /** Hosts are sending what they hold, and nothing may be pushed before all have: instances to be told again then, by service. */
+  #retold: Map<string, Set<string>> | undefined;
   #table: SlotTable;
   /** The batch that is being applied. */
   #current: { readonly progress: HostProgress; readonly batch: number; readonly atMs: number } | undefined;
@@ -62,7 +65,7 @@ export class PartitionCore {
     this.#table = table;
     this.#limits = limits;
     this.#emit = emit;
-    this.#store = new ServiceStore(limits, versionFloor);
+    this.#store = new ServiceStore(limits, textCodec, versionFloor);
     this.#coalescer = new Coalescer(limits.coalesceWindowMs);
   }
 
@@ -81,10 +84,10 @@ export class PartitionCore {
     );
   }
 
-  /** Every service that is watched, for checkers: key and variant. */
+  /** Every service that is watched, for checkers: key, variant and host. */
   describeInterest(): string[] {
     return [...this.#watched].flatMap(([key, { interest }]) =>
-      variants.filter((variant) => interest.hosts(variant).size > 0).map((variant) => `${key} ${variant}`),
+      variants.flatMap((variant) => [...interest.hosts(variant)].map((host) => `${key} ${variant} ${host}`)),
     );
   }
 
@@ -158,19 +161,33 @@ export class PartitionCore {
         return;
       }
       case toPartition.rewatch: {
-        const [, key, variant, from, touched] = record;
-        this.#rewatch(host, key, variant, from, touched);
+        const [, key, variant, from] = record;
+        const watched = this.#obtainWatched(key);
+        watched.interest.add(host, variant);
+        watched.resume(from);
         return;
       }
+      case toPartition.retell:
+        this.#noteRetold(record[1], record[2]);
+        return;
       case toPartition.restored:
+        this.#retold ??= new Map();
+        this.#emit(host, fromPartition.applied, record[1], 0);
+        return;
+      case toPartition.goOn:
+        this.#retell();
+        this.#emit(host, fromPartition.applied, record[1], 0);
+        return;
+      case toPartition.fence:
         this.#emit(host, fromPartition.applied, record[1], 0);
         return;
       case toPartition.handOver:
         this.#handOver(host, record[1], record[2]);
         return;
       case toPartition.takeOver:
-        this.#store.raiseVersionFloor(record[1]);
-        for (const parcel of record[2]) this.#takeOver(parcel);
+        this.#store.raiseVersionFloor(record[2]);
+        for (const parcel of record[3]) this.#takeOver(parcel);
+        this.#emit(host, fromPartition.applied, record[1], 0);
         return;
       case toPartition.measure:
         this.#emit(host, fromPartition.measured, record[1], this.#measure());
@@ -219,6 +236,7 @@ export class PartitionCore {
   }
 
   #isHeldBack(): boolean {
+    if (this.#retold !== undefined) return true;
     for (const characters of this.#charactersInFlight.values()) {
       if (characters >= this.#limits.pushCharactersInFlightMax) return true;
     }
@@ -288,15 +306,26 @@ export class PartitionCore {
     if (progress.unsettled.at(-1)?.batch !== batch) progress.unsettled.push({ batch, atMs });
   }
 
-  #rewatch(host: number, key: string, variant: SubscribeMode, from: number, touched: readonly string[]): void {
-    const watched = this.#obtainWatched(key);
-    watched.interest.add(host, variant);
-    watched.resume(from, touched);
-    if (touched.length === 0) return;
-    for (const id of touched) watched.service.advance(id, 0);
-    this.#coalescer.noteChange(watched);
+  /** A host whose sessions changed them need not be one that has subscribers: so this waits until all hosts have said who subscribes. */
+  #noteRetold(key: string, ids: readonly string[]): void {
+    this.#retold ??= new Map();
+    const known = this.#retold.get(key) ?? new Set();
+    this.#retold.set(key, known);
+    for (const id of ids) known.add(id);
     this.#noteMutation();
     this.#noteUnsettled();
+  }
+
+  #retell(): void {
+    const retold = this.#retold ?? new Map<string, Set<string>>();
+    this.#retold = undefined;
+    for (const [key, ids] of retold) {
+      const watched = this.#watched.get(key);
+      if (watched === undefined) continue;
+      watched.retell(ids);
+      for (const id of ids) watched.service.advance(id, 0);
+      this.#coalescer.noteChange(watched);
+    }
   }
 
   #handOver(host: number, request: number, slots: readonly number[]): void {
@@ -315,7 +344,9 @@ export class PartitionCore {
   }
 
   #takeOver(parcel: ServiceParcel): void {
-    const service = unpackService(parcel, this.#limits.changeLogEntriesMax);
+    const service = unpackService(parcel, this.#limits.changeLogEntriesMax, (key, version) =>
+      this.#store.create(key, version),
+    );
     this.#store.attach(service);
     if (parcel.watch === undefined) return;
     const watched = new WatchedService(service, parcel.watch.pushedVersion);
