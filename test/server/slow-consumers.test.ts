@@ -7,7 +7,7 @@ import type { RawClient } from '../support/raw-client.ts';
 import { SubscriberView } from '../support/subscriber-view.ts';
 import { Witness } from '../support/witness.ts';
 
-const readers = 20;
+const readers = 300;
 const instances = 20;
 const changes = 600;
 const note = 'x'.repeat(4000);
@@ -64,16 +64,28 @@ test('[PU4] those who never read are conflated, the kernel included; others noti
   const server = await Witness.start({ sessionUnconsumedBytesMax: unconsumedBytesMax });
   witness = server;
   const healthy = await openReader(server);
+  let snapshots = 0;
+  const take = healthy.client.onNotification;
+  healthy.client.onNotification = (method, params) => {
+    if (params['snapshot'] === true) snapshots += 1;
+    take?.(method, params);
+  };
   const slow = await Promise.all(Array.from({ length: readers }, () => openReader(server)));
   for (const { client } of slow) client.socket.pause();
   const provider = await server.openClient();
+  const memoryBytes = process.memoryUsage.rss();
   const version = await change(provider);
   await expect.poll(() => healthy.view.version).toBe(version);
+  // Nothing that the others do not read made this one miss anything.
+  expect(snapshots).toBe(0);
+  // The server's process is the test's own: 300 times 2.4 MB would show.
+  expect(process.memoryUsage.rss() - memoryBytes).toBeLessThan(200_000_000);
   expect(await server.readCounter('session_conflated')).toBeGreaterThanOrEqual(readers);
   expect(await server.readCounter('closed_slow_consumer')).toBe(0);
-  // 600 changes of 4 kB each would have been 2.4 MB.
+  // 600 changes of 4 kB each would have been 2.4 MB for each.
   const queues = readKernelQueues(server.port);
   expect(queues.length).toBeGreaterThan(readers);
+  expect(queues.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(readers * (unconsumedBytesMax + instances * 5000));
   expect(Math.max(...queues)).toBeGreaterThan(unconsumedBytesMax / 2);
   expect(Math.max(...queues)).toBeLessThan(unconsumedBytesMax + instances * 5000);
   for (const { client } of slow) client.socket.resume();
