@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 
 import { Ajv2020 } from 'ajv/dist/2020.js';
 
+import { protocolLimits } from '../protocol/limits.ts';
 import type { JsonSchema } from '../protocol/schemas.ts';
 import { partitionsMax } from '../slots/slot-table.ts';
 
@@ -160,7 +161,8 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   reconnectSpreadMs: integer(
     2000,
     0,
-    10 * minute,
+    // More than clients heed would bring the rest of them back together.
+    protocolLimits.goawayMsMax,
     'When stopping, clients are asked to come back spread over this time.',
   ),
   partitionStartTimeoutMs: integer(

@@ -29,7 +29,7 @@ class Scene {
   }
 }
 
-test.each([1, 3])('[LI1] over %i threads together, a burst comes in at once, then so many a second', (threads) => {
+test.each([1, 3])('[LI2] over %i threads together, a burst comes in at once, then so many a second', (threads) => {
   const scene = new Scene(threads, 100, 5);
   expect(scene.admit(20)).toBe(5);
   scene.advance(9);
@@ -43,7 +43,7 @@ test.each([1, 3])('[LI1] over %i threads together, a burst comes in at once, the
   expect(scene.admit(20)).toBe(5);
 });
 
-test('who tries and is refused does not push back those who come later', () => {
+test('[LI2] who tries and is refused does not push back those who come later', () => {
   const scene = new Scene(2, 10, 1);
   expect(scene.admit(1000)).toBe(1);
   scene.advance(100);
@@ -60,7 +60,7 @@ test('crowds and requests under way are those of all threads', () => {
   expect(two.shareRequests(0)).toBe(2);
 });
 
-test('[LI1] while more than arrivalRequestsMax requests are under way, nobody comes in, and each is told another time', () => {
+test('[LI1, LI2] while more than arrivalRequestsMax requests are under way, nobody comes in, and each is told another time', () => {
   const scene = new Scene(1, 1000, 100);
   const [arrivals] = scene.threads as [Arrivals];
   const counters = new Counters();

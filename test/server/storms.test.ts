@@ -60,7 +60,7 @@ async function sendAway(server: Witness, body: object): Promise<{ status: number
   return { status: response.status, answer: await response.json() };
 }
 
-test('[PU5] sessions that are asked to go come back, each at a time of its own, and nobody sees an instance leave', async () => {
+test('[SE6, PU5] sessions that are asked to go come back, each at a time of its own, and nobody sees an instance leave', async () => {
   const server = await Witness.start({ disconnectGraceMs: 10_000 });
   witness = server;
   const watcher = await watch(server, 'fleet');
@@ -84,7 +84,7 @@ test('[PU5] sessions that are asked to go come back, each at a time of its own, 
   expect(await server.provider.request('service.query', { service: 'known' })).toMatchObject({ instances: [{}, {}] });
 });
 
-test('a share of the sessions is asked, over HTTP and by command', async () => {
+test('[SE6] a share of the sessions is asked, over HTTP and by command', async () => {
   const server = await Witness.start();
   witness = server;
   const idle = await Promise.all(Array.from({ length: 60 }, () => server.openClient()));
@@ -122,7 +122,7 @@ test.each([{ percent: 0 }, { percent: 101 }, { percent: 'all' }, { spreadMs: -1 
   },
 );
 
-test('[PU5] who is kept out because too many come at once has not gone: nobody sees its instances leave', async () => {
+test('[LI2, PU5] who is kept out because too many come at once has not gone: nobody sees its instances leave', async () => {
   const fleet = 20;
   const server = await Witness.start({
     // The witness, the watcher and the fleet come in at once.
@@ -157,7 +157,7 @@ async function comeBack(server: Witness): Promise<RawClient> {
   }
 }
 
-test('clients of the SDK that are refused at the door try until they are all in', async () => {
+test('[LI2] clients of the SDK that are refused at the door try until they are all in', async () => {
   const server = await Witness.start({ sessionsBurstMax: 4, sessionsPerSecondMax: 20 });
   witness = server;
   const watcher = await watch(server, 'fleet');
