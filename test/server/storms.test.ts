@@ -136,8 +136,6 @@ test('[LI2, PU5] who is kept out because too many come at once has not gone: nob
   witness = server;
   const watcher = await watch(server, 'fleet');
   const first = await Promise.all(Array.from({ length: fleet }, () => RawClient.open(server.url)));
-  const register = (client: RawClient, port: number): Promise<unknown> =>
-    client.request('instance.register', { service: 'fleet', instance: { host: 'h', port } });
   await Promise.all(first.map((client, i) => register(client, i + 1)));
   await expect.poll(() => watcher.view.instances.size).toBe(fleet);
   for (const client of first) client.terminate();
@@ -146,6 +144,10 @@ test('[LI2, PU5] who is kept out because too many come at once has not gone: nob
   await expect.poll(async () => (await server.readStats()).registrations).toBe(fleet + 2);
   expect(watcher.removed).toEqual([]);
 });
+
+function register(client: RawClient, port: number): Promise<unknown> {
+  return client.request('instance.register', { service: 'fleet', instance: { host: 'h', port } });
+}
 
 /** Tries until it is let in, at the least time that a refusal asks for. */
 async function comeBack(server: Witness): Promise<RawClient> {
