@@ -78,7 +78,8 @@ export class Session {
     let delivery: Delivery = 'sent';
     socket.cork(() => {
       for (const frame of frames) {
-        if (delivery === 'sent') delivery = this.#send(socket, frame);
+        // However much is asked for in one turn, what is answered unread stays bounded (PU4).
+        if (delivery === 'sent') delivery = this.consumption.isExcessive ? 'dropped' : this.#send(socket, frame);
       }
     });
     return delivery;
