@@ -57,11 +57,10 @@ export class SessionLog {
 
   /** Puts in a registration, or gives a known one other content. Returns whether it is new. */
   set({ key, id, fragment, stamp }: Registration): boolean {
-    const { keys } = this.#host;
-    const isNew = !this.has(key, id);
-    const number = isNew ? keys.claim(key) : keys.find(key);
-    this.#list.set(number, id, { fragment, stamp, owner: 0 });
-    return isNew;
+    const row = this.#find(key, id);
+    if (row === -1) this.#list.add(this.#host.keys.claim(key), id, { fragment, stamp, owner: 0 });
+    else this.#host.table.replace(row, { fragment, stamp, owner: 0 });
+    return row === -1;
   }
 
   /** Returns whether it was there. */

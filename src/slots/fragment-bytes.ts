@@ -18,6 +18,8 @@ const chunkBytes: number = 2 ** 18;
 /** Blocks begin at multiples of this many bytes, so that a reference of 32 bits reaches 32 GiB. */
 const unitBytes = 8;
 const chunkUnits: number = chunkBytes / unitBytes;
+const quote = 0x22;
+const backslash = 0x5c;
 /** The reference that leads nowhere. */
 const none = 0xffff_ffff;
 const chunksMax: number = Math.floor(none / chunkUnits);
@@ -78,6 +80,21 @@ export class FragmentBytes {
   /** `length` and `isAscii` as they were when it was stored. */
   read(reference: number, length: number, isAscii: boolean): string {
     return this.#chunkOf(reference).read(byteOf(reference), length, isAscii);
+  }
+
+  /**
+   * Whether a quoted JSON string, whose first character is `offset` bytes into what is stored, is this one. Undefined if that takes more than comparing
+   * bytes, because of characters that JSON escapes or that are more than a byte.
+   */
+  holds(reference: number, offset: number, text: string): boolean | undefined {
+    const { bytes } = this.#chunkOf(reference);
+    const start = byteOf(reference) + offset;
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code < 0x20 || code > 0x7e || code === quote || code === backslash) return undefined;
+      if (bytes[start + i] !== code) return false;
+    }
+    return bytes[start + text.length] === quote;
   }
 
   free(reference: number, length: number): void {

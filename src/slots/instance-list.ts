@@ -24,13 +24,8 @@ export class InstanceList {
     return this.#size === 0 ? -1 : this.#table.find(this.#list, tag, id);
   }
 
-  /** Puts in a new row, or gives one other contents. */
-  set(tag: number, id: string, instance: InstanceRow): void {
-    const known = this.find(tag, id);
-    if (known !== -1) {
-      this.#table.replace(known, instance);
-      return;
-    }
+  /** Puts in a new row. It must not be there yet. */
+  add(tag: number, id: string, instance: InstanceRow): void {
     if (this.#list === unclaimed) this.#list = this.#table.claimList();
     const row = this.#table.add(this.#list, tag, id, instance, this.#last);
     if (this.#first === -1) this.#first = row;

@@ -1,6 +1,7 @@
 import { FragmentBytes } from './fragment-bytes.ts';
 import type { TextCodec } from './fragment-bytes.ts';
 import { RowIndex } from './row-index.ts';
+import type { IndexedRows } from './row-index.ts';
 
 /** What a row holds, as it is put in and read out. */
 export interface InstanceRow {
@@ -40,9 +41,9 @@ class Block {
  * Instances of many lists (of services, or of sessions) as rows of numbers, their contents as bytes outside the JavaScript heap. A row is
  * found by its list, a tag, and its id; rows of a list keep the order in which they came.
  */
-export class InstanceTable {
+export class InstanceTable implements IndexedRows {
   readonly #bytes: FragmentBytes;
-  readonly #index: RowIndex = new RowIndex((row) => this.#blockOf(row).hash[row & blockMask]!);
+  readonly #index: RowIndex = new RowIndex(this);
   readonly #blocks: Block[] = [];
   #rows = 0;
   #freeRow = none;
@@ -76,11 +77,18 @@ export class InstanceTable {
 
   /** The row, or -1. */
   find(list: number, tag: number, id: string): number {
-    return this.#index.find(hashOf(list, tag, id), (row) => {
-      const block = this.#blockOf(row);
-      const at = row & blockMask;
-      return block.list[at] === list && block.tag[at] === tag && this.idOf(row) === id;
-    });
+    return this.#index.find(hashOf(list, tag, id), list, tag, id);
+  }
+
+  hashOf(row: number): number {
+    return this.#blockOf(row).hash[row & blockMask]!;
+  }
+
+  isAt(row: number, list: number, tag: number, id: string): boolean {
+    const block = this.#blockOf(row);
+    const at = row & blockMask;
+    if (block.list[at] !== list || block.tag[at] !== tag) return false;
+    return this.#bytes.holds(block.text[at]!, idAt, id) ?? this.idOf(row) === id;
   }
 
   /** Puts a row after `last` of its list (-1: it is the first). It must not be there yet. */
@@ -120,8 +128,7 @@ export class InstanceTable {
       block.text[at] = this.#bytes.store(fragment, length);
     }
     block.length[at] = length === fragment.length ? length + asciiBit : length;
-    block.stamp[at] = stamp;
-    if (block.owner[at] !== owner) block.owner[at] = owner;
+    this.note(row, { stamp, owner });
   }
 
   /** Takes a row away. Returns its neighbours in the list: -1 where there is none. */
@@ -138,6 +145,14 @@ export class InstanceTable {
     this.#freeRow = row;
     this.#count -= 1;
     return { previous, next };
+  }
+
+  /** The content stays as it is. */
+  note(row: number, { stamp, owner }: Omit<InstanceRow, 'fragment'>): void {
+    const block = this.#blockOf(row);
+    const at = row & blockMask;
+    block.stamp[at] = stamp;
+    if (block.owner[at] !== owner) block.owner[at] = owner;
   }
 
   nextOf(row: number): number {

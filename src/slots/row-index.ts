@@ -5,27 +5,33 @@ const smallestPart = 16;
 /** Row + 1, so that fresh memory is empty. */
 const empty = 0;
 
-/**
- * Finds rows by a hash of 32 bits: open addressing with linear probing, in numbers only. What a row's hash is, and whether a row is the one that
- * is meant, the owner of the rows says.
- */
+/** Whose rows are found. */
+export interface IndexedRows {
+  hashOf(row: number): number;
+  /** Whether it is the row of that list, tag and id. */
+  isAt(row: number, list: number, tag: number, id: string): boolean;
+}
+
+/** Finds rows by a hash of 32 bits: open addressing with linear probing, in numbers only. */
 export class RowIndex {
-  readonly #hashOf: (row: number) => number;
+  readonly #rows: IndexedRows;
   readonly #parts: Uint32Array[] = Array.from({ length: parts }, () => new Uint32Array(smallestPart));
   readonly #counts: Uint32Array = new Uint32Array(parts);
 
-  constructor(hashOf: (row: number) => number) {
-    this.#hashOf = hashOf;
+  constructor(rows: IndexedRows) {
+    this.#rows = rows;
   }
 
-  /** The row with that hash which `isWanted`, or -1. */
-  find(hash: number, isWanted: (row: number) => boolean): number {
+  /** The row of that list, tag and id, whose hash this is; or -1. */
+  find(hash: number, list: number, tag: number, id: string): number {
+    const rows = this.#rows;
     const table = this.#parts[hash >>> partShift]!;
     const mask = table.length - 1;
     for (let at = hash & mask; ; at = (at + 1) & mask) {
       const entry = table[at]!;
       if (entry === empty) return -1;
-      if (this.#hashOf(entry - 1) === hash && isWanted(entry - 1)) return entry - 1;
+      const row = entry - 1;
+      if (rows.hashOf(row) === hash && rows.isAt(row, list, tag, id)) return row;
     }
   }
 
@@ -51,7 +57,7 @@ export class RowIndex {
     this.#counts[part] = this.#counts[part]! - 1;
     // What was pushed past this place moves back, so that no probe ends too early.
     for (let next = (at + 1) & mask; table[next] !== empty; next = (next + 1) & mask) {
-      const home = this.#hashOf(table[next]! - 1) & mask;
+      const home = this.#rows.hashOf(table[next]! - 1) & mask;
       if (((next - home) & mask) < ((next - at) & mask)) continue;
       table[at] = table[next]!;
       at = next;
@@ -62,7 +68,7 @@ export class RowIndex {
   #grow(part: number): void {
     const old = this.#parts[part]!;
     const table = new Uint32Array(old.length * 2);
-    for (const entry of old) if (entry !== empty) insert(table, this.#hashOf(entry - 1), entry - 1);
+    for (const entry of old) if (entry !== empty) insert(table, this.#rows.hashOf(entry - 1), entry - 1);
     this.#parts[part] = table;
   }
 }

@@ -8,7 +8,7 @@ export type StoredInstance = InstanceRow;
 /** Rows of services are told apart by their list alone. */
 const tag = 0;
 
-/** The instances of one service, by id, in the order in which they came; read like a Map, kept as rows of the partition's table. */
+/** The instances of one service, by id, in the order in which they came; rows of the partition's table. */
 export class ServiceInstances {
   readonly #table: InstanceTable;
   readonly #list: InstanceList;
@@ -22,9 +22,13 @@ export class ServiceInstances {
     return this.#list.size;
   }
 
-  get(id: string): StoredInstance | undefined {
-    const row = this.#list.find(tag, id);
-    return row === -1 ? undefined : this.#table.read(row);
+  /** The row of an instance, or -1. Valid until one goes. */
+  find(id: string): number {
+    return this.#list.find(tag, id);
+  }
+
+  read(row: number): StoredInstance {
+    return this.#table.read(row);
   }
 
   fragmentOf(id: string): string | undefined {
@@ -32,8 +36,18 @@ export class ServiceInstances {
     return row === -1 ? undefined : this.#table.fragmentOf(row);
   }
 
-  set(id: string, instance: StoredInstance): void {
-    this.#list.set(tag, id, instance);
+  /** It must not be there yet. */
+  add(id: string, instance: StoredInstance): void {
+    this.#list.add(tag, id, instance);
+  }
+
+  replace(row: number, instance: StoredInstance): void {
+    this.#table.replace(row, instance);
+  }
+
+  /** The content stays as it is. */
+  note(row: number, instance: Omit<StoredInstance, 'fragment'>): void {
+    this.#table.note(row, instance);
   }
 
   delete(id: string): boolean {

@@ -103,15 +103,19 @@ export class ServiceStore {
    */
   register(key: string, id: string, instance: StoredInstance, nowMicros: number): RegisterOutcome {
     const known = this.#services.get(key);
-    const current = known?.instances.get(id);
-    if (known === undefined || current === undefined) return this.#add(key, id, instance, nowMicros);
+    const row = known?.instances.find(id) ?? -1;
+    if (known === undefined || row === -1) return this.#add(key, id, instance, nowMicros);
+    const current = known.instances.read(row);
     if (current.owner === instance.owner && current.stamp > instance.stamp) {
       // Sent again after a rebuild that already brought back what the session registered later: it was overtaken, and changes nothing.
       return { kind: 'unchanged', service: known, takeover: undefined };
     }
-    known.instances.set(id, instance);
     const takeover = current.owner === instance.owner ? undefined : { owner: current.owner, stamp: current.stamp };
-    if (current.fragment === instance.fragment) return { kind: 'unchanged', service: known, takeover };
+    if (current.fragment === instance.fragment) {
+      known.instances.note(row, instance);
+      return { kind: 'unchanged', service: known, takeover };
+    }
+    known.instances.replace(row, instance);
     known.advance(id, nowMicros);
     return { kind: 'changed', service: known, takeover, before: current.fragment };
   }
@@ -127,7 +131,7 @@ export class ServiceStore {
       return refuseBound('instanceBytesMax', this.#limits.instanceBytesMax);
     }
     const service = this.obtain(key);
-    service.instances.set(id, instance);
+    service.instances.add(id, instance);
     service.advance(id, nowMicros);
     return { kind: 'changed', service, takeover: undefined, before: undefined };
   }
@@ -138,12 +142,15 @@ export class ServiceStore {
    */
   restore(key: string, id: string, instance: StoredInstance): Takeover | undefined {
     const service = this.obtain(key);
-    const current = service.instances.get(id);
-    if (current !== undefined && current.stamp > instance.stamp)
-      return { owner: instance.owner, stamp: instance.stamp };
-    service.instances.set(id, instance);
-    const isOther = current !== undefined && current.owner !== instance.owner;
-    return isOther ? { owner: current.owner, stamp: current.stamp } : undefined;
+    const row = service.instances.find(id);
+    if (row === -1) {
+      service.instances.add(id, instance);
+      return undefined;
+    }
+    const current = service.instances.read(row);
+    if (current.stamp > instance.stamp) return { owner: instance.owner, stamp: instance.stamp };
+    service.instances.replace(row, instance);
+    return current.owner !== instance.owner ? { owner: current.owner, stamp: current.stamp } : undefined;
   }
 
   /** Takes a service out that another partition is given: its instances are forgotten. */
@@ -166,13 +173,14 @@ export class ServiceStore {
   /** Removes what `owner` registered; refuses what is not there or is another's. */
   deregister(key: string, id: string, owner: number, nowMicros: number): RemoveOutcome {
     const service = this.#services.get(key);
-    const current = service?.instances.get(id);
-    if (service === undefined || current === undefined) {
+    const row = service?.instances.find(id) ?? -1;
+    if (service === undefined || row === -1) {
       return {
         kind: 'refused',
         failure: { code: 'not_found', message: `no instance ${JSON.stringify(id)} in ${key}` },
       };
     }
+    const current = service.instances.read(row);
     if (current.owner !== owner) {
       const message = `instance ${JSON.stringify(id)} is registered by another session`;
       return { kind: 'refused', failure: { code: 'not_owner', message } };

@@ -32,7 +32,7 @@ export function unpackService(
   const fields = parcel.instances;
   for (let i = 0; i < fields.length; i += 4) {
     const instance = { fragment: String(fields[i + 1]), owner: Number(fields[i + 2]), stamp: Number(fields[i + 3]) };
-    service.instances.set(String(fields[i]), instance);
+    service.instances.add(String(fields[i]), instance);
   }
   if (parcel.log !== undefined) {
     service.adoptLog(ChangeLog.restore(parcel.log.base, parcel.log.entries, changeLogEntriesMax));

@@ -57,7 +57,7 @@ test('an index finds exactly the rows that it holds, also when hashes collide an
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
       const hashes = new Map<number, number>();
-      const index = new RowIndex((row) => hashes.get(row)!);
+      const index = new RowIndex({ hashOf: (row) => hashes.get(row)!, isAt: (row, _list, wanted) => row === wanted });
       for (const { row, hash: wanted } of steps) {
         const known = hashes.get(row);
         if (known === undefined) {
@@ -67,8 +67,8 @@ test('an index finds exactly the rows that it holds, also when hashes collide an
           index.remove(known, row);
           hashes.delete(row);
         }
-        for (const [held, of] of hashes) expect(index.find(of, (found) => found === held)).toBe(held);
-        expect(index.find(wanted, (found) => !hashes.has(found))).toBe(-1);
+        for (const [held, of] of hashes) expect(index.find(of, 0, held, '')).toBe(held);
+        expect(index.find(wanted, 0, -1, '')).toBe(-1);
       }
     }),
   );
@@ -91,7 +91,10 @@ test('lists in one table are what maps are: same contents, same order', () => {
         const name = `${tag} ${id}`;
         if (kind === 'set') {
           const fragment = JSON.stringify({ id, content });
-          list.set(tag, id, { fragment, stamp: model.size, owner: at });
+          const row = list.find(tag, id);
+          expect(row !== -1).toBe(model.has(name));
+          if (row === -1) list.add(tag, id, { fragment, stamp: model.size, owner: at });
+          else table.replace(row, { fragment, stamp: model.size, owner: at });
           model.set(name, fragment);
         } else if (kind === 'delete') {
           expect(list.delete(tag, id)).toBe(model.delete(name));
@@ -116,7 +119,7 @@ test('a table of many rows finds each of them', () => {
   const table = new InstanceTable(textCodec);
   const list = new InstanceList(table);
   const count = 40_000;
-  for (let i = 0; i < count; i++) list.set(0, `id-${i}`, { fragment: `{"id":"id-${i}"}`, stamp: i, owner: 2 * i });
+  for (let i = 0; i < count; i++) list.add(0, `id-${i}`, { fragment: `{"id":"id-${i}"}`, stamp: i, owner: 2 * i });
   for (let i = 0; i < count; i += 3) list.delete(0, `id-${i}`);
   for (let i = 0; i < count; i++) {
     const row = list.find(0, `id-${i}`);
