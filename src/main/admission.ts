@@ -1,5 +1,6 @@
 import type { Failure } from '../protocol/errors.ts';
 import { sessionPath, subprotocol } from '../protocol/limits.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters, UpgradeRefusalReason } from './counters.ts';
 import { answerFailure } from './http-answers.ts';
@@ -8,11 +9,25 @@ import { refuseDraining } from './session-host.ts';
 import type { HttpAnswer, UpgradeCall, UpgradeVerdict } from './transport.ts';
 
 export interface AdmissionOptions {
-  readonly config: Pick<ServerConfig, 'allowedOrigins' | 'sessionsMax' | 'sessionsPerAddressMax' | 'reconnectSpreadMs'>;
+  readonly config: Pick<
+    ServerConfig,
+    | 'allowedOrigins'
+    | 'sessionsMax'
+    | 'sessionsPerAddressMax'
+    | 'sessionsPerSecondMax'
+    | 'arrivalRequestsMax'
+    | 'reconnectSpreadMs'
+  >;
   readonly counters: Counters;
   /** Over all threads. */
   readonly counts: SessionCounts;
   readonly isDraining: () => boolean;
+  /** Over all threads. */
+  readonly arrivals: Arrivals;
+  /** Requests of this thread under way to all partitions. */
+  readonly readRequestsInFlight: () => number;
+  /** 0 to 1. */
+  readonly random: () => number;
 }
 
 /** Decides on handshakes, which uWebSockets.js by itself would nearly all accept, and counts sessions by address. */
@@ -68,7 +83,17 @@ export class Admission {
         status: 503,
       };
     }
-    return undefined;
+    return this.#refuseCrowd();
+  }
+
+  /** Those who come all at once, each with all that it holds, would keep the ones who are in from being served. */
+  #refuseCrowd(): { reason: UpgradeRefusalReason; failure: Failure } | undefined {
+    const { config, arrivals, readRequestsInFlight, random } = this.#options;
+    const isBusy = arrivals.shareRequests(readRequestsInFlight()) > config.arrivalRequestsMax;
+    if (!isBusy && arrivals.admit()) return undefined;
+    arrivals.noteCrowd();
+    const limit = isBusy ? 'arrivalRequestsMax' : 'sessionsPerSecondMax';
+    return { reason: isBusy ? 'load' : 'rate', failure: refuseCrowd(limit, config[limit], random()) };
   }
 }
 
@@ -85,6 +110,20 @@ const badHandshake: Failure = {
 /** 16 bytes in base64: 22 characters and two of padding. */
 function isWebSocketKey(key: string): boolean {
   return /^[A-Za-z0-9+/]{22}==$/.test(key);
+}
+
+/** When to come back, in milliseconds: spread, so that those who were refused together do not come together. */
+const crowdRetryMinMs = 500;
+const crowdRetryMaxMs = 3000;
+
+function refuseCrowd(limit: string, max: number, random: number): Failure {
+  return {
+    code: 'busy',
+    message: 'too many connections are made at once',
+    limit,
+    max,
+    retryAfterMs: Math.round(crowdRetryMinMs + random * (crowdRetryMaxMs - crowdRetryMinMs)),
+  };
 }
 
 function refuseSession(limit: string, max: number): Failure {

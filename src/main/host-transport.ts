@@ -1,5 +1,6 @@
 import { sessionPath } from '../protocol/limits.ts';
 import { Admission } from './admission.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import type { SessionCounts } from './session-counts.ts';
@@ -12,13 +13,29 @@ export interface HostTransportOptions {
   readonly host: SessionHost;
   readonly counters: Counters;
   readonly counts: SessionCounts;
+  readonly arrivals: Arrivals;
   /** Answers everything over HTTP that is no handshake. */
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
 }
 
 /** The sockets of a session host, on whichever thread it lives. */
-export function createHostTransport({ config, host, counters, counts, onHttp }: HostTransportOptions): Transport {
-  const admission = new Admission({ config, counters, counts, isDraining: () => host.isDraining });
+export function createHostTransport({
+  config,
+  host,
+  counters,
+  counts,
+  arrivals,
+  onHttp,
+}: HostTransportOptions): Transport {
+  const admission = new Admission({
+    config,
+    counters,
+    counts,
+    arrivals,
+    isDraining: () => host.isDraining,
+    readRequestsInFlight: () => host.requestsInFlight,
+    random: Math.random,
+  });
   return new Transport({
     frameBytesMax: config.frameBytesMax,
     bodyBytesMax: config.bodyBytesMax,
@@ -34,6 +51,9 @@ export function createHostTransport({ config, host, counters, counts, onHttp }: 
     },
     onAlive: (session) => {
       host.hear(session);
+    },
+    onPong: (session, payload) => {
+      host.ponged(session, payload);
     },
     onDrain: (session) => {
       host.drained(session);

@@ -55,6 +55,8 @@ export interface HostUnit {
   drain(reason: string): void;
   /** Closes all sessions. */
   closeAll(): void;
+  /** Asks a share of the sessions, 0 to 1, to connect anew within a time. Resolves to how many. */
+  sendAway(reason: string, share: number, spreadMs: number): Promise<number>;
   releaseGuard(key: string | undefined): void;
   readState(): Promise<UnitState>;
   readLog(): Promise<LoggedInstance[]>;

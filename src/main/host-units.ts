@@ -85,6 +85,12 @@ export class HostUnits {
     for (const unit of this.all()) unit.drain(reason);
   }
 
+  /** Asks a share of all sessions, 0 to 1, to connect anew within a time. Resolves to how many. */
+  async sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
+    const counts = await Promise.all(this.all().map((unit) => unit.sendAway(reason, share, spreadMs)));
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
   /** Closes all sessions. */
   closeAll(): void {
     for (const unit of this.all()) unit.closeAll();

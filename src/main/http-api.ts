@@ -8,6 +8,8 @@ import type {
   OperationId,
   ReleaseBody,
   ResizeBody,
+  SendAwayBody,
+  SendAwayResult,
 } from '../protocol/http-operations.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
@@ -44,6 +46,8 @@ export interface Administration {
   describe(): Promise<Record<string, unknown>>;
   resize(partitions: number): Failure | undefined;
   rebalance(): Failure | undefined;
+  /** Asks so many of a hundred sessions to connect anew. Resolves to how many that were. */
+  sendAway(percent: number, spreadMs: number | undefined): Promise<number>;
 }
 
 /** What guards of all session hosts hold back. */
@@ -104,6 +108,11 @@ export class HttpApi {
         options.guard.release(service === undefined ? undefined : serviceKey({ ...names, service }));
         return this.#describeGuard();
       },
+      sendAway: async ({ value }) => {
+        const { percent = 100, spreadMs } = value as SendAwayBody;
+        const result: SendAwayResult = { sessions: await options.administration.sendAway(percent, spreadMs) };
+        return answerJson(JSON.stringify(result));
+      },
       checkLive: () => answerJson('{"status":"live"}'),
       checkReady: () => this.#checkReady(),
       readOpenapi: () => answerJson(options.documents.openapi),
@@ -128,7 +137,7 @@ export class HttpApi {
     const answer = await this.#answer(call);
     if ('status' in answer) return answer;
     this.#options.countRefusal(answer.code, answer.limit);
-    return answerFailure(answer);
+    return answerFailure(this.#options.host.spread(answer));
   }
 
   async #answer(call: HttpCall): Promise<HttpAnswer | Failure> {

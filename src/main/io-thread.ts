@@ -7,6 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 
 import { SlotTable } from '../slots/slot-table.ts';
 import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
+import { createArrivals } from './arrivals.ts';
 import { Counters } from './counters.ts';
 import { createHostTransport } from './host-transport.ts';
 import { serveUnit } from './remote-unit.ts';
@@ -50,12 +51,14 @@ const { config } = start;
 const closed = new Int32Array(start.closed);
 const pulse = new Int32Array(start.pulse);
 const counters = new Counters();
+const arrivals = createArrivals(start.arrivals, config);
 const unitPort = start.unit as object as UnitPort<never, FromUnit>;
 const unit = new SessionUnit({
   number: start.number,
   config,
   table: SlotTable.attach(start.table),
   counters,
+  arrivals,
   nextRequest: countRequests(start.lastRequest),
   createName: () => randomBytes(16).toString('base64url'),
   random: Math.random,
@@ -74,6 +77,7 @@ const transport = createHostTransport({
   config,
   host: unit.host,
   counters,
+  arrivals,
   counts: new SharedSessionCounts(start.sessionCounts),
   onHttp: askMain,
 });

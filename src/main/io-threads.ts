@@ -14,6 +14,7 @@ export interface IoThreadsOptions {
   readonly table: SlotTable;
   readonly lastRequest: SharedArrayBuffer;
   readonly sessionCounts: SharedArrayBuffer;
+  readonly arrivals: SharedArrayBuffer;
   readonly bornMicros: number;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
   readonly onGuard: (event: GuardEvent) => void;
@@ -109,7 +110,10 @@ class IoThread {
   #isEnding = false;
   silentMs = 0;
 
-  constructor(number: number, { config, table, lastRequest, sessionCounts, bornMicros, ...events }: IoThreadsOptions) {
+  constructor(
+    number: number,
+    { config, table, lastRequest, sessionCounts, arrivals, bornMicros, ...events }: IoThreadsOptions,
+  ) {
     const { port1, port2 } = new MessageChannel();
     this.#unitPort = port1;
     // What it transfers are MessagePorts indeed.
@@ -125,6 +129,7 @@ class IoThread {
         table: table.memory,
         lastRequest,
         sessionCounts,
+        arrivals,
         bornMicros,
         unit: port2,
         closed: this.#closedFlag.buffer as SharedArrayBuffer,

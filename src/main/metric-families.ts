@@ -146,7 +146,7 @@ const sessionFamilies: readonly MetricFamily[] = [
     type: 'counter',
     labels: ['reason'],
     help: 'WebSocket handshakes that were refused.',
-    read: byReason('reason', 'upgrade_refused_', ['path', 'handshake', 'origin', 'sessions', 'address', 'draining']),
+    read: byReason('reason', 'upgrade_refused_', ['path', 'handshake', 'origin', 'sessions', 'address', 'rate', 'load', 'draining']),
   },
   {
     name: 'slotcast_registrations',
@@ -247,6 +247,13 @@ const pushFamilies: readonly MetricFamily[] = [
     labels: [],
     help: 'Times that a subscriber was sent the latest state in place of pushes that it had missed.',
     read: one(({ counters }) => counters['push_resynced'] ?? 0),
+  },
+  {
+    name: 'slotcast_sessions_conflated_total',
+    type: 'counter',
+    labels: [],
+    help: 'Times that a session had left so much unread that it gets the latest state later, in place of pushes.',
+    read: one(({ counters }) => counters['session_conflated'] ?? 0),
   },
 ];
 

@@ -118,6 +118,10 @@ export class PartitionLink {
     return this.#options.requestsMax;
   }
 
+  get isHalfFull(): boolean {
+    return this.requestsInFlight * 2 > this.requestsMax;
+  }
+
   get isFull(): boolean {
     return this.#pending.size >= this.#options.requestsMax;
   }

@@ -76,6 +76,10 @@ export class RemoteUnit implements HostUnit {
     void this.#ask('closeAll', []);
   }
 
+  sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
+    return this.#ask('sendAway', [reason, share, spreadMs]);
+  }
+
   releaseGuard(key: string | undefined): void {
     void this.#ask('releaseGuard', [key]);
   }
@@ -147,6 +151,8 @@ function carryOut(unit: HostUnit, call: ToUnit): Result | Promise<Result> {
     case 'closeAll':
       unit.closeAll();
       return undefined;
+    case 'sendAway':
+      return unit.sendAway(...call.args);
     case 'releaseGuard':
       unit.releaseGuard(...call.args);
       return undefined;

@@ -7,7 +7,7 @@ import type { PartitionLink, PendingRequest, Touched } from './partition-link.ts
 import type { SlotGate } from './slot-gate.ts';
 
 /** How long a caller is asked to wait when a partition's mailbox is full. */
-const busyRetryMs = 100;
+const busyRetryMs = 200;
 
 export interface RouterOptions {
   readonly table: SlotTable;
@@ -44,6 +44,19 @@ export class Router {
   /** The mailbox of a partition; undefined while it has none. */
   link(partition: number): PartitionLink | undefined {
     return this.#links[partition];
+  }
+
+  /** Requests under way to all partitions. */
+  get requestsInFlight(): number {
+    let sum = 0;
+    for (const link of this.#links) sum += link?.requestsInFlight ?? 0;
+    return sum;
+  }
+
+  /** Whether a mailbox is more than half full: what is left is for those who ask for little. */
+  get isCrowded(): boolean {
+    for (const link of this.#links) if (link !== undefined && link.isHalfFull) return true;
+    return false;
   }
 
   links(): PartitionLink[] {

@@ -4,17 +4,19 @@ import type { Logger } from 'pino';
 
 import type { Failure } from '../protocol/errors.ts';
 import { describeOpenapi } from '../protocol/http-operations.ts';
-import { sessionPath } from '../protocol/limits.ts';
+import { protocolLimits, sessionPath } from '../protocol/limits.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import type { Fault } from '../workers/messages.ts';
 import { PartitionRunner } from '../workers/partition-runner.ts';
 import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
 import { isOriginAllowed } from './admission.ts';
+import { arrivalsBytes, createArrivals } from './arrivals.ts';
 import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
 import { Counters } from './counters.ts';
 import { createHostTransport } from './host-transport.ts';
+import type { HostTransportOptions } from './host-transport.ts';
 import type { UnitState } from './host-unit.ts';
 import { HostUnits } from './host-units.ts';
 import { HttpApi } from './http-api.ts';
@@ -30,7 +32,6 @@ import { productVersion } from './product-version.ts';
 import { sumGuards, sumStates } from './registry-state.ts';
 import { countRequests } from './request-numbers.ts';
 import { LocalSessionCounts, SharedSessionCounts, sessionCountsBytes } from './session-counts.ts';
-import type { SessionCounts } from './session-counts.ts';
 import { SessionUnit } from './session-unit.ts';
 import { tickMs } from './sessions.ts';
 import { Supervisor } from './supervisor.ts';
@@ -103,8 +104,11 @@ export class RunningServer implements Server {
     const table = SlotTable.even(config.partitions);
     const lastRequest = new SharedArrayBuffer(8);
     const isAlone = config.ioThreads === 0;
+    const arrivalsMemory = new SharedArrayBuffer(arrivalsBytes);
+    const arrivals = createArrivals(arrivalsMemory, config);
     this.#main = this.#createMain({
       table,
+      arrivals,
       nextRequest: isAlone ? countAlone() : countRequests(lastRequest),
       nowMs,
       bornMicros,
@@ -113,12 +117,13 @@ export class RunningServer implements Server {
     const counts = isAlone ? new LocalSessionCounts() : new SharedSessionCounts(sessionCounts);
     const api = this.#createApi();
     const onHttp = (call: HttpCall): Promise<HttpAnswer> => api.handle(call);
-    this.#transport = this.#createTransport(counts, onHttp);
+    this.#transport = this.#createTransport({ counts, arrivals, onHttp });
     this.#threads = new IoThreads({
       config,
       table,
       lastRequest,
       sessionCounts,
+      arrivals: arrivalsMemory,
       bornMicros,
       onHttp,
       onGuard: (event) => {
@@ -230,7 +235,10 @@ export class RunningServer implements Server {
   }
 
   #createMain(
-    options: Pick<ConstructorParameters<typeof SessionUnit>[0], 'table' | 'nextRequest' | 'nowMs' | 'bornMicros'>,
+    options: Pick<
+      ConstructorParameters<typeof SessionUnit>[0],
+      'table' | 'arrivals' | 'nextRequest' | 'nowMs' | 'bornMicros'
+    >,
   ): SessionUnit {
     return new SessionUnit({
       ...options,
@@ -295,13 +303,12 @@ export class RunningServer implements Server {
     this.#onFatal(error);
   }
 
-  #createTransport(counts: SessionCounts, onHttp: (call: HttpCall) => Promise<HttpAnswer>): Transport {
+  #createTransport(options: Pick<HostTransportOptions, 'counts' | 'arrivals' | 'onHttp'>): Transport {
     return createHostTransport({
       config: this.#config,
       host: this.#main.host,
       counters: this.#counters,
-      counts,
-      onHttp,
+      ...options,
     });
   }
 
@@ -318,6 +325,7 @@ export class RunningServer implements Server {
         describe: () => this.#describe().then(({ partitions }) => partitions),
         resize: (partitions) => this.#startChange(() => this.#mover.resize(partitions)),
         rebalance: () => this.#startChange(() => this.#mover.rebalance()),
+        sendAway: (percent, spreadMs) => this.#sendAway(percent, spreadMs),
       },
       guard: {
         describe: async () => sumGuards((await this.#units.readStates()).map(({ guard }) => guard)),
@@ -355,6 +363,16 @@ export class RunningServer implements Server {
       },
       delay,
     });
+  }
+
+  async #sendAway(percent: number, askedMs: number | undefined): Promise<number> {
+    const { reconnectSpreadMs, sessionsPerSecondMax } = this.#config;
+    const leavers = ((await this.#countSessions()) * percent) / 100;
+    // Half of what admission lets in: others come, too.
+    const spreadMs = askedMs ?? Math.max(reconnectSpreadMs, (2000 * leavers) / sessionsPerSecondMax);
+    const sessions = await this.#units.sendAway('asked', percent / 100, Math.min(spreadMs, protocolLimits.goawayMsMax));
+    this.#log.info({ sessions, spreadMs: Math.round(spreadMs) }, 'asked sessions to connect anew');
+    return sessions;
   }
 
   #readWaiting(): number[] {

@@ -13,6 +13,7 @@ import { fromPartition, toPartition } from '../workers/messages.ts';
 import { textCodec } from '../workers/text-codec.ts';
 import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import { HostMeter } from './host-meter.ts';
@@ -36,6 +37,7 @@ export interface SessionHostOptions {
   readonly config: ServerConfig;
   readonly router: Router;
   readonly counters: Counters;
+  readonly arrivals: Arrivals;
   readonly createName: () => string;
   /** 0 to 1. */
   readonly random: () => number;
@@ -45,6 +47,9 @@ export interface SessionHostOptions {
   readonly bornMicros: number;
   readonly onGuard: (event: GuardEvent) => void;
 }
+
+/** The longest wait before coming back to a full queue, in shortest ones. */
+const busySpread = 4;
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
 export class SessionHost {
@@ -63,12 +68,15 @@ export class SessionHost {
   #warmAtMs: number;
   /** Of the guard: how often it has let go. */
   #releasesSeen = 0;
+  /** Of arrivals: how often somebody was kept out. */
+  #crowdsSeen: number;
 
   constructor(options: SessionHostOptions) {
     const { config, router, counters } = options;
     this.#options = options;
     this.#router = router;
     this.#counters = counters;
+    this.#crowdsSeen = options.arrivals.crowds;
     this.sessions = new Sessions({
       host: options.host,
       log: this.#log,
@@ -107,6 +115,9 @@ export class SessionHost {
       },
       bornMicros: options.bornMicros,
       schedule: options.schedule,
+      onDropped: (session) => {
+        this.sessions.judgeConsumption(session);
+      },
     });
     this.#warmAtMs = options.nowMs + config.warmUpMs;
   }
@@ -117,6 +128,7 @@ export class SessionHost {
       this.#warmAtMs = Number.POSITIVE_INFINITY;
       this.#subscriptions.warmUp();
     }
+    this.#noteArrivals();
     this.sessions.tick(nowMs);
     this.guard.advance(this.sessions.clockMs);
     if (this.guard.releases !== this.#releasesSeen) {
@@ -124,6 +136,20 @@ export class SessionHost {
       this.sessions.recheckHeld();
     }
     this.flush();
+  }
+
+  /** What threads tell each other about connections that are being made. */
+  #noteArrivals(): void {
+    const { arrivals } = this.#options;
+    arrivals.shareRequests(this.requestsInFlight);
+    const { crowds } = arrivals;
+    if (crowds !== this.#crowdsSeen) this.sessions.noteCrowd();
+    this.#crowdsSeen = crowds;
+  }
+
+  /** Requests under way to all partitions. */
+  get requestsInFlight(): number {
+    return this.#router.requestsInFlight;
   }
 
   /** Frames worded for pushes so far (PU3). */
@@ -178,14 +204,23 @@ export class SessionHost {
     this.sessions.hear(session);
   }
 
+  /** A pong came; it brings back the mark of the ping that it answers. */
+  ponged(session: Session, mark: string): void {
+    this.sessions.hear(session);
+    if (this.sessions.acknowledge(session, mark)) this.#subscriptions.catchUp(session);
+  }
+
   /** The socket's backlog is empty again. */
   drained(session: Session): void {
-    this.#subscriptions.catchUp(session);
+    // A mark that found no room, or has not been sent since.
+    if (session.consumption.isBehind && session.consumption.isUnmarked) session.ping();
+    if (!session.consumption.isBehind) this.#subscriptions.catchUp(session);
   }
 
   /** The socket has closed. Only an orderly close by the client removes at once (SE2). */
   disconnected(session: Session, isClean: boolean): void {
     this.#subscriptions.unsubscribeAll(session);
+    this.sessions.slow.forget(session);
     session.outgoing = [];
     if (isClean) this.sessions.end(session);
     else this.sessions.break(session);
@@ -245,18 +280,26 @@ export class SessionHost {
     this.#unsent = [];
     for (const session of unsent) {
       if (session.flush() === 'dropped') this.#close(session, 'slow_consumer');
+      else this.sessions.judgeConsumption(session);
     }
   }
 
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
   drain(reason: string): void {
     this.#isDraining = true;
-    const { random, config } = this.#options;
-    for (const session of this.sessions.connected()) {
-      const reconnectAfterMs = Math.round(random() * config.reconnectSpreadMs);
+    this.sendAway(reason, 1, this.#options.config.reconnectSpreadMs);
+  }
+
+  /** Asks a share of the sessions, 0 to 1, to connect anew, each after a time of its own, `spreadMs` at most. Returns how many. */
+  sendAway(reason: string, share: number, spreadMs: number): number {
+    const { random } = this.#options;
+    const leavers = this.sessions.connected().filter(() => share >= 1 || random() < share);
+    for (const session of leavers) {
+      const reconnectAfterMs = Math.round(random() * spreadMs);
       this.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
     }
     this.flush();
+    return leavers.length;
   }
 
   closeAll(): void {
@@ -320,11 +363,28 @@ export class SessionHost {
         retryAfterMs: 100,
       };
     }
+    // It has this request under way, too.
+    if (session.requestsInFlight > config.sessionShareRequests && this.#router.isCrowded) {
+      return {
+        code: 'busy',
+        message: 'the registry has much to do, and this session much of it',
+        limit: 'sessionShareRequests',
+        max: config.sessionShareRequests,
+        retryAfterMs: 200,
+      };
+    }
     return undefined;
   }
 
   countRefusal(failure: Failure): void {
     this.#counters.countRefusal(failure.code, failure.limit);
+  }
+
+  /** Who meets a full queue together shall not come back together. */
+  spread(failure: Failure): Failure {
+    const { code, limit, retryAfterMs } = failure;
+    if (code !== 'busy' || limit === undefined || retryAfterMs === undefined) return failure;
+    return { ...failure, retryAfterMs: Math.round(retryAfterMs * (1 + this.#options.random() * (busySpread - 1))) };
   }
 
   /** Sends a frame at the end of this turn. */

@@ -11,6 +11,8 @@ export interface ReplyHost {
   send(session: Session, frame: string): void;
   countRefusal(failure: Failure): void;
   readonly meter: HostMeter;
+  /** The refusal as it is worded: when to come back differs from one to the next. */
+  spread(failure: Failure): Failure;
 }
 
 /** The request was carried out, but its answer is more than its batch may hold. */
@@ -75,7 +77,7 @@ export class SessionReply implements Reply {
 
   #refuse(id: RequestId, failure: Failure): void {
     this.#host.countRefusal(failure);
-    this.#send(wordError(id, failure));
+    this.#send(wordError(id, this.#host.spread(failure)));
   }
 
   #send(answer: string): void {

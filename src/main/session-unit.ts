@@ -1,5 +1,6 @@
 import type { SlotTable } from '../slots/slot-table.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import { readHostFigures } from './host-figures.ts';
@@ -19,6 +20,7 @@ export interface SessionUnitOptions {
   readonly config: ServerConfig;
   readonly table: SlotTable;
   readonly counters: Counters;
+  readonly arrivals: Arrivals;
   /** Numbers requests, in one sequence for all hosts of the process. */
   readonly nextRequest: () => number;
   readonly createName: () => string;
@@ -126,6 +128,10 @@ export class SessionUnit implements HostUnit {
 
   closeAll(): void {
     this.host.closeAll();
+  }
+
+  sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
+    return Promise.resolve(this.host.sendAway(reason, share, spreadMs));
   }
 
   releaseGuard(key: string | undefined): void {

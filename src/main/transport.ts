@@ -58,8 +58,10 @@ export interface TransportOptions {
   readonly judgeUpgrade: (call: UpgradeCall) => UpgradeVerdict;
   readonly onOpen: (socket: Socket, address: string) => Session;
   readonly onText: (session: Session, text: string) => void;
-  /** Anything was heard from the peer. */
+  /** The peer pinged. */
   readonly onAlive: (session: Session) => void;
+  /** The peer answered a ping, with its payload. */
+  readonly onPong: (session: Session, payload: string) => void;
   readonly onDrain: (session: Session) => void;
   readonly onClose: (session: Session, isClean: boolean, address: string) => void;
   readonly countClose: (reason: CloseReason) => void;
@@ -186,9 +188,9 @@ export class Transport {
         const { session } = ws.getUserData();
         if (session !== undefined) options.onAlive(session);
       },
-      pong: (ws) => {
+      pong: (ws, message) => {
         const { session } = ws.getUserData();
-        if (session !== undefined) options.onAlive(session);
+        if (session !== undefined) options.onPong(session, Buffer.from(message).toString('latin1'));
       },
       close: (ws, code) => {
         const { session, socket, address } = ws.getUserData();
@@ -284,8 +286,8 @@ class UwsSocket implements Socket {
     if (!this.isClosed) this.#ws.cork(sends);
   }
 
-  ping(): void {
-    if (!this.isClosed) this.#ws.ping();
+  ping(mark: string): boolean {
+    return !this.isClosed && this.#ws.ping(mark) !== 2;
   }
 
   end(reason: CloseReason): void {

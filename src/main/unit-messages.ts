@@ -19,6 +19,7 @@ export interface UnitCalls {
   fence: { readonly args: [partition: number]; readonly result: boolean };
   drain: { readonly args: [reason: string]; readonly result: undefined };
   closeAll: { readonly args: []; readonly result: undefined };
+  sendAway: { readonly args: [reason: string, share: number, spreadMs: number]; readonly result: number };
   releaseGuard: { readonly args: [key: string | undefined]; readonly result: undefined };
   readState: { readonly args: []; readonly result: UnitState };
   readLog: { readonly args: []; readonly result: LoggedInstance[] };
@@ -54,6 +55,8 @@ export interface IoThreadStart {
   readonly lastRequest: SharedArrayBuffer;
   /** See `SharedSessionCounts`. */
   readonly sessionCounts: SharedArrayBuffer;
+  /** See `Arrivals`. */
+  readonly arrivals: SharedArrayBuffer;
   /** Wall clock when the registry started, in µs. */
   readonly bornMicros: number;
   /** For the calls of its session host. */

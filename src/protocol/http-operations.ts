@@ -7,7 +7,7 @@ import type { InstanceInput, ServiceFields } from './types.ts';
 
 /** The HTTP side of the protocol: what is asked without holding a connection. The server's routes and the OpenAPI document are made from this. */
 export interface HttpOperation {
-  readonly method: 'GET' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
   /** `{lease}` stands for one path segment. */
   readonly path: string;
   readonly summary: string;
@@ -35,6 +35,7 @@ export type OperationId =
   | 'readGuard'
   | 'releaseGuard'
   | 'readMetrics'
+  | 'sendAway'
   | 'checkLive'
   | 'checkReady'
   | 'readOpenapi'
@@ -65,6 +66,14 @@ export interface ReleaseBody {
   readonly namespace?: string;
   readonly group?: string;
   readonly service?: string;
+}
+
+export interface SendAwayBody {
+  readonly percent?: number;
+  readonly spreadMs?: number;
+}
+export interface SendAwayResult {
+  readonly sessions: number;
 }
 
 export interface ResizeBody {
@@ -330,6 +339,40 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     result: { type: 'string' },
     resultType: 'text/plain',
     errors: ['invalid_params', 'forbidden'],
+  },
+  sendAway: {
+    method: 'POST',
+    path: '/v1/sessions/goaway',
+    summary:
+      'Asks sessions to connect anew, each after a time of its own. Loopback callers only; behind a proxy, the caller is the proxy.',
+    body: {
+      type: 'object',
+      properties: {
+        percent: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 100,
+          description: 'How many of a hundred sessions, chosen at random; all by default.',
+        },
+        spreadMs: {
+          type: 'integer',
+          minimum: 0,
+          maximum: protocolLimits.goawayMsMax,
+          description:
+            'Over how long they come back, in milliseconds; by default `reconnectSpreadMs`, or more if they are many.',
+        },
+      },
+      required: [],
+      additionalProperties: false,
+    },
+    result: {
+      type: 'object',
+      properties: { sessions: amount('Sessions that were asked.') },
+      required: ['sessions'],
+      additionalProperties: false,
+    },
+    errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'draining'],
+    isLocal: true,
   },
   checkLive: {
     method: 'GET',

@@ -21,6 +21,7 @@ test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(
         describe: () => Promise.resolve({}),
         resize: () => void done.push('resize'),
         rebalance: () => void done.push('rebalance'),
+        sendAway: () => Promise.resolve(done.push('sendAway')),
       },
       guard: {
         describe: () => Promise.resolve(registry.host.describeGuard()),

@@ -190,7 +190,7 @@ describe('docs/PROTOCOL.md', () => {
   });
 
   test('every HTTP operation is listed, and no other', () => {
-    const listed = [...markdown.matchAll(/^\| `(GET|PUT|DELETE) (\S+)` \|/gm)].map(
+    const listed = [...markdown.matchAll(/^\| `(GET|PUT|POST|DELETE) (\S+)` \|/gm)].map(
       ([, method, path]) => `${method} ${path}`,
     );
     expect(listed.sort()).toEqual(

@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 
+import { Arrivals, arrivalsBytes } from '../../src/main/arrivals.ts';
 import { resolveConfig } from '../../src/main/config.ts';
 import type { ServerConfig } from '../../src/main/config.ts';
 import { Counters } from '../../src/main/counters.ts';
@@ -243,6 +244,7 @@ export class InProcessRegistry {
   #nowMs = 0;
   #wallSetBackMs = 0;
   #names = 0;
+  readonly #arrivals: SharedArrayBuffer = new SharedArrayBuffer(arrivalsBytes);
   #requests = 0;
 
   /** Use {@link start}. */
@@ -411,6 +413,7 @@ export class InProcessRegistry {
       config: this.config,
       table: SlotTable.even(this.config.partitions),
       counters: this.counters,
+      arrivals: new Arrivals(this.#arrivals, { perSecond: 1, burst: 1, readNowNs: () => 0n }),
       nextRequest: () => this.nextRequest(number),
       createName: () => `name-${++this.#names}`,
       random: () => 0.5,

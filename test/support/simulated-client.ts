@@ -36,6 +36,8 @@ export class SimulatedClient implements Socket {
   /** Frames that the reader has not read. */
   readonly #unread: string[] = [];
   readonly #backlogFramesMax: number;
+  /** Of the last ping that came while nothing was read. */
+  #unansweredMark: string | undefined;
   isReading = true;
   listener: ClientListener | undefined;
   /** Pings are answered at once; else when the scheduler says so. */
@@ -70,12 +72,16 @@ export class SimulatedClient implements Socket {
     sends();
   }
 
-  ping(): void {
+  ping(mark: string): boolean {
     this.pings += 1;
-    if (!this.isReading) return;
-    const hear = (): void => this.#host.hear(this.session);
+    if (!this.isReading) {
+      this.#unansweredMark = mark;
+      return true;
+    }
+    const hear = (): void => this.#host.ponged(this.session, mark);
     if (this.isPrompt) hear();
     else this.#registry.schedule(hear);
+    return true;
   }
 
   end(reason: CloseReason): void {
@@ -117,7 +123,9 @@ export class SimulatedClient implements Socket {
   resume(): void {
     this.isReading = true;
     for (const text of this.#unread.splice(0)) this.#read(text);
-    this.#host.hear(this.session);
+    if (this.#unansweredMark === undefined) this.#host.hear(this.session);
+    else this.#host.ponged(this.session, this.#unansweredMark);
+    this.#unansweredMark = undefined;
     if (this.closed === undefined) this.#host.drained(this.session);
   }
 
