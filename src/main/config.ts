@@ -16,7 +16,8 @@ export interface ServerConfig {
   readonly allowedOrigins: readonly string[];
   readonly disconnectGraceMs: number;
   readonly heartbeatTimeoutMs: number;
-  readonly coalesceWindowMs: number;
+  readonly coalesceWindowMinMs: number;
+  readonly coalesceWindowMaxMs: number;
   readonly warmUpMs: number;
   readonly lossWindowMs: number;
   readonly lossSessionsMin: number;
@@ -113,11 +114,17 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     10 * minute,
     'A peer silent for this long is taken for broken; it is pinged before.',
   ),
-  coalesceWindowMs: integer(
+  coalesceWindowMinMs: integer(
     20,
     0,
     10_000,
-    'After a push, changes of the same service are gathered this long into one.',
+    'After a push, changes of the same service are gathered at least this long into one.',
+  ),
+  coalesceWindowMaxMs: integer(
+    200,
+    0,
+    10_000,
+    'And at most this long: the window of a service that changes more than 500 times a second, or whose last push is still being sent, doubles up to here.',
   ),
   lossWindowMs: integer(10_000, 100, 60 * minute, 'Connections that break within this count as one loss.'),
   lossSessionsMin: integer(
@@ -271,6 +278,12 @@ export function resolveConfig(input: Readonly<Record<string, unknown>>, source =
     throw new ConfigError(
       'leaseTtlDefaultMs',
       `${source}: leaseTtlDefaultMs must lie between leaseTtlMinMs and leaseTtlMaxMs`,
+    );
+  }
+  if (config.coalesceWindowMinMs > config.coalesceWindowMaxMs) {
+    throw new ConfigError(
+      'coalesceWindowMinMs',
+      `${source}: coalesceWindowMinMs must not be above coalesceWindowMaxMs`,
     );
   }
   return config;

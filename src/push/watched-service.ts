@@ -21,8 +21,8 @@ export interface Push {
 export class WatchedService {
   readonly service: ServiceRecord;
   readonly interest: Interest = new Interest();
-  /** Until when changes are gathered; set by the coalescer. Milliseconds, monotonic. */
-  windowEndsAt: number = Number.NEGATIVE_INFINITY;
+  /** Of each host that the last push went to, how much had been emitted to it in all: it is behind until it has credited that. */
+  marks: Map<number, number> | undefined;
   #pushedVersion: number;
   /** Content at the last push of every instance that changed since; undefined: it was not there; null: not known, so it is told. */
   #before: Map<string, string | undefined | null> = new Map();

@@ -19,7 +19,8 @@ export interface ServiceParcel {
 }
 
 export interface PartitionLimits extends StoreLimits {
-  readonly coalesceWindowMs: number;
+  readonly coalesceWindowMinMs: number;
+  readonly coalesceWindowMaxMs: number;
   readonly changeLogEntriesMax: number;
   /** Push text under way to one host, in characters; beyond it changes go on being merged. */
   readonly pushCharactersInFlightMax: number;

@@ -28,6 +28,12 @@ interface HostProgress {
   readonly unsettled: { readonly batch: number; readonly atMs: number }[];
 }
 
+/** Characters of push text that went to a host, and that it has handed to its sockets. */
+interface PushFlow {
+  emitted: number;
+  credited: number;
+}
+
 /** Where a partition's records go. */
 export type Emit = (host: number, ...record: FromPartition) => void;
 
@@ -46,9 +52,13 @@ export class PartitionCore {
   readonly #limits: PartitionLimits;
   readonly #emit: Emit;
   readonly #store: ServiceStore;
-  readonly #coalescer: Coalescer;
+  readonly #coalescer: Coalescer<WatchedService>;
   readonly #watched: Map<string, WatchedService> = new Map();
-  readonly #charactersInFlight: Map<number, number> = new Map();
+  readonly #flows: Map<number, PushFlow> = new Map();
+  readonly #isBehind = (watched: WatchedService): boolean => {
+    for (const [host, mark] of watched.marks ?? []) if (this.#flowTo(host).credited < mark) return true;
+    return false;
+  };
   /** Snapshots encoded in this turn: a storm of subscribers to one service encodes it once. */
   readonly #snapshots: Map<ServiceRecord, string> = new Map();
   readonly #progress: Map<number, HostProgress> = new Map();
@@ -63,7 +73,7 @@ export class PartitionCore {
     this.#limits = limits;
     this.#emit = emit;
     this.#store = new ServiceStore(limits, versionFloor);
-    this.#coalescer = new Coalescer(limits.coalesceWindowMs);
+    this.#coalescer = new Coalescer({ minMs: limits.coalesceWindowMinMs, maxMs: limits.coalesceWindowMaxMs });
   }
 
   get instanceCount(): number {
@@ -148,9 +158,12 @@ export class PartitionCore {
         );
         return;
       }
-      case toPartition.credit:
-        this.#charactersInFlight.set(host, Math.max(0, (this.#charactersInFlight.get(host) ?? 0) - record[1]));
+      case toPartition.credit: {
+        const flow = this.#flowTo(host);
+        // What an earlier life of this partition pushed is credited to this one.
+        flow.credited = Math.min(flow.emitted, flow.credited + record[1]);
         return;
+      }
       case toPartition.restore: {
         const [, owner, key, id, fragment, stamp] = record;
         const loser = this.#store.restore(key, id, { fragment, owner, stamp });
@@ -185,13 +198,13 @@ export class PartitionCore {
     this.#snapshots.clear();
     this.#current = undefined;
     if (this.#isHeldBack()) return;
-    for (const watched of this.#coalescer.takeDue(clock.monotonicMs)) this.#push(watched);
-    this.#settle(this.#coalescer.settledAt(clock.monotonicMs));
+    for (const watched of this.#coalescer.takeDue(clock.monotonicMs, this.#isBehind)) this.#push(watched);
+    this.#settle(this.#coalescer.unpushedSince());
   }
 
   /**
-   * When {@link endTurn} must be called although nothing came in, in monotonic milliseconds. Whatever is unsettled settles by then, too: it
-   * was pushed and so began a window, or waits for one to end.
+   * When {@link endTurn} must be called although nothing came in, in monotonic milliseconds. What is unsettled waits for a window to end,
+   * and is told as settled then.
    */
   nextDueAt(): number | undefined {
     return this.#isHeldBack() ? undefined : this.#coalescer.nextDueAt();
@@ -201,16 +214,19 @@ export class PartitionCore {
     for (const { key, variant, from, to, count, body, hosts } of watched.takePushes()) {
       for (const host of hosts) {
         this.#emit(host, fromPartition.push, key, variant, from, to, count, body);
-        this.#charactersInFlight.set(host, (this.#charactersInFlight.get(host) ?? 0) + body.length);
+        const flow = this.#flowTo(host);
+        flow.emitted += body.length;
+        watched.marks ??= new Map();
+        watched.marks.set(host, flow.emitted);
       }
     }
   }
 
   /** Tells hosts how far what they changed has been pushed: what is not is what a rebuild must tell again. */
-  #settle(settledAtMs: number): void {
+  #settle(unpushedSinceMs: number): void {
     for (const [host, progress] of this.#progress) {
       const { unsettled } = progress;
-      while (unsettled.length > 0 && unsettled[0]!.atMs <= settledAtMs) unsettled.shift();
+      while (unsettled.length > 0 && unsettled[0]!.atMs < unpushedSinceMs) unsettled.shift();
       const settled = unsettled.length > 0 ? unsettled[0]!.batch - 1 : progress.changedBatch;
       if (settled <= progress.settledBatch) continue;
       progress.settledBatch = settled;
@@ -219,10 +235,19 @@ export class PartitionCore {
   }
 
   #isHeldBack(): boolean {
-    for (const characters of this.#charactersInFlight.values()) {
-      if (characters >= this.#limits.pushCharactersInFlightMax) return true;
+    for (const { emitted, credited } of this.#flows.values()) {
+      if (emitted - credited >= this.#limits.pushCharactersInFlightMax) return true;
     }
     return false;
+  }
+
+  #flowTo(host: number): PushFlow {
+    let flow = this.#flows.get(host);
+    if (flow === undefined) {
+      flow = { emitted: 0, credited: 0 };
+      this.#flows.set(host, flow);
+    }
+    return flow;
   }
 
   /** SL2: what was routed by an older table is carried out only if the slot is still owned here, else sent back. */
@@ -270,8 +295,7 @@ export class PartitionCore {
     const watched = this.#watched.get(service.key);
     if (watched !== undefined) {
       watched.noteChange(id, before);
-      this.#coalescer.noteChange(watched);
-      this.#noteUnsettled();
+      this.#coalescer.noteChange(watched, this.#noteUnsettled());
     } else if (service.instances.size === 0) {
       this.#store.forget(service);
     }
@@ -281,11 +305,13 @@ export class PartitionCore {
     if (this.#current !== undefined) this.#current.progress.changedBatch = this.#current.batch;
   }
 
-  #noteUnsettled(): void {
+  /** Returns the time of the change. */
+  #noteUnsettled(): number {
     const { progress, batch, atMs } = this.#current ?? {};
     if (progress === undefined || batch === undefined || atMs === undefined)
       throw new Error('a change outside a batch');
     if (progress.unsettled.at(-1)?.batch !== batch) progress.unsettled.push({ batch, atMs });
+    return atMs;
   }
 
   #rewatch(host: number, key: string, variant: SubscribeMode, from: number, touched: readonly string[]): void {
@@ -294,9 +320,8 @@ export class PartitionCore {
     watched.resume(from, touched);
     if (touched.length === 0) return;
     for (const id of touched) watched.service.advance(id, 0);
-    this.#coalescer.noteChange(watched);
     this.#noteMutation();
-    this.#noteUnsettled();
+    this.#coalescer.noteChange(watched, this.#noteUnsettled());
   }
 
   #handOver(host: number, request: number, slots: readonly number[]): void {

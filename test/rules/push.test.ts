@@ -18,7 +18,7 @@ function register(client: SimulatedClient, host: string, weight = 100): void {
 async function setUp(
   config: Parameters<typeof InProcessRegistry.start>[0] = {},
 ): Promise<{ registry: InProcessRegistry; provider: SimulatedClient }> {
-  const registry = await InProcessRegistry.start({ coalesceWindowMs: 20, ...config });
+  const registry = await InProcessRegistry.start({ coalesceWindowMinMs: 20, ...config });
   return { registry, provider: new SimulatedClient(registry) };
 }
 

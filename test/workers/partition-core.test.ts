@@ -7,7 +7,8 @@ import type { FromPartition, PartitionLimits, ToPartition } from '../../src/work
 import { PartitionCore } from '../../src/workers/partition-core.ts';
 
 const limits: PartitionLimits = {
-  coalesceWindowMs: 20,
+  coalesceWindowMinMs: 20,
+  coalesceWindowMaxMs: 160,
   changeLogEntriesMax: 16,
   pushCharactersInFlightMax: 100,
   instancesPerServiceMax: 10,
