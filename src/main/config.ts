@@ -55,6 +55,7 @@ export interface ServerConfig {
   readonly pushCharactersInFlightMax: number;
   readonly fanOutSliceMembers: number;
   readonly changeLogEntriesMax: number;
+  readonly filtersPerServiceMax: number;
   readonly instancesPerServiceMax: number;
   readonly instancesPerPartitionMax: number;
 }
@@ -247,6 +248,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     2,
     1_000_000,
     'Changes of one subscribed service that a client can resume across.',
+  ),
+  filtersPerServiceMax: integer(
+    64,
+    0,
+    10_000,
+    'Different filters, in each mode, with which one service is subscribed at a time; each is kept up and encoded by itself.',
   ),
   instancesPerServiceMax: integer(100_000, 1, 10_000_000, 'Instances of one service.'),
   instancesPerPartitionMax: integer(4_000_000, 1, 100_000_000, 'Instances held by one partition.'),

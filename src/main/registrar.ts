@@ -6,6 +6,7 @@ import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import { encodeInstance } from './instance-encoding.ts';
 import type { DropCause, LossGuard } from './loss-guard.ts';
+import { readRefusal } from './partition-link.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
 import type { Router } from './router.ts';
 import { registrationName } from './session.ts';
@@ -216,10 +217,4 @@ export class PendingDeregister implements PendingRequest {
     if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.deregistered(answer[2]));
     else this.#reply.fail(readRefusal(answer));
   }
-}
-
-function readRefusal(answer: Answer): Failure {
-  if (answer[0] !== fromPartition.refused) throw new Error(`not an answer to a registration: ${answer[0]}`);
-  const [, , code, message, limit, max] = answer;
-  return limit === '' ? { code, message } : { code, message, limit, max };
 }

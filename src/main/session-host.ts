@@ -8,6 +8,8 @@ import type {
   SessionOpenParams,
   SessionOpenResult,
 } from '../protocol/types.ts';
+import { encodeFilter } from '../push/instance-filter.ts';
+import { chooseVariant } from '../push/variant.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
@@ -178,8 +180,7 @@ export class SessionHost {
   execute(session: Session | undefined, { method, params }: Call, reply: Reply): void {
     switch (method) {
       case 'service.query': {
-        const key = serviceKey(params);
-        this.#query(key, reply);
+        this.#query(serviceKey(params), encodeFilter(params), reply);
         return;
       }
       case 'service.list':
@@ -199,7 +200,13 @@ export class SessionHost {
         this.#registrar.deregister(session, serviceKey(params), params.id, reply);
         return;
       case 'service.subscribe':
-        this.#subscriptions.subscribe(session, serviceKey(params), params.mode ?? 'delta', params.version ?? 0, reply);
+        this.#subscriptions.subscribe(
+          session,
+          serviceKey(params),
+          chooseVariant(params.mode ?? 'delta', params),
+          params.version ?? 0,
+          reply,
+        );
         return;
       case 'service.unsubscribe':
         this.#subscriptions.unsubscribe(session, serviceKey(params));
@@ -326,12 +333,12 @@ export class SessionHost {
     reply.succeed(wordResults.opened(result));
   }
 
-  #query(key: string, reply: Reply): void {
+  #query(key: string, filter: string, reply: Reply): void {
     if (this.#router.isShut(key)) {
       this.#router.gate.wait(
         key,
         () => {
-          this.#query(key, reply);
+          this.#query(key, filter, reply);
         },
         (failure) => {
           reply.fail(failure);
@@ -341,7 +348,7 @@ export class SessionHost {
     }
     const asked = this.#router.ask({
       key,
-      build: (request) => [toPartition.query, request, key],
+      build: (request) => [toPartition.query, request, key, filter],
       settle: (answer) => {
         if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a query: ${answer[0]}`);
         reply.succeed(wordResults.state(answer[2], answer[4]));

@@ -1,6 +1,7 @@
 import type { CloseReason } from '../protocol/errors.ts';
-import type { SessionOpenParams, SubscribeMode } from '../protocol/types.ts';
+import type { SessionOpenParams } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
+import type { Variant } from '../push/variant.ts';
 
 /** What a session needs of its connection. */
 export interface Socket {
@@ -85,7 +86,7 @@ export class Session {
 export class Subscription implements Member {
   readonly session: Session;
   readonly key: string;
-  readonly mode: SubscribeMode;
+  readonly variant: Variant;
   version = 0;
   isStale = false;
   isWaiting = false;
@@ -98,10 +99,10 @@ export class Subscription implements Member {
   /** Set once the first answer has been given. */
   audience: Audience<Subscription> | undefined;
 
-  constructor(session: Session, key: string, mode: SubscribeMode) {
+  constructor(session: Session, key: string, variant: Variant) {
     this.session = session;
     this.key = key;
-    this.mode = mode;
+    this.variant = variant;
   }
 
   deliver(frame: string | Uint8Array): Delivery {

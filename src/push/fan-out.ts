@@ -1,5 +1,5 @@
 import { parseServiceKey } from '../protocol/service-key.ts';
-import type { SubscribeMode } from '../protocol/types.ts';
+import type { Variant } from './variant.ts';
 
 /** What became of a frame handed to a subscriber's socket. */
 export type Delivery = 'sent' | 'dropped' | 'closed';
@@ -22,12 +22,12 @@ export interface Member {
 /** The subscribers of one (service, variant) on this session host. */
 export class Audience<M extends Member> {
   readonly key: string;
-  readonly variant: SubscribeMode;
+  readonly variant: Variant;
   readonly members: M[] = [];
   /** Subscribers whose first snapshot is still on its way: they count as interest. */
   pending = 0;
 
-  constructor(key: string, variant: SubscribeMode) {
+  constructor(key: string, variant: Variant) {
     this.key = key;
     this.variant = variant;
   }
@@ -143,7 +143,7 @@ export class FanOut<M extends Member> {
         member.hasMissed = true;
         continue;
       }
-      if (audience.variant === 'delta' && member.version < push.from) {
+      if (audience.variant.mode === 'delta' && member.version < push.from) {
         this.#miss(member, audience, 'gap');
         continue;
       }
@@ -165,7 +165,7 @@ export class FanOut<M extends Member> {
    * subscriber that came in the middle of a window gets the same body under its own `from`, and the chain holds (PU1).
    */
   #frameFor(job: Job<M>, version: number): string | Uint8Array {
-    const from = job.audience.variant === 'delta' ? version : job.push.from;
+    const from = job.audience.variant.mode === 'delta' ? version : job.push.from;
     if (job.frame !== undefined && job.frameFrom === from) return job.frame;
     const text = wordPush(job.audience, job.push, from);
     job.frame = job.audience.members.length > encodeFromMembers ? this.#options.encode(text) : text;
@@ -175,8 +175,8 @@ export class FanOut<M extends Member> {
   }
 }
 
-function wordPush(audience: { key: string; variant: SubscribeMode }, push: HostPush, from: number): string {
-  return audience.variant === 'delta'
+function wordPush(audience: { key: string; variant: Variant }, push: HostPush, from: number): string {
+  return audience.variant.mode === 'delta'
     ? wordChanged(audience.key, push.count, `"from":${from},"to":${push.to},${push.body}`)
     : wordSnapshotPush(audience.key, push.count, push.to, push.body);
 }

@@ -22,6 +22,20 @@ export class ServiceRecord {
     this.#version = version;
   }
 
+  get instanceCount(): number {
+    return this.instances.size;
+  }
+
+  /** The content of every instance. */
+  *fragments(): IterableIterator<string> {
+    for (const { fragment } of this.instances.values()) yield fragment;
+  }
+
+  /** The content of one instance; undefined if it is not there. */
+  fragmentOf(id: string): string | undefined {
+    return this.instances.get(id)?.fragment;
+  }
+
   get log(): ChangeLog | undefined {
     return this.#log;
   }

@@ -1,8 +1,8 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { SubscribeMode } from '../protocol/types.ts';
 import { Coalescer } from '../push/coalescer.ts';
-import { variants } from '../push/interest.ts';
+import { FilterView } from '../push/filter-view.ts';
 import { encodeDifference, encodeInstances } from '../push/push-encoding.ts';
+import { readVariant } from '../push/variant.ts';
 import { WatchedService } from '../push/watched-service.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
 import { ServiceStore } from '../slots/service-store.ts';
@@ -11,7 +11,7 @@ import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
-import { packService, unpackService } from './service-parcel.ts';
+import { packService, unpackService, unpackWatch } from './service-parcel.ts';
 
 /** Both clocks, read once a turn: wall clock in µs for versions, monotonic milliseconds for windows. */
 export interface PartitionClock {
@@ -32,6 +32,12 @@ interface HostProgress {
 interface PushFlow {
   emitted: number;
   credited: number;
+}
+
+/** The instances of a service, or those that a filter lets through, as a JSON array. */
+interface EncodedList {
+  readonly count: number;
+  readonly text: string;
 }
 
 /** Where a partition's records go. */
@@ -59,8 +65,8 @@ export class PartitionCore {
     for (const [host, mark] of watched.marks ?? []) if (this.#flowTo(host).credited < mark) return true;
     return false;
   };
-  /** Snapshots encoded in this turn: a storm of subscribers to one service encodes it once. */
-  readonly #snapshots: Map<ServiceRecord, string> = new Map();
+  /** Lists encoded in this turn, by the text of their filter: a storm of subscribers to one service encodes it once. */
+  readonly #lists: Map<ServiceRecord, Map<string, EncodedList>> = new Map();
   readonly #progress: Map<number, HostProgress> = new Map();
   #table: SlotTable;
   /** The batch that is being applied. */
@@ -93,8 +99,8 @@ export class PartitionCore {
 
   /** Every service that is watched, for checkers: key and variant. */
   describeInterest(): string[] {
-    return [...this.#watched].flatMap(([key, { interest }]) =>
-      variants.filter((variant) => interest.hosts(variant).size > 0).map((variant) => `${key} ${variant}`),
+    return [...this.#watched].flatMap(([key, watched]) =>
+      [...watched.variants()].map(({ variant }) => `${key} ${variant.text}`),
     );
   }
 
@@ -143,8 +149,8 @@ export class PartitionCore {
         this.#loseInterest(host, record[1], record[2]);
         return;
       case toPartition.query: {
-        const [, request, key] = record;
-        if (this.#owns(host, epoch, request, key)) this.#answerState(host, request, this.#store.get(key));
+        const [, request, key, filter] = record;
+        if (this.#owns(host, epoch, request, key)) this.#answerState(host, request, this.#store.get(key), filter);
         return;
       }
       case toPartition.list: {
@@ -195,7 +201,7 @@ export class PartitionCore {
 
   /** The end of a turn: pushes what is due, unless a host is behind, in which case changes go on merging. */
   endTurn(clock: PartitionClock): void {
-    this.#snapshots.clear();
+    this.#lists.clear();
     this.#current = undefined;
     if (this.#isHeldBack()) return;
     for (const watched of this.#coalescer.takeDue(clock.monotonicMs, this.#isBehind)) this.#push(watched);
@@ -291,7 +297,7 @@ export class PartitionCore {
   }
 
   #noteChange(service: ServiceRecord, id: string, before: string | undefined): void {
-    this.#snapshots.delete(service);
+    this.#lists.delete(service);
     const watched = this.#watched.get(service.key);
     if (watched !== undefined) {
       watched.noteChange(id, before);
@@ -314,10 +320,9 @@ export class PartitionCore {
     return atMs;
   }
 
-  #rewatch(host: number, key: string, variant: SubscribeMode, from: number, touched: readonly string[]): void {
+  #rewatch(host: number, key: string, variant: string, from: number, touched: readonly string[]): void {
     const watched = this.#obtainWatched(key);
-    watched.interest.add(host, variant);
-    watched.resume(from, touched);
+    watched.resume(watched.addInterest(host, variant), from, touched);
     if (touched.length === 0) return;
     for (const id of touched) watched.service.advance(id, 0);
     this.#noteMutation();
@@ -342,12 +347,8 @@ export class PartitionCore {
   #takeOver(parcel: ServiceParcel): void {
     const service = unpackService(parcel, this.#limits.changeLogEntriesMax);
     this.#store.attach(service);
-    if (parcel.watch === undefined) return;
-    const watched = new WatchedService(service, parcel.watch.pushedVersion);
-    for (const variant of variants) {
-      for (const host of parcel.watch.hosts[variant]) watched.interest.add(host, variant);
-    }
-    this.#watched.set(service.key, watched);
+    const watched = unpackWatch(parcel, service);
+    if (watched !== undefined) this.#watched.set(service.key, watched);
   }
 
   #measure(): number[] {
@@ -375,35 +376,54 @@ export class PartitionCore {
     this.#coalescer.forget(watched);
   }
 
-  #subscribe(host: number, request: number, key: string, variant: SubscribeMode, since: number): void {
+  #subscribe(host: number, request: number, key: string, variant: string, since: number): void {
+    const { filter } = readVariant(variant);
+    const max = this.#limits.filtersPerServiceMax;
+    const known = this.#watched.get(key);
+    if (filter !== '' && known?.has(variant) !== true && (known?.filteredCount ?? 0) >= max) {
+      const message = `${key} is subscribed with ${max} different filters`;
+      this.#refuse(host, request, { code: 'limit_exceeded', message, limit: 'filtersPerServiceMax', max });
+      return;
+    }
     const watched = this.#obtainWatched(key);
-    watched.interest.add(host, variant);
-    watched.noteSnapshotTaken();
+    const interest = watched.addInterest(host, variant);
+    watched.noteSnapshotTaken(interest);
     const { service } = watched;
     const changed = since > 0 ? service.changedSince(since) : undefined;
-    if (changed === undefined) return this.#answerState(host, request, service);
-    const difference = encodeDifference(service, changed);
+    if (changed === undefined) return this.#answerState(host, request, service, filter);
+    const difference = encodeDifference(service, changed, interest.view);
     this.#emit(host, fromPartition.resumed, request, since, service.version, difference);
   }
 
-  #answerState(host: number, request: number, service: ServiceRecord | undefined): void {
+  #answerState(host: number, request: number, service: ServiceRecord | undefined, filter: string): void {
     if (service === undefined) {
       this.#emit(host, fromPartition.state, request, this.#store.versionFloor, 0, '[]');
       return;
     }
-    let text = this.#snapshots.get(service);
-    if (text === undefined) {
-      text = encodeInstances(service);
-      this.#snapshots.set(service, text);
-    }
-    this.#emit(host, fromPartition.state, request, service.version, service.instances.size, text);
+    const { count, text } = this.#listOf(service, filter);
+    this.#emit(host, fromPartition.state, request, service.version, count, text);
   }
 
-  #loseInterest(host: number, key: string, variant: SubscribeMode): void {
+  #listOf(service: ServiceRecord, filter: string): EncodedList {
+    const lists = this.#lists.get(service) ?? new Map<string, EncodedList>();
+    this.#lists.set(service, lists);
+    let list = lists.get(filter);
+    if (list === undefined) {
+      const view =
+        filter === ''
+          ? undefined
+          : (this.#watched.get(service.key)?.findView(filter) ?? new FilterView(filter, service));
+      list = { count: view?.count ?? service.instanceCount, text: encodeInstances(service, view) };
+      lists.set(filter, list);
+    }
+    return list;
+  }
+
+  #loseInterest(host: number, key: string, variant: string): void {
     const watched = this.#watched.get(key);
     if (watched === undefined) return;
-    watched.interest.remove(host, variant);
-    if (!watched.interest.isEmpty) return;
+    watched.removeInterest(host, variant);
+    if (!watched.isUnwanted) return;
     this.#unwatch(watched);
     if (watched.service.instances.size === 0) this.#store.forget(watched.service);
   }

@@ -1,5 +1,4 @@
-import { variants } from '../push/interest.ts';
-import type { WatchedService } from '../push/watched-service.ts';
+import { WatchedService } from '../push/watched-service.ts';
 import { ChangeLog } from '../slots/change-log.ts';
 import { ServiceRecord } from '../slots/service-record.ts';
 import type { ServiceParcel } from './messages.ts';
@@ -9,17 +8,29 @@ export function packService(service: ServiceRecord, watched: WatchedService | un
   const instances: (string | number)[] = [];
   for (const [id, { fragment, owner, stamp }] of service.instances) instances.push(id, fragment, owner, stamp);
   const { key, version, log } = service;
-  const [delta, snapshot] = variants.map((variant) => [...(watched?.interest.hosts(variant) ?? [])]);
   return {
     key,
     version,
     instances,
     log: log === undefined ? undefined : { base: log.base, entries: log.entries() },
     watch:
-      watched === undefined
-        ? undefined
-        : { pushedVersion: watched.pushedVersion, hosts: { delta: delta ?? [], snapshot: snapshot ?? [] } },
+      watched &&
+      [...watched.variants()].map(({ variant, pushedVersion, hosts }) => ({
+        variant: variant.text,
+        pushedVersion,
+        hosts: [...hosts],
+      })),
   };
+}
+
+/** The watch of a service that came in a parcel; undefined if nobody watches it. */
+export function unpackWatch({ watch }: ServiceParcel, service: ServiceRecord): WatchedService | undefined {
+  if (watch === undefined) return undefined;
+  const watched = new WatchedService(service);
+  for (const { variant, pushedVersion, hosts } of watch) {
+    for (const host of hosts) watched.addInterest(host, variant).pushedVersion = pushedVersion;
+  }
+  return watched;
 }
 
 export function unpackService(parcel: ServiceParcel, changeLogEntriesMax: number): ServiceRecord {
