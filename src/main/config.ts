@@ -11,6 +11,7 @@ export interface ServerConfig {
   readonly host: string;
   readonly port: number;
   readonly partitions: number;
+  readonly ioThreads: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent';
   readonly openRequired: boolean;
   readonly allowedOrigins: readonly string[];
@@ -91,6 +92,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     partitionsMax,
     'Worker threads that own slots; by default one per core less one.',
   ),
+  ioThreads: integer(0, 0, 64, 'Threads that hold sessions and their sockets; 0 leaves them to the main thread.'),
   logLevel: {
     schema: { type: 'string', enum: ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] },
     default: 'info',

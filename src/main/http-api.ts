@@ -12,6 +12,7 @@ import type {
 import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
 import type { ServerConfig } from './config.ts';
+import type { GuardState } from './host-unit.ts';
 import { answerFailure, answerJson, waitForReply } from './http-answers.ts';
 import { refuseDraining } from './session-host.ts';
 import type { SessionHost } from './session-host.ts';
@@ -29,7 +30,8 @@ export interface HttpApiOptions {
   readonly isOriginAllowed: (origin: string) => boolean;
   readonly countRefusal: (code: ErrorCode, limit?: string) => void;
   readonly administration: Administration;
-  readonly readStats: () => Record<string, unknown>;
+  readonly guard: GuardAdministration;
+  readonly readStats: () => Promise<Record<string, unknown>>;
   /** Partitions that are not ready yet. */
   readonly readWaiting: () => readonly number[];
   readonly documents: { readonly openapi: string; readonly openrpc: string };
@@ -37,9 +39,15 @@ export interface HttpApiOptions {
 
 /** What an operator may do. Changes are started, not awaited; a failure says why one was not. */
 export interface Administration {
-  describe(): Record<string, unknown>;
+  describe(): Promise<Record<string, unknown>>;
   resize(partitions: number): Failure | undefined;
   rebalance(): Failure | undefined;
+}
+
+/** What guards of all session hosts hold back. */
+export interface GuardAdministration {
+  describe(): Promise<GuardState>;
+  release(key: string | undefined): void;
 }
 
 /** The input of one operation: its checked query or body, and the lease that its path names. */
@@ -75,7 +83,7 @@ export class HttpApi {
       deregisterInstance: ({ value }) => this.#deregister(value as LeaseDeregisterQuery),
       renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
       endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.end(session)),
-      readStats: () => answerJson(JSON.stringify(options.readStats())),
+      readStats: async () => answerJson(JSON.stringify(await options.readStats())),
       readPartitions: () => this.#describePartitions(),
       resizePartitions: ({ value }) =>
         options.administration.resize((value as ResizeBody).partitions) ?? this.#describePartitions(),
@@ -90,7 +98,7 @@ export class HttpApi {
             field: '/service',
           };
         }
-        options.host.guard.release(service === undefined ? undefined : serviceKey({ ...names, service }));
+        options.guard.release(service === undefined ? undefined : serviceKey({ ...names, service }));
         return this.#describeGuard();
       },
       checkLive: () => answerJson('{"status":"live"}'),
@@ -222,12 +230,12 @@ export class HttpApi {
     return this.#options.host.sessions.findLease(lease) ?? { code: 'not_found', message: 'there is no such lease' };
   }
 
-  #describePartitions(): HttpAnswer {
-    return answerJson(JSON.stringify(this.#options.administration.describe()));
+  async #describePartitions(): Promise<HttpAnswer> {
+    return answerJson(JSON.stringify(await this.#options.administration.describe()));
   }
 
-  #describeGuard(): HttpAnswer {
-    return answerJson(JSON.stringify(this.#options.host.describeGuard()));
+  async #describeGuard(): Promise<HttpAnswer> {
+    return answerJson(JSON.stringify(await this.#options.guard.describe()));
   }
 
   #checkReady(): HttpAnswer {

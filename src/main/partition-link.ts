@@ -7,6 +7,8 @@ import type { Session } from './session.ts';
 /** What a link needs of a MessagePort. */
 export interface MailboxPort {
   on(event: 'message', take: (batch: PartitionBatch) => void): unknown;
+  /** The other end is gone, and everything that it posted has been taken. */
+  on(event: 'close', take: () => void): unknown;
   postMessage(batch: HostBatch): void;
   close(): void;
 }
@@ -80,12 +82,16 @@ export class PartitionLink {
   #posted = 0;
   #isFlushScheduled = false;
   #isClosed = false;
+  readonly #ended: Promise<void>;
   /** The highest version that the partition has told of. */
   versionSeen = 0;
 
   constructor(options: PartitionLinkOptions) {
     this.partition = options.partition;
     this.#options = options;
+    this.#ended = new Promise((resolve) => {
+      options.port.on('close', resolve);
+    });
     options.port.on('message', (batch: PartitionBatch) => {
       if (this.#isClosed) return;
       forEachFromPartition(batch, (record) => {
@@ -98,6 +104,11 @@ export class PartitionLink {
 
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** Resolves when the partition has gone and all that it said has been taken. */
+  get ended(): Promise<void> {
+    return this.#ended;
   }
 
   get requestsMax(): number {
@@ -218,13 +229,13 @@ export class PartitionLink {
       case toPartition.withdraw:
         this.#journal.push(this.#lastBatch + 1, record[2], record[3]);
         return;
-      case toPartition.rewatch:
-        for (const id of record[4]) this.#journal.push(this.#lastBatch + 1, record[1], id);
+      case toPartition.retell:
+        for (const id of record[2]) this.#journal.push(this.#lastBatch + 1, record[1], id);
         return;
       case toPartition.takeOver:
         // Told by another owner, and this one's to answer for from now on: its next life must begin above them.
-        this.versionSeen = Math.max(this.versionSeen, record[1]);
-        for (const { version } of record[2]) this.versionSeen = Math.max(this.versionSeen, version);
+        this.versionSeen = Math.max(this.versionSeen, record[2]);
+        for (const { version } of record[3]) this.versionSeen = Math.max(this.versionSeen, version);
         return;
       default:
     }

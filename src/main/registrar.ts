@@ -159,17 +159,12 @@ export class PendingRegister implements PendingRequest {
   }
 
   /**
-   * It is about to be sent to a partition's next life. If another session took the instance over in a life that has ended, the log has it no
-   * more; yet this may be the one that is there in the end, and then the log must have it.
+   * It has been sent to a partition's next life, under a new number. Whatever the log has of the instance is from before: it may have been taken
+   * over in the life that has ended, or be so while this is under way, and must not go with that.
    */
   hold(request: number): void {
     const { key, id, session } = this;
     this.#registrar.keep(session, registrationName(key, id), { key, id, fragment: this.#fragment, stamp: request });
-  }
-
-  /** Whether its session's log has the instance, by this or a later request. */
-  get isHeld(): boolean {
-    return this.session.registrations.has(registrationName(this.key, this.id));
   }
 
   abandon(): void {

@@ -9,17 +9,32 @@ import type { SlotGate } from './slot-gate.ts';
 /** How long a caller is asked to wait when a partition's mailbox is full. */
 const busyRetryMs = 100;
 
+export interface RouterOptions {
+  readonly table: SlotTable;
+  readonly gate: SlotGate;
+  /**
+   * Numbers requests. Of two sessions that registered the same instance the one with the higher number has it, so all hosts of a process draw from one
+   * sequence.
+   */
+  readonly nextRequest: () => number;
+  /** Whether its mailboxes bring new tables to partitions; those of one host do. */
+  readonly isBearer: boolean;
+}
+
 /** Finds the partition of a service (CRC16 → slot → owner) and numbers the requests under way. */
 export class Router {
   readonly gate: SlotGate;
+  readonly #nextRequest: () => number;
+  readonly #isBearer: boolean;
   readonly #links: (PartitionLink | undefined)[] = [];
   #table: SlotTable;
-  #lastRequest = 0;
   readonly #deferredWithdrawals: Set<Touched> = new Set();
 
-  constructor(table: SlotTable, gate: SlotGate) {
+  constructor({ table, gate, nextRequest, isBearer }: RouterOptions) {
     this.#table = table;
     this.gate = gate;
+    this.#nextRequest = nextRequest;
+    this.#isBearer = isBearer;
   }
 
   get table(): SlotTable {
@@ -39,11 +54,12 @@ export class Router {
     this.#links[partition] = link;
   }
 
-  /** Swaps the table, and tells every partition before anything that is routed by it. */
+  /** Swaps the table; a bearer tells every partition before anything that is routed by it. */
   setTable(table: SlotTable): void {
     if (table.epoch <= this.#table.epoch) throw new Error(`epoch ${table.epoch} is not after ${this.#table.epoch}`);
     for (const link of this.links()) link.flush();
     this.#table = table;
+    if (!this.#isBearer) return;
     for (const link of this.links()) link.adoptTable(table);
   }
 
@@ -67,9 +83,9 @@ export class Router {
   }
 
   askLink(link: PartitionLink, pending: PendingRequest): number {
-    this.#lastRequest += 1;
-    link.request(this.#lastRequest, pending);
-    return this.#lastRequest;
+    const request = this.#nextRequest();
+    link.request(request, pending);
+    return request;
   }
 
   /** Asks every partition; the request is settled once by each. Every slot must be open. */

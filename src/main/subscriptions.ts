@@ -72,7 +72,7 @@ export class Subscriptions {
   }
 
   /** Subscribes, or subscribes anew in another variant or from another version. Answered by the owner of the service. */
-  subscribe(session: Session, key: string, variant: Variant, since: number, reply: Reply): void {
+  subscribe(session: Session, key: string, variant: Variant, held: number, reply: Reply): void {
     const { subscriptions } = session;
     const starting = this.#starting.get(session) ?? new Set();
     const { subscriptionsMax } = this.#options;
@@ -81,6 +81,7 @@ export class Subscriptions {
       reply.fail({ code: 'limit_exceeded', message, limit: 'subscriptionsMax', max: subscriptionsMax });
       return;
     }
+    const since = this.#isOtherFilter(session, key, variant.filter) ? 0 : held;
     const subscription = new Subscription(session, key, variant);
     this.#starting.set(session, starting.add(subscription));
     const ask = (): void => {
@@ -89,6 +90,16 @@ export class Subscriptions {
     // PU5: who was here before a restart goes on with what it knows rather than see a list that is only just filling.
     if (!this.#isWarm && since > 0 && since < this.#options.bornMicros) this.#waitingForWarmth.push(ask);
     else ask();
+  }
+
+  /** Whether the session has subscribed the service with another filter: then what it holds is another list. */
+  #isOtherFilter(session: Session, key: string, filter: string): boolean {
+    const before = session.subscriptions.get(key);
+    if (before !== undefined && before.variant.filter !== filter) return true;
+    for (const { key: other, variant } of this.#starting.get(session) ?? []) {
+      if (other === key && variant.filter !== filter) return true;
+    }
+    return false;
   }
 
   /** Enough time has passed since the start. */

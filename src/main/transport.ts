@@ -79,6 +79,13 @@ interface ExclusiveListener {
   listen(host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void): void;
 }
 
+/** What the published types leave out, too. */
+interface ChildApp {
+  getDescriptor(): unknown;
+  addChildAppDescriptor(descriptor: unknown): void;
+  removeChildAppDescriptor(descriptor: unknown): void;
+}
+
 interface Connection {
   readonly address: string;
   socket: UwsSocket | undefined;
@@ -90,6 +97,8 @@ export class Transport {
   readonly #app: TemplatedApp = App();
   readonly #options: TransportOptions;
   #listenSocket: us_listen_socket | undefined;
+  /** Transports that connections go to. */
+  readonly #children: unknown[] = [];
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -114,8 +123,25 @@ export class Transport {
     });
   }
 
+  /** By which another thread's transport hands its connections to this one. */
+  get descriptor(): unknown {
+    return (this.#app as object as ChildApp).getDescriptor();
+  }
+
+  /**
+   * From now on connections go to another thread's transport, or to each of several in turn. uWebSockets.js keeps a raw pointer: the
+   * other one must not close before it is taken out by {@link stopListening}.
+   */
+  handTo(descriptor: unknown): void {
+    (this.#app as object as ChildApp).addChildAppDescriptor(descriptor);
+    this.#children.push(descriptor);
+  }
+
   /** Takes no more connections; those that are open stay. */
   stopListening(): void {
+    for (const descriptor of this.#children.splice(0)) {
+      (this.#app as object as ChildApp).removeChildAppDescriptor(descriptor);
+    }
     if (this.#listenSocket !== undefined) us_listen_socket_close(this.#listenSocket);
     this.#listenSocket = undefined;
   }

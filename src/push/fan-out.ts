@@ -66,9 +66,11 @@ interface Job<M extends Member> {
   readonly push: HostPush;
   /** The member to be served next; runs down to 0. */
   next: number;
-  /** The frame for subscribers that hold `frameFrom`; nearly always that is `push.from` for all of them. */
-  frame: string | Uint8Array | undefined;
-  frameFrom: number;
+  /** The frame for those who hold `push.from`: nearly always all of them. */
+  usual: string | Uint8Array | undefined;
+  /** The last one worded for others. Each began with a state from in between, and is brought to the same version as all by this push. */
+  other: string | Uint8Array | undefined;
+  otherFrom: number;
 }
 
 export interface FanOutOptions<M extends Member> {
@@ -103,7 +105,7 @@ export class FanOut<M extends Member> {
   }
 
   enqueue(audience: Audience<M>, push: HostPush): void {
-    const job = { audience, push, next: audience.members.length - 1, frame: undefined, frameFrom: 0 };
+    const job = { audience, push, next: audience.members.length - 1, usual: undefined, other: undefined, otherFrom: 0 };
     const queue = this.#queues.get(audience);
     if (queue === undefined) this.#queues.set(audience, [job]);
     else queue.push(job);
@@ -165,13 +167,18 @@ export class FanOut<M extends Member> {
    * subscriber that came in the middle of a window gets the same body under its own `from`, and the chain holds (PU1).
    */
   #frameFor(job: Job<M>, version: number): string | Uint8Array {
-    const from = job.audience.variant.mode === 'delta' ? version : job.push.from;
-    if (job.frame !== undefined && job.frameFrom === from) return job.frame;
-    const text = wordPush(job.audience, job.push, from);
-    job.frame = job.audience.members.length > encodeFromMembers ? this.#options.encode(text) : text;
-    job.frameFrom = from;
+    const { audience, push } = job;
+    const isUsual = audience.variant.mode !== 'delta' || version === push.from;
+    if (isUsual) return (job.usual ??= this.#encode(job, push.from));
+    if (job.other === undefined || job.otherFrom !== version) job.other = this.#encode(job, version);
+    job.otherFrom = version;
+    return job.other;
+  }
+
+  #encode({ audience, push }: Job<M>, from: number): string | Uint8Array {
     this.framesEncoded += 1;
-    return job.frame;
+    const text = wordPush(audience, push, from);
+    return audience.members.length > encodeFromMembers ? this.#options.encode(text) : text;
   }
 }
 

@@ -91,17 +91,20 @@ export class WatchedService {
     if (this.isDirty) interest.wasReadBetween = true;
   }
 
-  /** After a rebuild: subscribers of a variant hold versions from `from` on, and may not have been told of what is `touched`. */
-  resume(interest: VariantInterest, from: number, touched: readonly string[]): void {
+  /** After a rebuild: a host has subscribers of a variant who hold versions from `from` on. */
+  resume(host: number, text: string, from: number): void {
+    const interest = this.addInterest(host, text);
     interest.pushedVersion = Math.min(interest.pushedVersion, from);
-    for (const id of touched) this.#before.set(id, null);
-    for (const [id, before] of this.#before) {
-      if (before !== null) continue;
-      // What one host is in doubt about, the subscribers of all others are, too.
+  }
+
+  /** After a rebuild: subscribers may not have been told of these, and are told whatever they hold. */
+  retell(ids: Iterable<string>): void {
+    for (const id of ids) {
+      this.#before.set(id, null);
       for (const view of this.#views.values()) view.noteDoubt(id);
     }
     // Whoever holds a version in between must be told all the same.
-    if (this.isDirty) for (const each of this.#variants.values()) each.wasReadBetween = true;
+    for (const interest of this.#variants.values()) interest.wasReadBetween = true;
   }
 
   noteChange(id: string, before: string | undefined): void {

@@ -87,15 +87,17 @@ export class ServiceStore {
     this.#services.delete(service.key);
   }
 
-  /** SE1: the last to register owns. SE5: what is already there changes nothing. */
+  /**
+   * SE1: the last to register owns. Of two sessions the last is the one whose request came here last, whatever their stamps. SE5: what is already
+   * there changes nothing.
+   */
   register(key: string, id: string, instance: StoredInstance, nowMicros: number): RegisterOutcome {
     const known = this.#services.get(key);
     const current = known?.instances.get(id);
     if (known === undefined || current === undefined) return this.#add(key, id, instance, nowMicros);
-    if (current.stamp > instance.stamp) {
-      // Sent again after a rebuild that already brought back something newer: it was overtaken, and changes nothing.
-      const takeover = current.owner === instance.owner ? undefined : { owner: instance.owner, stamp: instance.stamp };
-      return { kind: 'unchanged', service: known, takeover };
+    if (current.owner === instance.owner && current.stamp > instance.stamp) {
+      // Sent again after a rebuild that already brought back what the session registered later: it was overtaken, and changes nothing.
+      return { kind: 'unchanged', service: known, takeover: undefined };
     }
     known.instances.set(id, instance);
     const takeover = current.owner === instance.owner ? undefined : { owner: current.owner, stamp: current.stamp };

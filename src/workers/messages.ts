@@ -47,9 +47,15 @@ export const toPartition = {
   handOver: 12,
   takeOver: 13,
   measure: 14,
+  retell: 15,
+  goOn: 16,
+  fence: 17,
 } as const;
 
-/** Host to partition. `request` is the host's number for what it waits for; it rises, and so serves as a registration's stamp. */
+/**
+ * Host to partition. `request` is the number of what the host waits for. It rises over all hosts of the process, and so serves as a
+ * registration's stamp.
+ */
 export type ToPartition =
   | [kind: typeof toPartition.register, request: number, session: number, key: string, id: string, fragment: string]
   | [kind: typeof toPartition.deregister, request: number, session: number, key: string, id: string]
@@ -65,17 +71,23 @@ export type ToPartition =
   | [kind: typeof toPartition.credit, characters: number]
   /** Rebuilding (RE1): what a session holds. The higher stamp wins, in whatever order they come. */
   | [kind: typeof toPartition.restore, session: number, key: string, id: string, fragment: string, stamp: number]
+  /** Rebuilding: the host has subscribers of the service, none of which holds a version below `from`. */
+  | [kind: typeof toPartition.rewatch, key: string, variant: string, from: number]
   /**
-   * Rebuilding: the host has subscribers of the service, none of which holds a version below `from`. Of the instances in `touched` it is not
-   * known what they were told; of all others they hold what has been restored (RE2).
+   * Rebuilding: of these instances it is not known what subscribers were told, whichever host they are on; of all others they hold what
+   * has been restored (RE2).
    */
-  | [kind: typeof toPartition.rewatch, key: string, variant: string, from: number, touched: readonly string[]]
-  /** Rebuilding is complete; answered with `applied`. */
+  | [kind: typeof toPartition.retell, key: string, ids: readonly string[]]
+  /** Rebuilding: the host has restored all that its sessions hold. From the first of these on, pushes wait (PU5). Answered with `applied`. */
   | [kind: typeof toPartition.restored, request: number]
+  /** Rebuilding is complete, from all hosts: pushes begin. Answered with `applied`. */
+  | [kind: typeof toPartition.goOn, request: number]
+  /** Answered with `applied`, when all that was sent before has been applied. */
+  | [kind: typeof toPartition.fence, request: number]
   /** Moving (SL3): give away these slots, whole. */
   | [kind: typeof toPartition.handOver, request: number, slots: readonly number[]]
-  /** Moving: what another partition gave away, and the version that none of its forgotten services was above. */
-  | [kind: typeof toPartition.takeOver, versionFloor: number, parcels: readonly ServiceParcel[]]
+  /** Moving: what another partition gave away, and the version that none of its forgotten services was above. Answered with `applied`. */
+  | [kind: typeof toPartition.takeOver, request: number, versionFloor: number, parcels: readonly ServiceParcel[]]
   /** How much each slot holds. */
   | [kind: typeof toPartition.measure, request: number];
 
@@ -89,11 +101,14 @@ const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
   7: 6,
   8: 2,
   9: 6,
-  10: 5,
+  10: 4,
   11: 2,
   12: 3,
-  13: 3,
+  13: 4,
   14: 2,
+  15: 3,
+  16: 2,
+  17: 2,
 };
 
 export const fromPartition = {

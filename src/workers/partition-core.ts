@@ -68,6 +68,8 @@ export class PartitionCore {
   /** Lists encoded in this turn, by the text of their filter: a storm of subscribers to one service encodes it once. */
   readonly #lists: Map<ServiceRecord, Map<string, EncodedList>> = new Map();
   readonly #progress: Map<number, HostProgress> = new Map();
+  /** Hosts are sending what they hold, and nothing may be pushed before all have: instances to be told again then, by service. */
+  #retold: Map<string, Set<string>> | undefined;
   #table: SlotTable;
   /** The batch that is being applied. */
   #current: { readonly progress: HostProgress; readonly batch: number; readonly atMs: number } | undefined;
@@ -97,10 +99,12 @@ export class PartitionCore {
     );
   }
 
-  /** Every service that is watched, for checkers: key and variant. */
+  /** Every service that is watched, for checkers: key, variant and host. */
   describeInterest(): string[] {
     return [...this.#watched].flatMap(([key, watched]) =>
-      [...watched.variants()].map(({ variant }) => `${key} ${variant.text}`),
+      [...watched.variants()].flatMap(({ variant, hosts }) =>
+        [...hosts].map((host) => `${key} ${variant.text} ${host}`),
+      ),
     );
   }
 
@@ -177,19 +181,31 @@ export class PartitionCore {
         return;
       }
       case toPartition.rewatch: {
-        const [, key, variant, from, touched] = record;
-        this.#rewatch(host, key, variant, from, touched);
+        const [, key, variant, from] = record;
+        this.#obtainWatched(key).resume(host, variant, from);
         return;
       }
+      case toPartition.retell:
+        this.#noteRetold(record[1], record[2]);
+        return;
       case toPartition.restored:
+        this.#retold ??= new Map();
+        this.#emit(host, fromPartition.applied, record[1], 0);
+        return;
+      case toPartition.goOn:
+        this.#retell();
+        this.#emit(host, fromPartition.applied, record[1], 0);
+        return;
+      case toPartition.fence:
         this.#emit(host, fromPartition.applied, record[1], 0);
         return;
       case toPartition.handOver:
         this.#handOver(host, record[1], record[2]);
         return;
       case toPartition.takeOver:
-        this.#store.raiseVersionFloor(record[1]);
-        for (const parcel of record[2]) this.#takeOver(parcel);
+        this.#store.raiseVersionFloor(record[2]);
+        for (const parcel of record[3]) this.#takeOver(parcel);
+        this.#emit(host, fromPartition.applied, record[1], 0);
         return;
       case toPartition.measure:
         this.#emit(host, fromPartition.measured, record[1], this.#measure());
@@ -241,6 +257,7 @@ export class PartitionCore {
   }
 
   #isHeldBack(): boolean {
+    if (this.#retold !== undefined) return true;
     for (const { emitted, credited } of this.#flows.values()) {
       if (emitted - credited >= this.#limits.pushCharactersInFlightMax) return true;
     }
@@ -320,13 +337,26 @@ export class PartitionCore {
     return atMs;
   }
 
-  #rewatch(host: number, key: string, variant: string, from: number, touched: readonly string[]): void {
-    const watched = this.#obtainWatched(key);
-    watched.resume(watched.addInterest(host, variant), from, touched);
-    if (touched.length === 0) return;
-    for (const id of touched) watched.service.advance(id, 0);
+  /** A host whose sessions changed them need not be one that has subscribers: so this waits until all hosts have said who subscribes. */
+  #noteRetold(key: string, ids: readonly string[]): void {
+    this.#retold ??= new Map();
+    const known = this.#retold.get(key) ?? new Set();
+    this.#retold.set(key, known);
+    for (const id of ids) known.add(id);
     this.#noteMutation();
-    this.#coalescer.noteChange(watched, this.#noteUnsettled());
+    this.#noteUnsettled();
+  }
+
+  #retell(): void {
+    const retold = this.#retold ?? new Map<string, Set<string>>();
+    this.#retold = undefined;
+    for (const [key, ids] of retold) {
+      const watched = this.#watched.get(key);
+      if (watched === undefined) continue;
+      watched.retell(ids);
+      for (const id of ids) watched.service.advance(id, 0);
+      this.#coalescer.noteChange(watched, this.#noteUnsettled());
+    }
   }
 
   #handOver(host: number, request: number, slots: readonly number[]): void {

@@ -3,8 +3,8 @@ import type { MessagePort } from 'node:worker_threads';
 import { SlotTable } from '../slots/slot-table.ts';
 import { inflictFault } from './fault.ts';
 import { forEachToPartition } from './messages.ts';
-import type { Control, ControlReport, HostBatch, PartitionBatch, PartitionStart } from './messages.ts';
-import { PartitionOutbox } from './outbox.ts';
+import type { Control, ControlReport, HostBatch, PartitionStart } from './messages.ts';
+import { PartitionOutboxes } from './outbox.ts';
 import { PartitionCore } from './partition-core.ts';
 import type { PartitionClock } from './partition-core.ts';
 
@@ -39,7 +39,7 @@ export default function runPartition(start: PartitionStart): Promise<void> {
 class PartitionThread {
   readonly #core: PartitionCore;
   readonly #ports: Map<number, MessagePort> = new Map();
-  readonly #outboxes: Map<number, PartitionOutbox> = new Map();
+  readonly #outboxes: PartitionOutboxes = new PartitionOutboxes();
   readonly #pulse: NodeJS.Timeout;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
@@ -48,9 +48,7 @@ class PartitionThread {
     const table = SlotTable.attach(start.table);
     const floor = Math.max(start.versionFloor, readClock().wallMicros);
     this.#core = new PartitionCore(start.partition, table, start.limits, floor, (host, ...record) => {
-      const outbox = this.#outboxes.get(host);
-      if (outbox === undefined) throw new Error(`no session host ${host}`);
-      outbox.add(record);
+      this.#outboxes.add(host, record);
     });
     const pulse = new Int32Array(start.pulse);
     this.#pulse = setInterval(() => Atomics.add(pulse, 0, 1), pulseMs);
@@ -58,7 +56,7 @@ class PartitionThread {
 
   attach(host: number, port: MessagePort): void {
     this.#ports.set(host, port);
-    this.#outboxes.set(host, new PartitionOutbox());
+    this.#outboxes.attach(host);
     port.on('message', (batch: HostBatch) => {
       const clock = readClock();
       if (batch.table !== undefined) this.#core.adoptTable(SlotTable.attach(batch.table));
@@ -78,10 +76,9 @@ class PartitionThread {
 
   #endTurn(clock: PartitionClock): void {
     this.#core.endTurn(clock);
-    for (const [host, outbox] of this.#outboxes) {
-      const batch: PartitionBatch | undefined = outbox.take();
-      if (batch !== undefined) this.#ports.get(host)?.postMessage(batch);
-    }
+    this.#outboxes.take((host, batch) => {
+      this.#ports.get(host)?.postMessage(batch);
+    });
     this.#armTimer(clock.monotonicMs);
   }
 

@@ -18,11 +18,15 @@ test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(
       isOriginAllowed: () => true,
       countRefusal: (code) => refusals.push(code),
       administration: {
-        describe: () => ({}),
+        describe: () => Promise.resolve({}),
         resize: () => void done.push('resize'),
         rebalance: () => void done.push('rebalance'),
       },
-      readStats: () => ({}),
+      guard: {
+        describe: () => Promise.resolve(registry.host.describeGuard()),
+        release: () => void done.push('release'),
+      },
+      readStats: () => Promise.resolve({}),
       readWaiting: () => [],
       documents: { openapi: '{}', openrpc: '{}' },
     });

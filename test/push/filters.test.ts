@@ -114,7 +114,10 @@ test('[PU3] variants with one filter share a view; one that nobody wants any mor
   bench.watched.addInterest(1, chooseVariant('snapshot', { zone: 'z1' }).text);
   expect(bench.watched.filteredCount).toBe(2);
   bench.put('a', { zone: 'z1' });
-  expect(bench.push()).toMatchObject([{ body: expect.stringContaining('"put"') as string }, { body: expect.stringMatching(/^\[/) as string }]);
+  expect(bench.push()).toMatchObject([
+    { body: expect.stringContaining('"put"') as string },
+    { body: expect.stringMatching(/^\[/) as string },
+  ]);
   bench.watched.removeInterest(0, zone1);
   expect([bench.watched.filteredCount, bench.watched.isUnwanted]).toEqual([1, false]);
   bench.watched.removeInterest(1, chooseVariant('snapshot', { zone: 'z1' }).text);

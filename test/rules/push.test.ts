@@ -145,6 +145,85 @@ test('[PU3] a push is encoded once for each variant, whatever the number of subs
   expect(registry.host.framesEncoded - encodedBefore).toBe(2);
 });
 
+function registerIn(client: SimulatedClient, host: string, zone: string): void {
+  client.request('instance.register', { service: 'pay', instance: { host, port: 1, zone } });
+}
+
+test('[PU1] with a filter the list is what it lets through, and what it lets through no more is removed', async () => {
+  const { registry, provider } = await setUp();
+  registerIn(provider, 'a', 'z1');
+  registerIn(provider, 'b', 'z2');
+  await registry.settle(random);
+  const client = new SimulatedClient(registry);
+  const view = client.subscribe('pay', 'delta', undefined, { zone: 'z1' });
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual(['a:1']);
+  registerIn(provider, 'a', 'z2');
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual([]);
+  registerIn(provider, 'b', 'z1');
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual(['b:1']);
+});
+
+test('[PU1] nothing is pushed to those whose filter lets none of the changes through', async () => {
+  const { registry, provider } = await setUp();
+  const client = new SimulatedClient(registry);
+  client.subscribe('pay', 'delta', undefined, { zone: 'z1' });
+  client.subscribe('pay', 'snapshot', undefined, { zone: 'z1' });
+  await registry.settle(random);
+  registerIn(provider, 'a', 'z2');
+  await registry.settle(random);
+  expect(client.notifications).toBe(0);
+});
+
+test('[PU1] a session that subscribes again with another filter is answered with the whole list of that one, whatever version it names', async () => {
+  const { registry, provider } = await setUp();
+  registerIn(provider, 'a', 'z1');
+  registerIn(provider, 'b', 'z2');
+  await registry.settle(random);
+  const client = new SimulatedClient(registry);
+  const first = client.subscribe('pay', 'delta', undefined, { zone: 'z1' });
+  await registry.settle(random);
+  const again = client.request('service.subscribe', { service: 'pay', zone: 'z2', version: first.version });
+  await registry.settle(random);
+  expect(again.result).toMatchObject({ instances: [{ id: 'b:1' }] });
+  const same = client.request('service.subscribe', { service: 'pay', zone: 'z2', version: first.version });
+  await registry.settle(random);
+  expect(same.result).toMatchObject({ from: first.version, put: [], remove: [] });
+});
+
+test('[PU1] of subscriptions to one service that a session asks for at once, the last one holds', async () => {
+  const { registry, provider } = await setUp();
+  const client = new SimulatedClient(registry);
+  client.subscribe('pay', 'delta', undefined, { zone: 'z1' });
+  const view = client.subscribe('pay', 'snapshot', undefined, { zone: 'z2' });
+  await registry.settle(random);
+  registerIn(provider, 'a', 'z1');
+  registerIn(provider, 'b', 'z2');
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual(['b:1']);
+  expect(registry.host.watched(() => true).map(({ variant }) => variant)).toEqual(['snapshot{"zone":"z2"}']);
+});
+
+test('[PU3] those with one filter get one encoding, once they have been brought to one version', async () => {
+  const { registry, provider } = await setUp();
+  for (let count = 0; count < 20; count++) {
+    new SimulatedClient(registry).subscribe('pay', 'delta', undefined, { zone: 'z1' });
+    // They begin at different versions, since others than theirs change.
+    registerIn(provider, `other${count}`, 'z2');
+    await registry.settle(random);
+  }
+  const encodings = [];
+  for (let round = 0; round < 2; round++) {
+    const before = registry.host.framesEncoded;
+    registerIn(provider, `own${round}`, 'z1');
+    await registry.settle(random);
+    encodings.push(registry.host.framesEncoded - before);
+  }
+  expect(encodings).toEqual([20, 1]);
+});
+
 test('[PU1] a snapshot subscriber gets the whole list with each change', async () => {
   const { registry, provider } = await setUp();
   register(provider, 'a');
