@@ -489,6 +489,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'what one with a filter was shown inside a window is not taken back',
     faults: quiet,
+    acts: 800,
     plant: () =>
       replace(
         WatchedService.prototype,
