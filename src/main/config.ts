@@ -59,6 +59,7 @@ export interface ServerConfig {
   readonly filtersPerServiceMax: number;
   readonly instancesPerServiceMax: number;
   readonly instancesPerPartitionMax: number;
+  readonly instanceBytesMax: number;
 }
 
 export type SettingName = keyof ServerConfig;
@@ -259,6 +260,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   ),
   instancesPerServiceMax: integer(100_000, 1, 10_000_000, 'Instances of one service.'),
   instancesPerPartitionMax: integer(4_000_000, 1, 100_000_000, 'Instances held by one partition.'),
+  instanceBytesMax: integer(
+    4 * 2 ** 30,
+    1024,
+    16 * 2 ** 30,
+    'Bytes of instances held by one partition, and by the sessions of one thread.',
+  ),
 };
 
 export const settingNames: readonly SettingName[] = Object.keys(settings) as SettingName[];

@@ -5,7 +5,7 @@ import type { PartitionLink, PendingRequest, Touched } from './partition-link.ts
 import { PendingDeregister, PendingRegister } from './registrar.ts';
 import type { Router } from './router.ts';
 import type { SessionHost } from './session-host.ts';
-import type { Registration } from './session.ts';
+import type { Registration } from './session-log.ts';
 
 /** What a dead partition leaves behind on a host's side. */
 export interface Remains {
@@ -44,8 +44,10 @@ export async function restoreRegistrations(options: RebuildOptions, remains: Rem
     }
   }
   for (const session of host.sessions.all()) {
-    for (const registration of session.registrations.values()) {
-      if (isLost(registration.key)) restored.add(session.number, registration);
+    // The log may change while slices are waited for: each is looked up when its turn comes.
+    for (const { key, id } of session.registrations.names(isLost)) {
+      const registration = session.registrations.get(key, id);
+      if (registration !== undefined) restored.add(session.number, registration);
       if (restored.isSliceFull() && !(await restored.endSlice())) return false;
     }
     if (restored.isSliceFull() && !(await restored.endSlice())) return false;

@@ -11,6 +11,7 @@ import type {
 import { encodeFilter } from '../push/instance-filter.ts';
 import { chooseVariant } from '../push/variant.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
+import { textCodec } from '../workers/text-codec.ts';
 import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
@@ -22,6 +23,7 @@ import { Registrar } from './registrar.ts';
 import { readFrame, readIncoming } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
 import type { Router } from './router.ts';
+import { HostLog } from './session-log.ts';
 import { SessionReply } from './session-reply.ts';
 import type { Session, Socket } from './session.ts';
 import { Sessions } from './sessions.ts';
@@ -50,6 +52,7 @@ export class SessionHost {
   readonly #router: Router;
   readonly #counters: Counters;
   readonly sessions: Sessions;
+  readonly #log: HostLog = new HostLog(textCodec);
   readonly guard: LossGuard;
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
@@ -67,13 +70,13 @@ export class SessionHost {
     this.#counters = counters;
     this.sessions = new Sessions({
       host: options.host,
+      log: this.#log,
       config,
       counters,
       createName: options.createName,
       nowMs: options.nowMs,
       onBreak: (session, nowMs) => {
-        const keys = [...session.registrations.values()].map(({ key }) => key);
-        this.guard.noteMissing(session.number, keys, nowMs);
+        this.guard.noteMissing(session.number, session.registrations.services(), nowMs);
       },
       onExpire: (session, nowMs) => this.#expire(session, nowMs),
       onEnd: (session) => {
@@ -88,7 +91,8 @@ export class SessionHost {
     this.#registrar = new Registrar({
       router,
       guard: this.guard,
-      registrationsMax: config.registrationsMax,
+      log: this.#log,
+      config,
       findSession: (number) => this.sessions.find(number),
     });
     this.#subscriptions = new Subscriptions({

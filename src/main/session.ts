@@ -2,6 +2,7 @@ import type { CloseReason } from '../protocol/errors.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
 import type { Variant } from '../push/variant.ts';
+import type { SessionLog } from './session-log.ts';
 
 /** What a session needs of its connection. */
 export interface Socket {
@@ -12,15 +13,6 @@ export interface Socket {
   ping(): void;
   /** Sends a close frame with a code of the list and ends the connection. */
   end(reason: CloseReason): void;
-}
-
-/** An instance that a session registered: what its partition would be rebuilt from. */
-export interface Registration {
-  readonly key: string;
-  readonly id: string;
-  readonly fragment: string;
-  /** The number of the request that made it; a takeover names it. */
-  readonly stamp: number;
 }
 
 /**
@@ -47,15 +39,16 @@ export class Session {
   /** When something was last heard from it, on the host's clock. */
   heardAtMs: number;
   requestsInFlight = 0;
-  readonly registrations: Map<string, Registration> = new Map();
+  readonly registrations: SessionLog;
   readonly subscriptions: Map<string, Subscription> = new Map();
   /** Frames of this turn, sent together at its end. */
   outgoing: string[] = [];
 
-  constructor(number: number, name: string, state: SessionState, nowMs: number) {
+  constructor(number: number, name: string, state: SessionState, registrations: SessionLog, nowMs: number) {
     this.number = number;
     this.name = name;
     this.state = state;
+    this.registrations = registrations;
     this.isConnection = state.kind === 'connected';
     this.heardAtMs = nowMs;
   }
@@ -108,9 +101,4 @@ export class Subscription implements Member {
   deliver(frame: string | Uint8Array): Delivery {
     return this.session.socket?.send(frame) ?? 'closed';
   }
-}
-
-/** Names a registration within its session. */
-export function registrationName(key: string, id: string): string {
-  return `${key}\n${id}`;
 }

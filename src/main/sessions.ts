@@ -1,12 +1,16 @@
 import { sessionsPerHostMax } from '../workers/partition-core.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import { SessionLog } from './session-log.ts';
+import type { HostLog } from './session-log.ts';
 import { Session } from './session.ts';
 import type { SessionState, Socket } from './session.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
 export interface SessionsOptions {
   readonly host: number;
+  /** Where they keep what they registered. */
+  readonly log: HostLog;
   readonly config: Pick<ServerConfig, 'disconnectGraceMs' | 'heartbeatTimeoutMs' | 'leasesMax'>;
   readonly counters: Counters;
   /** A name that cannot be guessed: a lease's is all that is needed to end it. */
@@ -180,7 +184,13 @@ export class Sessions {
   #add(state: SessionState): Session {
     this.#count += 1;
     const number = this.#options.host * sessionsPerHostMax + this.#count;
-    const session = new Session(number, this.#options.createName(), state, this.#clockMs);
+    const session = new Session(
+      number,
+      this.#options.createName(),
+      state,
+      new SessionLog(this.#options.log),
+      this.#clockMs,
+    );
     this.#byNumber.set(number, session);
     return session;
   }

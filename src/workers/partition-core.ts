@@ -12,6 +12,7 @@ import { slotOf } from '../slots/slot.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
 import { packService, unpackService, unpackWatch } from './service-parcel.ts';
+import { textCodec } from './text-codec.ts';
 
 /** Both clocks, read once a turn: wall clock in µs for versions, monotonic milliseconds for windows. */
 export interface PartitionClock {
@@ -80,7 +81,7 @@ export class PartitionCore {
     this.#table = table;
     this.#limits = limits;
     this.#emit = emit;
-    this.#store = new ServiceStore(limits, versionFloor);
+    this.#store = new ServiceStore(limits, textCodec, versionFloor);
     this.#coalescer = new Coalescer({ minMs: limits.coalesceWindowMinMs, maxMs: limits.coalesceWindowMaxMs });
   }
 
@@ -375,7 +376,9 @@ export class PartitionCore {
   }
 
   #takeOver(parcel: ServiceParcel): void {
-    const service = unpackService(parcel, this.#limits.changeLogEntriesMax);
+    const service = unpackService(parcel, this.#limits.changeLogEntriesMax, (key, version) =>
+      this.#store.create(key, version),
+    );
     this.#store.attach(service);
     const watched = unpackWatch(parcel, service);
     if (watched !== undefined) this.#watched.set(service.key, watched);

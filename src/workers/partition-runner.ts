@@ -82,6 +82,8 @@ export class PartitionRunner {
 
 /** How long a thread that was told to stop has to do so, in milliseconds. */
 const stopTimeoutMs = 1000;
+/** Half of Node's: instances live outside the heap, so little survives a collection, and the longest pause gets shorter. */
+const maxYoungGenerationSizeMb = 24;
 
 /** One thread, from its start to its end. */
 class Life {
@@ -104,7 +106,10 @@ class Life {
       // An idle piscina thread would otherwise park in Atomics.wait, where neither timers nor ports run.
       atomics: 'disabled',
       recordTiming: false,
-      ...(heapMaxMb === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: heapMaxMb } }),
+      resourceLimits: {
+        maxYoungGenerationSizeMb,
+        ...(heapMaxMb === 0 ? {} : { maxOldGenerationSizeMb: heapMaxMb }),
+      },
     });
     // A thread that is being ended may still fail in its own way, a full heap for instance. Its task is over by then, so piscina says it here; if
     // nobody listened, it would end the process.

@@ -260,6 +260,21 @@ const bounds: readonly Bound[] = [
     },
   },
   {
+    name: 'instanceBytesMax',
+    config: { instanceBytesMax: 1024 },
+    counters: ['limit_instanceBytesMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      const metadata = { note: 'x'.repeat(1024) };
+      await client.request('instance.register', { service: 'a', instance: { host: 'h', port: 1, metadata } });
+      await expect(register(client, 1, 'b')).rejects.toMatchObject(refuse('limit_exceeded', 'instanceBytesMax', 1024));
+      // What is there may change, and makes room.
+      await register(client, 1, 'a');
+      await register(client, 1, 'b');
+      client.close();
+    },
+  },
+  {
     name: 'sessionBacklogBytesMax',
     config: { sessionBacklogBytesMax: 1024, frameBytesMax: 4_194_304 },
     counters: ['closed_slow_consumer'],

@@ -5,14 +5,15 @@ import { chooseVariant, readVariant } from '../../src/push/variant.ts';
 import { WatchedService } from '../../src/push/watched-service.ts';
 import type { Push } from '../../src/push/watched-service.ts';
 import { ServiceStore } from '../../src/slots/service-store.ts';
+import { textCodec } from '../../src/workers/text-codec.ts';
 
 const key = 'public/DEFAULT/pay';
-const limits = { instancesPerServiceMax: 100, instancesPerPartitionMax: 100 };
+const limits = { instancesPerServiceMax: 100, instancesPerPartitionMax: 100, instanceBytesMax: 100_000 };
 const zone1 = chooseVariant('delta', { zone: 'z1' }).text;
 
 /** One service that is watched, and what is pushed of it. */
 class Bench {
-  readonly #store = new ServiceStore(limits, 1000);
+  readonly #store = new ServiceStore(limits, textCodec, 1000);
   readonly watched: WatchedService = new WatchedService(this.#store.obtain(key));
   #stamp = 0;
 

@@ -251,8 +251,9 @@ export const plantedBugs: readonly PlantedBug[] = [
         'register',
         (register) =>
           function forget(this: ServiceStore, key, id, instance, nowMicros) {
-            const current = this.get(key)?.instances.get(id);
-            if (current !== undefined) this.get(key)?.instances.set(id, { ...current, stamp: 0 });
+            const instances = this.get(key)?.instances;
+            const row = instances?.find(id) ?? -1;
+            if (row !== -1) instances?.note(row, { ...instances.read(row), stamp: 0 });
             return register.call(this, key, id, instance, nowMicros);
           },
       ),
@@ -266,8 +267,9 @@ export const plantedBugs: readonly PlantedBug[] = [
         'restore',
         (restore) =>
           function forget(this: ServiceStore, key, id, instance) {
-            const current = this.get(key)?.instances.get(id);
-            if (current !== undefined) this.get(key)?.instances.set(id, { ...current, stamp: 0 });
+            const instances = this.get(key)?.instances;
+            const row = instances?.find(id) ?? -1;
+            if (row !== -1) instances?.note(row, { ...instances.read(row), stamp: 0 });
             return restore.call(this, key, id, instance);
           },
       ),
@@ -306,7 +308,9 @@ export const plantedBugs: readonly PlantedBug[] = [
           'deregister',
           (deregister) =>
             function ignore(this: ServiceStore, key, id, owner, nowMicros) {
-              const holder = isLate ? this.get(key)?.instances.get(id)?.owner : undefined;
+              const instances = this.get(key)?.instances;
+              const row = instances?.find(id) ?? -1;
+              const holder = isLate && row !== -1 ? instances?.read(row).owner : undefined;
               return deregister.call(this, key, id, holder ?? owner, nowMicros);
             },
         ),

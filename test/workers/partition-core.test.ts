@@ -14,6 +14,7 @@ const limits: PartitionLimits = {
   pushCharactersInFlightMax: 100,
   instancesPerServiceMax: 10,
   instancesPerPartitionMax: 100,
+  instanceBytesMax: 1_000_000,
 };
 const key = 'public/DEFAULT/pay';
 
