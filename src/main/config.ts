@@ -55,6 +55,7 @@ export interface ServerConfig {
   readonly sessionBacklogBytesMax: number;
   readonly pushCharactersInFlightMax: number;
   readonly fanOutSliceMembers: number;
+  readonly fanOutSliceBytes: number;
   readonly changeLogEntriesMax: number;
   readonly filtersPerServiceMax: number;
   readonly instancesPerServiceMax: number;
@@ -246,6 +247,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'Push text under way from one partition to the sockets; beyond it changes go on being merged.',
   ),
   fanOutSliceMembers: integer(512, 1, 1_000_000, 'Sends in one slice of a fan-out, before other work has its turn.'),
+  fanOutSliceBytes: integer(
+    1_048_576,
+    1024,
+    1_073_741_824,
+    'Bytes of pushes, and of large answers, sent in one slice, before other work has its turn; one frame may be more.',
+  ),
   changeLogEntriesMax: integer(
     1024,
     2,

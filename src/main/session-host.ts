@@ -12,6 +12,7 @@ import { encodeFilter } from '../push/instance-filter.ts';
 import { chooseVariant } from '../push/variant.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import { textCodec } from '../workers/text-codec.ts';
+import { AnswerPacer } from './answer-pacer.ts';
 import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
@@ -56,6 +57,7 @@ export class SessionHost {
   readonly guard: LossGuard;
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
+  readonly #pacer: AnswerPacer;
   /** Sessions with frames to be sent at the end of this turn. */
   #unsent: Session[] = [];
   #isDraining = false;
@@ -99,12 +101,20 @@ export class SessionHost {
       router,
       counters,
       sliceMembers: config.fanOutSliceMembers,
+      sliceBytes: config.fanOutSliceBytes,
       subscriptionsMax: config.subscriptionsMax,
       flush: () => {
         this.flush();
       },
       bornMicros: options.bornMicros,
       schedule: options.schedule,
+    });
+    this.#pacer = new AnswerPacer({
+      sliceBytes: config.fanOutSliceBytes,
+      schedule: options.schedule,
+      send: (session) => {
+        if (session.flush() === 'dropped' || session.hasLostAnswer) this.#close(session, 'slow_consumer');
+      },
     });
     this.#warmAtMs = options.nowMs + config.warmUpMs;
   }
@@ -232,14 +242,12 @@ export class SessionHost {
     return this.#subscriptions.watched(isLost);
   }
 
-  /** Sends what has gathered in this turn, one write to the kernel for each session. */
+  /** Sends what has gathered in this turn, one write to the kernel for each session; much of it, in turns. */
   flush(): void {
     const unsent = this.#unsent;
     if (unsent.length === 0) return;
     this.#unsent = [];
-    for (const session of unsent) {
-      if (session.flush() === 'dropped') this.#close(session, 'slow_consumer');
-    }
+    this.#pacer.flush(unsent);
   }
 
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */

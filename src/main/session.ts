@@ -43,6 +43,8 @@ export class Session {
   readonly subscriptions: Map<string, Subscription> = new Map();
   /** Frames of this turn, sent together at its end. */
   outgoing: string[] = [];
+  /** An answer did not fit into its backlog: it is to be closed. */
+  hasLostAnswer = false;
 
   constructor(number: number, name: string, state: SessionState, registrations: SessionLog, nowMs: number) {
     this.number = number;
@@ -55,6 +57,13 @@ export class Session {
 
   get socket(): Socket | undefined {
     return this.state.kind === 'connected' ? this.state.socket : undefined;
+  }
+
+  /** Of what is to be sent at the end of this turn, or of a later one. A text's characters stand for its bytes. */
+  get unsentBytes(): number {
+    let bytes = 0;
+    for (const frame of this.outgoing) bytes += frame.length;
+    return bytes;
   }
 
   /** Sends the turn's answers. `dropped`: not all of them fitted, so the session must be closed: an answer is never just lost. */
@@ -98,7 +107,16 @@ export class Subscription implements Member {
     this.variant = variant;
   }
 
+  get unsentBytes(): number {
+    return this.session.unsentBytes;
+  }
+
   deliver(frame: string | Uint8Array): Delivery {
+    // What waits for its turn may be the answer that this must not overtake.
+    if (this.session.outgoing.length > 0 && this.session.flush() === 'dropped') {
+      this.session.hasLostAnswer = true;
+      return 'dropped';
+    }
     return this.session.socket?.send(frame) ?? 'closed';
   }
 }

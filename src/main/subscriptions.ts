@@ -27,6 +27,7 @@ export interface SubscriptionsOptions {
   readonly router: Router;
   readonly counters: Counters;
   readonly sliceMembers: number;
+  readonly sliceBytes: number;
   readonly subscriptionsMax: number;
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
   readonly flush: () => void;
@@ -55,6 +56,7 @@ export class Subscriptions {
     this.#router = options.router;
     this.#fanOut = new FanOut<Subscription>({
       sliceMembers: options.sliceMembers,
+      sliceBytes: options.sliceBytes,
       encode: (text) => Buffer.from(text),
       onMissed: (member, _audience, cause) => {
         options.counters.count('push_dropped');

@@ -16,6 +16,8 @@ export interface Member {
   hasMissed: boolean;
   /** Its place in the audience; kept by the audience. */
   place: number;
+  /** What waits to be sent to it leaves ahead of what is delivered. */
+  readonly unsentBytes: number;
   deliver(frame: string | Uint8Array): Delivery;
 }
 
@@ -74,8 +76,9 @@ interface Job<M extends Member> {
 }
 
 export interface FanOutOptions<M extends Member> {
-  /** Sends in one slice, after which other work has its turn. */
+  /** Sends in one slice, after which other work has its turn, and bytes: a slice ends with the send that reaches either. */
   readonly sliceMembers: number;
+  readonly sliceBytes: number;
   readonly encode: (text: string) => Uint8Array;
   /** A member missed a push and needs the latest state: at once after a gap, when it drains after a drop. */
   readonly onMissed: (member: M, audience: Audience<M>, cause: 'dropped' | 'gap') => void;
@@ -83,12 +86,18 @@ export interface FanOutOptions<M extends Member> {
   readonly onDone: (push: HostPush, audience: Audience<M>) => void;
 }
 
+/** What is left of a slice. */
+interface Budget {
+  sends: number;
+  bytes: number;
+}
+
 /** Above this many members a frame is turned into bytes once, rather than by each send. */
 const encodeFromMembers = 4;
 
 /**
- * The last hop: hands each push to every member of its audience, in slices, one audience after the other in turn, so that a
- * long fan-out starves neither heartbeats nor other services. Pushes of one audience stay in order.
+ * The last hop: hands each push to every member of its audience, in slices, one audience after the other in turn, so that neither a
+ * long fan-out nor a large list starves heartbeats or other services. Pushes of one audience stay in order.
  */
 export class FanOut<M extends Member> {
   readonly #options: FanOutOptions<M>;
@@ -113,15 +122,16 @@ export class FanOut<M extends Member> {
 
   /** Sends one slice. Call again, in a later turn, until {@link isIdle}. */
   runSlice(): void {
-    let budget = this.#options.sliceMembers;
-    while (budget > 0) {
+    const { sliceMembers, sliceBytes } = this.#options;
+    const budget: Budget = { sends: sliceMembers, bytes: sliceBytes };
+    while (budget.sends > 0 && budget.bytes > 0) {
       const entry = this.#queues.entries().next();
       if (entry.done === true) return;
       const [audience, queue] = entry.value;
       const job = queue[0]!;
       // A job queued behind another begins with whoever is a member when its turn comes.
       job.next = Math.min(job.next, audience.members.length - 1);
-      budget -= this.#serve(job, budget);
+      this.#serve(job, budget);
       if (job.next >= 0) {
         this.#queues.delete(audience);
         this.#queues.set(audience, queue);
@@ -129,15 +139,14 @@ export class FanOut<M extends Member> {
       }
       queue.shift();
       if (queue.length === 0) this.#queues.delete(audience);
-      budget -= 1;
+      budget.sends -= 1;
       this.#options.onDone(job.push, audience);
     }
   }
 
-  #serve(job: Job<M>, budget: number): number {
+  #serve(job: Job<M>, budget: Budget): void {
     const { audience, push } = job;
-    let sends = 0;
-    while (job.next >= 0 && sends < budget) {
+    while (job.next >= 0 && budget.sends > 0 && budget.bytes > 0) {
       const member = audience.members[job.next];
       job.next -= 1;
       if (member === undefined || member.isStale || member.version >= push.to) continue;
@@ -149,12 +158,13 @@ export class FanOut<M extends Member> {
         this.#miss(member, audience, 'gap');
         continue;
       }
-      sends += 1;
-      const delivery = member.deliver(this.#frameFor(job, member.version));
+      const frame = this.#frameFor(job, member.version);
+      budget.sends -= 1;
+      budget.bytes -= frame.length + member.unsentBytes;
+      const delivery = member.deliver(frame);
       if (delivery === 'sent') member.version = push.to;
       else if (delivery === 'dropped') this.#miss(member, audience, 'dropped');
     }
-    return sends;
   }
 
   #miss(member: M, audience: Audience<M>, cause: 'dropped' | 'gap'): void {

@@ -1,6 +1,5 @@
 import type { InstanceFilter } from '../protocol/types.ts';
-import type { ServiceRecord } from '../slots/service-record.ts';
-import { matchesFilter, readTraits } from './instance-filter.ts';
+import { matchesFilter } from './instance-filter.ts';
 import type { Traits } from './instance-filter.ts';
 
 /** The instances of a service that one filter lets through, kept up with every change, so that telling one costs what changed. */
@@ -10,11 +9,10 @@ export class FilterView {
   /** Of every instance that changed since the last push: whether it was in the view then. */
   readonly #before: Map<string, boolean> = new Map();
 
-  /** `filter`: its canonical text. Looks at each instance of the service once. */
-  constructor(filter: string, service: ServiceRecord) {
+  /** `filter`: its canonical text; `instances`: all of the service. */
+  constructor(filter: string, instances: Iterable<Traits>) {
     this.#filter = JSON.parse(filter) as InstanceFilter;
-    for (const fragment of service.fragments()) {
-      const traits = readTraits(fragment);
+    for (const traits of instances) {
       if (matchesFilter(traits, this.#filter)) this.#members.add(traits.id);
     }
   }

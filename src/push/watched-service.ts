@@ -1,6 +1,7 @@
 import type { ServiceRecord } from '../slots/service-record.ts';
 import { FilterView } from './filter-view.ts';
 import { readTraits } from './instance-filter.ts';
+import type { Traits } from './instance-filter.ts';
 import type { VariantInterest } from './interest.ts';
 import { encodeDifference, encodeInstances } from './push-encoding.ts';
 import { readVariant } from './variant.ts';
@@ -25,14 +26,17 @@ export class WatchedService {
   readonly service: ServiceRecord;
   /** Of each host that the last push went to, how much had been emitted to it in all: it is behind until it has credited that. */
   marks: Map<number, number> | undefined;
+  readonly #readAllTraits: () => Iterable<Traits>;
   readonly #variants: Map<string, VariantInterest> = new Map();
   /** By the text of their filter. Two variants of one filter share a view. */
   readonly #views: Map<string, FilterView> = new Map();
   /** Content at the last push of every instance that changed since; undefined: it was not there; null: not known, so it is told. */
   readonly #before: Map<string, string | undefined | null> = new Map();
 
-  constructor(service: ServiceRecord) {
+  /** `readAllTraits`: of the service's instances as they are; whoever makes many views in a turn takes them apart only once. */
+  constructor(service: ServiceRecord, readAllTraits: () => Iterable<Traits>) {
     this.service = service;
+    this.#readAllTraits = readAllTraits;
   }
 
   get isDirty(): boolean {
@@ -148,7 +152,7 @@ export class WatchedService {
   #obtainView(filter: string): FilterView {
     let view = this.#views.get(filter);
     if (view === undefined) {
-      view = new FilterView(filter, this.service);
+      view = new FilterView(filter, this.#readAllTraits());
       this.#views.set(filter, view);
     }
     return view;

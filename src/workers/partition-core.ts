@@ -1,6 +1,8 @@
 import type { Failure } from '../protocol/errors.ts';
 import { Coalescer } from '../push/coalescer.ts';
 import { FilterView } from '../push/filter-view.ts';
+import { readTraits } from '../push/instance-filter.ts';
+import type { Traits } from '../push/instance-filter.ts';
 import { encodeDifference, encodeInstances } from '../push/push-encoding.ts';
 import { readVariant } from '../push/variant.ts';
 import { WatchedService } from '../push/watched-service.ts';
@@ -68,6 +70,8 @@ export class PartitionCore {
   };
   /** Lists encoded in this turn, by the text of their filter: a storm of subscribers to one service encodes it once. */
   readonly #lists: Map<ServiceRecord, Map<string, EncodedList>> = new Map();
+  /** Instances taken apart in this turn, for those who come with filters; each costs a µs, whatever the number of filters. */
+  readonly #traits: Map<ServiceRecord, readonly Traits[]> = new Map();
   readonly #progress: Map<number, HostProgress> = new Map();
   /** Hosts are sending what they hold, and nothing may be pushed before all have: instances to be told again then, by service. */
   #retold: Map<string, Set<string>> | undefined;
@@ -219,6 +223,7 @@ export class PartitionCore {
   /** The end of a turn: pushes what is due, unless a host is behind, in which case changes go on merging. */
   endTurn(clock: PartitionClock): void {
     this.#lists.clear();
+    this.#traits.clear();
     this.#current = undefined;
     if (this.#isHeldBack()) return;
     for (const watched of this.#coalescer.takeDue(clock.monotonicMs, this.#isBehind)) this.#push(watched);
@@ -316,6 +321,7 @@ export class PartitionCore {
 
   #noteChange(service: ServiceRecord, id: string, before: string | undefined): void {
     this.#lists.delete(service);
+    this.#traits.delete(service);
     const watched = this.#watched.get(service.key);
     if (watched !== undefined) {
       watched.noteChange(id, before);
@@ -380,7 +386,7 @@ export class PartitionCore {
       this.#store.create(key, version),
     );
     this.#store.attach(service);
-    const watched = unpackWatch(parcel, service);
+    const watched = unpackWatch(parcel, () => this.#createWatched(service));
     if (watched !== undefined) this.#watched.set(service.key, watched);
   }
 
@@ -398,10 +404,14 @@ export class PartitionCore {
     if (watched === undefined) {
       const service = this.#store.obtain(key);
       service.keepLog(this.#limits.changeLogEntriesMax);
-      watched = new WatchedService(service);
+      watched = this.#createWatched(service);
       this.#watched.set(key, watched);
     }
     return watched;
+  }
+
+  #createWatched(service: ServiceRecord): WatchedService {
+    return new WatchedService(service, () => this.#traitsOf(service));
   }
 
   #unwatch(watched: WatchedService): void {
@@ -445,11 +455,20 @@ export class PartitionCore {
       const view =
         filter === ''
           ? undefined
-          : (this.#watched.get(service.key)?.findView(filter) ?? new FilterView(filter, service));
+          : (this.#watched.get(service.key)?.findView(filter) ?? new FilterView(filter, this.#traitsOf(service)));
       list = { count: view?.count ?? service.instanceCount, text: encodeInstances(service, view) };
       lists.set(filter, list);
     }
     return list;
+  }
+
+  #traitsOf(service: ServiceRecord): readonly Traits[] {
+    let traits = this.#traits.get(service);
+    if (traits === undefined) {
+      traits = Array.from(service.fragments(), readTraits);
+      this.#traits.set(service, traits);
+    }
+    return traits;
   }
 
   #loseInterest(host: number, key: string, variant: string): void {

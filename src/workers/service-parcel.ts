@@ -1,4 +1,4 @@
-import { WatchedService } from '../push/watched-service.ts';
+import type { WatchedService } from '../push/watched-service.ts';
 import { ChangeLog } from '../slots/change-log.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
 import type { ServiceParcel } from './messages.ts';
@@ -23,10 +23,10 @@ export function packService(service: ServiceRecord, watched: WatchedService | un
   };
 }
 
-/** The watch of a service that came in a parcel; undefined if nobody watches it. */
-export function unpackWatch({ watch }: ServiceParcel, service: ServiceRecord): WatchedService | undefined {
+/** The watch of a service that came in a parcel; undefined if nobody watches it. `create`: makes it, with nobody who watches yet. */
+export function unpackWatch({ watch }: ServiceParcel, create: () => WatchedService): WatchedService | undefined {
   if (watch === undefined) return undefined;
-  const watched = new WatchedService(service);
+  const watched = create();
   for (const { variant, pushedVersion, hosts } of watch) {
     for (const host of hosts) watched.addInterest(host, variant).pushedVersion = pushedVersion;
   }

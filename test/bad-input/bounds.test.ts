@@ -386,6 +386,7 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'leaseTtlMaxMs',
     'pushCharactersInFlightMax',
     'fanOutSliceMembers',
+    'fanOutSliceBytes',
     'lossWindowMs',
     'lossSessionsMin',
     'lossSessionsPercent',

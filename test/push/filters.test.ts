@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { encodeFilter, matchesFilter } from '../../src/push/instance-filter.ts';
+import { encodeFilter, matchesFilter, readTraits } from '../../src/push/instance-filter.ts';
 import { chooseVariant, readVariant } from '../../src/push/variant.ts';
 import { WatchedService } from '../../src/push/watched-service.ts';
 import type { Push } from '../../src/push/watched-service.ts';
@@ -14,7 +14,10 @@ const zone1 = chooseVariant('delta', { zone: 'z1' }).text;
 /** One service that is watched, and what is pushed of it. */
 class Bench {
   readonly #store = new ServiceStore(limits, textCodec, 1000);
-  readonly watched: WatchedService = new WatchedService(this.#store.obtain(key));
+  readonly #service = this.#store.obtain(key);
+  readonly watched: WatchedService = new WatchedService(this.#service, () =>
+    Array.from(this.#service.fragments(), readTraits),
+  );
   #stamp = 0;
 
   put(id: string, content: { zone?: string; enabled?: boolean; weight?: number }): void {

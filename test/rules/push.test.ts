@@ -224,6 +224,73 @@ test('[PU3] those with one filter get one encoding, once they have been brought 
   expect(encodings).toEqual([20, 1]);
 });
 
+function registerLarge(client: SimulatedClient, port: number): void {
+  const metadata = { note: 'x'.repeat(8000) };
+  client.request('instance.register', { service: 'large', instance: { host: 'h', port, metadata } });
+}
+
+/** A registry whose slices hold one list of the service `large`, and clients who note what they are sent in one list. */
+async function setUpLarge(
+  clients: number,
+): Promise<{ registry: InProcessRegistry; provider: SimulatedClient; crowd: SimulatedClient[]; heard: string[] }> {
+  const { registry, provider } = await setUp({ partitions: 2, fanOutSliceBytes: 20_000 });
+  const heard: string[] = [];
+  const crowd = Array.from({ length: clients }, () => {
+    const client = new SimulatedClient(registry);
+    client.listener = {
+      onAnswer: ({ method }) => {
+        heard.push(method);
+      },
+      onChange: (key) => {
+        heard.push(key);
+      },
+      onGone: () => undefined,
+    };
+    return client;
+  });
+  for (let port = 1; port <= 3; port++) registerLarge(provider, port);
+  await registry.settle(random);
+  return { registry, provider, crowd, heard };
+}
+
+async function stepUntil(registry: InProcessRegistry, isSo: () => boolean): Promise<void> {
+  for (let steps = 0; !isSo(); steps++) {
+    if (steps > 10_000) throw new Error('it did not come to that');
+    if (!registry.step(random)) await Promise.resolve();
+  }
+}
+
+test('[PU3] while a large list is sent to its audience, others hear of their services', async () => {
+  const { registry, provider, crowd, heard } = await setUpLarge(60);
+  const [first, ...others] = crowd;
+  first!.subscribe('pay');
+  for (const client of others) client.subscribe('large', 'snapshot');
+  await registry.settle(random);
+  heard.splice(0);
+  registerLarge(provider, 4);
+  await stepUntil(registry, () => heard.length > 0);
+  expect(heard).toEqual(['public/DEFAULT/large']);
+  register(provider, 'a');
+  await registry.settle(random);
+  expect(heard).toHaveLength(60);
+  expect(heard.indexOf('public/DEFAULT/pay')).toBeLessThan(30);
+  expect(others.every(({ views }) => views.get('public/DEFAULT/large')?.instances.size === 4)).toBe(true);
+});
+
+test('[PU3] while many are answered with a large list, others are answered; and a push does not overtake the answer that waits', async () => {
+  const { registry, provider, crowd, heard } = await setUpLarge(60);
+  const [first, ...others] = crowd;
+  const views = others.map((client) => client.subscribe('large'));
+  await stepUntil(registry, () => heard.length > 0);
+  expect(heard).toEqual(['service.subscribe']);
+  first!.request('service.query', { service: 'pay' });
+  registerLarge(provider, 4);
+  await registry.settle(random);
+  expect(heard.indexOf('service.query')).toBeLessThan(30);
+  // Views throw when what comes does not follow from what they hold.
+  expect(views.every(({ instances }) => instances.size === 4)).toBe(true);
+});
+
 test('[PU1] a snapshot subscriber gets the whole list with each change', async () => {
   const { registry, provider } = await setUp();
   register(provider, 'a');

@@ -84,6 +84,8 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     coalesceWindowMinMs: seed % 5 === 0 ? 0 : 20,
     disconnectGraceMs,
     heartbeatTimeoutMs: 3000,
+    // In some histories nearly every answer waits for its turn.
+    ...(seed % 3 === 0 ? { fanOutSliceBytes: 1024 } : {}),
     changeLogEntriesMax: 8,
     pushCharactersInFlightMax: 1024,
     restoreSliceRegistrations: 2,
