@@ -61,6 +61,7 @@ export class Session {
 
   /** Of what is to be sent at the end of this turn, or of a later one. A text's characters stand for its bytes. */
   get unsentBytes(): number {
+    if (this.outgoing.length === 0) return 0;
     let bytes = 0;
     for (const frame of this.outgoing) bytes += frame.length;
     return bytes;

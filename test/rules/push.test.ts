@@ -291,6 +291,21 @@ test('[PU3] while many are answered with a large list, others are answered; and 
   expect(views.every(({ instances }) => instances.size === 4)).toBe(true);
 });
 
+test('[PU4] an answer that waits for its turn and then does not fit closes the session', async () => {
+  const { registry, provider, crowd, heard } = await setUpLarge(20);
+  const slow = new SimulatedClient(registry, 1);
+  slow.isReading = false;
+  slow.request('service.query', { service: 'pay' });
+  await registry.settle(random);
+  for (const client of [...crowd, slow]) client.subscribe('large');
+  await stepUntil(registry, () => heard.length > 0);
+  expect(slow.closed).toBeUndefined();
+  registerLarge(provider, 4);
+  await registry.settle(random);
+  expect(slow.closed).toBe('slow_consumer');
+  expect(crowd.every(({ views }) => views.get('public/DEFAULT/large')?.instances.size === 4)).toBe(true);
+});
+
 test('[PU1] a snapshot subscriber gets the whole list with each change', async () => {
   const { registry, provider } = await setUp();
   register(provider, 'a');

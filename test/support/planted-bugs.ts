@@ -1,3 +1,4 @@
+import { AnswerPacer } from '../../src/main/answer-pacer.ts';
 import { HostUnits } from '../../src/main/host-units.ts';
 import { PartitionLink } from '../../src/main/partition-link.ts';
 import type { PendingRequest } from '../../src/main/partition-link.ts';
@@ -501,6 +502,19 @@ export const plantedBugs: readonly PlantedBug[] = [
         (note) =>
           function forget(this: WatchedService, interest) {
             if (interest.view === undefined) note.call(this, interest);
+          },
+      ),
+  },
+  {
+    name: 'of large answers that wait for their turn one is forgotten',
+    faults: quiet,
+    plant: () =>
+      replace(
+        AnswerPacer.prototype,
+        'flush',
+        (flush) =>
+          function forget(this: AnswerPacer, sessions) {
+            flush.call(this, sessions.length > 1 ? sessions.slice(1) : sessions);
           },
       ),
   },

@@ -75,6 +75,8 @@ export function createHistory(seed: number, acts: number): History {
   return { seed, steps };
 }
 
+const smallSliceBytes = 1024;
+
 /** Runs one history, judges every view whenever it changes, and compares everything at its end; rejects with what was wrong. */
 async function runHistory(history: History, faults: Faults, trace: string[] = []): Promise<Findings> {
   const { seed } = history;
@@ -84,8 +86,8 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     coalesceWindowMinMs: seed % 5 === 0 ? 0 : 20,
     disconnectGraceMs,
     heartbeatTimeoutMs: 3000,
-    // In some histories nearly every answer waits for its turn.
-    ...(seed % 3 === 0 ? { fanOutSliceBytes: 1024 } : {}),
+    // In some histories large answers wait for their turn nearly always.
+    ...(seed % 3 === 0 ? { fanOutSliceBytes: smallSliceBytes } : {}),
     changeLogEntriesMax: 8,
     pushCharactersInFlightMax: 1024,
     restoreSliceRegistrations: 2,
@@ -263,7 +265,9 @@ function register(
   world.trace.push(`${fate.name} registers ${service} ${id} = ${mark}`);
   const change = world.ledger.ask('register', fate, { service, id, mark }, world.clockMs);
   const { color, ...content } = describeMark(mark);
-  const instance = { id, host: 'h', port: 1, weight: mark, ...content, metadata: { color } };
+  // Where slices are small lists are larger than one.
+  const filling = world.registry.config.fanOutSliceBytes === smallSliceBytes ? { filling: 'x'.repeat(600) } : {};
+  const instance = { id, host: 'h', port: 1, weight: mark, ...content, metadata: { color, ...filling } };
   track(world, player, change, () => client.request('instance.register', { service, instance }));
 }
 
