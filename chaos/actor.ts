@@ -1,6 +1,6 @@
 import { WebSocket } from 'ws';
 
-import type { ServiceChanged, SubscribeResult } from '../src/protocol/types.ts';
+import type { InstanceFilter, ServiceChanged, SubscribeResult } from '../src/protocol/types.ts';
 import type { Fate } from '../test/support/ledger.ts';
 import { SubscriberView } from '../test/support/subscriber-view.ts';
 
@@ -77,20 +77,17 @@ export class Actor {
     return this.#lastId;
   }
 
-  /** Subscribes, resuming from what is held, if anything is. */
+  /** Subscribes anew with a filter, or resumes from what is held. */
   subscribe(
     service: string,
     mode: 'delta' | 'snapshot',
-    held: SubscriberView | undefined,
+    held: SubscriberView | InstanceFilter,
     take: (answer: Answer) => void,
   ): void {
-    const view = new SubscriberView();
-    if (held !== undefined && held.version > 0) {
-      view.version = held.version;
-      for (const [id, instance] of held.instances) view.instances.set(id, instance);
-    }
-    const version = view.version > 0 ? { version: view.version } : {};
-    this.#starting.set(this.request('service.subscribe', { service, mode, ...version }, take), { service, view });
+    const view = held instanceof SubscriberView ? held.copy() : new SubscriberView(held);
+    const resume = view.version > 0 ? { version: view.version } : {};
+    const params = { service, mode, ...view.filter, ...resume };
+    this.#starting.set(this.request('service.subscribe', params, take), { service, view });
   }
 
   unsubscribe(service: string, take: (answer: Answer) => void): void {

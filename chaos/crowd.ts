@@ -1,5 +1,6 @@
 import { Ledger } from '../test/support/ledger.ts';
 import type { Change, Fate } from '../test/support/ledger.ts';
+import { describeMark, filters, isShown } from '../test/support/marked-content.ts';
 import type { Random } from '../test/support/random.ts';
 import { SubscriberView } from '../test/support/subscriber-view.ts';
 import { Actor } from './actor.ts';
@@ -169,7 +170,7 @@ export class Crowd {
   async slowDown(ms: number): Promise<void> {
     const watcher = this.reading().find(({ isWatcher }) => isWatcher) ?? (await this.join(true));
     const provider = this.reading().find(({ isWatcher }) => !isWatcher) ?? (await this.join(false));
-    watcher.subscribe(bulkyService, 'snapshot', undefined, () => undefined);
+    watcher.subscribe(bulkyService, 'snapshot', {}, () => undefined);
     for (const id of bulkyIds) this.#register(provider, bulkyService, id, bulk);
     this.#fault('slow reader', `${watcher.fate.name} does not read for ${ms} ms`);
     watcher.pause();
@@ -224,8 +225,9 @@ export class Crowd {
   #request(actor: Actor, service: string, id: string, mark: number, filling: string): void {
     this.#did('register', `${actor.fate.name} registers ${service} ${id} = ${mark}`);
     const change = this.ledger.ask('register', actor.fate, { service, id, mark }, this.#options.clock.nowMs);
-    const metadata = filling === '' ? { mark: String(mark) } : { mark: String(mark), filling };
-    const instance = { id, host: 'h', port: 1, metadata };
+    const { color, ...content } = describeMark(mark);
+    const metadata = { color, mark: String(mark), ...(filling === '' ? {} : { filling }) };
+    const instance = { id, host: 'h', port: 1, ...content, metadata };
     actor.request('instance.register', { service, instance }, (answer) => {
       this.#settle(actor, change, answer, ['busy']);
     });
@@ -257,10 +259,12 @@ export class Crowd {
 
   #subscribe(actor: Actor, service: string): void {
     const mode = this.#random.pick(['delta', 'delta', 'snapshot'] as const);
-    const held = this.#random.below(2) === 0 ? this.#abandoned.get(service) : undefined;
+    const abandoned = this.#random.below(2) === 0 ? this.#abandoned.get(service) : undefined;
+    const held = abandoned ?? this.#random.pick(filters);
+    const filter = JSON.stringify(abandoned?.filter ?? held);
     this.#did(
-      held === undefined ? 'subscribe' : 'resume',
-      `${actor.fate.name} subscribes ${service} (${mode}, ${held?.version ?? 'anew'})`,
+      abandoned === undefined ? 'subscribe' : 'resume',
+      `${actor.fate.name} subscribes ${service} (${mode}, ${filter}, ${abandoned?.version ?? 'anew'})`,
     );
     actor.subscribe(service, mode, held, ({ error }) => {
       if (error !== undefined && error.data.code !== 'busy') {
@@ -271,9 +275,10 @@ export class Crowd {
 
   #query(actor: Actor, service: string): void {
     this.#did('query', `${actor.fate.name} queries ${service} `);
-    actor.request('service.query', { service }, ({ result, error }) => {
+    const filter = this.#random.pick(filters);
+    actor.request('service.query', { service, ...filter }, ({ result, error }) => {
       if (result !== undefined) {
-        const view = new SubscriberView();
+        const view = new SubscriberView(filter);
         view.begin(result as never);
         this.#judgeMarks(actor, service, view);
       } else if (error?.data.code !== 'busy') {
@@ -289,15 +294,14 @@ export class Crowd {
 
   #judgeMarks(actor: Actor, service: string, view: SubscriberView): void {
     this.#tally.viewsJudged += 1;
-    const wrong = this.ledger.judge(service, view.version, readMarks(view), performance.now());
+    const { version, filter } = view;
+    const isVisible = (mark: number): boolean => isShown(filter, mark);
+    const wrong = this.ledger.judge(service, version, readMarks(view), performance.now(), isVisible);
     if (wrong !== undefined) this.#options.onWrong(`in the view of ${actor.fate.name}: ${wrong}`);
   }
 
   #abandon(service: string, view: SubscriberView): void {
-    const copy = new SubscriberView();
-    copy.version = view.version;
-    for (const [id, instance] of view.instances) copy.instances.set(id, instance);
-    this.#abandoned.set(service, copy);
+    this.#abandoned.set(service, view.copy());
   }
 
   #did(operation: string, text: string): void {

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 
 import { serviceKey } from '../src/protocol/service-key.ts';
 import { slotOf } from '../src/slots/slot.ts';
+import { isShown } from '../test/support/marked-content.ts';
 import { SubscriberView } from '../test/support/subscriber-view.ts';
 import { bulkyService, delay, readMarks, services } from './crowd.ts';
 import type { Crowd } from './crowd.ts';
@@ -76,7 +77,8 @@ function compareViews(crowd: Crowd, logs: Map<string, Map<string, number>>, tall
   for (const actor of crowd.reading()) {
     for (const [service, view] of actor.views) {
       const marks = readMarks(view);
-      const expected = logs.get(serviceKey({ service })) ?? new Map<string, number>();
+      const log = logs.get(serviceKey({ service })) ?? new Map<string, number>();
+      const expected = new Map([...log].filter(([, mark]) => isShown(view.filter, mark)));
       if (!isSame(marks, expected)) {
         return `the view of ${actor.fate.name} of ${service} is ${word(marks)} at ${view.version}, and sessions hold ${word(expected)}`;
       }

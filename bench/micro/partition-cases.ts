@@ -103,7 +103,7 @@ export const partitionCases: Readonly<Record<PartitionCaseName, () => MicroCase>
     const core = new PartitionCore(
       0,
       table,
-      { ...limits, coalesceWindowMs: 0, pushCharactersInFlightMax: Number.MAX_SAFE_INTEGER },
+      { ...limits, coalesceWindowMinMs: 0, coalesceWindowMaxMs: 0, pushCharactersInFlightMax: Number.MAX_SAFE_INTEGER },
       clock.wallMicros,
       (_, ...record) => sink(record.length),
     );

@@ -4,14 +4,16 @@ import type { ServiceSummary } from '../client/index.ts';
 import { exitCodes } from './exit-codes.ts';
 import { formatChange, formatInstances, formatServices } from './output.ts';
 import {
+  addFilterOptions,
   addRegistryOptions,
   addServiceOptions,
   openClient,
+  readFilter,
   readServiceFields,
   waitForInterrupt,
   withClient,
 } from './registry.ts';
-import type { RegistryOptions, ServiceOptions } from './registry.ts';
+import type { FilterOptions, RegistryOptions, ServiceOptions } from './registry.ts';
 
 /** Services asked for at a time. */
 const pageServices = 1000;
@@ -30,18 +32,16 @@ export function addReadCommands(program: Command): void {
       .option('--namespace <name>', 'only of this namespace')
       .option('--prefix <text>', 'only those whose name begins so'),
   ).action(listServices);
-  addServiceOptions(
-    program
-      .command('instances')
-      .description('list the instances of a service; exit status 3 if it has none')
-      .argument('<service>', 'name of the service'),
-  ).action(listInstances);
-  addServiceOptions(
-    program
-      .command('watch')
-      .description('print the instances of a service, and then each change as it comes, until interrupted')
-      .argument('<service>', 'name of the service'),
-  ).action(watchService);
+  const instances = program
+    .command('instances')
+    .description('list the instances of a service; exit status 3 if it has none')
+    .argument('<service>', 'name of the service');
+  addFilterOptions(addServiceOptions(instances)).action(listInstances);
+  const watch = program
+    .command('watch')
+    .description('print the instances of a service, and then each change as it comes, until interrupted')
+    .argument('<service>', 'name of the service');
+  addFilterOptions(addServiceOptions(watch)).action(watchService);
 }
 
 async function listServices(options: ServicesOptions): Promise<void> {
@@ -59,9 +59,9 @@ async function listServices(options: ServicesOptions): Promise<void> {
   });
 }
 
-async function listInstances(service: string, options: ServiceOptions): Promise<void> {
+async function listInstances(service: string, options: FilterOptions): Promise<void> {
   await withClient(options, async (client) => {
-    const result = await client.query(readServiceFields(service, options));
+    const result = await client.query(readServiceFields(service, options), readFilter(options));
     if (options.json) console.log(JSON.stringify(result));
     else if (result.instances.length > 0) console.log(formatInstances(result.instances));
     else console.error(`${service} has no instances`);
@@ -69,12 +69,12 @@ async function listInstances(service: string, options: ServiceOptions): Promise<
   });
 }
 
-async function watchService(service: string, options: ServiceOptions): Promise<void> {
+async function watchService(service: string, options: FilterOptions): Promise<void> {
   const interrupted = waitForInterrupt();
   // Not closed at the first failure: it is there to outlive them.
   const client = openClient(options);
   try {
-    const subscription = await client.subscribe(readServiceFields(service, options));
+    const subscription = await client.subscribe(readServiceFields(service, options), readFilter(options));
     const { instances, version } = subscription;
     printChange(options, { version, put: instances, removed: [], instances, isStale: subscription.isStale });
     if (!options.json && instances.length === 0) console.log('= 0 instances');

@@ -2,7 +2,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 
 import { connect } from '../client/index.ts';
-import type { Client, ServiceFields } from '../client/index.ts';
+import type { Client, InstanceFilter, ServiceFields } from '../client/index.ts';
 import { serverVariable } from '../main/config.ts';
 
 /** Options that every command has which talks to a registry. */
@@ -47,6 +47,35 @@ export function parseCount(text: string): number {
 
 export function readServiceFields(service: string, { namespace, group }: ServiceOptions): ServiceFields {
   return { service, ...(namespace === undefined ? {} : { namespace }), ...(group === undefined ? {} : { group }) };
+}
+
+/** What a filter is given by. */
+export interface FilterOptions extends ServiceOptions {
+  readonly zone?: string;
+  readonly enabledOnly?: boolean;
+  readonly select?: Readonly<Record<string, string>>;
+}
+
+/** `--zone`, `--enabled-only` and `--select`. */
+export function addFilterOptions(command: Command): Command {
+  return command
+    .option('--zone <name>', 'only instances of this zone')
+    .option('--enabled-only', 'only instances that take traffic')
+    .option('--select <key=value>', 'only instances with this metadata; may be given several times', readSelection);
+}
+
+function readSelection(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('it must look like key=value');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+export function readFilter({ zone, enabledOnly, select }: FilterOptions): InstanceFilter {
+  return {
+    ...(zone === undefined ? {} : { zone }),
+    ...(enabledOnly === undefined ? {} : { enabledOnly }),
+    ...(select === undefined ? {} : { selector: select }),
+  };
 }
 
 export function readServers({ server }: { readonly server?: string[] }): string[] {

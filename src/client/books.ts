@@ -1,4 +1,12 @@
-import type { Instance, InstanceInput, ListParams, ServiceName, SubscribeMode } from '../protocol/types.ts';
+import type {
+  Instance,
+  InstanceFilter,
+  InstanceInput,
+  ListParams,
+  QueryParams,
+  ServiceName,
+  SubscribeMode,
+} from '../protocol/types.ts';
 import type { View } from './view.ts';
 
 /** Names a call of the user that waits to be settled. */
@@ -42,6 +50,8 @@ export interface SubscriptionEntry {
   readonly key: string;
   readonly service: ServiceName;
   readonly mode: SubscribeMode;
+  /** As it is sent: without what is not asked for. */
+  readonly filter: InstanceFilter;
   readonly view: View;
   phase: Phase;
   dueAtMs: number;
@@ -59,7 +69,7 @@ export interface Read {
   readonly kind: 'read';
   readonly ticket: Ticket;
   readonly request:
-    | { readonly method: 'service.query'; readonly params: ServiceName }
+    | { readonly method: 'service.query'; readonly params: QueryParams }
     | { readonly method: 'service.list'; readonly params: ListParams };
   isSent: boolean;
 }

@@ -1,5 +1,6 @@
 import { defaultGroup, defaultNamespace } from '../protocol/service-key.ts';
 import type {
+  InstanceFilter,
   InstanceInput,
   ListParams,
   ListResult,
@@ -17,6 +18,7 @@ import type { SlotcastError } from './errors.ts';
 import { createClientState, stepClient } from './machine.ts';
 import { resolveOptions } from './options.ts';
 import type { ClientOptions, Settings } from './options.ts';
+import { copyFilter } from './selection.ts';
 import { Subscription } from './subscription.ts';
 import type { ClientState } from './turn.ts';
 
@@ -36,7 +38,7 @@ export interface Registration {
   deregister(): Promise<void>;
 }
 
-export interface SubscribeOptions {
+export interface SubscribeOptions extends InstanceFilter {
   /**
    * How changes come over the wire: what changed (`delta`, the default), or the whole list each time. The view is the same. Of
    * several subscriptions to one service the first one's mode holds.
@@ -134,17 +136,21 @@ export class Client {
 
   /**
    * Subscribes to a service. Resolves once the list is known, so that an empty list always means that there are no instances.
-   * Several subscriptions to one service share one view.
+   * Several subscriptions to one service share one view. With `zone`, `enabledOnly` and `selector` it shows only the instances that meet
+   * all of them; a client has one such filter for a service at a time, and another one is refused with a `RequestError`.
    */
   async subscribe(service: string | ServiceFields, options: SubscribeOptions = {}): Promise<Subscription> {
-    const call = { kind: 'subscribe', service: toServiceName(service), mode: options.mode ?? 'delta' } as const;
+    const mode = options.mode ?? 'delta';
+    const filter = copyFilter(options);
+    const call = { kind: 'subscribe', service: toServiceName(service), mode, filter } as const;
     const { subscription: entry } = await this.#ask<'subscribed'>(call);
     return this.#handOver(entry);
   }
 
   /** Asks for a list once. Asked again by itself when the connection breaks before the answer. */
-  async query(service: string | ServiceFields): Promise<QueryResult> {
-    const { result } = await this.#ask<'queried'>({ kind: 'query', service: toServiceName(service) });
+  async query(service: string | ServiceFields, filter: InstanceFilter = {}): Promise<QueryResult> {
+    const call = { kind: 'query', service: toServiceName(service), filter: copyFilter(filter) } as const;
+    const { result } = await this.#ask<'queried'>(call);
     return result;
   }
 

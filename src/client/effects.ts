@@ -1,4 +1,5 @@
 import type {
+  InstanceFilter,
   ListParams,
   ListResult,
   QueryResult,
@@ -31,8 +32,14 @@ export type UserCall =
       readonly instance: InstanceInput;
     }
   | { readonly kind: 'deregister'; readonly ticket: Ticket; readonly service: ServiceName; readonly id: string }
-  | { readonly kind: 'subscribe'; readonly ticket: Ticket; readonly service: ServiceName; readonly mode: SubscribeMode }
-  | { readonly kind: 'query'; readonly ticket: Ticket; readonly service: ServiceName }
+  | {
+      readonly kind: 'subscribe';
+      readonly ticket: Ticket;
+      readonly service: ServiceName;
+      readonly mode: SubscribeMode;
+      readonly filter?: InstanceFilter;
+    }
+  | { readonly kind: 'query'; readonly ticket: Ticket; readonly service: ServiceName; readonly filter?: InstanceFilter }
   | { readonly kind: 'list'; readonly ticket: Ticket; readonly params: ListParams }
   | { readonly kind: 'awaitConnection'; readonly ticket: Ticket };
 

@@ -33,6 +33,7 @@ export type { WebSocketConstructor, WebSocketEvent, WebSocketLike } from './web-
 export type { ErrorCode } from '../protocol/errors.ts';
 export type {
   Instance,
+  InstanceFilter,
   InstanceInput,
   ListParams,
   ListResult,

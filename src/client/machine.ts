@@ -178,7 +178,7 @@ function begin(turn: Turn, call: UserCall): TicketEntry['owner'] | RequestError 
     case 'subscribe':
       return subscribe(turn, call);
     case 'query':
-      return ask(turn, call.ticket, { method: 'service.query', params: call.service });
+      return ask(turn, call.ticket, { method: 'service.query', params: { ...call.service, ...call.filter } });
     case 'list':
       return ask(turn, call.ticket, { method: 'service.list', params: call.params });
     case 'awaitConnection':

@@ -127,8 +127,9 @@ function wordErrand(id: number, errand: Errand): string {
       return wordRequest(id, 'instance.deregister', { ...errand.service, id: errand.id });
     case 'subscription': {
       const version = resumeVersion(errand);
-      const { service, mode } = errand;
-      return wordRequest(id, 'service.subscribe', { ...service, mode, ...(version === undefined ? {} : { version }) });
+      const { service, mode, filter } = errand;
+      const resume = version === undefined ? {} : { version };
+      return wordRequest(id, 'service.subscribe', { ...service, mode, ...filter, ...resume });
     }
     case 'unsubscription':
       return wordRequest(id, 'service.unsubscribe', errand.service);

@@ -4,6 +4,7 @@ import type { ServiceChanged, SubscribeResult } from '../protocol/types.ts';
 import type { SubscriptionEntry, Ticket } from './books.ts';
 import type { ClientEvent } from './effects.ts';
 import { RequestError } from './errors.ts';
+import { isSameFilter } from './selection.ts';
 import { isPassing } from './turn.ts';
 import type { Turn } from './turn.ts';
 import { View } from './view.ts';
@@ -12,7 +13,7 @@ import type { Difference } from './view.ts';
 /** The user wants to see a service. Returns what the ticket waits for, or why it cannot be. */
 export function subscribe(
   turn: Turn,
-  { ticket, service, mode }: Extract<ClientEvent, { kind: 'subscribe' }>,
+  { ticket, service, mode, filter = {} }: Extract<ClientEvent, { kind: 'subscribe' }>,
 ): SubscriptionEntry | RequestError {
   const { subscriptions } = turn.books;
   const key = serviceKey(service);
@@ -29,6 +30,7 @@ export function subscribe(
       key,
       service,
       mode,
+      filter,
       view: new View(),
       phase: 'unsent',
       dueAtMs: 0,
@@ -38,6 +40,10 @@ export function subscribe(
       waiting: [],
     };
     subscriptions.set(key, entry);
+  } else if (!isSameFilter(entry.filter, filter)) {
+    // A session has one subscription to a service, so one view of it.
+    const message = 'this client has subscribed to the service with another filter; close that subscription first';
+    return new RequestError({ code: 'invalid_request', message });
   }
   entry.waiting.push(ticket);
   turn.enqueue(entry);

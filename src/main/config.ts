@@ -18,7 +18,8 @@ export interface ServerConfig {
   readonly allowedOrigins: readonly string[];
   readonly disconnectGraceMs: number;
   readonly heartbeatTimeoutMs: number;
-  readonly coalesceWindowMs: number;
+  readonly coalesceWindowMinMs: number;
+  readonly coalesceWindowMaxMs: number;
   readonly warmUpMs: number;
   readonly lossWindowMs: number;
   readonly lossSessionsMin: number;
@@ -62,7 +63,9 @@ export interface ServerConfig {
   readonly slowConsumerBytesMax: number;
   readonly pushCharactersInFlightMax: number;
   readonly fanOutSliceMembers: number;
+  readonly fanOutSliceBytes: number;
   readonly changeLogEntriesMax: number;
+  readonly filtersPerServiceMax: number;
   readonly instancesPerServiceMax: number;
   readonly instancesPerPartitionMax: number;
   readonly instanceBytesMax: number;
@@ -124,11 +127,17 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     10 * minute,
     'A peer silent for this long is taken for broken; it is pinged before.',
   ),
-  coalesceWindowMs: integer(
+  coalesceWindowMinMs: integer(
     20,
     0,
     10_000,
-    'After a push, changes of the same service are gathered this long into one.',
+    'After a push, changes of the same service are gathered at least this long into one.',
+  ),
+  coalesceWindowMaxMs: integer(
+    200,
+    0,
+    10_000,
+    'And at most this long: the window of a service that changes more than 500 times a second, or whose last push is still being sent, doubles up to here.',
   ),
   lossWindowMs: integer(10_000, 100, 60 * minute, 'Connections that break within this count as one loss.'),
   lossSessionsMin: integer(
@@ -284,11 +293,23 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'Push text under way from one partition to the sockets; beyond it changes go on being merged.',
   ),
   fanOutSliceMembers: integer(512, 1, 1_000_000, 'Sends in one slice of a fan-out, before other work has its turn.'),
+  fanOutSliceBytes: integer(
+    1_048_576,
+    1024,
+    1_073_741_824,
+    'Bytes of pushes, and of large answers, sent in one slice, before other work has its turn; one frame may be more.',
+  ),
   changeLogEntriesMax: integer(
     1024,
     2,
     1_000_000,
     'Changes of one subscribed service that a client can resume across.',
+  ),
+  filtersPerServiceMax: integer(
+    64,
+    0,
+    10_000,
+    'Different filters, in each mode, with which one service is subscribed at a time; each is kept up and encoded by itself.',
   ),
   instancesPerServiceMax: integer(100_000, 1, 10_000_000, 'Instances of one service.'),
   instancesPerPartitionMax: integer(4_000_000, 1, 100_000_000, 'Instances held by one partition.'),
@@ -326,6 +347,12 @@ export function resolveConfig(input: Readonly<Record<string, unknown>>, source =
     throw new ConfigError(
       'leaseTtlDefaultMs',
       `${source}: leaseTtlDefaultMs must lie between leaseTtlMinMs and leaseTtlMaxMs`,
+    );
+  }
+  if (config.coalesceWindowMinMs > config.coalesceWindowMaxMs) {
+    throw new ConfigError(
+      'coalesceWindowMinMs',
+      `${source}: coalesceWindowMinMs must not be above coalesceWindowMaxMs`,
     );
   }
   return config;

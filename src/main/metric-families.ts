@@ -146,7 +146,16 @@ const sessionFamilies: readonly MetricFamily[] = [
     type: 'counter',
     labels: ['reason'],
     help: 'WebSocket handshakes that were refused.',
-    read: byReason('reason', 'upgrade_refused_', ['path', 'handshake', 'origin', 'sessions', 'address', 'rate', 'load', 'draining']),
+    read: byReason('reason', 'upgrade_refused_', [
+      'path',
+      'handshake',
+      'origin',
+      'sessions',
+      'address',
+      'rate',
+      'load',
+      'draining',
+    ]),
   },
   {
     name: 'slotcast_registrations',

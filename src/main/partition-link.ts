@@ -1,3 +1,4 @@
+import type { Failure } from '../protocol/errors.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { Field, FromPartition, HostBatch, PartitionBatch, ToPartition } from '../workers/messages.ts';
 import { forEachFromPartition, fromPartition, toPartition } from '../workers/messages.ts';
@@ -278,4 +279,11 @@ export class PartitionLink {
       this.flush();
     });
   }
+}
+
+/** Why a partition refused. */
+export function readRefusal(answer: Answer): Failure {
+  if (answer[0] !== fromPartition.refused) throw new Error(`neither done nor refused: ${answer[0]}`);
+  const [, , code, message, limit, max] = answer;
+  return limit === '' ? { code, message } : { code, message, limit, max };
 }

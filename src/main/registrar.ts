@@ -7,6 +7,7 @@ import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
 import { encodeInstance } from './instance-encoding.ts';
 import type { DropCause, LossGuard } from './loss-guard.ts';
+import { readRefusal } from './partition-link.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
 import type { Router } from './router.ts';
 import type { HostLog, Registration } from './session-log.ts';
@@ -219,10 +220,4 @@ export class PendingDeregister implements PendingRequest {
 
 function refuseBound(limit: string, max: number, message: string): Failure {
   return { code: 'limit_exceeded', message, limit, max };
-}
-
-function readRefusal(answer: Answer): Failure {
-  if (answer[0] !== fromPartition.refused) throw new Error(`not an answer to a registration: ${answer[0]}`);
-  const [, , code, message, limit, max] = answer;
-  return limit === '' ? { code, message } : { code, message, limit, max };
 }

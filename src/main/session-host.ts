@@ -9,8 +9,11 @@ import type {
   SessionOpenResult,
   SubscribeMode,
 } from '../protocol/types.ts';
+import { encodeFilter } from '../push/instance-filter.ts';
+import { chooseVariant } from '../push/variant.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import { textCodec } from '../workers/text-codec.ts';
+import { AnswerPacer } from './answer-pacer.ts';
 import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { Arrivals } from './arrivals.ts';
@@ -62,6 +65,7 @@ export class SessionHost {
   readonly meter: HostMeter = new HostMeter();
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
+  readonly #pacer: AnswerPacer;
   /** Sessions with frames to be sent at the end of this turn. */
   #unsent: Session[] = [];
   #isDraining = false;
@@ -108,6 +112,7 @@ export class SessionHost {
       router,
       counters,
       sliceMembers: config.fanOutSliceMembers,
+      sliceBytes: config.fanOutSliceBytes,
       subscriptionsMax: config.subscriptionsMax,
       meter: this.meter,
       flush: () => {
@@ -117,6 +122,14 @@ export class SessionHost {
       schedule: options.schedule,
       onDropped: (session) => {
         this.sessions.judgeConsumption(session);
+      },
+    });
+    this.#pacer = new AnswerPacer({
+      sliceBytes: config.fanOutSliceBytes,
+      schedule: options.schedule,
+      send: (session) => {
+        if (session.flush() === 'dropped' || session.hasLostAnswer) this.#close(session, 'slow_consumer');
+        else this.sessions.judgeConsumption(session);
       },
     });
     this.#warmAtMs = options.nowMs + config.warmUpMs;
@@ -230,8 +243,7 @@ export class SessionHost {
   execute(session: Session | undefined, { method, params }: Call, reply: Reply): void {
     switch (method) {
       case 'service.query': {
-        const key = serviceKey(params);
-        this.#query(key, reply);
+        this.#query(serviceKey(params), encodeFilter(params), reply);
         return;
       }
       case 'service.list':
@@ -251,7 +263,13 @@ export class SessionHost {
         this.#registrar.deregister(session, serviceKey(params), params.id, reply);
         return;
       case 'service.subscribe':
-        this.#subscriptions.subscribe(session, serviceKey(params), params.mode ?? 'delta', params.version ?? 0, reply);
+        this.#subscriptions.subscribe(
+          session,
+          serviceKey(params),
+          chooseVariant(params.mode ?? 'delta', params),
+          params.version ?? 0,
+          reply,
+        );
         return;
       case 'service.unsubscribe':
         this.#subscriptions.unsubscribe(session, serviceKey(params));
@@ -273,15 +291,12 @@ export class SessionHost {
     return this.#subscriptions.watched(isLost);
   }
 
-  /** Sends what has gathered in this turn, one write to the kernel for each session. */
+  /** Sends what has gathered in this turn, one write to the kernel for each session; much of it, in turns. */
   flush(): void {
     const unsent = this.#unsent;
     if (unsent.length === 0) return;
     this.#unsent = [];
-    for (const session of unsent) {
-      if (session.flush() === 'dropped') this.#close(session, 'slow_consumer');
-      else this.sessions.judgeConsumption(session);
-    }
+    this.#pacer.flush(unsent);
   }
 
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
@@ -409,12 +424,12 @@ export class SessionHost {
     reply.succeed(wordResults.opened(result));
   }
 
-  #query(key: string, reply: Reply): void {
+  #query(key: string, filter: string, reply: Reply): void {
     if (this.#router.isShut(key)) {
       this.#router.gate.wait(
         key,
         () => {
-          this.#query(key, reply);
+          this.#query(key, filter, reply);
         },
         (failure) => {
           reply.fail(failure);
@@ -424,7 +439,7 @@ export class SessionHost {
     }
     const asked = this.#router.ask({
       key,
-      build: (request) => [toPartition.query, request, key],
+      build: (request) => [toPartition.query, request, key, filter],
       settle: (answer) => {
         if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a query: ${answer[0]}`);
         reply.succeed(wordResults.state(answer[2], answer[4]));

@@ -1,6 +1,7 @@
 import type { CloseReason } from '../protocol/errors.ts';
-import type { SessionOpenParams, SubscribeMode } from '../protocol/types.ts';
+import type { SessionOpenParams } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
+import type { Variant } from '../push/variant.ts';
 import type { Consumption } from './consumption.ts';
 import type { SessionLog } from './session-log.ts';
 
@@ -45,6 +46,8 @@ export class Session {
   /** Frames of this turn, sent together at its end. */
   outgoing: string[] = [];
   readonly consumption: Consumption;
+  /** An answer did not fit into its backlog: it is to be closed. */
+  hasLostAnswer = false;
 
   constructor(
     number: number,
@@ -65,6 +68,14 @@ export class Session {
 
   get socket(): Socket | undefined {
     return this.state.kind === 'connected' ? this.state.socket : undefined;
+  }
+
+  /** Of what is to be sent at the end of this turn, or of a later one. A text's characters stand for its bytes. */
+  get unsentBytes(): number {
+    if (this.outgoing.length === 0) return 0;
+    let bytes = 0;
+    for (const frame of this.outgoing) bytes += frame.length;
+    return bytes;
   }
 
   /** Sends the turn's answers. `dropped`: not all of them fitted, so the session must be closed: an answer is never just lost. */
@@ -123,7 +134,7 @@ export class Session {
 export class Subscription implements Member {
   readonly session: Session;
   readonly key: string;
-  readonly mode: SubscribeMode;
+  readonly variant: Variant;
   version = 0;
   isStale = false;
   isWaiting = false;
@@ -136,13 +147,22 @@ export class Subscription implements Member {
   /** Set once the first answer has been given. */
   audience: Audience<Subscription> | undefined;
 
-  constructor(session: Session, key: string, mode: SubscribeMode) {
+  constructor(session: Session, key: string, variant: Variant) {
     this.session = session;
     this.key = key;
-    this.mode = mode;
+    this.variant = variant;
+  }
+
+  get unsentBytes(): number {
+    return this.session.unsentBytes;
   }
 
   deliver(frame: string | Uint8Array): Delivery {
+    // What waits for its turn may be the answer that this must not overtake.
+    if (this.session.outgoing.length > 0 && this.session.flush() === 'dropped') {
+      this.session.hasLostAnswer = true;
+      return 'dropped';
+    }
     return this.session.push(frame);
   }
 }

@@ -2,13 +2,14 @@ import type { Failure } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import { Audience, FanOut, wordSnapshotPush } from '../push/fan-out.ts';
 import type { HostPush } from '../push/fan-out.ts';
-import { variants } from '../push/interest.ts';
+import type { Variant } from '../push/variant.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { FromPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { Counters } from './counters.ts';
 import type { HostMeter } from './host-meter.ts';
+import { readRefusal } from './partition-link.ts';
 import type { Answer } from './partition-link.ts';
 import type { Router } from './router.ts';
 import { Subscription } from './session.ts';
@@ -19,7 +20,8 @@ type PushRecord = Extract<FromPartition, [typeof fromPartition.push, ...unknown[
 /** An audience of this host, and the lowest version that one of its members holds. */
 export interface WatchedAudience {
   readonly key: string;
-  readonly variant: SubscribeMode;
+  /** The variant's text. */
+  readonly variant: string;
   readonly from: number;
 }
 
@@ -27,6 +29,7 @@ export interface SubscriptionsOptions {
   readonly router: Router;
   readonly counters: Counters;
   readonly sliceMembers: number;
+  readonly sliceBytes: number;
   readonly subscriptionsMax: number;
   readonly meter: HostMeter;
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
@@ -46,10 +49,8 @@ const resyncsUnderWay = 32;
 export class Subscriptions {
   readonly #options: SubscriptionsOptions;
   readonly #router: Router;
-  readonly #audiences: Record<SubscribeMode, Map<string, Audience<Subscription>>> = {
-    delta: new Map(),
-    snapshot: new Map(),
-  };
+  /** By the text of the variant, then by service. */
+  readonly #audiences: Map<string, Map<string, Audience<Subscription>>> = new Map();
   readonly #fanOut: FanOut<Subscription>;
   /** Subscriptions that have begun. */
   readonly counts: Record<SubscribeMode, number> = { delta: 0, snapshot: 0 };
@@ -67,6 +68,7 @@ export class Subscriptions {
     this.#router = options.router;
     this.#fanOut = new FanOut<Subscription>({
       sliceMembers: options.sliceMembers,
+      sliceBytes: options.sliceBytes,
       encode: (text) => Buffer.from(text),
       onMissed: (member, _audience, cause) => {
         options.counters.count('push_dropped');
@@ -76,7 +78,7 @@ export class Subscriptions {
         else options.onDropped(member.session);
       },
       onDone: (push, audience) => {
-        options.meter.notePush(audience.variant, push.changedAtMs);
+        options.meter.notePush(audience.variant.mode, push.changedAtMs);
         this.#credit(push.partition, push.body.length);
       },
     });
@@ -90,8 +92,8 @@ export class Subscriptions {
     return this.#fanOut.framesSent;
   }
 
-  /** Subscribes, or subscribes anew in another mode or from another version. Answered by the owner of the service. */
-  subscribe(session: Session, key: string, mode: SubscribeMode, since: number, reply: Reply): void {
+  /** Subscribes, or subscribes anew in another variant or from another version. Answered by the owner of the service. */
+  subscribe(session: Session, key: string, variant: Variant, held: number, reply: Reply): void {
     const { subscriptions } = session;
     const starting = this.#starting.get(session) ?? new Set();
     const { subscriptionsMax } = this.#options;
@@ -100,7 +102,8 @@ export class Subscriptions {
       reply.fail({ code: 'limit_exceeded', message, limit: 'subscriptionsMax', max: subscriptionsMax });
       return;
     }
-    const subscription = new Subscription(session, key, mode);
+    const since = this.#isOtherFilter(session, key, variant.filter) ? 0 : held;
+    const subscription = new Subscription(session, key, variant);
     this.#starting.set(session, starting.add(subscription));
     const ask = (): void => {
       this.#ask(subscription, since, reply);
@@ -110,6 +113,16 @@ export class Subscriptions {
     else ask();
   }
 
+  /** Whether the session has subscribed the service with another filter: then what it holds is another list. */
+  #isOtherFilter(session: Session, key: string, filter: string): boolean {
+    const before = session.subscriptions.get(key);
+    if (before !== undefined && before.variant.filter !== filter) return true;
+    for (const { key: other, variant } of this.#starting.get(session) ?? []) {
+      if (other === key && variant.filter !== filter) return true;
+    }
+    return false;
+  }
+
   /** Enough time has passed since the start. */
   warmUp(): void {
     this.#isWarm = true;
@@ -117,7 +130,7 @@ export class Subscriptions {
   }
 
   #ask(subscription: Subscription, since: number, reply: Reply): void {
-    const { key, mode } = subscription;
+    const { key, variant } = subscription;
     const refuse = (failure: Failure): void => {
       this.#noteStarted(subscription);
       reply.fail(failure);
@@ -132,11 +145,11 @@ export class Subscriptions {
       );
       return;
     }
-    const audience = this.#obtainAudience(key, mode);
+    const audience = this.#obtainAudience(key, variant);
     audience.pending += 1;
     const asked = this.#router.ask({
       key,
-      build: (request) => [toPartition.subscribe, request, key, mode, since],
+      build: (request) => [toPartition.subscribe, request, key, variant.text, since],
       settle: (answer) => {
         audience.pending -= 1;
         this.#begin(subscription, audience, answer, reply);
@@ -169,8 +182,8 @@ export class Subscriptions {
   /** What subscribers of services that `isLost` accepts hold: what a rebuilt partition must know to go on telling them. */
   watched(isLost: (key: string) => boolean): WatchedAudience[] {
     const watched: WatchedAudience[] = [];
-    for (const variant of variants) {
-      for (const { key, members } of this.#audiences[variant].values()) {
+    for (const [variant, audiences] of this.#audiences) {
+      for (const { key, members } of audiences.values()) {
         if (members.length === 0 || !isLost(key)) continue;
         const from = members.reduce((lowest, member) => Math.min(lowest, member.version), members[0]!.version);
         watched.push({ key, variant, from });
@@ -199,7 +212,7 @@ export class Subscriptions {
 
   push(record: PushRecord, partition: number): void {
     const [, key, variant, from, to, count, changedAtMs, body] = record;
-    const audience = this.#audiences[variant].get(key);
+    const audience = this.#audiences.get(variant)?.get(key);
     if (audience === undefined) {
       this.#credit(partition, body.length);
       return;
@@ -227,6 +240,10 @@ export class Subscriptions {
     const { session, key } = subscription;
     this.#noteStarted(subscription);
     switch (answer[0]) {
+      case fromPartition.refused:
+        // An older subscription to the service, if there is one, goes on.
+        reply.fail(readRefusal(answer));
+        return;
       case fromPartition.state:
         subscription.version = answer[2];
         reply.succeed(wordResults.state(answer[2], answer[4]));
@@ -244,7 +261,7 @@ export class Subscriptions {
     session.subscriptions.set(key, subscription);
     subscription.audience = audience;
     audience.add(subscription);
-    this.counts[subscription.mode] += 1;
+    this.counts[subscription.variant.mode] += 1;
     if (before !== undefined) this.#leave(before);
     // In a batch the answer goes out with the others; what is pushed meanwhile must not come first.
     subscription.isWaiting = reply.defer?.(() => this.#endWaiting(subscription)) ?? false;
@@ -257,7 +274,7 @@ export class Subscriptions {
 
   /** Fetches the latest state for one who missed a push, and sends it as a snapshot. */
   #resync(subscription: Subscription): void {
-    const { session, key, mode } = subscription;
+    const { session, key, variant } = subscription;
     if (subscription.isResyncing) return;
     subscription.isResyncing = true;
     const retry = (): void => {
@@ -271,7 +288,7 @@ export class Subscriptions {
     }
     const asked = this.#router.ask({
       key,
-      build: (request) => [toPartition.subscribe, request, key, mode, 0],
+      build: (request) => [toPartition.subscribe, request, key, variant.text, 0],
       settle: (answer) => {
         if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a resync: ${answer[0]}`);
         if (session.subscriptions.get(key) !== subscription) {
@@ -309,15 +326,16 @@ export class Subscriptions {
     if (audience === undefined) return;
     subscription.audience = undefined;
     audience.remove(subscription);
-    this.counts[subscription.mode] -= 1;
+    this.counts[subscription.variant.mode] -= 1;
     this.#dropIfEmpty(audience);
   }
 
-  #obtainAudience(key: string, mode: SubscribeMode): Audience<Subscription> {
-    const audiences = this.#audiences[mode];
+  #obtainAudience(key: string, variant: Variant): Audience<Subscription> {
+    const audiences = this.#audiences.get(variant.text) ?? new Map<string, Audience<Subscription>>();
+    this.#audiences.set(variant.text, audiences);
     let audience = audiences.get(key);
     if (audience === undefined) {
-      audience = new Audience<Subscription>(key, mode);
+      audience = new Audience<Subscription>(key, variant);
       audiences.set(key, audience);
     }
     return audience;
@@ -325,19 +343,21 @@ export class Subscriptions {
 
   #dropIfEmpty(audience: Audience<Subscription>): void {
     const { key, variant } = audience;
-    if (!audience.isEmpty || this.#audiences[variant].get(key) !== audience) return;
-    this.#audiences[variant].delete(key);
-    this.#loseInterest(key, variant);
+    const audiences = this.#audiences.get(variant.text);
+    if (!audience.isEmpty || audiences?.get(key) !== audience) return;
+    audiences.delete(key);
+    if (audiences.size === 0) this.#audiences.delete(variant.text);
+    this.#loseInterest(key, variant.text);
   }
 
   /** While the slot is shut somebody may subscribe who waits ahead of this; so it looks again when its turn comes. */
-  #loseInterest(key: string, variant: SubscribeMode): void {
+  #loseInterest(key: string, variant: string): void {
     if (!this.#router.isShut(key)) {
       this.#router.tell(key, [toPartition.loseInterest, key, variant]);
       return;
     }
     this.#router.gate.defer(key, () => {
-      if (!this.#audiences[variant].has(key)) this.#loseInterest(key, variant);
+      if (this.#audiences.get(variant)?.has(key) !== true) this.#loseInterest(key, variant);
     });
   }
 }

@@ -96,7 +96,8 @@ const ttlMs: JsonSchema = {
   minimum: 1,
   description: 'How long the lease lives without being renewed, in milliseconds.',
 };
-const serviceQuery = methodSchemas['service.query'].params as ObjectSchema;
+/** A service's name, and nothing else: filters are for those who subscribe. */
+const serviceQuery = methodSchemas['service.unsubscribe'].params as ObjectSchema;
 const deregisterParams = methodSchemas['instance.deregister'].params as ObjectSchema;
 const leaseResult: JsonSchema = {
   type: 'object',

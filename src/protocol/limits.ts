@@ -12,6 +12,9 @@ export const protocolLimits = {
   metadataKeyBytesMax: 128,
   /** Keys and values together. */
   metadataBytesMax: 8192,
+  selectorEntriesMax: 8,
+  /** Keys and values together. */
+  selectorBytesMax: 1024,
   requestIdCharsMax: 128,
   clientBytesMax: 256,
   tokenBytesMax: 8192,

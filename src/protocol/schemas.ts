@@ -58,9 +58,9 @@ const instanceId = text(
 );
 const serviceFields = { namespace, group, service };
 
-const metadata: JsonSchema = {
+const flatMap = (what: string, entriesMax: number, bytesMax: number): JsonSchema => ({
   type: 'object',
-  maxProperties: limits.metadataEntriesMax,
+  maxProperties: entriesMax,
   propertyNames: {
     type: 'string',
     minLength: 1,
@@ -69,9 +69,11 @@ const metadata: JsonSchema = {
     not: { enum: ['__proto__', 'constructor', 'prototype'] },
   },
   additionalProperties: { type: 'string', pattern: '^\\P{Cs}*$' },
-  'x-totalBytesMax': limits.metadataBytesMax,
-  description: `A flat map of strings: at most ${limits.metadataEntriesMax} entries and ${limits.metadataBytesMax} bytes of keys and values. The keys \`__proto__\`, \`constructor\` and \`prototype\` are refused.`,
-};
+  'x-totalBytesMax': bytesMax,
+  description: `${what}: at most ${entriesMax} entries and ${bytesMax} bytes of keys and values. The keys \`__proto__\`, \`constructor\` and \`prototype\` are refused.`,
+});
+
+const metadata = flatMap('A flat map of strings', limits.metadataEntriesMax, limits.metadataBytesMax);
 
 const instanceProperties: Record<string, JsonSchema> = {
   id: instanceId,
@@ -94,6 +96,16 @@ const instanceProperties: Record<string, JsonSchema> = {
   metadata,
 };
 
+const filterFields = {
+  zone: text('Only instances of this zone.', limits.zoneBytesMax),
+  enabledOnly: { type: 'boolean', description: 'Only instances with `enabled` true.' },
+  selector: flatMap(
+    'Only instances whose metadata has these keys with exactly these values',
+    limits.selectorEntriesMax,
+    limits.selectorBytesMax,
+  ),
+};
+
 export const instanceInputSchema: JsonSchema = object(
   instanceProperties,
   ['host', 'port'],
@@ -106,15 +118,18 @@ const instanceSchema: JsonSchema = object(
   'An instance as subscribers see it. `zone` and `metadata` are left out when empty.',
 );
 
-const instances = array(instanceSchema, 'All instances of the service.');
+const instances = array(instanceSchema, 'All instances of the service that the filter lets through.');
 const put = array(instanceSchema, 'Instances that were added or changed, whole.');
-const remove = array(instanceId, 'Ids of instances that left.');
+const remove = array(
+  instanceId,
+  'Ids of instances that left, or that the filter does not let through any more. Ids that are not held are passed over.',
+);
 const nameProperties = { namespace, group, service };
 const nameRequired = ['namespace', 'group', 'service'];
 const count: JsonSchema = {
   type: 'integer',
   minimum: 0,
-  description: 'How many instances the service has after this change.',
+  description: 'How many instances the list has after this change.',
 };
 const positive = (what: string): JsonSchema => ({ type: 'integer', minimum: 1, description: what });
 
@@ -219,12 +234,13 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
     params: object(
       {
         ...serviceFields,
+        ...filterFields,
         mode: {
           type: 'string',
           enum: ['delta', 'snapshot'],
           description: 'What later notifications hold: what changed (the default), or the whole list.',
         },
-        version: version('Resume: the version that the client holds.'),
+        version: version('Resume: the version that the client holds, of the same filter.'),
       },
       ['service'],
     ),
@@ -237,7 +253,7 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
   },
   'service.query': {
     summary: 'Answers with the list once.',
-    params: object(serviceFields, ['service']),
+    params: object({ ...serviceFields, ...filterFields }, ['service']),
     result: snapshotSchema,
   },
   'service.list': {

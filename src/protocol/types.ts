@@ -42,6 +42,16 @@ export interface Instance {
 
 export type SubscribeMode = 'delta' | 'snapshot';
 
+/** Which instances of a service are wanted: those that meet all that is given. */
+export interface InstanceFilter {
+  /** Only instances of this zone. */
+  readonly zone?: string;
+  /** Only instances with `enabled` true. */
+  readonly enabledOnly?: boolean;
+  /** Only instances whose metadata has these keys with exactly these values; at most 8 entries and 1024 bytes. */
+  readonly selector?: Readonly<Record<string, string>>;
+}
+
 export interface SessionOpenParams {
   readonly client: string;
   readonly app?: string;
@@ -80,12 +90,14 @@ export interface DeregisterResult {
   readonly version: number;
 }
 
-export interface SubscribeParams extends ServiceFields {
+export interface SubscribeParams extends ServiceFields, InstanceFilter {
   /** By default `delta`. */
   readonly mode?: SubscribeMode;
-  /** Resume: the version that the client still holds. */
+  /** Resume: the version that the client still holds, of the same filter. */
   readonly version?: number;
 }
+
+export interface QueryParams extends ServiceFields, InstanceFilter {}
 
 export interface SnapshotResult {
   readonly version: number;
@@ -145,7 +157,7 @@ export interface Methods {
   'instance.deregister': { params: DeregisterParams; result: DeregisterResult };
   'service.subscribe': { params: SubscribeParams; result: SubscribeResult };
   'service.unsubscribe': { params: ServiceFields; result: Record<string, never> };
-  'service.query': { params: ServiceFields; result: QueryResult };
+  'service.query': { params: QueryParams; result: QueryResult };
   'service.list': { params: ListParams; result: ListResult };
 }
 export type MethodName = keyof Methods;

@@ -1,5 +1,6 @@
 import { parseServiceKey } from '../protocol/service-key.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
+import type { Variant } from './variant.ts';
 
 /** What became of a frame handed to a subscriber's socket. */
 export type Delivery = 'sent' | 'dropped' | 'closed';
@@ -16,18 +17,20 @@ export interface Member {
   hasMissed: boolean;
   /** Its place in the audience; kept by the audience. */
   place: number;
+  /** What waits to be sent to it leaves ahead of what is delivered. */
+  readonly unsentBytes: number;
   deliver(frame: string | Uint8Array): Delivery;
 }
 
 /** The subscribers of one (service, variant) on this session host. */
 export class Audience<M extends Member> {
   readonly key: string;
-  readonly variant: SubscribeMode;
+  readonly variant: Variant;
   readonly members: M[] = [];
   /** Subscribers whose first snapshot is still on its way: they count as interest. */
   pending = 0;
 
-  constructor(key: string, variant: SubscribeMode) {
+  constructor(key: string, variant: Variant) {
     this.key = key;
     this.variant = variant;
   }
@@ -68,14 +71,17 @@ interface Job<M extends Member> {
   readonly push: HostPush;
   /** The member to be served next; runs down to 0. */
   next: number;
-  /** The frame for subscribers that hold `frameFrom`; nearly always that is `push.from` for all of them. */
-  frame: string | Uint8Array | undefined;
-  frameFrom: number;
+  /** The frame for those who hold `push.from`: nearly always all of them. */
+  usual: string | Uint8Array | undefined;
+  /** The last one worded for others. Each began with a state from in between, and is brought to the same version as all by this push. */
+  other: string | Uint8Array | undefined;
+  otherFrom: number;
 }
 
 export interface FanOutOptions<M extends Member> {
-  /** Sends in one slice, after which other work has its turn. */
+  /** Sends in one slice, after which other work has its turn, and bytes: a slice ends with the send that reaches either. */
   readonly sliceMembers: number;
+  readonly sliceBytes: number;
   readonly encode: (text: string) => Uint8Array;
   /** A member missed a push and needs the latest state: at once after a gap, when it drains after a drop. */
   readonly onMissed: (member: M, audience: Audience<M>, cause: 'dropped' | 'gap') => void;
@@ -83,12 +89,18 @@ export interface FanOutOptions<M extends Member> {
   readonly onDone: (push: HostPush, audience: Audience<M>) => void;
 }
 
+/** What is left of a slice. */
+interface Budget {
+  sends: number;
+  bytes: number;
+}
+
 /** Above this many members a frame is turned into bytes once, rather than by each send. */
 const encodeFromMembers = 4;
 
 /**
- * The last hop: hands each push to every member of its audience, in slices, one audience after the other in turn, so that a
- * long fan-out starves neither heartbeats nor other services. Pushes of one audience stay in order.
+ * The last hop: hands each push to every member of its audience, in slices, one audience after the other in turn, so that neither a
+ * long fan-out nor a large list starves heartbeats or other services. Pushes of one audience stay in order.
  */
 export class FanOut<M extends Member> {
   readonly #options: FanOutOptions<M>;
@@ -107,7 +119,7 @@ export class FanOut<M extends Member> {
   }
 
   enqueue(audience: Audience<M>, push: HostPush): void {
-    const job = { audience, push, next: audience.members.length - 1, frame: undefined, frameFrom: 0 };
+    const job = { audience, push, next: audience.members.length - 1, usual: undefined, other: undefined, otherFrom: 0 };
     const queue = this.#queues.get(audience);
     if (queue === undefined) this.#queues.set(audience, [job]);
     else queue.push(job);
@@ -115,15 +127,16 @@ export class FanOut<M extends Member> {
 
   /** Sends one slice. Call again, in a later turn, until {@link isIdle}. */
   runSlice(): void {
-    let budget = this.#options.sliceMembers;
-    while (budget > 0) {
+    const { sliceMembers, sliceBytes } = this.#options;
+    const budget: Budget = { sends: sliceMembers, bytes: sliceBytes };
+    while (budget.sends > 0 && budget.bytes > 0) {
       const entry = this.#queues.entries().next();
       if (entry.done === true) return;
       const [audience, queue] = entry.value;
       const job = queue[0]!;
       // A job queued behind another begins with whoever is a member when its turn comes.
       job.next = Math.min(job.next, audience.members.length - 1);
-      budget -= this.#serve(job, budget);
+      this.#serve(job, budget);
       if (job.next >= 0) {
         this.#queues.delete(audience);
         this.#queues.set(audience, queue);
@@ -131,15 +144,14 @@ export class FanOut<M extends Member> {
       }
       queue.shift();
       if (queue.length === 0) this.#queues.delete(audience);
-      budget -= 1;
+      budget.sends -= 1;
       this.#options.onDone(job.push, audience);
     }
   }
 
-  #serve(job: Job<M>, budget: number): number {
+  #serve(job: Job<M>, budget: Budget): void {
     const { audience, push } = job;
-    let sends = 0;
-    while (job.next >= 0 && sends < budget) {
+    while (job.next >= 0 && budget.sends > 0 && budget.bytes > 0) {
       const member = audience.members[job.next];
       job.next -= 1;
       if (member === undefined || member.isStale || member.version >= push.to) continue;
@@ -147,18 +159,19 @@ export class FanOut<M extends Member> {
         member.hasMissed = true;
         continue;
       }
-      if (audience.variant === 'delta' && member.version < push.from) {
+      if (audience.variant.mode === 'delta' && member.version < push.from) {
         this.#miss(member, audience, 'gap');
         continue;
       }
-      sends += 1;
-      const delivery = member.deliver(this.#frameFor(job, member.version));
+      const frame = this.#frameFor(job, member.version);
+      budget.sends -= 1;
+      budget.bytes -= frame.length + member.unsentBytes;
+      const delivery = member.deliver(frame);
       if (delivery === 'sent') {
         member.version = push.to;
-        this.framesSent[audience.variant] += 1;
+        this.framesSent[audience.variant.mode] += 1;
       } else if (delivery === 'dropped') this.#miss(member, audience, 'dropped');
     }
-    return sends;
   }
 
   #miss(member: M, audience: Audience<M>, cause: 'dropped' | 'gap'): void {
@@ -171,18 +184,23 @@ export class FanOut<M extends Member> {
    * subscriber that came in the middle of a window gets the same body under its own `from`, and the chain holds (PU1).
    */
   #frameFor(job: Job<M>, version: number): string | Uint8Array {
-    const from = job.audience.variant === 'delta' ? version : job.push.from;
-    if (job.frame !== undefined && job.frameFrom === from) return job.frame;
-    const text = wordPush(job.audience, job.push, from);
-    job.frame = job.audience.members.length > encodeFromMembers ? this.#options.encode(text) : text;
-    job.frameFrom = from;
+    const { audience, push } = job;
+    const isUsual = audience.variant.mode !== 'delta' || version === push.from;
+    if (isUsual) return (job.usual ??= this.#encode(job, push.from));
+    if (job.other === undefined || job.otherFrom !== version) job.other = this.#encode(job, version);
+    job.otherFrom = version;
+    return job.other;
+  }
+
+  #encode({ audience, push }: Job<M>, from: number): string | Uint8Array {
     this.framesEncoded += 1;
-    return job.frame;
+    const text = wordPush(audience, push, from);
+    return audience.members.length > encodeFromMembers ? this.#options.encode(text) : text;
   }
 }
 
-function wordPush(audience: { key: string; variant: SubscribeMode }, push: HostPush, from: number): string {
-  return audience.variant === 'delta'
+function wordPush(audience: { key: string; variant: Variant }, push: HostPush, from: number): string {
+  return audience.variant.mode === 'delta'
     ? wordChanged(audience.key, push.count, `"from":${from},"to":${push.to},${push.body}`)
     : wordSnapshotPush(audience.key, push.count, push.to, push.body);
 }

@@ -1,25 +1,14 @@
-import type { SubscribeMode } from '../protocol/types.ts';
+import type { FilterView } from './filter-view.ts';
+import type { Variant } from './variant.ts';
 
-/** The forms in which a change can be pushed; each is encoded once, however many subscribe to it (PU3). */
-export const variants: readonly SubscribeMode[] = ['delta', 'snapshot'];
-
-/** Which session hosts have subscribers of a service, and to which variants. */
-export class Interest {
-  readonly #hostsByVariant: Record<SubscribeMode, Set<number>> = { delta: new Set(), snapshot: new Set() };
-
-  add(host: number, variant: SubscribeMode): void {
-    this.#hostsByVariant[variant].add(host);
-  }
-
-  remove(host: number, variant: SubscribeMode): void {
-    this.#hostsByVariant[variant].delete(host);
-  }
-
-  hosts(variant: SubscribeMode): ReadonlySet<number> {
-    return this.#hostsByVariant[variant];
-  }
-
-  get isEmpty(): boolean {
-    return this.#hostsByVariant.delta.size === 0 && this.#hostsByVariant.snapshot.size === 0;
-  }
+/** Who wants one variant of a service, and what they have been told. */
+export interface VariantInterest {
+  readonly variant: Variant;
+  /** The instances that its filter lets through; undefined without a filter. */
+  readonly view: FilterView | undefined;
+  readonly hosts: Set<number>;
+  /** What its subscribers have been brought to. It stays behind the service's version while nothing changes that they see. */
+  pushedVersion: number;
+  /** Whether somebody was given a state from in between, so that changes that cancel out must still be told. */
+  wasReadBetween: boolean;
 }

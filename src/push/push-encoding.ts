@@ -1,18 +1,29 @@
 import type { ServiceRecord } from '../slots/service-record.ts';
+import type { FilterView } from './filter-view.ts';
 
-/** The instances of a service as a JSON array, joined from their fragments. */
-export function encodeInstances(service: ServiceRecord): string {
+/** The instances of a service, or of a view of it, as a JSON array, joined from their fragments. */
+export function encodeInstances(service: ServiceRecord, view?: FilterView): string {
   let text = '[';
-  for (const fragment of service.fragments()) text += text.length > 1 ? `,${fragment}` : fragment;
+  if (view === undefined) {
+    for (const fragment of service.fragments()) text += text.length > 1 ? `,${fragment}` : fragment;
+  } else {
+    for (const id of view.ids()) {
+      const fragment = service.fragmentOf(id);
+      if (fragment !== undefined) text += text.length > 1 ? `,${fragment}` : fragment;
+    }
+  }
   return `${text}]`;
 }
 
-/** `"put":[…],"remove":[…]`: for each id its present content, or its absence. Applying it twice, or from any state in between, ends the same. */
-export function encodeDifference(service: ServiceRecord, ids: Iterable<string>): string {
+/**
+ * `"put":[…],"remove":[…]`: for each id its present content, or its absence from the service or the view. Applying it twice, or from any
+ * state in between, ends the same.
+ */
+export function encodeDifference(service: ServiceRecord, ids: Iterable<string>, view?: FilterView): string {
   let put = '';
   let remove = '';
   for (const id of ids) {
-    const fragment = service.fragmentOf(id);
+    const fragment = view === undefined || view.has(id) ? service.fragmentOf(id) : undefined;
     if (fragment === undefined) remove += remove === '' ? JSON.stringify(id) : `,${JSON.stringify(id)}`;
     else put += put === '' ? fragment : `,${fragment}`;
   }

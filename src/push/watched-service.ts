@@ -1,16 +1,20 @@
-import type { SubscribeMode } from '../protocol/types.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
-import { Interest, variants } from './interest.ts';
+import { FilterView } from './filter-view.ts';
+import { readTraits } from './instance-filter.ts';
+import type { Traits } from './instance-filter.ts';
+import type { VariantInterest } from './interest.ts';
 import { encodeDifference, encodeInstances } from './push-encoding.ts';
+import { readVariant } from './variant.ts';
 
 /** One push: the same bytes for all subscribers of a variant, whichever host they are on. */
 export interface Push {
   readonly key: string;
-  readonly variant: SubscribeMode;
+  /** The variant's text. */
+  readonly variant: string;
   /** The version that the subscribers were brought to by the push before. */
   readonly from: number;
   readonly to: number;
-  /** Instances after it. */
+  /** Instances in the list after it. */
   readonly count: number;
   /** `"put":[…],"remove":[…]` of a delta; the JSON array of instances of a snapshot. */
   readonly body: string;
@@ -22,38 +26,22 @@ export interface Push {
 /** A service that somebody subscribes: who, what they have been told, and what has changed since. */
 export class WatchedService {
   readonly service: ServiceRecord;
-  readonly interest: Interest = new Interest();
-  /** Until when changes are gathered; set by the coalescer. Milliseconds, monotonic. */
-  windowEndsAt: number = Number.NEGATIVE_INFINITY;
-  #pushedVersion: number;
+  /** Of each host that the last push went to, how much had been emitted to it in all: it is behind until it has credited that. */
+  marks: Map<number, number> | undefined;
+  readonly #readAllTraits: () => Iterable<Traits>;
+  readonly #variants: Map<string, VariantInterest> = new Map();
+  /** By the text of their filter. Two variants of one filter share a view. */
+  readonly #views: Map<string, FilterView> = new Map();
   /** Content at the last push of every instance that changed since; undefined: it was not there; null: not known, so it is told. */
-  #before: Map<string, string | undefined | null> = new Map();
-  /** Whether somebody was given a state from in between, so that changes that cancel out must still be told. */
-  #wasReadBetween = false;
+  readonly #before: Map<string, string | undefined | null> = new Map();
   /** When the oldest change since the last push was asked for; 0: not known. */
   #changedAtMs = 0;
   #changeCount = 0;
 
-  /** `pushedVersion`: what its subscribers have been brought to. */
-  constructor(service: ServiceRecord, pushedVersion: number = service.version) {
+  /** `readAllTraits`: of the service's instances as they are; whoever makes many views in a turn takes them apart only once. */
+  constructor(service: ServiceRecord, readAllTraits: () => Iterable<Traits>) {
     this.service = service;
-    this.#pushedVersion = pushedVersion;
-  }
-
-  get pushedVersion(): number {
-    return this.#pushedVersion;
-  }
-
-  /** After a rebuild: there are subscribers who hold versions from `from` on. */
-  resume(from: number): void {
-    this.#pushedVersion = Math.min(this.#pushedVersion, from);
-  }
-
-  /** After a rebuild: subscribers may not have been told of these, and are told whatever they hold. */
-  retell(ids: Iterable<string>): void {
-    for (const id of ids) this.#before.set(id, null);
-    // Whoever holds a version in between must be told all the same.
-    this.#wasReadBetween = true;
+    this.#readAllTraits = readAllTraits;
   }
 
   get isDirty(): boolean {
@@ -65,45 +53,123 @@ export class WatchedService {
     return this.#changeCount;
   }
 
+  /** Whether nobody wants to hear of it. */
+  get isUnwanted(): boolean {
+    return this.#variants.size === 0;
+  }
+
+  /** How many variants with a filter there are. */
+  get filteredCount(): number {
+    let count = 0;
+    for (const { view } of this.#variants.values()) if (view !== undefined) count += 1;
+    return count;
+  }
+
+  variants(): Iterable<VariantInterest> {
+    return this.#variants.values();
+  }
+
+  has(variant: string): boolean {
+    return this.#variants.has(variant);
+  }
+
+  /** The view of a filter, if one of the variants has it. */
+  findView(filter: string): FilterView | undefined {
+    return this.#views.get(filter);
+  }
+
+  /** A host has subscribers of a variant. Those that are new begin with the present state. */
+  addInterest(host: number, text: string): VariantInterest {
+    let interest = this.#variants.get(text);
+    if (interest === undefined) {
+      const variant = readVariant(text);
+      const view = variant.filter === '' ? undefined : this.#obtainView(variant.filter);
+      interest = { variant, view, hosts: new Set(), pushedVersion: this.service.version, wasReadBetween: false };
+      this.#variants.set(text, interest);
+    }
+    interest.hosts.add(host);
+    return interest;
+  }
+
+  removeInterest(host: number, text: string): void {
+    const interest = this.#variants.get(text);
+    if (interest === undefined || !interest.hosts.delete(host) || interest.hosts.size > 0) return;
+    this.#variants.delete(text);
+    const { filter } = interest.variant;
+    for (const { variant } of this.#variants.values()) if (variant.filter === filter) return;
+    this.#views.delete(filter);
+  }
+
+  /** A new subscriber is given the present state, which may lie between two pushes. */
+  noteSnapshotTaken(interest: VariantInterest): void {
+    if (this.isDirty) interest.wasReadBetween = true;
+  }
+
+  /** After a rebuild: a host has subscribers of a variant who hold versions from `from` on. */
+  resume(host: number, text: string, from: number): void {
+    const interest = this.addInterest(host, text);
+    interest.pushedVersion = Math.min(interest.pushedVersion, from);
+  }
+
+  /** After a rebuild: subscribers may not have been told of these, and are told whatever they hold. */
+  retell(ids: Iterable<string>): void {
+    for (const id of ids) {
+      this.#before.set(id, null);
+      for (const view of this.#views.values()) view.noteDoubt(id);
+    }
+    // Whoever holds a version in between must be told all the same.
+    for (const interest of this.#variants.values()) interest.wasReadBetween = true;
+  }
+
   /** `askedAtMs`: when the change was asked for; 0: not known. */
   noteChange(id: string, before: string | undefined, askedAtMs = 0): void {
     this.#changeCount += 1;
     if (this.#changedAtMs === 0) this.#changedAtMs = askedAtMs;
     if (!this.#before.has(id)) this.#before.set(id, before);
+    if (this.#views.size === 0) return;
+    // Taken apart once, whatever the number of filters.
+    const fragment = this.service.fragmentOf(id);
+    const after = fragment === undefined ? undefined : readTraits(fragment);
+    for (const view of this.#views.values()) view.noteChange(id, after);
   }
 
-  /** A new subscriber was given the present state, which may lie between two pushes. */
-  noteSnapshotTaken(): void {
-    if (this.isDirty) this.#wasReadBetween = true;
-  }
-
-  /** Encodes what changed since the last push, once per variant that is wanted (PU3). Empty when the changes cancelled out. */
+  /** Encodes what changed since the last push, once per variant for which something did (PU3). */
   takePushes(): Push[] {
-    const changed = this.#changedIds();
+    const pushes: Push[] = [];
+    for (const interest of this.#variants.values()) {
+      const changed = this.#changedIds(interest);
+      interest.wasReadBetween = false;
+      if (changed.length > 0) pushes.push(this.#encode(interest, changed));
+    }
     this.#before.clear();
-    this.#wasReadBetween = false;
-    const changedAtMs = this.#changedAtMs;
     this.#changedAtMs = 0;
     this.#changeCount = 0;
-    if (changed.length === 0) return [];
-    const { key, version: to, instances } = this.service;
-    const from = this.#pushedVersion;
-    this.#pushedVersion = to;
-    return variants
-      .map((variant) => ({ variant, hosts: this.interest.hosts(variant) }))
-      .filter(({ hosts }) => hosts.size > 0)
-      .map(({ variant, hosts }) => {
-        const body = variant === 'delta' ? encodeDifference(this.service, changed) : encodeInstances(this.service);
-        return { key, variant, from, to, count: instances.size, body, changedAtMs, hosts };
-      });
+    for (const view of this.#views.values()) view.settle();
+    return pushes;
   }
 
-  #changedIds(): string[] {
-    if (this.#wasReadBetween) return [...this.#before.keys()];
-    const changed: string[] = [];
-    for (const [id, before] of this.#before) {
-      if (this.service.fragmentOf(id) !== before) changed.push(id);
+  #encode(interest: VariantInterest, changed: readonly string[]): Push {
+    const { service } = this;
+    const { variant, view, pushedVersion: from, hosts } = interest;
+    const { key, version: to } = service;
+    interest.pushedVersion = to;
+    const count = view === undefined ? service.instanceCount : view.count;
+    const body = variant.mode === 'delta' ? encodeDifference(service, changed, view) : encodeInstances(service, view);
+    return { key, variant: variant.text, from, to, count, body, changedAtMs: this.#changedAtMs, hosts };
+  }
+
+  #changedIds({ view, wasReadBetween }: VariantInterest): string[] {
+    const ids = view === undefined ? [...this.#before.keys()] : view.changedIds(wasReadBetween);
+    if (wasReadBetween) return ids;
+    return ids.filter((id) => view?.hasCrossed(id) === true || this.service.fragmentOf(id) !== this.#before.get(id));
+  }
+
+  #obtainView(filter: string): FilterView {
+    let view = this.#views.get(filter);
+    if (view === undefined) {
+      view = new FilterView(filter, this.#readAllTraits());
+      this.#views.set(filter, view);
     }
-    return changed;
+    return view;
   }
 }

@@ -15,6 +15,10 @@ export class ServiceRecord {
     this.#version = version;
   }
 
+  get instanceCount(): number {
+    return this.instances.size;
+  }
+
   get log(): ChangeLog | undefined {
     return this.#log;
   }

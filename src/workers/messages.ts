@@ -1,7 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 
 import type { ErrorCode } from '../protocol/errors.ts';
-import type { SubscribeMode } from '../protocol/types.ts';
 import type { StoreLimits } from '../slots/service-store.ts';
 
 /** A service on its way from one partition to another: everything that its owner knows of it. */
@@ -12,15 +11,18 @@ export interface ServiceParcel {
   readonly instances: readonly (string | number)[];
   /** The change log, if one is kept: the version it begins after, then a version and an id for each change. */
   readonly log: { readonly base: number; readonly entries: readonly (string | number)[] } | undefined;
-  /** If it is watched: the version that its subscribers were brought to, and the hosts that have some, by variant. */
+  /** If it is watched: of each variant the version that its subscribers were brought to, and the hosts that have some. */
   readonly watch:
-    | { readonly pushedVersion: number; readonly hosts: Readonly<Record<SubscribeMode, readonly number[]>> }
+    | readonly { readonly variant: string; readonly pushedVersion: number; readonly hosts: readonly number[] }[]
     | undefined;
 }
 
 export interface PartitionLimits extends StoreLimits {
-  readonly coalesceWindowMs: number;
+  readonly coalesceWindowMinMs: number;
+  readonly coalesceWindowMaxMs: number;
   readonly changeLogEntriesMax: number;
+  /** Variants with a filter, of one service. */
+  readonly filtersPerServiceMax: number;
   /** Push text under way to one host, in characters; beyond it changes go on being merged. */
   readonly pushCharactersInFlightMax: number;
 }
@@ -59,17 +61,18 @@ export type ToPartition =
   | [kind: typeof toPartition.deregister, request: number, session: number, key: string, id: string]
   /** The session ended: take the instance away if it is still the session's. No answer. */
   | [kind: typeof toPartition.withdraw, session: number, key: string, id: string]
-  /** `since` 0: a snapshot is wanted. */
-  | [kind: typeof toPartition.subscribe, request: number, key: string, variant: SubscribeMode, since: number]
-  | [kind: typeof toPartition.loseInterest, key: string, variant: SubscribeMode]
-  | [kind: typeof toPartition.query, request: number, key: string]
+  /** `since` 0: a snapshot is wanted. Variants go by their text. */
+  | [kind: typeof toPartition.subscribe, request: number, key: string, variant: string, since: number]
+  | [kind: typeof toPartition.loseInterest, key: string, variant: string]
+  /** `filter`: its canonical text, or empty. */
+  | [kind: typeof toPartition.query, request: number, key: string, filter: string]
   | [kind: typeof toPartition.list, request: number, namespace: string, prefix: string, after: string, limit: number]
   /** Push text of so many characters has been handed to the sockets. */
   | [kind: typeof toPartition.credit, characters: number]
   /** Rebuilding (RE1): what a session holds. The higher stamp wins, in whatever order they come. */
   | [kind: typeof toPartition.restore, session: number, key: string, id: string, fragment: string, stamp: number]
   /** Rebuilding: the host has subscribers of the service, none of which holds a version below `from`. */
-  | [kind: typeof toPartition.rewatch, key: string, variant: SubscribeMode, from: number]
+  | [kind: typeof toPartition.rewatch, key: string, variant: string, from: number]
   /**
    * Rebuilding: of these instances it is not known what subscribers were told, whichever host they are on; of all others they hold what
    * has been restored (RE2).
@@ -94,7 +97,7 @@ const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
   3: 4,
   4: 5,
   5: 3,
-  6: 3,
+  6: 4,
   7: 6,
   8: 2,
   9: 6,
@@ -133,7 +136,7 @@ export type FromPartition =
   | [
       kind: typeof fromPartition.push,
       key: string,
-      variant: SubscribeMode,
+      variant: string,
       from: number,
       to: number,
       count: number,

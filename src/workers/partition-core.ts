@@ -1,8 +1,10 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { SubscribeMode } from '../protocol/types.ts';
 import { Coalescer } from '../push/coalescer.ts';
-import { variants } from '../push/interest.ts';
+import { FilterView } from '../push/filter-view.ts';
+import { readTraits } from '../push/instance-filter.ts';
+import type { Traits } from '../push/instance-filter.ts';
 import { encodeDifference, encodeInstances } from '../push/push-encoding.ts';
+import { readVariant } from '../push/variant.ts';
 import { WatchedService } from '../push/watched-service.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
 import { ServiceStore } from '../slots/service-store.ts';
@@ -12,7 +14,7 @@ import { slotOf } from '../slots/slot.ts';
 import type { Histogram } from './histogram.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
-import { packService, unpackService } from './service-parcel.ts';
+import { packService, unpackService, unpackWatch } from './service-parcel.ts';
 import { textCodec } from './text-codec.ts';
 
 /** Both clocks, read once a turn: wall clock in µs for versions, monotonic milliseconds for windows. */
@@ -28,6 +30,18 @@ interface HostProgress {
   settledBatch: number;
   /** Batches that changed something watched which may not have been pushed, oldest first. */
   readonly unsettled: { readonly batch: number; readonly atMs: number }[];
+}
+
+/** Characters of push text that went to a host, and that it has handed to its sockets. */
+interface PushFlow {
+  emitted: number;
+  credited: number;
+}
+
+/** The instances of a service, or those that a filter lets through, as a JSON array. */
+interface EncodedList {
+  readonly count: number;
+  readonly text: string;
 }
 
 /** Where a partition's records go. */
@@ -48,11 +62,17 @@ export class PartitionCore {
   readonly #limits: PartitionLimits;
   readonly #emit: Emit;
   readonly #store: ServiceStore;
-  readonly #coalescer: Coalescer;
+  readonly #coalescer: Coalescer<WatchedService>;
   readonly #watched: Map<string, WatchedService> = new Map();
-  readonly #charactersInFlight: Map<number, number> = new Map();
-  /** Snapshots encoded in this turn: a storm of subscribers to one service encodes it once. */
-  readonly #snapshots: Map<ServiceRecord, string> = new Map();
+  readonly #flows: Map<number, PushFlow> = new Map();
+  readonly #isBehind = (watched: WatchedService): boolean => {
+    for (const [host, mark] of watched.marks ?? []) if (this.#flowTo(host).credited < mark) return true;
+    return false;
+  };
+  /** Lists encoded in this turn, by the text of their filter: a storm of subscribers to one service encodes it once. */
+  readonly #lists: Map<ServiceRecord, Map<string, EncodedList>> = new Map();
+  /** Instances taken apart in this turn, for those who come with filters; each costs a µs, whatever the number of filters. */
+  readonly #traits: Map<ServiceRecord, readonly Traits[]> = new Map();
   readonly #progress: Map<number, HostProgress> = new Map();
   /** Hosts are sending what they hold, and nothing may be pushed before all have: instances to be told again then, by service. */
   #retold: Map<string, Set<string>> | undefined;
@@ -78,7 +98,7 @@ export class PartitionCore {
     this.#limits = limits;
     this.#emit = emit;
     this.#store = new ServiceStore(limits, textCodec, versionFloor);
-    this.#coalescer = new Coalescer(limits.coalesceWindowMs);
+    this.#coalescer = new Coalescer({ minMs: limits.coalesceWindowMinMs, maxMs: limits.coalesceWindowMaxMs });
   }
 
   get instanceCount(): number {
@@ -98,8 +118,10 @@ export class PartitionCore {
 
   /** Every service that is watched, for checkers: key, variant and host. */
   describeInterest(): string[] {
-    return [...this.#watched].flatMap(([key, { interest }]) =>
-      variants.flatMap((variant) => [...interest.hosts(variant)].map((host) => `${key} ${variant} ${host}`)),
+    return [...this.#watched].flatMap(([key, watched]) =>
+      [...watched.variants()].flatMap(({ variant, hosts }) =>
+        [...hosts].map((host) => `${key} ${variant.text} ${host}`),
+      ),
     );
   }
 
@@ -148,8 +170,8 @@ export class PartitionCore {
         this.#loseInterest(host, record[1], record[2]);
         return;
       case toPartition.query: {
-        const [, request, key] = record;
-        if (this.#owns(host, epoch, request, key)) this.#answerState(host, request, this.#store.get(key));
+        const [, request, key, filter] = record;
+        if (this.#owns(host, epoch, request, key)) this.#answerState(host, request, this.#store.get(key), filter);
         return;
       }
       case toPartition.list: {
@@ -163,9 +185,12 @@ export class PartitionCore {
         );
         return;
       }
-      case toPartition.credit:
-        this.#charactersInFlight.set(host, Math.max(0, (this.#charactersInFlight.get(host) ?? 0) - record[1]));
+      case toPartition.credit: {
+        const flow = this.#flowTo(host);
+        // What an earlier life of this partition pushed is credited to this one.
+        flow.credited = Math.min(flow.emitted, flow.credited + record[1]);
         return;
+      }
       case toPartition.restore: {
         const [, owner, key, id, fragment, stamp] = record;
         const loser = this.#store.restore(key, id, { fragment, owner, stamp });
@@ -174,9 +199,7 @@ export class PartitionCore {
       }
       case toPartition.rewatch: {
         const [, key, variant, from] = record;
-        const watched = this.#obtainWatched(key);
-        watched.interest.add(host, variant);
-        watched.resume(from);
+        this.#obtainWatched(key).resume(host, variant, from);
         return;
       }
       case toPartition.retell:
@@ -211,16 +234,17 @@ export class PartitionCore {
 
   /** The end of a turn: pushes what is due, unless a host is behind, in which case changes go on merging. */
   endTurn(clock: PartitionClock): void {
-    this.#snapshots.clear();
+    this.#lists.clear();
+    this.#traits.clear();
     this.#current = undefined;
     if (this.#isHeldBack()) return;
-    for (const watched of this.#coalescer.takeDue(clock.monotonicMs)) this.#push(watched);
-    this.#settle(this.#coalescer.settledAt(clock.monotonicMs));
+    for (const watched of this.#coalescer.takeDue(clock.monotonicMs, this.#isBehind)) this.#push(watched);
+    this.#settle(this.#coalescer.unpushedSince());
   }
 
   /**
-   * When {@link endTurn} must be called although nothing came in, in monotonic milliseconds. Whatever is unsettled settles by then, too: it
-   * was pushed and so began a window, or waits for one to end.
+   * When {@link endTurn} must be called although nothing came in, in monotonic milliseconds. What is unsettled waits for a window to end,
+   * and is told as settled then.
    */
   nextDueAt(): number | undefined {
     return this.#isHeldBack() ? undefined : this.#coalescer.nextDueAt();
@@ -233,16 +257,19 @@ export class PartitionCore {
     for (const { key, variant, from, to, count, body, changedAtMs, hosts } of pushes) {
       for (const host of hosts) {
         this.#emit(host, fromPartition.push, key, variant, from, to, count, changedAtMs, body);
-        this.#charactersInFlight.set(host, (this.#charactersInFlight.get(host) ?? 0) + body.length);
+        const flow = this.#flowTo(host);
+        flow.emitted += body.length;
+        watched.marks ??= new Map();
+        watched.marks.set(host, flow.emitted);
       }
     }
   }
 
   /** Tells hosts how far what they changed has been pushed: what is not is what a rebuild must tell again. */
-  #settle(settledAtMs: number): void {
+  #settle(unpushedSinceMs: number): void {
     for (const [host, progress] of this.#progress) {
       const { unsettled } = progress;
-      while (unsettled.length > 0 && unsettled[0]!.atMs <= settledAtMs) unsettled.shift();
+      while (unsettled.length > 0 && unsettled[0]!.atMs < unpushedSinceMs) unsettled.shift();
       const settled = unsettled.length > 0 ? unsettled[0]!.batch - 1 : progress.changedBatch;
       if (settled <= progress.settledBatch) continue;
       progress.settledBatch = settled;
@@ -252,10 +279,19 @@ export class PartitionCore {
 
   #isHeldBack(): boolean {
     if (this.#retold !== undefined) return true;
-    for (const characters of this.#charactersInFlight.values()) {
-      if (characters >= this.#limits.pushCharactersInFlightMax) return true;
+    for (const { emitted, credited } of this.#flows.values()) {
+      if (emitted - credited >= this.#limits.pushCharactersInFlightMax) return true;
     }
     return false;
+  }
+
+  #flowTo(host: number): PushFlow {
+    let flow = this.#flows.get(host);
+    if (flow === undefined) {
+      flow = { emitted: 0, credited: 0 };
+      this.#flows.set(host, flow);
+    }
+    return flow;
   }
 
   /** SL2: what was routed by an older table is carried out only if the slot is still owned here, else sent back. */
@@ -299,12 +335,12 @@ export class PartitionCore {
   }
 
   #noteChange(service: ServiceRecord, id: string, before: string | undefined): void {
-    this.#snapshots.delete(service);
+    this.#lists.delete(service);
+    this.#traits.delete(service);
     const watched = this.#watched.get(service.key);
     if (watched !== undefined) {
       watched.noteChange(id, before, this.#current?.askedAtMs);
-      this.#coalescer.noteChange(watched);
-      this.#noteUnsettled();
+      this.#coalescer.noteChange(watched, this.#noteUnsettled());
     } else if (service.instances.size === 0) {
       this.#store.forget(service);
     }
@@ -314,11 +350,13 @@ export class PartitionCore {
     if (this.#current !== undefined) this.#current.progress.changedBatch = this.#current.batch;
   }
 
-  #noteUnsettled(): void {
+  /** Returns the time of the change. */
+  #noteUnsettled(): number {
     const { progress, batch, atMs } = this.#current ?? {};
     if (progress === undefined || batch === undefined || atMs === undefined)
       throw new Error('a change outside a batch');
     if (progress.unsettled.at(-1)?.batch !== batch) progress.unsettled.push({ batch, atMs });
+    return atMs;
   }
 
   /** A host whose sessions changed them need not be one that has subscribers: so this waits until all hosts have said who subscribes. */
@@ -339,7 +377,7 @@ export class PartitionCore {
       if (watched === undefined) continue;
       watched.retell(ids);
       for (const id of ids) watched.service.advance(id, 0);
-      this.#coalescer.noteChange(watched);
+      this.#coalescer.noteChange(watched, this.#noteUnsettled());
     }
   }
 
@@ -363,12 +401,8 @@ export class PartitionCore {
       this.#store.create(key, version),
     );
     this.#store.attach(service);
-    if (parcel.watch === undefined) return;
-    const watched = new WatchedService(service, parcel.watch.pushedVersion);
-    for (const variant of variants) {
-      for (const host of parcel.watch.hosts[variant]) watched.interest.add(host, variant);
-    }
-    this.#watched.set(service.key, watched);
+    const watched = unpackWatch(parcel, () => this.#createWatched(service));
+    if (watched !== undefined) this.#watched.set(service.key, watched);
   }
 
   #measure(): number[] {
@@ -385,10 +419,14 @@ export class PartitionCore {
     if (watched === undefined) {
       const service = this.#store.obtain(key);
       service.keepLog(this.#limits.changeLogEntriesMax);
-      watched = new WatchedService(service);
+      watched = this.#createWatched(service);
       this.#watched.set(key, watched);
     }
     return watched;
+  }
+
+  #createWatched(service: ServiceRecord): WatchedService {
+    return new WatchedService(service, () => this.#traitsOf(service));
   }
 
   #unwatch(watched: WatchedService): void {
@@ -396,35 +434,63 @@ export class PartitionCore {
     this.#coalescer.forget(watched);
   }
 
-  #subscribe(host: number, request: number, key: string, variant: SubscribeMode, since: number): void {
+  #subscribe(host: number, request: number, key: string, variant: string, since: number): void {
+    const { filter } = readVariant(variant);
+    const max = this.#limits.filtersPerServiceMax;
+    const known = this.#watched.get(key);
+    if (filter !== '' && known?.has(variant) !== true && (known?.filteredCount ?? 0) >= max) {
+      const message = `${key} is subscribed with ${max} different filters`;
+      this.#refuse(host, request, { code: 'limit_exceeded', message, limit: 'filtersPerServiceMax', max });
+      return;
+    }
     const watched = this.#obtainWatched(key);
-    watched.interest.add(host, variant);
-    watched.noteSnapshotTaken();
+    const interest = watched.addInterest(host, variant);
+    watched.noteSnapshotTaken(interest);
     const { service } = watched;
     const changed = since > 0 ? service.changedSince(since) : undefined;
-    if (changed === undefined) return this.#answerState(host, request, service);
-    const difference = encodeDifference(service, changed);
+    if (changed === undefined) return this.#answerState(host, request, service, filter);
+    const difference = encodeDifference(service, changed, interest.view);
     this.#emit(host, fromPartition.resumed, request, since, service.version, difference);
   }
 
-  #answerState(host: number, request: number, service: ServiceRecord | undefined): void {
+  #answerState(host: number, request: number, service: ServiceRecord | undefined, filter: string): void {
     if (service === undefined) {
       this.#emit(host, fromPartition.state, request, this.#store.versionFloor, 0, '[]');
       return;
     }
-    let text = this.#snapshots.get(service);
-    if (text === undefined) {
-      text = encodeInstances(service);
-      this.#snapshots.set(service, text);
-    }
-    this.#emit(host, fromPartition.state, request, service.version, service.instances.size, text);
+    const { count, text } = this.#listOf(service, filter);
+    this.#emit(host, fromPartition.state, request, service.version, count, text);
   }
 
-  #loseInterest(host: number, key: string, variant: SubscribeMode): void {
+  #listOf(service: ServiceRecord, filter: string): EncodedList {
+    const lists = this.#lists.get(service) ?? new Map<string, EncodedList>();
+    this.#lists.set(service, lists);
+    let list = lists.get(filter);
+    if (list === undefined) {
+      const view =
+        filter === ''
+          ? undefined
+          : (this.#watched.get(service.key)?.findView(filter) ?? new FilterView(filter, this.#traitsOf(service)));
+      list = { count: view?.count ?? service.instanceCount, text: encodeInstances(service, view) };
+      lists.set(filter, list);
+    }
+    return list;
+  }
+
+  #traitsOf(service: ServiceRecord): readonly Traits[] {
+    let traits = this.#traits.get(service);
+    if (traits === undefined) {
+      traits = Array.from(service.fragments(), readTraits);
+      this.#traits.set(service, traits);
+    }
+    return traits;
+  }
+
+  #loseInterest(host: number, key: string, variant: string): void {
     const watched = this.#watched.get(key);
     if (watched === undefined) return;
-    watched.interest.remove(host, variant);
-    if (!watched.interest.isEmpty) return;
+    watched.removeInterest(host, variant);
+    if (!watched.isUnwanted) return;
     this.#unwatch(watched);
     if (watched.service.instances.size === 0) this.#store.forget(watched.service);
   }

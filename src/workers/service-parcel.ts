@@ -1,4 +1,3 @@
-import { variants } from '../push/interest.ts';
 import type { WatchedService } from '../push/watched-service.ts';
 import { ChangeLog } from '../slots/change-log.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
@@ -9,17 +8,29 @@ export function packService(service: ServiceRecord, watched: WatchedService | un
   const instances: (string | number)[] = [];
   for (const [id, { fragment, owner, stamp }] of service.instances) instances.push(id, fragment, owner, stamp);
   const { key, version, log } = service;
-  const [delta, snapshot] = variants.map((variant) => [...(watched?.interest.hosts(variant) ?? [])]);
   return {
     key,
     version,
     instances,
     log: log === undefined ? undefined : { base: log.base, entries: log.entries() },
     watch:
-      watched === undefined
-        ? undefined
-        : { pushedVersion: watched.pushedVersion, hosts: { delta: delta ?? [], snapshot: snapshot ?? [] } },
+      watched &&
+      [...watched.variants()].map(({ variant, pushedVersion, hosts }) => ({
+        variant: variant.text,
+        pushedVersion,
+        hosts: [...hosts],
+      })),
   };
+}
+
+/** The watch of a service that came in a parcel; undefined if nobody watches it. `create`: makes it, with nobody who watches yet. */
+export function unpackWatch({ watch }: ServiceParcel, create: () => WatchedService): WatchedService | undefined {
+  if (watch === undefined) return undefined;
+  const watched = create();
+  for (const { variant, pushedVersion, hosts } of watch) {
+    for (const host of hosts) watched.addInterest(host, variant).pushedVersion = pushedVersion;
+  }
+  return watched;
 }
 
 /** `create`: makes the record in the receiver's store. */

@@ -102,6 +102,31 @@ const bounds: readonly Bound[] = [
     },
   },
   {
+    name: 'filtersPerServiceMax',
+    config: { filtersPerServiceMax: 1 },
+    counters: ['limit_filtersPerServiceMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const [first, second] = [await server.openClient(), await server.openClient()];
+      const red = { service: 'bounded', selector: { color: 'red' } };
+      const blue = { service: 'bounded', selector: { color: 'blue' } };
+      await first.request('service.subscribe', red);
+      await second.request('service.subscribe', { service: 'bounded' });
+      await expect(second.request('service.subscribe', blue)).rejects.toMatchObject(
+        refuse('limit_exceeded', 'filtersPerServiceMax', 1),
+      );
+      // The older subscription goes on.
+      await register(first, 1);
+      expect((await second.nextNotification()).params).toMatchObject({ count: 1 });
+      // Others may share the filter, and who leaves it makes room.
+      await second.request('service.subscribe', red);
+      await first.request('service.unsubscribe', { service: 'bounded' });
+      await second.request('service.unsubscribe', { service: 'bounded' });
+      await second.request('service.subscribe', blue);
+      first.close();
+      second.close();
+    },
+  },
+  {
     name: 'requestsInFlightMax',
     config: { requestsInFlightMax: 3 },
     counters: ['limit_requestsInFlightMax', 'refused_busy'],
@@ -407,7 +432,8 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'openRequired',
     'allowedOrigins',
     'disconnectGraceMs',
-    'coalesceWindowMs',
+    'coalesceWindowMinMs',
+    'coalesceWindowMaxMs',
     'drainTimeoutMs',
     'reconnectSpreadMs',
     'partitionStartTimeoutMs',
@@ -416,6 +442,7 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'leaseTtlMaxMs',
     'pushCharactersInFlightMax',
     'fanOutSliceMembers',
+    'fanOutSliceBytes',
     'lossWindowMs',
     'lossSessionsMin',
     'lossSessionsPercent',

@@ -193,6 +193,29 @@ const bounds: readonly (readonly [string, (size: number) => object, number])[] =
   ],
 ];
 
+/** Those of a filter. */
+const filterBounds: readonly (readonly [string, (size: number) => object, number])[] = [
+  ['zoneBytesMax', (size) => ({ service: 's', zone: 'z'.repeat(size) }), 128],
+  [
+    'selectorEntriesMax',
+    (size) => ({
+      service: 's',
+      selector: Object.fromEntries(Array.from({ length: size }, (_, i) => [`k${i}`, ''])),
+    }),
+    8,
+  ],
+  ['metadataKeyBytesMax', (size) => ({ service: 's', selector: { ['k'.repeat(size)]: '' } }), 128],
+  ['selectorBytesMax', (size) => ({ service: 's', selector: { k: 'v'.repeat(size - 1) } }), 1024],
+];
+
+test.each(filterBounds)('[LI1] %s of a filter is accepted, and one more is refused', async (_, build, max) => {
+  await openBoth();
+  for (const method of ['service.query', 'service.subscribe']) {
+    expect(await client.request(method, build(max))).toMatchObject({ version: expect.any(Number), instances: [] });
+    await expect(client.request(method, build(max + 1))).rejects.toMatchObject({ data: { code: 'invalid_params' } });
+  }
+});
+
 test.each(bounds)('[LI1] %s is accepted, and one more is refused', async (_, build, max) => {
   await openBoth();
   expect(await client.request('instance.register', build(max))).toMatchObject({ version: expect.any(Number) });

@@ -171,6 +171,38 @@ describe('[WP3] params', () => {
       frame: wordRequest('service.subscribe', `{"service":"known","version":${version}}`),
       field: '/version',
     })),
+    ...[
+      '[]',
+      '"a=b"',
+      'null',
+      '1',
+      '{"a":1}',
+      '{"a":null}',
+      '{"a":["b","c"]}',
+      '{"a":{"$ne":"b"}}',
+      '{"":"x"}',
+      '{"a":"\\ud800"}',
+      '{"__proto__":"x"}',
+      '{"constructor":"x"}',
+      `{"a":"${'v'.repeat(1024)}"}`,
+      `{${Array.from({ length: 9 }, (_, i) => `"k${i}":""`).join()}}`,
+      `{${Array.from({ length: 10_000 }, (_, i) => `"k${i}":""`).join()}}`,
+    ].flatMap((selector) =>
+      ['service.subscribe', 'service.query'].map((method) => ({
+        name: `with selector ${selector.slice(0, 40)} of ${method}`,
+        frame: wordRequest(method, `{"service":"known","selector":${selector}}`),
+      })),
+    ),
+    ...['""', '1', 'null', '["a"]', `"${'z'.repeat(129)}"`, '"a\\u0000"'].map((zone) => ({
+      name: `with zone ${zone.slice(0, 20)} of a subscription`,
+      frame: wordRequest('service.subscribe', `{"service":"known","zone":${zone}}`),
+      field: '/zone',
+    })),
+    ...['"true"', '1', 'null', '[]'].map((enabledOnly) => ({
+      name: `with enabledOnly ${enabledOnly}`,
+      frame: wordRequest('service.query', `{"service":"known","enabledOnly":${enabledOnly}}`),
+      field: '/enabledOnly',
+    })),
     ...['"full"', '""', '1', 'null', '["delta"]'].map((mode) => ({
       name: `with mode ${mode}`,
       frame: wordRequest('service.subscribe', `{"service":"known","mode":${mode}}`),

@@ -91,6 +91,39 @@ test('watch prints what there is, and then each change, until it is interrupted'
   expect(await watch.exited).toBe(0);
 });
 
+test('instances and watch show what a filter lets through', async () => {
+  for (const [port, rest] of [
+    [81, { zone: 'b', metadata: { tier: 'gold' } }],
+    [82, { zone: 'b', enabled: false, metadata: { tier: 'gold' } }],
+    [83, { zone: 'b' }],
+  ] as const) {
+    await provider.request('instance.register', { service: 'filtered', instance: { host: 'h', port, ...rest } });
+  }
+  const { out } = await run(
+    'instances',
+    'filtered',
+    '--json',
+    '--zone',
+    'b',
+    '--enabled-only',
+    '--select',
+    'tier=gold',
+  );
+  expect((JSON.parse(out) as { instances: { id: string }[] }).instances.map(({ id }) => id)).toEqual(['h:81']);
+  const watch = spawn('watch', 'filtered', '--select', 'tier=gold', '--enabled-only');
+  await watch.waitFor(/^\+ h:81 weight 100.*\n= 1 instance\n/);
+  await provider.request('instance.register', {
+    service: 'filtered',
+    instance: { host: 'h', port: 81, enabled: false },
+  });
+  await watch.waitFor(/- h:81 .*\n= 0 instances\n/);
+  watch.signal('SIGINT');
+  expect(await watch.exited).toBe(0);
+  for (const id of ['h:81', 'h:82', 'h:83']) {
+    await provider.request('instance.deregister', { service: 'filtered', id });
+  }
+});
+
 test('watch --json prints an object a line', async () => {
   const watch = spawn('watch', 'orders', '--json');
   await watch.waitFor(/\n/);
@@ -158,6 +191,7 @@ test('register says when it loses the registry and when it is back', async () =>
 
 test.each([
   [['instances'], "missing required argument 'service'"],
+  [['watch', 'orders', '--select', 'gold'], 'it must look like key=value'],
   [['nonsense'], "unknown command 'nonsense'"],
   [['register', 'a', 'nohost'], 'It must be HOST:PORT'],
   [['register', 'a', 'h:0'], 'with a port from 1 to 65535'],

@@ -244,6 +244,30 @@ test('[SE2] closing removes at once, ends iterations, and settles what waits', a
   await expect(provider.register('greeter', { host, port: 1 })).rejects.toBeInstanceOf(ClosedError);
 });
 
+test('with a filter a view and an answer hold what it lets through, also after a break', async () => {
+  const server = await start();
+  const proxy = await startProxy(server.address.port);
+  const provider = open(urlOf(server));
+  const watcher = open(proxy.url);
+  await provider.register('search', { host: 'a', port: 1, zone: 'z1', metadata: { tier: 'gold' } });
+  await provider.register('search', { host: 'b', port: 1, zone: 'z1', enabled: false });
+  const filter = { zone: 'z1', enabledOnly: true };
+  const view = await watcher.subscribe('search', filter);
+  expect(view.instances.map(({ id }) => id)).toEqual(['a:1']);
+  await provider.register('search', { host: 'b', port: 1, zone: 'z1' });
+  await untilView(view, ({ instances }) => instances.length === 2);
+  expect((await watcher.query('search', { selector: { tier: 'gold' } })).instances.map(({ id }) => id)).toEqual([
+    'a:1',
+  ]);
+  proxy.cut();
+  await untilView(view, ({ isStale }) => isStale);
+  await provider.register('search', { host: 'b', port: 1, zone: 'z2' });
+  await untilView(view, ({ isStale, instances }) => !isStale && instances.length === 1);
+  const same = await watcher.subscribe('search', { enabledOnly: true, zone: 'z1', selector: {} });
+  expect(same.instances).toBe(view.instances);
+  await expect(watcher.subscribe('search', { zone: 'z2' })).rejects.toMatchObject({ code: 'invalid_request' });
+});
+
 test('subscriptions to one service share a view, and each is closed by itself', async () => {
   const server = urlOf(await start());
   const client = open(server);

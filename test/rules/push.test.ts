@@ -18,7 +18,7 @@ function register(client: SimulatedClient, host: string, weight = 100): void {
 async function setUp(
   config: Parameters<typeof InProcessRegistry.start>[0] = {},
 ): Promise<{ registry: InProcessRegistry; provider: SimulatedClient }> {
-  const registry = await InProcessRegistry.start({ coalesceWindowMs: 20, ...config });
+  const registry = await InProcessRegistry.start({ coalesceWindowMinMs: 20, ...config });
   return { registry, provider: new SimulatedClient(registry) };
 }
 
@@ -143,6 +143,167 @@ test('[PU3] a push is encoded once for each variant, whatever the number of subs
   register(provider, 'a');
   await registry.settle(random);
   expect(registry.host.framesEncoded - encodedBefore).toBe(2);
+});
+
+function registerIn(client: SimulatedClient, host: string, zone: string): void {
+  client.request('instance.register', { service: 'pay', instance: { host, port: 1, zone } });
+}
+
+test('[PU1] with a filter the list is what it lets through, and what it lets through no more is removed', async () => {
+  const { registry, provider } = await setUp();
+  registerIn(provider, 'a', 'z1');
+  registerIn(provider, 'b', 'z2');
+  await registry.settle(random);
+  const client = new SimulatedClient(registry);
+  const view = client.subscribe('pay', 'delta', undefined, { zone: 'z1' });
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual(['a:1']);
+  registerIn(provider, 'a', 'z2');
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual([]);
+  registerIn(provider, 'b', 'z1');
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual(['b:1']);
+});
+
+test('[PU1] nothing is pushed to those whose filter lets none of the changes through', async () => {
+  const { registry, provider } = await setUp();
+  const client = new SimulatedClient(registry);
+  client.subscribe('pay', 'delta', undefined, { zone: 'z1' });
+  client.subscribe('pay', 'snapshot', undefined, { zone: 'z1' });
+  await registry.settle(random);
+  registerIn(provider, 'a', 'z2');
+  await registry.settle(random);
+  expect(client.notifications).toBe(0);
+});
+
+test('[PU1] a session that subscribes again with another filter is answered with the whole list of that one, whatever version it names', async () => {
+  const { registry, provider } = await setUp();
+  registerIn(provider, 'a', 'z1');
+  registerIn(provider, 'b', 'z2');
+  await registry.settle(random);
+  const client = new SimulatedClient(registry);
+  const first = client.subscribe('pay', 'delta', undefined, { zone: 'z1' });
+  await registry.settle(random);
+  const again = client.request('service.subscribe', { service: 'pay', zone: 'z2', version: first.version });
+  await registry.settle(random);
+  expect(again.result).toMatchObject({ instances: [{ id: 'b:1' }] });
+  const same = client.request('service.subscribe', { service: 'pay', zone: 'z2', version: first.version });
+  await registry.settle(random);
+  expect(same.result).toMatchObject({ from: first.version, put: [], remove: [] });
+});
+
+test('[PU1] of subscriptions to one service that a session asks for at once, the last one holds', async () => {
+  const { registry, provider } = await setUp();
+  const client = new SimulatedClient(registry);
+  client.subscribe('pay', 'delta', undefined, { zone: 'z1' });
+  const view = client.subscribe('pay', 'snapshot', undefined, { zone: 'z2' });
+  await registry.settle(random);
+  registerIn(provider, 'a', 'z1');
+  registerIn(provider, 'b', 'z2');
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual(['b:1']);
+  expect(registry.host.watched(() => true).map(({ variant }) => variant)).toEqual(['snapshot{"zone":"z2"}']);
+});
+
+test('[PU3] those with one filter get one encoding, once they have been brought to one version', async () => {
+  const { registry, provider } = await setUp();
+  for (let count = 0; count < 20; count++) {
+    new SimulatedClient(registry).subscribe('pay', 'delta', undefined, { zone: 'z1' });
+    // They begin at different versions, since others than theirs change.
+    registerIn(provider, `other${count}`, 'z2');
+    await registry.settle(random);
+  }
+  const encodings = [];
+  for (let round = 0; round < 2; round++) {
+    const before = registry.host.framesEncoded;
+    registerIn(provider, `own${round}`, 'z1');
+    await registry.settle(random);
+    encodings.push(registry.host.framesEncoded - before);
+  }
+  expect(encodings).toEqual([20, 1]);
+});
+
+function registerLarge(client: SimulatedClient, port: number): void {
+  const metadata = { note: 'x'.repeat(8000) };
+  client.request('instance.register', { service: 'large', instance: { host: 'h', port, metadata } });
+}
+
+/** A registry whose slices hold one list of the service `large`, and clients who note what they are sent in one list. */
+async function setUpLarge(
+  clients: number,
+): Promise<{ registry: InProcessRegistry; provider: SimulatedClient; crowd: SimulatedClient[]; heard: string[] }> {
+  const { registry, provider } = await setUp({ partitions: 2, fanOutSliceBytes: 20_000 });
+  const heard: string[] = [];
+  const crowd = Array.from({ length: clients }, () => {
+    const client = new SimulatedClient(registry);
+    client.listener = {
+      onAnswer: ({ method }) => {
+        heard.push(method);
+      },
+      onChange: (key) => {
+        heard.push(key);
+      },
+      onGone: () => undefined,
+    };
+    return client;
+  });
+  for (let port = 1; port <= 3; port++) registerLarge(provider, port);
+  await registry.settle(random);
+  return { registry, provider, crowd, heard };
+}
+
+async function stepUntil(registry: InProcessRegistry, isSo: () => boolean): Promise<void> {
+  for (let steps = 0; !isSo(); steps++) {
+    if (steps > 10_000) throw new Error('it did not come to that');
+    if (!registry.step(random)) await Promise.resolve();
+  }
+}
+
+test('[PU3] while a large list is sent to its audience, others hear of their services', async () => {
+  const { registry, provider, crowd, heard } = await setUpLarge(60);
+  const [first, ...others] = crowd;
+  first!.subscribe('pay');
+  for (const client of others) client.subscribe('large', 'snapshot');
+  await registry.settle(random);
+  heard.splice(0);
+  registerLarge(provider, 4);
+  await stepUntil(registry, () => heard.length > 0);
+  expect(heard).toEqual(['public/DEFAULT/large']);
+  register(provider, 'a');
+  await registry.settle(random);
+  expect(heard).toHaveLength(60);
+  expect(heard.indexOf('public/DEFAULT/pay')).toBeLessThan(30);
+  expect(others.every(({ views }) => views.get('public/DEFAULT/large')?.instances.size === 4)).toBe(true);
+});
+
+test('[PU3] while many are answered with a large list, others are answered; and a push does not overtake the answer that waits', async () => {
+  const { registry, provider, crowd, heard } = await setUpLarge(60);
+  const [first, ...others] = crowd;
+  const views = others.map((client) => client.subscribe('large'));
+  await stepUntil(registry, () => heard.length > 0);
+  expect(heard).toEqual(['service.subscribe']);
+  first!.request('service.query', { service: 'pay' });
+  registerLarge(provider, 4);
+  await registry.settle(random);
+  expect(heard.indexOf('service.query')).toBeLessThan(30);
+  // Views throw when what comes does not follow from what they hold.
+  expect(views.every(({ instances }) => instances.size === 4)).toBe(true);
+});
+
+test('[PU4] an answer that waits for its turn and then does not fit closes the session', async () => {
+  const { registry, provider, crowd, heard } = await setUpLarge(20);
+  const slow = new SimulatedClient(registry, 1);
+  slow.isReading = false;
+  slow.request('service.query', { service: 'pay' });
+  await registry.settle(random);
+  for (const client of [...crowd, slow]) client.subscribe('large');
+  await stepUntil(registry, () => heard.length > 0);
+  expect(slow.closed).toBeUndefined();
+  registerLarge(provider, 4);
+  await registry.settle(random);
+  expect(slow.closed).toBe('slow_consumer');
+  expect(crowd.every(({ views }) => views.get('public/DEFAULT/large')?.instances.size === 4)).toBe(true);
 });
 
 test('[PU1] a snapshot subscriber gets the whole list with each change', async () => {

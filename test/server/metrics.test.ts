@@ -161,7 +161,14 @@ test('metrics agree with what was done', async () => {
 });
 
 test('changes that were merged count as one push of as many changes, as old as the oldest', async () => {
-  server = await startFaultyServer({ port: 0, ioThreads, partitions: 1, logLevel: 'silent', coalesceWindowMs: 300 });
+  server = await startFaultyServer({
+    port: 0,
+    ioThreads,
+    partitions: 1,
+    logLevel: 'silent',
+    coalesceWindowMinMs: 300,
+    coalesceWindowMaxMs: 300,
+  });
   const client = await RawClient.open(server.address.url);
   await client.request('service.subscribe', { service: 'pay' });
   await register(client, 'pay', 1);

@@ -378,8 +378,8 @@ export class InProcessRegistry {
 
   /** Delivers everything and lets every window, grace and rebuild end. */
   async settle(random: Random): Promise<void> {
-    const { disconnectGraceMs, coalesceWindowMs } = this.config;
-    for (let waited = 0; waited <= disconnectGraceMs + 2 * coalesceWindowMs + 500; waited += 50) {
+    const { disconnectGraceMs, coalesceWindowMaxMs } = this.config;
+    for (let waited = 0; waited <= disconnectGraceMs + 2 * coalesceWindowMaxMs + 500; waited += 50) {
       await this.deliver(random);
       this.advance(50);
     }
@@ -389,7 +389,7 @@ export class InProcessRegistry {
       this.advance(50);
     }
     await this.deliver(random);
-    this.advance(2 * coalesceWindowMs + 1);
+    this.advance(2 * coalesceWindowMaxMs + 1);
     await this.deliver(random);
   }
 

@@ -97,11 +97,23 @@ export class Ledger {
     );
   }
 
-  /** Says what is wrong with a view that holds these marks at this version, or undefined. */
-  judge(service: string, version: number, held: ReadonlyMap<string, number>, nowMs: number): string | undefined {
+  /**
+   * Says what is wrong with a view that holds these marks at this version, or undefined. `isShown`: which contents the filter of the view
+   * lets through.
+   */
+  judge(
+    service: string,
+    version: number,
+    held: ReadonlyMap<string, number>,
+    nowMs: number,
+    isShown: (mark: number) => boolean = () => true,
+  ): string | undefined {
     const histories = this.#services.get(service);
     for (const id of held.keys()) {
       if (histories?.has(id) !== true) return `${service} ${id} is held, and nobody ever registered it`;
+    }
+    for (const [id, mark] of held) {
+      if (!isShown(mark)) return `${service} ${id} is ${mark}, which the filter does not let through`;
     }
     for (const [id, history] of histories ?? []) {
       if (version < history.knownFrom) continue;
@@ -109,7 +121,8 @@ export class Ledger {
       const { settled, open } = this.#split(history, version);
       const mark = held.get(id);
       if (mark === undefined) {
-        if (!mayBeMissing(settled, open, nowMs)) {
+        const isHidden = [...settled, ...open].some(({ kind, mark }) => kind === 'register' && !isShown(mark));
+        if (!isHidden && !mayBeMissing(settled, open, nowMs)) {
           return `${service} ${id} is missing at ${version}: ${describe(settled, open)}`;
         }
       } else if (![...settled, ...open].some((change) => change.kind === 'register' && change.mark === mark)) {

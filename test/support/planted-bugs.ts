@@ -1,3 +1,4 @@
+import { AnswerPacer } from '../../src/main/answer-pacer.ts';
 import { HostUnits } from '../../src/main/host-units.ts';
 import { PartitionLink } from '../../src/main/partition-link.ts';
 import type { PendingRequest } from '../../src/main/partition-link.ts';
@@ -10,6 +11,8 @@ import { Sessions } from '../../src/main/sessions.ts';
 import { SlotGate } from '../../src/main/slot-gate.ts';
 import { Subscriptions } from '../../src/main/subscriptions.ts';
 import { TimerWheel } from '../../src/main/timer-wheel.ts';
+import { FilterView } from '../../src/push/filter-view.ts';
+import { WatchedService } from '../../src/push/watched-service.ts';
 import { ChangeLog } from '../../src/slots/change-log.ts';
 import { ServiceStore } from '../../src/slots/service-store.ts';
 import { slotOf } from '../../src/slots/slot.ts';
@@ -456,5 +459,76 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'a registration that is sent again counts as older than what was answered meanwhile',
     faults: killing,
     plant: () => replace(PendingRegister.prototype, 'hold', () => () => undefined),
+  },
+  {
+    name: 'an instance that passes a filter no more is not removed',
+    faults: quiet,
+    plant: () =>
+      replace(
+        FilterView.prototype,
+        'changedIds',
+        (changedIds) =>
+          function keep(this: FilterView, isEverythingTold) {
+            return changedIds.call(this, isEverythingTold).filter((id) => this.has(id));
+          },
+      ),
+  },
+  {
+    name: 'an instance is not told to those whose filter it passes only now',
+    faults: quiet,
+    plant: () =>
+      replace(
+        FilterView.prototype,
+        'changedIds',
+        (changedIds) =>
+          function pass(this: FilterView, isEverythingTold) {
+            return changedIds.call(this, isEverythingTold).filter((id) => !this.has(id) || !this.hasCrossed(id));
+          },
+      ),
+  },
+  {
+    name: 'a rebuild does not tell those with filters what is in doubt',
+    faults: killing,
+    plant: () => replace(FilterView.prototype, 'noteDoubt', () => () => undefined),
+  },
+  {
+    name: 'what one with a filter was shown inside a window is not taken back',
+    faults: quiet,
+    acts: 800,
+    plant: () =>
+      replace(
+        WatchedService.prototype,
+        'noteSnapshotTaken',
+        (note) =>
+          function forget(this: WatchedService, interest) {
+            if (interest.view === undefined) note.call(this, interest);
+          },
+      ),
+  },
+  {
+    name: 'of large answers that wait for their turn one is forgotten',
+    faults: quiet,
+    plant: () =>
+      replace(
+        AnswerPacer.prototype,
+        'flush',
+        (flush) =>
+          function forget(this: AnswerPacer, sessions) {
+            flush.call(this, sessions.length > 1 ? sessions.slice(1) : sessions);
+          },
+      ),
+  },
+  {
+    name: 'a move forgets those with filters',
+    faults: moving,
+    plant: () =>
+      changeRecords((record) => {
+        if (record[0] !== toPartition.takeOver) return [record];
+        const parcels = record[3].map((parcel) => ({
+          ...parcel,
+          watch: parcel.watch?.filter(({ variant }) => !variant.includes('{')),
+        }));
+        return [[record[0], record[1], record[2], parcels]];
+      }),
   },
 ];

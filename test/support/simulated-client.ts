@@ -2,7 +2,7 @@ import type { SessionHost } from '../../src/main/session-host.ts';
 import type { Session, Socket } from '../../src/main/session.ts';
 import type { CloseReason } from '../../src/protocol/errors.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
-import type { MethodName, Methods, ServiceChanged, SubscribeResult } from '../../src/protocol/types.ts';
+import type { InstanceFilter, MethodName, Methods, ServiceChanged, SubscribeResult } from '../../src/protocol/types.ts';
 import type { Delivery } from '../../src/push/fan-out.ts';
 import type { InProcessRegistry } from './in-process-registry.ts';
 import { SubscriberView } from './subscriber-view.ts';
@@ -99,14 +99,16 @@ export class SimulatedClient implements Socket {
   }
 
   /** Subscribes, resuming from the view that is held, if one is given. */
-  subscribe(service: string, mode: 'delta' | 'snapshot' = 'delta', held?: SubscriberView): SubscriberView {
-    const view = new SubscriberView();
-    if (held !== undefined && held.version > 0) {
-      view.version = held.version;
-      for (const [id, instance] of held.instances) view.instances.set(id, instance);
-    }
+  subscribe(
+    service: string,
+    mode: 'delta' | 'snapshot' = 'delta',
+    held?: SubscriberView,
+    filter: InstanceFilter = {},
+  ): SubscriberView {
+    const view = held !== undefined && held.version > 0 ? held.copy() : new SubscriberView(filter);
     this.#starting.set(this.requests.size + 1, view);
-    this.request('service.subscribe', { service, mode, ...(view.version > 0 ? { version: view.version } : {}) });
+    const resume = view.version > 0 ? { version: view.version } : {};
+    this.request('service.subscribe', { service, mode, ...view.filter, ...resume });
     return view;
   }
 

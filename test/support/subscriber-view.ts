@@ -1,11 +1,25 @@
-import type { Instance, ServiceChanged, SubscribeResult } from '../../src/protocol/types.ts';
+import type { Instance, InstanceFilter, ServiceChanged, SubscribeResult } from '../../src/protocol/types.ts';
 
 /** What a subscriber holds of one service, built by the rules of the protocol and nothing else; throws where they are broken. */
 export class SubscriberView {
   version = -1;
+  /** Which instances were asked for. */
+  readonly filter: InstanceFilter;
   readonly instances: Map<string, Instance> = new Map();
   /** Snapshots and deltas taken so far. */
   pushes = 0;
+
+  constructor(filter: InstanceFilter = {}) {
+    this.filter = filter;
+  }
+
+  /** What somebody takes along who resumes from it. */
+  copy(): SubscriberView {
+    const copy = new SubscriberView(this.filter);
+    copy.version = this.version;
+    for (const [id, instance] of this.instances) copy.instances.set(id, instance);
+    return copy;
+  }
 
   begin(result: SubscribeResult): void {
     if ('instances' in result) {

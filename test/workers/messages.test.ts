@@ -25,7 +25,7 @@ const inward: fc.Arbitrary<ToPartition> = fc.oneof(
   fc.tuple(fc.constant(toPartition.withdraw), number, text, text),
   fc.tuple(fc.constant(toPartition.subscribe), number, text, fc.constant('snapshot' as const), number),
   fc.tuple(fc.constant(toPartition.loseInterest), text, fc.constant('delta' as const)),
-  fc.tuple(fc.constant(toPartition.query), number, text),
+  fc.tuple(fc.constant(toPartition.query), number, text, text),
   fc.tuple(fc.constant(toPartition.list), number, text, text, text, number),
   fc.tuple(fc.constant(toPartition.credit), number),
   fc.tuple(fc.constant(toPartition.rewatch), text, fc.constant('delta' as const), number),

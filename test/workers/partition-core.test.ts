@@ -7,8 +7,10 @@ import type { FromPartition, PartitionLimits, ToPartition } from '../../src/work
 import { PartitionCore } from '../../src/workers/partition-core.ts';
 
 const limits: PartitionLimits = {
-  coalesceWindowMs: 20,
+  coalesceWindowMinMs: 20,
+  coalesceWindowMaxMs: 160,
   changeLogEntriesMax: 16,
+  filtersPerServiceMax: 2,
   pushCharactersInFlightMax: 100,
   instancesPerServiceMax: 10,
   instancesPerPartitionMax: 100,
@@ -78,7 +80,7 @@ test('[SL2] a request that carries an older epoch is carried out by the slot’s
   const moved = old.withOwners(new Map([[slot, 1 - owner]])).withOwners(new Map());
   bench.core.adoptTable(moved);
   expect(bench.turn(register(2, 'b', '{"id":"b"}'), old.epoch)).toEqual([[fromPartition.moved, 2, moved.epoch]]);
-  expect(bench.turn([toPartition.query, 3, key], old.epoch)).toEqual([[fromPartition.moved, 3, moved.epoch]]);
+  expect(bench.turn([toPartition.query, 3, key, ''], old.epoch)).toEqual([[fromPartition.moved, 3, moved.epoch]]);
   expect(bench.core.instanceCount).toBe(1);
 });
 
@@ -131,7 +133,7 @@ test('a service that nobody has and nobody watches is forgotten, and its version
   const [added] = bench.turn(register(1, 'a', '{"id":"a"}'));
   const [removed] = bench.turn([toPartition.deregister, 2, 1, key, 'a']);
   expect(bench.core.serviceCount).toBe(0);
-  const [state] = bench.turn([toPartition.query, 3, key]);
+  const [state] = bench.turn([toPartition.query, 3, key, '']);
   expect(removed![2]).toBeGreaterThan(Number(added![2]));
   expect(state).toEqual([fromPartition.state, 3, removed![2], 0, '[]']);
   const [again] = bench.turn(register(4, 'a', '{"id":"a"}'));

@@ -1,0 +1,35 @@
+import type { InstanceFilter } from '../protocol/types.ts';
+
+/** What filters look at. */
+export interface Traits {
+  readonly id: string;
+  readonly enabled: boolean;
+  readonly zone?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** Takes an instance's canonical JSON apart. */
+export function readTraits(fragment: string): Traits {
+  return JSON.parse(fragment) as Traits;
+}
+
+/** Whether an instance is in the view of a filter. */
+export function matchesFilter({ enabled, zone, metadata }: Traits, filter: InstanceFilter): boolean {
+  if (filter.enabledOnly === true && !enabled) return false;
+  if (filter.zone !== undefined && filter.zone !== zone) return false;
+  for (const [key, value] of Object.entries(filter.selector ?? {})) {
+    if (metadata === undefined || !Object.hasOwn(metadata, key) || metadata[key] !== value) return false;
+  }
+  return true;
+}
+
+/** Filters that say the same have the same text; one that lets everything through has none. */
+export function encodeFilter({ zone, enabledOnly, selector }: InstanceFilter): string {
+  const keys = Object.keys(selector ?? {}).sort();
+  if (zone === undefined && enabledOnly !== true && keys.length === 0) return '';
+  return JSON.stringify({
+    zone,
+    enabledOnly: enabledOnly === true ? true : undefined,
+    selector: keys.length === 0 ? undefined : Object.fromEntries(keys.map((key) => [key, selector?.[key]])),
+  });
+}
