@@ -1,8 +1,13 @@
 import { parseArgs } from 'node:util';
 
-/** What can be selected; all by default. */
-const suites = ['micro', 'ratios', 'healing', 'io-threads'] as const;
+import type { PeerName } from './peers/driver.ts';
+
+/** What can be selected. */
+const suites = ['micro', 'ratios', 'healing', 'io-threads', 'peers'] as const;
+const peers: readonly PeerName[] = ['bare', 'etcd', 'zookeeper'];
 type Suite = (typeof suites)[number];
+/** Peers need programs of others, and minutes. */
+const defaultSuites: readonly Suite[] = suites.filter((suite) => suite !== 'peers');
 
 export interface BenchOptions {
   readonly suites: ReadonlySet<Suite>;
@@ -11,20 +16,24 @@ export interface BenchOptions {
   readonly rounds: number | undefined;
   readonly partitions: number;
   readonly ioThreads: number;
+  /** To run beside slotcast; undefined: all. */
+  readonly peers: readonly PeerName[] | undefined;
 }
 
-export const help = `Usage: npm run bench -- [micro] [ratios] [healing] [io-threads] [options]
+export const help: string = `Usage: npm run bench -- [micro] [ratios] [healing] [io-threads] [peers] [options]
 
   micro   functions on their own, each in a fresh thread
   ratios  slotcast beside a bare uWebSockets.js server doing the same exchange; many partitions beside one; memory
   healing what it costs when a partition dies and when slots move
   io-threads  how pushes grow with I/O threads, and what one costs
+  peers   the same work for slotcast, etcd, ZooKeeper and a bare uWebSockets.js server; see bench/peers/README.md; only if named
 
 Options:
   --json FILE      write the results as JSON
   --rounds N       rounds of the comparison (default 5)
   --partitions N   partitions of slotcast (default 1)
   --io-threads N   its I/O threads in ratios (default 0)
+  --peers NAMES    which peers, with commas between (default ${peers.join(',')})
   --smoke          everything once at a tiny size: shows that it runs, not how fast
   --help           this text
 `;
@@ -45,12 +54,13 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     return suite;
   });
   return {
-    suites: new Set(selected.length === 0 ? suites : selected),
+    suites: new Set(selected.length === 0 ? defaultSuites : selected),
     isSmoke: values.smoke ?? false,
     jsonFile: values.json,
     rounds: values.rounds === undefined ? undefined : readCount('rounds', values.rounds, 100),
     partitions: values.partitions === undefined ? 1 : readCount('partitions', values.partitions, 256),
     ioThreads: values['io-threads'] === undefined ? 0 : readCount('io-threads', values['io-threads'], 64),
+    peers: values.peers?.split(',').map(readPeer),
   };
 }
 
@@ -60,6 +70,7 @@ interface Parsed {
     rounds?: string;
     partitions?: string;
     'io-threads'?: string;
+    peers?: string;
     smoke?: boolean;
     help?: boolean;
   };
@@ -76,6 +87,7 @@ function parse(args: readonly string[]): Parsed {
         rounds: { type: 'string' },
         partitions: { type: 'string' },
         'io-threads': { type: 'string' },
+        peers: { type: 'string' },
         smoke: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
@@ -83,6 +95,13 @@ function parse(args: readonly string[]): Parsed {
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
+}
+
+function readPeer(name: string): PeerName {
+  const peer = peers.find((known) => known === name);
+  if (peer === undefined)
+    throw new UsageError(`there is no peer ${JSON.stringify(name)}; known are ${peers.join(', ')}`);
+  return peer;
 }
 
 function readCount(name: string, text: string, max: number): number {

@@ -27,11 +27,14 @@ function readAllowedCores(): number[] {
   });
 }
 
+/** The command bound to a core. It replaces itself by what it runs, so the process id, and the channel, are those of that. */
+export function bindCommand(command: readonly string[], core: number | undefined): readonly string[] {
+  return core === undefined ? command : [binder, '--cpu-list', String(core), ...command];
+}
+
 /** Starts compiled JavaScript in a process of its own, with a channel to it. */
 export function startProcess(entry: URL, args: readonly string[], core: number | undefined): ChildProcess {
-  const command = [process.execPath, fileURLToPath(entry), ...args];
-  // It replaces itself by what it runs, so the process id and the channel are those of the server.
-  if (core !== undefined) command.unshift(binder, '--cpu-list', String(core));
+  const command = bindCommand([process.execPath, fileURLToPath(entry), ...args], core);
   return spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
 }
 

@@ -6,6 +6,7 @@ import { runIoThreads } from './io-threads/io-threads.ts';
 import { runMicro } from './micro/micro.ts';
 import { help, readOptions, UsageError } from './options.ts';
 import type { BenchOptions } from './options.ts';
+import { runPeers } from './peers/peers.ts';
 import { findPinning } from './processes.ts';
 import { fullPlan, smokePlan } from './ratios/plan.ts';
 import { runRatios } from './ratios/ratios.ts';
@@ -35,6 +36,9 @@ async function runBench(options: BenchOptions): Promise<void> {
     ...(suites.has('healing') ? await runHealing({ isSmoke, pinning, print }) : {}),
     ...(suites.has('io-threads')
       ? { ioThreads: await runIoThreads({ isSmoke, partitions, rounds: options.rounds, print }) }
+      : {}),
+    ...(suites.has('peers')
+      ? { peers: await runPeers({ isSmoke, rounds: options.rounds, names: options.peers, pinning, print }) }
       : {}),
   };
   if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
