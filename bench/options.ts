@@ -24,6 +24,8 @@ Options:
   --partitions N   partitions of slotcast (default 1)
   --smoke          everything once at a tiny size: shows that it runs, not how fast
   --help           this text
+
+Scenarios of \`slotcast bench\` may stand here too: npm run bench -- --list
 `;
 
 /** The command line was not understood. */

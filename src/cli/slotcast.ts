@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 
 import { productVersion } from '../main/product-version.ts';
+import { addBenchCommand } from './bench-command.ts';
 import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
 import { addPartitionCommands } from './partition-commands.ts';
 import { addReadCommands } from './read-commands.ts';
@@ -14,7 +15,8 @@ Examples:
   slotcast register orders 127.0.0.1:8080 --meta version=2
   slotcast instances orders --json
   slotcast watch orders
-  slotcast partitions 4`;
+  slotcast partitions 4
+  slotcast bench hot-service --html report.html`;
 
 /** `slotcast … | head`: nobody reads any more, which is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -31,6 +33,7 @@ addStartCommand(program);
 addReadCommands(program);
 addRegisterCommand(program);
 addPartitionCommands(program);
+addBenchCommand(program);
 
 try {
   await program.parseAsync();
