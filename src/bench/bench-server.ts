@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { request } from 'node:http';
 
 import { sessionPath } from '../protocol/limits.ts';
@@ -60,6 +61,9 @@ export async function startBenchServer(
 /** A server that runs already. */
 export async function findBenchServer(url: string, pid: number | undefined): Promise<BenchServer> {
   const endpoint = readEndpoint(url);
+  if (pid !== undefined && !isLoopback(endpoint))
+    throw new UsageError(`--pid is for a server on this machine, and ${endpoint.host} may be another`);
+  if (pid !== undefined && !existsSync(`/proc/${pid}/stat`)) throw new UsageError(`--pid: there is no process ${pid}`);
   await checkReady(endpoint);
   return {
     endpoint,
@@ -104,6 +108,6 @@ function checkReady({ host, port }: Endpoint): Promise<void> {
   });
 }
 
-export function isLoopback({ host }: Endpoint): boolean {
+function isLoopback({ host }: Endpoint): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }

@@ -29,6 +29,8 @@ export interface LoadOrders {
   deploy: { params: DeployOrder; result: HearingOutcome };
   /** Breaks all providers' connections, and lets them come back. */
   storm: { params: StormOrder; result: StormOutcome };
+  /** What was counted since the last order that counts. */
+  tally: { params: null; result: Tallies };
   /** Compares what every reader holds with what it should. */
   verify: { params: VerifyOrder; result: VerifyOutcome };
   /** Asks something on every session, and waits for the answers. */

@@ -41,6 +41,7 @@ export class LoadPart implements SessionTaker {
     resume: () => this.#resume(),
     deploy: (order) => this.#deploy(order),
     storm: (order) => this.#storm(order),
+    tally: async () => this.#takeTallies({ pushes: 0, pushBytes: 0 }),
     verify: (order) => this.#verify(order),
     ask: () => this.#ask(),
     close: () => this.#close(),

@@ -18,7 +18,6 @@ export interface Population {
 
 /** The number in an instance's metadata takes this much. */
 const markBytes = 20;
-export const metadataBytesMin = 24;
 const namedFields = '"app":"checkout","env":"production","owner":"payments","version":"12.4.1",';
 const namedBytes = 50;
 const padKeyBytes = 3;
@@ -55,7 +54,7 @@ export function nameService(service: number): string {
   return `s-${String(service).padStart(8, '0')}`;
 }
 
-export function nameInstance(instance: number): string {
+function nameInstance(instance: number): string {
   return `i-${String(instance).padStart(8, '0')}`;
 }
 

@@ -1,13 +1,6 @@
 import { perReader, placeOf, placesPerService, serviceOf } from './population.ts';
 import type { Population } from './population.ts';
 
-/** Told what changes in the lists that readers hold. */
-export interface ViewWatcher {
-  /** `before` and `mark` are marks of the instance; `before` is -1 where it was not there. */
-  onPut(reader: number, instance: number, before: number, mark: number): void;
-  onRemoved(reader: number, instance: number): void;
-}
-
 /**
  * The lists that the readers of one process hold, in three arrays: hundreds of thousands of them fit. A list has a place for each instance
  * that its service may have, with the mark that it carries, plus one; 0: it is not in the list.

@@ -1,9 +1,9 @@
 import { buildTextFrame } from './frames.ts';
-import { nameInstance, nameService, serviceOf, wordInstance } from './population.ts';
+import { nameService, serviceOf, wordInstance } from './population.ts';
 import type { Population } from './population.ts';
 
 /** What a request was about stands in its id, so that no table of requests is needed. */
-export const requestKinds = { register: 0, change: 1, deregister: 2, subscribe: 3, ask: 4 } as const;
+export const requestKinds = { register: 0, change: 1, subscribe: 2, ask: 3 } as const;
 export type RequestKind = (typeof requestKinds)[keyof typeof requestKinds];
 
 const kindUnit = 1_000_000_000_000;
@@ -27,12 +27,6 @@ function frame(id: number, method: string, population: Population, service: numb
 export function buildRegister(population: Population, id: number, instance: number, mark: number): Buffer {
   const service = serviceOf(population, instance);
   return frame(id, 'instance.register', population, service, `,"instance":${wordInstance(population, instance, mark)}`);
-}
-
-export function buildDeregister(population: Population, instance: number): Buffer {
-  const id = numberRequest(requestKinds.deregister, instance);
-  const rest = `,"id":"${nameInstance(instance)}"`;
-  return frame(id, 'instance.deregister', population, serviceOf(population, instance), rest);
 }
 
 export function buildSubscribe(population: Population, view: number, service: number): Buffer {

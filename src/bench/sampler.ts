@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { cpus } from 'node:os';
 
 import { nowMs } from './clock.ts';
 import { estimateRssBytes, readTcpMemoryBytes } from './kernel-memory.ts';
@@ -21,6 +21,7 @@ interface PartUse {
 }
 
 const sampleEveryMs = 1000;
+const sampleSecondsMin = 0.3;
 
 /** Looks at server, load and kernel once a second. */
 export class Sampler {
@@ -29,7 +30,9 @@ export class Sampler {
   isMeasured = false;
   readonly #pid: number | undefined;
   readonly #onSample: (sample: Sample) => void;
+  /** Of each load process, since the last sample; those that said nothing since then are taken to go on as before. */
   readonly #beats: Map<number, Beat[]> = new Map();
+  readonly #rates: Map<number, Rates> = new Map();
   readonly #sessions: Map<number, number> = new Map();
   /** Of each load process, while it was measured. */
   readonly #measured: Map<number, PartUse> = new Map();
@@ -64,12 +67,13 @@ export class Sampler {
 
   sample(): void {
     const now = nowMs();
-    const elapsedS = Math.max(0.001, (now - this.#markMs) / 1000);
+    const elapsedS = (now - this.#markMs) / 1000;
+    // Ticks of 10 ms are too coarse for less.
+    if (elapsedS < sampleSecondsMin) return;
     const cpuMs = this.#readServerCpu();
-    const beats = [...this.#beats.values()].flat();
-    const sum = (key: 'sent' | 'acks' | 'pushes' | 'pushBytes'): number =>
-      Math.round(beats.reduce((total, beat) => total + beat[key], 0) / elapsedS);
-    const loadCpu = [...this.#beats.values()].map((own) => shareOf(own));
+    for (const [part, beats] of this.#beats) this.#rates.set(part, rate(beats));
+    const rates = [...this.#rates.values()];
+    const sum = (key: keyof Rates): number => Math.round(rates.reduce((total, each) => total + each[key], 0));
     const sample: Sample = {
       atS: round((now - this.#startedAtMs) / 1000),
       phase: this.phase,
@@ -82,7 +86,7 @@ export class Sampler {
       serverCpuPercent:
         cpuMs === undefined || this.#markCpuMs === undefined ? null : round((cpuMs - this.#markCpuMs) / elapsedS / 10),
       serverRssBytes: this.#pid === undefined ? null : estimateRssBytes(this.#pid),
-      loadCpuPercent: round(Math.max(0, ...loadCpu) * 100),
+      loadCpuPercent: round(Math.max(0, ...rates.map(({ cpu }) => cpu)) * 100),
       tcpMemoryBytes: readTcpMemoryBytes(),
     };
     this.#beats.clear();
@@ -139,16 +143,31 @@ export class Sampler {
 const loadShareMax = 0.9;
 const foreignShareMax = 0.1;
 
-/** Says so when others used the machine. */
-export function findForeignLimit({ foreignCpuMs, wallMs }: Usage, isObserved: boolean): string[] {
-  const share = foreignCpuMs / wallMs / availableParallelism();
-  if (!isObserved || share <= foreignShareMax) return [];
+/** How much of the machine others used. */
+export function findForeignShare({ foreignCpuMs, wallMs }: Usage): number {
+  return foreignCpuMs / wallMs / cpus().length;
+}
+
+export function wordForeignShare(share: number): string[] {
+  if (share <= foreignShareMax) return [];
   return [`other processes used ${wordPercent(share)} of this machine while it was measured: figures vary more`];
 }
 
-function shareOf(beats: readonly Beat[]): number {
-  const elapsedMs = beats.reduce((sum, beat) => sum + beat.elapsedMs, 0);
-  return elapsedMs === 0 ? 0 : beats.reduce((sum, beat) => sum + beat.cpuMs, 0) / elapsedMs;
+type Rates = Readonly<Record<'sent' | 'acks' | 'pushes' | 'pushBytes' | 'cpu', number>>;
+
+/** A second, whatever time the beats stand for: an order that ends sends one early. */
+function rate(beats: readonly Beat[]): Rates {
+  const total = (key: 'elapsedMs' | 'sent' | 'acks' | 'pushes' | 'pushBytes' | 'cpuMs'): number =>
+    beats.reduce((sum, beat) => sum + beat[key], 0);
+  const elapsedMs = Math.max(1, total('elapsedMs'));
+  const perS = (key: 'sent' | 'acks' | 'pushes' | 'pushBytes'): number => (total(key) * 1000) / elapsedMs;
+  return {
+    sent: perS('sent'),
+    acks: perS('acks'),
+    pushes: perS('pushes'),
+    pushBytes: perS('pushBytes'),
+    cpu: total('cpuMs') / elapsedMs,
+  };
 }
 
 function readHost(): number {

@@ -1,5 +1,5 @@
 import type { Population } from './population.ts';
-import type { SizeChoice, SizeName, Sizes } from './sizes.ts';
+import type { SizeChoice, SizeName } from './sizes.ts';
 import type { Stage } from './stage.ts';
 
 /** A kind of load, and what it shows. */
@@ -16,5 +16,3 @@ export interface Scenario {
 
 /** Every size, those that the scenario does not have as 0. */
 export type ResolvedSizes = Readonly<Record<SizeName, number>>;
-
-export type { Sizes };

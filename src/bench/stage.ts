@@ -16,6 +16,8 @@ export class Findings {
   readonly checks: Check[] = [];
   readonly limits: Set<string> = new Set();
   readonly notes: string[] = [];
+  /** Of this machine, while it was measured, at most. */
+  foreignShare = 0;
   latencyOverTime: LatencyPoint[] = [];
 
   addFigure(key: string, label: string, value: number, unit: string, better: Better = 'neither'): void {

@@ -1,7 +1,7 @@
 import { addPacked, createHistogram, recordMs } from './histogram.ts';
 import type { Histogram } from './histogram.ts';
 import type { HearingOutcome, RegisterOutcome, Tallies, VerifyOrder } from './load-orders.ts';
-import { findForeignLimit } from './sampler.ts';
+import { findForeignShare } from './sampler.ts';
 import type { Usage } from './sampler.ts';
 import { enterPhase, leadMs, readServerRss, soonMs } from './stage.ts';
 import type { Stage } from './stage.ts';
@@ -68,6 +68,8 @@ export async function setUp(stage: Stage): Promise<void> {
 
 export interface ChurnOptions {
   readonly phase: string;
+  /** Changes a second; by default as many as the sizes say. */
+  readonly rate?: number;
   readonly firstChange: number;
   readonly seconds: number;
   /** Undefined: not measured. */
@@ -80,7 +82,7 @@ const settleMs = 15_000;
 
 /** Changes instances for so long; returns how many changes there have been in all. */
 export async function churn(stage: Stage, options: ChurnOptions): Promise<number> {
-  const { rate } = stage.sizes;
+  const { rate = stage.sizes.rate } = options;
   const { firstChange, title } = options;
   const changes = Math.max(1, Math.round(options.seconds * rate));
   enterPhase(stage, options.phase, title !== undefined);
@@ -91,6 +93,7 @@ export async function churn(stage: Stage, options: ChurnOptions): Promise<number
   stage.sampler.sample();
   noteTrouble(stage, outcomes);
   checkHeard(stage, outcomes, `${options.phase}: all were told of each change`);
+  checkRemovals(stage, outcomes, `${options.phase}: no instance was seen to leave`);
   if (title !== undefined) {
     const intendedAtMs = (change: number): number => startAtMs + (change * 1000) / rate;
     reportHearing(stage, { title, suffix: options.suffix ?? '', outcomes, events: changes, intendedAtMs, usage });
@@ -104,7 +107,8 @@ interface HearingReport {
   readonly outcomes: readonly HearingOutcome[];
   readonly events: number;
   readonly intendedAtMs: (event: number) => number;
-  readonly usage: Usage;
+  /** Undefined: what it cost is told elsewhere. */
+  readonly usage: Usage | undefined;
   /** Only these events; by default all. */
   readonly only?: (event: number) => boolean;
   readonly noun?: string;
@@ -129,11 +133,13 @@ export function reportHearing(stage: Stage, report: HearingReport): void {
   }
   findings.addLatency(`last${suffix}`, `${title}: ${noun} → last push`, last);
   findings.addLatency(`first${suffix}`, `${title}: ${noun} → first push`, first);
-  findings.addLatency(`each${suffix}`, `${title}: ${noun} → each push`, addAll(outcomes.map(({ each }) => each)));
+  if (report.only === undefined)
+    findings.addLatency(`each${suffix}`, `${title}: ${noun} → each push`, addAll(outcomes.map(({ each }) => each)));
   findings.addLatency(`ack${suffix}`, `${title}: ${noun} → acknowledged`, ack);
   addOverTime(stage, points);
   noteLag(stage, lag);
-  reportUsage(stage, { title, suffix, usage, pushes: sum(outcomes, ({ pushes }) => pushes), outcomes });
+  if (usage !== undefined)
+    reportUsage(stage, { title, suffix, usage, pushes: sum(outcomes, ({ pushes }) => pushes), outcomes });
 }
 
 function reportUsage(
@@ -144,7 +150,10 @@ function reportUsage(
     usage,
     pushes,
     outcomes,
-  }: Pick<HearingReport, 'title' | 'suffix' | 'usage' | 'outcomes'> & { readonly pushes: number },
+  }: Pick<HearingReport, 'title' | 'suffix' | 'outcomes'> & {
+    readonly usage: Usage;
+    readonly pushes: number;
+  },
 ): void {
   const { findings } = stage;
   const activeMs = usage.wallMs - leadMs;
@@ -178,7 +187,8 @@ function reportUsage(
 }
 
 export function noteForeign(stage: Stage, usage: Usage): void {
-  for (const limit of findForeignLimit(usage, stage.server.pid !== undefined)) stage.findings.limits.add(limit);
+  if (stage.server.pid !== undefined)
+    stage.findings.foreignShare = Math.max(stage.findings.foreignShare, findForeignShare(usage));
 }
 
 /** Beyond this the schedule was not kept. */

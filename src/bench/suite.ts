@@ -7,7 +7,7 @@ import { InterruptedError, UsageError } from './failures.ts';
 import { readKernelSetting } from './kernel-memory.ts';
 import { LoadFleet } from './load-fleet.ts';
 import type { BenchEnvironment, BenchResult, RunResult, RunStatus, Sample } from './result.ts';
-import { Sampler } from './sampler.ts';
+import { Sampler, wordForeignShare } from './sampler.ts';
 import type { ResolvedSizes, Scenario } from './scenario.ts';
 import { Findings } from './stage.ts';
 
@@ -116,7 +116,12 @@ async function runScenario(
     latencyOverTime,
     timeline: sampler.samples,
     checks,
-    limits: [...findings.limits, ...sampler.findLoadLimits(), ...listStandingLimits(options, server)],
+    limits: [
+      ...findings.limits,
+      ...sampler.findLoadLimits(),
+      ...wordForeignShare(findings.foreignShare),
+      ...listStandingLimits(options, server),
+    ],
     notes,
   };
 }

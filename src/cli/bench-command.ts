@@ -5,17 +5,18 @@ import type { Command } from 'commander';
 
 import { splitCores } from '../bench/cores.ts';
 import { UsageError } from '../bench/failures.ts';
-import { ProgressLine } from '../bench/progress.ts';
+import { renderReport } from '../bench/report/page.ts';
+import { ProgressLine } from '../bench/report/progress.ts';
+import { listScenarios } from '../bench/report/scenario-list.ts';
+import { wordResult } from '../bench/report/table.ts';
+import { wordOption } from '../bench/report/wording.ts';
 import type { BenchResult } from '../bench/result.ts';
-import { listScenarios } from '../bench/scenario-list.ts';
 import type { ResolvedSizes, Scenario } from '../bench/scenario.ts';
 import { scenarios } from '../bench/scenarios/all.ts';
 import { resolveSizes } from '../bench/size-resolution.ts';
 import { scales, sizeNames, sizeOptions } from '../bench/sizes.ts';
 import type { Scale, Sizes } from '../bench/sizes.ts';
 import { runSuite } from '../bench/suite.ts';
-import { wordResult } from '../bench/table.ts';
-import { wordOption } from '../bench/wording.ts';
 import { readSettingText, resolveConfig, settingNames } from '../main/config.ts';
 import type { SettingName } from '../main/config.ts';
 import { productVersion } from '../main/product-version.ts';
@@ -116,6 +117,7 @@ async function bench(names: readonly string[], options: BenchOptions): Promise<v
   progress.end();
   console.log(wordResult(result, before));
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+  if (options.html !== undefined) writeFileSync(options.html, renderReport(result, before));
   if (result.runs.some(({ status }) => status === 'failed')) process.exitCode = exitCodes.failed;
   else if (interrupt.signal.aborted) process.exitCode = interruptedStatus;
 }

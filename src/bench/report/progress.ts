@@ -1,4 +1,4 @@
-import type { Sample } from './result.ts';
+import type { Sample } from '../result.ts';
 import { wordBytes, wordNumber } from './wording.ts';
 
 /** One line a second; on a terminal it takes the place of the one before. */

@@ -1,5 +1,5 @@
-import type { Scenario } from './scenario.ts';
-import { scales, sizeNames, sizeOptions } from './sizes.ts';
+import type { Scenario } from '../scenario.ts';
+import { scales, sizeNames, sizeOptions } from '../sizes.ts';
 import { wordOption } from './wording.ts';
 
 /** What `--list` prints. */

@@ -1,4 +1,4 @@
-import type { BenchResult, Figure } from './result.ts';
+import type { BenchResult, Figure } from '../result.ts';
 
 /** Three significant digits. */
 export function wordNumber(value: number): string {

@@ -1,4 +1,4 @@
-import type { Better, RunResult } from './result.ts';
+import type { Better, RunResult } from '../result.ts';
 import { wordFigure, wordMs, wordOption } from './wording.ts';
 
 export interface ComparedRow {
@@ -20,8 +20,10 @@ export function compareRuns(
   const latencies = now.latencies.flatMap(({ key, label, latency }) => {
     const other = before.latencies.find((each) => each.key === key)?.latency;
     if (other === undefined) return [];
-    return (['p50Ms', 'p99Ms', 'p999Ms'] as const).map((percentile) =>
-      compare(`${label}, ${wordPercentile(percentile)}`, other[percentile], latency[percentile], 'lower', wordMs),
+    const samples = Math.min(other.samples, latency.samples);
+    const told = percentiles.filter(({ samplesMin }) => samples >= samplesMin);
+    return told.map(({ key: percentile, word }) =>
+      compare(`${label}, ${word}`, other[percentile], latency[percentile], 'lower', wordMs),
     );
   });
   const figures = now.figures.flatMap((figure) => {
@@ -52,9 +54,12 @@ function compare(
   };
 }
 
-function wordPercentile(key: 'p50Ms' | 'p99Ms' | 'p999Ms'): string {
-  return { p50Ms: 'p50', p99Ms: 'p99', p999Ms: 'p99.9' }[key];
-}
+/** With fewer samples a percentile is the luck of the slowest few. */
+const percentiles = [
+  { key: 'p50Ms', word: 'p50', samplesMin: 1 },
+  { key: 'p99Ms', word: 'p99', samplesMin: 200 },
+  { key: 'p999Ms', word: 'p99.9', samplesMin: 2000 },
+] as const;
 
 /** Runs of different settings can be set side by side, but not without saying so. */
 function findDifferences(now: RunResult, before: RunResult): string[] {

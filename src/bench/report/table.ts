@@ -1,5 +1,5 @@
+import type { BenchResult, RunResult } from '../result.ts';
 import { compareRuns } from './comparison.ts';
-import type { BenchResult, RunResult } from './result.ts';
 import { wordEnvironment, wordFigure, wordMs, wordOption } from './wording.ts';
 
 /** Columns as wide as their widest cell; the first to the left, the others to the right. */
