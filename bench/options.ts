@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 
 /** What can be selected; all by default. */
-const suites = ['micro', 'ratios', 'healing'] as const;
+const suites = ['micro', 'ratios', 'healing', 'io-threads'] as const;
 type Suite = (typeof suites)[number];
 
 export interface BenchOptions {
@@ -10,18 +10,21 @@ export interface BenchOptions {
   readonly jsonFile: string | undefined;
   readonly rounds: number | undefined;
   readonly partitions: number;
+  readonly ioThreads: number;
 }
 
-export const help = `Usage: npm run bench -- [micro] [ratios] [healing] [options]
+export const help = `Usage: npm run bench -- [micro] [ratios] [healing] [io-threads] [options]
 
   micro   functions on their own, each in a fresh thread
-  ratios  slotcast beside a bare uWebSockets.js server doing the same exchange
-  healing what it costs when a partition dies, when slots move, and to have many partitions
+  ratios  slotcast beside a bare uWebSockets.js server doing the same exchange; many partitions beside one; memory
+  healing what it costs when a partition dies and when slots move
+  io-threads  how pushes grow with I/O threads, and what one costs
 
 Options:
   --json FILE      write the results as JSON
-  --rounds N       rounds of the comparison (default 6)
+  --rounds N       rounds of the comparison (default 5)
   --partitions N   partitions of slotcast (default 1)
+  --io-threads N   its I/O threads in ratios (default 0)
   --smoke          everything once at a tiny size: shows that it runs, not how fast
   --help           this text
 
@@ -49,11 +52,19 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     jsonFile: values.json,
     rounds: values.rounds === undefined ? undefined : readCount('rounds', values.rounds, 100),
     partitions: values.partitions === undefined ? 1 : readCount('partitions', values.partitions, 256),
+    ioThreads: values['io-threads'] === undefined ? 0 : readCount('io-threads', values['io-threads'], 64),
   };
 }
 
 interface Parsed {
-  readonly values: { json?: string; rounds?: string; partitions?: string; smoke?: boolean; help?: boolean };
+  readonly values: {
+    json?: string;
+    rounds?: string;
+    partitions?: string;
+    'io-threads'?: string;
+    smoke?: boolean;
+    help?: boolean;
+  };
   readonly positionals: string[];
 }
 
@@ -66,6 +77,7 @@ function parse(args: readonly string[]): Parsed {
         json: { type: 'string' },
         rounds: { type: 'string' },
         partitions: { type: 'string' },
+        'io-threads': { type: 'string' },
         smoke: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { scenarios } from '../src/bench/scenarios/all.ts';
 import { readEnvironment, wordEnvironment } from './environment.ts';
 import { runHealing } from './healing/healing.ts';
+import { runIoThreads } from './io-threads/io-threads.ts';
 import { runMicro } from './micro/micro.ts';
 import { help, readOptions, UsageError } from './options.ts';
 import type { BenchOptions } from './options.ts';
@@ -14,7 +15,7 @@ const print = (line: string): void => console.log(line);
 const exitUsage = 2;
 
 async function runBench(options: BenchOptions): Promise<void> {
-  const { suites, isSmoke, jsonFile, partitions } = options;
+  const { suites, isSmoke, jsonFile, partitions, ioThreads } = options;
   const pinning = findPinning();
   const environment = readEnvironment(pinning, partitions);
   print(wordEnvironment(environment));
@@ -24,9 +25,18 @@ async function runBench(options: BenchOptions): Promise<void> {
     isSmoke,
     ...(suites.has('micro') ? { micro: await runMicro(isSmoke, print) } : {}),
     ...(suites.has('ratios')
-      ? await runRatios({ plan: { ...plan, rounds: options.rounds ?? plan.rounds }, partitions, pinning, print })
+      ? await runRatios({
+          plan: { ...plan, rounds: options.rounds ?? plan.rounds },
+          partitions,
+          ioThreads,
+          pinning,
+          print,
+        })
       : {}),
     ...(suites.has('healing') ? await runHealing({ isSmoke, pinning, print }) : {}),
+    ...(suites.has('io-threads')
+      ? { ioThreads: await runIoThreads({ isSmoke, partitions, rounds: options.rounds, print }) }
+      : {}),
   };
   if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
 }

@@ -5,5 +5,6 @@ import type { ServerReport } from './subjects.ts';
 /** The registry as it is started by default, on a free port. */
 endWithParent();
 const partitions = Number(process.argv[2] ?? 1);
-const { address } = await startServer({ port: 0, partitions, logLevel: 'warn' });
+const ioThreads = Number(process.argv[3] ?? 0);
+const { address } = await startServer({ port: 0, partitions, ioThreads, logLevel: 'warn' });
 process.send?.({ kind: 'listening', host: address.host, port: address.port } satisfies ServerReport);

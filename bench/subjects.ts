@@ -17,9 +17,13 @@ export interface Subject {
 
 export type SubjectName = 'slotcast' | 'bare';
 
-export function createSubjects(partitions: number): readonly [slotcast: Subject, bare: Subject] {
+export function createSubjects(partitions: number, ioThreads: number = 0): readonly [slotcast: Subject, bare: Subject] {
   return [
-    { name: 'slotcast', entry: new URL('slotcast-process.js', import.meta.url), args: [String(partitions)] },
+    {
+      name: 'slotcast',
+      entry: new URL('slotcast-process.js', import.meta.url),
+      args: [String(partitions), String(ioThreads)],
+    },
     { name: 'bare', entry: new URL('baseline/bare-process.js', import.meta.url), args: [] },
   ];
 }

@@ -12,6 +12,8 @@ import { Tally } from './tally.ts';
 export interface CampaignOptions {
   readonly seconds: number;
   readonly seed: number;
+  /** Of the server; 0: sessions live on its main thread. */
+  readonly ioThreads: number;
   readonly print: (line: string) => void;
 }
 
@@ -27,6 +29,8 @@ export interface CampaignResult {
 
 const deaths: readonly Fault[] = ['throw', 'exit', 'hang', 'memory'];
 const lookEveryMs = 50;
+/** How long is waited for a moment without another fault, in milliseconds. */
+const steadyWithinMs = 5000;
 /** Quiet comes this often, in milliseconds. */
 const quietEveryMs = 9000;
 
@@ -56,7 +60,7 @@ export class Campaign {
   }
 
   async run(): Promise<CampaignResult> {
-    this.#server = await ServerProcess.start((reason) => {
+    this.#server = await ServerProcess.start(this.#options.ioThreads, (reason) => {
       this.#fail(reason);
     });
     const url = `ws://127.0.0.1:${this.#server.port}/v1/session`;
@@ -190,7 +194,11 @@ export class Campaign {
     // Longer than the grace and the heartbeat timeout together: nobody may be taken for dead when it wakes.
     const ms = settings.disconnectGraceMs + settings.heartbeatTimeoutMs + 500;
     // Not while slots are shut: how long they do not answer is to be the registry's own doing.
-    if (this.#isResizing || !this.#clock.isSteady) return;
+    const untilMs = performance.now() + steadyWithinMs;
+    while (this.#isResizing || !this.#clock.isSteady) {
+      if (performance.now() > untilMs) return;
+      await delay(1);
+    }
     this.#fault('suspended process', `the server stands still for ${ms} ms`);
     this.#isSuspended = true;
     server.suspend();

@@ -13,11 +13,13 @@ const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
     seed: { type: 'string', default: '1' },
+    'io-threads': { type: 'string', default: '0' },
     json: { type: 'boolean', default: false },
   },
 });
 const seconds = Number(values.seconds);
 const seed = Number(values.seed);
+const ioThreads = Number(values['io-threads']);
 
 function print(line: string): void {
   if (!values.json) process.stdout.write(`${line}\n`);
@@ -45,13 +47,15 @@ function wordReport({ tally, checks, stats }: CampaignResult): string[] {
 }
 
 async function runCampaign(): Promise<void> {
-  print(`seed ${seed}, ${seconds} s`);
-  const result = await new Campaign({ seconds, seed, print }).run();
+  print(`seed ${seed}, ${seconds} s, ${ioThreads} I/O threads`);
+  const result = await new Campaign({ seconds, seed, ioThreads, print }).run();
   const { tally, checks, failure, story, stats } = result;
   const lack = failure === undefined ? findLack(tally, checks, seconds) : undefined;
   if (values.json) {
     const { counters } = stats ?? {};
-    process.stdout.write(`${JSON.stringify({ seed, seconds, failure, lack, story, checks, tally, counters })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ seed, seconds, ioThreads, failure, lack, story, checks, tally, counters })}\n`,
+    );
   }
   for (const line of wordReport(result)) print(line);
   if (failure !== undefined) {
@@ -64,9 +68,9 @@ async function runCampaign(): Promise<void> {
   process.exitCode = failure === undefined && lack === undefined ? 0 : 1;
 }
 
-if (Number.isFinite(seconds) && seconds > 0 && Number.isInteger(seed)) {
+if (Number.isFinite(seconds) && seconds > 0 && Number.isInteger(seed) && Number.isInteger(ioThreads)) {
   await runCampaign();
 } else {
-  process.stderr.write('npm run chaos -- [--seconds N] [--seed N] [--json]\n');
+  process.stderr.write('npm run chaos -- [--seconds N] [--seed N] [--io-threads N] [--json]\n');
   process.exitCode = exitUsage;
 }

@@ -26,11 +26,14 @@ async function obey(server: FaultyServer, order: Order): Promise<unknown> {
   }
 }
 
-const server = await startFaultyServer(settings, {
-  onFatal: (error) => {
-    report({ kind: 'fatal', message: error.message });
+const server = await startFaultyServer(
+  { ...settings, ioThreads: Number(process.argv[2] ?? 0) },
+  {
+    onFatal: (error) => {
+      report({ kind: 'fatal', message: error.message });
+    },
   },
-});
+);
 process.on('message', ({ number, order }: { number: number; order: Order }) => {
   obey(server, order).then(
     (result) => {

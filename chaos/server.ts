@@ -25,9 +25,9 @@ export class ServerProcess {
   #isStopping = false;
   port = 0;
 
-  private constructor(onEnd: (reason: string) => void) {
+  private constructor(ioThreads: number, onEnd: (reason: string) => void) {
     this.#onEnd = onEnd;
-    this.#child = fork(fileURLToPath(new URL('server-process.js', import.meta.url)));
+    this.#child = fork(fileURLToPath(new URL('server-process.js', import.meta.url)), [String(ioThreads)]);
     this.#child.on('exit', (code, signal) => {
       for (const { reject } of this.#waiting.values()) reject(new Error('the server has ended'));
       if (!this.#isStopping) this.#onEnd(`the server's process ended with ${code ?? signal ?? 'nothing'}`);
@@ -35,8 +35,8 @@ export class ServerProcess {
   }
 
   /** `onEnd`: it ended without being told to. */
-  static async start(onEnd: (reason: string) => void): Promise<ServerProcess> {
-    const server = new ServerProcess(onEnd);
+  static async start(ioThreads: number, onEnd: (reason: string) => void): Promise<ServerProcess> {
+    const server = new ServerProcess(ioThreads, onEnd);
     await new Promise<void>((resolve) => {
       server.#child.on('message', (report: Report) => {
         server.#take(report, resolve);

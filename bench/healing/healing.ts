@@ -3,14 +3,13 @@ import type { Workload } from '../load/workloads.ts';
 import type { Pinning } from '../processes.ts';
 import { estimate } from '../statistics.ts';
 import type { Estimate } from '../statistics.ts';
-import { createSubjects, startSubject } from '../subjects.ts';
 import { layTable, wordNumber } from '../table.ts';
 import { FaultyServer } from './faulty-server.ts';
 import { measureHeal } from './heal.ts';
 import type { HealWorkload } from './heal.ts';
 
 /** Keys under which figures are written: scripts hold releases to them, so they stay. */
-export type HealingKey = 'healMs100k' | 'healMs1M' | 'healPushes' | 'moveRateRatio' | 'partitionsCpuRatio';
+export type HealingKey = 'healMs100k' | 'healMs1M' | 'healPushes' | 'moveRateRatio';
 
 export type HealingReport = Readonly<Record<HealingKey, Estimate>>;
 
@@ -27,7 +26,6 @@ interface HealingPlan {
   readonly largeRounds: number;
   readonly pairs: number;
   readonly register: Extract<Workload, { kind: 'register' }>;
-  readonly manyPartitions: number;
 }
 
 const fullPlan: HealingPlan = {
@@ -37,7 +35,6 @@ const fullPlan: HealingPlan = {
   largeRounds: 1,
   pairs: 5,
   register: { kind: 'register', connections: 64, inFlight: 64, warmUpMs: 300, measureMs: 1500 },
-  manyPartitions: 8,
 };
 
 const smokePlan: HealingPlan = {
@@ -47,7 +44,6 @@ const smokePlan: HealingPlan = {
   largeRounds: 1,
   pairs: 1,
   register: { kind: 'register', connections: 4, inFlight: 64, warmUpMs: 20, measureMs: 150 },
-  manyPartitions: 2,
 };
 
 const metrics: readonly {
@@ -60,7 +56,6 @@ const metrics: readonly {
   { key: 'healMs1M', title: 'slots answer again, 1,000,000 instances', unit: 'ms', aim: '' },
   { key: 'healPushes', title: 'pushes for an unchanged world', unit: '', aim: '0' },
   { key: 'moveRateRatio', title: 'registrations while slots move, to at rest', unit: '', aim: '≥ 0.8' },
-  { key: 'partitionsCpuRatio', title: 'CPU of a registration, 8 partitions to 1', unit: '', aim: '≤ 1.15' },
 ];
 
 /** What healing and moving cost. Every process it started has ended when it settles. */
@@ -76,7 +71,6 @@ export async function runHealing({ isSmoke, pinning, print }: HealingOptions): P
       healMs1M: estimate(large.map(({ healMs }) => healMs)),
       healPushes: estimate([...small, ...large].map(({ pushes }) => pushes)),
       moveRateRatio: estimate(await measureMoves(load, plan, core, print)),
-      partitionsCpuRatio: estimate(await measurePartitions(load, plan, core, print)),
     };
     print(
       `\n${layTable([['', 'unit', 'median', 'low', 'high', 'aim'], ...metrics.map((metric) => wordRow(metric, report))])}\n`,
@@ -138,33 +132,5 @@ async function moveUntil(server: FaultyServer, signal: AbortSignal): Promise<voi
   while (!signal.aborted) {
     await server.ask({ kind: 'resize', partitions: 1 });
     await server.ask({ kind: 'resize', partitions: 2 });
-  }
-}
-
-async function measurePartitions(
-  load: LoadGenerator,
-  { pairs, register, manyPartitions }: HealingPlan,
-  core: number | undefined,
-  print: (line: string) => void,
-): Promise<number[]> {
-  const one = await startSubject(createSubjects(1)[0], core);
-  try {
-    const many = await startSubject(createSubjects(manyPartitions)[0], core);
-    try {
-      const cpuOf = async (server: typeof one): Promise<number> => {
-        const { usage, acks } = await load.run<'register'>(server.target, register);
-        return usage.serverCpuMs / acks;
-      };
-      await cpuOf(one);
-      await cpuOf(many);
-      return await repeat(pairs, print, 'partitions', async () => {
-        const withOne = await cpuOf(one);
-        return (await cpuOf(many)) / withOne;
-      });
-    } finally {
-      await many.stop();
-    }
-  } finally {
-    await one.stop();
   }
 }

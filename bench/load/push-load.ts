@@ -7,7 +7,8 @@ import type { Outcome, Usage, Workload } from './workloads.ts';
 
 type PushWorkload = Extract<Workload, { kind: 'push' }>;
 
-const service = 'hot';
+/** One of its own for each process that generates load. */
+const service = `hot-${process.pid}`;
 
 /** Subscribes each connection to its service and resolves when all have their first list. */
 export async function subscribeAll(

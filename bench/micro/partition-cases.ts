@@ -7,6 +7,7 @@ import { toPartition } from '../../src/workers/messages.ts';
 import type { ToPartition } from '../../src/workers/messages.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
 import type { PartitionClock } from '../../src/workers/partition-core.ts';
+import { textCodec } from '../../src/workers/text-codec.ts';
 import { buildInstance } from '../load/requests.ts';
 import type { MicroCase } from './micro-case.ts';
 import { sink } from './micro-case.ts';
@@ -55,7 +56,7 @@ function createChanging(core: PartitionCore): MicroCase {
 }
 
 function createService(instances: number): ServiceRecord {
-  const store = new ServiceStore(limits, clock.wallMicros);
+  const store = new ServiceStore(limits, textCodec, clock.wallMicros);
   const service = store.obtain(keyOf(0));
   for (let index = 0; index < instances; index++) {
     const instance = buildInstance(index, 0);
@@ -112,7 +113,7 @@ export const partitionCases: Readonly<Record<PartitionCaseName, () => MicroCase>
     return createChanging(core);
   },
   storeChanged: () => {
-    const store = new ServiceStore(limits, clock.wallMicros);
+    const store = new ServiceStore(limits, textCodec, clock.wallMicros);
     const contents = [0, 1].map((revision) =>
       Array.from({ length: operations }, (_, index) => buildInstance(index, revision)),
     );
@@ -140,8 +141,7 @@ export const partitionCases: Readonly<Record<PartitionCaseName, () => MicroCase>
   /** One change among a hundred instances. */
   encodeDelta: () => {
     const service = createService(100);
-    const [id] = service.instances.keys();
-    const ids = [id!];
+    const ids = [buildInstance(0, 0).id];
     return {
       operations,
       run: () => {

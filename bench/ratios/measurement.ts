@@ -4,6 +4,8 @@ import type { Usage } from '../load/workloads.ts';
 import type { Pinning } from '../processes.ts';
 import { startSubject } from '../subjects.ts';
 import type { Subject, SubjectName } from '../subjects.ts';
+import { measurePartitions } from './partitions.ts';
+import type { PartitionsPair } from './partitions.ts';
 import type { Plan, RoundOutcomes, RoundWorkloads } from './plan.ts';
 import { checkSameBytes } from './results.ts';
 
@@ -16,6 +18,7 @@ export interface Measured {
   readonly sessionBytes: Readonly<Record<SubjectName, readonly number[]>>;
   /** The bare server holds no instances. */
   readonly instanceBytes: readonly number[];
+  readonly partitions: readonly PartitionsPair[];
 }
 
 export interface MeasureOptions {
@@ -27,9 +30,14 @@ export interface MeasureOptions {
 
 /** Runs the whole plan. Every process it started has ended when it settles. */
 export async function measure(options: MeasureOptions): Promise<Measured> {
-  const load = await LoadGenerator.start(options.pinning?.loadCore);
+  const { plan, pinning, onProgress } = options;
+  const load = await LoadGenerator.start(pinning?.loadCore);
   try {
-    return { ...(await measureRounds(load, options)), ...(await measureMemory(load, options)) };
+    return {
+      ...(await measureRounds(load, options)),
+      partitions: await measurePartitions(load, plan.partitions, pinning, onProgress),
+      ...(await measureMemory(load, options)),
+    };
   } finally {
     await load.stop();
   }

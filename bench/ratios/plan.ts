@@ -24,6 +24,14 @@ export interface Plan {
   readonly idle: Of<'idle'>;
   readonly sessionMemory: Of<'sessionMemory'>;
   readonly instanceMemory: Of<'instanceMemory'>;
+  readonly partitions: PartitionsPlan;
+}
+
+/** A registration in a server with many partitions beside one with a single one. */
+export interface PartitionsPlan {
+  readonly many: number;
+  readonly pairs: number;
+  readonly register: Of<'register'>;
 }
 
 /**
@@ -52,7 +60,7 @@ const fullWorkloads: RoundWorkloads = {
 
 /** Chosen so that a whole run ends within three minutes on two cores. */
 export const fullPlan: Plan = {
-  rounds: 6,
+  rounds: 5,
   memoryRounds: 3,
   warmUp: {
     register: { ...fullWorkloads.register, measureMs: 400 },
@@ -73,6 +81,7 @@ export const fullPlan: Plan = {
     to: 100_000,
     settleMs: 1000,
   },
+  partitions: { many: 8, pairs: 5, register: fullWorkloads.pipelined },
 };
 
 const smokeWorkloads: RoundWorkloads = {
@@ -92,4 +101,5 @@ export const smokePlan: Plan = {
   idle: { kind: 'idle', measureMs: 20 },
   sessionMemory: { kind: 'sessionMemory', from: 10, to: 30, settleMs: 20 },
   instanceMemory: { kind: 'instanceMemory', connections: 4, services: 10, from: 100, to: 300, settleMs: 20 },
+  partitions: { many: 2, pairs: 1, register: smokeWorkloads.pipelined },
 };

@@ -11,6 +11,7 @@ import type { Metric, MetricKey } from './results.ts';
 export interface RatiosOptions {
   readonly plan: Plan;
   readonly partitions: number;
+  readonly ioThreads: number;
   readonly pinning: Pinning | undefined;
   readonly print: (line: string) => void;
 }
@@ -24,8 +25,8 @@ export type RatiosReport = Readonly<Partial<Record<MetricKey, Estimate>>> & {
 };
 
 /** Measures slotcast beside the bare server and prints the comparison. */
-export async function runRatios({ plan, partitions, pinning, print }: RatiosOptions): Promise<RatiosReport> {
-  const measured = await measure({ subjects: createSubjects(partitions), plan, pinning, onProgress: print });
+export async function runRatios({ plan, partitions, ioThreads, pinning, print }: RatiosOptions): Promise<RatiosReport> {
+  const measured = await measure({ subjects: createSubjects(partitions, ioThreads), plan, pinning, onProgress: print });
   const metrics = summarize(measured);
   const caveats = describeCaveats(measured);
   print('');

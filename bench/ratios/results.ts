@@ -16,6 +16,7 @@ export type MetricKey =
   | 'fanOutP50Ratio'
   | 'fanOutP99Ratio'
   | 'fanOutLastP50Ratio'
+  | 'partitionsCpuRatio'
   | 'bytesPerInstance'
   | 'bytesPerIdleSession';
 
@@ -26,7 +27,7 @@ export interface Metric {
   readonly slotcast: Estimate;
   /** Undefined where the bare server has nothing to compare with. */
   readonly bare: Estimate | undefined;
-  /** Of slotcast to bare: the median of the ratios of each round, not the ratio of the medians. */
+  /** Of slotcast to bare (or of many partitions to one): the median of the ratios of each round, not the ratio of the medians. */
   readonly ratio: Estimate | undefined;
   /** What the project aims at: for the ratio, or for the figure itself where there is no ratio. */
   readonly aim: number | undefined;
@@ -105,7 +106,7 @@ const ratioMetrics: readonly RatioMetric[] = [
 
 /** All figures of a run. */
 export function summarize(measured: Measured): Metric[] {
-  const { rounds, sessionBytes, instanceBytes } = measured;
+  const { rounds, partitions, sessionBytes, instanceBytes } = measured;
   const metrics = ratioMetrics.map(({ key, title, unit, aim, of, read }): Metric => {
     const { kept, dropped } = dropDisturbed(rounds, of);
     const slotcast = kept.map((round) => read(round.slotcast));
@@ -113,6 +114,17 @@ export function summarize(measured: Measured): Metric[] {
     const ratio = slotcast.map((value, i) => value / bare[i]!);
     const estimates = { slotcast: estimate(slotcast), bare: estimate(bare), ratio: estimate(ratio) };
     return { key, title, unit, aim, ...estimates, rounds: kept.length, roundsDropped: dropped };
+  });
+  metrics.push({
+    key: 'partitionsCpuRatio',
+    title: 'registration, many partitions to one',
+    unit: 'µs CPU',
+    aim: 1.15,
+    slotcast: estimate(partitions.map(({ many }) => many)),
+    bare: undefined,
+    ratio: estimate(partitions.map(({ one, many }) => many / one)),
+    rounds: partitions.length,
+    roundsDropped: 0,
   });
   const memory = { unit: 'bytes', ratio: undefined, aim: undefined, rounds: instanceBytes.length, roundsDropped: 0 };
   metrics.push(

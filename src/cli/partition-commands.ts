@@ -2,9 +2,10 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
 import { partitionsMax } from '../slots/slot-table.ts';
+import { askServer } from './administration.ts';
 import { AdministrationError } from './exit-codes.ts';
 import { formatTable } from './output.ts';
-import { addRegistryOptions, parseCount, readServers } from './registry.ts';
+import { addRegistryOptions, parseCount } from './registry.ts';
 import type { RegistryOptions } from './registry.ts';
 
 interface ChangeOptions extends RegistryOptions {
@@ -36,7 +37,7 @@ export function addPartitionCommands(program: Command): void {
       .argument('[count]', 'how many there shall be', parsePartitions)
       .option('--no-wait', 'do not wait until all slots have moved'),
   ).action(async (count: number | undefined, options: ChangeOptions) => {
-    if (count === undefined) print(await ask(options, 'GET', '/v1/partitions'), options);
+    if (count === undefined) print(await askServer<Description>(options, 'GET', '/v1/partitions'), options);
     else await change(options, '/v1/partitions', { partitions: count });
   });
   addRegistryOptions(
@@ -56,7 +57,7 @@ function parsePartitions(text: string): number {
 }
 
 async function change(options: ChangeOptions, path: string, body?: object): Promise<void> {
-  let description = await ask(options, 'PUT', path, body);
+  let description = await askServer<Description>(options, 'PUT', path, body);
   let shown = -1;
   while (options.wait && description.move.isRunning) {
     const { slotsMoved, slotsToMove } = description.move;
@@ -65,7 +66,7 @@ async function change(options: ChangeOptions, path: string, body?: object): Prom
     await new Promise((resolve) => {
       setTimeout(resolve, lookMs);
     });
-    description = await ask(options, 'GET', '/v1/partitions');
+    description = await askServer<Description>(options, 'GET', '/v1/partitions');
   }
   print(description, options);
   if (description.move.failure !== undefined) throw new AdministrationError(description.move.failure);
@@ -78,24 +79,4 @@ function print(description: Description, { json }: RegistryOptions): void {
   }
   const rows = description.partitions.map(({ partition, state, slots }) => [String(partition), state, String(slots)]);
   console.log(formatTable(['PARTITION', 'STATE', 'SLOTS'], rows));
-}
-
-/** Administration is HTTP, on the port of the sessions. Only the first server is asked: it concerns one. */
-async function ask(options: RegistryOptions, method: string, path: string, body?: object): Promise<Description> {
-  const url = new URL(path, readServers(options)[0]?.replace(/^ws/, 'http'));
-  let response: Response;
-  try {
-    response = await fetch(url, {
-      method,
-      signal: AbortSignal.timeout(options.timeoutMs),
-      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
-    });
-  } catch (error) {
-    throw new AdministrationError(`cannot reach ${url.origin}`, { cause: error, isUnreachable: true });
-  }
-  const answer = (await response.json()) as
-    | Description
-    | { readonly error: { readonly code: string; readonly message: string } };
-  if ('error' in answer) throw new AdministrationError(`${answer.error.code}: ${answer.error.message}`);
-  return answer;
 }

@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { productVersion } from '../main/product-version.ts';
 import { addBenchCommand } from './bench-command.ts';
 import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
+import { addGoawayCommand } from './goaway-command.ts';
 import { addPartitionCommands } from './partition-commands.ts';
 import { addReadCommands } from './read-commands.ts';
 import { addRegisterCommand } from './register-command.ts';
@@ -16,7 +17,8 @@ Examples:
   slotcast instances orders --json
   slotcast watch orders
   slotcast partitions 4
-  slotcast bench hot-service --html report.html`;
+  slotcast bench hot-service --html report.html
+  slotcast goaway --percent 25 --spread-ms 10000`;
 
 /** `slotcast … | head`: nobody reads any more, which is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -34,6 +36,7 @@ addReadCommands(program);
 addRegisterCommand(program);
 addPartitionCommands(program);
 addBenchCommand(program);
+addGoawayCommand(program);
 
 try {
   await program.parseAsync();

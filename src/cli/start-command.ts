@@ -19,7 +19,7 @@ import type { Server } from '../main/index.ts';
 import { productVersion } from '../main/product-version.ts';
 
 /** Shown first; the others follow under a heading of their own. */
-const mainSettings: ReadonlySet<SettingName> = new Set(['host', 'port', 'partitions', 'logLevel']);
+const mainSettings: ReadonlySet<SettingName> = new Set(['host', 'port', 'partitions', 'ioThreads', 'logLevel']);
 
 /** `start`: runs the registry. Every setting is a flag. */
 export function addStartCommand(program: Command): void {
@@ -54,12 +54,21 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   }
   resolveConfig(given, 'command line');
   const fromFile = typeof file === 'string' ? readConfigFile(file) : {};
-  const server = await startServer({ ...fromFile, ...readEnvironment(process.env), ...given });
+  const values: Record<string, unknown> = { ...fromFile, ...readEnvironment(process.env), ...given };
+  const server = await startServer(values);
   const { url } = server.address;
   const http = url.replace(/^ws/, 'http').replace(/\/v1\/session$/, '');
-  const partitions = `${server.partitions} ${server.partitions === 1 ? 'partition' : 'partitions'}`;
-  console.log(`slotcast ${productVersion} listens on ${url} and ${http} with ${partitions}`);
+  const ioThreads = Number(values['ioThreads'] ?? 0);
+  const threads = [
+    wordCount(server.partitions, 'partition'),
+    ...(ioThreads > 0 ? [wordCount(ioThreads, 'I/O thread')] : []),
+  ];
+  console.log(`slotcast ${productVersion} listens on ${url} and ${http} with ${threads.join(' and ')}`);
   stopOnSignals(server);
+}
+
+function wordCount(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 /** The first signal stops in order; a second ends at once. */

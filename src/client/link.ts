@@ -1,3 +1,4 @@
+import { protocolLimits } from '../protocol/limits.ts';
 import type { WireLimits } from '../protocol/types.ts';
 import { backoffMs } from './backoff.ts';
 import type { Settings } from './options.ts';
@@ -98,8 +99,6 @@ type Transitions = {
 
 /** A session that lasted this long ends a row of failures. Shorter ones count, lest a server that drops everybody is hammered. */
 const lastingMs = 5000;
-/** However long a server wants us to stay away. */
-const goawayMaxMs = 60_000;
 
 export const initialLink: LinkState = {
   kind: 'waiting',
@@ -176,7 +175,7 @@ const transitions: Transitions = {
         failures: 0,
         server: (state.server + 1) % settings.urls.length,
         cause: 'the server asked us to go',
-        untilMs: nowMs + Math.min(reconnectAfterMs, goawayMaxMs),
+        untilMs: nowMs + Math.min(reconnectAfterMs, protocolLimits.goawayMsMax),
       },
       effects: [],
     }),
@@ -302,7 +301,7 @@ function fail(
   const hasLasted = state.kind === 'ready' && nowMs - state.sinceMs >= lastingMs;
   const servers = settings.urls.length;
   const backoff = backoffMs(settings, hasLasted ? 0 : Math.floor(state.failures / servers), random);
-  const retryInMs = Math.max(backoff, Math.min(waitMinMs, goawayMaxMs));
+  const retryInMs = Math.max(backoff, Math.min(waitMinMs, protocolLimits.goawayMsMax));
   const effects: LinkEffect[] = [];
   if (isOpen) effects.push({ kind: 'closeSocket', socket: state.socket, manner: 'abandon' });
   if (state.kind === 'ready') effects.push({ kind: 'down', cause, retryInMs });

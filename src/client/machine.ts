@@ -309,7 +309,7 @@ function refuse(turn: Turn, request: InFlight, failure: Failure): void {
       refuseWithdrawal(turn, errand, failure);
       return;
     case 'unsubscription':
-      if (isPassing(failure)) turn.postpone(errand, failure.retryAfterMs ?? turn.inputs.settings.backoffMinMs);
+      if (isPassing(failure)) turn.postpone(errand, turn.waitAfter(failure));
       return;
     case 'read':
       // A draining server is about to go: the question waits for the next connection.
@@ -325,7 +325,7 @@ function refuse(turn: Turn, request: InFlight, failure: Failure): void {
 
 function refuseWithdrawal(turn: Turn, errand: Withdrawal, failure: Failure): void {
   if (isPassing(failure)) {
-    turn.postpone(errand, failure.retryAfterMs ?? turn.inputs.settings.backoffMinMs);
+    turn.postpone(errand, turn.waitAfter(failure));
   } else if (errand.ticket !== undefined) {
     // Gone is gone. That another session has taken it over is worth an error.
     if (failure.code === 'not_found') turn.resolve(errand.ticket, { kind: 'deregistered' });
@@ -335,7 +335,7 @@ function refuseWithdrawal(turn: Turn, errand: Withdrawal, failure: Failure): voi
 
 function refuseOpen(turn: Turn, failure: Failure): void {
   const { backoffMaxMs } = turn.inputs.settings;
-  const waitMs = failure.retryAfterMs ?? (isPassing(failure) ? 0 : backoffMaxMs);
+  const waitMs = failure.retryAfterMs !== undefined ? turn.waitAfter(failure) : isPassing(failure) ? 0 : backoffMaxMs;
   const cause = `session.open: ${failure.code}: ${failure.message}`;
   turn.effects.push({
     kind: 'notify',

@@ -132,10 +132,10 @@ export function refuseRegistration(
   failure: Failure,
 ): void {
   if (!isWanted(turn, entry)) return;
-  const { backoffMinMs, backoffMaxMs } = turn.inputs.settings;
+  const { backoffMaxMs } = turn.inputs.settings;
   if (isPassing(failure)) {
     entry.waiting = takeTickets(entry);
-    turn.retryLater(entry, failure.retryAfterMs ?? backoffMinMs);
+    turn.retryLater(entry, turn.waitAfter(failure));
     return;
   }
   for (const ticket of entry.riding) turn.reject(ticket, new RequestError(failure));

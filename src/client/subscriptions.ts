@@ -118,9 +118,9 @@ function report(turn: Turn, entry: SubscriptionEntry, difference: Difference): v
 
 export function refuseSubscription(turn: Turn, entry: SubscriptionEntry, failure: Failure): void {
   if (!isSeen(turn, entry)) return;
-  const { backoffMinMs, backoffMaxMs } = turn.inputs.settings;
+  const { backoffMaxMs } = turn.inputs.settings;
   if (isPassing(failure)) {
-    turn.retryLater(entry, failure.retryAfterMs ?? backoffMinMs);
+    turn.retryLater(entry, turn.waitAfter(failure));
     return;
   }
   const tickets = entry.waiting;

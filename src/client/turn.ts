@@ -68,6 +68,12 @@ export class Turn {
     this.wakeForRetry(dueAtMs);
   }
 
+  /** How long to wait after a refusal that says to come back: what the server asks for and up to half as much again. */
+  waitAfter({ retryAfterMs }: Failure): number {
+    const waitMs = retryAfterMs ?? this.inputs.settings.backoffMinMs;
+    return Math.round(waitMs * (1 + this.inputs.random / 2));
+  }
+
   wakeForRetry(dueAtMs: number): void {
     this.books.retryAtMs = Math.min(this.books.retryAtMs ?? dueAtMs, dueAtMs);
   }

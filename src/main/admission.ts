@@ -1,22 +1,38 @@
 import type { Failure } from '../protocol/errors.ts';
 import { sessionPath, subprotocol } from '../protocol/limits.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters, UpgradeRefusalReason } from './counters.ts';
 import { answerFailure } from './http-answers.ts';
+import type { SessionCounts } from './session-counts.ts';
 import { refuseDraining } from './session-host.ts';
 import type { HttpAnswer, UpgradeCall, UpgradeVerdict } from './transport.ts';
 
 export interface AdmissionOptions {
-  readonly config: Pick<ServerConfig, 'allowedOrigins' | 'sessionsMax' | 'sessionsPerAddressMax' | 'reconnectSpreadMs'>;
+  readonly config: Pick<
+    ServerConfig,
+    | 'allowedOrigins'
+    | 'sessionsMax'
+    | 'sessionsPerAddressMax'
+    | 'sessionsPerSecondMax'
+    | 'arrivalRequestsMax'
+    | 'reconnectSpreadMs'
+  >;
   readonly counters: Counters;
+  /** Over all threads. */
+  readonly counts: SessionCounts;
   readonly isDraining: () => boolean;
+  /** Over all threads. */
+  readonly arrivals: Arrivals;
+  /** Requests of this thread under way to all partitions. */
+  readonly readRequestsInFlight: () => number;
+  /** 0 to 1. */
+  readonly random: () => number;
 }
 
 /** Decides on handshakes, which uWebSockets.js by itself would nearly all accept, and counts sessions by address. */
 export class Admission {
   readonly #options: AdmissionOptions;
-  readonly #byAddress: Map<string, number> = new Map();
-  #sessions = 0;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -38,47 +54,52 @@ export class Admission {
     return answerFailure(badHandshake);
   }
 
-  /** Whether pages of this Origin may call. No Origin: not a browser. */
-  isOriginAllowed(origin: string): boolean {
-    const { allowedOrigins } = this.#options.config;
-    return origin === '' || allowedOrigins.includes('*') || allowedOrigins.includes(origin);
-  }
-
   enter(address: string): void {
-    this.#sessions += 1;
-    this.#byAddress.set(address, (this.#byAddress.get(address) ?? 0) + 1);
+    this.#options.counts.enter(address);
   }
 
   leave(address: string): void {
-    this.#sessions -= 1;
-    const left = (this.#byAddress.get(address) ?? 0) - 1;
-    if (left > 0) this.#byAddress.set(address, left);
-    else this.#byAddress.delete(address);
+    this.#options.counts.leave(address);
   }
 
   #refusal(call: UpgradeCall): { reason: UpgradeRefusalReason; failure: Failure; status?: number } | undefined {
-    const { config, isDraining } = this.#options;
+    const { config, counts, isDraining } = this.#options;
     if (call.path !== sessionPath) {
       return { reason: 'path', failure: { code: 'not_found', message: `sessions are opened at ${sessionPath}` } };
     }
     if (call.upgrade.toLowerCase() !== 'websocket' || call.version !== '13' || !isWebSocketKey(call.key)) {
       return { reason: 'handshake', failure: badHandshake };
     }
-    if (!this.isOriginAllowed(call.origin)) {
+    if (!isOriginAllowed(config.allowedOrigins, call.origin)) {
       return { reason: 'origin', failure: { code: 'forbidden', message: 'pages of this Origin may not connect' } };
     }
     if (isDraining()) return { reason: 'draining', failure: refuseDraining(config.reconnectSpreadMs) };
-    if (this.#sessions >= config.sessionsMax)
+    if (counts.total >= config.sessionsMax)
       return { reason: 'sessions', failure: refuseSession('sessionsMax', config.sessionsMax), status: 503 };
-    if ((this.#byAddress.get(call.address) ?? 0) >= config.sessionsPerAddressMax) {
+    if (counts.ofAddress(call.address) >= config.sessionsPerAddressMax) {
       return {
         reason: 'address',
         failure: refuseSession('sessionsPerAddressMax', config.sessionsPerAddressMax),
         status: 503,
       };
     }
-    return undefined;
+    return this.#refuseCrowd();
   }
+
+  /** Those who come all at once, each with all that it holds, would keep the ones who are in from being served. */
+  #refuseCrowd(): { reason: UpgradeRefusalReason; failure: Failure } | undefined {
+    const { config, arrivals, readRequestsInFlight, random } = this.#options;
+    const isBusy = arrivals.shareRequests(readRequestsInFlight()) > config.arrivalRequestsMax;
+    if (!isBusy && arrivals.admit()) return undefined;
+    arrivals.noteCrowd();
+    const limit = isBusy ? 'arrivalRequestsMax' : 'sessionsPerSecondMax';
+    return { reason: isBusy ? 'load' : 'rate', failure: refuseCrowd(limit, config[limit], random()) };
+  }
+}
+
+/** Whether pages of this Origin may call. No Origin: not a browser. */
+export function isOriginAllowed(allowedOrigins: readonly string[], origin: string): boolean {
+  return origin === '' || allowedOrigins.includes('*') || allowedOrigins.includes(origin);
 }
 
 const badHandshake: Failure = {
@@ -89,6 +110,20 @@ const badHandshake: Failure = {
 /** 16 bytes in base64: 22 characters and two of padding. */
 function isWebSocketKey(key: string): boolean {
   return /^[A-Za-z0-9+/]{22}==$/.test(key);
+}
+
+/** When to come back, in milliseconds: spread, so that those who were refused together do not come together. */
+const crowdRetryMinMs = 500;
+const crowdRetryMaxMs = 3000;
+
+function refuseCrowd(limit: string, max: number, random: number): Failure {
+  return {
+    code: 'busy',
+    message: 'too many connections are made at once',
+    limit,
+    max,
+    retryAfterMs: Math.round(crowdRetryMinMs + random * (crowdRetryMaxMs - crowdRetryMinMs)),
+  };
 }
 
 function refuseSession(limit: string, max: number): Failure {

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 
 import { Ajv2020 } from 'ajv/dist/2020.js';
 
+import { protocolLimits } from '../protocol/limits.ts';
 import type { JsonSchema } from '../protocol/schemas.ts';
 import { partitionsMax } from '../slots/slot-table.ts';
 
@@ -11,6 +12,7 @@ export interface ServerConfig {
   readonly host: string;
   readonly port: number;
   readonly partitions: number;
+  readonly ioThreads: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent';
   readonly openRequired: boolean;
   readonly allowedOrigins: readonly string[];
@@ -42,6 +44,9 @@ export interface ServerConfig {
   readonly leasesMax: number;
   readonly sessionsMax: number;
   readonly sessionsPerAddressMax: number;
+  readonly sessionsPerSecondMax: number;
+  readonly sessionsBurstMax: number;
+  readonly arrivalRequestsMax: number;
   readonly frameBytesMax: number;
   readonly bodyBytesMax: number;
   readonly batchEntriesMax: number;
@@ -50,12 +55,17 @@ export interface ServerConfig {
   readonly registrationsMax: number;
   readonly subscriptionsMax: number;
   readonly mailboxRequestsMax: number;
+  readonly sessionShareRequests: number;
   readonly sessionBacklogBytesMax: number;
+  readonly sessionUnconsumedBytesMax: number;
+  readonly slowConsumerTimeoutMs: number;
+  readonly slowConsumerBytesMax: number;
   readonly pushCharactersInFlightMax: number;
   readonly fanOutSliceMembers: number;
   readonly changeLogEntriesMax: number;
   readonly instancesPerServiceMax: number;
   readonly instancesPerPartitionMax: number;
+  readonly instanceBytesMax: number;
 }
 
 export type SettingName = keyof ServerConfig;
@@ -89,6 +99,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     partitionsMax,
     'Worker threads that own slots; by default one per core less one.',
   ),
+  ioThreads: integer(0, 0, 64, 'Threads that hold sessions and their sockets; 0 leaves them to the main thread.'),
   logLevel: {
     schema: { type: 'string', enum: ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] },
     default: 'info',
@@ -150,7 +161,8 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   reconnectSpreadMs: integer(
     2000,
     0,
-    10 * minute,
+    // More than clients heed would bring the rest of them back together.
+    protocolLimits.goawayMsMax,
     'When stopping, clients are asked to come back spread over this time.',
   ),
   partitionStartTimeoutMs: integer(
@@ -209,6 +221,19 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'WebSocket sessions at a time; the file descriptors of the process are the harder limit.',
   ),
   sessionsPerAddressMax: integer(1_000_000, 1, 10_000_000, 'WebSocket sessions at a time from one address.'),
+  sessionsPerSecondMax: integer(
+    10_000,
+    1,
+    1_000_000,
+    'WebSocket sessions opened in a second, on average; more are asked to come back later.',
+  ),
+  sessionsBurstMax: integer(2000, 1, 1_000_000, 'And so many at once, after a time with fewer.'),
+  arrivalRequestsMax: integer(
+    32_768,
+    1,
+    100_000_000,
+    'While more requests than this are under way in all, no session is opened; who comes is asked to come back later.',
+  ),
   frameBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one WebSocket frame from a client.'),
   bodyBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one HTTP body.'),
   batchEntriesMax: integer(1000, 1, 100_000, 'Requests in one batch.'),
@@ -222,11 +247,35 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   registrationsMax: integer(10_000, 1, 10_000_000, 'Instances registered by one session.'),
   subscriptionsMax: integer(10_000, 1, 10_000_000, 'Services subscribed by one session.'),
   mailboxRequestsMax: integer(65_536, 1, 10_000_000, 'Requests under way to one partition.'),
+  sessionShareRequests: integer(
+    16,
+    1,
+    1_000_000,
+    'While a partition has more than half of those, a session may have this many under way, so that those who ask for little go on being served.',
+  ),
   sessionBacklogBytesMax: integer(
     1_048_576,
     1024,
     1024 * 1_048_576,
     'Bytes that wait in the process for one client to read; beyond it pushes are dropped until it has, and an answer that does not fit closes it.',
+  ),
+  sessionUnconsumedBytesMax: integer(
+    524_288,
+    1024,
+    256 * 1_048_576,
+    'Bytes sent to one client and not yet read by it, wherever they lie; beyond it pushes are dropped until it has read them.',
+  ),
+  slowConsumerTimeoutMs: integer(
+    10_000,
+    100,
+    10 * minute,
+    'A client that is behind in this way and has read nothing for so long is closed.',
+  ),
+  slowConsumerBytesMax: integer(
+    16 * 1_048_576,
+    1024,
+    512 * 1_048_576,
+    'Bytes sent and not yet read, answers to its own requests among them, at which a client is closed.',
   ),
   pushCharactersInFlightMax: integer(
     64 * 1_048_576,
@@ -243,6 +292,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   ),
   instancesPerServiceMax: integer(100_000, 1, 10_000_000, 'Instances of one service.'),
   instancesPerPartitionMax: integer(4_000_000, 1, 100_000_000, 'Instances held by one partition.'),
+  instanceBytesMax: integer(
+    4 * 2 ** 30,
+    1024,
+    16 * 2 ** 30,
+    'Bytes of instances held by one partition, and by the sessions of one thread.',
+  ),
 };
 
 export const settingNames: readonly SettingName[] = Object.keys(settings) as SettingName[];

@@ -8,12 +8,21 @@ export type Happening =
   | 'session_opened'
   | 'partition_died'
   | 'session_broken'
+  | 'session_conflated'
   | 'lease_expired'
   | 'push_dropped'
   | 'push_resynced';
 
 /** Why a WebSocket handshake was refused. */
-export type UpgradeRefusalReason = 'path' | 'handshake' | 'origin' | 'sessions' | 'address' | 'draining';
+export type UpgradeRefusalReason =
+  | 'path'
+  | 'handshake'
+  | 'origin'
+  | 'sessions'
+  | 'address'
+  | 'rate'
+  | 'load'
+  | 'draining';
 
 /** Counts by reason, so that reaching a bound is never silent (LI1). */
 export class Counters {

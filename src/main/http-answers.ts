@@ -1,12 +1,17 @@
 import { errorCodes } from '../protocol/errors.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { Reply } from './answers.ts';
+import type { MetricsText } from './metrics.ts';
 import type { HttpAnswer } from './transport.ts';
 
 const headers: Readonly<Record<string, string>> = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
 
 export function answerJson(body: string, status = 200): HttpAnswer {
   return { status, body, headers };
+}
+
+export function answerText({ contentType, text }: MetricsText): HttpAnswer {
+  return { status: 200, body: text, headers: { ...headers, 'Content-Type': contentType } };
 }
 
 /** `{ "error": { "code": …, "message": …, … } }`, with the status that belongs to the code unless another is given. */

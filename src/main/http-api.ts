@@ -8,11 +8,15 @@ import type {
   OperationId,
   ReleaseBody,
   ResizeBody,
+  SendAwayBody,
+  SendAwayResult,
 } from '../protocol/http-operations.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
 import type { ServerConfig } from './config.ts';
-import { answerFailure, answerJson, waitForReply } from './http-answers.ts';
+import type { GuardState } from './host-unit.ts';
+import { answerFailure, answerJson, answerText, waitForReply } from './http-answers.ts';
+import type { MetricsText } from './metrics.ts';
 import { refuseDraining } from './session-host.ts';
 import type { SessionHost } from './session-host.ts';
 import type { Session } from './session.ts';
@@ -29,7 +33,9 @@ export interface HttpApiOptions {
   readonly isOriginAllowed: (origin: string) => boolean;
   readonly countRefusal: (code: ErrorCode, limit?: string) => void;
   readonly administration: Administration;
-  readonly readStats: () => Record<string, unknown>;
+  readonly guard: GuardAdministration;
+  readonly readMetrics: () => Promise<MetricsText>;
+  readonly readStats: () => Promise<Record<string, unknown>>;
   /** Partitions that are not ready yet. */
   readonly readWaiting: () => readonly number[];
   readonly documents: { readonly openapi: string; readonly openrpc: string };
@@ -37,9 +43,17 @@ export interface HttpApiOptions {
 
 /** What an operator may do. Changes are started, not awaited; a failure says why one was not. */
 export interface Administration {
-  describe(): Record<string, unknown>;
+  describe(): Promise<Record<string, unknown>>;
   resize(partitions: number): Failure | undefined;
   rebalance(): Failure | undefined;
+  /** Asks so many of a hundred sessions to connect anew. Resolves to how many that were. */
+  sendAway(percent: number, spreadMs: number | undefined): Promise<number>;
+}
+
+/** What guards of all session hosts hold back. */
+export interface GuardAdministration {
+  describe(): Promise<GuardState>;
+  release(key: string | undefined): void;
 }
 
 /** The input of one operation: its checked query or body, and the lease that its path names. */
@@ -75,7 +89,8 @@ export class HttpApi {
       deregisterInstance: ({ value }) => this.#deregister(value as LeaseDeregisterQuery),
       renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
       endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.end(session)),
-      readStats: () => answerJson(JSON.stringify(options.readStats())),
+      readStats: async () => answerJson(JSON.stringify(await options.readStats())),
+      readMetrics: async () => answerText(await options.readMetrics()),
       readPartitions: () => this.#describePartitions(),
       resizePartitions: ({ value }) =>
         options.administration.resize((value as ResizeBody).partitions) ?? this.#describePartitions(),
@@ -90,8 +105,13 @@ export class HttpApi {
             field: '/service',
           };
         }
-        options.host.guard.release(service === undefined ? undefined : serviceKey({ ...names, service }));
+        options.guard.release(service === undefined ? undefined : serviceKey({ ...names, service }));
         return this.#describeGuard();
+      },
+      sendAway: async ({ value }) => {
+        const { percent = 100, spreadMs } = value as SendAwayBody;
+        const result: SendAwayResult = { sessions: await options.administration.sendAway(percent, spreadMs) };
+        return answerJson(JSON.stringify(result));
       },
       checkLive: () => answerJson('{"status":"live"}'),
       checkReady: () => this.#checkReady(),
@@ -117,7 +137,7 @@ export class HttpApi {
     const answer = await this.#answer(call);
     if ('status' in answer) return answer;
     this.#options.countRefusal(answer.code, answer.limit);
-    return answerFailure(answer);
+    return answerFailure(this.#options.host.spread(answer));
   }
 
   async #answer(call: HttpCall): Promise<HttpAnswer | Failure> {
@@ -222,12 +242,12 @@ export class HttpApi {
     return this.#options.host.sessions.findLease(lease) ?? { code: 'not_found', message: 'there is no such lease' };
   }
 
-  #describePartitions(): HttpAnswer {
-    return answerJson(JSON.stringify(this.#options.administration.describe()));
+  async #describePartitions(): Promise<HttpAnswer> {
+    return answerJson(JSON.stringify(await this.#options.administration.describe()));
   }
 
-  #describeGuard(): HttpAnswer {
-    return answerJson(JSON.stringify(this.#options.host.describeGuard()));
+  async #describeGuard(): Promise<HttpAnswer> {
+    return answerJson(JSON.stringify(await this.#options.guard.describe()));
   }
 
   #checkReady(): HttpAnswer {

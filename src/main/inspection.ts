@@ -1,8 +1,9 @@
 import { slotCount } from '../slots/slot.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
+import type { LoggedInstance } from './host-unit.ts';
+import type { HostUnits } from './host-units.ts';
 import type { PartitionLink } from './partition-link.ts';
 import type { Router } from './router.ts';
-import type { SessionHost } from './session-host.ts';
 
 /** What each side says that it holds; in a quiet registry they must agree. */
 export interface Inspection {
@@ -10,20 +11,19 @@ export interface Inspection {
   /** The partition that owns each slot. */
   readonly owners: readonly number[];
   /** What sessions and leases hold, by their logs. */
-  readonly logged: readonly { readonly key: string; readonly id: string; readonly fragment: string }[];
+  readonly logged: readonly LoggedInstance[];
   /** Instances that partitions hold, by slot. */
   readonly held: readonly { readonly partition: number; readonly slot: number; readonly instances: number }[];
 }
 
 /** Asks both sides, for checkers. Every slot must be open. */
-export async function inspectRegistry(host: SessionHost, router: Router): Promise<Inspection> {
+export async function inspectRegistry(units: HostUnits): Promise<Inspection> {
+  const { router } = units.main;
   const held = await Promise.all(router.links().map((link) => measure(router, link)));
   const { table } = router;
-  const logged = [...host.sessions.all()].flatMap(({ registrations }) =>
-    [...registrations.values()].map(({ key, id, fragment }) => ({ key, id, fragment })),
-  );
+  const logs = await Promise.all(units.all().map((unit) => unit.readLog()));
   const owners = Array.from({ length: slotCount }, (_, slot) => table.ownerOf(slot));
-  return { epoch: table.epoch, owners, logged, held: held.flat() };
+  return { epoch: table.epoch, owners, logged: logs.flat(), held: held.flat() };
 }
 
 function measure(router: Router, link: PartitionLink): Promise<Inspection['held'][number][]> {

@@ -30,8 +30,7 @@ export type DropCause =
 /** An instance that came into a session's log, or left it. */
 export interface LogChange {
   readonly key: string;
-  /** Names the instance in the whole registry. */
-  readonly name: string;
+  readonly id: string;
   /** The session is a connection, and this was its first registration, or its last. */
   readonly isEdge: boolean;
 }
@@ -50,6 +49,11 @@ export interface GuardDescription {
     readonly total: number;
   }[];
   readonly thresholds: LossGuardSettings;
+}
+
+/** Names an instance in the whole registry. */
+function instanceName(key: string, id: string): string {
+  return `${key}\n${id}`;
 }
 
 /** So many sessions must have lost instances of a service before its guard trips: one that crashes alone is no network cut. */
@@ -116,24 +120,27 @@ export class LossGuard {
   }
 
   /** A session registered an instance that it did not hold. */
-  noteRegistered(session: number, { key, name, isEdge }: LogChange): void {
+  noteRegistered(session: number, { key, id, isEdge }: LogChange): void {
     if (isEdge) this.#registry.total += 1;
     const service = this.#service(key);
     service.total += 1;
     const { removed } = this.#book;
-    if (removed.size > 0) removed.get(name)?.restore(key, name);
+    if (removed.size > 0) {
+      const name = instanceName(key, id);
+      removed.get(name)?.restore(key, name);
+    }
     // It was asked for before the connection broke, and had to wait.
     if (this.#losses.size > 0) this.#losses.get(session)?.add(key, service);
   }
 
   /** A session holds an instance no more. */
-  noteDropped(session: number, { key, name, isEdge }: LogChange, cause: DropCause): void {
+  noteDropped(session: number, { key, id, isEdge }: LogChange, cause: DropCause): void {
     if (isEdge) this.#registry.total -= 1;
     const service = this.#service(key);
     service.total -= 1;
     const loss = this.#losses.size === 0 ? undefined : this.#losses.get(session);
     if (loss !== undefined) {
-      if (cause === 'lost') loss.remove(key, name);
+      if (cause === 'lost') loss.remove(key, instanceName(key, id));
       else loss.settle(key);
       if (isEdge) {
         this.#losses.delete(session);

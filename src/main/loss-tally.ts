@@ -13,6 +13,8 @@ export interface Hold {
   peak: number;
 }
 
+const noLosses: ReadonlySet<Loss> = new Set();
+
 /** What one guard counts: sessions for the whole registry, instances for a service. */
 export class LossTally {
   readonly thresholds: LossThresholds;
@@ -26,12 +28,25 @@ export class LossTally {
   recentSessions = 0;
   /** Of the recent ones, those that are removed: the first to break must not be forgotten when the last do. */
   removed = 0;
-  /** Sessions that lost something of this. */
-  readonly losses: Set<Loss> = new Set();
+  /** Sessions that lost something of this; most services never lose anything, and there are many of them. */
+  #losses: Set<Loss> | undefined;
   hold: Hold | undefined;
 
   constructor(thresholds: LossThresholds) {
     this.thresholds = thresholds;
+  }
+
+  get losses(): ReadonlySet<Loss> {
+    return this.#losses ?? noLosses;
+  }
+
+  addLoss(loss: Loss): void {
+    this.#losses = (this.#losses ?? new Set()).add(loss);
+  }
+
+  removeLoss(loss: Loss): void {
+    this.#losses?.delete(loss);
+    if (this.#losses?.size === 0) this.#losses = undefined;
   }
 
   get isEmpty(): boolean {
@@ -113,7 +128,7 @@ export class Loss {
     if (share === undefined) {
       share = { tally, missing: 0, removed: new Set(), isRecent: this.#isRecent };
       this.#shares.set(key, share);
-      tally.losses.add(this);
+      tally.addLoss(this);
       if (share.isRecent) tally.recentSessions += 1;
     }
     share.missing += 1;
@@ -194,7 +209,7 @@ export class Loss {
     }
     if (share.missing > 0) return;
     this.#shares.delete(key);
-    share.tally.losses.delete(this);
+    share.tally.removeLoss(this);
     this.#book.onIdle(key, share.tally);
   }
 

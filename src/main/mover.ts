@@ -5,12 +5,12 @@ import type { Moves } from '../slots/slot-planner.ts';
 import { slotCount } from '../slots/slot.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ServiceParcel, ToPartition } from '../workers/messages.ts';
+import type { HostUnits } from './host-units.ts';
 import type { PartitionLink } from './partition-link.ts';
-import type { Router } from './router.ts';
 import type { Supervisor } from './supervisor.ts';
 
 export interface MoverOptions {
-  readonly router: Router;
+  readonly units: HostUnits;
   readonly supervisor: Supervisor;
   readonly log: Logger;
   /** Slots that move together. */
@@ -45,23 +45,27 @@ interface Handover {
 }
 
 /**
- * Moves slots between partitions while they are in use (SL3). One step at a time: the slots are shut, the owner hands them over whole, the new
- * table takes effect, the new owner takes them over, and the slots open. If the owner dies before it has handed over, the step is rolled
+ * Moves slots between partitions while they are in use (SL3). One step at a time: all hosts shut the slots, and the owner has applied what they
+ * had sent; the owner hands the slots over whole; the new table takes effect; the new owner has taken them over, and all hosts have heard what the
+ * old one said; the slots open. If the owner dies before it has handed over, the step is rolled
  * back: the slots stay its own and are rebuilt with the rest; the step is tried again. Once the owner has handed over, the step is
  * rolled forward: if the new owner dies then, it is rebuilt with the slots that the new table gives it.
  */
 export class Mover {
   readonly #options: MoverOptions;
-  readonly #router: Router;
+  readonly #units: HostUnits;
   #progress: MoveProgress;
+  /** Of all changes so far. */
+  slotsMoved = 0;
+  stepsRolledBack = 0;
 
   constructor(options: MoverOptions) {
     this.#options = options;
-    this.#router = options.router;
+    this.#units = options.units;
     this.#progress = {
       kind: 'none',
       isRunning: false,
-      partitions: this.#router.table.partitions,
+      partitions: this.#units.table.partitions,
       slotsToMove: 0,
       slotsMoved: 0,
       stepsRolledBack: 0,
@@ -80,14 +84,14 @@ export class Mover {
   async resize(partitions: number): Promise<void> {
     await this.#exclusively('resize', partitions, async () => {
       const { supervisor } = this.#options;
-      const before = this.#router.table.partitions;
+      const before = this.#units.table.partitions;
       if (partitions > before) {
         await supervisor.startUpTo(partitions);
-        this.#router.setTable(this.#router.table.withOwners(new Map(), partitions));
+        this.#units.setTable(this.#units.table.withOwners(new Map(), partitions));
       }
-      await this.#carryOut(planEvenSlots(this.#router.table, partitions));
+      await this.#carryOut(planEvenSlots(this.#units.table, partitions));
       if (partitions < before) {
-        this.#router.setTable(this.#router.table.withOwners(new Map(), partitions));
+        this.#units.setTable(this.#units.table.withOwners(new Map(), partitions));
         await supervisor.stopFrom(partitions);
       }
     });
@@ -95,8 +99,8 @@ export class Mover {
 
   /** Moves slots so that partitions hold about equally many instances. */
   async rebalance(): Promise<void> {
-    await this.#exclusively('rebalance', this.#router.table.partitions, async () => {
-      await this.#carryOut(planEvenLoad(this.#router.table, await this.#measure()));
+    await this.#exclusively('rebalance', this.#units.table.partitions, async () => {
+      await this.#carryOut(planEvenLoad(this.#units.table, await this.#measure()));
     });
   }
 
@@ -107,7 +111,7 @@ export class Mover {
     try {
       await change();
       this.#progress = { ...this.#progress, isRunning: false };
-      this.#options.log.info({ ...this.#progress, epoch: this.#router.table.epoch }, 'slot table changed');
+      this.#options.log.info({ ...this.#progress, epoch: this.#units.table.epoch }, 'slot table changed');
     } catch (error) {
       const failure = error instanceof Error ? error.message : String(error);
       this.#progress = { ...this.#progress, isRunning: false, failure };
@@ -123,9 +127,11 @@ export class Mover {
       for (;;) {
         if (!(await supervisor.whenReady([step.from, step.to]))) return;
         if (await this.#take(step)) break;
+        this.stepsRolledBack += 1;
         this.#progress = { ...this.#progress, stepsRolledBack: this.#progress.stepsRolledBack + 1 };
         this.#options.log.warn(step, 'a step was rolled back, and will be tried again');
       }
+      this.slotsMoved += step.slots.length;
       this.#progress = { ...this.#progress, slotsMoved: this.#progress.slotsMoved + step.slots.length };
       // Whatever waited for all slots to be open has its turn between steps.
       await nextTurn();
@@ -135,7 +141,7 @@ export class Mover {
   #split(moves: Moves): Step[] {
     const byRoute = new Map<string, { from: number; to: number; slots: number[] }>();
     for (const [slot, to] of moves) {
-      const from = this.#router.table.ownerOf(slot);
+      const from = this.#units.table.ownerOf(slot);
       const route = byRoute.get(`${from} ${to}`) ?? { from, to, slots: [] };
       route.slots.push(slot);
       byRoute.set(`${from} ${to}`, route);
@@ -151,34 +157,40 @@ export class Mover {
   }
 
   /** Moves one step's slots; false if it was rolled back. */
-  async #take({ from, to, slots }: Step): Promise<boolean> {
-    const { gate } = this.#router;
-    const owner = this.#router.link(from);
-    if (owner === undefined) return false;
-    gate.shut(slots);
+  async #take(step: Step): Promise<boolean> {
+    const { slots } = step;
+    this.#units.shut(slots);
+    const isTaken = await this.#takeShut(step);
+    this.#units.open(slots);
+    return isTaken;
+  }
+
+  async #takeShut({ from, to, slots }: Step): Promise<boolean> {
+    const units = this.#units;
+    const owner = units.link(from);
+    // Each host has a mailbox of its own: what another one sent before must not come after the slots have been given away.
+    if (owner === undefined || !(await units.fenceOthers(from))) return false;
     const handover = await this.#handOver(owner, slots);
-    if (handover === undefined) {
-      gate.open(slots);
-      return false;
-    }
-    const record = [toPartition.takeOver, handover.versionFloor, handover.parcels] satisfies ToPartition;
-    const receiver = this.#router.link(to);
+    if (handover === undefined) return false;
+    const { versionFloor, parcels } = handover;
+    const takeOver = (request: number): ToPartition => [toPartition.takeOver, request, versionFloor, parcels];
+    const receiver = units.link(to);
     if (receiver === undefined || !this.#options.supervisor.isReady(to)) {
       // The new owner died meanwhile: the old one takes them back. If that has died since, it is rebuilt with them, for the table names it.
-      owner.tell(record);
-      gate.open(slots);
+      await units.ask(owner, takeOver);
       return false;
     }
-    this.#router.setTable(this.#router.table.withOwners(new Map(slots.map((slot) => [slot, to]))));
-    receiver.tell(record);
-    gate.open(slots);
+    units.setTable(units.table.withOwners(new Map(slots.map((slot) => [slot, to]))));
+    // Nor must what the new owner says overtake what the old one said. If either dies here, the table tells with what it is rebuilt.
+    await Promise.all([units.ask(receiver, takeOver), units.fenceOthers(from)]);
     return true;
   }
 
   /** Undefined: the owner died first. */
   #handOver(link: PartitionLink, slots: readonly number[]): Promise<Handover | undefined> {
+    if (link.isClosed) return Promise.resolve(undefined);
     return new Promise((resolve) => {
-      this.#router.askLink(link, {
+      this.#units.main.router.askLink(link, {
         key: '',
         build: (request) => [toPartition.handOver, request, slots],
         settle: (answer) => {
@@ -195,12 +207,12 @@ export class Mover {
   /** Instances in each slot. */
   async #measure(): Promise<number[]> {
     const loads = Array.from({ length: slotCount }, () => 0);
-    await this.#options.supervisor.whenReady(Array.from({ length: this.#router.table.partitions }, (_, i) => i));
+    await this.#options.supervisor.whenReady(Array.from({ length: this.#units.table.partitions }, (_, i) => i));
     await Promise.all(
-      this.#router.links().map(
+      this.#units.main.router.links().map(
         (link) =>
           new Promise<void>((resolve) => {
-            this.#router.askLink(link, {
+            this.#units.main.router.askLink(link, {
               key: '',
               build: (request) => [toPartition.measure, request],
               settle: (answer) => {

@@ -6,6 +6,8 @@ import type { Session } from './session.ts';
 /** What a link needs of a MessagePort. */
 export interface MailboxPort {
   on(event: 'message', take: (batch: PartitionBatch) => void): unknown;
+  /** The other end is gone, and everything that it posted has been taken. */
+  on(event: 'close', take: () => void): unknown;
   postMessage(batch: HostBatch): void;
   close(): void;
 }
@@ -55,6 +57,8 @@ export interface PartitionLinkOptions {
   /** Requests not yet answered; beyond it the partition is busy. */
   readonly requestsMax: number;
   readonly readTable: () => SlotTable;
+  /** The clock that threads share, in milliseconds; without it nobody learns how old a change is. */
+  readonly readMs?: () => number;
   /** Runs a task once all sockets of this turn have been read. */
   readonly schedule: (task: () => void) => void;
   readonly onUnasked: (record: Unasked, link: PartitionLink) => void;
@@ -75,16 +79,22 @@ export class PartitionLink {
   #records: Field[] = [];
   #table: SharedArrayBuffer | undefined;
   #lastBatch = 0;
+  /** When the first change of the batch that gathers was asked for; 0: there is none. */
+  #changedAtMs = 0;
   /** Requests that were posted and are not answered yet. */
   #posted = 0;
   #isFlushScheduled = false;
   #isClosed = false;
+  readonly #ended: Promise<void>;
   /** The highest version that the partition has told of. */
   versionSeen = 0;
 
   constructor(options: PartitionLinkOptions) {
     this.partition = options.partition;
     this.#options = options;
+    this.#ended = new Promise((resolve) => {
+      options.port.on('close', resolve);
+    });
     options.port.on('message', (batch: PartitionBatch) => {
       if (this.#isClosed) return;
       forEachFromPartition(batch, (record) => {
@@ -99,8 +109,17 @@ export class PartitionLink {
     return this.#isClosed;
   }
 
+  /** Resolves when the partition has gone and all that it said has been taken. */
+  get ended(): Promise<void> {
+    return this.#ended;
+  }
+
   get requestsMax(): number {
     return this.#options.requestsMax;
+  }
+
+  get isHalfFull(): boolean {
+    return this.requestsInFlight * 2 > this.requestsMax;
   }
 
   get isFull(): boolean {
@@ -138,7 +157,9 @@ export class PartitionLink {
     this.#records = [];
     this.#lastBatch += 1;
     this.#posted = this.#pending.size;
-    const batch = { batch: this.#lastBatch, epoch: this.#options.readTable().epoch, records };
+    const changedAtMs = this.#changedAtMs;
+    this.#changedAtMs = 0;
+    const batch = { batch: this.#lastBatch, epoch: this.#options.readTable().epoch, changedAtMs, records };
     this.#options.port.postMessage(
       (this.#table === undefined ? batch : { ...batch, table: this.#table }) satisfies HostBatch,
     );
@@ -212,21 +233,27 @@ export class PartitionLink {
     switch (record[0]) {
       case toPartition.register:
       case toPartition.deregister:
+        this.#noteChangeTime();
         this.#journal.push(this.#lastBatch + 1, record[3], record[4]);
         return;
       case toPartition.withdraw:
+        this.#noteChangeTime();
         this.#journal.push(this.#lastBatch + 1, record[2], record[3]);
         return;
-      case toPartition.rewatch:
-        for (const id of record[4]) this.#journal.push(this.#lastBatch + 1, record[1], id);
+      case toPartition.retell:
+        for (const id of record[2]) this.#journal.push(this.#lastBatch + 1, record[1], id);
         return;
       case toPartition.takeOver:
         // Told by another owner, and this one's to answer for from now on: its next life must begin above them.
-        this.versionSeen = Math.max(this.versionSeen, record[1]);
-        for (const { version } of record[2]) this.versionSeen = Math.max(this.versionSeen, version);
+        this.versionSeen = Math.max(this.versionSeen, record[2]);
+        for (const { version } of record[3]) this.versionSeen = Math.max(this.versionSeen, version);
         return;
       default:
     }
+  }
+
+  #noteChangeTime(): void {
+    if (this.#changedAtMs === 0) this.#changedAtMs = this.#options.readMs?.() ?? 0;
   }
 
   #forgetSettled(batch: number): void {

@@ -5,9 +5,9 @@ import type { PartitionLink, PendingRequest, Touched } from './partition-link.ts
 import { PendingDeregister, PendingRegister } from './registrar.ts';
 import type { Router } from './router.ts';
 import type { SessionHost } from './session-host.ts';
-import type { Registration } from './session.ts';
+import type { Registration } from './session-log.ts';
 
-/** What a dead partition leaves behind on the host's side. */
+/** What a dead partition leaves behind on a host's side. */
 export interface Remains {
   /** Requests that were under way, by number. */
   pending: [request: number, pending: PendingRequest][];
@@ -30,82 +30,131 @@ export interface RebuildOptions {
 const slicesUnderWay = 8;
 
 /**
- * Rebuilds a partition's slots from what sessions and leases hold (RE1). In this order: what was registered; changes that were under way;
- * who subscribes, with what may not have been told (RE2); reads that were under way. Pushes begin only when all content is there (PU5).
- * Resolves to whether the partition lived to the end of it.
+ * The first part of a rebuild (RE1): the partition is told what sessions and leases of this host hold. The second part must not begin before all hosts are
+ * through with this one: until then its content is partial. Resolves to whether the partition lived to the end of it.
  */
-export async function rebuildPartition(options: RebuildOptions, remains: Remains): Promise<boolean> {
-  const { host, router, link } = options;
-  const { table } = router;
-  const isLost = (key: string): boolean => table.ownerOf(slotOf(key)) === link.partition;
-  const pending = remains.pending.sort(([a], [b]) => a - b);
+export async function restoreRegistrations(options: RebuildOptions, remains: Remains): Promise<boolean> {
+  const { host } = options;
+  const isLost = lostKeys(options);
   const restored = new Restorer(options);
-  for (const [, request] of pending) {
+  for (const [, request] of remains.pending) {
     // It must be there to be taken away again.
     if (request instanceof PendingDeregister && request.registration !== undefined && isAlive(request)) {
       restored.add(request.session.number, request.registration);
     }
   }
   for (const session of host.sessions.all()) {
-    for (const registration of session.registrations.values()) {
-      if (isLost(registration.key)) restored.add(session.number, registration);
+    // The log may change while slices are waited for: each is looked up when its turn comes.
+    for (const { key, id } of session.registrations.names(isLost)) {
+      const registration = session.registrations.get(key, id);
+      if (registration !== undefined) restored.add(session.number, registration);
       if (restored.isSliceFull() && !(await restored.endSlice())) return false;
     }
     if (restored.isSliceFull() && !(await restored.endSlice())) return false;
   }
+  return askApplied(options, (request) => [toPartition.restored, request]);
+}
+
+/**
+ * The second part: changes that were under way; what may not have been told (RE2) and who subscribes; reads that were under way. Pushes begin
+ * when all hosts are through with this one, too (PU5). Resolves to whether the partition lived to the end of it.
+ */
+export async function resumeRequests(options: RebuildOptions, remains: Remains): Promise<boolean> {
+  const { host, router, link } = options;
+  if (link.isClosed) return false;
+  const pending = remains.pending.sort(([a], [b]) => a - b);
   remains.pending = [];
+  const last = findLastChanges(pending);
   for (const [number, request] of pending) {
-    if (isAlive(request)) {
-      if (request.session === undefined) continue;
-      if (request instanceof PendingRegister && !request.isHeld && !isUndone(number, request, pending)) {
-        request.hold(number);
-      }
-      link.request(number, request);
-      continue;
-    }
-    // Its session may have ended while this went on, and what was put back for it is in no log: nobody else would take it away.
-    if (request instanceof PendingDeregister && request.registration !== undefined) {
-      link.tell([toPartition.withdraw, request.session.number, request.key, request.registration.id]);
-    }
-    request.abandon?.();
+    if (request.session !== undefined) resumeChange(options, number, request, last);
   }
-  const touched = [...remains.touched, ...router.deferredWithdrawals()];
-  for (const record of describeWatched(host, isLost, touched)) link.tell(record);
+  for (const record of describeTouched([...remains.touched, ...router.deferredWithdrawals()])) link.tell(record);
+  for (const { key, variant, from } of host.watched(lostKeys(options))) {
+    link.tell([toPartition.rewatch, key, variant, from]);
+  }
   for (const [number, request] of pending) {
-    if (isAlive(request) && request.session === undefined) {
+    if (request.session === undefined) {
       if (request.abandon === undefined) link.request(number, request);
       else request.abandon();
     }
   }
-  return restored.finish();
+  const isThrough = await askApplied(options, (request) => [toPartition.fence, request]);
+  // From here on the link's own journal has them.
+  if (isThrough) remains.touched = [];
+  return isThrough;
 }
 
-/** Whether the session asked to take it away again. */
-function isUndone(number: number, { session, key, id }: PendingRegister, pending: Remains['pending']): boolean {
-  return pending.some(
-    ([later, request]) =>
-      later > number &&
-      request instanceof PendingDeregister &&
-      request.session === session &&
-      request.key === key &&
-      request.id === id,
-  );
+/** Resolves when the partition has applied a record and all that was sent before it; false if it died first. */
+export function askApplied(
+  { router, link }: Pick<RebuildOptions, 'router' | 'link'>,
+  build: (request: number) => ToPartition,
+): Promise<boolean> {
+  if (link.isClosed) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    router.askLink(link, {
+      key: '',
+      build,
+      settle: () => {
+        resolve(true);
+      },
+      abandon: () => {
+        resolve(false);
+      },
+    });
+  });
+}
+
+function lostKeys({ router, link }: RebuildOptions): (key: string) => boolean {
+  const { table } = router;
+  return (key) => table.ownerOf(slotOf(key)) === link.partition;
+}
+
+function resumeChange(
+  { router, link }: RebuildOptions,
+  number: number,
+  request: PendingRequest,
+  last: ReadonlyMap<string, number>,
+): void {
+  if (isAlive(request)) {
+    // It comes after everything that was answered in the life that has ended, whatever number that had: so it gets a new one. What the session
+    // itself asked for later must stay the later, by its number.
+    if (request instanceof PendingRegister && last.get(nameChange(request)) === number) {
+      request.hold(router.askLink(link, request));
+    } else {
+      link.request(number, request);
+    }
+    return;
+  }
+  // Its session may have ended while this went on, and what was put back for it is in no log: nobody else would take it away.
+  if (request instanceof PendingDeregister && request.registration !== undefined) {
+    link.tell([toPartition.withdraw, request.session.number, request.key, request.registration.id]);
+  }
+  request.abandon?.();
+}
+
+/** The last change that each session asked for of each instance. */
+function findLastChanges(pending: Remains['pending']): Map<string, number> {
+  const last = new Map<string, number>();
+  for (const [number, request] of pending) {
+    if (request instanceof PendingRegister || request instanceof PendingDeregister) {
+      last.set(nameChange(request), number);
+    }
+  }
+  return last;
+}
+
+function nameChange({ session, key, id }: PendingRegister | PendingDeregister): string {
+  return `${session.number}\n${key}\n${id}`;
 }
 
 function isAlive({ session }: PendingRequest): boolean {
   return session === undefined || session.state.kind !== 'ended';
 }
 
-function describeWatched(
-  host: SessionHost,
-  isLost: (key: string) => boolean,
-  touched: readonly Touched[],
-): ToPartition[] {
+function describeTouched(touched: readonly Touched[]): ToPartition[] {
   const idsByKey = new Map<string, Set<string>>();
   for (const { key, id } of touched) idsByKey.set(key, (idsByKey.get(key) ?? new Set()).add(id));
-  return host
-    .watched(isLost)
-    .map(({ key, variant, from }) => [toPartition.rewatch, key, variant, from, [...(idsByKey.get(key) ?? [])]]);
+  return [...idsByKey].map(([key, ids]) => [toPartition.retell, key, [...ids]]);
 }
 
 /** Sends registrations in slices, and waits for the partition now and then. */
@@ -132,26 +181,10 @@ class Restorer {
   async endSlice(): Promise<boolean> {
     this.#inSlice = 0;
     this.#slices += 1;
-    if (this.#slices % slicesUnderWay === 0) return this.finish();
+    if (this.#slices % slicesUnderWay === 0) {
+      return askApplied(this.#options, (request) => [toPartition.fence, request]);
+    }
     await this.#options.nextTurn();
     return !this.#options.link.isClosed;
-  }
-
-  /** Resolves when the partition has applied everything sent so far; false if it died. */
-  finish(): Promise<boolean> {
-    const { router, link } = this.#options;
-    if (link.isClosed) return Promise.resolve(false);
-    return new Promise((resolve) => {
-      router.askLink(link, {
-        key: '',
-        build: (request) => [toPartition.restored, request],
-        settle: () => {
-          resolve(true);
-        },
-        abandon: () => {
-          resolve(false);
-        },
-      });
-    });
   }
 }

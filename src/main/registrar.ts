@@ -4,19 +4,21 @@ import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
+import type { ServerConfig } from './config.ts';
 import { encodeInstance } from './instance-encoding.ts';
 import type { DropCause, LossGuard } from './loss-guard.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
 import type { Router } from './router.ts';
-import { registrationName } from './session.ts';
-import type { Registration, Session } from './session.ts';
+import type { HostLog, Registration } from './session-log.ts';
+import type { Session } from './session.ts';
 
 type ReleasedRecord = Extract<Unasked, [typeof fromPartition.released, ...unknown[]]>;
 
 export interface RegistrarOptions {
   readonly router: Router;
   readonly guard: LossGuard;
-  readonly registrationsMax: number;
+  readonly log: HostLog;
+  readonly config: Pick<ServerConfig, 'registrationsMax' | 'instanceBytesMax'>;
   readonly findSession: (number: number) => Session | undefined;
 }
 
@@ -43,17 +45,25 @@ export class Registrar {
       });
       return;
     }
-    const name = registrationName(key, id);
-    const { registrations } = session;
-    const { registrationsMax } = this.#options;
-    if (registrations.size >= registrationsMax && !registrations.has(name)) {
-      const message = `the session has ${registrationsMax} registrations`;
-      reply.fail({ code: 'limit_exceeded', message, limit: 'registrationsMax', max: registrationsMax });
+    const failure = this.#refuse(session, key, id);
+    if (failure !== undefined) {
+      reply.fail(failure);
       return;
     }
     const asked = this.#router.ask(new PendingRegister(this, session, key, id, fragment, reply));
     if (typeof asked === 'object') reply.fail(asked);
-    else this.keep(session, name, { key, id, fragment, stamp: asked });
+    else this.keep(session, { key, id, fragment, stamp: asked });
+  }
+
+  /** Why the log cannot take a registration. One that it knows may always change. */
+  #refuse({ registrations }: Session, key: string, id: string): Failure | undefined {
+    const { log, config } = this.#options;
+    const { registrationsMax, instanceBytesMax } = config;
+    const isFull = registrations.size >= registrationsMax;
+    if ((!isFull && log.table.usedBytes < instanceBytesMax) || registrations.has(key, id)) return undefined;
+    if (isFull)
+      return refuseBound('registrationsMax', registrationsMax, `the session has ${registrationsMax} registrations`);
+    return refuseBound('instanceBytesMax', instanceBytesMax, `sessions hold ${instanceBytesMax} bytes of instances`);
   }
 
   deregister(session: Session, key: string, id: string, reply: Reply): void {
@@ -63,47 +73,42 @@ export class Registrar {
       });
       return;
     }
-    const name = registrationName(key, id);
     const asked = this.#router.ask(new PendingDeregister(session, key, id, reply));
     if (typeof asked === 'object') reply.fail(asked);
-    else this.drop(session, name);
+    else this.drop(session, key, id);
   }
 
   /** The session has ended: each partition takes away what is still the session's own (SE1). */
   withdrawAll(session: Session): void {
-    for (const [name, { key, id }] of session.registrations) this.#withdraw(session, name, key, id, 'asked');
+    for (const { key, id } of session.registrations.names()) this.#withdraw(session, key, id, 'asked');
   }
 
   /** The session is lost: takes away what it holds of services that `isHeld` does not hold back. */
   withdrawLost(session: Session, isHeld: (key: string) => boolean): void {
-    for (const [name, { key, id }] of session.registrations) {
-      if (!isHeld(key)) this.#withdraw(session, name, key, id, 'lost');
+    for (const { key, id } of session.registrations.names()) {
+      if (!isHeld(key)) this.#withdraw(session, key, id, 'lost');
     }
   }
 
   /** Takes a registration out of its session's log. */
-  drop(session: Session, name: string, cause: DropCause = 'asked'): void {
+  drop(session: Session, key: string, id: string, cause: DropCause = 'asked'): void {
     const { registrations } = session;
-    const registration = registrations.get(name);
-    if (registration === undefined) return;
-    registrations.delete(name);
+    if (!registrations.delete(key, id)) return;
     const isEdge = session.isConnection && registrations.size === 0;
-    this.#options.guard.noteDropped(session.number, { key: registration.key, name, isEdge }, cause);
+    this.#options.guard.noteDropped(session.number, { key, id, isEdge }, cause);
   }
 
-  #withdraw(session: Session, name: string, key: string, id: string, cause: DropCause): void {
+  #withdraw(session: Session, key: string, id: string, cause: DropCause): void {
     this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
-    this.drop(session, name, cause);
+    this.drop(session, key, id, cause);
   }
 
   /** Puts a registration into its session's log. */
-  keep(session: Session, name: string, registration: Registration): void {
+  keep(session: Session, registration: Registration): void {
     const { registrations } = session;
-    const isNew = !registrations.has(name);
-    registrations.set(name, registration);
-    if (!isNew) return;
+    if (!registrations.set(registration)) return;
     const isEdge = session.isConnection && registrations.size === 1;
-    this.#options.guard.noteRegistered(session.number, { key: registration.key, name, isEdge });
+    this.#options.guard.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
   }
 
   /**
@@ -112,9 +117,8 @@ export class Registrar {
    */
   release([, session, key, id, stamp]: ReleasedRecord): Session | undefined {
     const loser = this.#options.findSession(session);
-    const name = registrationName(key, id);
-    if (loser?.registrations.get(name)?.stamp !== stamp) return undefined;
-    this.drop(loser, name);
+    if (loser?.registrations.stampOf(key, id) !== stamp) return undefined;
+    this.drop(loser, key, id);
     return loser;
   }
 
@@ -158,17 +162,12 @@ export class PendingRegister implements PendingRequest {
   }
 
   /**
-   * It is about to be sent to a partition's next life. If another session took the instance over in a life that has ended, the log has it no
-   * more; yet this may be the one that is there in the end, and then the log must have it.
+   * It has been sent to a partition's next life, under a new number. Whatever the log has of the instance is from before: it may have been taken
+   * over in the life that has ended, or be so while this is under way, and must not go with that.
    */
   hold(request: number): void {
     const { key, id, session } = this;
-    this.#registrar.keep(session, registrationName(key, id), { key, id, fragment: this.#fragment, stamp: request });
-  }
-
-  /** Whether its session's log has the instance, by this or a later request. */
-  get isHeld(): boolean {
-    return this.session.registrations.has(registrationName(this.key, this.id));
+    this.#registrar.keep(session, { key, id, fragment: this.#fragment, stamp: request });
   }
 
   abandon(): void {
@@ -181,8 +180,8 @@ export class PendingRegister implements PendingRequest {
       return;
     }
     // Refused only when the instance was not there, so whatever of it is in the log is this attempt.
-    const name = registrationName(this.key, this.id);
-    if (this.session.registrations.get(name)?.stamp === answer[1]) this.#registrar.drop(this.session, name);
+    const { session, key, id } = this;
+    if (session.registrations.stampOf(key, id) === answer[1]) this.#registrar.drop(session, key, id);
     this.#reply.fail(readRefusal(answer));
   }
 }
@@ -199,7 +198,7 @@ export class PendingDeregister implements PendingRequest {
   constructor(session: Session, key: string, id: string, reply: Reply) {
     this.key = key;
     this.session = session;
-    this.registration = session.registrations.get(registrationName(key, id));
+    this.registration = session.registrations.get(key, id);
     this.id = id;
     this.#reply = reply;
   }
@@ -216,6 +215,10 @@ export class PendingDeregister implements PendingRequest {
     if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.deregistered(answer[2]));
     else this.#reply.fail(readRefusal(answer));
   }
+}
+
+function refuseBound(limit: string, max: number, message: string): Failure {
+  return { code: 'limit_exceeded', message, limit, max };
 }
 
 function readRefusal(answer: Answer): Failure {

@@ -7,19 +7,34 @@ import type { PartitionLink, PendingRequest, Touched } from './partition-link.ts
 import type { SlotGate } from './slot-gate.ts';
 
 /** How long a caller is asked to wait when a partition's mailbox is full. */
-const busyRetryMs = 100;
+const busyRetryMs = 200;
+
+export interface RouterOptions {
+  readonly table: SlotTable;
+  readonly gate: SlotGate;
+  /**
+   * Numbers requests. Of two sessions that registered the same instance the one with the higher number has it, so all hosts of a process draw from one
+   * sequence.
+   */
+  readonly nextRequest: () => number;
+  /** Whether its mailboxes bring new tables to partitions; those of one host do. */
+  readonly isBearer: boolean;
+}
 
 /** Finds the partition of a service (CRC16 → slot → owner) and numbers the requests under way. */
 export class Router {
   readonly gate: SlotGate;
+  readonly #nextRequest: () => number;
+  readonly #isBearer: boolean;
   readonly #links: (PartitionLink | undefined)[] = [];
   #table: SlotTable;
-  #lastRequest = 0;
   readonly #deferredWithdrawals: Set<Touched> = new Set();
 
-  constructor(table: SlotTable, gate: SlotGate) {
+  constructor({ table, gate, nextRequest, isBearer }: RouterOptions) {
     this.#table = table;
     this.gate = gate;
+    this.#nextRequest = nextRequest;
+    this.#isBearer = isBearer;
   }
 
   get table(): SlotTable {
@@ -31,6 +46,19 @@ export class Router {
     return this.#links[partition];
   }
 
+  /** Requests under way to all partitions. */
+  get requestsInFlight(): number {
+    let sum = 0;
+    for (const link of this.#links) sum += link?.requestsInFlight ?? 0;
+    return sum;
+  }
+
+  /** Whether a mailbox is more than half full: what is left is for those who ask for little. */
+  get isCrowded(): boolean {
+    for (const link of this.#links) if (link !== undefined && link.isHalfFull) return true;
+    return false;
+  }
+
   links(): PartitionLink[] {
     return this.#links.filter((link) => link !== undefined);
   }
@@ -39,11 +67,12 @@ export class Router {
     this.#links[partition] = link;
   }
 
-  /** Swaps the table, and tells every partition before anything that is routed by it. */
+  /** Swaps the table; a bearer tells every partition before anything that is routed by it. */
   setTable(table: SlotTable): void {
     if (table.epoch <= this.#table.epoch) throw new Error(`epoch ${table.epoch} is not after ${this.#table.epoch}`);
     for (const link of this.links()) link.flush();
     this.#table = table;
+    if (!this.#isBearer) return;
     for (const link of this.links()) link.adoptTable(table);
   }
 
@@ -67,9 +96,9 @@ export class Router {
   }
 
   askLink(link: PartitionLink, pending: PendingRequest): number {
-    this.#lastRequest += 1;
-    link.request(this.#lastRequest, pending);
-    return this.#lastRequest;
+    const request = this.#nextRequest();
+    link.request(request, pending);
+    return request;
   }
 
   /** Asks every partition; the request is settled once by each. Every slot must be open. */

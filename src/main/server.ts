@@ -4,29 +4,38 @@ import type { Logger } from 'pino';
 
 import type { Failure } from '../protocol/errors.ts';
 import { describeOpenapi } from '../protocol/http-operations.ts';
-import { sessionPath } from '../protocol/limits.ts';
+import { protocolLimits, sessionPath } from '../protocol/limits.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import type { Fault } from '../workers/messages.ts';
 import { PartitionRunner } from '../workers/partition-runner.ts';
-import { Admission } from './admission.ts';
+import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
+import { isOriginAllowed } from './admission.ts';
+import { arrivalsBytes, createArrivals } from './arrivals.ts';
 import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
 import { Counters } from './counters.ts';
+import { createHostTransport } from './host-transport.ts';
+import type { HostTransportOptions } from './host-transport.ts';
+import type { UnitState } from './host-unit.ts';
+import { HostUnits } from './host-units.ts';
 import { HttpApi } from './http-api.ts';
 import { inspectRegistry } from './inspection.ts';
 import type { Inspection } from './inspection.ts';
+import { IoThreads } from './io-threads.ts';
 import { createLogger } from './log.ts';
+import type { GuardEvent } from './loss-guard.ts';
+import { Metrics } from './metrics.ts';
 import { Mover } from './mover.ts';
-import { PartitionLink } from './partition-link.ts';
-import type { MailboxPort } from './partition-link.ts';
+import { PartitionLives } from './partition-lives.ts';
 import { productVersion } from './product-version.ts';
-import { Router } from './router.ts';
-import { SessionHost } from './session-host.ts';
+import { sumGuards, sumStates } from './registry-state.ts';
+import { countRequests } from './request-numbers.ts';
+import { LocalSessionCounts, SharedSessionCounts, sessionCountsBytes } from './session-counts.ts';
+import { SessionUnit } from './session-unit.ts';
 import { tickMs } from './sessions.ts';
-import { SlotGate } from './slot-gate.ts';
 import { Supervisor } from './supervisor.ts';
-import { Transport } from './transport.ts';
+import type { HttpAnswer, HttpCall, Transport } from './transport.ts';
 
 export interface ServerAddress {
   readonly host: string;
@@ -55,8 +64,6 @@ export interface ServerOptions {
 /** How long the last frames of sessions that are closed have to leave, in milliseconds. */
 const lastFramesMs = 50;
 const exitSoftwareError = 70;
-/** By which partitions address the session host. */
-const hostNumber = 0;
 
 /** Starts the registry; resolves once every partition is ready and the port is open. Settings not given have their defaults. */
 export async function startServer(input: Partial<ServerConfig> = {}, options: ServerOptions = {}): Promise<Server> {
@@ -72,12 +79,17 @@ export class RunningServer implements Server {
   readonly #log: Logger;
   readonly #onFatal: (error: Error) => void;
   readonly #counters: Counters = new Counters();
-  readonly #router: Router;
-  readonly #host: SessionHost;
+  readonly #main: SessionUnit;
+  readonly #units: HostUnits;
+  readonly #threads: IoThreads;
   readonly #supervisor: Supervisor;
   readonly #mover: Mover;
   readonly #runners: PartitionRunner[] = [];
   readonly #transport: Transport;
+  readonly #lives: PartitionLives = new PartitionLives();
+  readonly #gauges: ThreadGauges = new ThreadGauges();
+  readonly #metrics: Metrics;
+  #sampler: ThreadSampler | undefined;
   #address: ServerAddress | undefined;
   #ticker: NodeJS.Timeout | undefined;
   #stopped: Promise<void> | undefined;
@@ -88,44 +100,57 @@ export class RunningServer implements Server {
     this.#log = options.logger ?? createLogger(config.logLevel);
     this.#onFatal = options.onFatal ?? (() => process.exit(exitSoftwareError));
     const nowMs = performance.now();
-    const gate = new SlotGate({
-      waitingMax: config.waitingRequestsMax,
-      waitTimeoutMs: config.slotWaitTimeoutMs,
+    const bornMicros = Math.floor((performance.timeOrigin + nowMs) * 1000);
+    const table = SlotTable.even(config.partitions);
+    const lastRequest = new SharedArrayBuffer(8);
+    const isAlone = config.ioThreads === 0;
+    const arrivalsMemory = new SharedArrayBuffer(arrivalsBytes);
+    const arrivals = createArrivals(arrivalsMemory, config);
+    this.#main = this.#createMain({
+      table,
+      arrivals,
+      nextRequest: isAlone ? countAlone() : countRequests(lastRequest),
       nowMs,
+      bornMicros,
     });
-    this.#router = new Router(SlotTable.even(config.partitions), gate);
-    this.#host = new SessionHost({
-      host: hostNumber,
+    const sessionCounts = new SharedArrayBuffer(isAlone ? 0 : sessionCountsBytes);
+    const counts = isAlone ? new LocalSessionCounts() : new SharedSessionCounts(sessionCounts);
+    const api = this.#createApi();
+    const onHttp = (call: HttpCall): Promise<HttpAnswer> => api.handle(call);
+    this.#transport = this.#createTransport({ counts, arrivals, onHttp });
+    this.#threads = new IoThreads({
       config,
-      router: this.#router,
-      counters: this.#counters,
-      createName: () => randomBytes(16).toString('base64url'),
-      random: Math.random,
-      schedule: setImmediate,
-      nowMs,
-      bornMicros: Math.floor((performance.timeOrigin + nowMs) * 1000),
+      table,
+      lastRequest,
+      sessionCounts,
+      arrivals: arrivalsMemory,
+      bornMicros,
+      onHttp,
       onGuard: (event) => {
-        const what = event.key ?? 'the whole registry';
-        const text =
-          event.kind === 'tripped'
-            ? `many connections of ${what} broke at once: what they registered is held back from removal`
-            : `nothing of ${what} is held back any more`;
-        this.#log.warn(event, text);
+        this.#logGuard(event);
+      },
+      onFailure: (error) => {
+        this.#fail(error);
+      },
+      onSilence: (thread, silentMs) => {
+        if (silentMs > 0) this.#log.error({ thread, silentMs }, 'an I/O thread shows no sign of life');
+        else this.#log.warn({ thread }, 'an I/O thread shows signs of life again');
       },
     });
+    this.#units = new HostUnits(this.#main, this.#threads.units);
     this.#supervisor = this.#createSupervisor(nowMs);
     this.#mover = new Mover({
-      router: this.#router,
+      units: this.#units,
       supervisor: this.#supervisor,
       log: this.#log,
       stepSlots: config.moveSlots,
       nextTurn,
     });
-    this.#transport = this.#createTransport();
+    this.#metrics = this.#createMetrics();
   }
 
   get partitions(): number {
-    return this.#router.table.partitions;
+    return this.#units.table.partitions;
   }
 
   get address(): ServerAddress {
@@ -140,7 +165,7 @@ export class RunningServer implements Server {
 
   /** For tests: what each side says that it holds. */
   inspect(): Promise<Inspection> {
-    return inspectRegistry(this.#host, this.#router);
+    return inspectRegistry(this.#units);
   }
 
   /** Raises or lowers the number of partitions while running; resolves when all slots have moved. */
@@ -149,19 +174,24 @@ export class RunningServer implements Server {
   }
 
   async start(): Promise<void> {
-    const { host, port, partitions } = this.#config;
+    const { host, port, partitions, ioThreads } = this.#config;
     try {
-      await this.#supervisor.startUpTo(partitions);
+      const [descriptors] = await Promise.all([this.#threads.start(), this.#supervisor.startUpTo(partitions)]);
+      // Every host knows its way to every partition before it gets a session.
+      await this.#units.readStates();
+      for (const descriptor of descriptors) this.#transport.handTo(descriptor);
       const bound = await this.#transport.listen(host, port);
       this.#address = { ...bound, url: `ws://${host.includes(':') ? `[${host}]` : host}:${bound.port}${sessionPath}` };
     } catch (error) {
       await this.stop();
       throw error;
     }
+    this.#sampler = new ThreadSampler(this.#gauges, tickMs);
     this.#ticker = setInterval(() => {
+      this.#sampler?.sample();
       this.#tick(performance.now());
     }, tickMs);
-    this.#log.info({ host: this.#address.host, port: this.#address.port, partitions }, 'listening');
+    this.#log.info({ host: this.#address.host, port: this.#address.port, partitions, ioThreads }, 'listening');
   }
 
   stop(): Promise<void> {
@@ -171,35 +201,65 @@ export class RunningServer implements Server {
 
   async #stop(): Promise<void> {
     this.#transport.stopListening();
-    this.#host.drain('stopping');
-    this.#log.info({ sessions: this.#host.sessions.connectedCount }, 'draining');
+    this.#units.drain('stopping');
+    this.#log.info({ sessions: await this.#countSessions() }, 'draining');
     await this.#waitUntilEmpty(this.#config.drainTimeoutMs);
-    this.#host.closeAll();
+    await this.#closeSockets();
+    await this.#supervisor.stop();
+    await this.#threads.end();
+    this.#log.info('stopped');
+  }
+
+  async #closeSockets(): Promise<void> {
+    this.#units.closeAll();
     await delay(lastFramesMs);
     clearInterval(this.#ticker);
+    this.#sampler?.stop();
     this.#transport.close();
-    await this.#supervisor.stop();
-    this.#log.info('stopped');
+    await this.#threads.close();
   }
 
   async #waitUntilEmpty(timeoutMs: number): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs;
-    while (this.#host.sessions.connectedCount > 0 && performance.now() < deadlineMs) await delay(tickMs / 2);
+    while ((await this.#countSessions()) > 0 && performance.now() < deadlineMs) await delay(tickMs / 2);
+  }
+
+  async #countSessions(): Promise<number> {
+    return sumStates(await this.#units.readStates()).sessions;
   }
 
   #tick(nowMs: number): void {
-    this.#router.gate.tick(nowMs);
     this.#supervisor.tick(nowMs);
-    this.#host.tick(nowMs);
+    this.#threads.tick(nowMs);
+    this.#main.tick(nowMs);
+  }
+
+  #createMain(
+    options: Pick<
+      ConstructorParameters<typeof SessionUnit>[0],
+      'table' | 'arrivals' | 'nextRequest' | 'nowMs' | 'bornMicros'
+    >,
+  ): SessionUnit {
+    return new SessionUnit({
+      ...options,
+      number: 0,
+      config: this.#config,
+      counters: this.#counters,
+      createName: () => randomBytes(16).toString('base64url'),
+      random: Math.random,
+      schedule: setImmediate,
+      delay,
+      onGuard: (event) => {
+        this.#logGuard(event);
+      },
+    });
   }
 
   #createSupervisor(nowMs: number): Supervisor {
     const config = this.#config;
     return new Supervisor({
       config,
-      router: this.#router,
-      host: this.#host,
-      hostNumber,
+      units: this.#units,
       counters: this.#counters,
       log: this.#log,
       createRunner: (partition, onDeath) => {
@@ -209,31 +269,13 @@ export class RunningServer implements Server {
         this.#runners[partition] = runner;
         return runner;
       },
-      createLink: (partition, port) => this.#createLink(partition, port),
-      nextTurn,
       delay,
       nowMs,
+      onTurnOfLife: (partition, turn) => {
+        this.#lives.note(partition, turn, performance.now());
+      },
       onFatal: (error) => {
         this.#fail(error);
-      },
-    });
-  }
-
-  #createLink(partition: number, port: MailboxPort): PartitionLink {
-    return new PartitionLink({
-      partition,
-      port,
-      requestsMax: this.#config.mailboxRequestsMax,
-      readTable: () => this.#router.table,
-      schedule: setImmediate,
-      onUnasked: (record, link) => {
-        this.#host.takeUnasked(record, link);
-      },
-      onMoved: (request, pending) => {
-        this.#router.reroute(request, pending);
-      },
-      onTurnEnd: () => {
-        this.#host.flush();
       },
     });
   }
@@ -243,31 +285,55 @@ export class RunningServer implements Server {
     if (this.#hasFailed || this.#stopped !== undefined) return;
     this.#hasFailed = true;
     this.#log.fatal({ err: error }, error.message);
-    this.#host.drain('failed');
+    this.#units.drain('failed');
     this.#transport.stopListening();
-    this.#host.closeAll();
-    clearInterval(this.#ticker);
-    this.#transport.close();
+    if (this.#config.ioThreads === 0) {
+      this.#units.closeAll();
+      clearInterval(this.#ticker);
+      this.#transport.close();
+      this.#onFatal(error);
+    } else {
+      void this.#failLater(error);
+    }
+  }
+
+  /** Other threads must have closed their sockets before the process ends. */
+  async #failLater(error: Error): Promise<void> {
+    await this.#closeSockets();
     this.#onFatal(error);
   }
 
-  #createTransport(): Transport {
+  #createTransport(options: Pick<HostTransportOptions, 'counts' | 'arrivals' | 'onHttp'>): Transport {
+    return createHostTransport({
+      config: this.#config,
+      host: this.#main.host,
+      counters: this.#counters,
+      ...options,
+    });
+  }
+
+  #createApi(): HttpApi {
     const config = this.#config;
-    const host = this.#host;
-    const counters = this.#counters;
-    const admission = new Admission({ config, counters, isDraining: () => host.isDraining });
-    const api = new HttpApi({
-      host,
+    return new HttpApi({
+      host: this.#main.host,
       config,
-      isOriginAllowed: (origin) => admission.isOriginAllowed(origin),
+      isOriginAllowed: (origin) => isOriginAllowed(config.allowedOrigins, origin),
       countRefusal: (code, limit) => {
-        counters.countRefusal(code, limit);
+        this.#counters.countRefusal(code, limit);
       },
       administration: {
-        describe: () => this.#describePartitions(),
+        describe: () => this.#describe().then(({ partitions }) => partitions),
         resize: (partitions) => this.#startChange(() => this.#mover.resize(partitions)),
         rebalance: () => this.#startChange(() => this.#mover.rebalance()),
+        sendAway: (percent, spreadMs) => this.#sendAway(percent, spreadMs),
       },
+      guard: {
+        describe: async () => sumGuards((await this.#units.readStates()).map(({ guard }) => guard)),
+        release: (key) => {
+          this.#units.releaseGuard(key);
+        },
+      },
+      readMetrics: () => this.#metrics.read(),
       readStats: () => this.#readStats(),
       readWaiting: () => this.#readWaiting(),
       documents: {
@@ -275,55 +341,65 @@ export class RunningServer implements Server {
         openrpc: JSON.stringify(describeOpenrpc(productVersion)),
       },
     });
-    return new Transport({
-      frameBytesMax: config.frameBytesMax,
-      bodyBytesMax: config.bodyBytesMax,
-      backlogBytesMax: config.sessionBacklogBytesMax,
-      heartbeatTimeoutMs: config.heartbeatTimeoutMs,
-      judgeUpgrade: (call) => admission.judge(call),
-      onOpen: (socket, address) => {
-        admission.enter(address);
-        return host.connect(socket);
+  }
+
+  #createMetrics(): Metrics {
+    return new Metrics({
+      units: this.#units.all(),
+      source: {
+        readPartitions: () => {
+          const slots = this.#units.table.slotsPerPartition();
+          return this.#supervisor.states().map((state, partition) => ({
+            partition,
+            isReady: state === 'ready',
+            slots: slots[partition] ?? 0,
+            gauges: this.#runners[partition]!.gauges,
+          }));
+        },
+        threads: new Map([['main', this.#gauges], ...this.#threads.gauges]),
+        lives: this.#lives,
+        gate: this.#main.router.gate,
+        mover: this.#mover,
       },
-      onText: (session, text) => {
-        host.receive(session, text);
-      },
-      onAlive: (session) => {
-        host.hear(session);
-      },
-      onDrain: (session) => {
-        host.drained(session);
-      },
-      onClose: (session, isClean, address) => {
-        admission.leave(address);
-        host.disconnected(session, isClean);
-      },
-      countClose: (reason) => {
-        counters.countClose(reason);
-      },
-      onHttp: (call) => (call.path === sessionPath ? Promise.resolve(admission.refuseHandshake()) : api.handle(call)),
+      delay,
     });
+  }
+
+  async #sendAway(percent: number, askedMs: number | undefined): Promise<number> {
+    const { reconnectSpreadMs, sessionsPerSecondMax } = this.#config;
+    const leavers = ((await this.#countSessions()) * percent) / 100;
+    // Half of what admission lets in: others come, too.
+    const spreadMs = askedMs ?? Math.max(reconnectSpreadMs, (2000 * leavers) / sessionsPerSecondMax);
+    const sessions = await this.#units.sendAway('asked', percent / 100, Math.min(spreadMs, protocolLimits.goawayMsMax));
+    this.#log.info({ sessions, spreadMs: Math.round(spreadMs) }, 'asked sessions to connect anew');
+    return sessions;
   }
 
   #readWaiting(): number[] {
     return this.#supervisor.states().flatMap((state, partition) => (state === 'ready' ? [] : [partition]));
   }
 
-  #describePartitions(): Record<string, unknown> {
-    const { table, gate } = this.#router;
+  async #describe(): Promise<{ partitions: Record<string, unknown>; hosts: readonly UnitState[] }> {
+    // How far a change has come is told as of the question, not as of the last answer.
+    const { table } = this.#units;
+    const { progress } = this.#mover;
+    const states = this.#supervisor.states();
     const slots = table.slotsPerPartition();
-    return {
+    const hosts = await this.#units.readStates();
+    const { requestsWaiting, slotShutMaxMs, requestsInFlight } = sumStates(hosts);
+    const partitions = {
       epoch: table.epoch,
-      requestsWaiting: gate.waitingCount,
-      slotShutMaxMs: Math.round(gate.longestShutMs),
-      partitions: this.#supervisor.states().map((state, partition) => ({
+      requestsWaiting,
+      slotShutMaxMs: Math.round(slotShutMaxMs),
+      partitions: states.map((state, partition) => ({
         partition,
         state,
         slots: slots[partition] ?? 0,
-        requestsInFlight: this.#router.link(partition)?.requestsInFlight ?? 0,
+        requestsInFlight: requestsInFlight[partition] ?? 0,
       })),
-      move: this.#mover.progress,
+      move: progress,
     };
+    return { partitions, hosts };
   }
 
   /** Starts a change of the slot table, unless one is under way. How it ends is in the log and in its progress. */
@@ -337,18 +413,39 @@ export class RunningServer implements Server {
     return undefined;
   }
 
-  #readStats(): Record<string, unknown> {
-    const { sessions } = this.#host;
+  async #readStats(): Promise<Record<string, unknown>> {
+    const { partitions, hosts } = await this.#describe();
+    const { sessions, leases, registrations, counters } = sumStates(hosts);
     return {
       version: productVersion,
-      sessions: sessions.connectedCount,
-      leases: sessions.leaseCount,
-      registrations: sessions.registrationCount,
-      held: sessions.heldCount,
-      ...this.#describePartitions(),
-      counters: this.#counters.snapshot(),
+      sessions,
+      leases,
+      registrations,
+      held: hosts.reduce((held, { guard }) => held + guard.heldSessions, 0),
+      ...partitions,
+      // The main thread's host first, then those of I/O threads.
+      hosts: hosts.map(({ sessions, registrations }, host) => ({ host, sessions, registrations })),
+      counters,
     };
   }
+
+  #logGuard(event: GuardEvent): void {
+    const what = event.key ?? 'the whole registry';
+    const text =
+      event.kind === 'tripped'
+        ? `many connections of ${what} broke at once: what they registered is held back from removal`
+        : `nothing of ${what} is held back any more`;
+    this.#log.warn(event, text);
+  }
+}
+
+/** Numbers requests where nobody else does. */
+function countAlone(): () => number {
+  let last = 0;
+  return () => {
+    last += 1;
+    return last;
+  };
 }
 
 function nextTurn(): Promise<void> {

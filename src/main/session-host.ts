@@ -7,12 +7,16 @@ import type {
   ServiceSummary,
   SessionOpenParams,
   SessionOpenResult,
+  SubscribeMode,
 } from '../protocol/types.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
+import { textCodec } from '../workers/text-codec.ts';
 import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import { HostMeter } from './host-meter.ts';
 import { LossGuard } from './loss-guard.ts';
 import type { GuardDescription, GuardEvent } from './loss-guard.ts';
 import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
@@ -20,6 +24,7 @@ import { Registrar } from './registrar.ts';
 import { readFrame, readIncoming } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
 import type { Router } from './router.ts';
+import { HostLog } from './session-log.ts';
 import { SessionReply } from './session-reply.ts';
 import type { Session, Socket } from './session.ts';
 import { Sessions } from './sessions.ts';
@@ -32,6 +37,7 @@ export interface SessionHostOptions {
   readonly config: ServerConfig;
   readonly router: Router;
   readonly counters: Counters;
+  readonly arrivals: Arrivals;
   readonly createName: () => string;
   /** 0 to 1. */
   readonly random: () => number;
@@ -42,13 +48,18 @@ export interface SessionHostOptions {
   readonly onGuard: (event: GuardEvent) => void;
 }
 
+/** The longest wait before coming back to a full queue, in shortest ones. */
+const busySpread = 4;
+
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
 export class SessionHost {
   readonly #options: SessionHostOptions;
   readonly #router: Router;
   readonly #counters: Counters;
   readonly sessions: Sessions;
+  readonly #log: HostLog = new HostLog(textCodec);
   readonly guard: LossGuard;
+  readonly meter: HostMeter = new HostMeter();
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
   /** Sessions with frames to be sent at the end of this turn. */
@@ -57,21 +68,24 @@ export class SessionHost {
   #warmAtMs: number;
   /** Of the guard: how often it has let go. */
   #releasesSeen = 0;
+  /** Of arrivals: how often somebody was kept out. */
+  #crowdsSeen: number;
 
   constructor(options: SessionHostOptions) {
     const { config, router, counters } = options;
     this.#options = options;
     this.#router = router;
     this.#counters = counters;
+    this.#crowdsSeen = options.arrivals.crowds;
     this.sessions = new Sessions({
       host: options.host,
+      log: this.#log,
       config,
       counters,
       createName: options.createName,
       nowMs: options.nowMs,
       onBreak: (session, nowMs) => {
-        const keys = [...session.registrations.values()].map(({ key }) => key);
-        this.guard.noteMissing(session.number, keys, nowMs);
+        this.guard.noteMissing(session.number, session.registrations.services(), nowMs);
       },
       onExpire: (session, nowMs) => this.#expire(session, nowMs),
       onEnd: (session) => {
@@ -86,7 +100,8 @@ export class SessionHost {
     this.#registrar = new Registrar({
       router,
       guard: this.guard,
-      registrationsMax: config.registrationsMax,
+      log: this.#log,
+      config,
       findSession: (number) => this.sessions.find(number),
     });
     this.#subscriptions = new Subscriptions({
@@ -94,11 +109,15 @@ export class SessionHost {
       counters,
       sliceMembers: config.fanOutSliceMembers,
       subscriptionsMax: config.subscriptionsMax,
+      meter: this.meter,
       flush: () => {
         this.flush();
       },
       bornMicros: options.bornMicros,
       schedule: options.schedule,
+      onDropped: (session) => {
+        this.sessions.judgeConsumption(session);
+      },
     });
     this.#warmAtMs = options.nowMs + config.warmUpMs;
   }
@@ -109,6 +128,7 @@ export class SessionHost {
       this.#warmAtMs = Number.POSITIVE_INFINITY;
       this.#subscriptions.warmUp();
     }
+    this.#noteArrivals();
     this.sessions.tick(nowMs);
     this.guard.advance(this.sessions.clockMs);
     if (this.guard.releases !== this.#releasesSeen) {
@@ -118,9 +138,32 @@ export class SessionHost {
     this.flush();
   }
 
+  /** What threads tell each other about connections that are being made. */
+  #noteArrivals(): void {
+    const { arrivals } = this.#options;
+    arrivals.shareRequests(this.requestsInFlight);
+    const { crowds } = arrivals;
+    if (crowds !== this.#crowdsSeen) this.sessions.noteCrowd();
+    this.#crowdsSeen = crowds;
+  }
+
+  /** Requests under way to all partitions. */
+  get requestsInFlight(): number {
+    return this.#router.requestsInFlight;
+  }
+
   /** Frames worded for pushes so far (PU3). */
   get framesEncoded(): number {
     return this.#subscriptions.framesEncoded;
+  }
+
+  /** Pushes handed to sockets so far, and subscriptions that there are. */
+  get framesSent(): Readonly<Record<SubscribeMode, number>> {
+    return this.#subscriptions.framesSent;
+  }
+
+  get subscriptionCounts(): Readonly<Record<SubscribeMode, number>> {
+    return this.#subscriptions.counts;
   }
 
   get isDraining(): boolean {
@@ -161,14 +204,23 @@ export class SessionHost {
     this.sessions.hear(session);
   }
 
+  /** A pong came; it brings back the mark of the ping that it answers. */
+  ponged(session: Session, mark: string): void {
+    this.sessions.hear(session);
+    if (this.sessions.acknowledge(session, mark)) this.#subscriptions.catchUp(session);
+  }
+
   /** The socket's backlog is empty again. */
   drained(session: Session): void {
-    this.#subscriptions.catchUp(session);
+    // A mark that found no room, or has not been sent since.
+    if (session.consumption.isBehind && session.consumption.isUnmarked) session.ping();
+    if (!session.consumption.isBehind) this.#subscriptions.catchUp(session);
   }
 
   /** The socket has closed. Only an orderly close by the client removes at once (SE2). */
   disconnected(session: Session, isClean: boolean): void {
     this.#subscriptions.unsubscribeAll(session);
+    this.sessions.slow.forget(session);
     session.outgoing = [];
     if (isClean) this.sessions.end(session);
     else this.sessions.break(session);
@@ -228,18 +280,26 @@ export class SessionHost {
     this.#unsent = [];
     for (const session of unsent) {
       if (session.flush() === 'dropped') this.#close(session, 'slow_consumer');
+      else this.sessions.judgeConsumption(session);
     }
   }
 
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
   drain(reason: string): void {
     this.#isDraining = true;
-    const { random, config } = this.#options;
-    for (const session of this.sessions.connected()) {
-      const reconnectAfterMs = Math.round(random() * config.reconnectSpreadMs);
+    this.sendAway(reason, 1, this.#options.config.reconnectSpreadMs);
+  }
+
+  /** Asks a share of the sessions, 0 to 1, to connect anew, each after a time of its own, `spreadMs` at most. Returns how many. */
+  sendAway(reason: string, share: number, spreadMs: number): number {
+    const { random } = this.#options;
+    const leavers = this.sessions.connected().filter(() => share >= 1 || random() < share);
+    for (const session of leavers) {
+      const reconnectAfterMs = Math.round(random() * spreadMs);
       this.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
     }
     this.flush();
+    return leavers.length;
   }
 
   closeAll(): void {
@@ -271,7 +331,13 @@ export class SessionHost {
   }
 
   #take(session: Session, incoming: Incoming, batch: BatchAnswers | undefined): void {
-    const reply = new SessionReply(this, session, incoming.id, batch);
+    const reply = new SessionReply(
+      this,
+      session,
+      incoming.id,
+      batch,
+      incoming.kind === 'call' ? incoming.call.method : undefined,
+    );
     if (incoming.kind === 'invalid') {
       reply.fail(incoming.failure);
       return;
@@ -297,11 +363,28 @@ export class SessionHost {
         retryAfterMs: 100,
       };
     }
+    // It has this request under way, too.
+    if (session.requestsInFlight > config.sessionShareRequests && this.#router.isCrowded) {
+      return {
+        code: 'busy',
+        message: 'the registry has much to do, and this session much of it',
+        limit: 'sessionShareRequests',
+        max: config.sessionShareRequests,
+        retryAfterMs: 200,
+      };
+    }
     return undefined;
   }
 
   countRefusal(failure: Failure): void {
     this.#counters.countRefusal(failure.code, failure.limit);
+  }
+
+  /** Who meets a full queue together shall not come back together. */
+  spread(failure: Failure): Failure {
+    const { code, limit, retryAfterMs } = failure;
+    if (code !== 'busy' || limit === undefined || retryAfterMs === undefined) return failure;
+    return { ...failure, retryAfterMs: Math.round(retryAfterMs * (1 + this.#options.random() * (busySpread - 1))) };
   }
 
   /** Sends a frame at the end of this turn. */

@@ -1,7 +1,8 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { RequestId } from '../protocol/types.ts';
+import type { MethodName, RequestId } from '../protocol/types.ts';
 import { wordError, wordResult } from './answers.ts';
 import type { BatchAnswers, Reply } from './answers.ts';
+import type { HostMeter } from './host-meter.ts';
 import type { Session } from './session.ts';
 
 /** What a reply needs of the host of its session. */
@@ -9,6 +10,9 @@ export interface ReplyHost {
   /** Sends a frame at the end of this turn. */
   send(session: Session, frame: string): void;
   countRefusal(failure: Failure): void;
+  readonly meter: HostMeter;
+  /** The refusal as it is worded: when to come back differs from one to the next. */
+  spread(failure: Failure): Failure;
 }
 
 /** The request was carried out, but its answer is more than its batch may hold. */
@@ -25,8 +29,19 @@ export class SessionReply implements Reply {
   readonly #id: RequestId | undefined;
   readonly #batch: BatchAnswers | undefined;
   readonly #place: number;
+  /** Undefined: it is no request of the protocol, and is not timed. */
+  readonly #method: MethodName | undefined;
+  readonly #sinceMs: number;
 
-  constructor(host: ReplyHost, session: Session, id: RequestId | undefined, batch: BatchAnswers | undefined) {
+  constructor(
+    host: ReplyHost,
+    session: Session,
+    id: RequestId | undefined,
+    batch: BatchAnswers | undefined,
+    method: MethodName | undefined,
+  ) {
+    this.#method = method;
+    this.#sinceMs = method === undefined ? 0 : host.meter.noteRequest();
     session.requestsInFlight += 1;
     this.#host = host;
     this.#session = session;
@@ -36,7 +51,7 @@ export class SessionReply implements Reply {
   }
 
   succeed(result: string): void {
-    this.#session.requestsInFlight -= 1;
+    this.#end();
     if (this.#id === undefined) return;
     const answer = wordResult(this.#id, result);
     if (this.#batch === undefined || this.#batch.hasRoom(answer.length)) this.#send(answer);
@@ -50,14 +65,19 @@ export class SessionReply implements Reply {
   }
 
   fail(failure: Failure): void {
-    this.#session.requestsInFlight -= 1;
+    this.#end();
     if (this.#id === undefined) this.#host.countRefusal(failure);
     else this.#refuse(this.#id, failure);
   }
 
+  #end(): void {
+    this.#session.requestsInFlight -= 1;
+    if (this.#method !== undefined) this.#host.meter.noteAnswer(this.#method, this.#sinceMs);
+  }
+
   #refuse(id: RequestId, failure: Failure): void {
     this.#host.countRefusal(failure);
-    this.#send(wordError(id, failure));
+    this.#send(wordError(id, this.#host.spread(failure)));
   }
 
   #send(answer: string): void {

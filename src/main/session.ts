@@ -1,6 +1,8 @@
 import type { CloseReason } from '../protocol/errors.ts';
 import type { SessionOpenParams, SubscribeMode } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
+import type { Consumption } from './consumption.ts';
+import type { SessionLog } from './session-log.ts';
 
 /** What a session needs of its connection. */
 export interface Socket {
@@ -8,18 +10,10 @@ export interface Socket {
   send(frame: string | Uint8Array): Delivery;
   /** Runs `send`s as one write to the kernel. */
   cork(sends: () => void): void;
-  ping(): void;
+  /** Pings with a payload that the pong brings back. Returns whether it was sent. */
+  ping(mark: string): boolean;
   /** Sends a close frame with a code of the list and ends the connection. */
   end(reason: CloseReason): void;
-}
-
-/** An instance that a session registered: what its partition would be rebuilt from. */
-export interface Registration {
-  readonly key: string;
-  readonly id: string;
-  readonly fragment: string;
-  /** The number of the request that made it; a takeover names it. */
-  readonly stamp: number;
 }
 
 /**
@@ -46,15 +40,25 @@ export class Session {
   /** When something was last heard from it, on the host's clock. */
   heardAtMs: number;
   requestsInFlight = 0;
-  readonly registrations: Map<string, Registration> = new Map();
+  readonly registrations: SessionLog;
   readonly subscriptions: Map<string, Subscription> = new Map();
   /** Frames of this turn, sent together at its end. */
   outgoing: string[] = [];
+  readonly consumption: Consumption;
 
-  constructor(number: number, name: string, state: SessionState, nowMs: number) {
+  constructor(
+    number: number,
+    name: string,
+    state: SessionState,
+    registrations: SessionLog,
+    nowMs: number,
+    consumption: Consumption,
+  ) {
     this.number = number;
+    this.consumption = consumption;
     this.name = name;
     this.state = state;
+    this.registrations = registrations;
     this.isConnection = state.kind === 'connected';
     this.heardAtMs = nowMs;
   }
@@ -70,12 +74,46 @@ export class Session {
     this.outgoing = [];
     const { socket } = this;
     if (socket === undefined) return 'closed';
-    if (frames.length === 1) return socket.send(frames[0]!);
+    if (frames.length === 1) return this.#send(socket, frames[0]!);
     let delivery: Delivery = 'sent';
     socket.cork(() => {
       for (const frame of frames) {
-        if (delivery === 'sent') delivery = socket.send(frame);
+        // However much is asked for in one turn, what is answered unread stays bounded (PU4).
+        if (delivery === 'sent') delivery = this.consumption.isExcessive ? 'dropped' : this.#send(socket, frame);
       }
+    });
+    return delivery;
+  }
+
+  /** Sends a push, unless the session is behind with reading: then it is dropped as if the backlog were full (PU4). */
+  push(frame: string | Uint8Array): Delivery {
+    const { socket } = this;
+    if (socket === undefined) return 'closed';
+    if (this.consumption.judge()) return 'dropped';
+    return this.#send(socket, frame);
+  }
+
+  /** Asks the client to say how far it has read, and that it lives. */
+  ping(): void {
+    if (this.socket?.ping(this.consumption.mark) === true) this.consumption.noteMarked();
+  }
+
+  #send(socket: Socket, frame: string | Uint8Array): Delivery {
+    const { consumption } = this;
+    // A text's bytes are not counted: its characters are near enough, and known.
+    const bytes = frame.length;
+    if (!consumption.isMarkDue(bytes)) {
+      const delivery = socket.send(frame);
+      if (delivery === 'sent') consumption.noteSent(bytes);
+      return delivery;
+    }
+    let delivery: Delivery = 'dropped';
+    // The mark leaves with the frame, in one write.
+    socket.cork(() => {
+      delivery = socket.send(frame);
+      if (delivery !== 'sent') return;
+      consumption.noteSent(bytes);
+      this.ping();
     });
     return delivery;
   }
@@ -105,11 +143,6 @@ export class Subscription implements Member {
   }
 
   deliver(frame: string | Uint8Array): Delivery {
-    return this.session.socket?.send(frame) ?? 'closed';
+    return this.session.push(frame);
   }
-}
-
-/** Names a registration within its session. */
-export function registrationName(key: string, id: string): string {
-  return `${key}\n${id}`;
 }

@@ -1,13 +1,29 @@
 import { sessionsPerHostMax } from '../workers/partition-core.ts';
 import type { ServerConfig } from './config.ts';
+import { Consumption } from './consumption.ts';
+import type { ConsumptionBounds } from './consumption.ts';
 import type { Counters } from './counters.ts';
+import { SessionLog } from './session-log.ts';
+import type { HostLog } from './session-log.ts';
 import { Session } from './session.ts';
 import type { SessionState, Socket } from './session.ts';
+import { SlowConsumers } from './slow-consumers.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
 export interface SessionsOptions {
   readonly host: number;
-  readonly config: Pick<ServerConfig, 'disconnectGraceMs' | 'heartbeatTimeoutMs' | 'leasesMax'>;
+  /** Where they keep what they registered. */
+  readonly log: HostLog;
+  readonly config: Pick<
+    ServerConfig,
+    | 'disconnectGraceMs'
+    | 'heartbeatTimeoutMs'
+    | 'leasesMax'
+    | 'lossHoldMaxMs'
+    | 'sessionUnconsumedBytesMax'
+    | 'slowConsumerBytesMax'
+    | 'slowConsumerTimeoutMs'
+  >;
   readonly counters: Counters;
   /** A name that cannot be guessed: a lease's is all that is needed to end it. */
   readonly createName: () => string;
@@ -26,6 +42,11 @@ export const tickMs = 50;
 /** Sessions that are held back and looked at again in one tick, once some of them may go. */
 const heldPerTick = 2000;
 
+/** So long after the last refusal of a crowd, in milliseconds, all who were refused have tried again: clients wait 10 s at most. */
+const crowdSettleMs = 10_000;
+/** Until then, broken sessions whose grace is over are looked at again after so long. */
+const crowdRecheckMs = 500;
+
 /** A gap between ticks counts as at most this long, in milliseconds. */
 const tickGapMaxMs: number = 4 * tickMs;
 
@@ -38,11 +59,16 @@ export class Sessions {
   readonly #byNumber: Map<number, Session> = new Map();
   readonly #byLease: Map<string, Session> = new Map();
   readonly #wheel: TimerWheel<Session>;
+  readonly #consumptionBounds: ConsumptionBounds;
+  readonly slow: SlowConsumers;
   readonly heartbeatMs: number;
   readonly #held: Set<Session> = new Set();
   /** Held sessions that are to be looked at again, the next one last. */
   #heldDue: Session[] = [];
   #isHeldStale = false;
+  /** When a connection was last refused because too many came at once, and since when that goes on. */
+  #crowdedAtMs = Number.NEGATIVE_INFINITY;
+  #crowdedSinceMs = 0;
   #connected = 0;
   #count = 0;
   #clockMs: number;
@@ -53,6 +79,9 @@ export class Sessions {
     this.#clockMs = options.nowMs;
     this.#lastTickMs = options.nowMs;
     this.#wheel = new TimerWheel(tickMs, options.nowMs);
+    const { sessionUnconsumedBytesMax, slowConsumerBytesMax, slowConsumerTimeoutMs } = options.config;
+    this.#consumptionBounds = { unconsumedBytesMax: sessionUnconsumedBytesMax, closeBytesMax: slowConsumerBytesMax };
+    this.slow = new SlowConsumers({ timeoutMs: slowConsumerTimeoutMs, counters: options.counters });
     // Two pings may go unanswered before the third deadline.
     this.heartbeatMs = Math.max(tickMs, Math.floor(options.config.heartbeatTimeoutMs / 3));
   }
@@ -131,6 +160,29 @@ export class Sessions {
     session.heardAtMs = this.#clockMs;
   }
 
+  /** PU4: it was sent something, or was not because of what it has not read. */
+  judgeConsumption(session: Session): void {
+    if (session.state.kind === 'connected') this.slow.judge(session, this.#clockMs);
+  }
+
+  /** A ping was answered. Returns whether the session was behind and is no longer. */
+  acknowledge(session: Session, mark: string): boolean {
+    return this.slow.acknowledge(session, mark, this.#clockMs);
+  }
+
+  /** PU5: who is kept out by the registry itself has not gone. */
+  noteCrowd(): void {
+    if (this.#clockMs - this.#crowdedAtMs >= crowdSettleMs) this.#crowdedSinceMs = this.#clockMs;
+    this.#crowdedAtMs = this.#clockMs;
+  }
+
+  get #isCrowded(): boolean {
+    return (
+      this.#clockMs - this.#crowdedAtMs < crowdSettleMs &&
+      this.#clockMs - this.#crowdedSinceMs < this.#options.config.lossHoldMaxMs
+    );
+  }
+
   /** The connection was closed by the client, in order (SE2): what it registered goes at once. */
   end(session: Session): void {
     const { state } = session;
@@ -175,12 +227,20 @@ export class Sessions {
     this.#lastTickMs = nowMs;
     for (const session of this.#wheel.advance(this.#clockMs)) this.#check(session);
     this.#checkHeld();
+    this.slow.tick(this.#clockMs);
   }
 
   #add(state: SessionState): Session {
     this.#count += 1;
     const number = this.#options.host * sessionsPerHostMax + this.#count;
-    const session = new Session(number, this.#options.createName(), state, this.#clockMs);
+    const session = new Session(
+      number,
+      this.#options.createName(),
+      state,
+      new SessionLog(this.#options.log),
+      this.#clockMs,
+      new Consumption(this.#consumptionBounds),
+    );
     this.#byNumber.set(number, session);
     return session;
   }
@@ -201,6 +261,7 @@ export class Sessions {
         return;
       case 'broken':
         if (this.#clockMs < state.removeAtMs) this.#wheel.schedule(session, state.removeAtMs);
+        else if (this.#isCrowded) this.#wheel.schedule(session, this.#clockMs + crowdRecheckMs);
         else this.#expire(session);
         return;
       case 'held':
@@ -223,6 +284,7 @@ export class Sessions {
   }
 
   #checkHeld(): void {
+    if (this.#isCrowded) return;
     // Not begun anew before the end, so that all have their turn however often guards let go.
     if (this.#heldDue.length === 0 && this.#isHeldStale) {
       this.#isHeldStale = false;
@@ -237,11 +299,13 @@ export class Sessions {
   #checkHeartbeat(session: Session, socket: Socket): void {
     const deadlineMs = session.heardAtMs + this.#options.config.heartbeatTimeoutMs;
     if (this.#clockMs >= deadlineMs) {
-      this.#options.counters.countClose('heartbeat_timeout');
-      socket.end('heartbeat_timeout');
+      // One that is behind with reading answers no ping, for the same reason.
+      const reason = session.consumption.isBehind ? 'slow_consumer' : 'heartbeat_timeout';
+      this.#options.counters.countClose(reason);
+      socket.end(reason);
       return;
     }
-    if (this.#clockMs - session.heardAtMs >= this.heartbeatMs - tickMs) socket.ping();
+    if (this.#clockMs - session.heardAtMs >= this.heartbeatMs - tickMs) session.ping();
     this.#wheel.schedule(session, Math.min(this.#clockMs + this.heartbeatMs, deadlineMs));
   }
 }

@@ -29,6 +29,8 @@ export class SlotGate {
   #refusable = 0;
   #nowMs: number;
   #longestShutMs = 0;
+  /** Of slots that are open again, added up. */
+  #shutMs = 0;
   readonly #shutSince: Map<number, number> = new Map();
 
   constructor(options: SlotGateOptions) {
@@ -47,6 +49,17 @@ export class SlotGate {
   /** The longest that a slot has been shut so far, in milliseconds. */
   get longestShutMs(): number {
     return this.#longestShutMs;
+  }
+
+  get shutCount(): number {
+    return this.#shutCount;
+  }
+
+  /** How long slots have been shut so far, added up, in milliseconds: one for a second and ten for a second are 11,000. */
+  get totalShutMs(): number {
+    let total = this.#shutMs;
+    for (const sinceMs of this.#shutSince.values()) total += this.#nowMs - sinceMs;
+    return total;
   }
 
   isShut(key: string): boolean {
@@ -71,7 +84,9 @@ export class SlotGate {
       this.#shut[slot] = reasons - 1;
       if (reasons > 1) continue;
       this.#shutCount -= 1;
-      this.#longestShutMs = Math.max(this.#longestShutMs, this.#nowMs - (this.#shutSince.get(slot) ?? this.#nowMs));
+      const shutMs = this.#nowMs - (this.#shutSince.get(slot) ?? this.#nowMs);
+      this.#longestShutMs = Math.max(this.#longestShutMs, shutMs);
+      this.#shutMs += shutMs;
       this.#shutSince.delete(slot);
     }
     this.#release();

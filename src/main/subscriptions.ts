@@ -8,6 +8,7 @@ import type { FromPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { Counters } from './counters.ts';
+import type { HostMeter } from './host-meter.ts';
 import type { Answer } from './partition-link.ts';
 import type { Router } from './router.ts';
 import { Subscription } from './session.ts';
@@ -27,13 +28,19 @@ export interface SubscriptionsOptions {
   readonly counters: Counters;
   readonly sliceMembers: number;
   readonly subscriptionsMax: number;
+  readonly meter: HostMeter;
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
   readonly flush: () => void;
   /** Versions below this are of an earlier life of the registry: wall clock in µs. */
   readonly bornMicros: number;
   /** Runs the next slice of a long fan-out in a later turn. */
   readonly schedule: (task: () => void) => void;
+  /** A push was dropped: the backlog is full, or the session is behind with reading. */
+  readonly onDropped: (session: Session) => void;
 }
+
+/** Subscriptions of one session whose latest state is asked for at a time. */
+const resyncsUnderWay = 32;
 
 /** The subscriptions of all sessions of this host: who hears of what, who missed something, and the last hop of every push. */
 export class Subscriptions {
@@ -44,10 +51,14 @@ export class Subscriptions {
     snapshot: new Map(),
   };
   readonly #fanOut: FanOut<Subscription>;
+  /** Subscriptions that have begun. */
+  readonly counts: Record<SubscribeMode, number> = { delta: 0, snapshot: 0 };
   #isSliceScheduled = false;
   #isWarm = false;
   /** Subscriptions that wait for their first answer; until then an older one to the same service goes on. */
   readonly #starting: Map<Session, Set<Subscription>> = new Map();
+  /** Sessions that get what they missed, and how far that has come among their subscriptions. */
+  readonly #catchingUp: Map<Session, MapIterator<Subscription>> = new Map();
   /** Subscribers who resume from an earlier life, until others have had the time to register again. */
   #waitingForWarmth: (() => void)[] = [];
 
@@ -59,10 +70,13 @@ export class Subscriptions {
       encode: (text) => Buffer.from(text),
       onMissed: (member, _audience, cause) => {
         options.counters.count('push_dropped');
+        options.meter.missed[cause] += 1;
         // After a drop the socket says when it has drained; after a gap there is nothing to wait for.
         if (cause === 'gap') this.#resync(member);
+        else options.onDropped(member.session);
       },
-      onDone: (push) => {
+      onDone: (push, audience) => {
+        options.meter.notePush(audience.variant, push.changedAtMs);
         this.#credit(push.partition, push.body.length);
       },
     });
@@ -70,6 +84,10 @@ export class Subscriptions {
 
   get framesEncoded(): number {
     return this.#fanOut.framesEncoded;
+  }
+
+  get framesSent(): Readonly<Record<SubscribeMode, number>> {
+    return this.#fanOut.framesSent;
   }
 
   /** Subscribes, or subscribes anew in another mode or from another version. Answered by the owner of the service. */
@@ -143,6 +161,7 @@ export class Subscriptions {
   unsubscribeAll(session: Session): void {
     for (const starting of this.#starting.get(session) ?? []) starting.isWanted = false;
     this.#starting.delete(session);
+    this.#catchingUp.delete(session);
     for (const subscription of session.subscriptions.values()) this.#leave(subscription);
     session.subscriptions.clear();
   }
@@ -162,19 +181,30 @@ export class Subscriptions {
 
   /** The client has read what waited for it: whatever it missed meanwhile, it gets the latest state (PU4). */
   catchUp(session: Session): void {
-    for (const subscription of session.subscriptions.values()) {
-      if (subscription.isStale) this.#resync(subscription);
+    this.#catchingUp.set(session, session.subscriptions.values());
+    for (let asked = 0; asked < resyncsUnderWay; asked++) this.#resyncNext(session);
+  }
+
+  /** Not all at once: what would come back for thousands of subscriptions might again be more than the client reads. */
+  #resyncNext(session: Session): void {
+    const rest = this.#catchingUp.get(session);
+    if (rest === undefined) return;
+    for (let next = rest.next(); next.done !== true; next = rest.next()) {
+      if (!next.value.isStale || next.value.isResyncing) continue;
+      this.#resync(next.value);
+      return;
     }
+    this.#catchingUp.delete(session);
   }
 
   push(record: PushRecord, partition: number): void {
-    const [, key, variant, from, to, count, body] = record;
+    const [, key, variant, from, to, count, changedAtMs, body] = record;
     const audience = this.#audiences[variant].get(key);
     if (audience === undefined) {
       this.#credit(partition, body.length);
       return;
     }
-    this.#fanOut.enqueue(audience, { partition, from, to, count, body } satisfies HostPush);
+    this.#fanOut.enqueue(audience, { partition, from, to, count, body, changedAtMs } satisfies HostPush);
     if (!this.#isSliceScheduled) this.#runSlice();
   }
 
@@ -214,6 +244,7 @@ export class Subscriptions {
     session.subscriptions.set(key, subscription);
     subscription.audience = audience;
     audience.add(subscription);
+    this.counts[subscription.mode] += 1;
     if (before !== undefined) this.#leave(before);
     // In a batch the answer goes out with the others; what is pushed meanwhile must not come first.
     subscription.isWaiting = reply.defer?.(() => this.#endWaiting(subscription)) ?? false;
@@ -232,6 +263,7 @@ export class Subscriptions {
     const retry = (): void => {
       subscription.isResyncing = false;
       if (session.subscriptions.get(key) === subscription) this.#resync(subscription);
+      else this.#resyncNext(session);
     };
     if (this.#router.isShut(key)) {
       this.#router.gate.defer(key, retry);
@@ -242,14 +274,24 @@ export class Subscriptions {
       build: (request) => [toPartition.subscribe, request, key, mode, 0],
       settle: (answer) => {
         if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a resync: ${answer[0]}`);
-        if (session.subscriptions.get(key) !== subscription) return;
+        if (session.subscriptions.get(key) !== subscription) {
+          this.#resyncNext(session);
+          return;
+        }
         subscription.isResyncing = false;
         const [, , version, count, instances] = answer;
         this.#options.flush();
-        if (subscription.deliver(wordSnapshotPush(key, count, version, instances)) !== 'sent') return;
-        subscription.version = version;
-        subscription.isStale = false;
-        this.#options.counters.count('push_resynced');
+        const delivery = subscription.deliver(wordSnapshotPush(key, count, version, instances));
+        if (delivery === 'sent') {
+          subscription.version = version;
+          subscription.isStale = false;
+          this.#options.counters.count('push_resynced');
+          this.#resyncNext(session);
+          return;
+        }
+        // It is behind again; what is left is for the next time that it has read.
+        this.#catchingUp.delete(session);
+        if (delivery === 'dropped') this.#options.onDropped(session);
       },
     });
     // The partition is busy: try again shortly; the subscription stays stale, and the client keeps what it has.
@@ -267,6 +309,7 @@ export class Subscriptions {
     if (audience === undefined) return;
     subscription.audience = undefined;
     audience.remove(subscription);
+    this.counts[subscription.mode] -= 1;
     this.#dropIfEmpty(audience);
   }
 

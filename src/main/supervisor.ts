@@ -2,13 +2,11 @@ import type { Logger } from 'pino';
 
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotCount } from '../slots/slot.ts';
+import { toPartition } from '../workers/messages.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
-import type { MailboxPort, PartitionLink } from './partition-link.ts';
-import { rebuildPartition } from './rebuild.ts';
-import type { Remains } from './rebuild.ts';
-import type { Router } from './router.ts';
-import type { SessionHost } from './session-host.ts';
+import type { HostUnits } from './host-units.ts';
+import type { MailboxPort } from './partition-link.ts';
 
 /** What runs one partition: a thread, or in simulations its pure core. */
 export interface Runner {
@@ -24,28 +22,20 @@ export type PartitionState = 'starting' | 'ready' | 'rebuilding' | 'stopping';
 
 type SupervisorConfig = Pick<
   ServerConfig,
-  | 'partitionHeartbeatTimeoutMs'
-  | 'partitionRestartsMax'
-  | 'partitionRestartWindowMs'
-  | 'partitionRestartBackoffMs'
-  | 'restoreSliceRegistrations'
+  'partitionHeartbeatTimeoutMs' | 'partitionRestartsMax' | 'partitionRestartWindowMs' | 'partitionRestartBackoffMs'
 >;
 
 export interface SupervisorOptions {
   readonly config: SupervisorConfig;
-  readonly router: Router;
-  readonly host: SessionHost;
-  /** The number by which partitions address the session host. */
-  readonly hostNumber: number;
+  readonly units: HostUnits;
   readonly counters: Counters;
   readonly log: Logger;
   readonly createRunner: (partition: number, onDeath: (partition: number, cause: Error) => void) => Runner;
-  readonly createLink: (partition: number, port: MailboxPort) => PartitionLink;
-  /** Resolves in a later turn. */
-  readonly nextTurn: () => Promise<void>;
   readonly delay: (ms: number) => Promise<void>;
   readonly nowMs: number;
   readonly onFatal: (error: Error) => void;
+  /** A partition died, or is rebuilt and serves again: for metrics. */
+  readonly onTurnOfLife?: (partition: number, turn: 'died' | 'rebuilt') => void;
 }
 
 /** The longest wait before a restart, in milliseconds. */
@@ -60,7 +50,8 @@ class Ward {
   /** Deaths so far; tells whether one came in between. */
   deaths = 0;
   isHealing = false;
-  remains: Remains = { pending: [], touched: [], versionSeen: 0 };
+  /** The highest version that any host was told of, once all have heard what the last life said. */
+  versionSeen: Promise<number> = Promise.resolve(0);
   pulse = -1;
   silentMs = 0;
 
@@ -73,7 +64,7 @@ class Ward {
 /** Starts partitions, watches over them, and heals those that die (RE1). */
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  readonly #router: Router;
+  readonly #units: HostUnits;
   readonly #wards: Ward[] = [];
   #recentDeathsMs: number[] = [];
   #clockMs: number;
@@ -82,7 +73,7 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#router = options.router;
+    this.#units = options.units;
     this.#clockMs = options.nowMs;
   }
 
@@ -135,8 +126,7 @@ export class Supervisor {
     await Promise.all(
       leaving.map(async (ward) => {
         ward.state = 'stopping';
-        this.#router.link(ward.partition)?.close();
-        this.#router.setLink(ward.partition, undefined);
+        await this.#units.disconnect(ward.partition);
         await ward.runner.stop();
       }),
     );
@@ -168,40 +158,39 @@ export class Supervisor {
 
   async #start(ward: Ward): Promise<void> {
     let deaths: number;
-    let { table } = this.#router;
+    let { table } = this.#units;
     do {
       ({ deaths } = ward);
-      ({ table } = this.#router);
+      ({ table } = this.#units);
       await ward.runner.start(table, 0);
       // It owns nothing yet, so one that died at once is just started again, as often as deaths are healed.
     } while (ward.deaths !== deaths && !this.#isStopping);
-    this.#router.setLink(ward.partition, this.#connect(ward, table.epoch));
+    this.#connect(ward, table.epoch);
     ward.state = 'ready';
     this.#options.log.debug({ partition: ward.partition }, 'partition ready');
   }
 
   /** `epoch`: of the table that the partition was started with. */
-  #connect(ward: Ward, epoch: number): PartitionLink {
-    const link = this.#options.createLink(ward.partition, ward.runner.connect(this.#options.hostNumber));
-    if (epoch !== this.#router.table.epoch) link.adoptTable(this.#router.table);
-    return link;
+  #connect({ partition, runner }: Ward, epoch: number): void {
+    this.#units.connect(partition, epoch, (host) => runner.connect(host));
   }
 
   #onDeath(ward: Ward, cause: Error): void {
     const { partition } = ward;
     if (this.#isStopping || ward.state === 'stopping') return;
     this.#options.counters.count('partition_died');
+    this.#options.onTurnOfLife?.(partition, 'died');
     this.#options.log.error({ partition, err: cause }, `partition ${partition} died: ${cause.message}`);
     ward.deaths += 1;
-    this.#takeRemains(ward);
     const isHopeless = this.#countDeath() > this.#options.config.partitionRestartsMax;
     const isFirst = !ward.isHealing && ward.state !== 'starting';
     const slots = isFirst ? this.#slotsOf(partition) : [];
     if (isFirst) {
       ward.isHealing = true;
       ward.state = 'rebuilding';
-      this.#router.gate.shut(slots);
+      this.#units.shut(slots);
     }
+    ward.versionSeen = this.#units.lose(partition);
     if (isHopeless) this.#fail(partition, cause);
     if (isHopeless || !isFirst) return;
     this.#heal(ward, slots).catch((error: unknown) => {
@@ -223,27 +212,13 @@ export class Supervisor {
     return this.#recentDeathsMs.length;
   }
 
-  #takeRemains(ward: Ward): void {
-    const link = this.#router.link(ward.partition);
-    if (link === undefined) return;
-    const { remains } = ward;
-    const touched = link.touched();
-    for (const [request, pending] of link.close()) {
-      // What only made sense in that life ends with it; everything else goes on in the next.
-      if (pending.session === undefined && pending.abandon !== undefined) pending.abandon();
-      else remains.pending.push([request, pending]);
-    }
-    remains.touched.push(...touched);
-    remains.versionSeen = Math.max(remains.versionSeen, link.versionSeen);
-    this.#router.setLink(ward.partition, undefined);
-  }
-
   async #heal(ward: Ward, slots: readonly number[]): Promise<void> {
     while (this.#isWanted(ward) && !(await this.#tryHeal(ward)));
     // A server that stops answers nothing any more; its slots stay shut.
     if (this.#isStopping) return;
     this.#options.log.info({ partition: ward.partition, slots: slots.length, state: ward.state }, 'partition rebuilt');
-    this.#router.gate.open(slots);
+    this.#units.open(slots);
+    this.#options.onTurnOfLife?.(ward.partition, 'rebuilt');
     this.#wake();
   }
 
@@ -253,36 +228,45 @@ export class Supervisor {
   }
 
   async #tryHeal(ward: Ward): Promise<boolean> {
-    const { config, host, nextTurn } = this.#options;
+    const { partitionRestartBackoffMs } = this.#options.config;
     await this.#options.delay(
-      Math.min(backoffMaxMs, config.partitionRestartBackoffMs * 2 ** (this.#recentDeathsMs.length - 1)),
+      Math.min(backoffMaxMs, partitionRestartBackoffMs * 2 ** (this.#recentDeathsMs.length - 1)),
     );
+    const versionSeen = await ward.versionSeen;
     if (!this.#isWanted(ward)) return false;
-    const { deaths, remains } = ward;
-    const { table } = this.#router;
+    const { deaths } = ward;
+    const { table } = this.#units;
     try {
-      await ward.runner.start(table, remains.versionSeen + 1);
+      await ward.runner.start(table, versionSeen + 1);
     } catch (error) {
       // A death that was reported is counted already.
       if (ward.deaths === deaths) this.#onDeath(ward, error instanceof Error ? error : new Error(String(error)));
       return false;
     }
     if (!this.#isWanted(ward) || ward.deaths !== deaths) return false;
-    const link = this.#connect(ward, table.epoch);
-    this.#router.setLink(ward.partition, link);
-    const sliceRegistrations = config.restoreSliceRegistrations;
-    if (!(await rebuildPartition({ host, router: this.#router, link, sliceRegistrations, nextTurn }, remains)))
-      return false;
+    this.#connect(ward, table.epoch);
+    if (!(await this.#rebuild(ward.partition))) return false;
     // The last answer and the death, or the end, may come in one turn.
     if (!this.#isWanted(ward) || ward.deaths !== deaths) return false;
     ward.isHealing = false;
     ward.state = 'ready';
-    ward.remains = { pending: [], touched: [], versionSeen: remains.versionSeen };
     return true;
   }
 
+  /**
+   * All hosts are waited for after each part: what the first brings is partial until the last host is through, and pushes that began before all
+   * have said who subscribes would pass some by. False if the partition died.
+   */
+  async #rebuild(partition: number): Promise<boolean> {
+    const link = this.#units.link(partition);
+    if (link === undefined || !(await this.#units.restore(partition)) || !(await this.#units.resume(partition))) {
+      return false;
+    }
+    return this.#units.ask(link, (request) => [toPartition.goOn, request]);
+  }
+
   #slotsOf(partition: number): number[] {
-    const { table } = this.#router;
+    const { table } = this.#units;
     return Array.from({ length: slotCount }, (_, slot) => slot).filter((slot) => table.ownerOf(slot) === partition);
   }
 

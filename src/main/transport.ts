@@ -58,8 +58,10 @@ export interface TransportOptions {
   readonly judgeUpgrade: (call: UpgradeCall) => UpgradeVerdict;
   readonly onOpen: (socket: Socket, address: string) => Session;
   readonly onText: (session: Session, text: string) => void;
-  /** Anything was heard from the peer. */
+  /** The peer pinged. */
   readonly onAlive: (session: Session) => void;
+  /** The peer answered a ping, with its payload. */
+  readonly onPong: (session: Session, payload: string) => void;
   readonly onDrain: (session: Session) => void;
   readonly onClose: (session: Session, isClean: boolean, address: string) => void;
   readonly countClose: (reason: CloseReason) => void;
@@ -79,6 +81,13 @@ interface ExclusiveListener {
   listen(host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void): void;
 }
 
+/** What the published types leave out, too. */
+interface ChildApp {
+  getDescriptor(): unknown;
+  addChildAppDescriptor(descriptor: unknown): void;
+  removeChildAppDescriptor(descriptor: unknown): void;
+}
+
 interface Connection {
   readonly address: string;
   socket: UwsSocket | undefined;
@@ -90,6 +99,8 @@ export class Transport {
   readonly #app: TemplatedApp = App();
   readonly #options: TransportOptions;
   #listenSocket: us_listen_socket | undefined;
+  /** Transports that connections go to. */
+  readonly #children: unknown[] = [];
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -114,8 +125,25 @@ export class Transport {
     });
   }
 
+  /** By which another thread's transport hands its connections to this one. */
+  get descriptor(): unknown {
+    return (this.#app as object as ChildApp).getDescriptor();
+  }
+
+  /**
+   * From now on connections go to another thread's transport, or to each of several in turn. uWebSockets.js keeps a raw pointer: the
+   * other one must not close before it is taken out by {@link stopListening}.
+   */
+  handTo(descriptor: unknown): void {
+    (this.#app as object as ChildApp).addChildAppDescriptor(descriptor);
+    this.#children.push(descriptor);
+  }
+
   /** Takes no more connections; those that are open stay. */
   stopListening(): void {
+    for (const descriptor of this.#children.splice(0)) {
+      (this.#app as object as ChildApp).removeChildAppDescriptor(descriptor);
+    }
     if (this.#listenSocket !== undefined) us_listen_socket_close(this.#listenSocket);
     this.#listenSocket = undefined;
   }
@@ -160,9 +188,9 @@ export class Transport {
         const { session } = ws.getUserData();
         if (session !== undefined) options.onAlive(session);
       },
-      pong: (ws) => {
+      pong: (ws, message) => {
         const { session } = ws.getUserData();
-        if (session !== undefined) options.onAlive(session);
+        if (session !== undefined) options.onPong(session, Buffer.from(message).toString('latin1'));
       },
       close: (ws, code) => {
         const { session, socket, address } = ws.getUserData();
@@ -258,8 +286,8 @@ class UwsSocket implements Socket {
     if (!this.isClosed) this.#ws.cork(sends);
   }
 
-  ping(): void {
-    if (!this.isClosed) this.#ws.ping();
+  ping(mark: string): boolean {
+    return !this.isClosed && this.#ws.ping(mark) !== 2;
   }
 
   end(reason: CloseReason): void {

@@ -65,7 +65,8 @@ export const closeCodes = {
   heartbeat_timeout: { number: 4001, meaning: 'The client was silent for `heartbeatTimeoutMs`.' },
   slow_consumer: {
     number: 4002,
-    meaning: 'The client did not read, and its backlog reached `sessionBacklogBytesMax`.',
+    meaning:
+      'The client did not read what it was sent: nothing for `slowConsumerTimeoutMs`, or too much of it was waiting.',
   },
 } as const;
 

@@ -7,13 +7,15 @@ import type { InstanceInput, ServiceFields } from './types.ts';
 
 /** The HTTP side of the protocol: what is asked without holding a connection. The server's routes and the OpenAPI document are made from this. */
 export interface HttpOperation {
-  readonly method: 'GET' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
   /** `{lease}` stands for one path segment. */
   readonly path: string;
   readonly summary: string;
   readonly query?: JsonSchema;
   readonly body?: JsonSchema;
   readonly result: JsonSchema;
+  /** Of the result, when it is not JSON. */
+  readonly resultType?: string;
   readonly errors: readonly ErrorCode[];
   /** Administration: answered only to callers on the loopback address. */
   readonly isLocal?: true;
@@ -32,6 +34,8 @@ export type OperationId =
   | 'rebalancePartitions'
   | 'readGuard'
   | 'releaseGuard'
+  | 'readMetrics'
+  | 'sendAway'
   | 'checkLive'
   | 'checkReady'
   | 'readOpenapi'
@@ -62,6 +66,14 @@ export interface ReleaseBody {
   readonly namespace?: string;
   readonly group?: string;
   readonly service?: string;
+}
+
+export interface SendAwayBody {
+  readonly percent?: number;
+  readonly spreadMs?: number;
+}
+export interface SendAwayResult {
+  readonly sessions: number;
 }
 
 export interface ResizeBody {
@@ -319,6 +331,49 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'draining'],
     isLocal: true,
   },
+  readMetrics: {
+    method: 'GET',
+    path: '/metrics',
+    summary: "What the server holds and does, in Prometheus' text format.",
+    query: { type: 'object', properties: {}, required: [], additionalProperties: false },
+    result: { type: 'string' },
+    resultType: 'text/plain',
+    errors: ['invalid_params', 'forbidden'],
+  },
+  sendAway: {
+    method: 'POST',
+    path: '/v1/sessions/goaway',
+    summary:
+      'Asks sessions to connect anew, each after a time of its own. Loopback callers only; behind a proxy, the caller is the proxy.',
+    body: {
+      type: 'object',
+      properties: {
+        percent: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 100,
+          description: 'How many of a hundred sessions, chosen at random; all by default.',
+        },
+        spreadMs: {
+          type: 'integer',
+          minimum: 0,
+          maximum: protocolLimits.goawayMsMax,
+          description:
+            'Over how long they come back, in milliseconds; by default `reconnectSpreadMs`, or more if they are many.',
+        },
+      },
+      required: [],
+      additionalProperties: false,
+    },
+    result: {
+      type: 'object',
+      properties: { sessions: amount('Sessions that were asked.') },
+      required: ['sessions'],
+      additionalProperties: false,
+    },
+    errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'draining'],
+    isLocal: true,
+  },
   checkLive: {
     method: 'GET',
     path: '/health/live',
@@ -384,7 +439,7 @@ export function describeOpenapi(productVersion: string): JsonSchema {
 
 function describeOperation(
   operationId: string,
-  { summary, path, query, body, result, errors }: HttpOperation,
+  { summary, path, query, body, result, resultType, errors }: HttpOperation,
 ): JsonSchema {
   const statuses = new Map<number, ErrorCode[]>();
   for (const code of errors) {
@@ -409,7 +464,7 @@ function describeOperation(
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
     responses: {
-      200: { description: 'Done.', content: { 'application/json': { schema: result } } },
+      200: { description: 'Done.', content: { [resultType ?? 'application/json']: { schema: result } } },
       ...(Object.fromEntries(failures) as Record<string, JsonSchema>),
     },
   };

@@ -19,6 +19,8 @@ export const protocolLimits = {
   listLimitMax: 1000,
   listLimitDefault: 100,
   partitionsMax: 256,
+  /** However long a server wants a client to stay away. */
+  goawayMsMax: 60_000,
 } as const;
 
 export const protocolVersion = 1;

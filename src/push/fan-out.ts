@@ -59,6 +59,8 @@ export interface HostPush {
   readonly to: number;
   readonly count: number;
   readonly body: string;
+  /** When the oldest change in it was asked for, in milliseconds; 0: not known. */
+  readonly changedAtMs: number;
 }
 
 interface Job<M extends Member> {
@@ -93,6 +95,8 @@ export class FanOut<M extends Member> {
   readonly #queues: Map<Audience<M>, Job<M>[]> = new Map();
   /** Frames turned into bytes or text so far; PU3 is tested by it. */
   framesEncoded = 0;
+  /** Pushes handed to a subscriber's socket so far. */
+  readonly framesSent: Record<SubscribeMode, number> = { delta: 0, snapshot: 0 };
 
   constructor(options: FanOutOptions<M>) {
     this.#options = options;
@@ -149,8 +153,10 @@ export class FanOut<M extends Member> {
       }
       sends += 1;
       const delivery = member.deliver(this.#frameFor(job, member.version));
-      if (delivery === 'sent') member.version = push.to;
-      else if (delivery === 'dropped') this.#miss(member, audience, 'dropped');
+      if (delivery === 'sent') {
+        member.version = push.to;
+        this.framesSent[audience.variant] += 1;
+      } else if (delivery === 'dropped') this.#miss(member, audience, 'dropped');
     }
     return sends;
   }

@@ -3,7 +3,7 @@ import type { ServiceRecord } from '../slots/service-record.ts';
 /** The instances of a service as a JSON array, joined from their fragments. */
 export function encodeInstances(service: ServiceRecord): string {
   let text = '[';
-  for (const { fragment } of service.instances.values()) text += text.length > 1 ? `,${fragment}` : fragment;
+  for (const fragment of service.fragments()) text += text.length > 1 ? `,${fragment}` : fragment;
   return `${text}]`;
 }
 
@@ -12,9 +12,9 @@ export function encodeDifference(service: ServiceRecord, ids: Iterable<string>):
   let put = '';
   let remove = '';
   for (const id of ids) {
-    const instance = service.instances.get(id);
-    if (instance === undefined) remove += remove === '' ? JSON.stringify(id) : `,${JSON.stringify(id)}`;
-    else put += put === '' ? instance.fragment : `,${instance.fragment}`;
+    const fragment = service.fragmentOf(id);
+    if (fragment === undefined) remove += remove === '' ? JSON.stringify(id) : `,${JSON.stringify(id)}`;
+    else put += put === '' ? fragment : `,${fragment}`;
   }
   return `"put":[${put}],"remove":[${remove}]`;
 }

@@ -14,6 +14,8 @@ export interface Push {
   readonly count: number;
   /** `"put":[…],"remove":[…]` of a delta; the JSON array of instances of a snapshot. */
   readonly body: string;
+  /** When the oldest change in it was asked for, in milliseconds; 0: not known. */
+  readonly changedAtMs: number;
   readonly hosts: ReadonlySet<number>;
 }
 
@@ -28,6 +30,9 @@ export class WatchedService {
   #before: Map<string, string | undefined | null> = new Map();
   /** Whether somebody was given a state from in between, so that changes that cancel out must still be told. */
   #wasReadBetween = false;
+  /** When the oldest change since the last push was asked for; 0: not known. */
+  #changedAtMs = 0;
+  #changeCount = 0;
 
   /** `pushedVersion`: what its subscribers have been brought to. */
   constructor(service: ServiceRecord, pushedVersion: number = service.version) {
@@ -39,19 +44,31 @@ export class WatchedService {
     return this.#pushedVersion;
   }
 
-  /** After a rebuild: subscribers hold versions from `from` on, and may not have been told of what is `touched`. */
-  resume(from: number, touched: readonly string[]): void {
+  /** After a rebuild: there are subscribers who hold versions from `from` on. */
+  resume(from: number): void {
     this.#pushedVersion = Math.min(this.#pushedVersion, from);
-    for (const id of touched) this.#before.set(id, null);
+  }
+
+  /** After a rebuild: subscribers may not have been told of these, and are told whatever they hold. */
+  retell(ids: Iterable<string>): void {
+    for (const id of ids) this.#before.set(id, null);
     // Whoever holds a version in between must be told all the same.
-    if (touched.length > 0) this.#wasReadBetween = true;
+    this.#wasReadBetween = true;
   }
 
   get isDirty(): boolean {
     return this.#before.size > 0;
   }
 
-  noteChange(id: string, before: string | undefined): void {
+  /** Changes noted since the last push. */
+  get changeCount(): number {
+    return this.#changeCount;
+  }
+
+  /** `askedAtMs`: when the change was asked for; 0: not known. */
+  noteChange(id: string, before: string | undefined, askedAtMs = 0): void {
+    this.#changeCount += 1;
+    if (this.#changedAtMs === 0) this.#changedAtMs = askedAtMs;
     if (!this.#before.has(id)) this.#before.set(id, before);
   }
 
@@ -65,6 +82,9 @@ export class WatchedService {
     const changed = this.#changedIds();
     this.#before.clear();
     this.#wasReadBetween = false;
+    const changedAtMs = this.#changedAtMs;
+    this.#changedAtMs = 0;
+    this.#changeCount = 0;
     if (changed.length === 0) return [];
     const { key, version: to, instances } = this.service;
     const from = this.#pushedVersion;
@@ -74,7 +94,7 @@ export class WatchedService {
       .filter(({ hosts }) => hosts.size > 0)
       .map(({ variant, hosts }) => {
         const body = variant === 'delta' ? encodeDifference(this.service, changed) : encodeInstances(this.service);
-        return { key, variant, from, to, count: instances.size, body, hosts };
+        return { key, variant, from, to, count: instances.size, body, changedAtMs, hosts };
       });
   }
 
@@ -82,7 +102,7 @@ export class WatchedService {
     if (this.#wasReadBetween) return [...this.#before.keys()];
     const changed: string[] = [];
     for (const [id, before] of this.#before) {
-      if (this.service.instances.get(id)?.fragment !== before) changed.push(id);
+      if (this.service.fragmentOf(id) !== before) changed.push(id);
     }
     return changed;
   }

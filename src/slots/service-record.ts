@@ -1,24 +1,17 @@
 import { ChangeLog } from './change-log.ts';
-
-/** An instance as its partition holds it: never parsed, only compared and joined. */
-export interface StoredInstance {
-  /** The canonical JSON of the instance: equal content has equal text. */
-  readonly fragment: string;
-  /** The session, or lease, that registered it last (SE1). */
-  readonly owner: number;
-  /** Which of its owner's registrations this is; rises with each. */
-  readonly stamp: number;
-}
+import type { InstanceTable } from './instance-table.ts';
+import { ServiceInstances } from './service-instances.ts';
 
 /** One service in its slot: its instances, its version, and, once somebody has subscribed, what changed when. */
 export class ServiceRecord {
   readonly key: string;
-  readonly instances: Map<string, StoredInstance> = new Map();
+  readonly instances: ServiceInstances;
   #version: number;
   #log: ChangeLog | undefined;
 
-  constructor(key: string, version: number) {
+  constructor(key: string, version: number, table: InstanceTable) {
     this.key = key;
+    this.instances = new ServiceInstances(table);
     this.#version = version;
   }
 
@@ -29,6 +22,15 @@ export class ServiceRecord {
   /** Takes up a log that another partition kept. */
   adoptLog(log: ChangeLog): void {
     this.#log = log;
+  }
+
+  /** The canonical JSON of each instance. */
+  fragments(): Iterable<string> {
+    return this.instances.fragments();
+  }
+
+  fragmentOf(id: string): string | undefined {
+    return this.instances.fragmentOf(id);
   }
 
   get version(): number {

@@ -1,7 +1,9 @@
 import type { Failure } from '../protocol/errors.ts';
 import { parseServiceKey } from '../protocol/service-key.ts';
+import type { TextCodec } from './fragment-bytes.ts';
+import { InstanceTable } from './instance-table.ts';
+import type { StoredInstance } from './service-instances.ts';
 import { ServiceRecord } from './service-record.ts';
-import type { StoredInstance } from './service-record.ts';
 
 /** Whose registration was replaced by another session's. */
 export interface Takeover {
@@ -36,6 +38,8 @@ export interface ListQuery {
 export interface StoreLimits {
   readonly instancesPerServiceMax: number;
   readonly instancesPerPartitionMax: number;
+  /** Of the texts of all instances. */
+  readonly instanceBytesMax: number;
 }
 
 /**
@@ -45,12 +49,13 @@ export interface StoreLimits {
 export class ServiceStore {
   readonly #services: Map<string, ServiceRecord> = new Map();
   readonly #limits: StoreLimits;
-  #instances = 0;
+  readonly #table: InstanceTable;
   /** No service forgotten here ever had a version above this: what it starts with when it comes back. */
   #versionFloor: number;
 
-  constructor(limits: StoreLimits, versionFloor: number) {
+  constructor(limits: StoreLimits, codec: TextCodec, versionFloor: number) {
     this.#limits = limits;
+    this.#table = new InstanceTable(codec);
     this.#versionFloor = versionFloor;
   }
 
@@ -59,7 +64,7 @@ export class ServiceStore {
   }
 
   get instanceCount(): number {
-    return this.#instances;
+    return this.#table.count;
   }
 
   get(key: string): ServiceRecord | undefined {
@@ -74,10 +79,15 @@ export class ServiceStore {
   obtain(key: string): ServiceRecord {
     let service = this.#services.get(key);
     if (service === undefined) {
-      service = new ServiceRecord(key, this.#versionFloor);
+      service = this.create(key, this.#versionFloor);
       this.#services.set(key, service);
     }
     return service;
+  }
+
+  /** A service that is filled elsewhere, and then attached. */
+  create(key: string, version: number): ServiceRecord {
+    return new ServiceRecord(key, version, this.#table);
   }
 
   /** Forgets a service that has no instances. Its version is remembered in the floor, so it can never go back. */
@@ -87,33 +97,41 @@ export class ServiceStore {
     this.#services.delete(service.key);
   }
 
-  /** SE1: the last to register owns. SE5: what is already there changes nothing. */
+  /**
+   * SE1: the last to register owns. Of two sessions the last is the one whose request came here last, whatever their stamps. SE5: what is already
+   * there changes nothing.
+   */
   register(key: string, id: string, instance: StoredInstance, nowMicros: number): RegisterOutcome {
     const known = this.#services.get(key);
-    const current = known?.instances.get(id);
-    if (known === undefined || current === undefined) return this.#add(key, id, instance, nowMicros);
-    if (current.stamp > instance.stamp) {
-      // Sent again after a rebuild that already brought back something newer: it was overtaken, and changes nothing.
-      const takeover = current.owner === instance.owner ? undefined : { owner: instance.owner, stamp: instance.stamp };
+    const row = known?.instances.find(id) ?? -1;
+    if (known === undefined || row === -1) return this.#add(key, id, instance, nowMicros);
+    const current = known.instances.read(row);
+    if (current.owner === instance.owner && current.stamp > instance.stamp) {
+      // Sent again after a rebuild that already brought back what the session registered later: it was overtaken, and changes nothing.
+      return { kind: 'unchanged', service: known, takeover: undefined };
+    }
+    const takeover = current.owner === instance.owner ? undefined : { owner: current.owner, stamp: current.stamp };
+    if (current.fragment === instance.fragment) {
+      known.instances.note(row, instance);
       return { kind: 'unchanged', service: known, takeover };
     }
-    known.instances.set(id, instance);
-    const takeover = current.owner === instance.owner ? undefined : { owner: current.owner, stamp: current.stamp };
-    if (current.fragment === instance.fragment) return { kind: 'unchanged', service: known, takeover };
+    known.instances.replace(row, instance);
     known.advance(id, nowMicros);
     return { kind: 'changed', service: known, takeover, before: current.fragment };
   }
 
   #add(key: string, id: string, instance: StoredInstance, nowMicros: number): RegisterOutcome {
-    if (this.#instances >= this.#limits.instancesPerPartitionMax) {
+    if (this.#table.count >= this.#limits.instancesPerPartitionMax) {
       return refuseBound('instancesPerPartitionMax', this.#limits.instancesPerPartitionMax);
     }
     if ((this.#services.get(key)?.instances.size ?? 0) >= this.#limits.instancesPerServiceMax) {
       return refuseBound('instancesPerServiceMax', this.#limits.instancesPerServiceMax);
     }
+    if (this.#table.usedBytes >= this.#limits.instanceBytesMax) {
+      return refuseBound('instanceBytesMax', this.#limits.instanceBytesMax);
+    }
     const service = this.obtain(key);
-    service.instances.set(id, instance);
-    this.#instances++;
+    service.instances.add(id, instance);
     service.advance(id, nowMicros);
     return { kind: 'changed', service, takeover: undefined, before: undefined };
   }
@@ -124,26 +142,27 @@ export class ServiceStore {
    */
   restore(key: string, id: string, instance: StoredInstance): Takeover | undefined {
     const service = this.obtain(key);
-    const current = service.instances.get(id);
-    if (current === undefined) this.#instances++;
-    if (current !== undefined && current.stamp > instance.stamp)
-      return { owner: instance.owner, stamp: instance.stamp };
-    service.instances.set(id, instance);
-    const isOther = current !== undefined && current.owner !== instance.owner;
-    return isOther ? { owner: current.owner, stamp: current.stamp } : undefined;
+    const row = service.instances.find(id);
+    if (row === -1) {
+      service.instances.add(id, instance);
+      return undefined;
+    }
+    const current = service.instances.read(row);
+    if (current.stamp > instance.stamp) return { owner: instance.owner, stamp: instance.stamp };
+    service.instances.replace(row, instance);
+    return current.owner !== instance.owner ? { owner: current.owner, stamp: current.stamp } : undefined;
   }
 
-  /** Takes a service out, to be given to another partition. */
+  /** Takes a service out that another partition is given: its instances are forgotten. */
   detach(service: ServiceRecord): void {
     this.#services.delete(service.key);
-    this.#instances -= service.instances.size;
+    service.instances.clear();
   }
 
   /** Takes in a service that another partition gave away. */
   attach(service: ServiceRecord): void {
     if (this.#services.has(service.key)) throw new Error(`service is here already: ${service.key}`);
     this.#services.set(service.key, service);
-    this.#instances += service.instances.size;
   }
 
   /** Services may come here that another partition forgot. */
@@ -154,19 +173,19 @@ export class ServiceStore {
   /** Removes what `owner` registered; refuses what is not there or is another's. */
   deregister(key: string, id: string, owner: number, nowMicros: number): RemoveOutcome {
     const service = this.#services.get(key);
-    const current = service?.instances.get(id);
-    if (service === undefined || current === undefined) {
+    const row = service?.instances.find(id) ?? -1;
+    if (service === undefined || row === -1) {
       return {
         kind: 'refused',
         failure: { code: 'not_found', message: `no instance ${JSON.stringify(id)} in ${key}` },
       };
     }
+    const current = service.instances.read(row);
     if (current.owner !== owner) {
       const message = `instance ${JSON.stringify(id)} is registered by another session`;
       return { kind: 'refused', failure: { code: 'not_owner', message } };
     }
     service.instances.delete(id);
-    this.#instances--;
     service.advance(id, nowMicros);
     return { kind: 'removed', service, before: current.fragment };
   }

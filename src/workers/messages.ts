@@ -45,9 +45,15 @@ export const toPartition = {
   handOver: 12,
   takeOver: 13,
   measure: 14,
+  retell: 15,
+  goOn: 16,
+  fence: 17,
 } as const;
 
-/** Host to partition. `request` is the host's number for what it waits for; it rises, and so serves as a registration's stamp. */
+/**
+ * Host to partition. `request` is the number of what the host waits for. It rises over all hosts of the process, and so serves as a
+ * registration's stamp.
+ */
 export type ToPartition =
   | [kind: typeof toPartition.register, request: number, session: number, key: string, id: string, fragment: string]
   | [kind: typeof toPartition.deregister, request: number, session: number, key: string, id: string]
@@ -62,17 +68,23 @@ export type ToPartition =
   | [kind: typeof toPartition.credit, characters: number]
   /** Rebuilding (RE1): what a session holds. The higher stamp wins, in whatever order they come. */
   | [kind: typeof toPartition.restore, session: number, key: string, id: string, fragment: string, stamp: number]
+  /** Rebuilding: the host has subscribers of the service, none of which holds a version below `from`. */
+  | [kind: typeof toPartition.rewatch, key: string, variant: SubscribeMode, from: number]
   /**
-   * Rebuilding: the host has subscribers of the service, none of which holds a version below `from`. Of the instances in `touched` it is not
-   * known what they were told; of all others they hold what has been restored (RE2).
+   * Rebuilding: of these instances it is not known what subscribers were told, whichever host they are on; of all others they hold what
+   * has been restored (RE2).
    */
-  | [kind: typeof toPartition.rewatch, key: string, variant: SubscribeMode, from: number, touched: readonly string[]]
-  /** Rebuilding is complete; answered with `applied`. */
+  | [kind: typeof toPartition.retell, key: string, ids: readonly string[]]
+  /** Rebuilding: the host has restored all that its sessions hold. From the first of these on, pushes wait (PU5). Answered with `applied`. */
   | [kind: typeof toPartition.restored, request: number]
+  /** Rebuilding is complete, from all hosts: pushes begin. Answered with `applied`. */
+  | [kind: typeof toPartition.goOn, request: number]
+  /** Answered with `applied`, when all that was sent before has been applied. */
+  | [kind: typeof toPartition.fence, request: number]
   /** Moving (SL3): give away these slots, whole. */
   | [kind: typeof toPartition.handOver, request: number, slots: readonly number[]]
-  /** Moving: what another partition gave away, and the version that none of its forgotten services was above. */
-  | [kind: typeof toPartition.takeOver, versionFloor: number, parcels: readonly ServiceParcel[]]
+  /** Moving: what another partition gave away, and the version that none of its forgotten services was above. Answered with `applied`. */
+  | [kind: typeof toPartition.takeOver, request: number, versionFloor: number, parcels: readonly ServiceParcel[]]
   /** How much each slot holds. */
   | [kind: typeof toPartition.measure, request: number];
 
@@ -86,11 +98,14 @@ const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
   7: 6,
   8: 2,
   9: 6,
-  10: 5,
+  10: 4,
   11: 2,
   12: 3,
-  13: 3,
+  13: 4,
   14: 2,
+  15: 3,
+  16: 2,
+  17: 2,
 };
 
 export const fromPartition = {
@@ -122,6 +137,8 @@ export type FromPartition =
       from: number,
       to: number,
       count: number,
+      /** When the oldest change in it was asked for, by the clock that threads share, in milliseconds; 0: not known. */
+      changedAtMs: number,
       body: string,
     ]
   /** Another session registered the instance; the registration with that stamp is no longer the session's (SE1). */
@@ -140,7 +157,7 @@ const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   3: 5,
   4: 5,
   5: 3,
-  6: 7,
+  6: 8,
   7: 5,
   8: 3,
   9: 4,
@@ -164,6 +181,8 @@ export interface HostBatch {
   readonly epoch: number;
   /** A table that takes effect before the records do. */
   readonly table?: SharedArrayBuffer;
+  /** When the first change in it was asked for, by the clock that threads share, in milliseconds; 0 or left out: there is none. */
+  readonly changedAtMs?: number;
   readonly records: readonly Field[];
 }
 
@@ -195,6 +214,8 @@ export interface PartitionStart {
   readonly versionFloor: number;
   /** One 32-bit word that the thread raises while it lives; the supervisor watches it. */
   readonly pulse: SharedArrayBuffer;
+  /** Where the thread writes what metrics tell of it: a `ThreadGauges`. */
+  readonly gauges: SharedArrayBuffer;
 }
 
 /** Calls `take` with each record of a host's batch. */

@@ -1,5 +1,5 @@
-import { isRepeatable } from './messages.ts';
-import type { Field, FromPartition } from './messages.ts';
+import { fromPartition, isRepeatable } from './messages.ts';
+import type { Field, FromPartition, PartitionBatch } from './messages.ts';
 
 /** Gathers a partition's records of one turn for one host. A text equal to the one before crosses once: a storm of equal snapshots costs one. */
 export class PartitionOutbox {
@@ -26,5 +26,46 @@ export class PartitionOutbox {
     this.#records = [];
     this.#lastText = '';
     return records;
+  }
+}
+
+/** What is said to one host, by the order in which it leaves. */
+interface HostOutboxes {
+  readonly first: PartitionOutbox;
+  readonly main: PartitionOutbox;
+  readonly last: PartitionOutbox;
+}
+
+/**
+ * A partition's records of one turn for all hosts, in an order that makes its death harmless wherever it cuts a turn short. That an instance was
+ * taken over leaves first, to all: else the new owner might hear its answer, take the instance away again, and the old owner, who heard
+ * nothing, would bring it back. That changes have been pushed leaves last: else one host might forget a change of which the
+ * subscribers of another host were never told.
+ */
+export class PartitionOutboxes {
+  readonly #hosts: Map<number, HostOutboxes> = new Map();
+
+  attach(host: number): void {
+    this.#hosts.set(host, { first: new PartitionOutbox(), main: new PartitionOutbox(), last: new PartitionOutbox() });
+  }
+
+  add(host: number, record: FromPartition): void {
+    const outboxes = this.#hosts.get(host);
+    if (outboxes === undefined) throw new Error(`no session host ${host}`);
+    // With one host, order within the batch is enough.
+    if (this.#hosts.size === 1) outboxes.main.add(record);
+    else if (record[0] === fromPartition.released) outboxes.first.add(record);
+    else if (record[0] === fromPartition.settled) outboxes.last.add(record);
+    else outboxes.main.add(record);
+  }
+
+  /** Hands over everything, batch by batch, in the order in which it is to be posted. */
+  take(post: (host: number, batch: PartitionBatch) => void): void {
+    for (const order of ['first', 'main', 'last'] as const) {
+      for (const [host, outboxes] of this.#hosts) {
+        const batch = outboxes[order].take();
+        if (batch !== undefined) post(host, batch);
+      }
+    }
   }
 }

@@ -9,9 +9,11 @@ import { ServiceStore } from '../slots/service-store.ts';
 import type { Takeover } from '../slots/service-store.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
+import type { Histogram } from './histogram.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
 import { packService, unpackService } from './service-parcel.ts';
+import { textCodec } from './text-codec.ts';
 
 /** Both clocks, read once a turn: wall clock in µs for versions, monotonic milliseconds for windows. */
 export interface PartitionClock {
@@ -52,17 +54,30 @@ export class PartitionCore {
   /** Snapshots encoded in this turn: a storm of subscribers to one service encodes it once. */
   readonly #snapshots: Map<ServiceRecord, string> = new Map();
   readonly #progress: Map<number, HostProgress> = new Map();
+  /** Hosts are sending what they hold, and nothing may be pushed before all have: instances to be told again then, by service. */
+  #retold: Map<string, Set<string>> | undefined;
+  readonly #pushChanges: Histogram | undefined;
   #table: SlotTable;
   /** The batch that is being applied. */
-  #current: { readonly progress: HostProgress; readonly batch: number; readonly atMs: number } | undefined;
+  #current:
+    | { readonly progress: HostProgress; readonly batch: number; readonly atMs: number; readonly askedAtMs: number }
+    | undefined;
 
-  /** `versionFloor`: no service that these slots ever held had a version above it. */
-  constructor(partition: number, table: SlotTable, limits: PartitionLimits, versionFloor: number, emit: Emit) {
+  /** `versionFloor`: no service that these slots ever held had a version above it. `pushChanges` observes how many changes pushes told. */
+  constructor(
+    partition: number,
+    table: SlotTable,
+    limits: PartitionLimits,
+    versionFloor: number,
+    emit: Emit,
+    pushChanges?: Histogram,
+  ) {
+    this.#pushChanges = pushChanges;
     this.#partition = partition;
     this.#table = table;
     this.#limits = limits;
     this.#emit = emit;
-    this.#store = new ServiceStore(limits, versionFloor);
+    this.#store = new ServiceStore(limits, textCodec, versionFloor);
     this.#coalescer = new Coalescer(limits.coalesceWindowMs);
   }
 
@@ -81,10 +96,10 @@ export class PartitionCore {
     );
   }
 
-  /** Every service that is watched, for checkers: key and variant. */
+  /** Every service that is watched, for checkers: key, variant and host. */
   describeInterest(): string[] {
     return [...this.#watched].flatMap(([key, { interest }]) =>
-      variants.filter((variant) => interest.hosts(variant).size > 0).map((variant) => `${key} ${variant}`),
+      variants.flatMap((variant) => [...interest.hosts(variant)].map((host) => `${key} ${variant} ${host}`)),
     );
   }
 
@@ -93,14 +108,14 @@ export class PartitionCore {
     this.#table = table;
   }
 
-  /** A host's next batch is about to be applied. */
-  beginBatch(host: number, batch: number, clock: PartitionClock): void {
+  /** A host's next batch is about to be applied. `askedAtMs`: when its first change was asked for; 0: not known. */
+  beginBatch(host: number, batch: number, clock: PartitionClock, askedAtMs = 0): void {
     let progress = this.#progress.get(host);
     if (progress === undefined) {
       progress = { changedBatch: 0, settledBatch: 0, unsettled: [] };
       this.#progress.set(host, progress);
     }
-    this.#current = { progress, batch, atMs: clock.monotonicMs };
+    this.#current = { progress, batch, atMs: clock.monotonicMs, askedAtMs };
   }
 
   /** Applies one record of a batch that was routed by the table of `epoch`. */
@@ -158,19 +173,33 @@ export class PartitionCore {
         return;
       }
       case toPartition.rewatch: {
-        const [, key, variant, from, touched] = record;
-        this.#rewatch(host, key, variant, from, touched);
+        const [, key, variant, from] = record;
+        const watched = this.#obtainWatched(key);
+        watched.interest.add(host, variant);
+        watched.resume(from);
         return;
       }
+      case toPartition.retell:
+        this.#noteRetold(record[1], record[2]);
+        return;
       case toPartition.restored:
+        this.#retold ??= new Map();
+        this.#emit(host, fromPartition.applied, record[1], 0);
+        return;
+      case toPartition.goOn:
+        this.#retell();
+        this.#emit(host, fromPartition.applied, record[1], 0);
+        return;
+      case toPartition.fence:
         this.#emit(host, fromPartition.applied, record[1], 0);
         return;
       case toPartition.handOver:
         this.#handOver(host, record[1], record[2]);
         return;
       case toPartition.takeOver:
-        this.#store.raiseVersionFloor(record[1]);
-        for (const parcel of record[2]) this.#takeOver(parcel);
+        this.#store.raiseVersionFloor(record[2]);
+        for (const parcel of record[3]) this.#takeOver(parcel);
+        this.#emit(host, fromPartition.applied, record[1], 0);
         return;
       case toPartition.measure:
         this.#emit(host, fromPartition.measured, record[1], this.#measure());
@@ -198,9 +227,12 @@ export class PartitionCore {
   }
 
   #push(watched: WatchedService): void {
-    for (const { key, variant, from, to, count, body, hosts } of watched.takePushes()) {
+    const { changeCount } = watched;
+    const pushes = watched.takePushes();
+    if (pushes.length > 0 && changeCount > 0) this.#pushChanges?.observe(changeCount);
+    for (const { key, variant, from, to, count, body, changedAtMs, hosts } of pushes) {
       for (const host of hosts) {
-        this.#emit(host, fromPartition.push, key, variant, from, to, count, body);
+        this.#emit(host, fromPartition.push, key, variant, from, to, count, changedAtMs, body);
         this.#charactersInFlight.set(host, (this.#charactersInFlight.get(host) ?? 0) + body.length);
       }
     }
@@ -219,6 +251,7 @@ export class PartitionCore {
   }
 
   #isHeldBack(): boolean {
+    if (this.#retold !== undefined) return true;
     for (const characters of this.#charactersInFlight.values()) {
       if (characters >= this.#limits.pushCharactersInFlightMax) return true;
     }
@@ -269,7 +302,7 @@ export class PartitionCore {
     this.#snapshots.delete(service);
     const watched = this.#watched.get(service.key);
     if (watched !== undefined) {
-      watched.noteChange(id, before);
+      watched.noteChange(id, before, this.#current?.askedAtMs);
       this.#coalescer.noteChange(watched);
       this.#noteUnsettled();
     } else if (service.instances.size === 0) {
@@ -288,15 +321,26 @@ export class PartitionCore {
     if (progress.unsettled.at(-1)?.batch !== batch) progress.unsettled.push({ batch, atMs });
   }
 
-  #rewatch(host: number, key: string, variant: SubscribeMode, from: number, touched: readonly string[]): void {
-    const watched = this.#obtainWatched(key);
-    watched.interest.add(host, variant);
-    watched.resume(from, touched);
-    if (touched.length === 0) return;
-    for (const id of touched) watched.service.advance(id, 0);
-    this.#coalescer.noteChange(watched);
+  /** A host whose sessions changed them need not be one that has subscribers: so this waits until all hosts have said who subscribes. */
+  #noteRetold(key: string, ids: readonly string[]): void {
+    this.#retold ??= new Map();
+    const known = this.#retold.get(key) ?? new Set();
+    this.#retold.set(key, known);
+    for (const id of ids) known.add(id);
     this.#noteMutation();
     this.#noteUnsettled();
+  }
+
+  #retell(): void {
+    const retold = this.#retold ?? new Map<string, Set<string>>();
+    this.#retold = undefined;
+    for (const [key, ids] of retold) {
+      const watched = this.#watched.get(key);
+      if (watched === undefined) continue;
+      watched.retell(ids);
+      for (const id of ids) watched.service.advance(id, 0);
+      this.#coalescer.noteChange(watched);
+    }
   }
 
   #handOver(host: number, request: number, slots: readonly number[]): void {
@@ -315,7 +359,9 @@ export class PartitionCore {
   }
 
   #takeOver(parcel: ServiceParcel): void {
-    const service = unpackService(parcel, this.#limits.changeLogEntriesMax);
+    const service = unpackService(parcel, this.#limits.changeLogEntriesMax, (key, version) =>
+      this.#store.create(key, version),
+    );
     this.#store.attach(service);
     if (parcel.watch === undefined) return;
     const watched = new WatchedService(service, parcel.watch.pushedVersion);

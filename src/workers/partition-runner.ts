@@ -5,6 +5,7 @@ import { Piscina } from 'piscina';
 
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { Control, ControlReport, Fault, PartitionLimits, PartitionStart } from './messages.ts';
+import { ThreadGauges } from './thread-gauges.ts';
 
 export interface PartitionRunnerOptions {
   readonly partition: number;
@@ -22,6 +23,8 @@ export interface PartitionRunnerOptions {
  */
 export class PartitionRunner {
   readonly #options: PartitionRunnerOptions;
+  /** What the thread tells of itself; counts go on from one life to the next. */
+  readonly gauges: ThreadGauges = new ThreadGauges();
   #life: Life | undefined;
 
   constructor(options: PartitionRunnerOptions) {
@@ -30,7 +33,7 @@ export class PartitionRunner {
 
   /** Starts the thread; resolves when it is ready, rejects if it is not within `startTimeoutMs`. */
   async start(table: SlotTable, versionFloor: number): Promise<void> {
-    const life = new Life(this.#options, table, versionFloor, (cause) => {
+    const life = new Life(this.#options, this.gauges, table, versionFloor, (cause) => {
       if (this.#life !== life) return;
       this.#life = undefined;
       this.#options.onDeath(this.#options.partition, cause);
@@ -82,6 +85,8 @@ export class PartitionRunner {
 
 /** How long a thread that was told to stop has to do so, in milliseconds. */
 const stopTimeoutMs = 1000;
+/** Half of Node's: instances live outside the heap, so little survives a collection, and the longest pause gets shorter. */
+const maxYoungGenerationSizeMb = 24;
 
 /** One thread, from its start to its end. */
 class Life {
@@ -93,7 +98,13 @@ class Life {
   readonly #over: Promise<void>;
   #killed: string | undefined;
 
-  constructor(options: PartitionRunnerOptions, table: SlotTable, versionFloor: number, onEnd: (cause: Error) => void) {
+  constructor(
+    options: PartitionRunnerOptions,
+    { memory: gauges }: ThreadGauges,
+    table: SlotTable,
+    versionFloor: number,
+    onEnd: (cause: Error) => void,
+  ) {
     const { partition, limits, startTimeoutMs, heapMaxMb } = options;
     this.#pool = new Piscina<PartitionStart, void>({
       filename: new URL('partition-thread.js', import.meta.url).href,
@@ -104,7 +115,10 @@ class Life {
       // An idle piscina thread would otherwise park in Atomics.wait, where neither timers nor ports run.
       atomics: 'disabled',
       recordTiming: false,
-      ...(heapMaxMb === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: heapMaxMb } }),
+      resourceLimits: {
+        maxYoungGenerationSizeMb,
+        ...(heapMaxMb === 0 ? {} : { maxOldGenerationSizeMb: heapMaxMb }),
+      },
     });
     // A thread that is being ended may still fail in its own way, a full heap for instance. Its task is over by then, so piscina says it here; if
     // nobody listened, it would end the process.
@@ -112,7 +126,15 @@ class Life {
     const { port1, port2 } = new MessageChannel();
     this.control = port1;
     const pulse = this.#pulse.buffer as SharedArrayBuffer;
-    const start: PartitionStart = { partition, table: table.memory, limits, control: port2, versionFloor, pulse };
+    const start: PartitionStart = {
+      partition,
+      table: table.memory,
+      limits,
+      control: port2,
+      versionFloor,
+      pulse,
+      gauges,
+    };
     const task = this.#pool.run(start, { transferList: [port2], signal: this.#abort.signal });
     this.ready = new Promise((resolve, reject) => {
       const timer = setTimeout(() => {

@@ -3,10 +3,11 @@ import type { MessagePort } from 'node:worker_threads';
 import { SlotTable } from '../slots/slot-table.ts';
 import { inflictFault } from './fault.ts';
 import { forEachToPartition } from './messages.ts';
-import type { Control, ControlReport, HostBatch, PartitionBatch, PartitionStart } from './messages.ts';
-import { PartitionOutbox } from './outbox.ts';
+import type { Control, ControlReport, HostBatch, PartitionStart } from './messages.ts';
+import { PartitionOutboxes } from './outbox.ts';
 import { PartitionCore } from './partition-core.ts';
-import type { PartitionClock } from './partition-core.ts';
+import type { Emit, PartitionClock } from './partition-core.ts';
+import { ThreadGauges, ThreadSampler } from './thread-gauges.ts';
 
 /** How often a partition shows that it lives, in milliseconds. */
 export const pulseMs = 100;
@@ -39,30 +40,36 @@ export default function runPartition(start: PartitionStart): Promise<void> {
 class PartitionThread {
   readonly #core: PartitionCore;
   readonly #ports: Map<number, MessagePort> = new Map();
-  readonly #outboxes: Map<number, PartitionOutbox> = new Map();
+  readonly #outboxes: PartitionOutboxes = new PartitionOutboxes();
   readonly #pulse: NodeJS.Timeout;
+  readonly #sampler: ThreadSampler;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
   constructor(start: PartitionStart) {
     const table = SlotTable.attach(start.table);
     const floor = Math.max(start.versionFloor, readClock().wallMicros);
-    this.#core = new PartitionCore(start.partition, table, start.limits, floor, (host, ...record) => {
-      const outbox = this.#outboxes.get(host);
-      if (outbox === undefined) throw new Error(`no session host ${host}`);
-      outbox.add(record);
-    });
+    const gauges = new ThreadGauges(start.gauges);
+    const emit: Emit = (host, ...record) => {
+      this.#outboxes.add(host, record);
+    };
+    this.#core = new PartitionCore(start.partition, table, start.limits, floor, emit, gauges.pushChanges);
+    this.#sampler = new ThreadSampler(gauges, pulseMs);
     const pulse = new Int32Array(start.pulse);
-    this.#pulse = setInterval(() => Atomics.add(pulse, 0, 1), pulseMs);
+    this.#pulse = setInterval(() => {
+      Atomics.add(pulse, 0, 1);
+      this.#sampler.sample();
+      gauges.setLoad(this.#core.instanceCount, this.#core.serviceCount);
+    }, pulseMs);
   }
 
   attach(host: number, port: MessagePort): void {
     this.#ports.set(host, port);
-    this.#outboxes.set(host, new PartitionOutbox());
+    this.#outboxes.attach(host);
     port.on('message', (batch: HostBatch) => {
       const clock = readClock();
       if (batch.table !== undefined) this.#core.adoptTable(SlotTable.attach(batch.table));
-      this.#core.beginBatch(host, batch.batch, clock);
+      this.#core.beginBatch(host, batch.batch, clock, batch.changedAtMs);
       forEachToPartition(batch.records, (record) => {
         this.#core.apply(host, batch.epoch, record, clock);
       });
@@ -73,15 +80,15 @@ class PartitionThread {
   stop(): void {
     clearTimeout(this.#timer);
     clearInterval(this.#pulse);
+    this.#sampler.stop();
     for (const port of this.#ports.values()) port.close();
   }
 
   #endTurn(clock: PartitionClock): void {
     this.#core.endTurn(clock);
-    for (const [host, outbox] of this.#outboxes) {
-      const batch: PartitionBatch | undefined = outbox.take();
-      if (batch !== undefined) this.#ports.get(host)?.postMessage(batch);
-    }
+    this.#outboxes.take((host, batch) => {
+      this.#ports.get(host)?.postMessage(batch);
+    });
     this.#armTimer(clock.monotonicMs);
   }
 

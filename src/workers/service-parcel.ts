@@ -1,7 +1,7 @@
 import { variants } from '../push/interest.ts';
 import type { WatchedService } from '../push/watched-service.ts';
 import { ChangeLog } from '../slots/change-log.ts';
-import { ServiceRecord } from '../slots/service-record.ts';
+import type { ServiceRecord } from '../slots/service-record.ts';
 import type { ServiceParcel } from './messages.ts';
 
 /** Everything that an owner knows of a service, as plain fields. What was to be pushed has been. */
@@ -22,12 +22,17 @@ export function packService(service: ServiceRecord, watched: WatchedService | un
   };
 }
 
-export function unpackService(parcel: ServiceParcel, changeLogEntriesMax: number): ServiceRecord {
-  const service = new ServiceRecord(parcel.key, parcel.version);
+/** `create`: makes the record in the receiver's store. */
+export function unpackService(
+  parcel: ServiceParcel,
+  changeLogEntriesMax: number,
+  create: (key: string, version: number) => ServiceRecord,
+): ServiceRecord {
+  const service = create(parcel.key, parcel.version);
   const fields = parcel.instances;
   for (let i = 0; i < fields.length; i += 4) {
     const instance = { fragment: String(fields[i + 1]), owner: Number(fields[i + 2]), stamp: Number(fields[i + 3]) };
-    service.instances.set(String(fields[i]), instance);
+    service.instances.add(String(fields[i]), instance);
   }
   if (parcel.log !== undefined) {
     service.adoptLog(ChangeLog.restore(parcel.log.base, parcel.log.entries, changeLogEntriesMax));

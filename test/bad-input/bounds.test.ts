@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
 import { afterEach, describe, expect, test } from 'vitest';
 
 import { settings } from '../../src/main/config.ts';
@@ -136,6 +138,23 @@ const bounds: readonly Bound[] = [
     },
   },
   {
+    name: 'sessionShareRequests',
+    config: { mailboxRequestsMax: 8, sessionShareRequests: 2 },
+    counters: ['limit_sessionShareRequests', 'refused_busy'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      client.send(wordBatch(8));
+      // In the same turn, and so with the mailbox as full as it gets.
+      const modest = server.watcher.request('service.query', { service: 'known' });
+      const answers = JSON.parse(await client.nextFrame()) as unknown[];
+      const done = { result: { version: expect.any(Number) } };
+      const busy = { error: refuse('busy', 'sessionShareRequests', 2) };
+      expect(answers).toMatchObject([done, done, done, done, done, busy, busy, busy]);
+      expect(await modest).toMatchObject({ instances: [{}, {}] });
+      client.close();
+    },
+  },
+  {
     name: 'batchEntriesMax',
     config: { batchEntriesMax: 3 },
     counters: ['limit_batchEntriesMax', 'refused_limit_exceeded'],
@@ -235,6 +254,21 @@ const bounds: readonly Bound[] = [
     },
   },
   {
+    name: 'instanceBytesMax',
+    config: { instanceBytesMax: 1024 },
+    counters: ['limit_instanceBytesMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      const metadata = { note: 'x'.repeat(1024) };
+      await client.request('instance.register', { service: 'a', instance: { host: 'h', port: 1, metadata } });
+      await expect(register(client, 1, 'b')).rejects.toMatchObject(refuse('limit_exceeded', 'instanceBytesMax', 1024));
+      // What is there may change, and makes room.
+      await register(client, 1, 'a');
+      await register(client, 1, 'b');
+      client.close();
+    },
+  },
+  {
     name: 'sessionBacklogBytesMax',
     config: { sessionBacklogBytesMax: 1024, frameBytesMax: 4_194_304 },
     counters: ['closed_slow_consumer'],
@@ -291,6 +325,43 @@ const bounds: readonly Bound[] = [
     meet: (server) => expectHandshakesBounded(server, 'sessionsMax'),
   },
   {
+    name: 'sessionsPerSecondMax',
+    // Two are the witness's; then one each 20 ms.
+    config: { sessionsPerSecondMax: 50, sessionsBurstMax: 4 },
+    counters: ['upgrade_refused_rate'],
+    meet: async (server) => {
+      const waitsMs = new Set<number>();
+      for (let tried = 0; waitsMs.size < 3; tried++) {
+        const socket = await RawSocket.connect(server.port);
+        socket.write(wordHandshake());
+        const { status, headers, body } = await socket.readReply();
+        socket.destroy();
+        if (status === 101) continue;
+        expect(tried).toBeGreaterThanOrEqual(2);
+        expect(status).toBe(503);
+        const { error } = JSON.parse(body) as { error: { retryAfterMs: number } };
+        expect(error).toMatchObject({ code: 'busy', limit: 'sessionsPerSecondMax', max: 50 });
+        expect(headers.get('retry-after')).toBe(String(Math.ceil(error.retryAfterMs / 1000)));
+        waitsMs.add(error.retryAfterMs);
+      }
+      // Who is in is served meanwhile, and who comes later gets in.
+      expect(await server.watcher.request('service.query', { service: 'known' })).toMatchObject({
+        instances: [{}, {}],
+      });
+      await expect
+        .poll(async () => {
+          const socket = await RawSocket.connect(server.port);
+          socket.write(wordHandshake());
+          const { status } = await socket.readReply();
+          socket.destroy();
+          return status;
+        })
+        .toBe(101);
+      // For the newcomers of the witness.
+      await delay(100);
+    },
+  },
+  {
     name: 'sessionsPerAddressMax',
     config: { sessionsPerAddressMax: 4 },
     counters: ['upgrade_refused_address'],
@@ -331,6 +402,7 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'host',
     'port',
     'partitions',
+    'ioThreads',
     'logLevel',
     'openRequired',
     'allowedOrigins',
@@ -361,6 +433,11 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'moveSlots',
     'restoreSliceRegistrations',
     'batchAnswerCharactersMax',
+    'sessionsBurstMax',
+    'arrivalRequestsMax',
+    'sessionUnconsumedBytesMax',
+    'slowConsumerTimeoutMs',
+    'slowConsumerBytesMax',
   ];
 
   test('every setting is either here or known to be no such bound', () => {

@@ -272,7 +272,7 @@ describe('[WP3] paths that only look like ours are no pages', () => {
     '/v1/leases',
     '/__proto__',
     '/constructor',
-    '/metrics',
+    '/metrics/x',
     '/favicon.ico',
     '/../../../etc/passwd',
     '/%2e%2e/%2e%2e/etc/passwd',

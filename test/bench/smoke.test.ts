@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import type { HealingReport } from '../../bench/healing/healing.ts';
+import type { IoThreadsFigures } from '../../bench/io-threads/io-threads.ts';
 import type { RatiosReport } from '../../bench/ratios/ratios.ts';
 
 const execute = promisify(execFile);
@@ -14,6 +15,7 @@ const runTimeoutMs = 60_000;
 
 interface Report extends RatiosReport, HealingReport {
   readonly environment: Record<string, unknown>;
+  readonly ioThreads: readonly IoThreadsFigures[];
   readonly micro: { name: string; meanNs: number; samples: number }[];
 }
 
@@ -42,6 +44,14 @@ describe('the bench at its smoke size', () => {
 
   test('ends by itself, and well', () => {
     expect(outcome.code).toBe(0);
+  });
+
+  test('writes how pushes grow with I/O threads', () => {
+    expect(report.ioThreads.map(({ ioThreads }) => ioThreads).slice(0, 3)).toEqual([0, 1, 2]);
+    for (const { pushesPerSecond, cpuMicrosPerPush } of report.ioThreads) {
+      expect(pushesPerSecond.median).toBeGreaterThan(0);
+      expect(cpuMicrosPerPush.median).toBeGreaterThan(0);
+    }
   });
 
   test.each([

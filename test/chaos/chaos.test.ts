@@ -3,6 +3,8 @@ import { fileURLToPath } from 'node:url';
 
 import { expect, test } from 'vitest';
 
+import { ioThreads } from '../support/io-threads.ts';
+
 interface Report {
   readonly failure?: string;
   readonly lack?: string;
@@ -14,8 +16,10 @@ interface Report {
 
 const run = fileURLToPath(new URL('../../dist/chaos/run.js', import.meta.url));
 
+const options = ['--seed', '7', '--io-threads', String(ioThreads), '--json'];
+
 test('[SL3] [RE1] [PU4] [PU5] [SE1] [SE2] a real server under faults stays true to the model', () => {
-  const { stdout, stderr, status } = spawnSync(process.execPath, [run, '--seconds', '8', '--seed', '7', '--json'], {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [run, '--seconds', '8', ...options], {
     encoding: 'utf8',
     timeout: 55_000,
   });
@@ -32,7 +36,7 @@ test('[SL3] [RE1] [PU4] [PU5] [SE1] [SE2] a real server under faults stays true 
 }, 60_000);
 
 test('a run that is too short to show anything says so, with status 1', () => {
-  const { stdout, status } = spawnSync(process.execPath, [run, '--seconds', '0.5', '--seed', '7', '--json'], {
+  const { stdout, status } = spawnSync(process.execPath, [run, '--seconds', '0.5', ...options], {
     encoding: 'utf8',
     timeout: 40_000,
   });

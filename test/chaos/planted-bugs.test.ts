@@ -4,7 +4,7 @@ import { plantedBugs } from '../support/planted-bugs.ts';
 import { createHistory, findFailure, shortenHistory } from '../support/simulated-history.ts';
 
 const seedsMax = 60;
-const acts = 200;
+const actsUsual = 200;
 
 let takeOut: () => void = () => undefined;
 afterEach(() => {
@@ -12,7 +12,7 @@ afterEach(() => {
   takeOut = () => undefined;
 });
 
-test.each(plantedBugs)('the checker finds it when $name', async ({ plant, faults }) => {
+test.each(plantedBugs)('the checker finds it when $name', async ({ plant, faults, acts = actsUsual }) => {
   takeOut = plant();
   let seed = 1;
   let found: string | undefined;
@@ -29,7 +29,7 @@ test.each(plantedBugs)('the checker finds it when $name', async ({ plant, faults
 test('a history that fails is shortened to a few steps that still fail', async () => {
   const { plant, faults } = plantedBugs.find(({ name }) => name === 'a broken connection gets no grace')!;
   takeOut = plant();
-  const history = createHistory(1, acts);
+  const history = createHistory(1, actsUsual);
   const short = await shortenHistory(history, faults);
   expect(await findFailure(short, faults)).toBeDefined();
   expect(short.steps.length).toBeLessThan(history.steps.length / 5);

@@ -1,11 +1,9 @@
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
-
 import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { runCommand, RunningCommand } from '../support/command.ts';
+import { findFreePort } from '../support/free-port.ts';
 import { RawClient } from '../support/raw-client.ts';
 
 let server: Server;
@@ -22,18 +20,6 @@ afterAll(async () => {
   provider.close();
   await server.stop();
 });
-
-function findFreePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => {
-        resolve(port);
-      });
-    });
-  });
-}
 
 function run(...args: string[]): ReturnType<typeof runCommand> {
   return runCommand([...args, '--server', `ws://127.0.0.1:${server.address.port}`]);

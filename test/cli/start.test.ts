@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 
 import { runCommand, RunningCommand } from '../support/command.ts';
+import { ioThreads } from '../support/io-threads.ts';
 import { RawClient } from '../support/raw-client.ts';
 
 let folder: string;
@@ -24,20 +25,21 @@ afterEach(async () => {
 });
 
 function start(args: readonly string[], environment: Record<string, string> = {}): RunningCommand {
-  const command = new RunningCommand(['start', '--port', '0', ...args], environment);
+  const command = new RunningCommand(['start', '--port', '0', '--io-threads', String(ioThreads), ...args], environment);
   started.push(command);
   return command;
 }
 
-const listening = /^slotcast (\S+) listens on (ws:\S+) and (http:\S+) with (\d+) partitions?\n$/;
+const listening =
+  /^slotcast (\S+) listens on (ws:\S+) and (http:\S+) with (\d+) partitions?(?: and (\d+) I\/O threads?)?\n$/;
 
 test('start says in one line where it listens and with how many partitions, and logs to stderr as JSON', async () => {
   const command = start(['--partitions', '2']);
-  const [, , , http, partitions] = await command.waitFor(listening);
-  expect(partitions).toBe('2');
+  const [, , , http, partitions, threads] = await command.waitFor(listening);
+  expect([partitions, Number(threads ?? 0)]).toEqual(['2', ioThreads]);
   expect((await fetch(`${http}/health/ready`)).status).toBe(200);
   const [line = ''] = command.err.split('\n');
-  expect(JSON.parse(line)).toMatchObject({ level: 30, msg: 'listening', partitions: 2 });
+  expect(JSON.parse(line)).toMatchObject({ level: 30, msg: 'listening', partitions: 2, ioThreads });
 });
 
 test.each(['SIGINT', 'SIGTERM'] as const)(

@@ -8,6 +8,8 @@ import { ClosedError, connect, ConnectionLostError, RequestError } from 'slotcas
 import type { Change, Client, ClientOptions, Subscription } from 'slotcast/client';
 import { afterEach, expect, test } from 'vitest';
 
+import { findFreePort } from '../support/free-port.ts';
+
 const stops: (() => Promise<unknown>)[] = [];
 
 afterEach(async () => {
@@ -198,8 +200,8 @@ test('[SE3] a half-open connection is noticed by the client', async () => {
 });
 
 test('after goaway and a restart of the server, everything that stands is there again', async () => {
-  const first = await start();
-  const { port } = first.address;
+  const port = await findFreePort();
+  const first = await start({ port });
   const provider = open(urlOf(first));
   const consumer = open(urlOf(first));
   await provider.register('greeter', { host, port: 8080 });
@@ -215,8 +217,8 @@ test('after goaway and a restart of the server, everything that stands is there 
 });
 
 test('without a server calls fail in time, and the client goes on trying', async () => {
-  const first = await start();
-  const { port } = first.address;
+  const port = await findFreePort();
+  const first = await start({ port });
   await first.stop();
   const client = open(urlOf(first), { requestTimeoutMs: 200 });
   await expect(client.list()).rejects.toBeInstanceOf(ConnectionLostError);

@@ -20,7 +20,8 @@ function wordRange({ schema }: Setting): string {
 }
 
 test('[LI1] docs/OPERATIONS.md lists every setting with its default, range and meaning', () => {
-  const rows = [...operations.matchAll(/^\| `(\w+)` \| (.*) \|$/gm)]
+  const section = operations.split('\n## ').find((text) => text.startsWith('Settings\n')) ?? '';
+  const rows = [...section.matchAll(/^\| `(\w+)` \| (.*) \|$/gm)]
     .map(([row]) => row)
     .filter((row) => row.split(' | ').length === 4);
   const expected = Object.entries(settings).map(

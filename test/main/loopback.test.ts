@@ -18,11 +18,17 @@ test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(
       isOriginAllowed: () => true,
       countRefusal: (code) => refusals.push(code),
       administration: {
-        describe: () => ({}),
+        describe: () => Promise.resolve({}),
         resize: () => void done.push('resize'),
         rebalance: () => void done.push('rebalance'),
+        sendAway: () => Promise.resolve(done.push('sendAway')),
       },
-      readStats: () => ({}),
+      guard: {
+        describe: () => Promise.resolve(registry.host.describeGuard()),
+        release: () => void done.push('release'),
+      },
+      readMetrics: () => Promise.resolve({ contentType: 'text/plain', text: '' }),
+      readStats: () => Promise.resolve({}),
       readWaiting: () => [],
       documents: { openapi: '{}', openrpc: '{}' },
     });

@@ -8,7 +8,7 @@ const graceMs = 1000;
 
 interface Instance {
   readonly key: string;
-  readonly name: string;
+  readonly id: string;
 }
 
 interface Broken {
@@ -45,7 +45,7 @@ class Stage {
   }
 
   connect(...keys: string[]): number {
-    return this.#register(keys.map((key) => ({ key, name: `${key} ${(this.#names += 1)}` })));
+    return this.#register(keys.map((key) => ({ key, id: String((this.#names += 1)) })));
   }
 
   #register(instances: Instance[]): number {
@@ -162,7 +162,7 @@ describe('a guard of the whole registry', () => {
     for (const session of sessions.slice(0, 4)) stage.break(session);
     stage.wait(1500);
     expect(stage.guard.isHeld(sessions[5]!, 'a', stage.nowMs)).toBe(false);
-    const leased = { key: 'a', name: 'leased', isEdge: false };
+    const leased = { key: 'a', id: 'leased', isEdge: false };
     stage.guard.noteRegistered(1000, leased);
     expect(stage.guard.isHeld(1000, 'a', stage.nowMs)).toBe(false);
     stage.guard.noteDropped(1000, leased, 'asked');

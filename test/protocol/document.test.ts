@@ -12,6 +12,7 @@ import { protocolVersion, sessionPath, subprotocol } from '../../src/protocol/li
 import { methodSchemas, notificationSchemas } from '../../src/protocol/schemas.ts';
 import { Names, readExchanges } from '../support/document-exchanges.ts';
 import type { Step } from '../support/document-exchanges.ts';
+import { ioThreads } from '../support/io-threads.ts';
 
 const markdown = readFileSync(fileURLToPath(new URL('../../docs/PROTOCOL.md', import.meta.url)), 'utf8');
 
@@ -73,7 +74,7 @@ describe('docs/PROTOCOL.md', () => {
   const names = new Names();
 
   beforeAll(async () => {
-    server = await startServer({ port: 0, partitions: 2, logLevel: 'silent' });
+    server = await startServer({ port: 0, ioThreads, partitions: 2, logLevel: 'silent' });
   });
   afterAll(async () => {
     await (stopped ?? server.stop());
@@ -189,7 +190,7 @@ describe('docs/PROTOCOL.md', () => {
   });
 
   test('every HTTP operation is listed, and no other', () => {
-    const listed = [...markdown.matchAll(/^\| `(GET|PUT|DELETE) (\S+)` \|/gm)].map(
+    const listed = [...markdown.matchAll(/^\| `(GET|PUT|POST|DELETE) (\S+)` \|/gm)].map(
       ([, method, path]) => `${method} ${path}`,
     );
     expect(listed.sort()).toEqual(

@@ -184,6 +184,26 @@ test('[PU4] an answer that does not fit closes the session rather than getting l
   expect(slow.closed).toBe('slow_consumer');
 });
 
+test('[PU4] one who has been sent too much gets no push until its pong, and a silent one is told why it is closed', async () => {
+  const { registry, provider } = await setUp({ sessionUnconsumedBytesMax: 1024, slowConsumerTimeoutMs: 600_000 });
+  const readers = await Promise.all([subscribe(registry), subscribe(registry)]);
+  for (const { client } of readers) client.isReading = false;
+  for (let round = 0; round < 20; round++) {
+    register(provider, 'a', round);
+    registry.advance(50);
+    await deliver(registry);
+  }
+  expect(registry.counters.snapshot()).toMatchObject({ session_conflated: 2, push_dropped: 2 });
+  const [{ client: back, view }, { client: silent }] = readers;
+  back.resume();
+  await registry.settle(random);
+  expect(view.instances.get('a:1')?.weight).toBe(19);
+  expect(back.notifications).toBeLessThan(10);
+  for (let passed = 0; passed <= registry.config.heartbeatTimeoutMs; passed += 100) registry.advance(100);
+  expect(silent.closed).toBe('slow_consumer');
+  expect(back.closed).toBeUndefined();
+});
+
 test('[PU5] a registry that is stopping tells nobody that others have gone', async () => {
   const { registry, provider } = await setUp();
   register(provider, 'a');

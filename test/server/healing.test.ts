@@ -2,6 +2,7 @@ import { startFaultyServer } from 'slotcast/testing';
 import type { Fault, FaultyServer } from 'slotcast/testing';
 import { afterEach, expect, test } from 'vitest';
 
+import { ioThreads } from '../support/io-threads.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { SubscriberView } from '../support/subscriber-view.ts';
 
@@ -64,6 +65,7 @@ test.each(faults)(
   async (fault) => {
     server = await startFaultyServer({
       port: 0,
+      ioThreads,
       partitions: 2,
       logLevel: 'silent',
       partitionHeartbeatTimeoutMs: 600,
@@ -92,7 +94,7 @@ test.each(faults)(
 );
 
 test('[RE1] partitions that die at once are all rebuilt', async () => {
-  server = await startFaultyServer({ port: 0, partitions: 3, logLevel: 'silent' });
+  server = await startFaultyServer({ port: 0, ioThreads, partitions: 3, logLevel: 'silent' });
   const { client } = await populate();
   for (const partition of [0, 1, 2]) server.inflict(partition, 'exit');
   await waitForDeaths(3);
@@ -106,6 +108,7 @@ test('[RE1] partitions that die at once are all rebuilt', async () => {
 test('[RE3] requests wait while slots are rebuilt; those that wait too long get busy, with a time to come back', async () => {
   server = await startFaultyServer({
     port: 0,
+    ioThreads,
     partitions: 1,
     logLevel: 'silent',
     partitionRestartBackoffMs: 1500,
@@ -124,7 +127,7 @@ test('[RE3] requests wait while slots are rebuilt; those that wait too long get 
 test('[RE1] partitions that keep dying end the server, with the reason', async () => {
   const fatal: Error[] = [];
   server = await startFaultyServer(
-    { port: 0, partitions: 2, logLevel: 'silent', partitionRestartsMax: 1 },
+    { port: 0, ioThreads, partitions: 2, logLevel: 'silent', partitionRestartsMax: 1 },
     { onFatal: (error) => fatal.push(error) },
   );
   await populate();
@@ -137,7 +140,7 @@ test('[RE1] partitions that keep dying end the server, with the reason', async (
 });
 
 test('[SL3] partitions come and go while clients register, and no subscriber loses anything', async () => {
-  server = await startFaultyServer({ port: 0, partitions: 1, logLevel: 'silent' });
+  server = await startFaultyServer({ port: 0, ioThreads, partitions: 1, logLevel: 'silent' });
   const { client, views } = await populate();
   const moving = new AbortController();
   const registering = (async () => {

@@ -2,13 +2,14 @@ import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
+import { ioThreads } from '../support/io-threads.ts';
 import { RawClient } from '../support/raw-client.ts';
 
 let server: Server;
 let watcher: RawClient;
 
 beforeAll(async () => {
-  server = await startServer({ port: 0, partitions: 2, logLevel: 'silent', leaseTtlMinMs: 200 });
+  server = await startServer({ port: 0, ioThreads, partitions: 2, logLevel: 'silent', leaseTtlMinMs: 200 });
   watcher = await RawClient.open(server.address.url);
 });
 afterAll(async () => {

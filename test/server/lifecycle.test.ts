@@ -2,12 +2,13 @@ import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterEach, expect, test } from 'vitest';
 
+import { ioThreads } from '../support/io-threads.ts';
 import { RawClient } from '../support/raw-client.ts';
 
 const started: Server[] = [];
 
 async function start(config: Parameters<typeof startServer>[0] = {}): Promise<Server> {
-  const server = await startServer({ port: 0, partitions: 2, logLevel: 'silent', ...config });
+  const server = await startServer({ port: 0, ioThreads, partitions: 2, logLevel: 'silent', ...config });
   started.push(server);
   return server;
 }

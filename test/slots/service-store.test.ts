@@ -2,17 +2,26 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import { ServiceStore } from '../../src/slots/service-store.ts';
-import type { RegisterOutcome } from '../../src/slots/service-store.ts';
+import type { RegisterOutcome, StoreLimits } from '../../src/slots/service-store.ts';
+import { textCodec } from '../../src/workers/text-codec.ts';
 
-const limits = { instancesPerServiceMax: 100, instancesPerPartitionMax: 1000 };
+const limits: StoreLimits = { instancesPerServiceMax: 100, instancesPerPartitionMax: 1000, instanceBytesMax: 1e6 };
 const key = 'public/DEFAULT/pay';
 
-function register(store: ServiceStore, id: string, fragment: string, owner: number, nowMicros = 0): RegisterOutcome {
-  return store.register(key, id, { fragment, owner, stamp: 1 }, nowMicros);
+function encode(id: string, content: string): string {
+  return JSON.stringify({ id, content });
+}
+
+function register(store: ServiceStore, id: string, content: string, owner: number, nowMicros = 0): RegisterOutcome {
+  return store.register(key, id, { fragment: encode(id, content), owner, stamp: 1 }, nowMicros);
+}
+
+function createStore(bounds: Partial<StoreLimits> = {}, versionFloor = 1000): ServiceStore {
+  return new ServiceStore({ ...limits, ...bounds }, textCodec, versionFloor);
 }
 
 test('[SE5] registering what is already there changes nothing and raises no version', () => {
-  const store = new ServiceStore(limits, 1000);
+  const store = createStore();
   register(store, 'a', 'A', 1, 2000);
   const version = store.get(key)?.version;
   expect(register(store, 'a', 'A', 1, 3000).kind).toBe('unchanged');
@@ -20,14 +29,18 @@ test('[SE5] registering what is already there changes nothing and raises no vers
 });
 
 test('[SE5] registering a known id with new content replaces, never adds', () => {
-  const store = new ServiceStore(limits, 1000);
+  const store = createStore();
   register(store, 'a', 'A', 1, 2000);
-  expect(register(store, 'a', 'B', 1, 3000)).toMatchObject({ kind: 'changed', before: 'A', takeover: undefined });
-  expect([...store.get(key)!.instances.values()].map(({ fragment }) => fragment)).toEqual(['B']);
+  expect(register(store, 'a', 'B', 1, 3000)).toMatchObject({
+    kind: 'changed',
+    before: encode('a', 'A'),
+    takeover: undefined,
+  });
+  expect([...store.get(key)!.fragments()]).toEqual([encode('a', 'B')]);
 });
 
 test('[SE1] the session that registered last owns, and the one before is named', () => {
-  const store = new ServiceStore(limits, 1000);
+  const store = createStore();
   register(store, 'a', 'A', 1, 2000);
   expect(register(store, 'a', 'A', 2, 3000)).toMatchObject({ kind: 'unchanged', takeover: { owner: 1, stamp: 1 } });
   expect(store.deregister(key, 'a', 1, 4000)).toMatchObject({ kind: 'refused', failure: { code: 'not_owner' } });
@@ -36,7 +49,7 @@ test('[SE1] the session that registered last owns, and the one before is named',
 });
 
 test('[LI1] a full service and a full partition refuse new instances, not changes of known ones', () => {
-  const store = new ServiceStore({ instancesPerServiceMax: 2, instancesPerPartitionMax: 3 }, 0);
+  const store = createStore({ instancesPerServiceMax: 2, instancesPerPartitionMax: 3 });
   register(store, 'a', 'A', 1);
   register(store, 'b', 'B', 1);
   expect(register(store, 'c', 'C', 1)).toMatchObject({
@@ -44,14 +57,24 @@ test('[LI1] a full service and a full partition refuse new instances, not change
     failure: { limit: 'instancesPerServiceMax', max: 2 },
   });
   expect(register(store, 'b', 'B2', 1).kind).toBe('changed');
-  store.register('public/DEFAULT/other', 'x', { fragment: 'X', owner: 1, stamp: 1 }, 0);
-  const refused = store.register('public/DEFAULT/other', 'y', { fragment: 'Y', owner: 1, stamp: 1 }, 0);
+  store.register('public/DEFAULT/other', 'x', { fragment: encode('x', 'X'), owner: 1, stamp: 1 }, 0);
+  const refused = store.register('public/DEFAULT/other', 'y', { fragment: encode('y', 'Y'), owner: 1, stamp: 1 }, 0);
   expect(refused).toMatchObject({ kind: 'refused', failure: { limit: 'instancesPerPartitionMax', max: 3 } });
   expect(store.instanceCount).toBe(3);
 });
 
+test('[LI1] a partition whose bytes are used up refuses new instances until there is room, not changes of known ones', () => {
+  const store = createStore({ instanceBytesMax: 100 });
+  register(store, 'a', 'A'.repeat(100), 1);
+  const refused = store.register('public/DEFAULT/other', 'y', { fragment: encode('y', 'Y'), owner: 1, stamp: 1 }, 0);
+  expect(refused).toMatchObject({ kind: 'refused', failure: { limit: 'instanceBytesMax', max: 100 } });
+  expect(store.serviceCount).toBe(1);
+  expect(register(store, 'a', 'B', 1).kind).toBe('changed');
+  expect(register(store, 'b', 'B', 1).kind).toBe('changed');
+});
+
 test('[LI1] a refused first instance leaves no empty service behind', () => {
-  const store = new ServiceStore({ instancesPerServiceMax: 2, instancesPerPartitionMax: 0 }, 0);
+  const store = createStore({ instancesPerServiceMax: 2, instancesPerPartitionMax: 0 });
   register(store, 'a', 'A', 1);
   expect(store.serviceCount).toBe(0);
 });
@@ -61,7 +84,7 @@ const operations = fc.array(
     kind: fc.constantFrom('register', 'register', 'deregister', 'forget'),
     service: fc.constantFrom('s1', 's2'),
     id: fc.constantFrom('a', 'b', 'c'),
-    fragment: fc.constantFrom('1', '2'),
+    content: fc.constantFrom('1', '2'),
     owner: fc.integer({ min: 1, max: 3 }),
     // The wall clock may stand still or go back.
     clockStep: fc.integer({ min: -50, max: 50 }),
@@ -72,12 +95,13 @@ const operations = fc.array(
 test('[SE1] [SE5] any history ends in what a plain map says, and versions only rise, also across forgetting and a clock that goes back', () => {
   fc.assert(
     fc.property(operations, (history) => {
-      const store = new ServiceStore(limits, 1000);
+      const store = createStore();
       const model = new Map<string, { fragment: string; owner: number }>();
       const versions = new Map<string, number>();
       let clock = 1000;
-      for (const { kind, service, id, fragment, owner, clockStep } of history) {
+      for (const { kind, service, id, content, owner, clockStep } of history) {
         clock += clockStep;
+        const fragment = encode(id, content);
         const name = `${service}/${id}`;
         const known = model.get(name);
         const before = store.get(service)?.version ?? store.versionFloor;
@@ -117,10 +141,11 @@ test('a list has each service with instances once, in the order of keys, page by
       fc.integer({ min: 1, max: 7 }),
       fc.constantFrom('', 'a', 'ab'),
       (names, limit, prefix) => {
-        const store = new ServiceStore(limits, 0);
-        for (const name of names) store.register(`n/g/${name}`, 'i', { fragment: 'F', owner: 1, stamp: 1 }, 0);
+        const store = createStore({}, 0);
+        for (const name of names)
+          store.register(`n/g/${name}`, 'i', { fragment: encode('i', 'F'), owner: 1, stamp: 1 }, 0);
         store.obtain('n/g/without-instances');
-        store.register('other/g/a', 'i', { fragment: 'F', owner: 1, stamp: 1 }, 0);
+        store.register('other/g/a', 'i', { fragment: encode('i', 'F'), owner: 1, stamp: 1 }, 0);
         const listed: string[] = [];
         for (let after = ''; ;) {
           const page = store.list({ namespace: 'n', prefix, after, limit });

@@ -1,24 +1,31 @@
 import { pino } from 'pino';
 
+import { Arrivals, arrivalsBytes } from '../../src/main/arrivals.ts';
 import { resolveConfig } from '../../src/main/config.ts';
 import type { ServerConfig } from '../../src/main/config.ts';
 import { Counters } from '../../src/main/counters.ts';
+import { HostUnits } from '../../src/main/host-units.ts';
 import type { GuardEvent } from '../../src/main/loss-guard.ts';
 import { Mover } from '../../src/main/mover.ts';
-import { PartitionLink } from '../../src/main/partition-link.ts';
 import type { MailboxPort } from '../../src/main/partition-link.ts';
-import { Router } from '../../src/main/router.ts';
-import { SessionHost } from '../../src/main/session-host.ts';
-import { SlotGate } from '../../src/main/slot-gate.ts';
+import { RemoteUnit, serveUnit } from '../../src/main/remote-unit.ts';
+import type { Router } from '../../src/main/router.ts';
+import type { SessionHost } from '../../src/main/session-host.ts';
+import { SessionUnit } from '../../src/main/session-unit.ts';
 import { Supervisor } from '../../src/main/supervisor.ts';
 import type { Runner } from '../../src/main/supervisor.ts';
+import type { FromUnit, ToUnit, UnitPort } from '../../src/main/unit-messages.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
 import { forEachToPartition } from '../../src/workers/messages.ts';
 import type { HostBatch, PartitionBatch } from '../../src/workers/messages.ts';
-import { PartitionOutbox } from '../../src/workers/outbox.ts';
+import { PartitionOutboxes } from '../../src/workers/outbox.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
 import type { PartitionClock } from '../../src/workers/partition-core.ts';
+import { ioThreads } from './io-threads.ts';
 import type { Random } from './random.ts';
+
+/** As in a server with an I/O thread, and as in one without. */
+const hostsUsual: number = ioThreads > 0 ? 2 : 1;
 
 const wallStartMicros = 1_700_000_000_000_000;
 
@@ -32,17 +39,62 @@ interface Surroundings {
   readonly clock: () => PartitionClock;
 }
 
-/** One partition's core with its mailboxes as plain queues; it may die, and then loses all that it held and had not yet sent. */
+/** A mailbox between a host and one life of a partition, as two plain queues; what was posted before a death still arrives. */
+export class SimulatedMailbox implements MailboxPort {
+  readonly host: number;
+  readonly inbox: HostBatch[] = [];
+  readonly outbox: (PartitionBatch | 'end')[] = [];
+  isAlive = true;
+  #take: (batch: PartitionBatch) => void = () => undefined;
+  #end: () => void = () => undefined;
+
+  constructor(host: number) {
+    this.host = host;
+  }
+
+  on(event: 'message' | 'close', take: ((batch: PartitionBatch) => void) & (() => void)): void {
+    if (event === 'message') this.#take = take;
+    else this.#end = take;
+  }
+
+  postMessage(batch: HostBatch): void {
+    // What crosses threads is cloned there, too; only the table is shared.
+    if (this.isAlive) this.inbox.push({ ...batch, records: structuredClone(batch.records) });
+  }
+
+  close(): void {
+    this.isAlive = false;
+  }
+
+  /** The partition has gone. */
+  end(): void {
+    this.isAlive = false;
+    this.inbox.length = 0;
+    this.outbox.push('end');
+  }
+
+  deliverOut(): void {
+    const batch = this.outbox.shift();
+    if (batch === 'end') this.#end();
+    else if (batch !== undefined) this.#take(batch);
+  }
+}
+
+/**
+ * One partition's core with its mailboxes as plain queues. It may die, and then loses all that it held and had not yet sent, perhaps in the
+ * middle of sending.
+ */
 export class SimulatedPartition implements Runner {
   core: PartitionCore | undefined;
-  inbox: HostBatch[] = [];
-  outbox: PartitionBatch[] = [];
+  /** Of all its lives, as long as something may still come. */
+  mailboxes: SimulatedMailbox[] = [];
   readonly #partition: number;
   readonly #surroundings: Surroundings;
   readonly #onDeath: (partition: number, cause: Error) => void;
-  readonly #records = new PartitionOutbox();
-  #take: (batch: PartitionBatch) => void = () => undefined;
+  #outboxes = new PartitionOutboxes();
   #pulse = 0;
+  /** Batches that leave before it dies. */
+  #postsLeft = Number.POSITIVE_INFINITY;
 
   constructor(partition: number, surroundings: Surroundings, onDeath: (partition: number, cause: Error) => void) {
     this.#partition = partition;
@@ -52,13 +104,15 @@ export class SimulatedPartition implements Runner {
 
   start(table: SlotTable, versionFloor: number): Promise<void> {
     const { config, clock } = this.#surroundings;
+    const outboxes = new PartitionOutboxes();
+    this.#outboxes = outboxes;
     this.core = new PartitionCore(
       this.#partition,
       table,
       config,
       this.chooseFloor(versionFloor, clock()),
-      (_host, ...record) => {
-        this.#records.add(record);
+      (host, ...record) => {
+        outboxes.add(host, record);
       },
     );
     return Promise.resolve();
@@ -69,18 +123,11 @@ export class SimulatedPartition implements Runner {
     return Math.max(versionFloor, clock.wallMicros);
   }
 
-  connect(): MailboxPort {
-    const { core } = this;
-    return {
-      on: (_event, take) => {
-        this.#take = take;
-      },
-      postMessage: (batch) => {
-        // What crosses threads is cloned there, too; only the table is shared.
-        if (this.core === core) this.inbox.push({ ...batch, records: structuredClone(batch.records) });
-      },
-      close: () => undefined,
-    };
+  connect(host: number): MailboxPort {
+    const mailbox = new SimulatedMailbox(host);
+    this.mailboxes.push(mailbox);
+    this.#outboxes.attach(host);
+    return mailbox;
   }
 
   readPulse(): number | undefined {
@@ -91,8 +138,15 @@ export class SimulatedPartition implements Runner {
     this.die();
   }
 
-  die(): void {
+  /** `random`: perhaps in the middle of a turn. */
+  die(random?: Random): void {
     if (this.core === undefined) return;
+    const next = this.mailboxes.find(({ inbox }) => inbox.length > 0);
+    if (random !== undefined && next !== undefined && random.below(2) === 0) {
+      this.#postsLeft = random.below(4);
+      this.deliverIn(next);
+      this.#postsLeft = Number.POSITIVE_INFINITY;
+    }
     this.#clear();
     this.#onDeath(this.#partition, new Error('killed'));
   }
@@ -102,89 +156,112 @@ export class SimulatedPartition implements Runner {
     return Promise.resolve();
   }
 
-  deliverIn(): void {
-    const batch = this.inbox.shift();
+  deliverIn(mailbox: SimulatedMailbox): void {
+    const batch = mailbox.inbox.shift();
     const { core } = this;
     if (batch === undefined || core === undefined) return;
     const clock = this.#surroundings.clock();
     if (batch.table !== undefined) core.adoptTable(SlotTable.attach(batch.table));
-    core.beginBatch(0, batch.batch, clock);
+    core.beginBatch(mailbox.host, batch.batch, clock);
     forEachToPartition(batch.records, (record) => {
-      core.apply(0, batch.epoch, record, clock);
+      core.apply(mailbox.host, batch.epoch, record, clock);
     });
     this.endTurn();
   }
 
-  deliverOut(): void {
-    const batch = this.outbox.shift();
-    if (batch !== undefined) this.#take(batch);
+  deliverOut(mailbox: SimulatedMailbox): void {
+    mailbox.deliverOut();
+    if (!mailbox.isAlive && mailbox.outbox.length === 0) {
+      this.mailboxes = this.mailboxes.filter((other) => other !== mailbox);
+    }
   }
 
   endTurn(): void {
     this.core?.endTurn(this.#surroundings.clock());
-    const records = this.#records.take();
-    if (records !== undefined) this.outbox.push(structuredClone(records));
+    this.#outboxes.take((host, batch) => {
+      if (this.#postsLeft <= 0) return;
+      this.#postsLeft -= 1;
+      this.mailboxes.findLast((mailbox) => mailbox.host === host)?.outbox.push(structuredClone(batch));
+    });
   }
 
   #clear(): void {
     this.core = undefined;
-    this.inbox = [];
-    this.outbox = [];
-    this.#records.take();
+    for (const mailbox of this.mailboxes) if (mailbox.isAlive) mailbox.end();
+  }
+}
+
+/** What crosses between the main thread and another host, as a plain queue each way. */
+class SimulatedChannel {
+  readonly #queues: [toUnit: unknown[], fromUnit: unknown[]] = [[], []];
+  readonly #takers: ((message: never) => void)[] = [];
+
+  get main(): UnitPort<FromUnit, ToUnit> {
+    return this.#end(0);
+  }
+
+  get unit(): UnitPort<ToUnit, FromUnit> {
+    return this.#end(1);
+  }
+
+  /** One for each direction in which something waits. */
+  deliveries(): (() => void)[] {
+    return this.#queues.flatMap((queue, way) =>
+      queue.length === 0 ? [] : [() => this.#takers[way]?.(queue.shift() as never)],
+    );
+  }
+
+  #end<In, Out extends object>(way: 0 | 1): UnitPort<In, Out> {
+    return {
+      on: (_event, take) => {
+        this.#takers[1 - way] = take;
+      },
+      postMessage: (message, transfer) => {
+        // A mailbox moves, everything else is cloned.
+        this.#queues[way].push((transfer ?? []).length > 0 ? message : structuredClone(message));
+      },
+    };
   }
 }
 
 /**
- * The registry without threads, sockets or timers: the same session host, supervisor and partition cores, joined by queues that a seeded
+ * The registry without threads, sockets or timers: the same session hosts, supervisor and partition cores, joined by queues that a seeded
  * scheduler drains in any order that ports could (each queue stays in order). Time moves only when it is told to.
  */
 export class InProcessRegistry {
   readonly config: ServerConfig;
   readonly counters: Counters = new Counters();
-  readonly host: SessionHost;
-  readonly router: Router;
+  /** The one of the main thread first. */
+  readonly units: readonly SessionUnit[];
   readonly supervisor: Supervisor;
   readonly mover: Mover;
   readonly partitions: SimulatedPartition[] = [];
   fatal: Error | undefined;
   readonly guardEvents: GuardEvent[] = [];
   readonly #tasks: (() => void)[] = [];
+  readonly #channels: readonly SimulatedChannel[];
   #timers: { atMs: number; run: () => void }[] = [];
   #nowMs = 0;
   #wallSetBackMs = 0;
   #names = 0;
+  readonly #arrivals: SharedArrayBuffer = new SharedArrayBuffer(arrivalsBytes);
+  #requests = 0;
 
   /** Use {@link start}. */
-  constructor(input: Partial<ServerConfig>) {
+  constructor(input: Partial<ServerConfig>, hosts: number) {
     this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, warmUpMs: 0, ...input });
-    const gate = new SlotGate({
-      waitingMax: this.config.waitingRequestsMax,
-      waitTimeoutMs: this.config.slotWaitTimeoutMs,
-      nowMs: 0,
-    });
-    this.router = new Router(SlotTable.even(this.config.partitions), gate);
-    this.host = new SessionHost({
-      host: 0,
-      config: this.config,
-      router: this.router,
-      counters: this.counters,
-      createName: () => `name-${++this.#names}`,
-      random: () => 0.5,
-      schedule: (task) => this.#tasks.push(task),
-      nowMs: 0,
-      bornMicros: wallStartMicros,
-      onGuard: (event) => this.guardEvents.push(event),
-    });
+    this.units = Array.from({ length: hosts }, (_, number) => this.#createUnit(number));
+    const others = this.units.slice(1).map((unit) => ({ unit, channel: new SimulatedChannel() }));
+    this.#channels = others.map(({ channel }) => channel);
+    for (const { unit, channel } of others) serveUnit(unit, channel.unit);
+    const units = new HostUnits(
+      this.units[0]!,
+      others.map(({ unit, channel }) => new RemoteUnit(unit.number, channel.main, () => undefined)),
+    );
     const log = pino({ level: 'silent' });
-    const nextTurn = (): Promise<void> =>
-      new Promise((resolve) => {
-        this.#tasks.push(resolve);
-      });
     this.supervisor = new Supervisor({
       config: this.config,
-      router: this.router,
-      host: this.host,
-      hostNumber: 0,
+      units,
       counters: this.counters,
       log,
       createRunner: (partition, onDeath) => {
@@ -192,31 +269,43 @@ export class InProcessRegistry {
         this.partitions[partition] = runner;
         return runner;
       },
-      createLink: (partition, port) => this.#createLink(partition, port),
-      nextTurn,
-      delay: (ms) =>
-        new Promise((resolve) => {
-          this.#timers.push({ atMs: this.#nowMs + ms, run: resolve });
-        }),
+      delay: (ms) => this.#delay(ms),
       nowMs: 0,
       onFatal: (error) => {
         this.fatal = error;
       },
     });
     this.mover = new Mover({
-      router: this.router,
+      units,
       supervisor: this.supervisor,
       log,
       stepSlots: this.config.moveSlots,
-      nextTurn,
+      nextTurn: () =>
+        new Promise((resolve) => {
+          this.#tasks.push(resolve);
+        }),
     });
   }
 
-  static async start(input: Partial<ServerConfig> = {}): Promise<InProcessRegistry> {
-    const registry = new InProcessRegistry(input);
+  /** `hosts`: session hosts, of which the first is the main thread's. */
+  static async start(input: Partial<ServerConfig> = {}, hosts: number = hostsUsual): Promise<InProcessRegistry> {
+    const registry = new InProcessRegistry(input, hosts);
     await registry.supervisor.startUpTo(registry.config.partitions);
-    registry.host.tick(0);
+    for (const { host } of registry.units) host.tick(0);
+    // No host has sessions before it has been told of the partitions.
+    for (const channel of registry.#channels) {
+      for (let next = channel.deliveries(); next.length > 0; next = channel.deliveries()) next[0]!();
+    }
     return registry;
+  }
+
+  /** Where clients are unless they say otherwise: with one host the main thread's, with two the other. */
+  get host(): SessionHost {
+    return this.units.at(-1)!.host;
+  }
+
+  get router(): Router {
+    return this.units.at(-1)!.router;
   }
 
   get nowMs(): number {
@@ -240,9 +329,8 @@ export class InProcessRegistry {
   /** Moves time on, fires what has come due. */
   advance(ms: number): void {
     this.#nowMs += ms;
-    this.router.gate.tick(this.#nowMs);
     this.supervisor.tick(this.#nowMs);
-    this.host.tick(this.#nowMs);
+    for (const unit of this.units) unit.tick(this.#nowMs);
     const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
     this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
     for (const { run } of due) run();
@@ -257,17 +345,20 @@ export class InProcessRegistry {
     const choices: (() => void)[] = [];
     if (this.#tasks.length > 0) choices.push(() => this.#tasks.shift()?.());
     for (const partition of this.partitions) {
-      if (partition.inbox.length > 0) {
-        choices.push(() => {
-          partition.deliverIn();
-        });
-      }
-      if (partition.outbox.length > 0) {
-        choices.push(() => {
-          partition.deliverOut();
-        });
+      for (const mailbox of partition.mailboxes) {
+        if (mailbox.inbox.length > 0) {
+          choices.push(() => {
+            partition.deliverIn(mailbox);
+          });
+        }
+        if (mailbox.outbox.length > 0) {
+          choices.push(() => {
+            partition.deliverOut(mailbox);
+          });
+        }
       }
     }
+    for (const channel of this.#channels) choices.push(...channel.deliveries());
     if (choices.length === 0) return false;
     random.pick(choices)();
     return true;
@@ -303,26 +394,41 @@ export class InProcessRegistry {
   }
 
   #hasWork(): boolean {
-    return this.#tasks.length > 0 || this.partitions.some(({ inbox, outbox }) => inbox.length + outbox.length > 0);
+    return (
+      this.#tasks.length > 0 ||
+      this.#channels.some((channel) => channel.deliveries().length > 0) ||
+      this.partitions.some(({ mailboxes }) => mailboxes.some(({ inbox, outbox }) => inbox.length + outbox.length > 0))
+    );
   }
 
-  #createLink(partition: number, port: MailboxPort): PartitionLink {
-    return new PartitionLink({
-      partition,
-      port,
-      requestsMax: this.config.mailboxRequestsMax,
-      readTable: () => this.router.table,
-      schedule: (task) => this.#tasks.push(task),
-      onUnasked: (record, link) => {
-        this.host.takeUnasked(record, link);
-      },
-      onMoved: (request, pending) => {
-        this.router.reroute(request, pending);
-      },
-      onTurnEnd: () => {
-        this.host.flush();
-      },
+  #delay(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#timers.push({ atMs: this.#nowMs + ms, run: resolve });
     });
+  }
+
+  #createUnit(number: number): SessionUnit {
+    return new SessionUnit({
+      number,
+      config: this.config,
+      table: SlotTable.even(this.config.partitions),
+      counters: this.counters,
+      arrivals: new Arrivals(this.#arrivals, { perSecond: 1, burst: 1, readNowNs: () => 0n }),
+      nextRequest: () => this.nextRequest(number),
+      createName: () => `name-${++this.#names}`,
+      random: () => 0.5,
+      schedule: (task) => this.#tasks.push(task),
+      delay: (ms) => this.#delay(ms),
+      nowMs: 0,
+      bornMicros: wallStartMicros,
+      onGuard: (event) => this.guardEvents.push(event),
+    });
+  }
+
+  /** One sequence for all hosts. */
+  nextRequest(_host: number): number {
+    this.#requests += 1;
+    return this.#requests;
   }
 }
 

@@ -67,7 +67,7 @@ export class Ledger {
     if (acknowledged.length <= acknowledgedMax) return;
     const [oldest, next] = acknowledged.sort((a, b) => a.version! - b.version!);
     history.changes = history.changes.filter((other) => other !== oldest);
-    history.knownFrom = next!.version!;
+    history.knownFrom = Math.max(history.knownFrom, next!.version!);
   }
 
   /** It was refused: it has not happened and will not. */

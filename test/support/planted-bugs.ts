@@ -1,6 +1,8 @@
+import { HostUnits } from '../../src/main/host-units.ts';
 import { PartitionLink } from '../../src/main/partition-link.ts';
 import type { PendingRequest } from '../../src/main/partition-link.ts';
-import { Registrar } from '../../src/main/registrar.ts';
+import { PendingRegister, Registrar } from '../../src/main/registrar.ts';
+import { RemoteUnit } from '../../src/main/remote-unit.ts';
 import { Router } from '../../src/main/router.ts';
 import { Subscription } from '../../src/main/session.ts';
 import type { Session } from '../../src/main/session.ts';
@@ -15,7 +17,7 @@ import { fromPartition, toPartition } from '../../src/workers/messages.ts';
 import type { FromPartition, ToPartition } from '../../src/workers/messages.ts';
 import { PartitionOutbox } from '../../src/workers/outbox.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
-import { SimulatedPartition } from './in-process-registry.ts';
+import { SimulatedMailbox, SimulatedPartition } from './in-process-registry.ts';
 import type { Faults } from './simulated-history.ts';
 
 /** A mistake that the checker must find: it is made by replacing methods from outside, so that the product knows nothing of it. */
@@ -23,6 +25,8 @@ export interface PlantedBug {
   readonly name: string;
   /** The faults under which it shows. */
   readonly faults: Faults;
+  /** How long histories must be to show it, if longer than usual. */
+  readonly acts?: number;
   /** Puts it in; what it returns takes it out again. */
   readonly plant: () => () => void;
 }
@@ -42,13 +46,13 @@ function replace<T extends object, K extends keyof T>(target: T, name: K, make: 
 }
 
 /** Replaces what partitions are told: each record by those that `change` returns. */
-function changeRecords(change: (record: ToPartition, core: PartitionCore) => ToPartition[]): () => void {
+function changeRecords(change: (record: ToPartition, core: PartitionCore, host: number) => ToPartition[]): () => void {
   return replace(
     PartitionCore.prototype,
     'apply',
     (apply) =>
       function changed(this: PartitionCore, host, epoch, record, clock) {
-        for (const each of change(record, this)) apply.call(this, host, epoch, each, clock);
+        for (const each of change(record, this, host)) apply.call(this, host, epoch, each, clock);
       },
   );
 }
@@ -172,7 +176,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     plant: () =>
       changeRecords((record) =>
         record[0] === toPartition.takeOver
-          ? [[record[0], record[1], record[2].map((parcel) => ({ ...parcel, watch: undefined }))]]
+          ? [[record[0], record[1], record[2], record[3].map((parcel) => ({ ...parcel, watch: undefined }))]]
           : [record],
       ),
   },
@@ -188,7 +192,7 @@ export const plantedBugs: readonly PlantedBug[] = [
           waiting.push(record);
           return [];
         }
-        return record[0] === toPartition.restored ? [record, ...waiting.splice(0)] : [record];
+        return record[0] === toPartition.goOn ? [record, ...waiting.splice(0)] : [record];
       });
     },
   },
@@ -245,8 +249,9 @@ export const plantedBugs: readonly PlantedBug[] = [
         'register',
         (register) =>
           function forget(this: ServiceStore, key, id, instance, nowMicros) {
-            const current = this.get(key)?.instances.get(id);
-            if (current !== undefined) this.get(key)?.instances.set(id, { ...current, stamp: 0 });
+            const instances = this.get(key)?.instances;
+            const row = instances?.find(id) ?? -1;
+            if (row !== -1) instances?.note(row, { ...instances.read(row), stamp: 0 });
             return register.call(this, key, id, instance, nowMicros);
           },
       ),
@@ -260,8 +265,9 @@ export const plantedBugs: readonly PlantedBug[] = [
         'restore',
         (restore) =>
           function forget(this: ServiceStore, key, id, instance) {
-            const current = this.get(key)?.instances.get(id);
-            if (current !== undefined) this.get(key)?.instances.set(id, { ...current, stamp: 0 });
+            const instances = this.get(key)?.instances;
+            const row = instances?.find(id) ?? -1;
+            if (row !== -1) instances?.note(row, { ...instances.read(row), stamp: 0 });
             return restore.call(this, key, id, instance);
           },
       ),
@@ -300,7 +306,9 @@ export const plantedBugs: readonly PlantedBug[] = [
           'deregister',
           (deregister) =>
             function ignore(this: ServiceStore, key, id, owner, nowMicros) {
-              const holder = isLate ? this.get(key)?.instances.get(id)?.owner : undefined;
+              const instances = this.get(key)?.instances;
+              const row = instances?.find(id) ?? -1;
+              const holder = isLate && row !== -1 ? instances?.read(row).owner : undefined;
               return deregister.call(this, key, id, holder ?? owner, nowMicros);
             },
         ),
@@ -375,7 +383,78 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'the next owner does not know how far versions have come',
     faults: { percent: 25, kills: false, moves: true },
+    acts: 400,
     plant: () =>
-      changeRecords((record) => (record[0] === toPartition.takeOver ? [[record[0], 0, record[2]]] : [record])),
+      changeRecords((record) =>
+        record[0] === toPartition.takeOver ? [[record[0], record[1], 0, record[3]]] : [record],
+      ),
+  },
+  // Those that follow need more than one session host.
+  {
+    name: 'a rebuild goes on before another host has said what its sessions hold',
+    faults: killing,
+    plant: () =>
+      replace(
+        RemoteUnit.prototype,
+        'restore',
+        (restore) =>
+          function hurry(this: RemoteUnit, partition) {
+            void restore.call(this, partition);
+            return Promise.resolve(true);
+          },
+      ),
+  },
+  {
+    name: 'a rebuilt partition pushes before all hosts have said who subscribes',
+    faults: killing,
+    plant: () =>
+      replace(
+        RemoteUnit.prototype,
+        'resume',
+        (resume) =>
+          function hurry(this: RemoteUnit, partition) {
+            void resume.call(this, partition);
+            return Promise.resolve(true);
+          },
+      ),
+  },
+  {
+    name: 'a host tells again only what its own subscribers may have missed',
+    faults: killing,
+    plant: () => {
+      const watching = new WeakMap<PartitionCore, Set<string>>();
+      return changeRecords((record, core, host) => {
+        const known = watching.get(core) ?? new Set();
+        watching.set(core, known);
+        if (record[0] === toPartition.subscribe) known.add(`${host} ${record[2]}`);
+        if (record[0] === toPartition.rewatch) known.add(`${host} ${record[1]}`);
+        return record[0] === toPartition.retell && !known.has(`${host} ${record[1]}`) ? [] : [record];
+      });
+    },
+  },
+  {
+    name: 'slots are handed over before what another host sent has been applied',
+    faults: moving,
+    plant: () => replace(HostUnits.prototype, 'fenceOthers', () => () => Promise.resolve(true)),
+  },
+  {
+    name: 'what a partition said before it died does not reach every host',
+    faults: { percent: 15, kills: true, moves: false },
+    acts: 400,
+    plant: () =>
+      replace(
+        SimulatedMailbox.prototype,
+        'end',
+        (end) =>
+          function lose(this: SimulatedMailbox) {
+            if (this.host > 0) this.outbox.length = 0;
+            end.call(this);
+          },
+      ),
+  },
+  {
+    name: 'a registration that is sent again counts as older than what was answered meanwhile',
+    faults: killing,
+    plant: () => replace(PendingRegister.prototype, 'hold', () => () => undefined),
   },
 ];

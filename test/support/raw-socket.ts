@@ -185,7 +185,9 @@ export class RawSocket {
 
   /** Ends with a TCP reset. */
   reset(): void {
-    this.socket.resetAndDestroy();
+    // Once the other end has said that it is done, Node is about to say so itself; a reset in the middle of that never ends.
+    if (this.socket.readableEnded) this.socket.destroy();
+    else this.socket.resetAndDestroy();
   }
 
   /** Ends with a TCP FIN. */

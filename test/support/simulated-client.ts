@@ -1,3 +1,4 @@
+import type { SessionHost } from '../../src/main/session-host.ts';
 import type { Session, Socket } from '../../src/main/session.ts';
 import type { CloseReason } from '../../src/protocol/errors.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
@@ -31,9 +32,12 @@ export class SimulatedClient implements Socket {
   /** Views of subscriptions that wait for their answer, by request. */
   readonly #starting: Map<number, SubscriberView> = new Map();
   readonly #registry: InProcessRegistry;
+  readonly #host: SessionHost;
   /** Frames that the reader has not read. */
   readonly #unread: string[] = [];
   readonly #backlogFramesMax: number;
+  /** Of the last ping that came while nothing was read. */
+  #unansweredMark: string | undefined;
   isReading = true;
   listener: ClientListener | undefined;
   /** Pings are answered at once; else when the scheduler says so. */
@@ -43,10 +47,15 @@ export class SimulatedClient implements Socket {
   notifications = 0;
   corks = 0;
 
-  constructor(registry: InProcessRegistry, backlogFramesMax: number = Number.POSITIVE_INFINITY) {
+  constructor(
+    registry: InProcessRegistry,
+    backlogFramesMax: number = Number.POSITIVE_INFINITY,
+    host: SessionHost = registry.host,
+  ) {
     this.#registry = registry;
+    this.#host = host;
     this.#backlogFramesMax = backlogFramesMax;
-    this.session = registry.host.connect(this);
+    this.session = this.#host.connect(this);
   }
 
   send(frame: string | Uint8Array): Delivery {
@@ -63,25 +72,29 @@ export class SimulatedClient implements Socket {
     sends();
   }
 
-  ping(): void {
+  ping(mark: string): boolean {
     this.pings += 1;
-    if (!this.isReading) return;
-    const hear = (): void => this.#registry.host.hear(this.session);
+    if (!this.isReading) {
+      this.#unansweredMark = mark;
+      return true;
+    }
+    const hear = (): void => this.#host.ponged(this.session, mark);
     if (this.isPrompt) hear();
     else this.#registry.schedule(hear);
+    return true;
   }
 
   end(reason: CloseReason): void {
     this.closed = reason;
     this.listener?.onGone(false);
-    this.#registry.host.disconnected(this.session, false);
+    this.#host.disconnected(this.session, false);
   }
 
   request<M extends MethodName>(method: M, params: Methods[M]['params']): Answered {
     const id = this.requests.size + 1;
     const answered: Answered = { method, params };
     this.requests.set(id, answered);
-    this.#registry.host.receive(this.session, JSON.stringify({ jsonrpc: '2.0', id, method, params }));
+    this.#host.receive(this.session, JSON.stringify({ jsonrpc: '2.0', id, method, params }));
     return answered;
   }
 
@@ -110,15 +123,17 @@ export class SimulatedClient implements Socket {
   resume(): void {
     this.isReading = true;
     for (const text of this.#unread.splice(0)) this.#read(text);
-    this.#registry.host.hear(this.session);
-    if (this.closed === undefined) this.#registry.host.drained(this.session);
+    if (this.#unansweredMark === undefined) this.#host.hear(this.session);
+    else this.#host.ponged(this.session, this.#unansweredMark);
+    this.#unansweredMark = undefined;
+    if (this.closed === undefined) this.#host.drained(this.session);
   }
 
   leave(isClean: boolean): void {
     if (this.closed !== undefined) return;
     this.closed = 'client';
     this.listener?.onGone(isClean);
-    this.#registry.host.disconnected(this.session, isClean);
+    this.#host.disconnected(this.session, isClean);
   }
 
   #read(text: string): void {

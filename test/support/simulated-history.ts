@@ -63,13 +63,13 @@ interface World {
   nextMark: number;
 }
 
-/** After each of so many acts up to three things are delivered. */
+/** After each of so many acts up to six things are delivered. */
 export function createHistory(seed: number, acts: number): History {
   const random = new Random(seed);
   const steps: Step[] = [];
   for (let i = 0; i < acts; i++) {
     steps.push({ kind: 'act', seed: random.below(2 ** 31) });
-    for (let left = random.below(4); left > 0; left--) steps.push({ kind: 'deliver', seed: random.below(2 ** 31) });
+    for (let left = random.below(7); left > 0; left--) steps.push({ kind: 'deliver', seed: random.below(2 ** 31) });
   }
   return { seed, steps };
 }
@@ -77,8 +77,10 @@ export function createHistory(seed: number, acts: number): History {
 /** Runs one history, judges every view whenever it changes, and compares everything at its end; rejects with what was wrong. */
 async function runHistory(history: History, faults: Faults, trace: string[] = []): Promise<Findings> {
   const { seed } = history;
-  const registry = await InProcessRegistry.start({
+  const settings = {
     partitions: 1 + (seed % 3),
+    // In some histories nothing is merged, and every change leaves in the turn that it came in.
+    coalesceWindowMs: seed % 5 === 0 ? 0 : 20,
     disconnectGraceMs,
     heartbeatTimeoutMs: 3000,
     changeLogEntriesMax: 8,
@@ -88,7 +90,8 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     // Here sessions break all the time; what holds back removals has tests of its own.
     lossSessionsPercent: 101,
     lossServicePercent: 101,
-  });
+  };
+  const registry = await InProcessRegistry.start(settings, countHosts(seed));
   const world: World = {
     registry,
     ledger: new Ledger(),
@@ -111,6 +114,11 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
   world.clockMs = Number.MAX_SAFE_INTEGER;
   await registry.settle(new Random(seed));
   return judgeEnd(world);
+}
+
+/** Session hosts in the history of a seed: every number of partitions meets one and two of them. */
+function countHosts(seed: number): number {
+  return 1 + (Math.floor(seed / 3) % 2);
 }
 
 /** Runs the histories of many seeds; on a failure shortens the history and says which it was. */
@@ -215,7 +223,8 @@ function act(world: World, random: Random): void {
 }
 
 function join(world: World): void {
-  const client = new SimulatedClient(world.registry, 6);
+  const { units } = world.registry;
+  const client = new SimulatedClient(world.registry, 6, units[world.players.length % units.length]!.host);
   client.isPrompt = false;
   const fate: Fate = {
     name: `client ${world.players.length + 1}`,
@@ -293,7 +302,7 @@ function disturb(world: World, { kills, moves }: Faults, random: Random): void {
   if (kills && roll < 5) {
     const partition = random.below(registry.partitions.length);
     trace.push(`partition ${partition} dies`);
-    registry.partitions[partition]?.die();
+    registry.partitions[partition]?.die(random);
   } else if (moves && !registry.mover.isBusy) {
     const partitions = 1 + random.below(4);
     trace.push(roll < 8 ? `resize to ${partitions}` : 'rebalance');
@@ -318,7 +327,7 @@ function judgeView({ ledger }: World, key: string, view: SubscriberView, nowMs: 
 /** What the sessions that are there hold, by service key: id → mark. */
 function readLogs({ registry }: World): Map<string, Map<string, number>> {
   const logs = new Map<string, Map<string, number>>();
-  for (const session of registry.host.sessions.all()) {
+  for (const session of registry.units.flatMap(({ host }) => [...host.sessions.all()])) {
     for (const { key, id, fragment } of session.registrations.values()) {
       const log = logs.get(key) ?? new Map<string, number>();
       logs.set(key, log.set(id, (JSON.parse(fragment) as { weight: number }).weight));
@@ -359,7 +368,7 @@ function judgeEnd(world: World): Findings {
 
 /** Session logs, partitions and table agree: what sessions hold is what owners hold, and where the table says; so do subscriptions. */
 function checkAgreement({ registry, players }: World): void {
-  const { router, supervisor, host } = registry;
+  const { router, supervisor, units } = registry;
   if (registry.fatal !== undefined) throw registry.fatal;
   const partitions = registry.partitions.slice(0, router.table.partitions);
   expectEqual(
@@ -367,7 +376,9 @@ function checkAgreement({ registry, players }: World): void {
     supervisor.states(),
     partitions.map(() => 'ready'),
   );
-  expectEqual('slots that are shut, requests that wait', [!router.gate.isOpen, router.gate.waitingCount], [false, 0]);
+  for (const { router } of units) {
+    expectEqual('slots that are shut, requests that wait', [!router.gate.isOpen, router.gate.waitingCount], [false, 0]);
+  }
   const live = players.map(({ client }) => client).filter((client) => client.closed === undefined);
   const logged = live.flatMap(({ session }) =>
     [...session.registrations.values()].map(({ key, id, stamp }) => `${key} ${id} ${stamp} ${session.number}`),
@@ -382,12 +393,14 @@ function checkAgreement({ registry, players }: World): void {
     partitions.reduce((sum, { core }) => sum + (core?.instanceCount ?? 0), 0),
     logged.length,
   );
-  const watched = host.watched(() => true).map(({ key, variant }) => `${key} ${variant}`);
+  const watched = units.flatMap(({ host, number }) =>
+    host.watched(() => true).map(({ key, variant }) => `${key} ${variant} ${number}`),
+  );
   const interest = partitions.flatMap((partition) => partition.core?.describeInterest() ?? []);
-  expectEqual('what partitions and the host know of subscriptions', interest.sort(), watched.sort());
+  expectEqual('what partitions and hosts know of subscriptions', interest.sort(), watched.sort());
   const wanted = new Set(live.flatMap(({ views }) => [...views.keys()]));
-  const keys = new Set(watched.map((text) => text.slice(0, text.lastIndexOf(' '))));
-  expectEqual('what clients subscribe and the host knows of', [...keys].sort(), [...wanted].sort());
+  const keys = new Set(watched.map((text) => text.split(' ')[0] ?? ''));
+  expectEqual('what clients subscribe and hosts know of', [...keys].sort(), [...wanted].sort());
 }
 
 function expectEqual(what: string, found: unknown, expected: unknown): void {

@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 
+import { ioThreads } from './io-threads.ts';
 import { RawClient } from './raw-client.ts';
 
 export interface Stats {
@@ -38,6 +39,7 @@ export class Witness {
   static async start(config: ServerConfig = {}): Promise<Witness> {
     const server = await startServer({
       port: 0,
+      ioThreads,
       partitions: 2,
       logLevel: 'silent',
       coalesceWindowMs: 0,

@@ -12,6 +12,7 @@ const limits: PartitionLimits = {
   pushCharactersInFlightMax: 100,
   instancesPerServiceMax: 10,
   instancesPerPartitionMax: 100,
+  instanceBytesMax: 1_000_000,
 };
 const key = 'public/DEFAULT/pay';
 
@@ -109,6 +110,7 @@ test('[LI1] push text under way to a host is bounded: while it is behind, change
       expect.any(Number),
       expect.any(Number),
       3,
+      0,
       '"put":[{"id":"b"},{"id":"c"}],"remove":[]',
     ],
   ]);

@@ -1,0 +1,43 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+
+import type { SendAwayBody, SendAwayResult } from '../protocol/http-operations.ts';
+import { protocolLimits } from '../protocol/limits.ts';
+import { askServer } from './administration.ts';
+import { addRegistryOptions, parseCount } from './registry.ts';
+import type { RegistryOptions } from './registry.ts';
+
+interface GoawayOptions extends RegistryOptions {
+  readonly percent: number;
+  readonly spreadMs?: number;
+}
+
+/** `goaway`. */
+export function addGoawayCommand(program: Command): void {
+  addRegistryOptions(
+    program
+      .command('goaway')
+      .description('ask sessions to connect anew, spread over a time, so that none of what they registered goes')
+      .option('--percent <count>', 'how many of a hundred sessions, chosen at random', parsePercent, 100)
+      .option('--spread-ms <ms>', 'over how long they come back (default: by their number)', parseSpread),
+  ).action(async (options: GoawayOptions) => {
+    const { percent, spreadMs } = options;
+    const body: SendAwayBody = { percent, ...(spreadMs === undefined ? {} : { spreadMs }) };
+    const result = await askServer<SendAwayResult>(options, 'POST', '/v1/sessions/goaway', body);
+    console.log(options.json ? JSON.stringify(result) : `asked ${result.sessions} sessions to connect anew`);
+  });
+}
+
+function parsePercent(text: string): number {
+  const percent = parseCount(text);
+  if (percent < 1 || percent > 100) throw new InvalidArgumentError('It must be from 1 to 100.');
+  return percent;
+}
+
+function parseSpread(text: string): number {
+  const spreadMs = parseCount(text);
+  if (spreadMs > protocolLimits.goawayMsMax) {
+    throw new InvalidArgumentError(`It must be ${protocolLimits.goawayMsMax} at most.`);
+  }
+  return spreadMs;
+}

@@ -1,0 +1,117 @@
+/**
+ * An I/O thread: a session host with sockets of its own. It never ends by itself, for a thread that ends while it holds sockets takes the process with
+ * it: whatever is thrown is reported to the main thread, which closes the sockets of all threads first and then gives up.
+ */
+import { randomBytes } from 'node:crypto';
+import { parentPort, workerData } from 'node:worker_threads';
+
+import { SlotTable } from '../slots/slot-table.ts';
+import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
+import { createArrivals } from './arrivals.ts';
+import { Counters } from './counters.ts';
+import { createHostTransport } from './host-transport.ts';
+import { serveUnit } from './remote-unit.ts';
+import { countRequests } from './request-numbers.ts';
+import { SharedSessionCounts } from './session-counts.ts';
+import { SessionUnit } from './session-unit.ts';
+import { tickMs } from './sessions.ts';
+import type { HttpAnswer, HttpCall } from './transport.ts';
+import type { FromIoThread, FromUnit, IoThreadStart, ToIoThread, UnitPort } from './unit-messages.ts';
+
+if (parentPort === null) throw new Error('not a thread');
+const main = parentPort;
+
+function report(message: FromIoThread): void {
+  main.postMessage(message);
+}
+
+function reportFailure(error: unknown): void {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  report({ kind: 'failed', message, stack: stack ?? message });
+}
+
+process.on('uncaughtException', reportFailure);
+process.on('unhandledRejection', reportFailure);
+
+/** Requests over HTTP that the main thread is answering, by number. */
+const waiting = new Map<number, (answer: HttpAnswer) => void>();
+let requests = 0;
+
+function askMain(call: HttpCall): Promise<HttpAnswer> {
+  requests += 1;
+  const number = requests;
+  return new Promise((resolve) => {
+    waiting.set(number, resolve);
+    report({ kind: 'http', number, call });
+  });
+}
+
+const start = workerData as IoThreadStart;
+const { config } = start;
+const closed = new Int32Array(start.closed);
+const pulse = new Int32Array(start.pulse);
+const counters = new Counters();
+const arrivals = createArrivals(start.arrivals, config);
+const unitPort = start.unit as object as UnitPort<never, FromUnit>;
+const unit = new SessionUnit({
+  number: start.number,
+  config,
+  table: SlotTable.attach(start.table),
+  counters,
+  arrivals,
+  nextRequest: countRequests(start.lastRequest),
+  createName: () => randomBytes(16).toString('base64url'),
+  random: Math.random,
+  schedule: setImmediate,
+  delay: (ms) =>
+    new Promise((resolve) => {
+      setTimeout(resolve, ms);
+    }),
+  nowMs: performance.now(),
+  bornMicros: start.bornMicros,
+  onGuard: (event) => {
+    unitPort.postMessage({ kind: 'guard', event });
+  },
+});
+const transport = createHostTransport({
+  config,
+  host: unit.host,
+  counters,
+  arrivals,
+  counts: new SharedSessionCounts(start.sessionCounts),
+  onHttp: askMain,
+});
+const sampler = new ThreadSampler(new ThreadGauges(start.gauges), tickMs);
+const ticker = setInterval(() => {
+  Atomics.add(pulse, 0, 1);
+  sampler.sample();
+  unit.tick(performance.now());
+}, tickMs);
+
+function closeSockets(): void {
+  if (Atomics.exchange(closed, 0, 1) === 1) return;
+  clearInterval(ticker);
+  sampler.stop();
+  transport.close();
+  Atomics.notify(closed, 0);
+  report({ kind: 'closed' });
+}
+
+main.on('message', (message: ToIoThread) => {
+  switch (message.kind) {
+    case 'httpAnswer':
+      waiting.get(message.number)?.(message.answer);
+      waiting.delete(message.number);
+      return;
+    case 'close':
+      closeSockets();
+      return;
+    case 'end':
+      process.exit(0);
+      return;
+    default:
+      message satisfies never;
+  }
+});
+serveUnit(unit, unitPort as object as Parameters<typeof serveUnit>[1]);
+report({ kind: 'ready', descriptor: transport.descriptor });

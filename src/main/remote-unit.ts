@@ -1,0 +1,166 @@
+import { SlotTable } from '../slots/slot-table.ts';
+import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
+import type { GuardEvent } from './loss-guard.ts';
+import type { MailboxPort } from './partition-link.ts';
+import type { FromUnit, ToUnit, UnitCalls, UnitMethod, UnitPort } from './unit-messages.ts';
+
+/** A session host on another thread, as the main thread sees it: every call is a message. */
+export class RemoteUnit implements HostUnit {
+  readonly number: number;
+  readonly #port: UnitPort<FromUnit, ToUnit>;
+  readonly #waiting: Map<number, (result: never) => void> = new Map();
+  #calls = 0;
+
+  constructor(number: number, port: UnitPort<FromUnit, ToUnit>, onGuard: (event: GuardEvent) => void) {
+    this.number = number;
+    this.#port = port;
+    port.on('message', (message) => {
+      switch (message.kind) {
+        case 'result': {
+          const settle = this.#waiting.get(message.call);
+          this.#waiting.delete(message.call);
+          // What was asked decides what is answered.
+          settle?.(message.result as never);
+          return;
+        }
+        case 'guard':
+          onGuard(message.event);
+          return;
+        default:
+          message satisfies never;
+      }
+    });
+  }
+
+  connect(partition: number, port: MailboxPort): void {
+    void this.#ask('connect', [partition, port], [port]);
+  }
+
+  async disconnect(partition: number): Promise<void> {
+    await this.#ask('disconnect', [partition]);
+  }
+
+  shut(slots: readonly number[]): void {
+    void this.#ask('shut', [slots]);
+  }
+
+  open(slots: readonly number[]): void {
+    void this.#ask('open', [slots]);
+  }
+
+  adoptTable(table: SlotTable): void {
+    void this.#ask('adoptTable', [table.memory]);
+  }
+
+  lose(partition: number): Promise<number> {
+    return this.#ask('lose', [partition]);
+  }
+
+  restore(partition: number): Promise<boolean> {
+    return this.#ask('restore', [partition]);
+  }
+
+  resume(partition: number): Promise<boolean> {
+    return this.#ask('resume', [partition]);
+  }
+
+  fence(partition: number): Promise<boolean> {
+    return this.#ask('fence', [partition]);
+  }
+
+  drain(reason: string): void {
+    void this.#ask('drain', [reason]);
+  }
+
+  closeAll(): void {
+    void this.#ask('closeAll', []);
+  }
+
+  sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
+    return this.#ask('sendAway', [reason, share, spreadMs]);
+  }
+
+  releaseGuard(key: string | undefined): void {
+    void this.#ask('releaseGuard', [key]);
+  }
+
+  readState(): Promise<UnitState> {
+    return this.#ask('readState', []);
+  }
+
+  readLog(): Promise<LoggedInstance[]> {
+    return this.#ask('readLog', []);
+  }
+
+  #ask<M extends UnitMethod>(
+    method: M,
+    args: UnitCalls[M]['args'],
+    transfer: readonly MailboxPort[] = [],
+  ): Promise<UnitCalls[M]['result']> {
+    this.#calls += 1;
+    const call = this.#calls;
+    return new Promise((resolve) => {
+      this.#waiting.set(call, resolve);
+      this.#port.postMessage({ call, method, args } as ToUnit, transfer);
+    });
+  }
+}
+
+/** The other end: carries out what the main thread asks of a host on this one. What goes wrong is a bug, and is thrown. */
+export function serveUnit(unit: HostUnit, port: UnitPort<ToUnit, FromUnit>): void {
+  port.on('message', (message) => {
+    const { call } = message;
+    const answer = (result: UnitCalls[UnitMethod]['result']): void => {
+      port.postMessage({ kind: 'result', call, result } satisfies FromUnit);
+    };
+    const outcome = carryOut(unit, message);
+    if (outcome instanceof Promise) void outcome.then(answer);
+    else answer(outcome);
+  });
+}
+
+type Result = UnitCalls[UnitMethod]['result'];
+
+function carryOut(unit: HostUnit, call: ToUnit): Result | Promise<Result> {
+  switch (call.method) {
+    case 'connect':
+      unit.connect(...call.args);
+      return undefined;
+    case 'disconnect':
+      return unit.disconnect(...call.args).then(() => undefined);
+    case 'shut':
+      unit.shut(...call.args);
+      return undefined;
+    case 'open':
+      unit.open(...call.args);
+      return undefined;
+    case 'adoptTable':
+      unit.adoptTable(SlotTable.attach(call.args[0]));
+      return undefined;
+    case 'lose':
+      return unit.lose(...call.args);
+    case 'restore':
+      return unit.restore(...call.args);
+    case 'resume':
+      return unit.resume(...call.args);
+    case 'fence':
+      return unit.fence(...call.args);
+    case 'drain':
+      unit.drain(...call.args);
+      return undefined;
+    case 'closeAll':
+      unit.closeAll();
+      return undefined;
+    case 'sendAway':
+      return unit.sendAway(...call.args);
+    case 'releaseGuard':
+      unit.releaseGuard(...call.args);
+      return undefined;
+    case 'readState':
+      return unit.readState();
+    case 'readLog':
+      return unit.readLog();
+    default:
+      return call satisfies never;
+  }
+}

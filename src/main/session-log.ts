@@ -1,0 +1,142 @@
+import type { TextCodec } from '../slots/fragment-bytes.ts';
+import { InstanceList } from '../slots/instance-list.ts';
+import { InstanceTable } from '../slots/instance-table.ts';
+
+/** An instance that a session registered: what its partition would be rebuilt from. */
+export interface Registration {
+  readonly key: string;
+  readonly id: string;
+  /** The canonical JSON of the instance. */
+  readonly fragment: string;
+  /** The number of the request that made it; a takeover names it. */
+  readonly stamp: number;
+}
+
+/** What a registration is called: its service's key and its id. */
+export type RegistrationName = Pick<Registration, 'key' | 'id'>;
+
+/** Where all sessions of a host keep what they registered: outside the JavaScript heap, each service's key once. */
+export class HostLog {
+  readonly table: InstanceTable;
+  readonly keys: KeyNumbers = new KeyNumbers();
+
+  constructor(codec: TextCodec) {
+    this.table = new InstanceTable(codec);
+  }
+}
+
+/** What one session registered, in the order in which it did: SOFARegistry's compensation, from which a partition is rebuilt. */
+export class SessionLog {
+  readonly #host: HostLog;
+  readonly #list: InstanceList;
+
+  constructor(host: HostLog) {
+    this.#host = host;
+    this.#list = new InstanceList(host.table);
+  }
+
+  get size(): number {
+    return this.#list.size;
+  }
+
+  has(key: string, id: string): boolean {
+    return this.#find(key, id) !== -1;
+  }
+
+  get(key: string, id: string): Registration | undefined {
+    const row = this.#find(key, id);
+    if (row === -1) return undefined;
+    const { table } = this.#host;
+    return { key, id, fragment: table.fragmentOf(row), stamp: table.stampOf(row) };
+  }
+
+  stampOf(key: string, id: string): number | undefined {
+    const row = this.#find(key, id);
+    return row === -1 ? undefined : this.#host.table.stampOf(row);
+  }
+
+  /** Puts in a registration, or gives a known one other content. Returns whether it is new. */
+  set({ key, id, fragment, stamp }: Registration): boolean {
+    const row = this.#find(key, id);
+    if (row === -1) this.#list.add(this.#host.keys.claim(key), id, { fragment, stamp, owner: 0 });
+    else this.#host.table.replace(row, { fragment, stamp, owner: 0 });
+    return row === -1;
+  }
+
+  /** Returns whether it was there. */
+  delete(key: string, id: string): boolean {
+    const { keys } = this.#host;
+    const number = keys.find(key);
+    if (number === -1 || !this.#list.delete(number, id)) return false;
+    keys.release(number);
+    return true;
+  }
+
+  /** The service of each registration. The log must not change meanwhile. */
+  *services(): Generator<string, void, undefined> {
+    const { table, keys } = this.#host;
+    for (const row of this.#list.rows()) yield keys.nameOf(table.tagOf(row));
+  }
+
+  /** The names of all registrations, or of those of services that are wanted, as they are now. */
+  names(isWanted: (key: string) => boolean = () => true): RegistrationName[] {
+    const { table, keys } = this.#host;
+    const names: RegistrationName[] = [];
+    for (const row of this.#list.rows()) {
+      const key = keys.nameOf(table.tagOf(row));
+      if (isWanted(key)) names.push({ key, id: table.idOf(row) });
+    }
+    return names;
+  }
+
+  /** All registrations. The log must not change meanwhile. */
+  *values(): Generator<Registration, void, undefined> {
+    for (const { key, id } of this.names()) yield this.get(key, id)!;
+  }
+
+  #find(key: string, id: string): number {
+    if (this.#list.size === 0) return -1;
+    const number = this.#host.keys.find(key);
+    return number === -1 ? -1 : this.#list.find(number, id);
+  }
+}
+
+/** Numbers for keys, as long as something uses them. */
+class KeyNumbers {
+  readonly #numbers: Map<string, number> = new Map();
+  readonly #names: string[] = [];
+  readonly #uses: number[] = [];
+  readonly #free: number[] = [];
+
+  /** The number of a key that is in use, or -1. */
+  find(key: string): number {
+    return this.#numbers.get(key) ?? -1;
+  }
+
+  nameOf(number: number): string {
+    return this.#names[number]!;
+  }
+
+  /** One use more. */
+  claim(key: string): number {
+    const known = this.#numbers.get(key);
+    if (known !== undefined) {
+      this.#uses[known]! += 1;
+      return known;
+    }
+    const number = this.#free.pop() ?? this.#names.length;
+    this.#numbers.set(key, number);
+    this.#names[number] = key;
+    this.#uses[number] = 1;
+    return number;
+  }
+
+  /** One use less; a number without any may be another key's. */
+  release(number: number): void {
+    this.#uses[number]! -= 1;
+    if (this.#uses[number]! > 0) return;
+    this.#numbers.delete(this.#names[number]!);
+    this.#names[number] = '';
+    this.#free.push(number);
+  }
+}

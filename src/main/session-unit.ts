@@ -1,0 +1,237 @@
+import type { SlotTable } from '../slots/slot-table.ts';
+import { fromPartition, toPartition } from '../workers/messages.ts';
+import type { Arrivals } from './arrivals.ts';
+import type { ServerConfig } from './config.ts';
+import type { Counters } from './counters.ts';
+import { readHostFigures } from './host-figures.ts';
+import { readSharedMs } from './host-meter.ts';
+import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
+import type { GuardEvent } from './loss-guard.ts';
+import { PartitionLink } from './partition-link.ts';
+import type { MailboxPort, PendingRequest } from './partition-link.ts';
+import { askApplied, restoreRegistrations, resumeRequests } from './rebuild.ts';
+import type { RebuildOptions, Remains } from './rebuild.ts';
+import { Router } from './router.ts';
+import { SessionHost } from './session-host.ts';
+import { SlotGate } from './slot-gate.ts';
+
+export interface SessionUnitOptions {
+  readonly number: number;
+  readonly config: ServerConfig;
+  readonly table: SlotTable;
+  readonly counters: Counters;
+  readonly arrivals: Arrivals;
+  /** Numbers requests, in one sequence for all hosts of the process. */
+  readonly nextRequest: () => number;
+  readonly createName: () => string;
+  /** 0 to 1. */
+  readonly random: () => number;
+  /** Runs a task once all sockets of this turn have been read. */
+  readonly schedule: (task: () => void) => void;
+  readonly delay: (ms: number) => Promise<void>;
+  readonly nowMs: number;
+  /** Wall clock at the start, in µs. */
+  readonly bornMicros: number;
+  readonly onGuard: (event: GuardEvent) => void;
+}
+
+/** How long a partition that has died may take to be gone, in milliseconds, and one that is leaving to say its last. */
+const endTimeoutMs = 5000;
+const leaveTimeoutMs = 1000;
+/** How long one look at that takes. */
+const waitStepMs = 100;
+
+/** One session host of the process: the host itself, and its way to the partitions. */
+export class SessionUnit implements HostUnit {
+  readonly number: number;
+  readonly host: SessionHost;
+  readonly router: Router;
+  readonly #options: SessionUnitOptions;
+  readonly #remains: Map<number, Remains> = new Map();
+
+  constructor(options: SessionUnitOptions) {
+    const { number, config, table, nowMs, nextRequest } = options;
+    this.number = number;
+    this.#options = options;
+    const gate = new SlotGate({
+      waitingMax: config.waitingRequestsMax,
+      waitTimeoutMs: config.slotWaitTimeoutMs,
+      nowMs,
+    });
+    this.router = new Router({ table, gate, nextRequest, isBearer: number === 0 });
+    this.host = new SessionHost({ ...options, host: number, router: this.router });
+  }
+
+  tick(nowMs: number): void {
+    this.router.gate.tick(nowMs);
+    this.host.tick(nowMs);
+  }
+
+  connect(partition: number, port: MailboxPort): void {
+    this.router.setLink(partition, this.#createLink(partition, port));
+  }
+
+  async disconnect(partition: number): Promise<void> {
+    const { router } = this;
+    const link = router.link(partition);
+    if (link === undefined) return;
+    router.setLink(partition, undefined);
+    const isThrough = askApplied({ router, link }, (request) => [toPartition.fence, request]);
+    await this.#waitFor(Promise.race([isThrough, link.ended]), leaveTimeoutMs);
+    for (const [request, pending] of link.close()) this.#settleLeft(request, pending);
+  }
+
+  shut(slots: readonly number[]): void {
+    this.router.gate.shut(slots);
+  }
+
+  open(slots: readonly number[]): void {
+    this.router.gate.open(slots);
+  }
+
+  adoptTable(table: SlotTable): void {
+    this.router.setTable(table);
+  }
+
+  /**
+   * What the partition said before it died is taken first: hosts must not know of different histories. If one forgot a change, and the push of
+   * it never reached the subscribers of another, nobody would tell them any more.
+   */
+  async lose(partition: number): Promise<number> {
+    const remains = this.#remainsOf(partition);
+    const link = this.router.link(partition);
+    if (link !== undefined) {
+      await this.#waitFor(link.ended, endTimeoutMs);
+      this.#takeRemains(link, remains);
+    }
+    return remains.versionSeen;
+  }
+
+  restore(partition: number): Promise<boolean> {
+    return this.#rebuild(partition, restoreRegistrations);
+  }
+
+  resume(partition: number): Promise<boolean> {
+    return this.#rebuild(partition, resumeRequests);
+  }
+
+  fence(partition: number): Promise<boolean> {
+    const { router } = this;
+    const link = router.link(partition);
+    if (link === undefined) return Promise.resolve(false);
+    return askApplied({ router, link }, (request) => [toPartition.fence, request]);
+  }
+
+  drain(reason: string): void {
+    this.host.drain(reason);
+  }
+
+  closeAll(): void {
+    this.host.closeAll();
+  }
+
+  sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
+    return Promise.resolve(this.host.sendAway(reason, share, spreadMs));
+  }
+
+  releaseGuard(key: string | undefined): void {
+    this.host.guard.release(key);
+  }
+
+  readState(): Promise<UnitState> {
+    const { host, router } = this;
+    const { connectedCount, leaseCount, registrationCount } = host.sessions;
+    const requestsInFlight = Array.from(
+      { length: router.table.partitions },
+      (_, partition) => router.link(partition)?.requestsInFlight ?? 0,
+    );
+    return Promise.resolve({
+      sessions: connectedCount,
+      leases: leaseCount,
+      registrations: registrationCount,
+      counters: this.#options.counters.snapshot(),
+      requestsWaiting: router.gate.waitingCount,
+      slotShutMaxMs: router.gate.longestShutMs,
+      requestsInFlight,
+      guard: host.describeGuard(),
+      figures: readHostFigures(host),
+    });
+  }
+
+  readLog(): Promise<LoggedInstance[]> {
+    return Promise.resolve(
+      [...this.host.sessions.all()].flatMap(({ registrations }) =>
+        [...registrations.values()].map(({ key, id, fragment }) => ({ key, id, fragment })),
+      ),
+    );
+  }
+
+  #rebuild(partition: number, part: (options: RebuildOptions, remains: Remains) => Promise<boolean>): Promise<boolean> {
+    const { host, router } = this;
+    const link = router.link(partition);
+    if (link === undefined) return Promise.resolve(false);
+    const { config, schedule } = this.#options;
+    const sliceRegistrations = config.restoreSliceRegistrations;
+    const nextTurn = (): Promise<void> => new Promise((resolve) => schedule(resolve));
+    return part({ host, router, link, sliceRegistrations, nextTurn }, this.#remainsOf(partition));
+  }
+
+  #remainsOf(partition: number): Remains {
+    let remains = this.#remains.get(partition);
+    if (remains === undefined) {
+      remains = { pending: [], touched: [], versionSeen: 0 };
+      this.#remains.set(partition, remains);
+    }
+    return remains;
+  }
+
+  #takeRemains(link: PartitionLink, remains: Remains): void {
+    if (link.isClosed) return;
+    if (this.router.link(link.partition) === link) this.router.setLink(link.partition, undefined);
+    const touched = link.touched();
+    for (const [request, pending] of link.close()) {
+      // What only made sense in that life ends with it; everything else goes on in the next.
+      if (pending.session === undefined && pending.abandon !== undefined) pending.abandon();
+      else remains.pending.push([request, pending]);
+    }
+    remains.touched.push(...touched);
+    remains.versionSeen = Math.max(remains.versionSeen, link.versionSeen);
+  }
+
+  /** Asked of a partition that has left before it answered, which it does only if it dies. */
+  #settleLeft(request: number, pending: PendingRequest): void {
+    if (pending.session === undefined && pending.abandon !== undefined) pending.abandon();
+    else if (pending.key !== '') this.router.reroute(request, pending);
+    // It owned nothing any more: its part of every list is empty.
+    else pending.settle([fromPartition.listed, request, []]);
+  }
+
+  /** Resolves when it does, or after a time; time in which the process was suspended hardly counts. */
+  async #waitFor(event: Promise<unknown>, timeoutMs: number): Promise<void> {
+    const over = event.then(() => true);
+    for (let waitedMs = 0; waitedMs < timeoutMs; waitedMs += waitStepMs) {
+      if (await Promise.race([over, this.#options.delay(waitStepMs).then(() => false)])) return;
+    }
+  }
+
+  #createLink(partition: number, port: MailboxPort): PartitionLink {
+    const { config, schedule } = this.#options;
+    return new PartitionLink({
+      partition,
+      port,
+      requestsMax: config.mailboxRequestsMax,
+      readTable: () => this.router.table,
+      readMs: readSharedMs,
+      schedule,
+      onUnasked: (record, link) => {
+        this.host.takeUnasked(record, link);
+      },
+      onMoved: (request, pending) => {
+        this.router.reroute(request, pending);
+      },
+      onTurnEnd: () => {
+        this.host.flush();
+      },
+    });
+  }
+}

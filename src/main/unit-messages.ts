@@ -1,0 +1,87 @@
+import type { MessagePort } from 'node:worker_threads';
+
+import type { ServerConfig } from './config.ts';
+import type { LoggedInstance, UnitState } from './host-unit.ts';
+import type { GuardEvent } from './loss-guard.ts';
+import type { MailboxPort } from './partition-link.ts';
+import type { HttpAnswer, HttpCall } from './transport.ts';
+
+/** Everything that the main thread asks of a session host on another thread; see `HostUnit`, whose calls these are. */
+export interface UnitCalls {
+  connect: { readonly args: [partition: number, port: MailboxPort]; readonly result: undefined };
+  disconnect: { readonly args: [partition: number]; readonly result: undefined };
+  shut: { readonly args: [slots: readonly number[]]; readonly result: undefined };
+  open: { readonly args: [slots: readonly number[]]; readonly result: undefined };
+  adoptTable: { readonly args: [table: SharedArrayBuffer]; readonly result: undefined };
+  lose: { readonly args: [partition: number]; readonly result: number };
+  restore: { readonly args: [partition: number]; readonly result: boolean };
+  resume: { readonly args: [partition: number]; readonly result: boolean };
+  fence: { readonly args: [partition: number]; readonly result: boolean };
+  drain: { readonly args: [reason: string]; readonly result: undefined };
+  closeAll: { readonly args: []; readonly result: undefined };
+  sendAway: { readonly args: [reason: string, share: number, spreadMs: number]; readonly result: number };
+  releaseGuard: { readonly args: [key: string | undefined]; readonly result: undefined };
+  readState: { readonly args: []; readonly result: UnitState };
+  readLog: { readonly args: []; readonly result: LoggedInstance[] };
+}
+
+export type UnitMethod = keyof UnitCalls;
+
+/** A call on its way to a host; `call` numbers it. */
+export type ToUnit = {
+  readonly [M in UnitMethod]: { readonly call: number; readonly method: M; readonly args: UnitCalls[M]['args'] };
+}[UnitMethod];
+
+/** What a host says to the main thread. */
+export type FromUnit =
+  | { readonly kind: 'result'; readonly call: number; readonly result: UnitCalls[UnitMethod]['result'] }
+  | { readonly kind: 'guard'; readonly event: GuardEvent };
+
+/** One end of the way between the main thread and a host. Messages stay in order. */
+export interface UnitPort<In, Out> {
+  on(event: 'message', take: (message: In) => void): unknown;
+  /** `transfer`: mailboxes in the message, which move with it. */
+  postMessage(message: Out, transfer?: readonly MailboxPort[]): void;
+}
+
+/** What an I/O thread is started with. */
+export interface IoThreadStart {
+  /** Of its session host. */
+  readonly number: number;
+  readonly config: ServerConfig;
+  /** The slot table. */
+  readonly table: SharedArrayBuffer;
+  /** The number of the last request of any host, one 64-bit word. */
+  readonly lastRequest: SharedArrayBuffer;
+  /** See `SharedSessionCounts`. */
+  readonly sessionCounts: SharedArrayBuffer;
+  /** See `Arrivals`. */
+  readonly arrivals: SharedArrayBuffer;
+  /** Wall clock when the registry started, in µs. */
+  readonly bornMicros: number;
+  /** For the calls of its session host. */
+  readonly unit: MessagePort;
+  /** One 32-bit word: raised to 1 once all sockets are closed, for a main thread that cannot wait in turns any more. */
+  readonly closed: SharedArrayBuffer;
+  /** One 32-bit word that the thread raises while it lives. */
+  readonly pulse: SharedArrayBuffer;
+  /** See `ThreadGauges`. */
+  readonly gauges: SharedArrayBuffer;
+}
+
+/** What the main thread says to an I/O thread, beside calls of its session host. */
+export type ToIoThread =
+  | { readonly kind: 'httpAnswer'; readonly number: number; readonly answer: HttpAnswer }
+  /** Close all sockets. */
+  | { readonly kind: 'close' }
+  /** End; all sockets are closed. */
+  | { readonly kind: 'end' };
+
+/** What an I/O thread says to the main thread, beside answers of its session host. */
+export type FromIoThread =
+  /** `descriptor`: by which accepted sockets are handed to it. */
+  | { readonly kind: 'ready'; readonly descriptor: unknown }
+  | { readonly kind: 'http'; readonly number: number; readonly call: HttpCall }
+  | { readonly kind: 'closed' }
+  /** A bug: something was thrown that nobody expected. The thread goes on until it is told to close. */
+  | { readonly kind: 'failed'; readonly message: string; readonly stack: string };

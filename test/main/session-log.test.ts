@@ -1,0 +1,48 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+
+import { HostLog, SessionLog } from '../../src/main/session-log.ts';
+import type { Registration } from '../../src/main/session-log.ts';
+import { textCodec } from '../../src/workers/text-codec.ts';
+
+const step = fc.record({
+  kind: fc.constantFrom('set', 'set', 'delete'),
+  session: fc.nat(2),
+  key: fc.constantFrom('n/g/a', 'n/g/b', 'n/g/c'),
+  id: fc.constantFrom('1', '2', '3'),
+});
+
+test('sessions that share a log each keep their own, in the order in which it came', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const host = new HostLog(textCodec);
+      const sessions = [0, 1, 2].map(() => ({
+        log: new SessionLog(host),
+        model: new Map<string, Registration>(),
+      }));
+      for (const [stamp, { kind, session, key, id }] of steps.entries()) {
+        const { log, model } = sessions[session]!;
+        const name = `${key} ${id}`;
+        const isKnown = model.has(name);
+        expect([log.has(key, id), log.stampOf(key, id)]).toEqual([isKnown, model.get(name)?.stamp]);
+        if (kind === 'set') {
+          const registration = { key, id, fragment: JSON.stringify({ id, stamp }), stamp };
+          expect(log.set(registration)).toBe(!isKnown);
+          model.set(name, registration);
+        } else {
+          expect(log.delete(key, id)).toBe(model.delete(name));
+        }
+      }
+      for (const { log, model } of sessions) {
+        expect([...log.values()]).toEqual([...model.values()]);
+        expect([...log.services()]).toEqual([...model.values()].map(({ key }) => key));
+        expect(log.names((key) => key === 'n/g/b')).toEqual(
+          [...model.values()].filter(({ key }) => key === 'n/g/b').map(({ key, id }) => ({ key, id })),
+        );
+        expect(log.size).toBe(model.size);
+      }
+      for (const { log } of sessions) for (const { key, id } of log.names()) log.delete(key, id);
+      expect([host.table.count, host.table.usedBytes]).toEqual([0, 0]);
+    }),
+  );
+});
