@@ -30,6 +30,7 @@ interface BenchOptions extends Sizes {
   readonly url?: string;
   readonly pid?: number;
   readonly partitions?: number;
+  readonly ioThreads?: number;
   readonly setting?: Record<string, unknown>;
   readonly loadProcesses?: number;
   readonly seed: number;
@@ -42,6 +43,7 @@ interface BenchOptions extends Sizes {
 
 /** What shells give for a command that SIGINT ended. */
 const interruptedStatus = 130;
+const ioThreadsMax = 64;
 const loadProcessesMax = 64;
 const seedMax = 1_000_000_000;
 
@@ -59,6 +61,7 @@ export function addBenchCommand(program: Command): void {
       parseBetween(1, 2 ** 31),
     )
     .option('--partitions <n>', 'partitions of the server that is started', parseBetween(1, partitionsMax))
+    .option('--io-threads <n>', 'I/O threads of the server that is started', parseBetween(0, ioThreadsMax))
     .option(
       '--setting <name=value>',
       'a setting of the server that is started; may be given more than once',
@@ -103,7 +106,10 @@ async function bench(names: readonly string[], options: BenchOptions): Promise<v
     url: options.url,
     pid: options.pid,
     partitions: options.partitions,
-    serverSettings: options.setting ?? {},
+    serverSettings: {
+      ...options.setting,
+      ...(options.ioThreads === undefined ? {} : { ioThreads: options.ioThreads }),
+    },
     loadProcesses: options.loadProcesses,
     seed: options.seed,
     cores: options.pin ? splitCores() : undefined,
@@ -148,10 +154,12 @@ function listNames(): string {
   return [...scenarios.map(({ name }) => name), 'all'].join(', ');
 }
 
-function checkServerOptions({ url, pid, partitions, setting }: BenchOptions): void {
+function checkServerOptions({ url, pid, partitions, ioThreads, setting }: BenchOptions): void {
   if (url === undefined && pid !== undefined) throw new UsageError('--pid is for a server given by --url');
-  if (url !== undefined && (partitions !== undefined || setting !== undefined))
-    throw new UsageError('--partitions and --setting are for a server that is started, not for one given by --url');
+  if (url !== undefined && (partitions !== undefined || ioThreads !== undefined || setting !== undefined))
+    throw new UsageError(
+      '--partitions, --io-threads and --setting are for a server that is started, not for one given by --url',
+    );
 }
 
 function readResult(file: string): BenchResult {
