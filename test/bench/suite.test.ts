@@ -72,10 +72,9 @@ describe('slotcast bench at its smoke size', () => {
   test(
     'another run is set beside this one, and the server has I/O threads if asked',
     async () => {
-      const compared = await bench(
-        ...['register-storm', '--size', 'smoke', '--quiet', '--io-threads', '1', '--partitions', '2'],
-        ...['--compare', json, '--html', comparison],
-      );
+      const server = ['--io-threads', '1', '--partitions', '2'];
+      const files = ['--compare', json, '--html', comparison];
+      const compared = await bench('register-storm', '--size', 'smoke', '--quiet', ...server, ...files);
       expect(compared.code).toBe(0);
       expect(readFileSync(comparison, 'utf8')).toContain('now / before');
     },

@@ -42,8 +42,8 @@ export const hotService: Scenario = {
   sizes: {
     instances: { meaning: 'instances of the service', at: [10, 100, 100] },
     sessions: { at: [2, 10, 10] },
-    subscribers: { meaning: 'subscribers of the service, each a session', at: [20, 1000, 10_000] },
-    rate: { meaning: 'changes a second', at: [20, 10, 10] },
+    subscribers: { meaning: 'subscribers of the service, each a session', at: [20, 1000, 1000] },
+    rate: { meaning: 'changes a second', at: [20, 10, 10_000] },
     seconds: { at: [1, 15, 60] },
     warmUp: { at: [0, 3, 10] },
     metadataBytes: { at: [150, 150, 150] },

@@ -9,9 +9,9 @@ export const million: Scenario = {
   summary: 'as many instances as one machine may hold, and changes while it holds them',
   measures: 'memory of it all and of an instance; time until the last subscriber has heard of a change meanwhile',
   sizes: {
-    services: { at: [100, 100_000, 100_000] },
+    services: { at: [100, 10_000, 100_000] },
     instances: { meaning: 'instances of each service', at: [10, 10, 10] },
-    sessions: { at: [20, 10_000, 10_000] },
+    sessions: { at: [20, 1000, 10_000] },
     subscribers: { at: [1, 1, 2] },
     readers: { at: [2, 100, 1000] },
     rate: { meaning: 'changes a second', at: [50, 200, 200] },
