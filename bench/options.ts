@@ -36,6 +36,8 @@ Options:
   --peers NAMES    which peers, with commas between (default ${peers.join(',')})
   --smoke          everything once at a tiny size: shows that it runs, not how fast
   --help           this text
+
+Scenarios of \`slotcast bench\` may stand here too: npm run bench -- --list
 `;
 
 /** The command line was not understood. */

@@ -1,7 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+
+import { coreBinder as binder, readAllowedCores } from '../src/bench/cores.ts';
 
 /** Servers and load run on cores of their own, where there are two and `taskset` to bind them. */
 export interface Pinning {
@@ -9,22 +10,10 @@ export interface Pinning {
   readonly loadCore: number;
 }
 
-/** Of util-linux; not on every machine. */
-const binder = 'taskset';
-
 export function findPinning(): Pinning | undefined {
   const [serverCore, loadCore] = readAllowedCores();
   if (loadCore === undefined || serverCore === undefined) return undefined;
   return spawnSync(binder, ['--version']).status === 0 ? { serverCore, loadCore } : undefined;
-}
-
-/** The cores that this process may run on: in a container not always the first. */
-function readAllowedCores(): number[] {
-  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '';
-  return list.split(',').flatMap((range) => {
-    const [first = 0, last = first] = range.split('-').map(Number);
-    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
-  });
 }
 
 /** The command bound to a core. It replaces itself by what it runs, so the process id, and the channel, are those of that. */

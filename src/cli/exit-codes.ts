@@ -1,3 +1,4 @@
+import { SetupError, UsageError } from '../bench/failures.ts';
 import { ConnectionLostError, OptionError, RequestError, TimeoutError } from '../client/index.ts';
 import { ConfigError } from '../main/index.ts';
 
@@ -32,8 +33,10 @@ export class AdministrationError extends Error {
 
 /** The status for an error that ends a command. */
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof ConfigError || error instanceof OptionError) return exitCodes.usage;
+  if (error instanceof ConfigError || error instanceof OptionError || error instanceof UsageError)
+    return exitCodes.usage;
   if (error instanceof ConnectionLostError || error instanceof TimeoutError) return exitCodes.unreachable;
+  if (error instanceof SetupError && error.isUnreachable) return exitCodes.unreachable;
   if (error instanceof AdministrationError && error.isUnreachable) return exitCodes.unreachable;
   if (error instanceof RequestError && error.code === 'not_found') return exitCodes.notFound;
   return exitCodes.failed;

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 
 import { productVersion } from '../main/product-version.ts';
+import { addBenchCommand } from './bench-command.ts';
 import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
 import { addGoawayCommand } from './goaway-command.ts';
 import { addPartitionCommands } from './partition-commands.ts';
@@ -16,6 +17,7 @@ Examples:
   slotcast instances orders --json
   slotcast watch orders
   slotcast partitions 4
+  slotcast bench hot-service --html report.html
   slotcast goaway --percent 25 --spread-ms 10000`;
 
 /** `slotcast … | head`: nobody reads any more, which is no failure. */
@@ -33,6 +35,7 @@ addStartCommand(program);
 addReadCommands(program);
 addRegisterCommand(program);
 addPartitionCommands(program);
+addBenchCommand(program);
 addGoawayCommand(program);
 
 try {

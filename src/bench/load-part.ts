@@ -1,0 +1,632 @@
+import { performance as nodePerformance } from 'node:perf_hooks';
+
+import { nowMs } from './clock.ts';
+import { Hearing } from './hearing.ts';
+import { createHistogram, packHistogram, recordMs } from './histogram.ts';
+import type { Histogram } from './histogram.ts';
+import type {
+  Beat,
+  ChurnOrder,
+  DeployOrder,
+  HearingOutcome,
+  LoadOrders,
+  LoadPlan,
+  OrderName,
+  RegisterOrder,
+  RegisterOutcome,
+  StormOrder,
+  StormOutcome,
+  Tallies,
+  VerifyOrder,
+  VerifyOutcome,
+} from './load-orders.ts';
+import { LoadSession, openSessions } from './load-session.ts';
+import type { SessionTaker } from './load-session.ts';
+import { ChangeOrder, createRandom, perProvider, perReader, providerOf, serviceOf } from './population.ts';
+import { PushReader, readMarks, readRemoved, readVersion } from './push-reader.ts';
+import { ReaderViews } from './reader-views.ts';
+import { buildAsk, buildRegister, buildSubscribe, numberRequest, readRequest, requestKinds } from './requests.ts';
+import { runSchedule, waitUntil } from './schedule.ts';
+
+type Order<K extends OrderName> = (params: LoadOrders[K]['params']) => Promise<LoadOrders[K]['result']>;
+
+/** The part of the load that one process carries. */
+export class LoadPart implements SessionTaker {
+  readonly orders: { readonly [K in Exclude<OrderName, 'prepare'>]: Order<K> } = {
+    open: ({ who }) => this.#open(who === 'providers' ? this.#providers : this.#readers),
+    register: (order) => this.#register(order),
+    subscribe: () => this.#subscribe(),
+    churn: (order) => this.#churn(order),
+    stall: ({ percent }) => this.#stall(percent),
+    resume: () => this.#resume(),
+    deploy: (order) => this.#deploy(order),
+    storm: (order) => this.#storm(order),
+    tally: async () => this.#takeTallies({ pushes: 0, pushBytes: 0 }),
+    verify: (order) => this.#verify(order),
+    ask: () => this.#ask(),
+    close: () => this.#close(),
+  };
+  readonly #plan: LoadPlan;
+  readonly #providers: LoadSession[];
+  readonly #readers: LoadSession[];
+  readonly #views: ReaderViews;
+  readonly #pushReader: PushReader;
+  readonly #perProvider: number;
+  readonly #perReader: number;
+  readonly #onFailure: (error: Error) => void;
+  /** Those that break are not lost connections: they are what is measured. */
+  #isStorm = false;
+  #hearing: Hearing | undefined;
+  /** A deploy's hearing is of instances, another's of changes. */
+  #isDeploy = false;
+  #onAcknowledged: (session: LoadSession, kind: number, index: number) => void = () => {};
+  #tallies: { -readonly [K in keyof Tallies]: Tallies[K] } = createTallies();
+  #sent = 0;
+  #acks = 0;
+  #beatMark = { atMs: nowMs(), cpu: process.cpuUsage(), loop: nodePerformance.eventLoopUtilization(), ...zeroCounts };
+  #pushes = 0;
+  #pushBytes = 0;
+  #refusals = 0;
+
+  constructor(plan: LoadPlan, onFailure: (error: Error) => void) {
+    const { population, part, parts } = plan;
+    this.#plan = plan;
+    this.#onFailure = onFailure;
+    const create = (count: number): LoadSession[] =>
+      Array.from(
+        { length: Math.ceil((count - part) / parts) },
+        (_, local) => new LoadSession(local, part + local * parts, this),
+      );
+    this.#providers = create(population.providers);
+    this.#readers = create(population.readers);
+    this.#views = new ReaderViews(population, this.#readers.length);
+    this.#pushReader = new PushReader(population.namespace);
+    this.#perProvider = perProvider(population);
+    this.#perReader = perReader(population);
+  }
+
+  /** What was done since the last beat. */
+  beat(): Beat {
+    const before = this.#beatMark;
+    const cpu = process.cpuUsage(before.cpu);
+    const loop = nodePerformance.eventLoopUtilization();
+    const now = nowMs();
+    const beat = {
+      elapsedMs: now - before.atMs,
+      sent: this.#sent - before.sent,
+      acks: this.#acks - before.acks,
+      pushes: this.#pushes - before.pushes,
+      pushBytes: this.#pushBytes - before.pushBytes,
+      sessions: [...this.#providers, ...this.#readers].filter(({ isOpen }) => isOpen).length,
+      cpuMs: (cpu.user + cpu.system) / 1000,
+      loopUtilization: nodePerformance.eventLoopUtilization(loop, before.loop).utilization,
+      pushMaxMs: this.#hearing?.slowestMs ?? 0,
+    };
+    if (this.#hearing !== undefined) this.#hearing.slowestMs = 0;
+    const { pushes, pushBytes } = { pushes: this.#pushes, pushBytes: this.#pushBytes };
+    this.#beatMark = {
+      atMs: now,
+      cpu: process.cpuUsage(),
+      loop,
+      sent: this.#sent,
+      acks: this.#acks,
+      pushes,
+      pushBytes,
+    };
+    return beat;
+  }
+
+  onAnswer(session: LoadSession, id: number, bytes: Buffer, start: number, end: number): void {
+    const { kind, index } = readRequest(id);
+    if (kind === requestKinds.subscribe) this.#takeList(session, index, readVersion(bytes, start), bytes, start, end);
+    this.#acks += 1;
+    this.#onAcknowledged(session, kind, index);
+  }
+
+  onBusy(session: LoadSession, id: number, retryAfterMs: number): void {
+    this.#tallies.busyAnswers += 1;
+    const { kind, index } = readRequest(id);
+    setTimeout(() => this.#resend(session, id, kind, index), retryAfterMs);
+  }
+
+  onPush(session: LoadSession, bytes: Buffer, start: number, end: number): void {
+    this.#pushes += 1;
+    this.#pushBytes += end - start;
+    const head = this.#pushReader.readHead(bytes, start, end);
+    const view = this.#views.viewOf(session.local, this.#offsetOf(session, head.service));
+    const version = this.#views.versionOf(view);
+    if (head.from === undefined) {
+      if (head.to >= version) this.#takeList(session, view, head.to, bytes, start, end);
+    } else if (head.to > version) {
+      if (head.from !== version) {
+        this.#resubscribe(session, view, head.service);
+        return;
+      }
+      const at = nowMs();
+      readMarks(bytes, start, end, (instance, mark) => this.#put(session, view, instance, mark, at));
+      readRemoved(bytes, start, end, (instance) => {
+        if (this.#views.remove(view, instance)) this.#removed(session, instance, at);
+      });
+      this.#views.setVersion(view, head.to);
+      const count = this.#views.countOf(view);
+      if (count < this.#tallies.countMin) this.#tallies.countMin = count;
+      if (head.count !== count) this.#resubscribe(session, view, head.service);
+    }
+  }
+
+  onLost(session: LoadSession): void {
+    // Who does not read may be closed; that is for the scenario to judge.
+    if (session.isStalled) return;
+    this.#tallies.lostConnections += 1;
+    this.#onFailure(
+      new Error(`the server ended a session that did its part (close code ${session.closeCode ?? 'none'})`),
+    );
+  }
+
+  onRefused(): void {
+    this.#refusals += 1;
+    if (!this.#isStorm) this.#tallies.busyAnswers += 1;
+  }
+
+  onError(error: Error): void {
+    this.#onFailure(error);
+  }
+
+  #takeList(session: LoadSession, view: number, version: number, bytes: Buffer, start: number, end: number): void {
+    const at = nowMs();
+    const before = this.#views.empty(view);
+    const service = this.#serviceAt(session, view - this.#views.viewOf(session.local, 0));
+    readMarks(bytes, start, end, (instance, mark) => {
+      const place = Math.floor(instance / this.#plan.population.services);
+      this.#views.put(view, instance, mark);
+      if (before[place]! - 1 < mark) this.#heardPut(session, instance, before[place]! - 1, mark, at);
+      before[place] = 0;
+    });
+    for (const [place, mark] of before.entries()) {
+      if (mark !== 0) this.#removed(session, place * this.#plan.population.services + service, at);
+    }
+    this.#views.setVersion(view, version);
+  }
+
+  #put(session: LoadSession, view: number, instance: number, mark: number, atMs: number): void {
+    const before = this.#views.put(view, instance, mark);
+    if (before < mark) this.#heardPut(session, instance, before, mark, atMs);
+  }
+
+  /** A change that reached a reader only merged into a later one is heard with it, and counts from its own, earlier start. */
+  #heardPut(session: LoadSession, instance: number, before: number, mark: number, atMs: number): void {
+    const hearing = this.#hearing;
+    if (hearing === undefined || session.isStalled) return;
+    if (this.#isDeploy) {
+      hearing.hear(instance, atMs);
+      return;
+    }
+    const { instances } = this.#plan.population;
+    for (let change = mark - 1; change >= hearing.firstEvent && change >= before; change -= instances)
+      hearing.hear(change, atMs);
+  }
+
+  #removed(session: LoadSession, instance: number, atMs: number): void {
+    const hearing = this.#hearing;
+    const isMeant =
+      this.#isDeploy && hearing !== undefined && instance % 2 === 0 && atMs >= hearing.intendedAtMs(instance);
+    if (!isMeant) this.#tallies.falseRemovals += 1;
+    else if (!session.isStalled) hearing.hear(instance, atMs);
+  }
+
+  #resubscribe(session: LoadSession, view: number, service: number): void {
+    this.#tallies.resyncs += 1;
+    session.send(buildSubscribe(this.#plan.population, view, service));
+  }
+
+  #resend(session: LoadSession, id: number, kind: number, index: number): void {
+    const { population } = this.#plan;
+    if (kind === requestKinds.register) session.send(buildRegister(population, id, index, 0));
+    else if (kind === requestKinds.change)
+      session.send(buildRegister(population, id, new ChangeOrder(population).instanceOf(index), index + 1));
+    else if (kind === requestKinds.subscribe)
+      session.send(
+        buildSubscribe(population, index, this.#serviceAt(session, index - this.#views.viewOf(session.local, 0))),
+      );
+    else session.send(buildAsk(index));
+  }
+
+  /** A reader's subscriptions are neighbours among all, and those of neighbouring services. */
+  #serviceAt(session: LoadSession, offset: number): number {
+    return (session.index * this.#perReader + offset) % this.#plan.population.services;
+  }
+
+  #offsetOf(session: LoadSession, service: number): number {
+    const { services } = this.#plan.population;
+    return (service - ((session.index * this.#perReader) % services) + services) % services;
+  }
+
+  #subscriptionsOf(session: LoadSession): number {
+    const { services, subscribers } = this.#plan.population;
+    return Math.max(0, Math.min(this.#perReader, services * subscribers - session.index * this.#perReader));
+  }
+
+  #instancesOf(session: LoadSession): { readonly first: number; readonly count: number } {
+    const first = session.index * this.#perProvider;
+    return { first, count: Math.max(0, Math.min(this.#perProvider, this.#plan.population.instances - first)) };
+  }
+
+  #providerOf(instance: number): LoadSession | undefined {
+    const { part, parts, population } = this.#plan;
+    const provider = providerOf(population, instance);
+    return provider % parts === part ? this.#providers[(provider - part) / parts] : undefined;
+  }
+
+  async #open(sessions: readonly LoadSession[]): Promise<LoadOrders['open']['result']> {
+    const startedAtMs = nowMs();
+    await openSessions(sessions, this.#plan.endpoint);
+    return { tookMs: nowMs() - startedAtMs, refusals: this.#refusals };
+  }
+
+  async #register(order: RegisterOrder): Promise<RegisterOutcome> {
+    this.#tallies = createTallies();
+    const [ack, lag] = [createHistogram(), createHistogram()];
+    let acks = 0;
+    const before = { pushes: this.#pushes, pushBytes: this.#pushBytes };
+    await waitUntil(order.startAtMs);
+    acks = await (order.rate > 0 ? this.#registerOnSchedule(order, ack, lag) : this.#registerAll(order, ack));
+    return {
+      ...this.#takeTallies(before),
+      acks,
+      endedAtMs: nowMs(),
+      ack: packHistogram(ack),
+      lag: packHistogram(lag),
+    };
+  }
+
+  async #registerAll({ window, isHalf }: RegisterOrder, ack: Histogram): Promise<number> {
+    const counts = await Promise.all(
+      this.#providers.map((session) => this.#registerSession(session, window, isHalf ? 2 : 1, ack)),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  readonly #registering: Map<LoadSession, (index: number) => void> = new Map();
+
+  /** Registers what a session holds, with so many requests under way at a time; resolves with the last answer. */
+  #registerSession(session: LoadSession, window: number, step: number, ack: Histogram | undefined): Promise<number> {
+    const { first, count } = this.#instancesOf(session);
+    const total = Math.ceil(count / step);
+    if (total === 0) return Promise.resolve(0);
+    const sentAtMs = new Float64Array(total);
+    this.#onAcknowledged = this.#routeRegistered;
+    return new Promise((resolve) => {
+      let next = 0;
+      let acked = 0;
+      const send = (): void => {
+        sentAtMs[next] = nowMs();
+        this.#sendRegister(session, first + next * step);
+        next += 1;
+      };
+      this.#registering.set(session, (index) => {
+        if (ack !== undefined) recordMs(ack, nowMs() - sentAtMs[(index - first) / step]!);
+        acked += 1;
+        if (next < total) send();
+        if (acked < total) return;
+        this.#registering.delete(session);
+        resolve(total);
+      });
+      while (next < Math.min(window, total)) send();
+    });
+  }
+
+  readonly #routeRegistered = (session: LoadSession, kind: number, index: number): void => {
+    if (kind === requestKinds.register) this.#registering.get(session)?.(index);
+  };
+
+  #sendRegister(session: LoadSession, instance: number): void {
+    const id = numberRequest(requestKinds.register, instance);
+    this.#sent += 1;
+    session.send(buildRegister(this.#plan.population, id, instance, 0));
+  }
+
+  /** Sessions by turns, so that the whole of the load is spread over them at any time. */
+  #registerOnSchedule(order: RegisterOrder, ack: Histogram, lag: Histogram): Promise<number> {
+    const { population, part, parts } = this.#plan;
+    const mine: number[] = [];
+    for (let turn = 0; turn < this.#perProvider * population.providers; turn += 1) {
+      const provider = turn % population.providers;
+      const instance = provider * this.#perProvider + Math.floor(turn / population.providers);
+      if (provider % parts === part && instance < population.instances && providerOf(population, instance) === provider)
+        mine.push(turn);
+    }
+    const turnOf = new Map<number, number>();
+    const intendedAtMs = (item: number): number => order.startAtMs + (mine[item]! * 1000) / order.rate;
+    return new Promise((resolve) => {
+      let acks = 0;
+      this.#onAcknowledged = (_session, kind, index) => {
+        if (kind !== requestKinds.register) return;
+        recordMs(ack, nowMs() - intendedAtMs(turnOf.get(index)!));
+        turnOf.delete(index);
+        acks += 1;
+        if (acks === mine.length) resolve(acks);
+      };
+      if (mine.length === 0) resolve(0);
+      void runSchedule(mine.length, order.rate, intendedAtMs, (item, atMs) => {
+        const turn = mine[item]!;
+        const instance = (turn % population.providers) * this.#perProvider + Math.floor(turn / population.providers);
+        recordMs(lag, atMs - intendedAtMs(item));
+        turnOf.set(instance, item);
+        this.#sendRegister(this.#providerOf(instance)!, instance);
+      });
+    });
+  }
+
+  async #subscribe(): Promise<LoadOrders['subscribe']['result']> {
+    const startedAtMs = nowMs();
+    let awaited = 0;
+    for (const reader of this.#readers) awaited += this.#subscriptionsOf(reader);
+    if (awaited === 0) return { tookMs: 0 };
+    await new Promise<void>((resolve) => {
+      // A list can be large: so many answers at a time that neither side has to hold all of them.
+      const queue = this.#eachSubscription();
+      const send = (): void => {
+        const { value, done } = queue.next();
+        if (done === true) return;
+        this.#sent += 1;
+        value.session.send(buildSubscribe(this.#plan.population, value.view, value.service));
+      };
+      this.#onAcknowledged = (_session, kind) => {
+        if (kind !== requestKinds.subscribe) return;
+        awaited -= 1;
+        send();
+        if (awaited === 0) resolve();
+      };
+      for (let i = 0; i < subscriptionsAtOnce; i += 1) send();
+    });
+    return { tookMs: nowMs() - startedAtMs };
+  }
+
+  *#eachSubscription(): Generator<{ session: LoadSession; view: number; service: number }, void> {
+    for (let offset = 0; offset < this.#perReader; offset += 1) {
+      for (const session of this.#readers) {
+        if (offset >= this.#subscriptionsOf(session)) continue;
+        const view = this.#views.viewOf(session.local, offset);
+        yield { session, view, service: this.#serviceAt(session, offset) };
+      }
+    }
+  }
+
+  /** How many of this process's readers that read have subscribed each service. */
+  #countWatchers(): Uint32Array {
+    const watchers = new Uint32Array(this.#plan.population.services);
+    for (const { session, service } of this.#eachSubscription()) if (!session.isStalled) watchers[service]! += 1;
+    return watchers;
+  }
+
+  async #churn(order: ChurnOrder): Promise<HearingOutcome> {
+    const { population } = this.#plan;
+    const changeOrder = new ChangeOrder(population);
+    const intendedAtMs = (change: number): number =>
+      order.startAtMs + ((change - order.firstChange) * 1000) / order.rate;
+    const hearing = new Hearing(order.firstChange, order.changes, intendedAtMs);
+    const watchers = this.#countWatchers();
+    const mine: number[] = [];
+    let awaited = 0;
+    for (let change = order.firstChange; change < order.firstChange + order.changes; change += 1) {
+      const instance = changeOrder.instanceOf(change);
+      awaited += watchers[serviceOf(population, instance)]!;
+      if (this.#providerOf(instance) !== undefined) mine.push(change);
+    }
+    const [sentAtMs, ackAtMs] = [createMoments(order.changes), createMoments(order.changes)];
+    hearing.await(awaited);
+    const before = this.#beginHearing(hearing, false);
+    let acks = 0;
+    const acknowledged = new Promise<void>((resolve) => {
+      this.#onAcknowledged = (_session, kind, index) => {
+        if (kind !== requestKinds.change) return;
+        ackAtMs[index - order.firstChange] = nowMs();
+        acks += 1;
+        if (acks === mine.length) resolve();
+      };
+      if (mine.length === 0) resolve();
+    });
+    await runSchedule(
+      mine.length,
+      order.rate / this.#plan.parts,
+      (item) => intendedAtMs(mine[item]!),
+      (item, atMs) => {
+        const change = mine[item]!;
+        const instance = changeOrder.instanceOf(change);
+        sentAtMs[change - order.firstChange] = atMs;
+        this.#sent += 1;
+        const id = numberRequest(requestKinds.change, change);
+        this.#providerOf(instance)!.send(buildRegister(population, id, instance, change + 1));
+      },
+    );
+    const endAtMs = order.startAtMs + (order.changes * 1000) / order.rate;
+    const isSettled = await isDoneBy(Promise.all([acknowledged, hearing.settled]), endAtMs + order.settleMs);
+    return this.#endHearing(hearing, { sentAtMs, ackAtMs, awaited, isSettled, before });
+  }
+
+  #beginHearing(hearing: Hearing, isDeploy: boolean): { pushes: number; pushBytes: number } {
+    this.#tallies = createTallies();
+    this.#hearing = hearing;
+    this.#isDeploy = isDeploy;
+    return { pushes: this.#pushes, pushBytes: this.#pushBytes };
+  }
+
+  #endHearing(
+    hearing: Hearing,
+    ended: Pick<HearingOutcome, 'sentAtMs' | 'ackAtMs' | 'awaited' | 'isSettled'> & {
+      readonly before: { pushes: number; pushBytes: number };
+    },
+  ): HearingOutcome {
+    this.#hearing = undefined;
+    this.#isDeploy = false;
+    const { firstAtMs, lastAtMs, heard, received } = hearing;
+    const { before, ...rest } = ended;
+    const each = packHistogram(hearing.each);
+    return { ...this.#takeTallies(before), ...rest, firstAtMs, lastAtMs, heard, received, each };
+  }
+
+  async #stall(percent: number): Promise<LoadOrders['stall']['result']> {
+    // Spread evenly, and the same ones for the same settings.
+    const chosen = this.#readers.filter(
+      ({ index }) => Math.floor(((index + 1) * percent) / 100) > Math.floor((index * percent) / 100),
+    );
+    for (const reader of chosen) reader.stall();
+    return { readers: chosen.length };
+  }
+
+  async #resume(): Promise<null> {
+    for (const reader of this.#readers) reader.resume();
+    return null;
+  }
+
+  async #deploy(order: DeployOrder): Promise<HearingOutcome> {
+    const { population } = this.#plan;
+    const batchAtMs = (provider: number): number =>
+      order.startAtMs + Math.floor(provider / order.batch) * order.batchEveryMs;
+    const intendedAtMs = (instance: number): number =>
+      batchAtMs(providerOf(population, instance)) + (instance % 2 === 0 ? 0 : order.restartMs);
+    const hearing = new Hearing(0, population.instances, intendedAtMs);
+    const [sentAtMs, ackAtMs] = [createMoments(population.instances), createMoments(population.instances)];
+    const awaited = population.instances * this.#countWatchers()[0]!;
+    hearing.await(awaited);
+    const before = this.#beginHearing(hearing, true);
+    const registered = new Map<LoadSession, () => void>();
+    this.#onAcknowledged = (session, kind, index) => {
+      if (kind !== requestKinds.register) return;
+      ackAtMs[index] = nowMs();
+      registered.get(session)?.();
+    };
+    const restart = async (session: LoadSession): Promise<void> => {
+      const { first } = this.#instancesOf(session);
+      await waitUntil(intendedAtMs(first));
+      sentAtMs[first] = nowMs();
+      await session.close();
+      await waitUntil(intendedAtMs(first + 1));
+      sentAtMs[first + 1] = nowMs();
+      await session.open(this.#plan.endpoint);
+      await new Promise<void>((resolve) => {
+        registered.set(session, resolve);
+        this.#sendRegister(session, first + 1);
+      });
+    };
+    const restarted = Promise.all(this.#providers.map(restart));
+    const endAtMs = intendedAtMs(population.instances - 1);
+    const isSettled = await isDoneBy(Promise.all([restarted, hearing.settled]), endAtMs + order.settleMs);
+    return this.#endHearing(hearing, { sentAtMs, ackAtMs, awaited, isSettled, before });
+  }
+
+  async #storm({ dropAtMs, jitterMs, window, timeoutMs }: StormOrder): Promise<StormOutcome> {
+    this.#tallies = createTallies();
+    this.#refusals = 0;
+    const before = { pushes: this.#pushes, pushBytes: this.#pushBytes };
+    const random = createRandom(this.#plan.population.seed + this.#plan.part);
+    const back = createHistogram();
+    let [returned, lastBackAtMs] = [0, dropAtMs];
+    await waitUntil(dropAtMs);
+    this.#isStorm = true;
+    for (const session of this.#providers) session.break();
+    const comeBack = async (session: LoadSession): Promise<void> => {
+      await waitUntil(dropAtMs + random() * jitterMs);
+      await session.open(this.#plan.endpoint);
+      await this.#registerSession(session, window, 1, undefined);
+      lastBackAtMs = nowMs();
+      recordMs(back, lastBackAtMs - dropAtMs);
+      returned += 1;
+    };
+    await isDoneBy(Promise.all(this.#providers.map(comeBack)), dropAtMs + jitterMs + timeoutMs);
+    this.#isStorm = false;
+    return {
+      ...this.#takeTallies(before),
+      back: packHistogram(back),
+      returned,
+      refusals: this.#refusals,
+      lastBackAtMs,
+    };
+  }
+
+  /** Looks again until all is as it should be, or time is up. */
+  async #verify({ changes, holds, settleMs }: VerifyOrder): Promise<VerifyOutcome> {
+    const { population } = this.#plan;
+    const marks = new Int32Array(population.instances);
+    if (holds !== 'all') for (let i = holds === 'even' ? 1 : 0; i < marks.length; i += 2) marks[i] = -1;
+    const order = new ChangeOrder(population);
+    for (let change = 0; change < changes; change += 1) marks[order.instanceOf(change)] = change + 1;
+    const untilMs = nowMs() + settleMs;
+    for (;;) {
+      const found = this.#compareViews((instance) => marks[instance]!);
+      if (found.wrongViews === 0 || nowMs() > untilMs) return found;
+      await waitUntil(nowMs() + 50);
+    }
+  }
+
+  #compareViews(expected: (instance: number) => number): VerifyOutcome {
+    let [views, wrongViews, example] = [0, 0, ''];
+    for (const { session, view, service } of this.#eachSubscription()) {
+      if (session.isLost) continue;
+      views += 1;
+      const difference = this.#views.findDifference(view, service, expected);
+      if (difference === undefined) continue;
+      wrongViews += 1;
+      example = `reader ${session.index}, ${difference}`;
+    }
+    const closed = this.#readers.filter(({ isLost }) => isLost);
+    const closeCodes = [...new Set(closed.map(({ closeCode }) => closeCode ?? 1006))];
+    return { views, wrongViews, example, closedReaders: closed.length, closeCodes };
+  }
+
+  async #ask(): Promise<LoadOrders['ask']['result']> {
+    const sessions = [...this.#providers, ...this.#readers].filter(({ isOpen }) => isOpen);
+    let answered = 0;
+    const done = new Promise<void>((resolve) => {
+      this.#onAcknowledged = (_session, kind) => {
+        if (kind !== requestKinds.ask) return;
+        answered += 1;
+        if (answered === sessions.length) resolve();
+      };
+      if (sessions.length === 0) resolve();
+    });
+    for (const session of sessions) session.send(buildAsk(session.index));
+    await isDoneBy(done, nowMs() + 10_000);
+    return { answered, sessions: sessions.length };
+  }
+
+  async #close(): Promise<null> {
+    // Readers first: then nobody is left to be told what goes.
+    await Promise.all(this.#readers.map((session) => session.close()));
+    await Promise.all(this.#providers.map((session) => session.close()));
+    return null;
+  }
+
+  #takeTallies(before: { pushes: number; pushBytes: number }): Tallies {
+    return { ...this.#tallies, pushes: this.#pushes - before.pushes, pushBytes: this.#pushBytes - before.pushBytes };
+  }
+}
+
+const subscriptionsAtOnce = 500;
+const zeroCounts = { sent: 0, acks: 0, pushes: 0, pushBytes: 0 };
+
+function createTallies(): Tallies {
+  return {
+    pushes: 0,
+    pushBytes: 0,
+    falseRemovals: 0,
+    resyncs: 0,
+    busyAnswers: 0,
+    lostConnections: 0,
+    countMin: Number.POSITIVE_INFINITY,
+  };
+}
+
+function createMoments(count: number): Float64Array {
+  return new Float64Array(count).fill(Number.NaN);
+}
+
+async function isDoneBy(work: Promise<unknown>, momentMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(resolve, Math.max(0, momentMs - nowMs()), false);
+  });
+  const isDone = await Promise.race([work.then(() => true), late]);
+  clearTimeout(timer);
+  return isDone;
+}

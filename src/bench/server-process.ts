@@ -1,0 +1,14 @@
+import { startServer } from '../main/index.ts';
+import type { ServerReport } from './bench-server.ts';
+
+/** The registry under test, in a process of its own, on a free port. It ends with its parent. */
+const settings = JSON.parse(process.argv[2] ?? '{}') as Record<string, unknown>;
+process.once('disconnect', () => process.exit(0));
+// An interrupt reaches the whole group; the parent decides.
+process.on('SIGINT', () => {});
+try {
+  const server = await startServer({ port: 0, logLevel: 'error', ...settings });
+  process.send?.({ kind: 'listening', url: server.address.url, partitions: server.partitions } satisfies ServerReport);
+} catch (error) {
+  process.send?.({ kind: 'failed', message: (error as Error).message } satisfies ServerReport, () => process.exit(1));
+}
