@@ -4,6 +4,7 @@ import type { HostUnit, UnitState } from './host-unit.ts';
 import type { MailboxPort, PartitionLink } from './partition-link.ts';
 import { askApplied } from './rebuild.ts';
 import type { SessionUnit } from './session-unit.ts';
+import { StateReader } from './state-reader.ts';
 
 /**
  * All session hosts of the process, as those see them who start partitions and move slots. The one on the main thread also carries what concerns a partition
@@ -11,11 +12,13 @@ import type { SessionUnit } from './session-unit.ts';
  */
 export class HostUnits {
   readonly main: SessionUnit;
+  readonly states: StateReader;
   readonly #others: readonly HostUnit[];
 
   constructor(main: SessionUnit, others: readonly HostUnit[]) {
     this.main = main;
     this.#others = others;
+    this.states = new StateReader(this.all());
   }
 
   all(): readonly HostUnit[] {
@@ -75,9 +78,9 @@ export class HostUnits {
     return everyOf(this.#others.map((unit) => unit.fence(partition)));
   }
 
-  /** What every host holds and has counted, once it has done all that it was told before. */
+  /** What every host holds and has counted, once it has done all that it was told before; its last answer, if it does not answer. */
   readStates(): Promise<UnitState[]> {
-    return Promise.all(this.all().map((unit) => unit.readState()));
+    return this.states.read();
   }
 
   /** Says goodbye to all sessions; from now on nobody's leaving is told to others. */

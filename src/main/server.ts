@@ -178,7 +178,7 @@ export class RunningServer implements Server {
     try {
       const [descriptors] = await Promise.all([this.#threads.start(), this.#supervisor.startUpTo(partitions)]);
       // Every host knows its way to every partition before it gets a session.
-      await this.#units.readStates();
+      await Promise.all(this.#units.all().map((unit) => unit.readState()));
       for (const descriptor of descriptors) this.#transport.handTo(descriptor);
       const bound = await this.#transport.listen(host, port);
       this.#address = { ...bound, url: `ws://${host.includes(':') ? `[${host}]` : host}:${bound.port}${sessionPath}` };
@@ -345,7 +345,7 @@ export class RunningServer implements Server {
 
   #createMetrics(): Metrics {
     return new Metrics({
-      units: this.#units.all(),
+      states: this.#units.states,
       source: {
         readPartitions: () => {
           const slots = this.#units.table.slotsPerPartition();
@@ -361,7 +361,6 @@ export class RunningServer implements Server {
         gate: this.#main.router.gate,
         mover: this.#mover,
       },
-      delay,
     });
   }
 

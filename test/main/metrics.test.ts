@@ -4,6 +4,7 @@ import type { UnitState } from '../../src/main/host-unit.ts';
 import { Metrics } from '../../src/main/metrics.ts';
 import { PartitionLives } from '../../src/main/partition-lives.ts';
 import type { SessionUnit } from '../../src/main/session-unit.ts';
+import { StateReader } from '../../src/main/state-reader.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
 
@@ -15,7 +16,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
   let isSilent = false;
   let answer: (() => void) | undefined;
   const metrics = new Metrics({
-    units: [
+    states: new StateReader([
       first!,
       {
         readState: async (): Promise<UnitState> => {
@@ -24,7 +25,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
           return second!.readState();
         },
       },
-    ],
+    ]),
     source: {
       readPartitions: () => [],
       threads: new Map(),
@@ -32,8 +33,6 @@ test('a host that does not answer is asked once, its last figures are told, and 
       gate: first!.router.gate,
       mover: registry.mover,
     },
-    // Over when all that can be done at once is done.
-    delay: () => new Promise((resolve) => setImmediate(resolve)),
   });
   const read = async (name: string): Promise<string | undefined> =>
     new RegExp(`^${name.replace(/[{}]/g, '\\$&')} (.*)$`, 'm').exec((await metrics.read()).text)?.[1];

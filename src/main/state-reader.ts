@@ -1,0 +1,61 @@
+import type { HostUnit, UnitState } from './host-unit.ts';
+
+/** How long a session host may take to say what it holds before its last answer is taken instead, in milliseconds. */
+const answerTimeoutMs = 1000;
+
+/** Asks session hosts, whose threads may hang, what they hold: nobody waits for one without end, and questions do not pile up. */
+export class StateReader {
+  readonly #hosts: readonly AskedHost[];
+
+  constructor(units: readonly Pick<HostUnit, 'readState'>[]) {
+    this.#hosts = units.map((unit) => new AskedHost(unit));
+  }
+
+  /** Hosts that have been asked and have not answered; what is read of them is from before. */
+  get silentCount(): number {
+    return this.#hosts.filter(({ isAsked }) => isAsked).length;
+  }
+
+  /** What each host holds, once it has done all that it was told before. One that has never answered is left out. */
+  async read(): Promise<UnitState[]> {
+    let timer: NodeJS.Timeout | undefined;
+    const over = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, answerTimeoutMs);
+    });
+    await Promise.race([Promise.all(this.#hosts.map((host) => host.ask())), over]);
+    clearTimeout(timer);
+    return this.#hosts.flatMap(({ last }) => last ?? []);
+  }
+}
+
+class AskedHost {
+  readonly #unit: Pick<HostUnit, 'readState'>;
+  #asked: Promise<void> | undefined;
+  /** A question that came while an older one was under way: that answer may be from before. */
+  #next: Promise<void> | undefined;
+  last: UnitState | undefined;
+
+  constructor(unit: Pick<HostUnit, 'readState'>) {
+    this.#unit = unit;
+  }
+
+  get isAsked(): boolean {
+    return this.#asked !== undefined;
+  }
+
+  ask(): Promise<void> {
+    if (this.#asked === undefined) {
+      this.#asked = this.#read().finally(() => (this.#asked = undefined));
+      return this.#asked;
+    }
+    this.#next ??= this.#asked.then(() => {
+      this.#next = undefined;
+      return this.ask();
+    });
+    return this.#next;
+  }
+
+  async #read(): Promise<void> {
+    this.last = await this.#unit.readState();
+  }
+}
