@@ -19,7 +19,8 @@ export async function countRegistered(
   }
 }
 
-function get({ host, port }: Endpoint, path: string): Promise<string> {
+/** The body of what a path answers. */
+export function get({ host, port }: Endpoint, path: string): Promise<string> {
   return new Promise((resolve, reject) => {
     request({ host, port, path }, (response) => {
       const parts: Buffer[] = [];

@@ -1,3 +1,4 @@
+import { countLongPauses } from '../long-pauses.ts';
 import { countRegistered } from '../registry-count.ts';
 import type { Scenario } from '../scenario.ts';
 import { readServerRss } from '../stage.ts';
@@ -7,7 +8,8 @@ import { populateServices } from './churns.ts';
 export const million: Scenario = {
   name: 'million',
   summary: 'as many instances as one machine may hold, and changes while it holds them',
-  measures: 'memory of it all and of an instance; time until the last subscriber has heard of a change meanwhile',
+  measures:
+    'memory of it all and of an instance, long pauses for garbage collection, time until the last subscriber has heard of a change meanwhile',
   sizes: {
     services: { at: [100, 10_000, 100_000] },
     instances: { meaning: 'instances of each service', at: [10, 10, 10] },
@@ -23,6 +25,7 @@ export const million: Scenario = {
   populate: populateServices,
   async run(stage) {
     const { findings, population, sizes } = stage;
+    const pauses = await countLongPauses(stage.server.endpoint);
     await openSessions(stage, 'providers');
     const before = readServerRss(stage);
     const { acks, tookMs } = await registerAll(stage);
@@ -42,6 +45,21 @@ export const million: Scenario = {
       sizes.warmUp === 0 ? 0 : await churn(stage, { phase: 'warm up', firstChange: 0, seconds: sizes.warmUp });
     const changes = await churn(stage, { phase: 'churn', firstChange: warm, seconds: sizes.seconds, title: 'churn' });
     addRss(stage, 'rssBytes', 'memory of the server with subscribers, after changes');
+    const { sockets, partitions } = await countLongPauses(stage.server.endpoint);
+    findings.addFigure(
+      'gcOver20Ms',
+      'garbage collections of over 20 ms, on threads with sessions',
+      sockets - pauses.sockets,
+      '',
+      'lower',
+    );
+    findings.addFigure(
+      'gcPartitionsOver50Ms',
+      'garbage collections of over 50 ms, on partitions',
+      partitions - pauses.partitions,
+      '',
+      'lower',
+    );
     await verifyViews(stage, { changes, holds: 'all' });
   },
 };
