@@ -156,7 +156,7 @@ export class LoadPart implements SessionTaker {
 
   onLost(session: LoadSession): void {
     // Who does not read may be closed; that is for the scenario to judge.
-    if (session.isStalled) return;
+    if (session.hasStalled) return;
     this.#tallies.lostConnections += 1;
     this.#onFailure(
       new Error(`the server ended a session that did its part (close code ${session.closeCode ?? 'none'})`),

@@ -24,6 +24,8 @@ export class LoadSession implements SocketTaker {
   /** And among those of all processes. */
   readonly index: number;
   isStalled = false;
+  /** It has not read for a time: the server may close it, and what it sent before comes late. */
+  hasStalled = false;
   isLost = false;
   closeCode: number | undefined;
   readonly #taker: SessionTaker;
@@ -64,6 +66,7 @@ export class LoadSession implements SocketTaker {
 
   stall(): void {
     this.isStalled = true;
+    this.hasStalled = true;
     this.#socket?.stall();
   }
 

@@ -40,7 +40,7 @@ export const hotService: Scenario = {
   summary: 'one service that everybody watches changes at a fixed rate',
   measures: 'time until the last of all subscribers has heard of a change; CPU and bytes of a push',
   sizes: {
-    instances: { meaning: 'instances of the service', at: [10, 100, 100] },
+    instances: { meaning: 'instances of the service', at: [10, 100, 20] },
     sessions: { at: [2, 10, 10] },
     subscribers: { meaning: 'subscribers of the service, each a session', at: [20, 1000, 1000] },
     rate: { meaning: 'changes a second', at: [20, 10, 10_000] },
