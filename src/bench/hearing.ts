@@ -2,6 +2,22 @@ import type { Histogram } from 'hdr-histogram-js';
 
 import { createHistogram, recordMs } from './histogram.ts';
 
+/** Changes that reached readers merged into the last of them. */
+interface Run {
+  readonly last: number;
+  /** From each change to the next of the same instance. */
+  readonly step: number;
+  readonly count: number;
+  readonly firstAtMs: number;
+  lastAtMs: number;
+  /** Readers, by when they heard, in halves of a millisecond. */
+  readonly readers: Map<number, number>;
+}
+
+const halvesPerMs = 2;
+/** Longer runs are heard one by one. */
+const runMax = 1024;
+
 /** Notes when readers hear of each event: a change of the churn, or an instance that comes or goes. */
 export class Hearing {
   readonly firstAtMs: Float64Array;
@@ -11,6 +27,7 @@ export class Hearing {
   readonly settled: Promise<void>;
   received = 0;
   slowestMs = 0;
+  readonly #runs: Map<number, Run> = new Map();
   readonly #firstEvent: number;
   readonly #intendedAtMs: (event: number) => number;
   #awaited: number = Number.POSITIVE_INFINITY;
@@ -52,6 +69,49 @@ export class Hearing {
     if (tookMs > this.slowestMs) this.slowestMs = tookMs;
     this.received += 1;
     this.#look();
+  }
+
+  /**
+   * A push brought `count` changes of an instance at once, each `step` after the one before. All readers of a push hear the same ones: so they are
+   * noted together, and taken apart by {@link finish}, when nobody waits for this process any more.
+   */
+  hearRun(last: number, step: number, count: number, atMs: number): void {
+    if (count === 1 || count > runMax) {
+      for (let i = 0; i < count; i++) this.hear(last - i * step, atMs);
+      return;
+    }
+    const key = last * (runMax + 1) + count;
+    let run = this.#runs.get(key);
+    if (run === undefined) {
+      run = { last, step, count, firstAtMs: atMs, lastAtMs: atMs, readers: new Map() };
+      this.#runs.set(key, run);
+    }
+    run.lastAtMs = atMs;
+    const half = Math.round(atMs * halvesPerMs);
+    run.readers.set(half, (run.readers.get(half) ?? 0) + 1);
+    this.slowestMs = Math.max(this.slowestMs, atMs - this.#intendedAtMs(last - (count - 1) * step));
+    this.received += count;
+    this.#look();
+  }
+
+  /** All that was heard is in the figures after this. */
+  finish(): void {
+    for (const run of this.#runs.values()) this.#takeApart(run);
+    this.#runs.clear();
+  }
+
+  #takeApart({ last, step, count, firstAtMs, lastAtMs, readers }: Run): void {
+    for (let event = last; event > last - count * step; event -= step) {
+      const index = event - this.#firstEvent;
+      const heard = this.heard[index];
+      if (heard === undefined) continue;
+      this.firstAtMs[index] = heard === 0 ? firstAtMs : Math.min(this.firstAtMs[index]!, firstAtMs);
+      this.lastAtMs[index] = heard === 0 ? lastAtMs : Math.max(this.lastAtMs[index]!, lastAtMs);
+      for (const [half, times] of readers) {
+        this.heard[index]! += times;
+        recordMs(this.each, half / halvesPerMs - this.#intendedAtMs(event), times);
+      }
+    }
   }
 
   #look(): void {

@@ -17,8 +17,8 @@ export function createHistogram(): Histogram {
   });
 }
 
-export function recordMs(histogram: Histogram, valueMs: number): void {
-  histogram.recordValue(Math.min(highestUs, Math.max(0, Math.round(valueMs * 1000))));
+export function recordMs(histogram: Histogram, valueMs: number, times = 1): void {
+  histogram.recordValueWithCount(Math.min(highestUs, Math.max(0, Math.round(valueMs * 1000))), times);
 }
 
 export function packHistogram(histogram: Histogram): string {

@@ -202,8 +202,9 @@ export class LoadPart implements SessionTaker {
       return;
     }
     const { instances } = this.#plan.population;
-    for (let change = mark - 1; change >= hearing.firstEvent && change >= before; change -= instances)
-      hearing.hear(change, atMs);
+    const last = mark - 1;
+    const count = Math.floor((last - Math.max(hearing.firstEvent, before)) / instances) + 1;
+    if (count > 0) hearing.hearRun(last, instances, count, atMs);
   }
 
   #removed(session: LoadSession, instance: number, atMs: number): void {
@@ -459,6 +460,7 @@ export class LoadPart implements SessionTaker {
   ): HearingOutcome {
     this.#hearing = undefined;
     this.#isDeploy = false;
+    hearing.finish();
     const { firstAtMs, lastAtMs, heard, received } = hearing;
     const { before, ...rest } = ended;
     const each = packHistogram(hearing.each);
