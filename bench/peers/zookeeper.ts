@@ -11,6 +11,9 @@ import { createDataFolder, findFreePorts, hasProgram, startProgram } from './ser
 const jar = '/usr/share/java/zookeeper.jar';
 const mainClass = 'org.apache.zookeeper.server.quorum.QuorumPeerMain';
 const sessionTimeoutMs = 30_000;
+const connectTimeoutMs = 20_000;
+/** Its server may close the connection before its client has heard that the session is over, which then never says so. */
+const closeTimeoutMs = 2000;
 const root = '/services';
 const openAcls = [new zooKeeper.ACL(zooKeeper.Permission.ALL, new zooKeeper.Id('world', 'anyone'))];
 
@@ -55,8 +58,12 @@ export const zookeeper: PeerDriver = {
       spinDelay: 1000,
       retries: 0,
     });
-    await new Promise<void>((resolve) => {
-      client.once('connected', resolve);
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error('ZooKeeper gave no session in time')), connectTimeoutMs);
+      client.once('connected', () => {
+        clearTimeout(timer);
+        resolve();
+      });
       client.connect();
     });
     return new ZooKeeperClient(client);
@@ -94,7 +101,11 @@ class ZooKeeperClient implements PeerClient {
 
   close(): Promise<void> {
     return new Promise((resolve) => {
-      this.#client.once('disconnected', resolve);
+      const timer = setTimeout(resolve, closeTimeoutMs);
+      this.#client.once('disconnected', () => {
+        clearTimeout(timer);
+        resolve();
+      });
       this.#client.close();
     });
   }
