@@ -9,14 +9,32 @@ import type { CampaignResult } from './campaign.ts';
 import { findLack } from './tally.ts';
 
 const exitUsage = 2;
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '60' },
-    seed: { type: 'string', default: '1' },
-    'io-threads': { type: 'string', default: '0' },
-    json: { type: 'boolean', default: false },
-  },
-});
+const usage = `Usage: npm run chaos -- [--seconds N] [--seed N] [--io-threads N] [--json]
+
+  --seconds N      how long (default 60)
+  --seed N         who does what, and which faults come (default 1)
+  --io-threads N   threads that hold sessions; 0, the default: they are on the main thread
+  --json           the result as JSON
+`;
+
+function readOptions(): { seconds: string; seed: string; 'io-threads': string; json: boolean; help: boolean } {
+  try {
+    return parseArgs({
+      options: {
+        seconds: { type: 'string', default: '60' },
+        seed: { type: 'string', default: '1' },
+        'io-threads': { type: 'string', default: '0' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    }).values;
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+    process.exit(exitUsage);
+  }
+}
+
+const values = readOptions();
 const seconds = Number(values.seconds);
 const seed = Number(values.seed);
 const ioThreads = Number(values['io-threads']);
@@ -68,9 +86,11 @@ async function runCampaign(): Promise<void> {
   process.exitCode = failure === undefined && lack === undefined ? 0 : 1;
 }
 
-if (Number.isFinite(seconds) && seconds > 0 && Number.isInteger(seed) && Number.isInteger(ioThreads)) {
+if (values.help) {
+  process.stdout.write(usage);
+} else if (Number.isFinite(seconds) && seconds > 0 && Number.isInteger(seed) && Number.isInteger(ioThreads)) {
   await runCampaign();
 } else {
-  process.stderr.write('npm run chaos -- [--seconds N] [--seed N] [--io-threads N] [--json]\n');
+  process.stderr.write(`--seconds must be above 0, and --seed and --io-threads whole numbers\n\n${usage}`);
   process.exitCode = exitUsage;
 }
