@@ -30,7 +30,7 @@ function readOptions(): { seconds: string; seed: string; 'io-threads': string; j
     }).values;
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
-    process.exit(exitUsage);
+    return process.exit(exitUsage);
   }
 }
 

@@ -315,9 +315,12 @@ export function isLoopback(address: Uint8Array): boolean {
   return isZeroTo(10) && address[10] === 255 && address[11] === 255 && address[12] === 127;
 }
 
-/** uWebSockets.js takes 8 to 960 seconds, and ends the process on less. */
+/**
+ * uWebSockets.js takes 8 to 960 seconds, and ends the process on less. It counts steps of about four seconds, the present one among them, and
+ * a suspension of the process as one: after 8 seconds it would cut connections that have been silent for no more than the suspension.
+ */
 function lingerSeconds(heartbeatTimeoutMs: number): number {
-  return Math.min(960, Math.max(8, Math.ceil((heartbeatTimeoutMs * 2) / 1000)));
+  return Math.min(960, Math.max(32, Math.ceil((heartbeatTimeoutMs * 2) / 1000)));
 }
 
 function decodeBody(bytes: Buffer): HttpCall['body'] {
