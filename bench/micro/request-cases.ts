@@ -7,9 +7,10 @@ import { sink } from './micro-case.ts';
 const operations = 256;
 const batchEntriesMax = 1000;
 
-function overTexts(read: (text: string) => number): MicroCase {
-  const texts = Array.from({ length: operations }, (_, index) =>
-    buildRegisterText(requestId(index), `orders-${1000 + index}`, buildInstance(index, 0)),
+function overTexts(read: (text: string) => number, behind = ''): MicroCase {
+  const texts = Array.from(
+    { length: operations },
+    (_, index) => buildRegisterText(requestId(index), `orders-${1000 + index}`, buildInstance(index, 0)) + behind,
   );
   return {
     operations,
@@ -19,15 +20,21 @@ function overTexts(read: (text: string) => number): MicroCase {
   };
 }
 
-export const requestCases: Readonly<Record<'parseOnly' | 'readRequest' | 'encodeInstance', () => MicroCase>> = {
+function readCall(text: string): number {
+  const frame = readFrame(text, batchEntriesMax);
+  if (frame.kind !== 'single' || frame.incoming.kind !== 'call') throw new Error('the request was refused');
+  return 1;
+}
+
+export const requestCases: Readonly<
+  Record<'parseOnly' | 'readPlainRequest' | 'readRequest' | 'encodeInstance', () => MicroCase>
+> = {
   /** What any server of JSON-RPC pays: the floor for the next. */
   parseOnly: () => overTexts((text) => Object.keys(JSON.parse(text) as object).length),
-  readRequest: () =>
-    overTexts((text) => {
-      const frame = readFrame(text, batchEntriesMax);
-      if (frame.kind !== 'single' || frame.incoming.kind !== 'call') throw new Error('the request was refused');
-      return 1;
-    }),
+  /** The instance is encoded, too. */
+  readPlainRequest: () => overTexts(readCall),
+  /** A space is enough for a request not to be plain. */
+  readRequest: () => overTexts(readCall, ' '),
   encodeInstance: () => {
     const instances = Array.from({ length: operations }, (_, index) => buildInstance(index, 0));
     return {

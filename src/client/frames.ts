@@ -3,9 +3,11 @@ import type { ErrorCode, Failure } from '../protocol/errors.ts';
 import type {
   GoawayParams,
   Instance,
+  InstanceInput,
   MethodName,
   Methods,
   ServiceChanged,
+  ServiceName,
   SessionOpenResult,
   SubscribeResult,
   WireLimits,
@@ -118,6 +120,16 @@ function isLimits(value: unknown): value is WireLimits {
 /** The text of one request. */
 export function wordRequest<M extends MethodName>(id: number, method: M, params: Methods[M]['params']): string {
   return JSON.stringify({ jsonrpc: '2.0', id, method, params });
+}
+
+/** The text of a registration, its fields in the protocol's order: servers read that fastest. What the protocol does not know is theirs to refuse. */
+export function wordRegister(requestId: number, service: ServiceName, instance: InstanceInput): string {
+  const { id, host, port, weight, enabled, zone, metadata, ...others } = instance;
+  const { namespace, group, service: name } = service;
+  // Undefined is left out.
+  const ordered = { id, host, port, weight, enabled, zone, metadata, ...others };
+  const params = { namespace, group, service: name, instance: ordered };
+  return JSON.stringify({ jsonrpc: '2.0', id: requestId, method: 'instance.register', params });
 }
 
 /** Bytes of `text` as UTF-8. A text is all ASCII so often that it is worth asking first whether the bound can matter. */

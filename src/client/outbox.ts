@@ -1,6 +1,6 @@
 import type { WireLimits } from '../protocol/types.ts';
 import type { Errand, InFlight } from './books.ts';
-import { utf8Bytes, wordRequest } from './frames.ts';
+import { utf8Bytes, wordRegister, wordRequest } from './frames.ts';
 import { isWanted, noteRegistrationSent } from './registrations.ts';
 import { isSeen, noteSubscriptionSent, resumeVersion } from './subscriptions.ts';
 import type { Turn } from './turn.ts';
@@ -122,7 +122,7 @@ function noteSent(turn: Turn, errand: Errand): void {
 function wordErrand(id: number, errand: Errand): string {
   switch (errand.kind) {
     case 'registration':
-      return wordRequest(id, 'instance.register', { ...errand.service, instance: errand.instance });
+      return wordRegister(id, errand.service, errand.instance);
     case 'withdrawal':
       return wordRequest(id, 'instance.deregister', { ...errand.service, id: errand.id });
     case 'subscription': {

@@ -17,6 +17,7 @@ import type { ServerConfig } from './config.ts';
 import type { GuardState } from './host-unit.ts';
 import { answerFailure, answerJson, answerText, waitForReply } from './http-answers.ts';
 import type { MetricsText } from './metrics.ts';
+import { encodeRegister } from './requests.ts';
 import { refuseDraining } from './session-host.ts';
 import type { SessionHost } from './session-host.ts';
 import type { Session } from './session.ts';
@@ -193,9 +194,9 @@ export class HttpApi {
   async #register({ lease, ttlMs, instance, ...service }: LeaseRegisterBody): Promise<HttpAnswer | Failure> {
     const session = lease === undefined ? this.#grant(ttlMs) : this.#findLease(lease);
     if ('code' in session) return session;
-    const params = { ...service, instance };
+    const call = encodeRegister({ ...service, instance });
     const reply = await waitForReply((to) => {
-      this.#options.host.execute(session, { method: 'instance.register', params }, to);
+      this.#options.host.execute(session, call, to);
     });
     if (typeof reply !== 'string') {
       if (session.registrations.size === 0) this.#options.host.sessions.end(session);

@@ -1,11 +1,18 @@
 import { protocolLimits } from '../protocol/limits.ts';
 import type { InstanceInput } from '../protocol/types.ts';
 
+/** An instance as it is stored and sent. */
+export interface EncodedInstance {
+  readonly id: string;
+  /** Its canonical JSON. */
+  readonly fragment: string;
+}
+
 /**
  * An instance's canonical JSON: defaults filled in, fields in one order, metadata sorted by key, so that equal content is equal text
  * (SE5). This text is what is stored, compared and pushed; it is encoded here once. The input must have passed its schema.
  */
-export function encodeInstance(input: InstanceInput): { id: string; fragment: string } {
+export function encodeInstance(input: InstanceInput): EncodedInstance {
   const { host, port } = input;
   const id = input.id ?? `${host}:${port}`;
   const fragment = JSON.stringify({

@@ -1,11 +1,10 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { InstanceInput } from '../protocol/types.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
-import { encodeInstance } from './instance-encoding.ts';
+import type { EncodedInstance } from './instance-encoding.ts';
 import type { DropCause, LossGuard } from './loss-guard.ts';
 import { readRefusal } from './partition-link.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
@@ -33,19 +32,15 @@ export class Registrar {
     this.#router = options.router;
   }
 
-  register(session: Session, key: string, input: InstanceInput, reply: Reply): void {
-    const { id, fragment } = encodeInstance(input);
-    this.#register(session, key, id, fragment, reply);
-  }
-
   /** The log takes the registration when it is sent: a session that ends before the answer must still take it away. */
-  #register(session: Session, key: string, id: string, fragment: string, reply: Reply): void {
+  register(session: Session, key: string, instance: EncodedInstance, reply: Reply): void {
     if (this.#router.isShut(key)) {
       this.#wait(session, key, reply, () => {
-        this.#register(session, key, id, fragment, reply);
+        this.register(session, key, instance, reply);
       });
       return;
     }
+    const { id, fragment } = instance;
     const failure = this.#refuse(session, key, id);
     if (failure !== undefined) {
       reply.fail(failure);

@@ -1,12 +1,29 @@
 import type { Failure } from '../protocol/errors.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import { methodSchemas } from '../protocol/schemas.ts';
-import type { MethodName, Methods, RequestId } from '../protocol/types.ts';
+import { serviceKey } from '../protocol/service-key.ts';
+import type { MethodName, Methods, RegisterParams, RequestId } from '../protocol/types.ts';
+import { encodeInstance } from './instance-encoding.ts';
+import type { EncodedInstance } from './instance-encoding.ts';
+import { readPlainRegistration } from './plain-registration.ts';
+import type { PlainRegistration } from './plain-registration.ts';
 import { compileValidator } from './validation.ts';
 import type { Validate } from './validation.ts';
 
+/** A request to register, its instance encoded. */
+export interface RegisterCall {
+  readonly method: 'instance.register';
+  /** The service's key. */
+  readonly key: string;
+  readonly instance: EncodedInstance;
+}
+
+type OtherMethodName = Exclude<MethodName, RegisterCall['method']>;
+
 /** A request whose params have passed their schema. */
-export type Call = { [M in MethodName]: { readonly method: M; readonly params: Methods[M]['params'] } }[MethodName];
+export type Call =
+  | RegisterCall
+  | { [M in OtherMethodName]: { readonly method: M; readonly params: Methods[M]['params'] } }[OtherMethodName];
 
 /** One JSON-RPC message from a client. Without an id it is a notification: carried out, never answered. */
 export type Incoming =
@@ -16,15 +33,43 @@ export type Incoming =
 /** What a text frame holds. */
 export type Frame =
   | { readonly kind: 'single'; readonly incoming: Incoming }
-  | { readonly kind: 'batch'; readonly entries: readonly unknown[] }
+  | { readonly kind: 'batch'; readonly entries: readonly Incoming[] }
   | { readonly kind: 'unreadable'; readonly failure: Failure };
 
 const validators: ReadonlyMap<string, Validate<unknown>> = new Map(
   Object.entries(methodSchemas).map(([method, { params }]) => [method, compileValidator<unknown>(params)]),
 );
 
-/** Reads a frame; decides nothing. A batch's entries are read one by one with {@link readIncoming}. */
+/** Reads a frame; decides nothing. */
 export function readFrame(text: string, batchEntriesMax: number): Frame {
+  return readPlainFrame(text, batchEntriesMax) ?? readAnyFrame(text, batchEntriesMax);
+}
+
+/** Reads a frame of nothing but registrations, plainly written; undefined if it is something else. */
+function readPlainFrame(text: string, batchEntriesMax: number): Frame | undefined {
+  if (!text.startsWith('[')) {
+    const registration = readPlainRegistration(text, 0);
+    if (registration?.end !== text.length) return undefined;
+    return { kind: 'single', incoming: toIncoming(registration) };
+  }
+  const entries: Incoming[] = [];
+  for (let at = 1; entries.length < batchEntriesMax;) {
+    const registration = readPlainRegistration(text, at);
+    if (registration === undefined) return undefined;
+    entries.push(toIncoming(registration));
+    const { end } = registration;
+    if (text[end] === ']') return end + 1 === text.length ? { kind: 'batch', entries } : undefined;
+    if (text[end] !== ',') return undefined;
+    at = end + 1;
+  }
+  return undefined;
+}
+
+function toIncoming({ id, key, instance }: PlainRegistration): Incoming {
+  return { kind: 'call', id, call: { method: 'instance.register', key, instance } };
+}
+
+function readAnyFrame(text: string, batchEntriesMax: number): Frame {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -42,7 +87,7 @@ export function readFrame(text: string, batchEntriesMax: number): Frame {
       failure: { code: 'limit_exceeded', message, limit: 'batchEntriesMax', max: batchEntriesMax },
     };
   }
-  return { kind: 'batch', entries: value };
+  return { kind: 'batch', entries: value.map((entry) => readIncoming(entry)) };
 }
 
 /** An id that cannot be sent back. */
@@ -56,7 +101,7 @@ interface Envelope {
 }
 
 /** Reads one request: its envelope, then its params by the method's schema. */
-export function readIncoming(value: unknown): Incoming {
+function readIncoming(value: unknown): Incoming {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return invalid(null, 'a request is a JSON object');
   }
@@ -81,8 +126,16 @@ export function readIncoming(value: unknown): Incoming {
   }
   const outcome = validate(envelope.params ?? {});
   if (!outcome.ok) return { kind: 'invalid', id, failure: outcome.failure };
+  if (envelope.method === 'instance.register') {
+    return { kind: 'call', id, call: encodeRegister(outcome.value as RegisterParams) };
+  }
   // The validator was chosen by the method, so the params are that method's.
   return { kind: 'call', id, call: { method: envelope.method, params: outcome.value } as Call };
+}
+
+/** Params that have passed their schema. */
+export function encodeRegister(params: RegisterParams): RegisterCall {
+  return { method: 'instance.register', key: serviceKey(params), instance: encodeInstance(params.instance) };
 }
 
 function readId(id: unknown): RequestId | undefined | typeof unusable {

@@ -24,7 +24,7 @@ import { LossGuard } from './loss-guard.ts';
 import type { GuardDescription, GuardEvent } from './loss-guard.ts';
 import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
-import { readFrame, readIncoming } from './requests.ts';
+import { readFrame } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
 import type { Router } from './router.ts';
 import { HostLog } from './session-log.ts';
@@ -199,7 +199,7 @@ export class SessionHost {
         const answers = new BatchAnswers(this.#options.config.batchAnswerCharactersMax, (answer) => {
           this.send(session, answer);
         });
-        for (const entry of frame.entries) this.#take(session, readIncoming(entry), answers);
+        for (const incoming of frame.entries) this.#take(session, incoming, answers);
         answers.close();
         break;
       }
@@ -240,29 +240,31 @@ export class SessionHost {
   }
 
   /** Carries out a call for a session, or, for reads over HTTP, for nobody. */
-  execute(session: Session | undefined, { method, params }: Call, reply: Reply): void {
-    switch (method) {
+  execute(session: Session | undefined, call: Call, reply: Reply): void {
+    switch (call.method) {
       case 'service.query': {
+        const { params } = call;
         this.#query(serviceKey(params), encodeFilter(params), reply);
         return;
       }
       case 'service.list':
-        this.#list(params, reply);
+        this.#list(call.params, reply);
         return;
       default:
     }
-    if (session === undefined) throw new Error(`${method} needs a session`);
-    switch (method) {
+    if (session === undefined) throw new Error(`${call.method} needs a session`);
+    switch (call.method) {
       case 'session.open':
-        this.#open(session, params, reply);
+        this.#open(session, call.params, reply);
         return;
       case 'instance.register':
-        this.#registrar.register(session, serviceKey(params), params.instance, reply);
+        this.#registrar.register(session, call.key, call.instance, reply);
         return;
       case 'instance.deregister':
-        this.#registrar.deregister(session, serviceKey(params), params.id, reply);
+        this.#registrar.deregister(session, serviceKey(call.params), call.params.id, reply);
         return;
-      case 'service.subscribe':
+      case 'service.subscribe': {
+        const { params } = call;
         this.#subscriptions.subscribe(
           session,
           serviceKey(params),
@@ -271,12 +273,13 @@ export class SessionHost {
           reply,
         );
         return;
+      }
       case 'service.unsubscribe':
-        this.#subscriptions.unsubscribe(session, serviceKey(params));
+        this.#subscriptions.unsubscribe(session, serviceKey(call.params));
         reply.succeed(wordResults.nothing);
         return;
       default:
-        method satisfies never;
+        call satisfies never;
     }
   }
 

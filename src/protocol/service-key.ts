@@ -4,8 +4,12 @@ export const defaultNamespace = 'public';
 export const defaultGroup = 'DEFAULT';
 
 /** The key that is hashed: `namespace/group/service`. Unambiguous, since neither namespace nor group may hold a `/`. */
-export function serviceKey(fields: ServiceFields): string {
-  return `${fields.namespace ?? defaultNamespace}/${fields.group ?? defaultGroup}/${fields.service}`;
+export function serviceKey({
+  namespace,
+  group,
+  service,
+}: { [F in keyof ServiceFields]: ServiceFields[F] | undefined }): string {
+  return `${namespace ?? defaultNamespace}/${group ?? defaultGroup}/${service}`;
 }
 
 /** The inverse of {@link serviceKey}. The service part may itself hold any number of `/`. */

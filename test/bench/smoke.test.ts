@@ -104,6 +104,7 @@ describe('the bench at its smoke size', () => {
         'crc16',
         'slotOf',
         'ownerOf',
+        'readPlainRequest',
         'readRequest',
         'mailboxOf64',
         'encodeDelta',

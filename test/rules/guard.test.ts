@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { encodeRegister } from '../../src/main/requests.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
@@ -129,12 +130,8 @@ test('[SE1] a session of which everything was taken over is held no more', async
 test('[SE4] a lease that is not renewed ends, whatever guards hold back', async () => {
   const { registry, watcher, providers } = await setUp(20);
   const lease = registry.host.sessions.grantLease(1000)!;
-  const params = { service: 'pay', instance: { host: 'leased', port: 1 } };
-  registry.host.execute(
-    lease,
-    { method: 'instance.register', params },
-    { succeed: () => undefined, fail: () => undefined },
-  );
+  const call = encodeRegister({ service: 'pay', instance: { host: 'leased', port: 1 } });
+  registry.host.execute(lease, call, { succeed: () => undefined, fail: () => undefined });
   await wait(registry, 500);
   expect(countSeen(watcher)).toBe(21);
   for (const provider of providers.slice(0, 12)) provider.leave(false);
