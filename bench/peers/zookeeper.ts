@@ -11,7 +11,8 @@ import { createDataFolder, findFreePorts, hasProgram, startProgram } from './ser
 const jar = '/usr/share/java/zookeeper.jar';
 const mainClass = 'org.apache.zookeeper.server.quorum.QuorumPeerMain';
 const sessionTimeoutMs = 30_000;
-const connectTimeoutMs = 20_000;
+const connectTimeoutMs = 5000;
+const connectAttemptsMax = 4;
 /** Its server may close the connection before its client has heard that the session is over, which then never says so. */
 const closeTimeoutMs = 2000;
 const root = '/services';
@@ -53,22 +54,30 @@ export const zookeeper: PeerDriver = {
     return startProgram({ name: 'ZooKeeper', command: ['java', '-cp', jar, mainClass, file], port, folder, core });
   },
   connect: async ({ host, port }) => {
-    const client = zooKeeper.createClient(`${host}:${port}`, {
-      sessionTimeout: sessionTimeoutMs,
-      spinDelay: 1000,
-      retries: 0,
-    });
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('ZooKeeper gave no session in time')), connectTimeoutMs);
-      client.once('connected', () => {
-        clearTimeout(timer);
-        resolve();
+    for (let attempt = 1; ; attempt++) {
+      const client = zooKeeper.createClient(`${host}:${port}`, {
+        sessionTimeout: sessionTimeoutMs,
+        spinDelay: 1000,
+        retries: 0,
       });
-      client.connect();
-    });
-    return new ZooKeeperClient(client);
+      if (await opens(client)) return new ZooKeeperClient(client);
+      client.close();
+      if (attempt === connectAttemptsMax) throw new Error(`ZooKeeper gave no session in ${attempt} attempts`);
+    }
   },
 };
+
+/** Whether the client gets a session in time. Now and then it never does, though its server is there, and another one does at once. */
+function opens(client: Client): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), connectTimeoutMs);
+    client.once('connected', () => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+    client.connect();
+  });
+}
 
 class ZooKeeperClient implements PeerClient {
   readonly #client: Client;
