@@ -72,13 +72,18 @@ export function readPlainRegistration(text: string, start: number): PlainRegistr
   if (typeof id === 'string' && id.length > limits.requestIdCharsMax) return undefined;
   const sorted = metadata === undefined ? undefined : sortMetadata(metadata);
   if (metadata !== undefined && sorted === undefined) return undefined;
-  const instanceId = ownId ?? `${host}:${port}`;
+  const instanceId = ownId === undefined ? `${host}:${port}` : detach(ownId);
   const isCanonical = ownId !== undefined && weight !== undefined && enabled !== undefined && sorted === metadata;
   const fragment = isCanonical
     ? instance
     : `{"id":"${instanceId}","host":"${host}","port":${port},"weight":${weight ?? limits.weightDefault},"enabled":${enabled ?? 'true'}` +
       `${zone === undefined ? '' : `,"zone":"${zone}"`}${sorted === undefined ? '' : `,"metadata":{${sorted}}`}}`;
   return { id, key: serviceKey({ namespace, group, service }), instance: { id: instanceId, fragment }, end };
+}
+
+/** A part of a text keeps all of it alive, and ids are kept longer than frames: until their change has been pushed. */
+function detach(part: string): string {
+  return ` ${part}`.slice(1);
 }
 
 function isLonger(text: string | undefined, charsMax: number): boolean {
