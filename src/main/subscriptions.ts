@@ -103,7 +103,9 @@ export class Subscriptions {
       return;
     }
     const since = this.#isOtherFilter(session, key, variant.filter) ? 0 : held;
-    const subscription = new Subscription(session, key, variant);
+    // One text for all subscriptions of a service.
+    const sharedKey = this.#audiences.get(variant.text)?.get(key)?.key ?? key;
+    const subscription = new Subscription(session, sharedKey, variant);
     this.#starting.set(session, starting.add(subscription));
     const ask = (): void => {
       this.#ask(subscription, since, reply);

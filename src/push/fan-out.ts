@@ -22,11 +22,15 @@ export interface Member {
   deliver(frame: string | Uint8Array): Delivery;
 }
 
+/** Lists up to this length have no room to spare. */
+const exactMembersMax = 4;
+
 /** The subscribers of one (service, variant) on this session host. */
 export class Audience<M extends Member> {
   readonly key: string;
   readonly variant: Variant;
-  readonly members: M[] = [];
+  /** Replaced while it is short: there may be very many audiences, and an array that grows takes room for sixteen more. */
+  members: M[] = [];
   /** Subscribers whose first snapshot is still on its way: they count as interest. */
   pending = 0;
 
@@ -41,7 +45,8 @@ export class Audience<M extends Member> {
 
   add(member: M): void {
     member.place = this.members.length;
-    this.members.push(member);
+    if (this.members.length < exactMembersMax) this.members = [...this.members, member];
+    else this.members.push(member);
   }
 
   /** Takes a member out by moving the last one into its place: a fan-out under way runs from the end, so nobody is passed over. */

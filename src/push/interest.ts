@@ -6,7 +6,7 @@ export interface VariantInterest {
   readonly variant: Variant;
   /** The instances that its filter lets through; undefined without a filter. */
   readonly view: FilterView | undefined;
-  readonly hosts: Set<number>;
+  hosts: readonly number[];
   /** What its subscribers have been brought to. It stays behind the service's version while nothing changes that they see. */
   pushedVersion: number;
   /** Whether somebody was given a state from in between, so that changes that cancel out must still be told. */

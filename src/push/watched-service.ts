@@ -20,7 +20,7 @@ export interface Push {
   readonly body: string;
   /** When the oldest change in it was asked for, in milliseconds; 0: not known. */
   readonly changedAtMs: number;
-  readonly hosts: ReadonlySet<number>;
+  readonly hosts: readonly number[];
 }
 
 /** A service that somebody subscribes: who, what they have been told, and what has changed since. */
@@ -29,11 +29,12 @@ export class WatchedService {
   /** Of each host that the last push went to, how much had been emitted to it in all: it is behind until it has credited that. */
   marks: Map<number, number> | undefined;
   readonly #readAllTraits: () => Iterable<Traits>;
-  readonly #variants: Map<string, VariantInterest> = new Map();
+  /** Mostly one: most services are watched plainly, and there may be very many of them. So maps are made when something comes into them. */
+  #variants: readonly VariantInterest[] = [];
   /** By the text of their filter. Two variants of one filter share a view. */
-  readonly #views: Map<string, FilterView> = new Map();
+  #views: Map<string, FilterView> | undefined;
   /** Content at the last push of every instance that changed since; undefined: it was not there; null: not known, so it is told. */
-  readonly #before: Map<string, string | undefined | null> = new Map();
+  #before: Map<string, string | undefined | null> | undefined;
   /** When the oldest change since the last push was asked for; 0: not known. */
   #changedAtMs = 0;
   #changeCount = 0;
@@ -45,7 +46,7 @@ export class WatchedService {
   }
 
   get isDirty(): boolean {
-    return this.#before.size > 0;
+    return this.#before !== undefined;
   }
 
   /** Changes noted since the last push. */
@@ -55,49 +56,57 @@ export class WatchedService {
 
   /** Whether nobody wants to hear of it. */
   get isUnwanted(): boolean {
-    return this.#variants.size === 0;
+    return this.#variants.length === 0;
   }
 
   /** How many variants with a filter there are. */
   get filteredCount(): number {
     let count = 0;
-    for (const { view } of this.#variants.values()) if (view !== undefined) count += 1;
+    for (const { view } of this.#variants) if (view !== undefined) count += 1;
     return count;
   }
 
   variants(): Iterable<VariantInterest> {
-    return this.#variants.values();
+    return this.#variants;
   }
 
   has(variant: string): boolean {
-    return this.#variants.has(variant);
+    return this.#find(variant) !== undefined;
   }
 
   /** The view of a filter, if one of the variants has it. */
   findView(filter: string): FilterView | undefined {
-    return this.#views.get(filter);
+    return this.#views?.get(filter);
   }
 
   /** A host has subscribers of a variant. Those that are new begin with the present state. */
   addInterest(host: number, text: string): VariantInterest {
-    let interest = this.#variants.get(text);
-    if (interest === undefined) {
-      const variant = readVariant(text);
-      const view = variant.filter === '' ? undefined : this.#obtainView(variant.filter);
-      interest = { variant, view, hosts: new Set(), pushedVersion: this.service.version, wasReadBetween: false };
-      this.#variants.set(text, interest);
+    const known = this.#find(text);
+    if (known !== undefined) {
+      if (!known.hosts.includes(host)) known.hosts = [...known.hosts, host];
+      return known;
     }
-    interest.hosts.add(host);
+    const variant = readVariant(text);
+    const view = variant.filter === '' ? undefined : this.#obtainView(variant.filter);
+    const interest = { variant, view, hosts: [host], pushedVersion: this.service.version, wasReadBetween: false };
+    this.#variants = [...this.#variants, interest];
     return interest;
   }
 
   removeInterest(host: number, text: string): void {
-    const interest = this.#variants.get(text);
-    if (interest === undefined || !interest.hosts.delete(host) || interest.hosts.size > 0) return;
-    this.#variants.delete(text);
+    const interest = this.#find(text);
+    if (interest === undefined) return;
+    interest.hosts = interest.hosts.filter((other) => other !== host);
+    if (interest.hosts.length > 0) return;
+    this.#variants = this.#variants.filter((other) => other !== interest);
     const { filter } = interest.variant;
-    for (const { variant } of this.#variants.values()) if (variant.filter === filter) return;
-    this.#views.delete(filter);
+    for (const { variant } of this.#variants) if (variant.filter === filter) return;
+    this.#views?.delete(filter);
+  }
+
+  #find(text: string): VariantInterest | undefined {
+    for (const interest of this.#variants) if (interest.variant.text === text) return interest;
+    return undefined;
   }
 
   /** A new subscriber is given the present state, which may lie between two pushes. */
@@ -114,19 +123,21 @@ export class WatchedService {
   /** After a rebuild: subscribers may not have been told of these, and are told whatever they hold. */
   retell(ids: Iterable<string>): void {
     for (const id of ids) {
+      this.#before ??= new Map();
       this.#before.set(id, null);
-      for (const view of this.#views.values()) view.noteDoubt(id);
+      for (const view of this.#views?.values() ?? []) view.noteDoubt(id);
     }
     // Whoever holds a version in between must be told all the same.
-    for (const interest of this.#variants.values()) interest.wasReadBetween = true;
+    for (const interest of this.#variants) interest.wasReadBetween = true;
   }
 
   /** `askedAtMs`: when the change was asked for; 0: not known. */
   noteChange(id: string, before: string | undefined, askedAtMs = 0): void {
     this.#changeCount += 1;
     if (this.#changedAtMs === 0) this.#changedAtMs = askedAtMs;
+    this.#before ??= new Map();
     if (!this.#before.has(id)) this.#before.set(id, before);
-    if (this.#views.size === 0) return;
+    if (this.#views === undefined) return;
     // Taken apart once, whatever the number of filters.
     const fragment = this.service.fragmentOf(id);
     const after = fragment === undefined ? undefined : readTraits(fragment);
@@ -136,15 +147,15 @@ export class WatchedService {
   /** Encodes what changed since the last push, once per variant for which something did (PU3). */
   takePushes(): Push[] {
     const pushes: Push[] = [];
-    for (const interest of this.#variants.values()) {
+    for (const interest of this.#variants) {
       const changed = this.#changedIds(interest);
       interest.wasReadBetween = false;
       if (changed.length > 0) pushes.push(this.#encode(interest, changed));
     }
-    this.#before.clear();
+    this.#before = undefined;
     this.#changedAtMs = 0;
     this.#changeCount = 0;
-    for (const view of this.#views.values()) view.settle();
+    for (const view of this.#views?.values() ?? []) view.settle();
     return pushes;
   }
 
@@ -159,12 +170,13 @@ export class WatchedService {
   }
 
   #changedIds({ view, wasReadBetween }: VariantInterest): string[] {
-    const ids = view === undefined ? [...this.#before.keys()] : view.changedIds(wasReadBetween);
+    const ids = view === undefined ? [...(this.#before?.keys() ?? [])] : view.changedIds(wasReadBetween);
     if (wasReadBetween) return ids;
-    return ids.filter((id) => view?.hasCrossed(id) === true || this.service.fragmentOf(id) !== this.#before.get(id));
+    return ids.filter((id) => view?.hasCrossed(id) === true || this.service.fragmentOf(id) !== this.#before?.get(id));
   }
 
   #obtainView(filter: string): FilterView {
+    this.#views ??= new Map();
     let view = this.#views.get(filter);
     if (view === undefined) {
       view = new FilterView(filter, this.#readAllTraits());

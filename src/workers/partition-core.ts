@@ -119,9 +119,7 @@ export class PartitionCore {
   /** Every service that is watched, for checkers: key, variant and host. */
   describeInterest(): string[] {
     return [...this.#watched].flatMap(([key, watched]) =>
-      [...watched.variants()].flatMap(({ variant, hosts }) =>
-        [...hosts].map((host) => `${key} ${variant.text} ${host}`),
-      ),
+      [...watched.variants()].flatMap(({ variant, hosts }) => hosts.map((host) => `${key} ${variant.text} ${host}`)),
     );
   }
 

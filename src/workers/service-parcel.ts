@@ -18,7 +18,7 @@ export function packService(service: ServiceRecord, watched: WatchedService | un
       [...watched.variants()].map(({ variant, pushedVersion, hosts }) => ({
         variant: variant.text,
         pushedVersion,
-        hosts: [...hosts],
+        hosts,
       })),
   };
 }
