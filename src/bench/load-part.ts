@@ -20,12 +20,11 @@ import type {
   VerifyOrder,
   VerifyOutcome,
 } from './load-orders.ts';
+import { LoadReaders } from './load-readers.ts';
 import { LoadSession, openSessions } from './load-session.ts';
 import type { SessionTaker } from './load-session.ts';
-import { ChangeOrder, createRandom, perProvider, perReader, providerOf, serviceOf } from './population.ts';
-import { PushReader, readMarks, readRemoved, readVersion } from './push-reader.ts';
-import { ReaderViews } from './reader-views.ts';
-import { buildAsk, buildRegister, buildSubscribe, numberRequest, readRequest, requestKinds } from './requests.ts';
+import { ChangeOrder, createRandom, perProvider, providerOf, serviceOf } from './population.ts';
+import { buildAsk, buildRegister, numberRequest, readRequest, requestKinds } from './requests.ts';
 import { runSchedule, waitUntil } from './schedule.ts';
 
 type Order<K extends OrderName> = (params: LoadOrders[K]['params']) => Promise<LoadOrders[K]['result']>;
@@ -33,12 +32,15 @@ type Order<K extends OrderName> = (params: LoadOrders[K]['params']) => Promise<L
 /** The part of the load that one process carries. */
 export class LoadPart implements SessionTaker {
   readonly orders: { readonly [K in Exclude<OrderName, 'prepare'>]: Order<K> } = {
-    open: ({ who }) => this.#open(who === 'providers' ? this.#providers : this.#readers),
+    open: ({ who }) => this.#open(who === 'providers' ? this.#providers : this.#readers.sessions),
     register: (order) => this.#register(order),
     subscribe: () => this.#subscribe(),
     churn: (order) => this.#churn(order),
-    stall: ({ percent }) => this.#stall(percent),
-    resume: () => this.#resume(),
+    stall: async ({ percent }) => ({ readers: this.#readers.stall(percent) }),
+    resume: async () => {
+      this.#readers.resume();
+      return null;
+    },
     deploy: (order) => this.#deploy(order),
     storm: (order) => this.#storm(order),
     tally: async () => this.#takeTallies({ pushes: 0, pushBytes: 0 }),
@@ -48,24 +50,17 @@ export class LoadPart implements SessionTaker {
   };
   readonly #plan: LoadPlan;
   readonly #providers: LoadSession[];
-  readonly #readers: LoadSession[];
-  readonly #views: ReaderViews;
-  readonly #pushReader: PushReader;
+  readonly #readers: LoadReaders;
   readonly #perProvider: number;
-  readonly #perReader: number;
   readonly #onFailure: (error: Error) => void;
   /** Those that break are not lost connections: they are what is measured. */
   #isStorm = false;
-  #hearing: Hearing | undefined;
-  /** A deploy's hearing is of instances, another's of changes. */
-  #isDeploy = false;
   #onAcknowledged: (session: LoadSession, kind: number, index: number) => void = () => {};
-  #tallies: { -readonly [K in keyof Tallies]: Tallies[K] } = createTallies();
+  #busyAnswers = 0;
+  #lostConnections = 0;
   #sent = 0;
   #acks = 0;
   #beatMark = { atMs: nowMs(), cpu: process.cpuUsage(), loop: nodePerformance.eventLoopUtilization(), ...zeroCounts };
-  #pushes = 0;
-  #pushBytes = 0;
   #refusals = 0;
 
   constructor(plan: LoadPlan, onFailure: (error: Error) => void) {
@@ -78,11 +73,8 @@ export class LoadPart implements SessionTaker {
         (_, local) => new LoadSession(local, part + local * parts, this),
       );
     this.#providers = create(population.providers);
-    this.#readers = create(population.readers);
-    this.#views = new ReaderViews(population, this.#readers.length);
-    this.#pushReader = new PushReader(population.namespace);
+    this.#readers = new LoadReaders(plan, create(population.readers));
     this.#perProvider = perProvider(population);
-    this.#perReader = perReader(population);
   }
 
   /** What was done since the last beat. */
@@ -91,19 +83,18 @@ export class LoadPart implements SessionTaker {
     const cpu = process.cpuUsage(before.cpu);
     const loop = nodePerformance.eventLoopUtilization();
     const now = nowMs();
+    const { pushes, pushBytes } = this.#readers;
     const beat = {
       elapsedMs: now - before.atMs,
       sent: this.#sent - before.sent,
       acks: this.#acks - before.acks,
-      pushes: this.#pushes - before.pushes,
-      pushBytes: this.#pushBytes - before.pushBytes,
-      sessions: [...this.#providers, ...this.#readers].filter(({ isOpen }) => isOpen).length,
+      pushes: pushes - before.pushes,
+      pushBytes: pushBytes - before.pushBytes,
+      sessions: this.#openSessions().length,
       cpuMs: (cpu.user + cpu.system) / 1000,
       loopUtilization: nodePerformance.eventLoopUtilization(loop, before.loop).utilization,
-      pushMaxMs: this.#hearing?.slowestMs ?? 0,
+      pushMaxMs: this.#readers.takeSlowestMs(),
     };
-    if (this.#hearing !== undefined) this.#hearing.slowestMs = 0;
-    const { pushes, pushBytes } = { pushes: this.#pushes, pushBytes: this.#pushBytes };
     this.#beatMark = {
       atMs: now,
       cpu: process.cpuUsage(),
@@ -118,46 +109,25 @@ export class LoadPart implements SessionTaker {
 
   onAnswer(session: LoadSession, id: number, bytes: Buffer, start: number, end: number): void {
     const { kind, index } = readRequest(id);
-    if (kind === requestKinds.subscribe) this.#takeList(session, index, readVersion(bytes, start), bytes, start, end);
+    if (kind === requestKinds.subscribe) this.#readers.takeAnswer(session, index, bytes, start, end);
     this.#acks += 1;
     this.#onAcknowledged(session, kind, index);
   }
 
   onBusy(session: LoadSession, id: number, retryAfterMs: number): void {
-    this.#tallies.busyAnswers += 1;
+    this.#busyAnswers += 1;
     const { kind, index } = readRequest(id);
     setTimeout(() => this.#resend(session, id, kind, index), retryAfterMs);
   }
 
   onPush(session: LoadSession, bytes: Buffer, start: number, end: number): void {
-    this.#pushes += 1;
-    this.#pushBytes += end - start;
-    const head = this.#pushReader.readHead(bytes, start, end);
-    const view = this.#views.viewOf(session.local, this.#offsetOf(session, head.service));
-    const version = this.#views.versionOf(view);
-    if (head.from === undefined) {
-      if (head.to >= version) this.#takeList(session, view, head.to, bytes, start, end);
-    } else if (head.to > version) {
-      if (head.from !== version) {
-        this.#resubscribe(session, view, head.service);
-        return;
-      }
-      const at = nowMs();
-      readMarks(bytes, start, end, (instance, mark) => this.#put(session, view, instance, mark, at));
-      readRemoved(bytes, start, end, (instance) => {
-        if (this.#views.remove(view, instance)) this.#removed(session, instance, at);
-      });
-      this.#views.setVersion(view, head.to);
-      const count = this.#views.countOf(view);
-      if (count < this.#tallies.countMin) this.#tallies.countMin = count;
-      if (head.count !== count) this.#resubscribe(session, view, head.service);
-    }
+    this.#readers.takePush(session, bytes, start, end);
   }
 
   onLost(session: LoadSession): void {
     // Who does not read may be closed; that is for the scenario to judge.
     if (session.hasStalled) return;
-    this.#tallies.lostConnections += 1;
+    this.#lostConnections += 1;
     this.#onFailure(
       new Error(`the server ended a session that did its part (close code ${session.closeCode ?? 'none'})`),
     );
@@ -165,59 +135,11 @@ export class LoadPart implements SessionTaker {
 
   onRefused(): void {
     this.#refusals += 1;
-    if (!this.#isStorm) this.#tallies.busyAnswers += 1;
+    if (!this.#isStorm) this.#busyAnswers += 1;
   }
 
   onError(error: Error): void {
     this.#onFailure(error);
-  }
-
-  #takeList(session: LoadSession, view: number, version: number, bytes: Buffer, start: number, end: number): void {
-    const at = nowMs();
-    const before = this.#views.empty(view);
-    const service = this.#serviceAt(session, view - this.#views.viewOf(session.local, 0));
-    readMarks(bytes, start, end, (instance, mark) => {
-      const place = Math.floor(instance / this.#plan.population.services);
-      this.#views.put(view, instance, mark);
-      if (before[place]! - 1 < mark) this.#heardPut(session, instance, before[place]! - 1, mark, at);
-      before[place] = 0;
-    });
-    for (const [place, mark] of before.entries()) {
-      if (mark !== 0) this.#removed(session, place * this.#plan.population.services + service, at);
-    }
-    this.#views.setVersion(view, version);
-  }
-
-  #put(session: LoadSession, view: number, instance: number, mark: number, atMs: number): void {
-    const before = this.#views.put(view, instance, mark);
-    if (before < mark) this.#heardPut(session, instance, before, mark, atMs);
-  }
-
-  /** A change that reached a reader only merged into a later one is heard with it, and counts from its own, earlier start. */
-  #heardPut(session: LoadSession, instance: number, before: number, mark: number, atMs: number): void {
-    const hearing = this.#hearing;
-    if (hearing === undefined || session.isStalled) return;
-    if (this.#isDeploy) {
-      hearing.hear(instance, atMs);
-      return;
-    }
-    const { instances } = this.#plan.population;
-    const last = mark - 1;
-    const count = Math.floor((last - Math.max(hearing.firstEvent, before)) / instances) + 1;
-    if (count > 0) hearing.hearRun(last, instances, count, atMs);
-  }
-
-  #removed(session: LoadSession, instance: number, atMs: number): void {
-    const hearing = this.#hearing;
-    const isMeant =
-      this.#isDeploy && hearing !== undefined && instance % 2 === 0 && atMs >= hearing.intendedAtMs(instance);
-    if (!isMeant) this.#tallies.falseRemovals += 1;
-    else if (!session.isStalled) hearing.hear(instance, atMs);
-  }
-
-  #resubscribe(session: LoadSession, view: number, service: number): void {
-    this.#tallies.resyncs += 1;
-    session.send(buildSubscribe(this.#plan.population, view, service));
   }
 
   #resend(session: LoadSession, id: number, kind: number, index: number): void {
@@ -225,26 +147,8 @@ export class LoadPart implements SessionTaker {
     if (kind === requestKinds.register) session.send(buildRegister(population, id, index, 0));
     else if (kind === requestKinds.change)
       session.send(buildRegister(population, id, new ChangeOrder(population).instanceOf(index), index + 1));
-    else if (kind === requestKinds.subscribe)
-      session.send(
-        buildSubscribe(population, index, this.#serviceAt(session, index - this.#views.viewOf(session.local, 0))),
-      );
+    else if (kind === requestKinds.subscribe) this.#readers.sendSubscribe(session, index);
     else session.send(buildAsk(index));
-  }
-
-  /** A reader's subscriptions are neighbours among all, and those of neighbouring services. */
-  #serviceAt(session: LoadSession, offset: number): number {
-    return (session.index * this.#perReader + offset) % this.#plan.population.services;
-  }
-
-  #offsetOf(session: LoadSession, service: number): number {
-    const { services } = this.#plan.population;
-    return (service - ((session.index * this.#perReader) % services) + services) % services;
-  }
-
-  #subscriptionsOf(session: LoadSession): number {
-    const { services, subscribers } = this.#plan.population;
-    return Math.max(0, Math.min(this.#perReader, services * subscribers - session.index * this.#perReader));
   }
 
   #instancesOf(session: LoadSession): { readonly first: number; readonly count: number } {
@@ -265,10 +169,10 @@ export class LoadPart implements SessionTaker {
   }
 
   async #register(order: RegisterOrder): Promise<RegisterOutcome> {
-    this.#tallies = createTallies();
+    this.#beginTallies();
     const [ack, lag] = [createHistogram(), createHistogram()];
     let acks = 0;
-    const before = { pushes: this.#pushes, pushBytes: this.#pushBytes };
+    const before = this.#countPushes();
     await waitUntil(order.startAtMs);
     acks = await (order.rate > 0 ? this.#registerOnSchedule(order, ack, lag) : this.#registerAll(order, ack));
     return {
@@ -360,17 +264,16 @@ export class LoadPart implements SessionTaker {
 
   async #subscribe(): Promise<LoadOrders['subscribe']['result']> {
     const startedAtMs = nowMs();
-    let awaited = 0;
-    for (const reader of this.#readers) awaited += this.#subscriptionsOf(reader);
+    let awaited = this.#readers.countSubscriptions();
     if (awaited === 0) return { tookMs: 0 };
     await new Promise<void>((resolve) => {
       // A list can be large: so many answers at a time that neither side has to hold all of them.
-      const queue = this.#eachSubscription();
+      const queue = this.#readers.subscriptions();
       const send = (): void => {
         const { value, done } = queue.next();
         if (done === true) return;
         this.#sent += 1;
-        value.session.send(buildSubscribe(this.#plan.population, value.view, value.service));
+        this.#readers.sendSubscribe(value.session, value.view);
       };
       this.#onAcknowledged = (_session, kind) => {
         if (kind !== requestKinds.subscribe) return;
@@ -383,30 +286,13 @@ export class LoadPart implements SessionTaker {
     return { tookMs: nowMs() - startedAtMs };
   }
 
-  *#eachSubscription(): Generator<{ session: LoadSession; view: number; service: number }, void> {
-    for (let offset = 0; offset < this.#perReader; offset += 1) {
-      for (const session of this.#readers) {
-        if (offset >= this.#subscriptionsOf(session)) continue;
-        const view = this.#views.viewOf(session.local, offset);
-        yield { session, view, service: this.#serviceAt(session, offset) };
-      }
-    }
-  }
-
-  /** How many of this process's readers that read have subscribed each service. */
-  #countWatchers(): Uint32Array {
-    const watchers = new Uint32Array(this.#plan.population.services);
-    for (const { session, service } of this.#eachSubscription()) if (!session.isStalled) watchers[service]! += 1;
-    return watchers;
-  }
-
   async #churn(order: ChurnOrder): Promise<HearingOutcome> {
     const { population } = this.#plan;
     const changeOrder = new ChangeOrder(population);
     const intendedAtMs = (change: number): number =>
       order.startAtMs + ((change - order.firstChange) * 1000) / order.rate;
     const hearing = new Hearing(order.firstChange, order.changes, intendedAtMs);
-    const watchers = this.#countWatchers();
+    const watchers = this.#readers.countWatchers();
     const mine: number[] = [];
     let awaited = 0;
     for (let change = order.firstChange; change < order.firstChange + order.changes; change += 1) {
@@ -445,40 +331,24 @@ export class LoadPart implements SessionTaker {
     return this.#endHearing(hearing, { sentAtMs, ackAtMs, awaited, isSettled, before });
   }
 
-  #beginHearing(hearing: Hearing, isDeploy: boolean): { pushes: number; pushBytes: number } {
-    this.#tallies = createTallies();
-    this.#hearing = hearing;
-    this.#isDeploy = isDeploy;
-    return { pushes: this.#pushes, pushBytes: this.#pushBytes };
+  #beginHearing(hearing: Hearing, isDeploy: boolean): PushCounts {
+    this.#beginTallies();
+    this.#readers.listen(hearing, isDeploy);
+    return this.#countPushes();
   }
 
   #endHearing(
     hearing: Hearing,
     ended: Pick<HearingOutcome, 'sentAtMs' | 'ackAtMs' | 'awaited' | 'isSettled'> & {
-      readonly before: { pushes: number; pushBytes: number };
+      readonly before: PushCounts;
     },
   ): HearingOutcome {
-    this.#hearing = undefined;
-    this.#isDeploy = false;
+    this.#readers.listen(undefined, false);
     hearing.finish();
     const { firstAtMs, lastAtMs, heard, received } = hearing;
     const { before, ...rest } = ended;
     const each = packHistogram(hearing.each);
     return { ...this.#takeTallies(before), ...rest, firstAtMs, lastAtMs, heard, received, each };
-  }
-
-  async #stall(percent: number): Promise<LoadOrders['stall']['result']> {
-    // Spread evenly, and the same ones for the same settings.
-    const chosen = this.#readers.filter(
-      ({ index }) => Math.floor(((index + 1) * percent) / 100) > Math.floor((index * percent) / 100),
-    );
-    for (const reader of chosen) reader.stall();
-    return { readers: chosen.length };
-  }
-
-  async #resume(): Promise<null> {
-    for (const reader of this.#readers) reader.resume();
-    return null;
   }
 
   async #deploy(order: DeployOrder): Promise<HearingOutcome> {
@@ -489,7 +359,7 @@ export class LoadPart implements SessionTaker {
       batchAtMs(providerOf(population, instance)) + (instance % 2 === 0 ? 0 : order.restartMs);
     const hearing = new Hearing(0, population.instances, intendedAtMs);
     const [sentAtMs, ackAtMs] = [createMoments(population.instances), createMoments(population.instances)];
-    const awaited = population.instances * this.#countWatchers()[0]!;
+    const awaited = population.instances * this.#readers.countWatchers()[0]!;
     hearing.await(awaited);
     const before = this.#beginHearing(hearing, true);
     const registered = new Map<LoadSession, () => void>();
@@ -518,9 +388,9 @@ export class LoadPart implements SessionTaker {
   }
 
   async #storm({ dropAtMs, jitterMs, window, timeoutMs }: StormOrder): Promise<StormOutcome> {
-    this.#tallies = createTallies();
+    this.#beginTallies();
     this.#refusals = 0;
-    const before = { pushes: this.#pushes, pushBytes: this.#pushBytes };
+    const before = this.#countPushes();
     const random = createRandom(this.#plan.population.seed + this.#plan.part);
     const back = createHistogram();
     let [returned, lastBackAtMs] = [0, dropAtMs];
@@ -555,29 +425,14 @@ export class LoadPart implements SessionTaker {
     for (let change = 0; change < changes; change += 1) marks[order.instanceOf(change)] = change + 1;
     const untilMs = nowMs() + settleMs;
     for (;;) {
-      const found = this.#compareViews((instance) => marks[instance]!);
+      const found = this.#readers.compare((instance) => marks[instance]!);
       if (found.wrongViews === 0 || nowMs() > untilMs) return found;
       await waitUntil(nowMs() + 50);
     }
   }
 
-  #compareViews(expected: (instance: number) => number): VerifyOutcome {
-    let [views, wrongViews, example] = [0, 0, ''];
-    for (const { session, view, service } of this.#eachSubscription()) {
-      if (session.isLost) continue;
-      views += 1;
-      const difference = this.#views.findDifference(view, service, expected);
-      if (difference === undefined) continue;
-      wrongViews += 1;
-      example = `reader ${session.index}, ${difference}`;
-    }
-    const closed = this.#readers.filter(({ isLost }) => isLost);
-    const closeCodes = [...new Set(closed.map(({ closeCode }) => closeCode ?? 1006))];
-    return { views, wrongViews, example, closedReaders: closed.length, closeCodes };
-  }
-
   async #ask(): Promise<LoadOrders['ask']['result']> {
-    const sessions = [...this.#providers, ...this.#readers].filter(({ isOpen }) => isOpen);
+    const sessions = this.#openSessions();
     let answered = 0;
     const done = new Promise<void>((resolve) => {
       this.#onAcknowledged = (_session, kind) => {
@@ -594,30 +449,42 @@ export class LoadPart implements SessionTaker {
 
   async #close(): Promise<null> {
     // Readers first: then nobody is left to be told what goes.
-    await Promise.all(this.#readers.map((session) => session.close()));
+    await Promise.all(this.#readers.sessions.map((session) => session.close()));
     await Promise.all(this.#providers.map((session) => session.close()));
     return null;
   }
 
-  #takeTallies(before: { pushes: number; pushBytes: number }): Tallies {
-    return { ...this.#tallies, pushes: this.#pushes - before.pushes, pushBytes: this.#pushBytes - before.pushBytes };
+  #openSessions(): LoadSession[] {
+    return [...this.#providers, ...this.#readers.sessions].filter(({ isOpen }) => isOpen);
+  }
+
+  #countPushes(): PushCounts {
+    const { pushes, pushBytes } = this.#readers;
+    return { pushes, pushBytes };
+  }
+
+  #beginTallies(): void {
+    this.#busyAnswers = 0;
+    this.#lostConnections = 0;
+    this.#readers.forgetSightings();
+  }
+
+  #takeTallies(before: PushCounts): Tallies {
+    const { pushes, pushBytes, sightings } = this.#readers;
+    return {
+      ...sightings,
+      busyAnswers: this.#busyAnswers,
+      lostConnections: this.#lostConnections,
+      pushes: pushes - before.pushes,
+      pushBytes: pushBytes - before.pushBytes,
+    };
   }
 }
 
+type PushCounts = Pick<Tallies, 'pushes' | 'pushBytes'>;
+
 const subscriptionsAtOnce = 500;
 const zeroCounts = { sent: 0, acks: 0, pushes: 0, pushBytes: 0 };
-
-function createTallies(): Tallies {
-  return {
-    pushes: 0,
-    pushBytes: 0,
-    falseRemovals: 0,
-    resyncs: 0,
-    busyAnswers: 0,
-    lostConnections: 0,
-    countMin: Number.POSITIVE_INFINITY,
-  };
-}
 
 function createMoments(count: number): Float64Array {
   return new Float64Array(count).fill(Number.NaN);
