@@ -47,6 +47,9 @@ const crowdSettleMs = 10_000;
 /** Until then, broken sessions whose grace is over are looked at again after so long. */
 const crowdRecheckMs = 500;
 
+/** Its multiples, without their whole parts, lie as evenly as can be, however many there are. */
+const goldenRatio = 0.618_033_988_749_895;
+
 /** A gap between ticks counts as at most this long, in milliseconds. */
 const tickGapMaxMs: number = 4 * tickMs;
 
@@ -136,7 +139,9 @@ export class Sessions {
   connect(socket: Socket): Session {
     const session = this.#add({ kind: 'connected', socket });
     this.#connected += 1;
-    this.#wheel.schedule(session, this.#clockMs + this.heartbeatMs);
+    // Those that connect together are not pinged together: within half a heartbeat their turns are spread evenly.
+    const place = (this.#count * goldenRatio) % 1;
+    this.#wheel.schedule(session, this.#clockMs + Math.ceil((this.heartbeatMs * (1 + place)) / 2));
     this.#options.counters.count('session_opened');
     return session;
   }
@@ -305,7 +310,7 @@ export class Sessions {
       socket.end(reason);
       return;
     }
-    if (this.#clockMs - session.heardAtMs >= this.heartbeatMs - tickMs) session.ping();
+    if (this.#clockMs - session.heardAtMs >= this.heartbeatMs / 2 - tickMs) session.ping();
     this.#wheel.schedule(session, Math.min(this.#clockMs + this.heartbeatMs, deadlineMs));
   }
 }

@@ -155,6 +155,24 @@ test('[SE3] a silent peer is pinged, then taken for broken within the heartbeat 
   expect(held(watcher)).toEqual([]);
 });
 
+test('[SE3] those that connected together are pinged one after the other', async () => {
+  const registry = await InProcessRegistry.start({ heartbeatTimeoutMs: 15_000 });
+  const clients = Array.from({ length: 500 }, () => new SimulatedClient(registry));
+  const countPings = (): number => clients.reduce((sum, { pings }) => sum + pings, 0);
+  for (let beat = 1; beat <= 3; beat++) {
+    let most = 0;
+    for (let waited = 0; waited < 5000; waited += 50) {
+      const before = countPings();
+      registry.advance(50);
+      await deliver(registry);
+      most = Math.max(most, countPings() - before);
+    }
+    expect(countPings()).toBe(500 * beat);
+    // Half a heartbeat has 50 ticks.
+    expect(most).toBeLessThan(20);
+  }
+});
+
 test('[SE3] a host that was suspended gives its peers the time to show that they live', async () => {
   const { registry, watcher, first } = await setUp({ heartbeatTimeoutMs: 3000 });
   first.request('instance.register', { service: 'pay', instance });
