@@ -4,7 +4,13 @@ import { errorCodes } from '../protocol/errors.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { methodSchemas } from '../protocol/schemas.ts';
 import type { JsonSchema } from '../protocol/schemas.ts';
-import type { ListResult, Notifications, RequestId, SessionOpenResult } from '../protocol/types.ts';
+import type {
+  ListResult,
+  Notifications,
+  RegistrationsResult,
+  RequestId,
+  SessionOpenResult,
+} from '../protocol/types.ts';
 
 /** Where the answer to one request goes. Results come as JSON text, so that what a partition encoded is not taken apart again. */
 export interface Reply {
@@ -38,6 +44,9 @@ const stringifyError: (error: { code: number; message: string; data: Omit<Failur
     },
   });
 const stringifyOpened: (result: SessionOpenResult) => string = compileEncoder(methodSchemas['session.open'].result);
+const stringifyRegistrations: (result: RegistrationsResult) => string = compileEncoder(
+  methodSchemas['session.registrations'].result,
+);
 const stringifyListed: (result: ListResult) => string = compileEncoder(methodSchemas['service.list'].result);
 
 export function wordResult(id: RequestId, result: string): string {
@@ -65,6 +74,7 @@ export const wordResults = {
   resumed: (from: number, version: number, difference: string): string =>
     `{"from":${from},"version":${version},${difference}}`,
   opened: (result: SessionOpenResult): string => stringifyOpened(result),
+  registrations: (result: RegistrationsResult): string => stringifyRegistrations(result),
   listed: (result: ListResult): string => stringifyListed(result),
   nothing: '{}',
 } as const;

@@ -69,6 +69,7 @@ const unit = new SessionUnit({
     }),
   nowMs: performance.now(),
   bornMicros: start.bornMicros,
+  registry: start.registry,
   onGuard: (event) => {
     unitPort.postMessage({ kind: 'guard', event });
   },

@@ -16,6 +16,7 @@ export interface IoThreadsOptions {
   readonly sessionCounts: SharedArrayBuffer;
   readonly arrivals: SharedArrayBuffer;
   readonly bornMicros: number;
+  readonly registry: string;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
   readonly onGuard: (event: GuardEvent) => void;
   /** A bug in a thread, or its end without having been told to. */
@@ -112,7 +113,7 @@ class IoThread {
 
   constructor(
     number: number,
-    { config, table, lastRequest, sessionCounts, arrivals, bornMicros, ...events }: IoThreadsOptions,
+    { config, table, lastRequest, sessionCounts, arrivals, bornMicros, registry, ...events }: IoThreadsOptions,
   ) {
     const { port1, port2 } = new MessageChannel();
     this.#unitPort = port1;
@@ -131,6 +132,7 @@ class IoThread {
         sessionCounts,
         arrivals,
         bornMicros,
+        registry,
         unit: port2,
         closed: this.#closedFlag.buffer as SharedArrayBuffer,
         pulse: this.#pulse.buffer as SharedArrayBuffer,

@@ -1,7 +1,7 @@
+import type { EncodedInstance } from '../protocol/instance-encoding.ts';
 import { protocolLimits as limits } from '../protocol/limits.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type { RequestId } from '../protocol/types.ts';
-import type { EncodedInstance } from './instance-encoding.ts';
 
 /** A valid request to register, and where its text ends. */
 export interface PlainRegistration {

@@ -1,10 +1,10 @@
 import type { Failure } from '../protocol/errors.ts';
+import type { EncodedInstance } from '../protocol/instance-encoding.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
-import type { EncodedInstance } from './instance-encoding.ts';
 import type { DropCause, LossGuard } from './loss-guard.ts';
 import { readRefusal } from './partition-link.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';

@@ -1,10 +1,10 @@
 import type { Failure } from '../protocol/errors.ts';
+import { encodeInstance } from '../protocol/instance-encoding.ts';
+import type { EncodedInstance } from '../protocol/instance-encoding.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import { methodSchemas } from '../protocol/schemas.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type { MethodName, Methods, RegisterParams, RequestId } from '../protocol/types.ts';
-import { encodeInstance } from './instance-encoding.ts';
-import type { EncodedInstance } from './instance-encoding.ts';
 import { readPlainRegistration } from './plain-registration.ts';
 import type { PlainRegistration } from './plain-registration.ts';
 import { compileValidator } from './validation.ts';

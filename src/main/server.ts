@@ -101,6 +101,7 @@ export class RunningServer implements Server {
     this.#onFatal = options.onFatal ?? (() => process.exit(exitSoftwareError));
     const nowMs = performance.now();
     const bornMicros = Math.floor((performance.timeOrigin + nowMs) * 1000);
+    const registry = createName();
     const table = SlotTable.even(config.partitions);
     const lastRequest = new SharedArrayBuffer(8);
     const isAlone = config.ioThreads === 0;
@@ -112,6 +113,7 @@ export class RunningServer implements Server {
       nextRequest: isAlone ? countAlone() : countRequests(lastRequest),
       nowMs,
       bornMicros,
+      registry,
     });
     const sessionCounts = new SharedArrayBuffer(isAlone ? 0 : sessionCountsBytes);
     const counts = isAlone ? new LocalSessionCounts() : new SharedSessionCounts(sessionCounts);
@@ -125,6 +127,7 @@ export class RunningServer implements Server {
       sessionCounts,
       arrivals: arrivalsMemory,
       bornMicros,
+      registry,
       onHttp,
       onGuard: (event) => {
         this.#logGuard(event);
@@ -237,7 +240,7 @@ export class RunningServer implements Server {
   #createMain(
     options: Pick<
       ConstructorParameters<typeof SessionUnit>[0],
-      'table' | 'arrivals' | 'nextRequest' | 'nowMs' | 'bornMicros'
+      'table' | 'arrivals' | 'nextRequest' | 'nowMs' | 'bornMicros' | 'registry'
     >,
   ): SessionUnit {
     return new SessionUnit({
@@ -245,7 +248,7 @@ export class RunningServer implements Server {
       number: 0,
       config: this.#config,
       counters: this.#counters,
-      createName: () => randomBytes(16).toString('base64url'),
+      createName,
       random: Math.random,
       schedule: setImmediate,
       delay,
@@ -457,4 +460,9 @@ function delay(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
   });
+}
+
+/** A name that cannot be guessed. */
+function createName(): string {
+  return randomBytes(16).toString('base64url');
 }

@@ -1,9 +1,12 @@
 import type { CloseReason, Failure } from '../protocol/errors.ts';
 import { protocolLimits } from '../protocol/limits.ts';
+import { hashRegistration } from '../protocol/registration-digest.ts';
 import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
 import type {
   ListParams,
   ListResult,
+  RegistrationsParams,
+  RegistrationsResult,
   ServiceSummary,
   SessionOpenParams,
   SessionOpenResult,
@@ -28,6 +31,7 @@ import { readFrame } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
 import type { Router } from './router.ts';
 import { HostLog } from './session-log.ts';
+import type { SessionLog } from './session-log.ts';
 import { SessionReply } from './session-reply.ts';
 import type { Session, Socket } from './session.ts';
 import { Sessions } from './sessions.ts';
@@ -48,6 +52,8 @@ export interface SessionHostOptions {
   readonly nowMs: number;
   /** Wall clock at the start, in µs. */
   readonly bornMicros: number;
+  /** Names this registry and its history. */
+  readonly registry: string;
   readonly onGuard: (event: GuardEvent) => void;
 }
 
@@ -133,14 +139,12 @@ export class SessionHost {
       },
     });
     this.#warmAtMs = options.nowMs + config.warmUpMs;
+    if (config.warmUpMs === 0) this.#warmUp();
   }
 
   /** Moves the host's clock on. */
   tick(nowMs: number): void {
-    if (nowMs >= this.#warmAtMs) {
-      this.#warmAtMs = Number.POSITIVE_INFINITY;
-      this.#subscriptions.warmUp();
-    }
+    if (nowMs >= this.#warmAtMs) this.#warmUp();
     this.#noteArrivals();
     this.sessions.tick(nowMs);
     this.guard.advance(this.sessions.clockMs);
@@ -149,6 +153,11 @@ export class SessionHost {
       this.sessions.recheckHeld();
     }
     this.flush();
+  }
+
+  #warmUp(): void {
+    this.#warmAtMs = Number.POSITIVE_INFINITY;
+    this.#subscriptions.warmUp();
   }
 
   /** What threads tell each other about connections that are being made. */
@@ -256,6 +265,9 @@ export class SessionHost {
     switch (call.method) {
       case 'session.open':
         this.#open(session, call.params, reply);
+        return;
+      case 'session.registrations':
+        reply.succeed(wordResults.registrations(pageRegistrations(session.registrations, call.params)));
         return;
       case 'instance.register':
         this.#registrar.register(session, call.key, call.instance, reply);
@@ -423,6 +435,9 @@ export class SessionHost {
       session: session.name,
       heartbeatMs: this.sessions.heartbeatMs,
       limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
+      secret: session.secret,
+      registry: this.#options.registry,
+      warming: this.#warmAtMs < Number.POSITIVE_INFINITY,
     };
     reply.succeed(wordResults.opened(result));
   }
@@ -483,6 +498,27 @@ export class SessionHost {
 
 export function refuseDraining(retryAfterMs: number): Failure {
   return { code: 'draining', message: 'the server is stopping', retryAfterMs };
+}
+
+/** One page, in the order of keys and ids: O(n log n) in what the session has registered. */
+function pageRegistrations(log: SessionLog, { limit, cursor }: RegistrationsParams): RegistrationsResult {
+  const size = limit ?? protocolLimits.listLimitDefault;
+  const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
+  const names = log
+    .names()
+    .map(({ key, id }) => ({ key, id, place: `${key}\n${id}` }))
+    .filter(({ place }) => place > after)
+    .sort((a, b) => (a.place < b.place ? -1 : 1));
+  const page = names.slice(0, size);
+  const registrations = page.map(({ key, id }) => ({
+    ...parseServiceKey(key),
+    id,
+    hash: hashRegistration(key, log.get(key, id)?.fragment ?? ''),
+  }));
+  const last = page.at(-1);
+  return names.length > size && last !== undefined
+    ? { registrations, cursor: Buffer.from(last.place).toString('base64url') }
+    : { registrations };
 }
 
 function mergePages(answers: readonly Answer[], size: number): ListResult {

@@ -32,6 +32,8 @@ export interface SessionUnitOptions {
   readonly nowMs: number;
   /** Wall clock at the start, in µs. */
   readonly bornMicros: number;
+  /** Names the registry and its history. */
+  readonly registry: string;
   readonly onGuard: (event: GuardEvent) => void;
 }
 

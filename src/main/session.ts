@@ -28,12 +28,24 @@ export type SessionState =
   | { readonly kind: 'held' }
   | { readonly kind: 'ended' };
 
+export interface SessionOptions {
+  readonly number: number;
+  readonly name: string;
+  readonly secret: string;
+  readonly state: SessionState;
+  readonly registrations: SessionLog;
+  readonly nowMs: number;
+  readonly consumption: Consumption;
+}
+
 /** One caller and all that it registered and subscribed: a WebSocket connection, or a lease of a caller over HTTP. */
 export class Session {
   /** Unique in the process; names the host too. */
   readonly number: number;
-  /** What the caller sees. */
+  /** What the caller sees, and logs show. */
   readonly name: string;
+  /** Known to the caller alone: whoever has it may take the session over. */
+  readonly secret: string;
   state: SessionState;
   /** Whether it is a connection, now or before; else it is a lease. */
   readonly isConnection: boolean;
@@ -49,17 +61,11 @@ export class Session {
   /** An answer did not fit into its backlog: it is to be closed. */
   hasLostAnswer = false;
 
-  constructor(
-    number: number,
-    name: string,
-    state: SessionState,
-    registrations: SessionLog,
-    nowMs: number,
-    consumption: Consumption,
-  ) {
+  constructor({ number, name, secret, state, registrations, nowMs, consumption }: SessionOptions) {
     this.number = number;
     this.consumption = consumption;
     this.name = name;
+    this.secret = secret;
     this.state = state;
     this.registrations = registrations;
     this.isConnection = state.kind === 'connected';

@@ -238,14 +238,15 @@ export class Sessions {
   #add(state: SessionState): Session {
     this.#count += 1;
     const number = this.#options.host * sessionsPerHostMax + this.#count;
-    const session = new Session(
+    const session = new Session({
       number,
-      this.#options.createName(),
+      name: this.#options.createName(),
+      secret: this.#options.createName(),
       state,
-      new SessionLog(this.#options.log),
-      this.#clockMs,
-      new Consumption(this.#consumptionBounds),
-    );
+      registrations: new SessionLog(this.#options.log),
+      nowMs: this.#clockMs,
+      consumption: new Consumption(this.#consumptionBounds),
+    });
     this.#byNumber.set(number, session);
     return session;
   }

@@ -59,6 +59,8 @@ export interface IoThreadStart {
   readonly arrivals: SharedArrayBuffer;
   /** Wall clock when the registry started, in µs. */
   readonly bornMicros: number;
+  /** Names the registry and its history. */
+  readonly registry: string;
   /** For the calls of its session host. */
   readonly unit: MessagePort;
   /** One 32-bit word: raised to 1 once all sockets are closed, for a main thread that cannot wait in turns any more. */

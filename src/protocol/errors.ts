@@ -68,6 +68,7 @@ export const closeCodes = {
     meaning:
       'The client did not read what it was sent: nothing for `slowConsumerTimeoutMs`, or too much of it was waiting.',
   },
+  resumed_elsewhere: { number: 4003, meaning: 'Another connection has taken the session over.' },
 } as const;
 
 export type CloseReason = keyof typeof closeCodes;

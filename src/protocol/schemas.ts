@@ -133,14 +133,26 @@ const count: JsonSchema = {
 };
 const positive = (what: string): JsonSchema => ({ type: 'integer', minimum: 1, description: what });
 
+const warming: JsonSchema = {
+  const: true,
+  description:
+    'The registry has just started, and those who were there before are not all back: the list may lack some.',
+};
+
 export const snapshotSchema: JsonSchema = object(
-  { version: version("The service's version."), instances },
+  { version: version("The service's version."), instances, warming },
   ['version', 'instances'],
   'The whole list.',
 );
 
 const resumeSchema: JsonSchema = object(
-  { from: version('The version that was asked for.'), version: version("The service's version now."), put, remove },
+  {
+    from: version('The version that was asked for.'),
+    version: version("The service's version now."),
+    put,
+    remove,
+    warming,
+  },
   ['from', 'version', 'put', 'remove'],
   'What changed since the version that was asked for.',
 );
@@ -158,22 +170,25 @@ export const listSchema: JsonSchema = object(
   ['services'],
 );
 
+const listLimit = (what: string): JsonSchema => ({
+  type: 'integer',
+  minimum: 1,
+  maximum: limits.listLimitMax,
+  description: `${what} to a page; by default ${limits.listLimitDefault}.`,
+});
+const listCursor: JsonSchema = {
+  type: 'string',
+  pattern: '^[A-Za-z0-9_-]+$',
+  maxLength: limits.cursorCharsMax,
+  description: 'From the page before.',
+};
+
 export const listParamsSchema: JsonSchema = object(
   {
     namespace: name('Without it, services of every namespace.', limits.namespaceCharsMax),
     prefix: text("What the service's name begins with.", limits.serviceBytesMax),
-    limit: {
-      type: 'integer',
-      minimum: 1,
-      maximum: limits.listLimitMax,
-      description: `Services to a page; by default ${limits.listLimitDefault}.`,
-    },
-    cursor: {
-      type: 'string',
-      pattern: '^[A-Za-z0-9_-]+$',
-      maxLength: limits.cursorCharsMax,
-      description: 'From the page before.',
-    },
+    limit: listLimit('Services'),
+    cursor: listCursor,
   },
   [],
 );
@@ -198,6 +213,20 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           'x-bytesMax': limits.tokenBytesMax,
           description: 'Credentials; unused in this version.',
         },
+        resume: {
+          type: 'string',
+          minLength: 1,
+          maxLength: limits.secretCharsMax,
+          pattern: '^[A-Za-z0-9_-]+$',
+          description: 'The `secret` of an earlier session, which this connection takes over.',
+        },
+        capabilities: {
+          type: 'array',
+          maxItems: limits.capabilitiesMax,
+          items: { type: 'string', pattern: '^[a-z][a-z0-9-]*$', maxLength: limits.capabilityCharsMax },
+          description:
+            'What the client understands beyond what every client does; what the server does not know is passed over.',
+        },
       },
       ['client'],
     ),
@@ -215,8 +244,49 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           },
           ['frameBytesMax', 'batchEntriesMax', 'requestsInFlightMax', 'registrationsMax', 'subscriptionsMax'],
         ),
+        secret: {
+          type: 'string',
+          description: 'With it another connection can take this session over; keep it secret.',
+        },
+        registry: {
+          type: 'string',
+          description: 'Names this registry and its history: versions and sessions of another mean nothing to it.',
+        },
+        warming: {
+          type: 'boolean',
+          description: 'The registry has just started, and those who were there before are not all back.',
+        },
+        resumed: object(
+          {
+            registrations: { type: 'integer', minimum: 0, description: 'How many instances it has registered.' },
+            digest: { type: 'string', description: 'The digest of its registrations.' },
+          },
+          ['registrations', 'digest'],
+          'The session of `resume` has been taken over; absent if it is not there any more.',
+        ),
       },
-      ['session', 'heartbeatMs', 'limits'],
+      ['session', 'heartbeatMs', 'limits', 'secret', 'registry', 'warming'],
+    ),
+  },
+  'session.registrations': {
+    summary: 'Lists what this session has registered, with hashes, page by page, in the order of keys and ids.',
+    params: object({ limit: listLimit('Registrations'), cursor: listCursor }, []),
+    result: object(
+      {
+        registrations: array(
+          object(
+            {
+              ...nameProperties,
+              id: instanceId,
+              hash: { type: 'string', description: 'The hash of the registration.' },
+            },
+            [...nameRequired, 'id', 'hash'],
+          ),
+          'Registrations, in the order of their keys and ids.',
+        ),
+        cursor: { type: 'string', description: 'Present when there is more: ask again with it.' },
+      },
+      ['registrations'],
     ),
   },
   'instance.register': {
@@ -241,6 +311,13 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           description: 'What later notifications hold: what changed (the default), or the whole list.',
         },
         version: version('Resume: the version that the client holds, of the same filter.'),
+        count: {
+          type: 'integer',
+          minimum: 0,
+          maximum: Number.MAX_SAFE_INTEGER,
+          description:
+            'Resume: how many instances the client holds; a registry that has just started waits until so many are back.',
+        },
       },
       ['service'],
     ),

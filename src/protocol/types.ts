@@ -57,6 +57,10 @@ export interface SessionOpenParams {
   readonly app?: string;
   readonly zone?: string;
   readonly token?: string;
+  /** The `secret` of an earlier session, to be taken over by this connection. */
+  readonly resume?: string;
+  /** What the client understands beyond the first clients of this version; what the server does not know is passed over. */
+  readonly capabilities?: readonly string[];
 }
 
 /** The bounds that a client must keep to, announced by `session.open`. */
@@ -73,6 +77,36 @@ export interface SessionOpenResult {
   /** A client that is silent for this long is pinged; one that stays silent is treated as a broken connection. */
   readonly heartbeatMs: number;
   readonly limits: WireLimits;
+  /** Whoever has it can take this session over; not for logs. */
+  readonly secret: string;
+  /** Names this registry and its history: versions and sessions of another one mean nothing here. */
+  readonly registry: string;
+  /** The registry has just started, and those who were there before are not all back: lists may lack some. */
+  readonly warming: boolean;
+  /** The session of `resume` has been taken over; absent if it is not there any more. */
+  readonly resumed?: ResumedSession;
+}
+
+/** What a session that was taken over holds. */
+export interface ResumedSession {
+  readonly registrations: number;
+  /** See `registration-digest.ts`. */
+  readonly digest: string;
+}
+
+export interface RegistrationsParams {
+  /** 1 to 1000, by default 100. */
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+export interface HeldRegistration extends ServiceName {
+  readonly id: string;
+  /** See `registration-digest.ts`. */
+  readonly hash: string;
+}
+export interface RegistrationsResult {
+  readonly registrations: readonly HeldRegistration[];
+  readonly cursor?: string;
 }
 
 export interface RegisterParams extends ServiceFields {
@@ -95,6 +129,8 @@ export interface SubscribeParams extends ServiceFields, InstanceFilter {
   readonly mode?: SubscribeMode;
   /** Resume: the version that the client still holds, of the same filter. */
   readonly version?: number;
+  /** Resume: how many instances the client holds; a registry that has just started waits until so many are back. */
+  readonly count?: number;
 }
 
 export interface QueryParams extends ServiceFields, InstanceFilter {}
@@ -102,12 +138,16 @@ export interface QueryParams extends ServiceFields, InstanceFilter {}
 export interface SnapshotResult {
   readonly version: number;
   readonly instances: readonly Instance[];
+  /** Present while the registry is warming: the list may lack some who were there before a restart. */
+  readonly warming?: true;
 }
 export interface ResumeResult {
   readonly from: number;
   readonly version: number;
   readonly put: readonly Instance[];
   readonly remove: readonly string[];
+  /** See {@link SnapshotResult.warming}. */
+  readonly warming?: true;
 }
 export type SubscribeResult = SnapshotResult | ResumeResult;
 export type QueryResult = SnapshotResult;
@@ -153,6 +193,7 @@ export interface GoawayParams {
 /** Every method, its params and its result. */
 export interface Methods {
   'session.open': { params: SessionOpenParams; result: SessionOpenResult };
+  'session.registrations': { params: RegistrationsParams; result: RegistrationsResult };
   'instance.register': { params: RegisterParams; result: RegisterResult };
   'instance.deregister': { params: DeregisterParams; result: DeregisterResult };
   'service.subscribe': { params: SubscribeParams; result: SubscribeResult };

@@ -74,7 +74,7 @@ describe('docs/PROTOCOL.md', () => {
   const names = new Names();
 
   beforeAll(async () => {
-    server = await startServer({ port: 0, ioThreads, partitions: 2, logLevel: 'silent' });
+    server = await startServer({ port: 0, ioThreads, partitions: 2, logLevel: 'silent', warmUpMs: 0 });
   });
   afterAll(async () => {
     await (stopped ?? server.stop());

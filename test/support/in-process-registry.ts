@@ -421,6 +421,7 @@ export class InProcessRegistry {
       delay: (ms) => this.#delay(ms),
       nowMs: 0,
       bornMicros: wallStartMicros,
+      registry: 'simulated',
       onGuard: (event) => this.guardEvents.push(event),
     });
   }

@@ -1,5 +1,5 @@
-import { protocolLimits } from '../protocol/limits.ts';
-import type { InstanceInput } from '../protocol/types.ts';
+import { protocolLimits } from './limits.ts';
+import type { InstanceInput } from './types.ts';
 
 /** An instance as it is stored and sent. */
 export interface EncodedInstance {
