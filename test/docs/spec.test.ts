@@ -3,6 +3,8 @@ import { fileURLToPath } from 'node:url';
 
 import { expect, test } from 'vitest';
 
+import { readTestNames } from '../support/test-names.ts';
+
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const ruleId = /\b(?:SL|SE|PU|RE|WP|LI)\d+\b/g;
 
@@ -17,13 +19,13 @@ function readRules(): Map<string, string[]> {
   return rules;
 }
 
-/** Rule ids in square brackets in the names of tests, with the files that quote them. */
+/** Rule ids in square brackets in the names of tests that run, with the files that quote them. */
 function readQuotes(): Map<string, string[]> {
   const quotes = new Map<string, Set<string>>();
   const files = readdirSync(`${root}test`, { recursive: true, encoding: 'utf8' });
   for (const file of files.filter((name) => name.endsWith('.test.ts')).map((name) => `test/${name}`)) {
-    const text = readFileSync(`${root}${file}`, 'utf8');
-    for (const [bracket] of text.matchAll(/\[[A-Z]{2}\d+(?:[, ]+[A-Z]{2}\d+)*\]/g)) {
+    const names = readTestNames(file, readFileSync(`${root}${file}`, 'utf8'));
+    for (const [bracket] of names.join('\n').matchAll(/\[[A-Z]{2}\d+(?:[, ]+[A-Z]{2}\d+)*\]/g)) {
       for (const [id] of bracket.matchAll(ruleId)) quotes.set(id, (quotes.get(id) ?? new Set()).add(file));
     }
   }
