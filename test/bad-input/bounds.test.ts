@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 
 import { afterEach, describe, expect, test } from 'vitest';
 
@@ -37,6 +39,7 @@ function wordBatch(entries: number): string {
 
 interface Lease {
   readonly lease: string;
+  readonly ttlMs: number;
 }
 
 async function putLease(
@@ -197,6 +200,29 @@ const bounds: readonly Bound[] = [
     },
   },
   {
+    name: 'batchAnswerCharactersMax',
+    config: { batchAnswerCharactersMax: 1024 },
+    counters: ['limit_batchAnswerCharactersMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      const query = (id: number): string =>
+        `{"jsonrpc":"2.0","id":${id},"method":"service.query","params":{"service":"known"}}`;
+      // Each answer has more than 200 characters.
+      client.send(`[${Array.from({ length: 10 }, (_, id) => query(id)).join()}]`);
+      const answers = JSON.parse(await client.nextFrame()) as { id: number; result?: object; error?: object }[];
+      expect(answers.map(({ id }) => id)).toEqual(Array.from({ length: 10 }, (_, id) => id));
+      const refused = answers.filter(({ error }) => error !== undefined);
+      expect(refused.length).toBeGreaterThan(4);
+      expect(refused.length).toBeLessThan(10);
+      for (const { error } of refused) {
+        expect(error).toMatchObject({ data: { code: 'limit_exceeded', limit: 'batchAnswerCharactersMax' } });
+      }
+      client.send(`[${query(1)}]`);
+      expect(JSON.parse(await client.nextFrame())).toMatchObject([{ id: 1, result: { instances: [{}, {}] } }]);
+      client.close();
+    },
+  },
+  {
     name: 'frameBytesMax',
     config: { frameBytesMax: 2048 },
     counters: ['closed_frame_too_big'],
@@ -241,6 +267,31 @@ const bounds: readonly Bound[] = [
       expect(second.status).toBe(200);
       await endLease(second.body.lease);
     },
+  },
+  {
+    name: 'leaseTtlMinMs',
+    config: { leaseTtlMinMs: 5000 },
+    counters: [],
+    meet: () => expectTtl({ ttlMs: 100 }, 5000),
+  },
+  {
+    name: 'leaseTtlDefaultMs',
+    config: { leaseTtlDefaultMs: 7000 },
+    counters: [],
+    meet: () => expectTtl({}, 7000),
+  },
+  {
+    name: 'leaseTtlMaxMs',
+    config: { leaseTtlMaxMs: 40_000 },
+    counters: [],
+    meet: () => expectTtl({ ttlMs: 100_000 }, 40_000),
+  },
+  {
+    name: 'slowConsumerBytesMax',
+    // The backlog within the process has room for all of it.
+    config: { slowConsumerBytesMax: 1_048_576, sessionBacklogBytesMax: 256 * 1_048_576 },
+    counters: ['closed_slow_consumer'],
+    meet: (server) => expectDeafClosed(server),
   },
   {
     name: 'instancesPerServiceMax',
@@ -297,24 +348,7 @@ const bounds: readonly Bound[] = [
     name: 'sessionBacklogBytesMax',
     config: { sessionBacklogBytesMax: 1024, frameBytesMax: 4_194_304 },
     counters: ['closed_slow_consumer'],
-    meet: async (server) => {
-      const client = await server.openClient();
-      const note = 'x'.repeat(8000);
-      for (let port = 1; port <= 100; port++) {
-        await client.request('instance.register', {
-          service: 'big',
-          instance: { host: 'h', port, metadata: { note } },
-        });
-      }
-      const deaf = await RawSocket.openSession(server.port);
-      deaf.socket.pause();
-      const query = '{"jsonrpc":"2.0","id":1,"method":"service.query","params":{"service":"big"}}';
-      // 100 answers of 800 kB do not fit into what the kernel takes for one connection.
-      for (let asked = 0; asked < 100; asked++) deaf.write(encodeFrame(query));
-      await expect.poll(() => server.readCounter('closed_slow_consumer'), { timeout: 5000 }).toBe(1);
-      deaf.destroy();
-      client.close();
-    },
+    meet: (server) => expectDeafClosed(server),
   },
   {
     name: 'heartbeatTimeoutMs',
@@ -394,6 +428,33 @@ const bounds: readonly Bound[] = [
   },
 ];
 
+/** A lease that is asked for so is granted so. */
+async function expectTtl(wish: object, ttlMs: number): Promise<void> {
+  const { status, body } = await putLease(1, wish);
+  expect({ status, ttlMs: body.ttlMs }).toEqual({ status: 200, ttlMs });
+  await endLease(body.lease);
+}
+
+/** A client that asks for large lists and reads nothing is closed. */
+async function expectDeafClosed(server: Witness): Promise<void> {
+  const client = await server.openClient();
+  const note = 'x'.repeat(8000);
+  for (let port = 1; port <= 100; port++) {
+    await client.request('instance.register', {
+      service: 'big',
+      instance: { host: 'h', port, metadata: { note } },
+    });
+  }
+  const deaf = await RawSocket.openSession(server.port);
+  deaf.socket.pause();
+  const query = '{"jsonrpc":"2.0","id":1,"method":"service.query","params":{"service":"big"}}';
+  // 100 answers of 800 kB do not fit into what the kernel takes for one connection.
+  for (let asked = 0; asked < 100; asked++) deaf.write(encodeFrame(query));
+  await expect.poll(() => server.readCounter('closed_slow_consumer'), { timeout: 5000 }).toBe(1);
+  deaf.destroy();
+  client.close();
+}
+
 /** Two sessions are the witness's, two more have room. */
 async function expectHandshakesBounded(server: Witness, limit: SettingName): Promise<void> {
   const third = await server.openClient();
@@ -422,8 +483,8 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     for (const counter of counters) expect(await server.readCounter(counter)).toBeGreaterThan(0);
   });
 
-  /** Settings that bound nothing that a caller could meet, or whose meeting is shown elsewhere. */
-  const others: readonly SettingName[] = [
+  /** Settings that are no bounds. */
+  const choices: readonly SettingName[] = [
     'host',
     'port',
     'partitions',
@@ -431,44 +492,48 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'logLevel',
     'openRequired',
     'allowedOrigins',
-    'disconnectGraceMs',
-    'coalesceWindowMinMs',
-    'coalesceWindowMaxMs',
-    'drainTimeoutMs',
-    'reconnectSpreadMs',
-    'partitionStartTimeoutMs',
-    'leaseTtlMinMs',
-    'leaseTtlDefaultMs',
-    'leaseTtlMaxMs',
-    'pushCharactersInFlightMax',
-    'fanOutSliceMembers',
-    'fanOutSliceBytes',
-    'lossWindowMs',
-    'lossSessionsMin',
-    'lossSessionsPercent',
-    'lossServiceInstancesMin',
-    'lossServicePercent',
-    'lossHoldMaxMs',
-    'warmUpMs',
-    'partitionHeartbeatTimeoutMs',
-    'partitionHeapMaxMb',
-    'partitionRestartsMax',
-    'partitionRestartWindowMs',
-    'partitionRestartBackoffMs',
-    'slotWaitTimeoutMs',
-    'waitingRequestsMax',
-    'moveSlots',
-    'restoreSliceRegistrations',
-    'batchAnswerCharactersMax',
-    'sessionsBurstMax',
-    'arrivalRequestsMax',
-    'sessionUnconsumedBytesMax',
-    'slowConsumerTimeoutMs',
-    'slowConsumerBytesMax',
   ];
 
-  test('every setting is either here or known to be no such bound', () => {
-    expect([...bounds.map(({ name }) => name), ...others].sort()).toEqual(Object.keys(settings).sort());
+  /** Bounds that are met by tests of what they are part of; each of those files sets the bound to a value of its own. */
+  const metElsewhere: Readonly<Partial<Record<SettingName, string>>> = {
+    disconnectGraceMs: 'rules/sessions.test.ts',
+    coalesceWindowMinMs: 'rules/push.test.ts',
+    coalesceWindowMaxMs: 'workers/partition-core.test.ts',
+    drainTimeoutMs: 'server/lifecycle.test.ts',
+    reconnectSpreadMs: 'server/lifecycle.test.ts',
+    partitionStartTimeoutMs: 'server/partition-bounds.test.ts',
+    pushCharactersInFlightMax: 'workers/partition-core.test.ts',
+    fanOutSliceMembers: 'rules/push.test.ts',
+    fanOutSliceBytes: 'rules/push.test.ts',
+    lossWindowMs: 'rules/guard.test.ts',
+    lossSessionsMin: 'rules/guard.test.ts',
+    lossSessionsPercent: 'rules/guard.test.ts',
+    lossServiceInstancesMin: 'main/loss-guard.test.ts',
+    lossServicePercent: 'main/loss-guard.test.ts',
+    lossHoldMaxMs: 'rules/guard.test.ts',
+    warmUpMs: 'rules/push.test.ts',
+    partitionHeartbeatTimeoutMs: 'server/healing.test.ts',
+    partitionHeapMaxMb: 'server/healing.test.ts',
+    partitionRestartsMax: 'server/partition-bounds.test.ts',
+    partitionRestartWindowMs: 'server/partition-bounds.test.ts',
+    partitionRestartBackoffMs: 'server/healing.test.ts',
+    slotWaitTimeoutMs: 'server/healing.test.ts',
+    waitingRequestsMax: 'server/partition-bounds.test.ts',
+    moveSlots: 'chaos/found-bugs.test.ts',
+    restoreSliceRegistrations: 'chaos/found-bugs.test.ts',
+    sessionsBurstMax: 'server/storms.test.ts',
+    arrivalRequestsMax: 'main/arrivals.test.ts',
+    sessionUnconsumedBytesMax: 'server/slow-consumers.test.ts',
+    slowConsumerTimeoutMs: 'server/slow-consumers.test.ts',
+  };
+
+  test('every setting is met here, or by another test, or is no bound', () => {
+    const known = [...bounds.map(({ name }) => name), ...Object.keys(metElsewhere), ...choices];
+    expect(known.sort()).toEqual(Object.keys(settings).sort());
+    for (const [name, file] of Object.entries(metElsewhere)) {
+      const text = readFileSync(fileURLToPath(new URL(`../${file}`, import.meta.url)), 'utf8');
+      expect(text, `${file} sets ${name}`).toMatch(new RegExp(`\\b${name}\\b: ?[\\d(]`));
+    }
   });
 });
 

@@ -277,6 +277,25 @@ test('[PU3] while a large list is sent to its audience, others hear of their ser
   expect(others.every(({ views }) => views.get('public/DEFAULT/large')?.instances.size === 4)).toBe(true);
 });
 
+test('[PU3, LI1] a slice of a fan-out ends after fanOutSliceMembers sends, and others hear of their services', async () => {
+  const { registry, provider } = await setUp({ fanOutSliceMembers: 5 });
+  const heard: string[] = [];
+  const crowd = Array.from({ length: 200 }, () => new SimulatedClient(registry));
+  for (const client of crowd) {
+    client.subscribe(client === crowd[0] ? 'ship' : 'pay');
+    client.listener = { onAnswer: () => undefined, onChange: (key) => heard.push(key), onGone: () => undefined };
+  }
+  await registry.settle(random);
+  heard.splice(0);
+  register(provider, 'a');
+  await stepUntil(registry, () => heard.length > 0);
+  expect(heard).toHaveLength(5);
+  provider.request('instance.register', { service: 'ship', instance: { host: 'h', port: 1 } });
+  await registry.settle(random);
+  expect(heard).toHaveLength(200);
+  expect(heard.indexOf('public/DEFAULT/ship')).toBeLessThan(150);
+});
+
 test('[PU3] while many are answered with a large list, others are answered; and a push does not overtake the answer that waits', async () => {
   const { registry, provider, crowd, heard } = await setUpLarge(60);
   const [first, ...others] = crowd;
