@@ -32,6 +32,10 @@ function wordRegister(id: number, service: string): string {
   return JSON.stringify({ jsonrpc: '2.0', id, method: 'instance.register', params });
 }
 
+function wordQuery(id: number): string {
+  return `{"jsonrpc":"2.0","id":${id},"method":"service.query","params":{"service":"known"}}`;
+}
+
 /** A batch that registers so many instances of one service. */
 function wordBatch(entries: number): string {
   return `[${Array.from({ length: entries }, (_, index) => wordRegister(index + 1, 'bounded')).join()}]`;
@@ -205,10 +209,8 @@ const bounds: readonly Bound[] = [
     counters: ['limit_batchAnswerCharactersMax', 'refused_limit_exceeded'],
     meet: async (server) => {
       const client = await server.openClient();
-      const query = (id: number): string =>
-        `{"jsonrpc":"2.0","id":${id},"method":"service.query","params":{"service":"known"}}`;
       // Each answer has more than 200 characters.
-      client.send(`[${Array.from({ length: 10 }, (_, id) => query(id)).join()}]`);
+      client.send(`[${Array.from({ length: 10 }, (_, id) => wordQuery(id)).join()}]`);
       const answers = JSON.parse(await client.nextFrame()) as { id: number; result?: object; error?: object }[];
       expect(answers.map(({ id }) => id)).toEqual(Array.from({ length: 10 }, (_, id) => id));
       const refused = answers.filter(({ error }) => error !== undefined);
@@ -217,7 +219,7 @@ const bounds: readonly Bound[] = [
       for (const { error } of refused) {
         expect(error).toMatchObject({ data: { code: 'limit_exceeded', limit: 'batchAnswerCharactersMax' } });
       }
-      client.send(`[${query(1)}]`);
+      client.send(`[${wordQuery(1)}]`);
       expect(JSON.parse(await client.nextFrame())).toMatchObject([{ id: 1, result: { instances: [{}, {}] } }]);
       client.close();
     },

@@ -42,8 +42,8 @@ function updateLists(quotes: ReadonlyMap<string, readonly string[]>): void {
   writeFileSync(`${root}docs/SPEC.md`, updated);
 }
 
-function wordFiles(files: readonly string[] = ['no test']): string {
-  return files.map((file) => `\`${file}\``).join(', ');
+function wordFiles(files: readonly string[] | undefined): string {
+  return files === undefined ? 'none' : files.map((file) => `\`${file}\``).join(', ');
 }
 
 test('every rule has a test, every id that a test quotes is a rule, and docs/SPEC.md names the files', () => {
