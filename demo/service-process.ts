@@ -5,8 +5,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-import { connect } from '../src/client/index.ts';
-import type { Instance, Subscription } from '../src/client/index.ts';
+import { connect, Picker } from '../src/client/index.ts';
 import { nowMs } from './messages.ts';
 import type { Report, ServiceRole } from './messages.ts';
 
@@ -16,27 +15,19 @@ function report(message: Report): void {
   process.send?.(message);
 }
 
-/** Picks one of the enabled instances, in proportion to their weights. */
-function pick(instances: readonly Instance[]): Instance | undefined {
-  const usable = instances.filter(({ enabled, weight }) => enabled && weight > 0);
-  let left = Math.random() * usable.reduce((sum, { weight }) => sum + weight, 0);
-  return usable.find(({ weight }) => (left -= weight) < 0) ?? usable.at(-1);
-}
-
 /** Calls one instance of a service. It is not tried again elsewhere: the demo counts what fails. */
-async function call(view: Subscription): Promise<string> {
-  const instance = pick(view.instances);
-  if (instance === undefined) throw new Error('nobody to call');
-  const response = await fetch(`http://${instance.host}:${instance.port}/`, {
-    signal: AbortSignal.timeout(callTimeoutMs),
+function call(picker: Picker): Promise<string> {
+  return picker.call(async ({ id, host, port }) => {
+    const response = await fetch(`http://${host}:${port}/`, { signal: AbortSignal.timeout(callTimeoutMs) });
+    if (!response.ok) throw new Error(`${id} answered ${response.status}`);
+    return response.text();
   });
-  if (!response.ok) throw new Error(`${instance.id} answered ${response.status}`);
-  return response.text();
 }
 
 async function run({ name, service, calls, registry }: ServiceRole): Promise<void> {
   const client = connect({ servers: [registry], app: name });
   const view = calls === undefined ? undefined : await client.subscribe(calls);
+  const picker = view === undefined ? undefined : new Picker(view);
   if (view !== undefined && calls !== undefined) {
     const tell = (): void => {
       report({ kind: 'view', service: calls, ids: view.instances.map(({ id }) => id), atMs: nowMs() });
@@ -46,7 +37,7 @@ async function run({ name, service, calls, registry }: ServiceRole): Promise<voi
   }
   let served = 0;
   const server = createServer((_, response) => {
-    (view === undefined ? Promise.resolve('') : call(view)).then(
+    (picker === undefined ? Promise.resolve('') : call(picker)).then(
       (below) => {
         served += 1;
         if (served === 1) report({ kind: 'served', atMs: nowMs() });

@@ -69,7 +69,16 @@ export class QueueFullError extends SlotcastError {
   }
 }
 
-/** `connect` was given an option that it cannot use. */
+/** There is no instance that could be called: none is there, or none is enabled and has a weight above 0. */
+export class NoInstanceError extends SlotcastError {
+  override readonly name: string = 'NoInstanceError';
+
+  constructor() {
+    super('there is no instance to call');
+  }
+}
+
+/** `connect`, or a picker, was given an option that it cannot use. */
 export class OptionError extends SlotcastError {
   override readonly name: string = 'OptionError';
   readonly option: string;

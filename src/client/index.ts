@@ -21,6 +21,7 @@ export type { StopListening } from './emitter.ts';
 export {
   ClosedError,
   ConnectionLostError,
+  NoInstanceError,
   OptionError,
   QueueFullError,
   RequestError,
@@ -28,6 +29,8 @@ export {
   TimeoutError,
 } from './errors.ts';
 export type { ClientOptions } from './options.ts';
+export { Picker } from './picker.ts';
+export type { InstanceSource, Picked, PickerOptions, PickPolicy } from './picker.ts';
 export type { Change, Subscription, SubscriptionEvents } from './subscription.ts';
 export type { WebSocketConstructor, WebSocketEvent, WebSocketLike } from './web-socket.ts';
 export type { ErrorCode } from '../protocol/errors.ts';
