@@ -20,9 +20,9 @@ Examples:
   slotcast bench hot-service --html report.html
   slotcast goaway --percent 25 --spread-ms 10000`;
 
-/** `slotcast … | head`: nobody reads any more, which is no failure. */
+/** `slotcast … | head`, or a terminal that was closed: nobody reads any more, which is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(exitCodes.done);
+  if (error.code === 'EPIPE' || error.code === 'EIO') process.exit(exitCodes.done);
   throw error;
 });
 
