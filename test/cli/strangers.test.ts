@@ -85,10 +85,12 @@ async function listenDeaf(): Promise<number> {
   return port;
 }
 
+function countConnecting(): number {
+  return process.getActiveResourcesInfo().filter((resource) => resource === 'TCPConnectWrap').length;
+}
+
 test('nothing goes on connecting once a command has given up', async () => {
   const port = await listenDeaf();
-  const countConnecting = (): number =>
-    process.getActiveResourcesInfo().filter((resource) => resource === 'TCPConnectWrap').length;
   const before = countConnecting();
   const url = new URL(`http://127.0.0.1:${port}/`);
   const asked = exchangeHttp({ url, method: 'GET', signal: AbortSignal.timeout(50), bytesMax: 1 });
