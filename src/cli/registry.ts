@@ -61,7 +61,7 @@ function parseTimeout(text: string): number {
 const serverExpected = 'It must be HOST:PORT, or a URL such as ws://127.0.0.1:7070; several are separated by commas.';
 
 /** Servers of a list, added to those before it. `HOST:PORT` is a WebSocket in the clear. */
-export function parseServers(text: string, before: unknown): string[] {
+function parseServers(text: string, before: unknown): string[] {
   const servers = text
     .split(',')
     .map((part) => part.trim())

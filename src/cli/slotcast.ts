@@ -8,6 +8,7 @@ import { addGoawayCommand } from './goaway-command.ts';
 import { addPartitionCommands } from './partition-commands.ts';
 import { addReadCommands } from './read-commands.ts';
 import { addRegisterCommand } from './register-command.ts';
+import { addSessionsCommand } from './sessions-command.ts';
 import { addStartCommand } from './start-command.ts';
 
 const examples = `
@@ -16,6 +17,7 @@ Examples:
   slotcast register orders 127.0.0.1:8080 --meta version=2
   slotcast instances orders --json
   slotcast watch orders
+  slotcast sessions --behind
   slotcast partitions 4
   slotcast bench hot-service --html report.html
   slotcast goaway --percent 25 --spread-ms 10000`;
@@ -36,6 +38,7 @@ addReadCommands(program);
 addRegisterCommand(program);
 addPartitionCommands(program);
 addBenchCommand(program);
+addSessionsCommand(program);
 addGoawayCommand(program);
 
 try {

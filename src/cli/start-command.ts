@@ -15,6 +15,7 @@ import {
 } from '../main/config.ts';
 import type { SettingName } from '../main/config.ts';
 import type { Server } from '../main/index.ts';
+import { createLogger } from '../main/log.ts';
 import { productVersion } from '../main/product-version.ts';
 import { loadServer } from '../main/server-loading.ts';
 import { stopSignals } from './registry.ts';
@@ -55,9 +56,19 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   }
   resolveConfig(given, 'command line');
   const fromFile = typeof file === 'string' ? readConfigFile(file) : {};
-  const values: Record<string, unknown> = { ...fromFile, ...readEnvironment(process.env), ...given };
+  const environment = readEnvironment(process.env);
+  const values: Record<string, unknown> = { ...fromFile, ...environment.values, ...given };
+  const { logLevel } = resolveConfig(values);
   const { startServer } = await loadServer();
-  const server = await startServer(values);
+  const logger = createLogger(logLevel);
+  if (environment.passedOver.length > 0) {
+    const variables = environment.passedOver;
+    logger.warn(
+      { variables },
+      'passed over variables that Kubernetes sets for a service of this name: they are no settings',
+    );
+  }
+  const server = await startServer(values, { logger });
   const { url } = server.address;
   const http = url.replace(/^ws/, 'http').replace(/\/v1\/session$/, '');
   const ioThreads = Number(values['ioThreads'] ?? 0);
