@@ -27,11 +27,15 @@ function pick(instances: readonly Instance[]): Instance | undefined {
 async function call(view: Subscription): Promise<string> {
   const instance = pick(view.instances);
   if (instance === undefined) throw new Error('nobody to call');
-  const response = await fetch(`http://${instance.host}:${instance.port}/`, {
-    signal: AbortSignal.timeout(callTimeoutMs),
-  });
-  if (!response.ok) throw new Error(`${instance.id} answered ${response.status}`);
-  return response.text();
+  let response: Response;
+  try {
+    response = await fetch(`http://${instance.host}:${instance.port}/`, { signal: AbortSignal.timeout(callTimeoutMs) });
+  } catch (error) {
+    throw new Error(`${instance.id} did not answer`, { cause: error });
+  }
+  const text = await response.text();
+  if (!response.ok) throw new Error(text);
+  return text;
 }
 
 async function run({ name, service, calls, registry }: ServiceRole): Promise<void> {
@@ -53,7 +57,7 @@ async function run({ name, service, calls, registry }: ServiceRole): Promise<voi
         response.end(below === '' ? name : `${name} ${below}`);
       },
       (error: unknown) => {
-        response.writeHead(502).end(`${name}: ${String(error)}`);
+        response.writeHead(502).end(error instanceof Error ? error.message : String(error));
       },
     );
   });

@@ -16,7 +16,7 @@ export class RunningCommand {
     this.process = spawn(process.execPath, [bin, ...args], {
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 18_000,
+      timeout: 55_000,
     });
     this.process.stdout?.on('data', (chunk) => {
       this.out += String(chunk);
