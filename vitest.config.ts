@@ -2,8 +2,9 @@ import { defineConfig } from 'vitest/config';
 import type { ViteUserConfig } from 'vitest/config';
 
 const shared = {
-  testTimeout: 20_000,
-  hookTimeout: 20_000,
+  // Only what hangs meets them: a machine that is short of time is no fault.
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
   pool: 'forks',
 } as const;
 

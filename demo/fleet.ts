@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { nowMs } from './messages.ts';
 import type { Report, ServiceRole } from './messages.ts';
 
-const startTimeoutMs = 10_000;
+/** A machine may have other things to do. */
+const startTimeoutMs = 30_000;
 
 /** A service that runs in a process of its own, and what it has told. */
 export interface RunningService extends ServiceRole {

@@ -18,8 +18,8 @@ const added = 'stock-4';
 interface Outcome {
   readonly requests: number;
   readonly failed: number;
-  /** Failed requests that were sent after every caller knew that the killed instance was gone. */
-  readonly failedAfterKnown: number;
+  /** Requests that were sent after every caller knew that the killed instance was gone, and failed on it all the same. */
+  readonly failedOnKilledAfterKnown: number;
   /** From the kill to each caller knowing. */
   readonly killKnownAfterMs: Readonly<Record<string, number>>;
   /** From the last step of the registration to each caller knowing; negative when a caller knew before the new instance had its answer. */
@@ -56,18 +56,20 @@ async function play(fleet: Fleet): Promise<Outcome> {
   say(
     `${requestsPerSecond} requests a second flow: gateway → one of orders → one of stock, as the registry tells them.`,
   );
-  await delay(2000);
+  await waitForSamples(traffic, 200, () => true);
   const killKnownAfterMs = await kill(fleet, traffic.samples);
-  await delay(1500);
+  await waitForSamples(traffic, 100, ({ isOk }) => isOk);
   const { addKnownAfterMs, newcomer } = await add(fleet, start);
-  await delay(2000);
+  await waitForSamples(traffic, 25, ({ path }) => path.includes(added));
   await traffic.stop();
   const { samples } = traffic;
   const knownAtMs = Math.max(...Object.values(killKnownAfterMs)) + killedAtMs;
   return {
     requests: samples.length,
     failed: samples.filter(({ isOk }) => !isOk).length,
-    failedAfterKnown: samples.filter(({ isOk, sentAtMs }) => !isOk && sentAtMs > knownAtMs).length,
+    failedOnKilledAfterKnown: samples.filter(
+      ({ sentAtMs, failure }) => sentAtMs > knownAtMs && failure.startsWith(`${killed} `),
+    ).length,
     killKnownAfterMs,
     addKnownAfterMs,
     firstServedAfterMs: (newcomer.servedAtMs ?? Number.POSITIVE_INFINITY) - newcomer.readyAtMs,
@@ -75,6 +77,19 @@ async function play(fleet: Fleet): Promise<Outcome> {
     graceMs,
     pids: fleet.pids,
   };
+}
+
+/** How long anything may take that the demo waits for, in milliseconds: a machine may have other things to do. */
+const patienceMs = 20_000;
+
+/** Waits until so many requests more, of those that count, have been answered. */
+async function waitForSamples({ samples }: Traffic, count: number, counts: (sample: Sample) => boolean): Promise<void> {
+  const from = samples.length;
+  const deadlineMs = nowMs() + patienceMs;
+  while (samples.slice(from).filter(counts).length < count) {
+    if (nowMs() > deadlineMs) throw new Error(`fewer than ${count} requests in ${patienceMs} ms`);
+    await delay(20);
+  }
 }
 
 let killedAtMs = 0;
@@ -115,7 +130,7 @@ async function waitForCallers(
   sinceMs: number,
   isWanted: (ids: readonly string[]) => boolean,
 ): Promise<Record<string, number>> {
-  const deadlineMs = nowMs() + 5000;
+  const deadlineMs = nowMs() + patienceMs;
   const callers = fleet.callersOf('stock');
   for (;;) {
     const known = callers.map(({ name, views }) => ({
@@ -125,18 +140,20 @@ async function waitForCallers(
     if (callers.every(({ views }) => isWanted(views.at(-1)?.ids ?? []))) {
       return Object.fromEntries(known.map(({ name, view }) => [name, (view?.atMs ?? Number.NaN) - sinceMs]));
     }
-    if (nowMs() > deadlineMs) throw new Error('the callers of stock were not told within 5 s');
+    if (nowMs() > deadlineMs) throw new Error('the callers of stock were not told in time');
     await delay(5);
   }
 }
 
 function conclude(outcome: Outcome): boolean {
-  const { requests, failed, failedAfterKnown, servedByAdded, firstServedAfterMs } = outcome;
+  const { requests, failed, failedOnKilledAfterKnown, servedByAdded, firstServedAfterMs } = outcome;
   say(
     `${added} served its first request ${firstServedAfterMs.toFixed(0)} ms after it had registered, and ${servedByAdded} in all.`,
   );
-  say(`${requests} requests, ${failed} failed; of those sent after every caller knew, ${failedAfterKnown}.`);
-  return failedAfterKnown === 0 && servedByAdded > 0 && requests > 0;
+  say(
+    `${requests} requests, ${failed} failed; of those sent after every caller knew, ${failedOnKilledAfterKnown} on ${killed}.`,
+  );
+  return failedOnKilledAfterKnown === 0 && servedByAdded > 0 && requests > 0;
 }
 
 const fleet = new Fleet();

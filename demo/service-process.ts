@@ -18,9 +18,15 @@ function report(message: Report): void {
 /** Calls one instance of a service. It is not tried again elsewhere: the demo counts what fails. */
 function call(picker: Picker): Promise<string> {
   return picker.call(async ({ id, host, port }) => {
-    const response = await fetch(`http://${host}:${port}/`, { signal: AbortSignal.timeout(callTimeoutMs) });
-    if (!response.ok) throw new Error(`${id} answered ${response.status}`);
-    return response.text();
+    let response: Response;
+    try {
+      response = await fetch(`http://${host}:${port}/`, { signal: AbortSignal.timeout(callTimeoutMs) });
+    } catch (error) {
+      throw new Error(`${id} did not answer`, { cause: error });
+    }
+    const text = await response.text();
+    if (!response.ok) throw new Error(text);
+    return text;
   });
 }
 
@@ -44,7 +50,7 @@ async function run({ name, service, calls, registry }: ServiceRole): Promise<voi
         response.end(below === '' ? name : `${name} ${below}`);
       },
       (error: unknown) => {
-        response.writeHead(502).end(`${name}: ${String(error)}`);
+        response.writeHead(502).end(error instanceof Error ? error.message : String(error));
       },
     );
   });

@@ -4,6 +4,8 @@ import { nowMs } from './messages.ts';
 export interface Sample {
   readonly sentAtMs: number;
   readonly isOk: boolean;
+  /** Why not, as the first that failed said. */
+  readonly failure: string;
   /** The instances that took part, gateway first. */
   readonly path: readonly string[];
 }
@@ -34,10 +36,15 @@ export class Traffic {
     try {
       const response = await fetch(this.#url, { signal: AbortSignal.timeout(2000) });
       const body = await response.text();
-      this.samples.push({ sentAtMs, isOk: response.ok, path: response.ok ? body.split(' ') : [] });
+      this.samples.push({
+        sentAtMs,
+        isOk: response.ok,
+        failure: response.ok ? '' : body,
+        path: response.ok ? body.split(' ') : [],
+      });
     } catch {
       // The gateway itself could not be reached: a failed call like any other.
-      this.samples.push({ sentAtMs, isOk: false, path: [] });
+      this.samples.push({ sentAtMs, isOk: false, failure: 'the gateway did not answer', path: [] });
     }
   }
 }

@@ -1,6 +1,8 @@
 import { SetupError, UsageError } from '../bench/failures.ts';
 import { ConnectionLostError, OptionError, RequestError, TimeoutError } from '../client/index.ts';
-import { ConfigError } from '../main/index.ts';
+import { ConfigError } from '../main/config.ts';
+import { escapeTerminal } from '../main/terminal-escapes.ts';
+import { StrangeServerError } from './server-identity.ts';
 
 /** What a script can tell from the status of `slotcast`. */
 export const exitCodes = {
@@ -13,12 +15,13 @@ export const exitCodes = {
 
 export const exitCodesHelp = `
 Exit status:
-  0  done (for watch and register: interrupted)
-  1  failed; the message says why
-  2  the command line or a setting was refused
-  3  there is no such service
-  4  the registry cannot be reached
-  70 partitions keep dying (start only)`;
+  0    done (for watch and register: interrupted; for start: stopped)
+  1    failed; the message says why
+  2    the command line or a setting was refused
+  3    there is no such service, or it has no instances
+  4    the registry cannot be reached, or what answers there is none
+  70   partitions keep dying (start only)
+  128+ ended by a second signal: 129 SIGHUP, 130 SIGINT, 143 SIGTERM`;
 
 /** The registry refused a change, or could not be asked for one. */
 export class AdministrationError extends Error {
@@ -36,14 +39,14 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof ConfigError || error instanceof OptionError || error instanceof UsageError)
     return exitCodes.usage;
   if (error instanceof ConnectionLostError || error instanceof TimeoutError) return exitCodes.unreachable;
+  if (error instanceof StrangeServerError) return exitCodes.unreachable;
   if (error instanceof SetupError && error.isUnreachable) return exitCodes.unreachable;
   if (error instanceof AdministrationError && error.isUnreachable) return exitCodes.unreachable;
   if (error instanceof RequestError && error.code === 'not_found') return exitCodes.notFound;
   return exitCodes.failed;
 }
 
-/** An error as one line for people. */
+/** An error as one line for people. Whoever refused something may have put anything into its words. */
 export function describeError(error: unknown): string {
-  if (error instanceof RequestError) return `${error.code}: ${error.message}`;
-  return error instanceof Error ? error.message : String(error);
+  return escapeTerminal(error instanceof Error ? error.message : String(error));
 }

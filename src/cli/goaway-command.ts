@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { SendAwayBody, SendAwayResult } from '../protocol/http-operations.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import { askServer } from './administration.ts';
+import { formatJson } from './output.ts';
 import { addRegistryOptions, parseCount } from './registry.ts';
 import type { RegistryOptions } from './registry.ts';
 
@@ -23,8 +24,8 @@ export function addGoawayCommand(program: Command): void {
   ).action(async (options: GoawayOptions) => {
     const { percent, spreadMs } = options;
     const body: SendAwayBody = { percent, ...(spreadMs === undefined ? {} : { spreadMs }) };
-    const result = await askServer<SendAwayResult>(options, 'POST', '/v1/sessions/goaway', body);
-    console.log(options.json ? JSON.stringify(result) : `asked ${result.sessions} sessions to connect anew`);
+    const result = await askServer<SendAwayResult>(options, 'sendAway', { body });
+    console.log(options.json ? formatJson(result) : `asked ${result.sessions} sessions to connect anew`);
   });
 }
 

@@ -1,6 +1,24 @@
 import type { Change, Instance, ServiceSummary } from '../client/index.ts';
+import { escapeJson, escapeTerminal } from '../main/terminal-escapes.ts';
 
-/** Rows in columns as wide as their widest cell; the last column is not padded. */
+/** Stands where there is nothing. */
+const nothing = '-';
+
+/**
+ * A name, an address or anything else that somebody else chose, so that it cannot pass for more than one thing: without what a terminal obeys, and in quotes
+ * where it has spaces, is empty, or looks like something that was written here.
+ */
+export function formatText(text: string): string {
+  const shown = escapeTerminal(text);
+  return shown === '' || shown === nothing || /["\s]/.test(shown) ? JSON.stringify(shown) : shown;
+}
+
+/** One line of JSON that a terminal may be shown. */
+export function formatJson(value: unknown): string {
+  return escapeJson(JSON.stringify(value));
+}
+
+/** Rows in columns as wide as their widest cell; the last column is not padded. Cells are shown as they are. */
 export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, column) =>
     Math.max(heading.length, ...rows.map((row) => (row[column] ?? '').length)),
@@ -15,7 +33,12 @@ export function formatTable(headings: readonly string[], rows: readonly (readonl
 export function formatServices(services: readonly ServiceSummary[]): string {
   return formatTable(
     ['NAMESPACE', 'GROUP', 'SERVICE', 'INSTANCES'],
-    services.map(({ namespace, group, service, instances }) => [namespace, group, service, String(instances)]),
+    services.map(({ namespace, group, service, instances }) => [
+      formatText(namespace),
+      formatText(group),
+      formatText(service),
+      String(instances),
+    ]),
   );
 }
 
@@ -23,11 +46,11 @@ export function formatInstances(instances: readonly Instance[]): string {
   return formatTable(
     ['ID', 'ADDRESS', 'WEIGHT', 'ENABLED', 'ZONE', 'METADATA'],
     instances.map((instance) => [
-      instance.id,
-      formatAddress(instance.host, instance.port),
+      formatText(instance.id),
+      formatText(formatAddress(instance.host, instance.port)),
       String(instance.weight),
       instance.enabled ? 'yes' : 'no',
-      instance.zone ?? '-',
+      instance.zone === undefined ? nothing : formatText(instance.zone),
       formatMetadata(instance.metadata),
     ]),
   );
@@ -46,7 +69,7 @@ export function formatChange({ put, removed, instances }: Pick<Change, 'put' | '
 
 function formatInstance({ id, host, port, weight, enabled }: Instance): string {
   const address = formatAddress(host, port);
-  const name = id === address ? id : `${id} at ${address}`;
+  const name = id === address ? formatText(id) : `${formatText(id)} at ${formatText(address)}`;
   return `${name} weight ${weight}${enabled ? '' : ' disabled'}`;
 }
 
@@ -56,5 +79,13 @@ export function formatAddress(host: string, port: number): string {
 
 function formatMetadata(metadata: Instance['metadata']): string {
   const entries = Object.entries(metadata ?? {});
-  return entries.length === 0 ? '-' : entries.map(([key, value]) => `${key}=${value}`).join(' ');
+  return entries.length === 0
+    ? nothing
+    : entries.map(([key, value]) => `${formatKey(key)}=${value === '' ? '' : formatText(value)}`).join(' ');
+}
+
+/** One that holds an equals sign would pass for a key and the beginning of its value. */
+function formatKey(key: string): string {
+  const shown = formatText(key);
+  return shown.includes('=') && !shown.startsWith('"') ? JSON.stringify(shown) : shown;
 }

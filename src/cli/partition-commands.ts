@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { partitionsMax } from '../slots/slot-table.ts';
 import { askServer } from './administration.ts';
 import { AdministrationError } from './exit-codes.ts';
-import { formatTable } from './output.ts';
+import { formatJson, formatTable, formatText } from './output.ts';
 import { addRegistryOptions, parseCount } from './registry.ts';
 import type { RegistryOptions } from './registry.ts';
 
@@ -37,8 +37,8 @@ export function addPartitionCommands(program: Command): void {
       .argument('[count]', 'how many there shall be', parsePartitions)
       .option('--no-wait', 'do not wait until all slots have moved'),
   ).action(async (count: number | undefined, options: ChangeOptions) => {
-    if (count === undefined) print(await askServer<Description>(options, 'GET', '/v1/partitions'), options);
-    else await change(options, '/v1/partitions', { partitions: count });
+    if (count === undefined) print(await askServer<Description>(options, 'readPartitions'), options);
+    else await change(options, 'resizePartitions', { partitions: count });
   });
   addRegistryOptions(
     program
@@ -46,7 +46,7 @@ export function addPartitionCommands(program: Command): void {
       .description('move slots so that partitions hold about equally many instances')
       .option('--no-wait', 'do not wait until all slots have moved'),
   ).action(async (options: ChangeOptions) => {
-    await change(options, '/v1/rebalance');
+    await change(options, 'rebalancePartitions');
   });
 }
 
@@ -56,8 +56,12 @@ function parsePartitions(text: string): number {
   return count;
 }
 
-async function change(options: ChangeOptions, path: string, body?: object): Promise<void> {
-  let description = await askServer<Description>(options, 'PUT', path, body);
+async function change(
+  options: ChangeOptions,
+  operation: 'resizePartitions' | 'rebalancePartitions',
+  body?: object,
+): Promise<void> {
+  let description = await askServer<Description>(options, operation, body === undefined ? {} : { body });
   let shown = -1;
   while (options.wait && description.move.isRunning) {
     const { slotsMoved, slotsToMove } = description.move;
@@ -66,7 +70,7 @@ async function change(options: ChangeOptions, path: string, body?: object): Prom
     await new Promise((resolve) => {
       setTimeout(resolve, lookMs);
     });
-    description = await askServer<Description>(options, 'GET', '/v1/partitions');
+    description = await askServer<Description>(options, 'readPartitions');
   }
   print(description, options);
   if (description.move.failure !== undefined) throw new AdministrationError(description.move.failure);
@@ -74,9 +78,13 @@ async function change(options: ChangeOptions, path: string, body?: object): Prom
 
 function print(description: Description, { json }: RegistryOptions): void {
   if (json) {
-    console.log(JSON.stringify(description));
+    console.log(formatJson(description));
     return;
   }
-  const rows = description.partitions.map(({ partition, state, slots }) => [String(partition), state, String(slots)]);
+  const rows = description.partitions.map(({ partition, state, slots }) => [
+    String(partition),
+    formatText(state),
+    String(slots),
+  ]);
   console.log(formatTable(['PARTITION', 'STATE', 'SLOTS'], rows));
 }

@@ -1,12 +1,14 @@
 import type { Command } from 'commander';
 
 import type { ServiceSummary } from '../client/index.ts';
+import { escapeTerminal } from '../main/terminal-escapes.ts';
 import { exitCodes } from './exit-codes.ts';
-import { formatChange, formatInstances, formatServices } from './output.ts';
+import { formatChange, formatInstances, formatJson, formatServices, formatText } from './output.ts';
 import {
   addFilterOptions,
   addRegistryOptions,
   addServiceOptions,
+  awaitRegistry,
   openClient,
   readFilter,
   readServiceFields,
@@ -55,16 +57,16 @@ async function listServices(options: ServicesOptions): Promise<void> {
       ({ cursor } = page);
       if (cursor === undefined) break;
     }
-    console.log(options.json ? JSON.stringify({ services }) : formatServices(services));
+    console.log(options.json ? formatJson({ services }) : formatServices(services));
   });
 }
 
 async function listInstances(service: string, options: FilterOptions): Promise<void> {
   await withClient(options, async (client) => {
     const result = await client.query(readServiceFields(service, options), readFilter(options));
-    if (options.json) console.log(JSON.stringify(result));
+    if (options.json) console.log(formatJson(result));
     else if (result.instances.length > 0) console.log(formatInstances(result.instances));
-    else console.error(`${service} has no instances`);
+    else console.error(`${formatText(service)} has no instances`);
     if (result.instances.length === 0) process.exitCode = exitCodes.notFound;
   });
 }
@@ -74,7 +76,11 @@ async function watchService(service: string, options: FilterOptions): Promise<vo
   // Not closed at the first failure: it is there to outlive them.
   const client = openClient(options);
   try {
-    const subscription = await client.subscribe(readServiceFields(service, options), readFilter(options));
+    const subscription = await Promise.race([
+      interrupted,
+      awaitRegistry(client, options, () => client.subscribe(readServiceFields(service, options), readFilter(options))),
+    ]);
+    if (subscription === 'interrupted') return;
     const { instances, version } = subscription;
     printChange(options, { version, put: instances, removed: [], instances, isStale: subscription.isStale });
     if (!options.json && instances.length === 0) console.log('= 0 instances');
@@ -87,6 +93,9 @@ async function watchService(service: string, options: FilterOptions): Promise<vo
     subscription.on('fresh', () => {
       console.error('the registry is back');
     });
+    client.on('refused', ({ error }) => {
+      console.error(`the registry refused (${escapeTerminal(error.message)}); trying again`);
+    });
     await interrupted;
   } finally {
     await client.close();
@@ -97,6 +106,6 @@ function printChange(
   options: ServiceOptions,
   change: Parameters<typeof formatChange>[0] & { readonly version: number; readonly isStale: boolean },
 ): void {
-  if (options.json) console.log(JSON.stringify(change));
+  if (options.json) console.log(formatJson(change));
   else for (const line of formatChange(change)) console.log(line);
 }

@@ -1,8 +1,18 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
-import type { InstanceInput } from '../client/index.ts';
-import { addServiceOptions, openClient, parseCount, readServiceFields, waitForInterrupt } from './registry.ts';
+import { RequestError } from '../client/index.ts';
+import type { InstanceInput, Registration } from '../client/index.ts';
+import { escapeTerminal } from '../main/terminal-escapes.ts';
+import { formatJson, formatText } from './output.ts';
+import {
+  addServiceOptions,
+  awaitRegistry,
+  openClient,
+  parseCount,
+  readServiceFields,
+  waitForInterrupt,
+} from './registry.ts';
 import type { ServiceOptions } from './registry.ts';
 
 interface RegisterOptions extends ServiceOptions {
@@ -36,27 +46,63 @@ async function registerInstance(
 ): Promise<void> {
   const interrupted = waitForInterrupt();
   const client = openClient(options);
-  const report = (event: string, text: string, details: object = {}): void => {
-    console.log(options.json ? JSON.stringify({ event, ...details }) : text);
+  const report: Report = (event, text, details = {}) => {
+    console.log(options.json ? formatJson({ event, ...details }) : text);
   };
   try {
-    const registration = await client.register(readServiceFields(service, options), readInstance(address, options));
+    const name = readServiceFields(service, options);
+    const instance = readInstance(address, options);
+    // Whoever interrupts it while it waits for a registry need not wait, too.
+    const registration = await Promise.race([
+      interrupted,
+      awaitRegistry(client, options, () => client.register(name, instance)),
+    ]);
+    if (registration === 'interrupted') return;
     const { id, version } = registration;
-    report('registered', `registered ${id} in ${service}; interrupt to deregister`, { id, version });
+    const shown = formatText(id);
+    report('registered', `registered ${shown} in ${formatText(service)}; interrupt to deregister`, { id, version });
     client.on('disconnected', ({ cause }) => {
-      report('lost', `lost the registry (${cause}); registering again as soon as it is back`, { cause });
+      report('lost', `lost the registry (${escapeTerminal(cause)}); registering again as soon as it is back`, {
+        cause,
+      });
     });
     client.on('connected', () => {
       report('regained', 'the registry is back');
     });
+    // It is tried again and again, and refused each time: that is said once.
+    let refusal = '';
+    client.on('connected', () => (refusal = ''));
+    client.on('refused', ({ what, error: { code, message } }) => {
+      if (message === refusal) return;
+      refusal = message;
+      const subject = what.kind === 'registration' ? `the registration of ${shown}` : 'the session';
+      report('refused', `${subject} was refused (${escapeTerminal(message)}); trying again`, { id, code, message });
+    });
     await interrupted;
-    if (client.isConnected) {
-      await registration.deregister();
-      report('deregistered', `deregistered ${id}`, { id });
-    }
+    if (client.isConnected) await deregister(registration, report);
   } finally {
     await client.close();
   }
+}
+
+type Report = (event: string, text: string, details?: object) => void;
+
+/** One that the registry refused in the meantime, or that is another's by now, is gone already. */
+async function deregister(registration: Registration, report: Report): Promise<void> {
+  const { id } = registration;
+  try {
+    await registration.deregister();
+  } catch (error) {
+    if (!(error instanceof RequestError) || !(error.code === 'not_found' || error.code === 'not_owner')) throw error;
+    const { code, message } = error;
+    report('gone', `${formatText(id)} was not registered by this command any more (${escapeTerminal(message)})`, {
+      id,
+      code,
+      message,
+    });
+    return;
+  }
+  report('deregistered', `deregistered ${formatText(id)}`, { id });
 }
 
 function readInstance(

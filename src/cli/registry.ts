@@ -1,9 +1,12 @@
+import { constants } from 'node:os';
+
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 
 import { connect } from '../client/index.ts';
 import type { Client, InstanceFilter, ServiceFields } from '../client/index.ts';
 import { serverVariable } from '../main/config.ts';
+import { runIdentified } from './server-identity.ts';
 
 /** Options that every command has which talks to a registry. */
 export interface RegistryOptions {
@@ -22,12 +25,12 @@ const serverDefault = 'ws://127.0.0.1:7070';
 export function addRegistryOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--server <url>', 'registry to talk to; may be given more than once')
+      new Option('--server <url>', 'registry to talk to, as a URL or HOST:PORT; several in a list, or given again')
         .env(serverVariable)
-        .argParser((url: string, before: unknown) => (Array.isArray(before) ? [...(before as string[]), url] : [url]))
+        .argParser(parseServers)
         .default(undefined, serverDefault),
     )
-    .option('--timeout-ms <ms>', 'give up after this long without an answer', parseCount, 5000)
+    .option('--timeout-ms <ms>', 'give up after this long without an answer', parseTimeout, 5000)
     .option('--json', 'print JSON', false);
 }
 
@@ -43,6 +46,46 @@ export function addServiceOptions(command: Command): Command {
 export function parseCount(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
+}
+
+/** The longest time that a timer can hold. */
+const timeoutMaxMs = 2 ** 31 - 1;
+
+function parseTimeout(text: string): number {
+  const timeoutMs = parseCount(text);
+  if (timeoutMs < 1 || timeoutMs > timeoutMaxMs)
+    throw new InvalidArgumentError(`It must be from 1 to ${timeoutMaxMs}.`);
+  return timeoutMs;
+}
+
+const serverExpected = 'It must be HOST:PORT, or a URL such as ws://127.0.0.1:7070; several are separated by commas.';
+
+/** Servers of a list, added to those before it. `HOST:PORT` is a WebSocket in the clear. */
+function parseServers(text: string, before: unknown): string[] {
+  const servers = text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+    .map(readServer);
+  if (servers.length === 0) throw new InvalidArgumentError(serverExpected);
+  return [...(Array.isArray(before) ? (before as string[]) : []), ...servers];
+}
+
+function readServer(text: string): string {
+  const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
+  let url: URL;
+  try {
+    url = new URL(hasScheme ? text : `ws://${text}`);
+  } catch {
+    throw new InvalidArgumentError(serverExpected);
+  }
+  // Without a scheme a port is what tells an address from a slip.
+  const isAddress = hasScheme || /^(?:\[[0-9a-f:.]+\]|[^:/?#[\]@]+):\d{1,5}$/i.test(text);
+  if (!isAddress || !/^(?:wss?|https?):$/.test(url.protocol)) throw new InvalidArgumentError(serverExpected);
+  if (url.username !== '' || url.password !== '') {
+    throw new InvalidArgumentError('It must not hold a user name or a password.');
+  }
+  return url.href.replace(/^http/, 'ws').replace(/\/$/, '');
 }
 
 export function readServiceFields(service: string, { namespace, group }: ServiceOptions): ServiceFields {
@@ -66,7 +109,7 @@ export function addFilterOptions(command: Command): Command {
 
 function readSelection(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf('=');
-  if (at < 1) throw new InvalidArgumentError('it must look like key=value');
+  if (at < 1) throw new InvalidArgumentError('It must be KEY=VALUE.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
@@ -89,6 +132,7 @@ export function openClient(options: RegistryOptions): Client {
     app: 'slotcast-cli',
     connectTimeoutMs: timeoutMs,
     requestTimeoutMs: timeoutMs,
+    closeTimeoutMs: Math.min(timeoutMs, 2000),
     backoffMaxMs: 1000,
   });
 }
@@ -97,19 +141,30 @@ export function openClient(options: RegistryOptions): Client {
 export async function withClient<T>(options: RegistryOptions, run: (client: Client) => Promise<T>): Promise<T> {
   const client = openClient(options);
   try {
-    return await run(client);
+    return await awaitRegistry(client, options, () => run(client));
   } finally {
     await client.close();
   }
 }
 
-/** Resolves at the first SIGINT or SIGTERM. */
-export function waitForInterrupt(): Promise<void> {
+/** Runs the first thing that needs a session; says so at once if those who should be registries are none. */
+export function awaitRegistry<T>(client: Client, options: RegistryOptions, run: () => Promise<T>): Promise<T> {
+  return runIdentified(client, { servers: readServers(options), timeoutMs: options.timeoutMs }, run);
+}
+
+/** Resolves at the first SIGINT, SIGTERM or SIGHUP, which a terminal sends that is closed; a second one ends the process at once. */
+export function waitForInterrupt(): Promise<'interrupted'> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.once(signal, () => {
-        resolve();
+    let isInterrupted = false;
+    for (const signal of stopSignals) {
+      process.on(signal, () => {
+        if (isInterrupted) process.exit(128 + constants.signals[signal]);
+        isInterrupted = true;
+        resolve('interrupted');
       });
     }
   });
 }
+
+/** Signals that ask to end in order. */
+export const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

@@ -8,6 +8,7 @@ import { addGoawayCommand } from './goaway-command.ts';
 import { addPartitionCommands } from './partition-commands.ts';
 import { addReadCommands } from './read-commands.ts';
 import { addRegisterCommand } from './register-command.ts';
+import { addSessionsCommand } from './sessions-command.ts';
 import { addStartCommand } from './start-command.ts';
 
 const examples = `
@@ -16,13 +17,14 @@ Examples:
   slotcast register orders 127.0.0.1:8080 --meta version=2
   slotcast instances orders --json
   slotcast watch orders
+  slotcast sessions --behind
   slotcast partitions 4
   slotcast bench hot-service --html report.html
   slotcast goaway --percent 25 --spread-ms 10000`;
 
-/** `slotcast … | head`: nobody reads any more, which is no failure. */
+/** `slotcast … | head`, or a terminal that was closed: nobody reads any more, which is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(exitCodes.done);
+  if (error.code === 'EPIPE' || error.code === 'EIO') process.exit(exitCodes.done);
   throw error;
 });
 
@@ -36,6 +38,7 @@ addReadCommands(program);
 addRegisterCommand(program);
 addPartitionCommands(program);
 addBenchCommand(program);
+addSessionsCommand(program);
 addGoawayCommand(program);
 
 try {

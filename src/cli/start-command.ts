@@ -14,9 +14,11 @@ import {
   settings,
 } from '../main/config.ts';
 import type { SettingName } from '../main/config.ts';
-import { startServer } from '../main/index.ts';
 import type { Server } from '../main/index.ts';
+import { createLogger } from '../main/log.ts';
 import { productVersion } from '../main/product-version.ts';
+import { loadServer } from '../main/server-loading.ts';
+import { stopSignals } from './registry.ts';
 
 /** Shown first; the others follow under a heading of their own. */
 const mainSettings: ReadonlySet<SettingName> = new Set(['host', 'port', 'partitions', 'ioThreads', 'logLevel']);
@@ -54,8 +56,19 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   }
   resolveConfig(given, 'command line');
   const fromFile = typeof file === 'string' ? readConfigFile(file) : {};
-  const values: Record<string, unknown> = { ...fromFile, ...readEnvironment(process.env), ...given };
-  const server = await startServer(values);
+  const environment = readEnvironment(process.env);
+  const values: Record<string, unknown> = { ...fromFile, ...environment.values, ...given };
+  const { logLevel } = resolveConfig(values);
+  const { startServer } = await loadServer();
+  const logger = createLogger(logLevel);
+  if (environment.passedOver.length > 0) {
+    const variables = environment.passedOver;
+    logger.warn(
+      { variables },
+      'passed over variables that Kubernetes sets for a service of this name: they are no settings',
+    );
+  }
+  const server = await startServer(values, { logger });
   const { url } = server.address;
   const http = url.replace(/^ws/, 'http').replace(/\/v1\/session$/, '');
   const ioThreads = Number(values['ioThreads'] ?? 0);
@@ -74,7 +87,7 @@ function wordCount(count: number, noun: string): string {
 /** The first signal stops in order; a second ends at once. */
 function stopOnSignals(server: Server): void {
   let isStopping = false;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of stopSignals) {
     process.on(signal, () => {
       if (isStopping) process.exit(128 + constants.signals[signal]);
       isStopping = true;

@@ -28,6 +28,7 @@ export interface AdmissionOptions {
   readonly readRequestsInFlight: () => number;
   /** 0 to 1. */
   readonly random: () => number;
+  readonly onOriginRefused: (origin: string, address: string) => void;
 }
 
 /** Decides on handshakes, which uWebSockets.js by itself would nearly all accept, and counts sessions by address. */
@@ -45,6 +46,7 @@ export class Admission {
       return { accept: true, protocol: offered.includes(subprotocol) ? subprotocol : '' };
     }
     this.#options.counters.countUpgradeRefusal(refusal.reason);
+    if (refusal.reason === 'origin') this.#options.onOriginRefused(call.origin, call.address);
     return { accept: false, answer: answerFailure(refusal.failure, refusal.status) };
   }
 

@@ -6,6 +6,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { protocolLimits } from '../protocol/limits.ts';
 import type { JsonSchema } from '../protocol/schemas.ts';
 import { partitionsMax } from '../slots/slot-table.ts';
+import { explainUselessOrigin } from './origins.ts';
 
 /** Every setting of the server, units in the names. docs/OPERATIONS.md lists them; a test compares. */
 export interface ServerConfig {
@@ -77,6 +78,8 @@ export interface Setting {
   readonly schema: JsonSchema;
   readonly default: string | number | boolean | readonly string[];
   readonly meaning: string;
+  /** What is wrong with a value that the schema lets through; undefined: nothing. */
+  readonly refuse?: (value: never) => string | undefined;
 }
 
 const minute = 60_000;
@@ -114,6 +117,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     default: [],
     meaning:
       'Origins whose pages may connect, exactly as browsers send them; `*` allows all. Callers without an Origin are not browsers and always may.',
+    refuse: (origins: readonly string[]) => origins.map(explainUselessOrigin).find((words) => words !== undefined),
   },
   disconnectGraceMs: integer(
     1000,
@@ -335,7 +339,16 @@ export class ConfigError extends Error {
 }
 
 const ajv: Ajv2020 = new Ajv2020();
-const validators = new Map(settingNames.map((name) => [name, ajv.compile(settings[name].schema)]));
+const validators = new Map<SettingName, ReturnType<typeof ajv.compile>>();
+
+/** Compiled when first needed: commands that merely read the names of settings start in half the time. */
+function validatorOf(name: SettingName): ReturnType<typeof ajv.compile> {
+  const known = validators.get(name);
+  if (known !== undefined) return known;
+  const compiled = ajv.compile(settings[name].schema);
+  validators.set(name, compiled);
+  return compiled;
+}
 
 /** Fills in defaults and refuses, by name, what is unknown or ill-typed. `source` is where the values came from, for the message. */
 export function resolveConfig(input: Readonly<Record<string, unknown>>, source = 'configuration'): ServerConfig {
@@ -359,20 +372,21 @@ export function resolveConfig(input: Readonly<Record<string, unknown>>, source =
 }
 
 function checkSetting(name: string, value: unknown, source: string): void {
-  const validate = validators.get(name as SettingName);
-  if (validate === undefined) {
+  if (!Object.hasOwn(settings, name)) {
     throw new ConfigError(
       name,
       `${source}: unknown setting ${JSON.stringify(name)}; known are ${settingNames.join(', ')}`,
     );
   }
-  if (value !== undefined && !validate(value)) {
-    const expected = describeSchema(settings[name as SettingName].schema);
-    throw new ConfigError(
-      name,
-      `${source}: ${name} must be ${expected}, not ${JSON.stringify(value) ?? String(value)}`,
-    );
+  if (value === undefined) return;
+  const { schema, refuse } = settings[name as SettingName];
+  if (!validatorOf(name as SettingName)(value)) {
+    const expected = describeSchema(schema);
+    throw new ConfigError(name, `${source}: ${name} must be ${expected}, not ${JSON.stringify(value) ?? typeof value}`);
   }
+  // The schema has found it to be of the setting's type.
+  const refusal = refuse?.(value as never);
+  if (refusal !== undefined) throw new ConfigError(name, `${source}: ${name}: ${refusal}`);
 }
 
 /** A setting's type and range in words. */
@@ -408,14 +422,28 @@ export function environmentName(name: SettingName): string {
   return environmentPrefix + name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
 }
 
-/** The settings given by `SLOTCAST_*` variables; one that names no setting is refused. Empty ones count as not given. */
-export function readEnvironment(environment: Readonly<Record<string, string | undefined>>): Record<string, unknown> {
+/** What an environment says, and variables of the family that are another's. */
+export interface EnvironmentSettings {
+  readonly values: Record<string, unknown>;
+  readonly passedOver: readonly string[];
+}
+
+/**
+ * The settings given by `SLOTCAST_*` variables; one that names no setting is refused. Empty ones count as not given. What Kubernetes sets in every container
+ * beside a service called `slotcast`, `slotcast-…` is passed over: nobody meant it for a setting, and its `SLOTCAST_PORT` is no port.
+ */
+export function readEnvironment(environment: Readonly<Record<string, string | undefined>>): EnvironmentSettings {
   const byVariable = new Map(settingNames.map((name) => [environmentName(name), name]));
   const values: Record<string, unknown> = {};
+  const passedOver: string[] = [];
   for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith(environmentPrefix) || variable === serverVariable || text === undefined || text === '')
       continue;
     const name = byVariable.get(variable);
+    if (isServiceLink(variable, text)) {
+      passedOver.push(variable);
+      continue;
+    }
     if (name === undefined) {
       throw new ConfigError(
         variable,
@@ -425,7 +453,15 @@ export function readEnvironment(environment: Readonly<Record<string, string | un
     values[name] = readSettingText(name, text);
     checkSetting(name, values[name], `environment: ${variable}`);
   }
-  return values;
+  return { values, passedOver };
+}
+
+/** Whether Kubernetes set a variable to say where a service is, as it and links of Docker do. */
+function isServiceLink(variable: string, text: string): boolean {
+  return (
+    /_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(variable) ||
+    (variable.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(text))
+  );
 }
 
 /** The settings given by a JSON file. */

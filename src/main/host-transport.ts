@@ -35,6 +35,9 @@ export function createHostTransport({
     isDraining: () => host.isDraining,
     readRequestsInFlight: () => host.requestsInFlight,
     random: Math.random,
+    onOriginRefused: (origin, address) => {
+      host.noteOriginRefused(origin, address);
+    },
   });
   return new Transport({
     frameBytesMax: config.frameBytesMax,
@@ -58,9 +61,9 @@ export function createHostTransport({
     onDrain: (session) => {
       host.drained(session);
     },
-    onClose: (session, isClean, address) => {
+    onClose: (session, isClean, address, reason) => {
       admission.leave(address);
-      host.disconnected(session, isClean);
+      host.disconnected(session, isClean, reason);
     },
     countClose: (reason) => {
       counters.countClose(reason);

@@ -2,6 +2,7 @@ import type { SlotTable } from '../slots/slot-table.ts';
 import type { HostFigures } from './host-figures.ts';
 import type { GuardDescription } from './loss-guard.ts';
 import type { MailboxPort } from './partition-link.ts';
+import type { ListedSession } from './session-directory.ts';
 
 /** What a session host holds and has counted. */
 export interface UnitState {
@@ -60,4 +61,6 @@ export interface HostUnit {
   releaseGuard(key: string | undefined): void;
   readState(): Promise<UnitState>;
   readLog(): Promise<LoggedInstance[]>;
+  /** Sessions with numbers above `after`, `limit` at most. */
+  readSessions(after: number, limit: number): Promise<ListedSession[]>;
 }

@@ -10,6 +10,8 @@ import type {
   ResizeBody,
   SendAwayBody,
   SendAwayResult,
+  SessionsQuery,
+  SessionsResult,
 } from '../protocol/http-operations.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
@@ -49,6 +51,8 @@ export interface Administration {
   rebalance(): Failure | undefined;
   /** Asks so many of a hundred sessions to connect anew. Resolves to how many that were. */
   sendAway(percent: number, spreadMs: number | undefined): Promise<number>;
+  /** One page of the sessions that there are. */
+  listSessions(query: SessionsQuery): Promise<SessionsResult>;
 }
 
 /** What guards of all session hosts hold back. */
@@ -61,6 +65,8 @@ export interface GuardAdministration {
 interface OperationInput {
   readonly value: unknown;
   readonly lease: string;
+  /** Of the caller. */
+  readonly address: string;
 }
 
 type Handler = (input: OperationInput) => Promise<HttpAnswer | Failure> | HttpAnswer | Failure;
@@ -86,7 +92,7 @@ export class HttpApi {
     const handlers: Record<OperationId, Handler> = {
       listServices: ({ value }) => this.#list(value as ListParams),
       queryService: ({ value }) => this.#query(value as ServiceFields),
-      registerInstance: ({ value }) => this.#register(value as LeaseRegisterBody),
+      registerInstance: ({ value, address }) => this.#register(value as LeaseRegisterBody, address),
       deregisterInstance: ({ value }) => this.#deregister(value as LeaseDeregisterQuery),
       renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
       endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.end(session)),
@@ -114,6 +120,8 @@ export class HttpApi {
         const result: SendAwayResult = { sessions: await options.administration.sendAway(percent, spreadMs) };
         return answerJson(JSON.stringify(result));
       },
+      listSessions: async ({ value }) =>
+        answerJson(JSON.stringify(await options.administration.listSessions(value as SessionsQuery))),
       checkLive: () => answerJson('{"status":"live"}'),
       checkReady: () => this.#checkReady(),
       readOpenapi: () => answerJson(options.documents.openapi),
@@ -135,26 +143,35 @@ export class HttpApi {
   }
 
   async handle(call: HttpCall): Promise<HttpAnswer> {
-    const answer = await this.#answer(call);
-    if ('status' in answer) return answer;
-    this.#options.countRefusal(answer.code, answer.limit);
-    return answerFailure(this.#options.host.spread(answer));
-  }
-
-  async #answer(call: HttpCall): Promise<HttpAnswer | Failure> {
     const lease = call.path.startsWith(leasePath) ? call.path.slice(leasePath.length) : '';
     const routes = this.#routes.get(lease === '' ? call.path : `${leasePath}{lease}`);
-    if (routes === undefined) return { code: 'not_found', message: 'there is no such page' };
-    const route = routes.get(call.method);
-    if (route === undefined) return { code: 'unknown_method', message: `${call.method} is not served here` };
-    if (!this.#options.isOriginAllowed(call.origin))
+    // HEAD is GET whose answer goes out without its body.
+    const route = routes?.get(call.method === 'HEAD' ? 'GET' : call.method);
+    if (route !== undefined) {
+      const answer = await this.#answer(route, call, lease);
+      return 'status' in answer ? answer : this.#refuse(answer);
+    }
+    if (routes === undefined) return this.#refuse({ code: 'not_found', message: 'there is no such page' });
+    const refused = this.#refuse({ code: 'unknown_method', message: `${call.method} is not served here` });
+    return { ...refused, headers: { ...refused.headers, Allow: listMethods(routes) } };
+  }
+
+  #refuse(failure: Failure): HttpAnswer {
+    this.#options.countRefusal(failure.code, failure.limit);
+    return answerFailure(this.#options.host.spread(failure));
+  }
+
+  async #answer(route: Route, call: HttpCall, lease: string): Promise<HttpAnswer | Failure> {
+    if (!this.#options.isOriginAllowed(call.origin)) {
+      this.#options.host.noteOriginRefused(call.origin, call.address);
       return { code: 'forbidden', message: 'pages of this Origin may not call' };
+    }
     if (route.isLocal && !call.isLocal) {
       return { code: 'forbidden', message: 'administration answers only callers on the loopback address' };
     }
     if (route.changes && this.#options.host.isDraining) return refuseDraining(this.#options.config.reconnectSpreadMs);
     const input = this.#readInput(route, call);
-    return 'failure' in input ? input.failure : route.handle({ value: input.value, lease });
+    return 'failure' in input ? input.failure : route.handle({ value: input.value, lease, address: call.address });
   }
 
   #readInput(route: Route, call: HttpCall): { readonly value: unknown } | { readonly failure: Failure } {
@@ -191,8 +208,11 @@ export class HttpApi {
   }
 
   /** SE4: a registration that lives by a lease. A new lease whose first registration is refused is not granted. */
-  async #register({ lease, ttlMs, instance, ...service }: LeaseRegisterBody): Promise<HttpAnswer | Failure> {
-    const session = lease === undefined ? this.#grant(ttlMs) : this.#findLease(lease);
+  async #register(
+    { lease, ttlMs, instance, ...service }: LeaseRegisterBody,
+    address: string,
+  ): Promise<HttpAnswer | Failure> {
+    const session = lease === undefined ? this.#grant(ttlMs, address) : this.#findLease(lease);
     if ('code' in session) return session;
     const call = encodeRegister({ ...service, instance });
     const reply = await waitForReply((to) => {
@@ -230,10 +250,10 @@ export class HttpApi {
     return answerJson(JSON.stringify(result));
   }
 
-  #grant(ttlMs: number | undefined): Session | Failure {
+  #grant(ttlMs: number | undefined, address: string): Session | Failure {
     const { leaseTtlDefaultMs, leaseTtlMinMs, leaseTtlMaxMs, leasesMax } = this.#options.config;
     const granted = Math.min(leaseTtlMaxMs, Math.max(leaseTtlMinMs, ttlMs ?? leaseTtlDefaultMs));
-    const session = this.#options.host.sessions.grantLease(granted);
+    const session = this.#options.host.sessions.grantLease(granted, address);
     return (
       session ?? { code: 'limit_exceeded', message: `${leasesMax} leases are held`, limit: 'leasesMax', max: leasesMax }
     );
@@ -260,6 +280,10 @@ export class HttpApi {
       isReady ? 200 : 503,
     );
   }
+}
+
+function listMethods(routes: ReadonlyMap<string, Route>): string {
+  return [...routes.keys()].flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
 }
 
 function readQuery(query: string): { readonly value: unknown } | { readonly failure: Failure } {

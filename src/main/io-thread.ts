@@ -73,6 +73,10 @@ const unit = new SessionUnit({
   onGuard: (event) => {
     unitPort.postMessage({ kind: 'guard', event });
   },
+  isVerbose: start.isVerbose,
+  onSession: (event) => {
+    unitPort.postMessage({ kind: 'session', event });
+  },
 });
 const transport = createHostTransport({
   config,

@@ -6,6 +6,7 @@ import { ThreadGauges } from '../workers/thread-gauges.ts';
 import type { ServerConfig } from './config.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import { RemoteUnit } from './remote-unit.ts';
+import type { SessionEvent } from './session-journal.ts';
 import type { HttpAnswer, HttpCall } from './transport.ts';
 import type { FromIoThread, IoThreadStart, ToIoThread } from './unit-messages.ts';
 
@@ -18,7 +19,9 @@ export interface IoThreadsOptions {
   readonly bornMicros: number;
   readonly registry: string;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
+  readonly isVerbose: boolean;
   readonly onGuard: (event: GuardEvent) => void;
+  readonly onSession: (event: SessionEvent) => void;
   /** A bug in a thread, or its end without having been told to. */
   readonly onFailure: (error: Error) => void;
   /** A thread has shown no sign of life for so long, or shows one again. */
@@ -113,12 +116,23 @@ class IoThread {
 
   constructor(
     number: number,
-    { config, table, lastRequest, sessionCounts, arrivals, bornMicros, registry, ...events }: IoThreadsOptions,
+    {
+      config,
+      table,
+      lastRequest,
+      sessionCounts,
+      arrivals,
+      bornMicros,
+      registry,
+      isVerbose,
+      ...events
+    }: IoThreadsOptions,
   ) {
     const { port1, port2 } = new MessageChannel();
     this.#unitPort = port1;
     // What it transfers are MessagePorts indeed.
-    this.unit = new RemoteUnit(number, port1 as object as ConstructorParameters<typeof RemoteUnit>[1], events.onGuard);
+    const port = port1 as object as ConstructorParameters<typeof RemoteUnit>[1];
+    this.unit = new RemoteUnit(number, port, events.onGuard, events.onSession);
     this.#worker = new Worker(new URL('io-thread.js', import.meta.url), {
       name: threadName(number),
       // A process that was given a text to run hands that on, too, and no thread would start.
@@ -133,6 +147,7 @@ class IoThread {
         arrivals,
         bornMicros,
         registry,
+        isVerbose,
         unit: port2,
         closed: this.#closedFlag.buffer as SharedArrayBuffer,
         pulse: this.#pulse.buffer as SharedArrayBuffer,

@@ -4,6 +4,7 @@ import { timeBounds } from '../workers/histogram.ts';
 import type { Histogram } from '../workers/histogram.ts';
 import { changeBounds, gcKinds } from '../workers/thread-gauges.ts';
 import type { ThreadGauges } from '../workers/thread-gauges.ts';
+import type { Descriptors } from './descriptors.ts';
 import type { Family, Labels, Sample } from './exposition.ts';
 import { sum, sumHistograms } from './host-figures.ts';
 import type { HostFigures } from './host-figures.ts';
@@ -39,6 +40,7 @@ export interface Reading {
   readonly partitions: readonly PartitionFigures[];
   /** Requests under way, by partition. */
   readonly requestsInFlight: readonly number[];
+  readonly descriptors: Descriptors;
   readonly source: MetricsSource;
 }
 
@@ -53,6 +55,10 @@ const modes: readonly SubscribeMode[] = ['delta', 'snapshot'];
 
 function one(read: (reading: Reading) => number | Histogram): Read {
   return (reading) => [{ labels: {}, value: read(reading) }];
+}
+
+function optional(value: number | undefined): Sample[] {
+  return value === undefined ? [] : [{ labels: {}, value }];
 }
 
 function ofHosts(read: (host: HostFigures) => number): (reading: Reading) => number {
@@ -422,6 +428,27 @@ const processFamilies: readonly MetricFamily[] = [
     labels: ['thread'],
     help: 'Memory outside the JavaScript heap that its objects hold, such as buffers.',
     read: byThread((gauges, labels) => [{ labels, value: gauges.externalBytes }]),
+  },
+  {
+    name: 'process_start_time_seconds',
+    type: 'gauge',
+    labels: [],
+    help: 'Start time of the process since the Unix epoch.',
+    read: one(() => performance.timeOrigin / 1000),
+  },
+  {
+    name: 'process_open_fds',
+    type: 'gauge',
+    labels: [],
+    help: 'Open file descriptors; left out where the system does not tell.',
+    read: ({ descriptors }) => optional(descriptors.open),
+  },
+  {
+    name: 'process_max_fds',
+    type: 'gauge',
+    labels: [],
+    help: 'File descriptors that the process may have open; left out where the system does not tell, or sets no limit.',
+    read: ({ descriptors }) => optional(descriptors.max),
   },
   {
     name: 'process_resident_memory_bytes',

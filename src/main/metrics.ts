@@ -1,3 +1,4 @@
+import { readDescriptors } from './descriptors.ts';
 import { wordFamily, expositionType } from './exposition.ts';
 import { metricFamilies } from './metric-families.ts';
 import type { MetricsSource } from './metric-families.ts';
@@ -25,7 +26,7 @@ export class Metrics {
   }
 
   async read(): Promise<MetricsText> {
-    const states = await this.#states.read();
+    const [states, descriptors] = await Promise.all([this.#states.read(), readDescriptors()]);
     const { counters, requestsWaiting, requestsInFlight } = sumStates(states);
     const reading = {
       hosts: states.map(({ figures }) => figures),
@@ -34,6 +35,7 @@ export class Metrics {
       requestsWaiting,
       partitions: this.#source.readPartitions(),
       requestsInFlight,
+      descriptors,
       source: this.#source,
     };
     const text = metricFamilies.map((family) => wordFamily(family, family.read(reading))).join('');

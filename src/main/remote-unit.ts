@@ -2,6 +2,8 @@ import { SlotTable } from '../slots/slot-table.ts';
 import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import type { MailboxPort } from './partition-link.ts';
+import type { ListedSession } from './session-directory.ts';
+import type { SessionEvent } from './session-journal.ts';
 import type { FromUnit, ToUnit, UnitCalls, UnitMethod, UnitPort } from './unit-messages.ts';
 
 /** A session host on another thread, as the main thread sees it: every call is a message. */
@@ -11,7 +13,12 @@ export class RemoteUnit implements HostUnit {
   readonly #waiting: Map<number, (result: never) => void> = new Map();
   #calls = 0;
 
-  constructor(number: number, port: UnitPort<FromUnit, ToUnit>, onGuard: (event: GuardEvent) => void) {
+  constructor(
+    number: number,
+    port: UnitPort<FromUnit, ToUnit>,
+    onGuard: (event: GuardEvent) => void,
+    onSession: (event: SessionEvent) => void,
+  ) {
     this.number = number;
     this.#port = port;
     port.on('message', (message) => {
@@ -25,6 +32,9 @@ export class RemoteUnit implements HostUnit {
         }
         case 'guard':
           onGuard(message.event);
+          return;
+        case 'session':
+          onSession(message.event);
           return;
         default:
           message satisfies never;
@@ -90,6 +100,10 @@ export class RemoteUnit implements HostUnit {
 
   readLog(): Promise<LoggedInstance[]> {
     return this.#ask('readLog', []);
+  }
+
+  readSessions(after: number, limit: number): Promise<ListedSession[]> {
+    return this.#ask('readSessions', [after, limit]);
   }
 
   #ask<M extends UnitMethod>(
@@ -160,6 +174,8 @@ function carryOut(unit: HostUnit, call: ToUnit): Result | Promise<Result> {
       return unit.readState();
     case 'readLog':
       return unit.readLog();
+    case 'readSessions':
+      return unit.readSessions(...call.args);
     default:
       return call satisfies never;
   }

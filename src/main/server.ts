@@ -32,6 +32,8 @@ import { productVersion } from './product-version.ts';
 import { sumGuards, sumStates } from './registry-state.ts';
 import { countRequests } from './request-numbers.ts';
 import { LocalSessionCounts, SharedSessionCounts, sessionCountsBytes } from './session-counts.ts';
+import { SessionDirectory } from './session-directory.ts';
+import { logSession } from './session-lines.ts';
 import { SessionUnit } from './session-unit.ts';
 import { tickMs } from './sessions.ts';
 import { Supervisor } from './supervisor.ts';
@@ -77,10 +79,13 @@ export async function startServer(input: Partial<ServerConfig> = {}, options: Se
 export class RunningServer implements Server {
   readonly #config: ServerConfig;
   readonly #log: Logger;
+  /** Whether the log wants to know who comes and goes. */
+  readonly #isVerbose: boolean;
   readonly #onFatal: (error: Error) => void;
   readonly #counters: Counters = new Counters();
   readonly #main: SessionUnit;
   readonly #units: HostUnits;
+  readonly #directory: SessionDirectory;
   readonly #threads: IoThreads;
   readonly #supervisor: Supervisor;
   readonly #mover: Mover;
@@ -98,6 +103,7 @@ export class RunningServer implements Server {
   constructor(config: ServerConfig, options: ServerOptions) {
     this.#config = config;
     this.#log = options.logger ?? createLogger(config.logLevel);
+    this.#isVerbose = this.#log.isLevelEnabled('debug');
     this.#onFatal = options.onFatal ?? (() => process.exit(exitSoftwareError));
     const nowMs = performance.now();
     const bornMicros = Math.floor((performance.timeOrigin + nowMs) * 1000);
@@ -129,8 +135,12 @@ export class RunningServer implements Server {
       bornMicros,
       registry,
       onHttp,
+      isVerbose: this.#isVerbose,
       onGuard: (event) => {
         this.#logGuard(event);
+      },
+      onSession: (event) => {
+        logSession(this.#log, event);
       },
       onFailure: (error) => {
         this.#fail(error);
@@ -141,6 +151,7 @@ export class RunningServer implements Server {
       },
     });
     this.#units = new HostUnits(this.#main, this.#threads.units);
+    this.#directory = new SessionDirectory(this.#units.all());
     this.#supervisor = this.#createSupervisor(nowMs);
     this.#mover = new Mover({
       units: this.#units,
@@ -195,6 +206,12 @@ export class RunningServer implements Server {
       this.#tick(performance.now());
     }, tickMs);
     this.#log.info({ host: this.#address.host, port: this.#address.port, partitions, ioThreads }, 'listening');
+    if (!isLoopbackHost(host)) {
+      this.#log.warn(
+        { host },
+        'other machines can reach the registry, and there is no access control: whoever can may register, read and load it',
+      );
+    }
   }
 
   stop(): Promise<void> {
@@ -254,6 +271,10 @@ export class RunningServer implements Server {
       delay,
       onGuard: (event) => {
         this.#logGuard(event);
+      },
+      isVerbose: this.#isVerbose,
+      onSession: (event) => {
+        logSession(this.#log, event);
       },
     });
   }
@@ -329,6 +350,7 @@ export class RunningServer implements Server {
         resize: (partitions) => this.#startChange(() => this.#mover.resize(partitions)),
         rebalance: () => this.#startChange(() => this.#mover.rebalance()),
         sendAway: (percent, spreadMs) => this.#sendAway(percent, spreadMs),
+        listSessions: (query) => this.#directory.read(query),
       },
       guard: {
         describe: async () => sumGuards((await this.#units.readStates()).map(({ guard }) => guard)),
@@ -460,6 +482,11 @@ function delay(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
   });
+}
+
+/** Whether only this machine can reach what listens there. */
+function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^(::ffff:)?127(\.\d{1,3}){3}$/.test(host);
 }
 
 /** A name that cannot be guessed. */

@@ -30,6 +30,8 @@ import { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
 import type { Router } from './router.ts';
+import { SessionJournal } from './session-journal.ts';
+import type { SessionEvent } from './session-journal.ts';
 import { HostLog } from './session-log.ts';
 import type { SessionLog } from './session-log.ts';
 import { SessionReply } from './session-reply.ts';
@@ -55,6 +57,9 @@ export interface SessionHostOptions {
   /** Names this registry and its history. */
   readonly registry: string;
   readonly onGuard: (event: GuardEvent) => void;
+  /** Whether the log wants to know who comes and goes. */
+  readonly isVerbose: boolean;
+  readonly onSession: (event: SessionEvent) => void;
 }
 
 /** The longest wait before coming back to a full queue, in shortest ones. */
@@ -69,6 +74,7 @@ export class SessionHost {
   readonly #log: HostLog = new HostLog(textCodec);
   readonly guard: LossGuard;
   readonly meter: HostMeter = new HostMeter();
+  readonly #journal: SessionJournal;
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
   readonly #pacer: AnswerPacer;
@@ -87,6 +93,7 @@ export class SessionHost {
     this.#router = router;
     this.#counters = counters;
     this.#crowdsSeen = options.arrivals.crowds;
+    this.#journal = new SessionJournal(options.isVerbose, options.onSession);
     this.sessions = new Sessions({
       host: options.host,
       log: this.#log,
@@ -148,6 +155,7 @@ export class SessionHost {
     this.#noteArrivals();
     this.sessions.tick(nowMs);
     this.guard.advance(this.sessions.clockMs);
+    this.#journal.tick(this.sessions.clockMs);
     if (this.guard.releases !== this.#releasesSeen) {
       this.#releasesSeen = this.guard.releases;
       this.sessions.recheckHeld();
@@ -193,7 +201,9 @@ export class SessionHost {
   }
 
   connect(socket: Socket): Session {
-    return this.sessions.connect(socket);
+    const session = this.sessions.connect(socket);
+    this.#journal.noteConnected(session);
+    return session;
   }
 
   /** A text frame came. Whatever it holds, the session gets an answer or an error, and the host goes on (WP3). */
@@ -239,8 +249,14 @@ export class SessionHost {
     if (!session.consumption.isBehind) this.#subscriptions.catchUp(session);
   }
 
-  /** The socket has closed. Only an orderly close by the client removes at once (SE2). */
-  disconnected(session: Session, isClean: boolean): void {
+  /** A page of an Origin that is not allowed has called from an address. */
+  noteOriginRefused(origin: string, address: string): void {
+    this.#journal.noteOriginRefused(origin, address, this.sessions.clockMs);
+  }
+
+  /** The socket has closed. Only an orderly close by the client removes at once (SE2). `reason`: this side closed it. */
+  disconnected(session: Session, isClean: boolean, reason?: CloseReason): void {
+    this.#journal.noteEnded(session, isClean, reason, this.sessions.clockMs);
     this.#subscriptions.unsubscribeAll(session);
     this.sessions.slow.forget(session);
     session.outgoing = [];
@@ -429,6 +445,7 @@ export class SessionHost {
       return;
     }
     session.opened = params;
+    this.#journal.noteOpened(session);
     const { config } = this.#options;
     const { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax } = config;
     const result: SessionOpenResult = {

@@ -12,7 +12,10 @@ import type { MailboxPort, PendingRequest } from './partition-link.ts';
 import { askApplied, restoreRegistrations, resumeRequests } from './rebuild.ts';
 import type { RebuildOptions, Remains } from './rebuild.ts';
 import { Router } from './router.ts';
+import { listSessions } from './session-directory.ts';
+import type { ListedSession } from './session-directory.ts';
 import { SessionHost } from './session-host.ts';
+import type { SessionEvent } from './session-journal.ts';
 import { SlotGate } from './slot-gate.ts';
 
 export interface SessionUnitOptions {
@@ -35,6 +38,9 @@ export interface SessionUnitOptions {
   /** Names the registry and its history. */
   readonly registry: string;
   readonly onGuard: (event: GuardEvent) => void;
+  /** Whether the log wants to know who comes and goes. */
+  readonly isVerbose: boolean;
+  readonly onSession: (event: SessionEvent) => void;
 }
 
 /** How long a partition that has died may take to be gone, in milliseconds, and one that is leaving to say its last. */
@@ -168,13 +174,22 @@ export class SessionUnit implements HostUnit {
     );
   }
 
+  readSessions(after: number, limit: number): Promise<ListedSession[]> {
+    return listSessions(this.host.sessions, after, limit, () => this.#nextTurn());
+  }
+
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.schedule(resolve);
+    });
+  }
+
   #rebuild(partition: number, part: (options: RebuildOptions, remains: Remains) => Promise<boolean>): Promise<boolean> {
     const { host, router } = this;
     const link = router.link(partition);
     if (link === undefined) return Promise.resolve(false);
-    const { config, schedule } = this.#options;
-    const sliceRegistrations = config.restoreSliceRegistrations;
-    const nextTurn = (): Promise<void> => new Promise((resolve) => schedule(resolve));
+    const sliceRegistrations = this.#options.config.restoreSliceRegistrations;
+    const nextTurn = (): Promise<void> => this.#nextTurn();
     return part({ host, router, link, sliceRegistrations, nextTurn }, this.#remainsOf(partition));
   }
 

@@ -7,6 +7,8 @@ import type { SessionLog } from './session-log.ts';
 
 /** What a session needs of its connection. */
 export interface Socket {
+  /** Where the peer is, as text: an address without a port, which uWebSockets.js does not tell. */
+  readonly address: string;
   /** `dropped`: the backlog is full, and the frame is not sent. */
   send(frame: string | Uint8Array): Delivery;
   /** Runs `send`s as one write to the kernel. */
@@ -32,6 +34,7 @@ export interface SessionOptions {
   readonly number: number;
   readonly name: string;
   readonly secret: string;
+  readonly address: string;
   readonly state: SessionState;
   readonly registrations: SessionLog;
   readonly nowMs: number;
@@ -46,6 +49,10 @@ export class Session {
   readonly name: string;
   /** Known to the caller alone: whoever has it may take the session over. */
   readonly secret: string;
+  /** Where the caller is, or was last. */
+  readonly address: string;
+  /** When it began, on the host's clock. */
+  readonly createdAtMs: number;
   state: SessionState;
   /** Whether it is a connection, now or before; else it is a lease. */
   readonly isConnection: boolean;
@@ -61,7 +68,9 @@ export class Session {
   /** An answer did not fit into its backlog: it is to be closed. */
   hasLostAnswer = false;
 
-  constructor({ number, name, secret, state, registrations, nowMs, consumption }: SessionOptions) {
+  constructor({ number, name, secret, address, state, registrations, nowMs, consumption }: SessionOptions) {
+    this.address = address;
+    this.createdAtMs = nowMs;
     this.number = number;
     this.consumption = consumption;
     this.name = name;

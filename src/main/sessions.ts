@@ -137,7 +137,7 @@ export class Sessions {
   }
 
   connect(socket: Socket): Session {
-    const session = this.#add({ kind: 'connected', socket });
+    const session = this.#add({ kind: 'connected', socket }, socket.address);
     this.#connected += 1;
     // Those that connect together are not pinged together: within half a heartbeat their turns are spread evenly.
     const place = (this.#count * goldenRatio) % 1;
@@ -146,11 +146,11 @@ export class Sessions {
     return session;
   }
 
-  /** Grants a lease, or returns undefined when there are `leasesMax` already. */
-  grantLease(ttlMs: number): Session | undefined {
+  /** Grants a lease to a caller at an address, or returns undefined when there are `leasesMax` already. */
+  grantLease(ttlMs: number, address: string): Session | undefined {
     if (this.#byLease.size >= this.#options.config.leasesMax) return undefined;
     const lease = this.#options.createName();
-    const session = this.#add({ kind: 'leased', lease, ttlMs, expiresAtMs: this.#clockMs + tickMs + ttlMs });
+    const session = this.#add({ kind: 'leased', lease, ttlMs, expiresAtMs: this.#clockMs + tickMs + ttlMs }, address);
     this.#byLease.set(lease, session);
     this.#wheel.schedule(session, this.#clockMs + tickMs + ttlMs);
     return session;
@@ -235,13 +235,14 @@ export class Sessions {
     this.slow.tick(this.#clockMs);
   }
 
-  #add(state: SessionState): Session {
+  #add(state: SessionState, address: string): Session {
     this.#count += 1;
     const number = this.#options.host * sessionsPerHostMax + this.#count;
     const session = new Session({
       number,
       name: this.#options.createName(),
       secret: this.#options.createName(),
+      address,
       state,
       registrations: new SessionLog(this.#options.log),
       nowMs: this.#clockMs,

@@ -22,6 +22,8 @@ export interface HttpCall {
   readonly query: string;
   readonly origin: string;
   readonly contentType: string;
+  /** Where it comes from. */
+  readonly address: string;
   /** Whether the connection comes from this machine itself. */
   readonly isLocal: boolean;
   /** A text, or why there is none: it was larger than `bodyBytesMax`, or not UTF-8. */
@@ -63,7 +65,8 @@ export interface TransportOptions {
   /** The peer answered a ping, with its payload. */
   readonly onPong: (session: Session, payload: string) => void;
   readonly onDrain: (session: Session) => void;
-  readonly onClose: (session: Session, isClean: boolean, address: string) => void;
+  /** `reason`: the server had closed it. */
+  readonly onClose: (session: Session, isClean: boolean, address: string, reason: CloseReason | undefined) => void;
   readonly countClose: (reason: CloseReason) => void;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
 }
@@ -170,7 +173,7 @@ export class Transport {
       },
       open: (ws) => {
         const connection = ws.getUserData();
-        connection.socket = new UwsSocket(ws);
+        connection.socket = new UwsSocket(ws, connection.address);
         connection.session = options.onOpen(connection.socket, connection.address);
       },
       message: (ws, message, isBinary) => {
@@ -194,9 +197,10 @@ export class Transport {
       },
       close: (ws, code) => {
         const { session, socket, address } = ws.getUserData();
-        const isOurs = socket?.isClosed ?? false;
+        const reason = socket?.reason;
         socket?.markClosed();
-        if (session !== undefined) options.onClose(session, !isOurs && isCleanClose(code), address);
+        if (session !== undefined)
+          options.onClose(session, reason === undefined && isCleanClose(code), address, reason);
       },
     });
   }
@@ -208,7 +212,7 @@ export class Transport {
 
   #upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
     const key = request.getHeader('sec-websocket-key');
-    const address = Buffer.from(response.getRemoteAddressAsText()).toString();
+    const address = readAddress(response);
     const verdict = this.#options.judgeUpgrade({
       path: request.getUrl(),
       upgrade: request.getHeader('upgrade'),
@@ -238,6 +242,7 @@ export class Transport {
       query: request.getQuery() ?? '',
       origin: request.getHeader('origin'),
       contentType: request.getHeader('content-type'),
+      address: readAddress(response),
       isLocal: isLoopback(new Uint8Array(response.getRemoteAddress())),
     };
     this.#readBody(response, (body) => {
@@ -270,10 +275,14 @@ export class Transport {
 /** A socket that may be used at any time: once closed, it does nothing. uWebSockets.js throws at any call on a closed one. */
 class UwsSocket implements Socket {
   readonly #ws: WebSocket<Connection>;
+  readonly address: string;
   isClosed = false;
+  /** Why this side has closed it. */
+  reason: CloseReason | undefined;
 
-  constructor(ws: WebSocket<Connection>) {
+  constructor(ws: WebSocket<Connection>, address: string) {
     this.#ws = ws;
+    this.address = address;
   }
 
   send(frame: string | Uint8Array): Delivery {
@@ -293,6 +302,7 @@ class UwsSocket implements Socket {
   end(reason: CloseReason): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.reason = reason;
     this.#ws.end(closeCodes[reason].number, reason);
   }
 
@@ -304,6 +314,22 @@ class UwsSocket implements Socket {
 /** 1000 and 1001 are a client that leaves, 1005 one that leaves without a word; anything else is a broken connection. */
 function isCleanClose(code: number): boolean {
   return code === 1000 || code === 1001 || code === 1005;
+}
+
+function readAddress(response: HttpResponse): string {
+  return formatAddress(new Uint8Array(response.getRemoteAddress()));
+}
+
+/** An address of 4 or 16 bytes as text: `10.0.0.1`, `2001:db8::1`; an IPv4 one that came as IPv6 as what it is. */
+export function formatAddress(address: Uint8Array): string {
+  if (address.length === 4) return address.join('.');
+  if (address.length !== 16) return '';
+  const words = Array.from({ length: 8 }, (_, i) =>
+    (((address[i * 2] ?? 0) << 8) | (address[i * 2 + 1] ?? 0)).toString(16),
+  );
+  if (words.slice(0, 6).join() === '0,0,0,0,0,ffff') return address.subarray(12).join('.');
+  // URLs spell IPv6 addresses in the one way that RFC 5952 asks for.
+  return new URL(`http://[${words.join(':')}]`).hostname.slice(1, -1);
 }
 
 /** An address of 4 or 16 bytes: 127.0.0.0/8, ::1, or ::ffff:127.0.0.0/104. */

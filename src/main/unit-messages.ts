@@ -4,6 +4,8 @@ import type { ServerConfig } from './config.ts';
 import type { LoggedInstance, UnitState } from './host-unit.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import type { MailboxPort } from './partition-link.ts';
+import type { ListedSession } from './session-directory.ts';
+import type { SessionEvent } from './session-journal.ts';
 import type { HttpAnswer, HttpCall } from './transport.ts';
 
 /** Everything that the main thread asks of a session host on another thread; see `HostUnit`, whose calls these are. */
@@ -23,6 +25,7 @@ export interface UnitCalls {
   releaseGuard: { readonly args: [key: string | undefined]; readonly result: undefined };
   readState: { readonly args: []; readonly result: UnitState };
   readLog: { readonly args: []; readonly result: LoggedInstance[] };
+  readSessions: { readonly args: [after: number, limit: number]; readonly result: ListedSession[] };
 }
 
 export type UnitMethod = keyof UnitCalls;
@@ -35,7 +38,8 @@ export type ToUnit = {
 /** What a host says to the main thread. */
 export type FromUnit =
   | { readonly kind: 'result'; readonly call: number; readonly result: UnitCalls[UnitMethod]['result'] }
-  | { readonly kind: 'guard'; readonly event: GuardEvent };
+  | { readonly kind: 'guard'; readonly event: GuardEvent }
+  | { readonly kind: 'session'; readonly event: SessionEvent };
 
 /** One end of the way between the main thread and a host. Messages stay in order. */
 export interface UnitPort<In, Out> {
@@ -61,6 +65,8 @@ export interface IoThreadStart {
   readonly bornMicros: number;
   /** Names the registry and its history. */
   readonly registry: string;
+  /** Whether the log wants to know who comes and goes. */
+  readonly isVerbose: boolean;
   /** For the calls of its session host. */
   readonly unit: MessagePort;
   /** One 32-bit word: raised to 1 once all sockets are closed, for a main thread that cannot wait in turns any more. */

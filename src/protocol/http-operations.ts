@@ -36,6 +36,7 @@ export type OperationId =
   | 'releaseGuard'
   | 'readMetrics'
   | 'sendAway'
+  | 'listSessions'
   | 'checkLive'
   | 'checkReady'
   | 'readOpenapi'
@@ -74,6 +75,33 @@ export interface SendAwayBody {
 }
 export interface SendAwayResult {
   readonly sessions: number;
+}
+
+export interface SessionsQuery {
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+/** What an operator may know of a session. No secret is in it: whoever may look may not therefore act for others. */
+export interface SessionSummary {
+  readonly session: string;
+  readonly thread: number;
+  readonly state: 'connected' | 'broken' | 'held' | 'leased' | 'ended';
+  readonly address: string;
+  readonly client?: string;
+  readonly app?: string;
+  readonly zone?: string;
+  readonly ageMs: number;
+  readonly ttlMs?: number;
+  readonly registrations: number;
+  readonly subscriptions: number;
+  readonly requestsInFlight: number;
+  readonly unreadBytes: number;
+  readonly isBehind: boolean;
+}
+export interface SessionsResult {
+  readonly sessions: readonly SessionSummary[];
+  readonly silentThreads?: readonly number[];
+  readonly cursor?: string;
 }
 
 export interface ResizeBody {
@@ -194,6 +222,65 @@ const guardResult: JsonSchema = {
     },
   },
   required: ['isHolding', 'missingSessions', 'sessions', 'heldSessions', 'heldInstances', 'services', 'thresholds'],
+  additionalProperties: false,
+};
+const text = (description: string): JsonSchema => ({ type: 'string', description });
+const sessionsCursor: JsonSchema = {
+  type: 'string',
+  pattern: '^[0-9]{1,16}$',
+  description: 'Of the page before, to get the next.',
+};
+const sessionsResult: JsonSchema = {
+  type: 'object',
+  properties: {
+    sessions: {
+      type: 'array',
+      items: {
+        type: 'object',
+        properties: {
+          session: text('Its name, as in logs.'),
+          thread: amount('Of sockets that holds it: 0 the main thread, others I/O threads. Leases are on 0.'),
+          state: {
+            type: 'string',
+            enum: ['connected', 'broken', 'held', 'leased', 'ended'],
+            description:
+              'Connected; its connection broke and its grace runs; a guard holds back its removal; a lease over HTTP; just over.',
+          },
+          address: text('Where its caller is, or was last: an IP address.'),
+          client: text('As the caller named it in `session.open`.'),
+          app: text('As the caller named it.'),
+          zone: text('As the caller named it.'),
+          ageMs: amount('How long it has been there, in milliseconds.'),
+          ttlMs: amount('Of a lease, in milliseconds.'),
+          registrations: amount('Instances that it has registered.'),
+          subscriptions: amount('Services that it has subscribed.'),
+          requestsInFlight: amount('Requests that are not yet answered.'),
+          unreadBytes: amount('Bytes that it was sent and is not known to have read.'),
+          isBehind: { type: 'boolean', description: 'Whether it gets no pushes until it has read what waits.' },
+        },
+        required: [
+          'session',
+          'thread',
+          'state',
+          'address',
+          'ageMs',
+          'registrations',
+          'subscriptions',
+          'requestsInFlight',
+          'unreadBytes',
+          'isBehind',
+        ],
+        additionalProperties: false,
+      },
+    },
+    silentThreads: {
+      type: 'array',
+      items: { type: 'integer' },
+      description: 'Threads that did not answer in time, whose sessions are left out.',
+    },
+    cursor: { ...sessionsCursor, description: 'There are more: the next page goes on with it.' },
+  },
+  required: ['sessions'],
   additionalProperties: false,
 };
 const transient: readonly ErrorCode[] = ['busy', 'draining', 'internal'];
@@ -373,6 +460,29 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'draining'],
+    isLocal: true,
+  },
+  listSessions: {
+    method: 'GET',
+    path: '/v1/sessions',
+    summary:
+      'Who is there: connections and leases, with what they hold and how far behind they are. Loopback callers only; behind a proxy, the caller is the proxy.',
+    query: {
+      type: 'object',
+      properties: {
+        limit: {
+          type: 'integer',
+          minimum: 1,
+          maximum: protocolLimits.listLimitMax,
+          description: `Sessions of a page; ${protocolLimits.listLimitDefault} by default.`,
+        },
+        cursor: sessionsCursor,
+      },
+      required: [],
+      additionalProperties: false,
+    },
+    result: sessionsResult,
+    errors: ['invalid_params', 'forbidden'],
     isLocal: true,
   },
   checkLive: {

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
+import { httpOperations } from '../../src/protocol/http-operations.ts';
 import { RawSocket } from '../support/raw-socket.ts';
 import type { HttpReply } from '../support/raw-socket.ts';
 import { Witness } from '../support/witness.ts';
@@ -238,6 +239,27 @@ describe('[WP3] methods', () => {
     if (method === 'get') expect(reply.status).toBeLessThan(500);
     else expectFailure(reply, 405, 'unknown_method');
   });
+
+  test.each([
+    ['POST', '/health/live', 'GET, HEAD'],
+    ['POST', '/v1/instances', 'GET, HEAD, PUT, DELETE'],
+    ['GET', '/v1/leases/nobodys', 'PUT, DELETE'],
+    ['HEAD', '/v1/rebalance', 'PUT'],
+  ])('%s %s gets 405, and Allow names what there is: %s', async (method, path, allowed) => {
+    const reply = await call({ method, path });
+    expect([reply.status, reply.headers.get('allow')]).toEqual([405, allowed]);
+  });
+
+  test.each(Object.values(httpOperations).filter(({ method, path }) => method === 'GET' && path !== '/v1/instances'))(
+    'HEAD is answered where GET is, without the body: $path',
+    async ({ path }) => {
+      const get = await call({ method: 'GET', path });
+      expect(get.status).toBe(200);
+      const head = await fetch(`http://127.0.0.1:${witness.port}${path}`, { method: 'HEAD' });
+      expect([head.status, head.headers.get('content-type')]).toEqual([200, get.headers.get('content-type')]);
+      expect(await head.text()).toBe('');
+    },
+  );
 
   test('what follows HEAD on the same connection is not mixed up with it', async () => {
     const head = `HEAD /health/live HTTP/1.1\r\nHost: x\r\n\r\n`;

@@ -191,13 +191,18 @@ test('register says when it loses the registry and when it is back', async () =>
 
 test.each([
   [['instances'], "missing required argument 'service'"],
-  [['watch', 'orders', '--select', 'gold'], 'it must look like key=value'],
+  [['watch', 'orders', '--select', 'gold'], 'It must be KEY=VALUE'],
   [['nonsense'], "unknown command 'nonsense'"],
   [['register', 'a', 'nohost'], 'It must be HOST:PORT'],
   [['register', 'a', 'h:0'], 'with a port from 1 to 65535'],
   [['register', 'a', 'h:1', '--meta', 'x'], 'It must be KEY=VALUE'],
   [['register', 'a', 'h:1', '--weight', 'x'], 'It must be a whole number'],
-  [['services', '--server', 'nonsense'], 'servers'],
+  ...['nonsense', 'ws://', 'ftp://h:1', ' , ', 'h:99999', 'a b:1', '::1:80'].map((server): [string[], string] => [
+    ['services', '--server', server],
+    "option '--server <url>' argument",
+  ]),
+  [['partitions', '--server', 'http://user:secret@h:1'], 'must not hold a user name'],
+  [['partitions', '--timeout-ms', '0'], "option '--timeout-ms <ms>' argument '0' is invalid"],
 ])('%j is refused with status 2', async (args, message) => {
   const { status, err } = await runCommand(args);
   expect(err).toContain(message);
@@ -216,9 +221,97 @@ test('a registry that cannot be reached ends with status 4', async () => {
   expect(status).toBe(4);
 });
 
-test('the registry may be named in the environment', async () => {
-  const { status } = await runCommand(['services'], { SLOTCAST_SERVER: `ws://127.0.0.1:${server.address.port}` });
-  expect(status).toBe(0);
+test.each([
+  (port: number) => `ws://127.0.0.1:${port}`,
+  (port: number) => `http://127.0.0.1:${port}/`,
+  (port: number) => `ws://127.0.0.1:${port}/v1/session`,
+  (port: number) => `127.0.0.1:${port}`,
+  (port: number) => `localhost:${port}`,
+  (port: number) => `127.0.0.1:1, 127.0.0.1:${port}`,
+])('the registry may be named in the environment, as %s', async (name) => {
+  const { status, err } = await runCommand(['services'], { SLOTCAST_SERVER: name(server.address.port) });
+  expect([status, err]).toEqual([0, '']);
+});
+
+test('a wrong name in the environment is refused by the name of the variable, and the flag', async () => {
+  const { status, err } = await runCommand(['services'], { SLOTCAST_SERVER: 'nonsense' });
+  expect(err).toContain("option '--server <url>' value 'nonsense' from env 'SLOTCAST_SERVER' is invalid");
+  expect(status).toBe(2);
+});
+
+test('what the registry refuses is worded with its code once', async () => {
+  const { err } = await run('register', 'a', 'h:1', '--weight', '10001');
+  expect(err.match(/invalid_params/g)).toHaveLength(1);
+});
+
+test('a registration that is refused later is said to be', async () => {
+  const port = await findFreePort();
+  const settings = { port, partitions: 1, logLevel: 'silent', drainTimeoutMs: 0, reconnectSpreadMs: 0 } as const;
+  const first = await startServer(settings);
+  const commands = [1, 2].map(
+    (n) => new RunningCommand(['register', 'held', `127.0.0.1:${n}`, '--server', `127.0.0.1:${port}`]),
+  );
+  await Promise.all(commands.map((command) => command.waitFor(/^registered 127\.0\.0\.1:\d in held/)));
+  await first.stop();
+  // It has room for one of them.
+  const second = await startServer({ ...settings, instancesPerServiceMax: 1 });
+  const refused = /the registration of 127\.0\.0\.1:\d was refused \(limit_exceeded: .*\); trying again\n/;
+  await Promise.any(commands.map((command) => command.waitFor(refused)));
+  for (const command of commands) command.signal('SIGTERM');
+  expect(await Promise.all(commands.map(({ exited }) => exited))).toEqual([0, 0]);
+  // It is tried again all the time, and said once.
+  expect(commands.flatMap(({ out }) => out.match(/was refused/g) ?? [])).toHaveLength(1);
+  await second.stop();
+});
+
+test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  'register that waits for a registry ends at once by %s',
+  async (signal) => {
+    const args = ['register', 'a', 'h:1', '--server', '127.0.0.1:1', '--timeout-ms', '1000000'];
+    const register = new RunningCommand(args, { NODE_DEBUG: 'net' });
+    // It tries to connect: whatever it does about signals, it has done.
+    await register.waitForError(/ECONNREFUSED|connect/);
+    register.signal(signal);
+    expect(await register.exited).toBe(0);
+  },
+);
+
+test('SIGHUP, which a closed terminal sends, deregisters in order', async () => {
+  const register = spawn('register', 'hung', '127.0.0.1:1');
+  await register.waitFor(/^registered/);
+  register.signal('SIGHUP');
+  expect(await register.exited).toBe(0);
+  expect(register.out).toContain('deregistered 127.0.0.1:1');
+});
+
+test('what somebody stored cannot reach the terminal, nor pass for a row of its own', async () => {
+  const client = await RawClient.open(server.address.url);
+  const service = 'pay\u200Bments\u2028a  9';
+  await client.request('instance.register', {
+    service,
+    instance: {
+      host: 'h',
+      port: 1,
+      id: 'a\u202Eb 10.0.0.9:1 weight 100',
+      metadata: { k: 'v\u001B]0;owned\u0007\r', next: 'v\nh:2  h:2      100     yes', c1: '\u009B31m', a: 'b c=d' },
+    },
+  });
+  const watch = spawn('watch', service);
+  await watch.waitFor(/= 1 instance/);
+  watch.signal('SIGINT');
+  await watch.exited;
+  const shown = [watch.out];
+  for (const args of [['services'], ['services', '--json'], ['instances', service], ['instances', service, '--json']]) {
+    const { out } = await run(...args);
+    shown.push(out);
+    if (args.includes('--json')) expect(() => JSON.parse(out) as unknown).not.toThrow();
+  }
+  // Line feeds end lines that the command has written.
+  expect(shown.join('')).not.toMatch(/[^\n\P{Cc}]|[\p{Cf}\p{Zl}\p{Zp}]/u);
+  expect(shown[0]).toBe('+ "a\\\\u{202e}b 10.0.0.9:1 weight 100" at h:1 weight 100\n= 1 instance\n');
+  expect(shown[1]).toContain('"pay\\\\u{200b}ments\\\\u{2028}a  9"  1\n');
+  expect(shown[3]?.trimEnd().split('\n')).toHaveLength(2);
+  client.terminate();
 });
 
 test.each([['--help'], ['start', '--help'], ['watch', '--help'], ['--version']])('%s is no error', async (...args) => {

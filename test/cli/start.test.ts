@@ -42,18 +42,16 @@ test('start says in one line where it listens and with how many partitions, and 
   expect(JSON.parse(line)).toMatchObject({ level: 30, msg: 'listening', partitions: 2, ioThreads });
 });
 
-test.each(['SIGINT', 'SIGTERM'] as const)(
-  '%s stops it cleanly: users first, within 5 s, with status 0',
+test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  '%s stops it cleanly: users first, with status 0',
   async (signal) => {
     const command = start([]);
     const [, , url = ''] = await command.waitFor(listening);
     const client = await RawClient.open(url);
     const goaway = client.nextNotification((method) => method === 'session.goaway');
-    const sentMs = performance.now();
     command.signal(signal);
     await goaway;
     expect(await command.exited).toBe(0);
-    expect(performance.now() - sentMs).toBeLessThan(5000);
     expect((await client.closed).code).toBe(1001);
   },
 );
@@ -105,6 +103,12 @@ test.each([
     'environment: SLOTCAST_LOG_LEVEL: logLevel must be one of fatal',
   ],
   ['an unknown variable', [], { SLOTCAST_PARTITION: '2' }, 'environment: SLOTCAST_PARTITION names no setting'],
+  [
+    'an Origin that never matches',
+    ['--allowed-origins', 'https://a.example,https://b.example/'],
+    {},
+    'command line: allowedOrigins: "https://b.example/" matches no Origin: browsers send it as "https://b.example"',
+  ],
   ['a file that is not there', ['--config', '/nowhere/settings.json'], {}, '/nowhere/settings.json: ENOENT'],
 ])('[LI1] %s is refused by name, with what was expected, and status 2', async (_, args, environment, message) => {
   const { status, out, err } = await runCommand(['start', '--port', '0', ...args], environment);
@@ -131,4 +135,15 @@ test('a port that is in use is refused with status 1', async () => {
   const { status, err } = await runCommand(['start', '--port', new URL(http).port]);
   expect(status).toBe(1);
   expect(err).toContain('cannot listen on 127.0.0.1');
+});
+
+test('what Kubernetes sets for a service of this name is passed over with a warning', async () => {
+  const command = start([], { SLOTCAST_PORT: 'tcp://10.96.0.7:7070', SLOTCAST_SERVICE_HOST: '10.96.0.7' });
+  await command.waitFor(listening);
+  const [line = ''] = command.err.split('\n');
+  expect(JSON.parse(line)).toMatchObject({ level: 40, msg: expect.stringContaining('Kubernetes') });
+  expect((JSON.parse(line) as { variables: string[] }).variables.sort()).toEqual([
+    'SLOTCAST_PORT',
+    'SLOTCAST_SERVICE_HOST',
+  ]);
 });

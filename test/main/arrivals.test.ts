@@ -73,6 +73,7 @@ test('[LI1, LI2] while more than arrivalRequestsMax requests are under way, nobo
     arrivals,
     isDraining: () => false,
     readRequestsInFlight: () => requests,
+    onOriginRefused: () => undefined,
     random: () => (dice += 0.25),
   });
   const call: UpgradeCall = {

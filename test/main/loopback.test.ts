@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { HttpApi } from '../../src/main/http-api.ts';
-import { isLoopback } from '../../src/main/transport.ts';
+import { formatAddress, isLoopback } from '../../src/main/transport.ts';
 import type { HttpCall } from '../../src/main/transport.ts';
 import { httpOperations } from '../../src/protocol/http-operations.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
@@ -22,6 +22,7 @@ test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(
         resize: () => void done.push('resize'),
         rebalance: () => void done.push('rebalance'),
         sendAway: () => Promise.resolve(done.push('sendAway')),
+        listSessions: () => Promise.resolve({ sessions: [] }),
       },
       guard: {
         describe: () => Promise.resolve(registry.host.describeGuard()),
@@ -38,6 +39,7 @@ test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(
       query: '',
       origin: '',
       contentType: 'application/json',
+      address: '10.0.0.1',
       isLocal: false,
       body: { text: path === '/v1/partitions' ? '{"partitions":2}' : '{}' },
     };
@@ -60,4 +62,14 @@ test.each([
   ['no address', [], false],
 ])('%s is a loopback address or not', (_, bytes, expected) => {
   expect(isLoopback(Uint8Array.from(bytes))).toBe(expected);
+});
+
+test.each([
+  [[127, 0, 0, 1], '127.0.0.1'],
+  [[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], '::1'],
+  [[0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 1], '2001:db8::ab01'],
+  [[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 0, 0, 1], '10.0.0.1'],
+  [[], ''],
+])('the address %j is %s', (bytes, text) => {
+  expect(formatAddress(Uint8Array.from(bytes))).toBe(text);
 });

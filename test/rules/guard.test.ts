@@ -129,7 +129,7 @@ test('[SE1] a session of which everything was taken over is held no more', async
 
 test('[SE4] a lease that is not renewed ends, whatever guards hold back', async () => {
   const { registry, watcher, providers } = await setUp(20);
-  const lease = registry.host.sessions.grantLease(1000)!;
+  const lease = registry.host.sessions.grantLease(1000, '10.0.0.1')!;
   const call = encodeRegister({ service: 'pay', instance: { host: 'leased', port: 1 } });
   registry.host.execute(lease, call, { succeed: () => undefined, fail: () => undefined });
   await wait(registry, 500);

@@ -16,13 +16,16 @@ export class RunningCommand {
     this.process = spawn(process.execPath, [bin, ...args], {
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 18_000,
+      timeout: 55_000,
     });
     this.process.stdout?.on('data', (chunk) => {
       this.out += String(chunk);
       for (const look of this.#waiting.splice(0)) look();
     });
-    this.process.stderr?.on('data', (chunk) => (this.err += String(chunk)));
+    this.process.stderr?.on('data', (chunk) => {
+      this.err += String(chunk);
+      for (const look of this.#waiting.splice(0)) look();
+    });
     this.exited = new Promise((resolve) => {
       this.process.on('close', (code, signal) => {
         for (const look of this.#waiting.splice(0)) look();
@@ -32,9 +35,18 @@ export class RunningCommand {
   }
 
   /** Resolves once stdout matches; rejects if the command ends before. */
-  async waitFor(pattern: RegExp): Promise<RegExpExecArray> {
+  waitFor(pattern: RegExp): Promise<RegExpExecArray> {
+    return this.#waitFor(pattern, () => this.out);
+  }
+
+  /** The same of stderr. */
+  waitForError(pattern: RegExp): Promise<RegExpExecArray> {
+    return this.#waitFor(pattern, () => this.err);
+  }
+
+  async #waitFor(pattern: RegExp, read: () => string): Promise<RegExpExecArray> {
     for (;;) {
-      const match = pattern.exec(this.out);
+      const match = pattern.exec(read());
       if (match !== null) return match;
       if (this.process.exitCode !== null) throw new Error(`ended without ${String(pattern)}: ${this.out}${this.err}`);
       await new Promise<void>((resolve) => this.#waiting.push(resolve));

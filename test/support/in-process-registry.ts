@@ -11,6 +11,7 @@ import type { MailboxPort } from '../../src/main/partition-link.ts';
 import { RemoteUnit, serveUnit } from '../../src/main/remote-unit.ts';
 import type { Router } from '../../src/main/router.ts';
 import type { SessionHost } from '../../src/main/session-host.ts';
+import type { SessionEvent } from '../../src/main/session-journal.ts';
 import { SessionUnit } from '../../src/main/session-unit.ts';
 import { Supervisor } from '../../src/main/supervisor.ts';
 import type { Runner } from '../../src/main/supervisor.ts';
@@ -37,6 +38,10 @@ const roundsMax = 1000;
 interface Surroundings {
   readonly config: ServerConfig;
   readonly clock: () => PartitionClock;
+}
+
+function ignore(): void {
+  // The events of its units are kept where they arise.
 }
 
 /** A mailbox between a host and one life of a partition, as two plain queues; what was posted before a death still arrives. */
@@ -238,6 +243,7 @@ export class InProcessRegistry {
   readonly partitions: SimulatedPartition[] = [];
   fatal: Error | undefined;
   readonly guardEvents: GuardEvent[] = [];
+  readonly sessionEvents: SessionEvent[] = [];
   readonly #tasks: (() => void)[] = [];
   readonly #channels: readonly SimulatedChannel[];
   #timers: { atMs: number; run: () => void }[] = [];
@@ -256,7 +262,7 @@ export class InProcessRegistry {
     for (const { unit, channel } of others) serveUnit(unit, channel.unit);
     const units = new HostUnits(
       this.units[0]!,
-      others.map(({ unit, channel }) => new RemoteUnit(unit.number, channel.main, () => undefined)),
+      others.map(({ unit, channel }) => new RemoteUnit(unit.number, channel.main, ignore, ignore)),
     );
     const log = pino({ level: 'silent' });
     this.supervisor = new Supervisor({
@@ -423,6 +429,8 @@ export class InProcessRegistry {
       bornMicros: wallStartMicros,
       registry: 'simulated',
       onGuard: (event) => this.guardEvents.push(event),
+      isVerbose: true,
+      onSession: (event) => this.sessionEvents.push(event),
     });
   }
 

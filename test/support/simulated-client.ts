@@ -26,6 +26,7 @@ export interface ClientListener {
 
 /** A client of the in-process registry: speaks the protocol's text frames over a socket whose backlog the test controls. */
 export class SimulatedClient implements Socket {
+  readonly address = '10.0.0.1';
   readonly session: Session;
   readonly requests: Map<number, Answered> = new Map();
   readonly views: Map<string, SubscriberView> = new Map();

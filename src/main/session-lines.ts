@@ -1,0 +1,34 @@
+import type { Logger } from 'pino';
+
+import { isFault } from './session-journal.ts';
+import type { SessionEvent } from './session-journal.ts';
+
+/** Words what happens to sessions for the log: `warn` for what an operator should know, `debug` for the comings and goings of everybody. */
+export function logSession(log: Logger, event: SessionEvent): void {
+  const { kind, ...fields } = event;
+  switch (kind) {
+    case 'connected':
+      log.debug(fields, 'a client has connected');
+      return;
+    case 'opened':
+      log.debug(fields, 'a client has said who it is');
+      return;
+    case 'left':
+      log.debug(fields, 'a client has left');
+      return;
+    case 'broken':
+      log.debug(fields, 'the connection of a client broke');
+      return;
+    case 'closed':
+      log[isFault(event.reason) ? 'warn' : 'debug'](fields, 'closed the connection of a client');
+      return;
+    case 'originRefused':
+      log.warn(fields, 'refused a page of an Origin that is not in allowedOrigins');
+      return;
+    case 'suppressed':
+      log.warn(fields, 'more of the same were not logged one by one');
+      return;
+    default:
+      event satisfies never;
+  }
+}

@@ -1,0 +1,56 @@
+import { startServer } from 'slotcast';
+import type { Server } from 'slotcast';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { runCommand, RunningCommand } from '../support/command.ts';
+
+let server: Server;
+
+beforeAll(async () => {
+  server = await startServer({ port: 0, partitions: 1, logLevel: 'silent' });
+});
+afterAll(() => server.stop());
+
+/** Lets every process of a command fail to load the socket library, as Node 24 and systems with musl do. */
+const hook = `export function load(url, context, next) {
+  return url.includes('/uWebSockets.js/')
+    ? { format: 'module', shortCircuit: true, source: 'throw new Error("This version of uWS.js supports only some.")' }
+    : next(url, context);
+}`;
+const register = `import { register } from 'node:module'; register(${JSON.stringify(asUrl(hook))});`;
+const withoutLibrary = { NODE_OPTIONS: `--import=${asUrl(register)}`, NODE_NO_WARNINGS: '1' };
+
+function asUrl(source: string): string {
+  return `data:text/javascript,${encodeURIComponent(source)}`;
+}
+
+test('where the socket library has no binary, start says so in one line, with status 1', async () => {
+  const { status, out, err } = await runCommand(['start', '--port', '0'], withoutLibrary);
+  expect(err).toMatch(/^slotcast: the server cannot run here: .*\n$/);
+  expect([status, out]).toEqual([1, '']);
+});
+
+test('so does a bench that would start a server', async () => {
+  const { status, err } = await runCommand(['bench', 'hot-service', '--size', 'smoke', '--quiet'], withoutLibrary);
+  expect(err).toContain('slotcast: the server cannot run here');
+  expect(err).not.toContain('    at ');
+  expect(status).not.toBe(0);
+});
+
+test('commands that talk to a registry work there', async () => {
+  const flags = ['--server', `127.0.0.1:${server.address.port}`];
+  const held = new RunningCommand(['register', 'orders', '127.0.0.1:1', ...flags], withoutLibrary);
+  await held.waitFor(/^registered 127\.0\.0\.1:1 in orders/);
+  for (const [args, shown] of [
+    [['services'], 'orders'],
+    [['instances', 'orders'], '127.0.0.1:1'],
+    [['partitions'], 'ready'],
+    [['goaway'], 'asked'],
+  ] as const) {
+    const { status, out, err } = await runCommand([...args, ...flags], withoutLibrary);
+    expect([status, err]).toEqual([0, '']);
+    expect(out).toContain(shown);
+  }
+  held.signal('SIGTERM');
+  expect(await held.exited).toBe(0);
+});
