@@ -143,7 +143,9 @@ export class Subscription implements Member {
   readonly variant: Variant;
   version = 0;
   isStale = false;
-  isWaiting = false;
+  isWarming = false;
+  /** Its first answer waits for the rest of its batch. */
+  awaitsAnswer = false;
   hasMissed = false;
   /** The latest state has been asked for. */
   isResyncing = false;
@@ -157,6 +159,10 @@ export class Subscription implements Member {
     this.session = session;
     this.key = key;
     this.variant = variant;
+  }
+
+  get isWaiting(): boolean {
+    return this.awaitsAnswer || this.isWarming;
   }
 
   get unsentBytes(): number {

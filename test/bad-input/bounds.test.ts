@@ -450,6 +450,7 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'lossServicePercent',
     'lossHoldMaxMs',
     'warmUpMs',
+    'warmUpMaxMs',
     'partitionHeartbeatTimeoutMs',
     'partitionHeapMaxMb',
     'partitionRestartsMax',
