@@ -8,7 +8,7 @@ import { RawClient } from '../support/raw-client.ts';
 const started: Server[] = [];
 
 async function start(config: Parameters<typeof startServer>[0] = {}): Promise<Server> {
-  const server = await startServer({ port: 0, ioThreads, partitions: 2, logLevel: 'silent', ...config });
+  const server = await startServer({ port: 0, ioThreads, partitions: 2, logLevel: 'silent', warmUpMs: 0, ...config });
   started.push(server);
   return server;
 }
@@ -23,7 +23,7 @@ async function readJson(server: Server, path: string): Promise<{ status: number;
 }
 
 test('startServer says where it listens, is live and ready, and spreads the slots evenly', async () => {
-  const server = await start({ partitions: 3, warmUpMs: 0 });
+  const server = await start({ partitions: 3 });
   expect(server.address.url).toBe(`ws://127.0.0.1:${server.address.port}/v1/session`);
   expect(await readJson(server, '/health/live')).toEqual({ status: 200, body: { status: 'live' } });
   expect(await readJson(server, '/health/ready')).toEqual({ status: 200, body: { status: 'ready', waitingFor: [] } });
