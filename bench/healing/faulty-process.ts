@@ -13,6 +13,7 @@ const server = await startFaultyServer({
   port: 0,
   partitions: Number(process.argv[2] ?? 1),
   logLevel: 'fatal',
+  warmUpMs: 0,
   registrationsMax: 1_000_000,
   slotWaitTimeoutMs: 120_000,
   partitionRestartsMax: 1000,

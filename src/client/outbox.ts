@@ -128,7 +128,7 @@ function wordErrand(id: number, errand: Errand): string {
     case 'subscription': {
       const version = resumeVersion(errand);
       const { service, mode, filter } = errand;
-      const resume = version === undefined ? {} : { version };
+      const resume = version === undefined ? {} : { version, count: errand.view.size };
       return wordRequest(id, 'service.subscribe', { ...service, mode, ...filter, ...resume });
     }
     case 'unsubscription':

@@ -70,7 +70,12 @@ function wordId(id: RequestId): string {
 export const wordResults = {
   registered: (version: number, id: string): string => `{"version":${version},"id":${JSON.stringify(id)}}`,
   deregistered: (version: number): string => `{"version":${version}}`,
-  state: (version: number, instances: string): string => `{"version":${version},"instances":${instances}}`,
+  /** `isFilling`: some who were there before the registry started may not be back. */
+  state: (version: number, instances: string, isFilling: boolean): string =>
+    `{"version":${version},"instances":${instances}${isFilling ? ',"warming":true' : ''}}`,
+  /** To one who was there before the registry started: what it holds stands for now, and the list comes when it is whole again. */
+  unconfirmed: (version: number): string =>
+    `{"from":${version},"version":${version},"put":[],"remove":[],"warming":true}`,
   resumed: (from: number, version: number, difference: string): string =>
     `{"from":${from},"version":${version},${difference}}`,
   opened: (result: SessionOpenResult): string => stringifyOpened(result),

@@ -22,6 +22,7 @@ export interface ServerConfig {
   readonly coalesceWindowMinMs: number;
   readonly coalesceWindowMaxMs: number;
   readonly warmUpMs: number;
+  readonly warmUpMaxMs: number;
   readonly lossWindowMs: number;
   readonly lossSessionsMin: number;
   readonly lossSessionsPercent: number;
@@ -165,11 +166,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   lossServicePercent: integer(50, 1, 101, 'And so many of a hundred of its instances; 101 switches these guards off.'),
   lossHoldMaxMs: integer(10 * minute, 0, 24 * 60 * minute, 'A guard holds back for at most this long.'),
   warmUpMs: integer(
-    5000,
+    20_000,
     0,
     10 * minute,
-    'After a start, clients that resume from before it get their lists only after this long, when others have registered again.',
+    'After a start, those who were there before have this long to come back, and again from each handshake that is refused because too many come at once; subscribers who resume keep what they know meanwhile. 0: nobody waits.',
   ),
+  warmUpMaxMs: integer(5 * minute, 0, 60 * minute, 'However many still come, they have no longer than this.'),
   drainTimeoutMs: integer(2000, 0, minute, 'When stopping, sessions have this long to leave before they are closed.'),
   reconnectSpreadMs: integer(
     2000,
@@ -361,6 +363,9 @@ export function resolveConfig(input: Readonly<Record<string, unknown>>, source =
       'leaseTtlDefaultMs',
       `${source}: leaseTtlDefaultMs must lie between leaseTtlMinMs and leaseTtlMaxMs`,
     );
+  }
+  if (config.warmUpMs > config.warmUpMaxMs) {
+    throw new ConfigError('warmUpMaxMs', `${source}: warmUpMaxMs must not be below warmUpMs`);
   }
   if (config.coalesceWindowMinMs > config.coalesceWindowMaxMs) {
     throw new ConfigError(

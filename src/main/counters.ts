@@ -11,7 +11,8 @@ export type Happening =
   | 'session_conflated'
   | 'lease_expired'
   | 'push_dropped'
-  | 'push_resynced';
+  | 'push_resynced'
+  | 'held_version_ignored';
 
 /** Why a WebSocket handshake was refused. */
 export type UpgradeRefusalReason =

@@ -12,6 +12,8 @@ export interface HostFigures {
   /** Guards that hold back now. */
   readonly guardsHolding: { readonly registry: number; readonly service: number };
   readonly subscriptions: Readonly<Record<SubscribeMode, number>>;
+  /** Of those, such as go on with what they knew before the registry started. */
+  readonly subscriptionsWarming: number;
   readonly pushes: Readonly<Record<SubscribeMode, number>>;
   readonly framesSent: Readonly<Record<SubscribeMode, number>>;
   readonly missed: Readonly<Record<'dropped' | 'gap', number>>;
@@ -31,6 +33,7 @@ export function readHostFigures(host: SessionHost): HostFigures {
     heldInstances: guard.heldInstances,
     guardsHolding: { registry: guard.isHolding ? 1 : 0, service: guard.services.length },
     subscriptions: host.subscriptionCounts,
+    subscriptionsWarming: host.subscriptionsWarming,
     pushes: meter.pushes,
     framesSent: host.framesSent,
     missed: meter.missed,

@@ -123,6 +123,7 @@ export class HttpApi {
       listSessions: async ({ value }) =>
         answerJson(JSON.stringify(await options.administration.listSessions(value as SessionsQuery))),
       checkLive: () => answerJson('{"status":"live"}'),
+      checkStarted: () => this.#checkStarted(),
       checkReady: () => this.#checkReady(),
       readOpenapi: () => answerJson(options.documents.openapi),
       readOpenrpc: () => answerJson(options.documents.openrpc),
@@ -271,14 +272,22 @@ export class HttpApi {
     return answerJson(JSON.stringify(await this.#options.guard.describe()));
   }
 
-  #checkReady(): HttpAnswer {
+  /** Whether clients may come: what lets them in must not wait for them to be back. */
+  #checkStarted(): HttpAnswer {
     const waitingFor = this.#options.readWaiting();
     const { isDraining } = this.#options.host;
-    const isReady = waitingFor.length === 0 && !isDraining;
-    return answerJson(
-      JSON.stringify({ status: isReady ? 'ready' : isDraining ? 'draining' : 'starting', waitingFor }),
-      isReady ? 200 : 503,
-    );
+    const isStarted = waitingFor.length === 0 && !isDraining;
+    const status = isStarted ? 'started' : isDraining ? 'draining' : 'starting';
+    return answerJson(JSON.stringify({ status, waitingFor }), isStarted ? 200 : 503);
+  }
+
+  /** Whether lists may be read: not while they may lack some who are still coming back (PU5). */
+  #checkReady(): HttpAnswer {
+    const waitingFor = this.#options.readWaiting();
+    const { isDraining, isWarming } = this.#options.host;
+    const isStarted = waitingFor.length === 0;
+    const status = isDraining ? 'draining' : !isStarted ? 'starting' : isWarming ? 'warming' : 'ready';
+    return answerJson(JSON.stringify({ status, waitingFor }), status === 'ready' ? 200 : 503);
   }
 }
 

@@ -17,6 +17,7 @@ import { SessionUnit } from './session-unit.ts';
 import { tickMs } from './sessions.ts';
 import type { HttpAnswer, HttpCall } from './transport.ts';
 import type { FromIoThread, FromUnit, IoThreadStart, ToIoThread, UnitPort } from './unit-messages.ts';
+import { WarmUp } from './warm-up.ts';
 
 if (parentPort === null) throw new Error('not a thread');
 const main = parentPort;
@@ -59,6 +60,7 @@ const unit = new SessionUnit({
   table: SlotTable.attach(start.table),
   counters,
   arrivals,
+  warmUp: new WarmUp(start.warmUp),
   nextRequest: countRequests(start.lastRequest),
   createName: () => randomBytes(16).toString('base64url'),
   random: Math.random,

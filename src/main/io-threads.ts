@@ -16,6 +16,7 @@ export interface IoThreadsOptions {
   readonly lastRequest: SharedArrayBuffer;
   readonly sessionCounts: SharedArrayBuffer;
   readonly arrivals: SharedArrayBuffer;
+  readonly warmUp: SharedArrayBuffer;
   readonly bornMicros: number;
   readonly registry: string;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
@@ -122,6 +123,7 @@ class IoThread {
       lastRequest,
       sessionCounts,
       arrivals,
+      warmUp,
       bornMicros,
       registry,
       isVerbose,
@@ -145,6 +147,7 @@ class IoThread {
         lastRequest,
         sessionCounts,
         arrivals,
+        warmUp,
         bornMicros,
         registry,
         isVerbose,

@@ -28,6 +28,7 @@ export interface MetricsSource {
   readonly lives: Pick<PartitionLives, 'deaths' | 'rebuildSeconds'>;
   readonly gate: { readonly shutCount: number; readonly totalShutMs: number };
   readonly mover: { readonly slotsMoved: number; readonly stepsRolledBack: number };
+  readonly warmUp: { readonly isOver: () => boolean; readonly readTookMs: () => number };
 }
 
 /** What one answer is made from. */
@@ -359,6 +360,30 @@ const partitionFamilies: readonly MetricFamily[] = [
   },
 ];
 
+const warmUpFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_warming',
+    type: 'gauge',
+    labels: [],
+    help: '1 while those who were there before the start are still coming back, then 0.',
+    read: one(({ source }) => (source.warmUp.isOver() ? 0 : 1)),
+  },
+  {
+    name: 'slotcast_warm_up_seconds',
+    type: 'gauge',
+    labels: [],
+    help: 'How long the warm-up took, or has taken so far.',
+    read: one(({ source }) => source.warmUp.readTookMs() / 1000),
+  },
+  {
+    name: 'slotcast_subscriptions_warming',
+    type: 'gauge',
+    labels: [],
+    help: 'Subscriptions that resumed from before the start and go on with what they know until the instances are back.',
+    read: one(ofHosts((host) => host.subscriptionsWarming)),
+  },
+];
+
 const guardFamilies: readonly MetricFamily[] = [
   {
     name: 'slotcast_guards_holding',
@@ -475,5 +500,6 @@ export const metricFamilies: readonly MetricFamily[] = [
   ...pushFamilies,
   ...partitionFamilies,
   ...guardFamilies,
+  ...warmUpFamilies,
   ...processFamilies,
 ];

@@ -244,6 +244,9 @@ export class PartitionLink {
       case toPartition.retell:
         for (const id of record[2]) this.#journal.push(this.#lastBatch + 1, record[1], id);
         return;
+      case toPartition.raiseFloor:
+        this.versionSeen = Math.max(this.versionSeen, record[1]);
+        return;
       case toPartition.takeOver:
         // Told by another owner, and this one's to answer for from now on: its next life must begin above them.
         this.versionSeen = Math.max(this.versionSeen, record[2]);

@@ -38,6 +38,7 @@ import { SessionUnit } from './session-unit.ts';
 import { tickMs } from './sessions.ts';
 import { Supervisor } from './supervisor.ts';
 import type { HttpAnswer, HttpCall, Transport } from './transport.ts';
+import { WarmUp, warmUpBytes, WarmUpJudge } from './warm-up.ts';
 
 export interface ServerAddress {
   readonly host: string;
@@ -91,6 +92,8 @@ export class RunningServer implements Server {
   readonly #mover: Mover;
   readonly #runners: PartitionRunner[] = [];
   readonly #transport: Transport;
+  readonly #warmUp: WarmUp;
+  readonly #warmUpJudge: WarmUpJudge;
   readonly #lives: PartitionLives = new PartitionLives();
   readonly #gauges: ThreadGauges = new ThreadGauges();
   readonly #metrics: Metrics;
@@ -113,9 +116,19 @@ export class RunningServer implements Server {
     const isAlone = config.ioThreads === 0;
     const arrivalsMemory = new SharedArrayBuffer(arrivalsBytes);
     const arrivals = createArrivals(arrivalsMemory, config);
+    const warmUpMemory = new SharedArrayBuffer(warmUpBytes);
+    this.#warmUp = new WarmUp(warmUpMemory);
+    this.#warmUpJudge = new WarmUpJudge({
+      warmUp: this.#warmUp,
+      arrivals,
+      config,
+      isHealing: () => this.#readWaiting().length > 0,
+      nowMs,
+    });
     this.#main = this.#createMain({
       table,
       arrivals,
+      warmUp: this.#warmUp,
       nextRequest: isAlone ? countAlone() : countRequests(lastRequest),
       nowMs,
       bornMicros,
@@ -132,6 +145,7 @@ export class RunningServer implements Server {
       lastRequest,
       sessionCounts,
       arrivals: arrivalsMemory,
+      warmUp: warmUpMemory,
       bornMicros,
       registry,
       onHttp,
@@ -251,13 +265,14 @@ export class RunningServer implements Server {
   #tick(nowMs: number): void {
     this.#supervisor.tick(nowMs);
     this.#threads.tick(nowMs);
+    if (this.#warmUpJudge.tick(nowMs)) this.#logWarm();
     this.#main.tick(nowMs);
   }
 
   #createMain(
     options: Pick<
       ConstructorParameters<typeof SessionUnit>[0],
-      'table' | 'arrivals' | 'nextRequest' | 'nowMs' | 'bornMicros' | 'registry'
+      'table' | 'arrivals' | 'warmUp' | 'nextRequest' | 'nowMs' | 'bornMicros' | 'registry'
     >,
   ): SessionUnit {
     return new SessionUnit({
@@ -385,6 +400,7 @@ export class RunningServer implements Server {
         lives: this.#lives,
         gate: this.#main.router.gate,
         mover: this.#mover,
+        warmUp: { isOver: () => this.#warmUp.isOver, readTookMs: () => this.#warmUpJudge.tookMs },
       },
     });
   }
@@ -446,11 +462,23 @@ export class RunningServer implements Server {
       leases,
       registrations,
       held: hosts.reduce((held, { guard }) => held + guard.heldSessions, 0),
+      warming: !this.#warmUp.isOver,
+      warmUpTookMs: Math.round(this.#warmUpJudge.tookMs),
+      subscriptionsWarming: hosts.reduce((count, { figures }) => count + figures.subscriptionsWarming, 0),
       ...partitions,
       // The main thread's host first, then those of I/O threads.
       hosts: hosts.map(({ sessions, registrations }, host) => ({ host, sessions, registrations })),
       counters,
     };
+  }
+
+  #logWarm(): void {
+    const tookMs = Math.round(this.#warmUpJudge.tookMs);
+    const isCut = tookMs >= this.#config.warmUpMaxMs && this.#config.warmUpMaxMs > this.#config.warmUpMs;
+    const instances = this.#warmUp.held;
+    if (isCut)
+      this.#log.warn({ tookMs, instances }, 'warm, though clients were still coming back: warmUpMaxMs is over');
+    else this.#log.info({ tookMs, instances }, 'warm: who was here before is back, or has had the time');
   }
 
   #logGuard(event: GuardEvent): void {

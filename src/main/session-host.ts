@@ -39,6 +39,7 @@ import type { Session, Socket } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
 import type { WatchedAudience } from './subscriptions.ts';
+import type { WarmUp } from './warm-up.ts';
 
 export interface SessionHostOptions {
   /** Partitions address hosts by number. */
@@ -47,6 +48,7 @@ export interface SessionHostOptions {
   readonly router: Router;
   readonly counters: Counters;
   readonly arrivals: Arrivals;
+  readonly warmUp: WarmUp;
   readonly createName: () => string;
   /** 0 to 1. */
   readonly random: () => number;
@@ -81,7 +83,8 @@ export class SessionHost {
   /** Sessions with frames to be sent at the end of this turn. */
   #unsent: Session[] = [];
   #isDraining = false;
-  #warmAtMs: number;
+  #isWarm = false;
+  #nowMs: number;
   /** Of the guard: how often it has let go. */
   #releasesSeen = 0;
   /** Of arrivals: how often somebody was kept out. */
@@ -131,7 +134,8 @@ export class SessionHost {
       flush: () => {
         this.flush();
       },
-      bornMicros: options.bornMicros,
+      warmUp: options.warmUp,
+      readWallMicros: () => options.bornMicros + (this.#nowMs - options.nowMs) * 1000,
       schedule: options.schedule,
       onDropped: (session) => {
         this.sessions.judgeConsumption(session);
@@ -145,14 +149,14 @@ export class SessionHost {
         else this.sessions.judgeConsumption(session);
       },
     });
-    this.#warmAtMs = options.nowMs + config.warmUpMs;
-    if (config.warmUpMs === 0) this.#warmUp();
+    this.#nowMs = options.nowMs;
   }
 
   /** Moves the host's clock on. */
   tick(nowMs: number): void {
-    if (nowMs >= this.#warmAtMs) this.#warmUp();
+    this.#nowMs = nowMs;
     this.#noteArrivals();
+    this.#noteWarmUp();
     this.sessions.tick(nowMs);
     this.guard.advance(this.sessions.clockMs);
     this.#journal.tick(this.sessions.clockMs);
@@ -163,9 +167,19 @@ export class SessionHost {
     this.flush();
   }
 
-  #warmUp(): void {
-    this.#warmAtMs = Number.POSITIVE_INFINITY;
-    this.#subscriptions.warmUp();
+  #noteWarmUp(): void {
+    const { warmUp } = this.#options;
+    warmUp.shareHeld(this.#log.table.count);
+    if (warmUp.isOver && !this.#isWarm) {
+      this.#isWarm = true;
+      this.#subscriptions.warmUp();
+    }
+    this.#subscriptions.tick();
+  }
+
+  /** A partition has begun a life: this host speaks to it from now on. */
+  greet(link: PartitionLink): void {
+    this.#subscriptions.greet(link);
   }
 
   /** What threads tell each other about connections that are being made. */
@@ -192,8 +206,17 @@ export class SessionHost {
     return this.#subscriptions.framesSent;
   }
 
+  get subscriptionsWarming(): number {
+    return this.#subscriptions.warmingCount;
+  }
+
   get subscriptionCounts(): Readonly<Record<SubscribeMode, number>> {
     return this.#subscriptions.counts;
+  }
+
+  /** Whether those who were there before the start are still coming back. */
+  get isWarming(): boolean {
+    return !this.#options.warmUp.isOver;
   }
 
   get isDraining(): boolean {
@@ -297,7 +320,7 @@ export class SessionHost {
           session,
           serviceKey(params),
           chooseVariant(params.mode ?? 'delta', params),
-          params.version ?? 0,
+          { version: params.version ?? 0, count: params.count },
           reply,
         );
         return;
@@ -454,7 +477,7 @@ export class SessionHost {
       limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
       secret: session.secret,
       registry: this.#options.registry,
-      warming: this.#warmAtMs < Number.POSITIVE_INFINITY,
+      warming: this.isWarming,
     };
     reply.succeed(wordResults.opened(result));
   }
@@ -477,7 +500,7 @@ export class SessionHost {
       build: (request) => [toPartition.query, request, key, filter],
       settle: (answer) => {
         if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a query: ${answer[0]}`);
-        reply.succeed(wordResults.state(answer[2], answer[4]));
+        reply.succeed(wordResults.state(answer[2], answer[4], this.isWarming));
       },
     });
     if (typeof asked === 'object') reply.fail(asked);

@@ -17,6 +17,7 @@ import type { ListedSession } from './session-directory.ts';
 import { SessionHost } from './session-host.ts';
 import type { SessionEvent } from './session-journal.ts';
 import { SlotGate } from './slot-gate.ts';
+import type { WarmUp } from './warm-up.ts';
 
 export interface SessionUnitOptions {
   readonly number: number;
@@ -24,6 +25,7 @@ export interface SessionUnitOptions {
   readonly table: SlotTable;
   readonly counters: Counters;
   readonly arrivals: Arrivals;
+  readonly warmUp: WarmUp;
   /** Numbers requests, in one sequence for all hosts of the process. */
   readonly nextRequest: () => number;
   readonly createName: () => string;
@@ -76,7 +78,9 @@ export class SessionUnit implements HostUnit {
   }
 
   connect(partition: number, port: MailboxPort): void {
-    this.router.setLink(partition, this.#createLink(partition, port));
+    const link = this.#createLink(partition, port);
+    this.router.setLink(partition, link);
+    this.host.greet(link);
   }
 
   async disconnect(partition: number): Promise<void> {

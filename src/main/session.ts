@@ -152,7 +152,9 @@ export class Subscription implements Member {
   readonly variant: Variant;
   version = 0;
   isStale = false;
-  isWaiting = false;
+  isWarming = false;
+  /** Its first answer waits for the rest of its batch. */
+  awaitsAnswer = false;
   hasMissed = false;
   /** The latest state has been asked for. */
   isResyncing = false;
@@ -166,6 +168,10 @@ export class Subscription implements Member {
     this.session = session;
     this.key = key;
     this.variant = variant;
+  }
+
+  get isWaiting(): boolean {
+    return this.awaitsAnswer || this.isWarming;
   }
 
   get unsentBytes(): number {

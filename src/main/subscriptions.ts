@@ -1,4 +1,5 @@
 import type { Failure } from '../protocol/errors.ts';
+import { protocolLimits } from '../protocol/limits.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import { Audience, FanOut, wordSnapshotPush } from '../push/fan-out.ts';
 import type { HostPush } from '../push/fan-out.ts';
@@ -10,10 +11,12 @@ import type { Reply } from './answers.ts';
 import type { Counters } from './counters.ts';
 import type { HostMeter } from './host-meter.ts';
 import { readRefusal } from './partition-link.ts';
-import type { Answer } from './partition-link.ts';
+import type { Answer, PartitionLink } from './partition-link.ts';
+import { Refills } from './refills.ts';
 import type { Router } from './router.ts';
 import { Subscription } from './session.ts';
 import type { Session } from './session.ts';
+import type { WarmUp } from './warm-up.ts';
 
 type PushRecord = Extract<FromPartition, [typeof fromPartition.push, ...unknown[]]>;
 
@@ -25,6 +28,14 @@ export interface WatchedAudience {
   readonly from: number;
 }
 
+/** A subscription that has been asked for and awaits its answer. */
+interface Beginning {
+  readonly subscription: Subscription;
+  readonly audience: Audience<Subscription>;
+  readonly held: Held;
+  readonly reply: Reply;
+}
+
 export interface SubscriptionsOptions {
   readonly router: Router;
   readonly counters: Counters;
@@ -34,13 +45,25 @@ export interface SubscriptionsOptions {
   readonly meter: HostMeter;
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
   readonly flush: () => void;
-  /** Versions below this are of an earlier life of the registry: wall clock in µs. */
-  readonly bornMicros: number;
+  readonly warmUp: Pick<WarmUp, 'isOver'>;
+  /** Wall clock in µs, as of the last tick. */
+  readonly readWallMicros: () => number;
   /** Runs the next slice of a long fan-out in a later turn. */
   readonly schedule: (task: () => void) => void;
   /** A push was dropped: the backlog is full, or the session is behind with reading. */
   readonly onDropped: (session: Session) => void;
 }
+
+/** What a client holds that subscribes again. */
+export interface Held {
+  /** 0: nothing, or nothing that is worth to be gone on from. */
+  readonly version: number;
+  /** Instances of the list; undefined: it has not said. */
+  readonly count: number | undefined;
+}
+
+/** So far ahead of the clock a service's version may be that changes fast, in µs. */
+const leadMicrosMax = 1_000_000;
 
 /** Subscriptions of one session whose latest state is asked for at a time. */
 const resyncsUnderWay = 32;
@@ -55,17 +78,28 @@ export class Subscriptions {
   /** Subscriptions that have begun. */
   readonly counts: Record<SubscribeMode, number> = { delta: 0, snapshot: 0 };
   #isSliceScheduled = false;
-  #isWarm = false;
   /** Subscriptions that wait for their first answer; until then an older one to the same service goes on. */
   readonly #starting: Map<Session, Set<Subscription>> = new Map();
   /** Sessions that get what they missed, and how far that has come among their subscriptions. */
   readonly #catchingUp: Map<Session, MapIterator<Subscription>> = new Map();
-  /** Subscribers who resume from an earlier life, until others have had the time to register again. */
-  #waitingForWarmth: (() => void)[] = [];
+  readonly #refills: Refills;
+  /** The highest version that somebody has shown who was there before the registry started, if its clock was ahead of ours. */
+  #versionShown = 0;
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
     this.#router = options.router;
+    this.#refills = new Refills({
+      router: options.router,
+      serve: (audience, state) => {
+        // Many come in one turn: they share the next slice.
+        this.#fanOut.enqueue(audience, state);
+        this.#scheduleSlice();
+      },
+      onAnswered: (audience) => {
+        this.#dropIfEmpty(audience);
+      },
+    });
     this.#fanOut = new FanOut<Subscription>({
       sliceMembers: options.sliceMembers,
       sliceBytes: options.sliceBytes,
@@ -77,11 +111,23 @@ export class Subscriptions {
         if (cause === 'gap') this.#resync(member);
         else options.onDropped(member.session);
       },
+      onRefilled: (member, audience) => {
+        this.#refills.remove(audience, member);
+      },
       onDone: (push, audience) => {
+        if (push.isRefill === true) {
+          this.#refills.noteServed(audience, push.count);
+          return;
+        }
         options.meter.notePush(audience.variant.mode, push.changedAtMs);
         this.#credit(push.partition, push.body.length);
       },
     });
+  }
+
+  /** Subscriptions that go on with what they knew before the registry started. */
+  get warmingCount(): number {
+    return this.#refills.count;
   }
 
   get framesEncoded(): number {
@@ -93,7 +139,7 @@ export class Subscriptions {
   }
 
   /** Subscribes, or subscribes anew in another variant or from another version. Answered by the owner of the service. */
-  subscribe(session: Session, key: string, variant: Variant, held: number, reply: Reply): void {
+  subscribe(session: Session, key: string, variant: Variant, held: Held, reply: Reply): void {
     const { subscriptions } = session;
     const starting = this.#starting.get(session) ?? new Set();
     const { subscriptionsMax } = this.#options;
@@ -102,17 +148,18 @@ export class Subscriptions {
       reply.fail({ code: 'limit_exceeded', message, limit: 'subscriptionsMax', max: subscriptionsMax });
       return;
     }
-    const since = this.#isOtherFilter(session, key, variant.filter) ? 0 : held;
+    const since = this.#isOtherFilter(session, key, variant.filter) ? 0 : this.#boundVersion(held.version);
     // One text for all subscriptions of a service.
     const sharedKey = this.#audiences.get(variant.text)?.get(key)?.key ?? key;
     const subscription = new Subscription(session, sharedKey, variant);
     this.#starting.set(session, starting.add(subscription));
-    const ask = (): void => {
-      this.#ask(subscription, since, reply);
-    };
-    // PU5: who was here before a restart goes on with what it knows rather than see a list that is only just filling.
-    if (!this.#isWarm && since > 0 && since < this.#options.bornMicros) this.#waitingForWarmth.push(ask);
-    else ask();
+    this.#ask(subscription, { ...held, version: since }, reply);
+  }
+
+  #boundVersion(version: number): number {
+    if (version <= protocolLimits.heldVersionMax) return version;
+    this.#options.counters.count('held_version_ignored');
+    return 0;
   }
 
   /** Whether the session has subscribed the service with another filter: then what it holds is another list. */
@@ -125,13 +172,21 @@ export class Subscriptions {
     return false;
   }
 
-  /** Enough time has passed since the start. */
+  /** Those who were here before the start are back, or have had their time. */
   warmUp(): void {
-    this.#isWarm = true;
-    for (const ask of this.#waitingForWarmth.splice(0)) ask();
+    this.#refills.release();
   }
 
-  #ask(subscription: Subscription, since: number, reply: Reply): void {
+  tick(): void {
+    this.#refills.tick();
+  }
+
+  /** A partition that has just begun knows nothing of what clients have shown. */
+  greet(link: PartitionLink): void {
+    if (this.#versionShown > 0) link.tell([toPartition.raiseFloor, this.#versionShown]);
+  }
+
+  #ask(subscription: Subscription, held: Held, reply: Reply): void {
     const { key, variant } = subscription;
     const refuse = (failure: Failure): void => {
       this.#noteStarted(subscription);
@@ -141,7 +196,7 @@ export class Subscriptions {
       this.#router.gate.wait(
         key,
         () => {
-          this.#ask(subscription, since, reply);
+          this.#ask(subscription, held, reply);
         },
         refuse,
       );
@@ -151,10 +206,10 @@ export class Subscriptions {
     audience.pending += 1;
     const asked = this.#router.ask({
       key,
-      build: (request) => [toPartition.subscribe, request, key, variant.text, since],
+      build: (request) => [toPartition.subscribe, request, key, variant.text, held.version],
       settle: (answer) => {
         audience.pending -= 1;
-        this.#begin(subscription, audience, answer, reply);
+        this.#begin({ subscription, audience, held, reply }, answer);
         this.#dropIfEmpty(audience);
       },
     });
@@ -187,8 +242,7 @@ export class Subscriptions {
     for (const [variant, audiences] of this.#audiences) {
       for (const { key, members } of audiences.values()) {
         if (members.length === 0 || !isLost(key)) continue;
-        const from = members.reduce((lowest, member) => Math.min(lowest, member.version), members[0]!.version);
-        watched.push({ key, variant, from });
+        watched.push({ key, variant, from: lowestVersion(members) });
       }
     }
     return watched;
@@ -219,6 +273,7 @@ export class Subscriptions {
       this.#credit(partition, body.length);
       return;
     }
+    this.#refills.hearCount(audience, count);
     this.#fanOut.enqueue(audience, { partition, from, to, count, body, changedAtMs } satisfies HostPush);
     if (!this.#isSliceScheduled) this.#runSlice();
   }
@@ -231,15 +286,20 @@ export class Subscriptions {
     this.#isSliceScheduled = false;
     this.#options.flush();
     this.#fanOut.runSlice();
-    if (this.#fanOut.isIdle) return;
+    if (!this.#fanOut.isIdle) this.#scheduleSlice();
+  }
+
+  #scheduleSlice(): void {
+    if (this.#isSliceScheduled) return;
     this.#isSliceScheduled = true;
     this.#options.schedule(() => {
       this.#runSlice();
     });
   }
 
-  #begin(subscription: Subscription, audience: Audience<Subscription>, answer: Answer, reply: Reply): void {
+  #begin({ subscription, audience, held, reply }: Beginning, answer: Answer): void {
     const { session, key } = subscription;
+    let isWarming = false;
     this.#noteStarted(subscription);
     switch (answer[0]) {
       case fromPartition.refused:
@@ -247,8 +307,13 @@ export class Subscriptions {
         reply.fail(readRefusal(answer));
         return;
       case fromPartition.state:
-        subscription.version = answer[2];
-        reply.succeed(wordResults.state(answer[2], answer[4]));
+        isWarming = this.#mustWait(audience, held, answer[3]);
+        subscription.version = isWarming ? held.version : answer[2];
+        reply.succeed(
+          isWarming
+            ? wordResults.unconfirmed(held.version)
+            : wordResults.state(answer[2], answer[4], this.#isFilling(audience, answer[3], held.count)),
+        );
         break;
       case fromPartition.resumed:
         subscription.version = answer[3];
@@ -265,13 +330,38 @@ export class Subscriptions {
     audience.add(subscription);
     this.counts[subscription.variant.mode] += 1;
     if (before !== undefined) this.#leave(before);
+    if (isWarming) this.#refills.add(audience, subscription, held.count);
     // In a batch the answer goes out with the others; what is pushed meanwhile must not come first.
-    subscription.isWaiting = reply.defer?.(() => this.#endWaiting(subscription)) ?? false;
+    subscription.awaitsAnswer = reply.defer?.(() => this.#endWaiting(subscription)) ?? false;
+    if (!isWarming) this.#refills.hearCount(audience, answer[0] === fromPartition.state ? answer[3] : -1);
   }
 
   #endWaiting(subscription: Subscription): void {
-    subscription.isWaiting = false;
-    if (subscription.hasMissed && subscription.audience !== undefined) this.#resync(subscription);
+    subscription.awaitsAnswer = false;
+    // What is warming gets the state in any case, when its time has come.
+    if (subscription.isWaiting || !subscription.hasMissed || subscription.audience === undefined) return;
+    this.#resync(subscription);
+  }
+
+  /**
+   * PU5: who holds a list that this registry never gave was here before it started, and goes on with that rather than see a list that is only just filling.
+   */
+  #mustWait(audience: Audience<Subscription>, held: Held, count: number): boolean {
+    if (held.version === 0 || this.#options.warmUp.isOver) return false;
+    this.#noteShown(held.version);
+    return !this.#refills.isReached(audience, count, held.count);
+  }
+
+  /** Whether a list may lack some who were there before the start: nobody has said how many there were, or they are not all back. */
+  #isFilling(audience: Audience<Subscription>, count: number, wanted: number | undefined): boolean {
+    return !this.#options.warmUp.isOver && !this.#refills.isReached(audience, count, wanted);
+  }
+
+  /** A version ahead of the clock was given while the clock was ahead: then no service may go on from what the clock says now. */
+  #noteShown(version: number): void {
+    if (version <= this.#versionShown || version <= this.#options.readWallMicros() + leadMicrosMax) return;
+    this.#versionShown = version;
+    for (const link of this.#router.links()) link.tell([toPartition.raiseFloor, version]);
   }
 
   /** Fetches the latest state for one who missed a push, and sends it as a snapshot. */
@@ -328,6 +418,7 @@ export class Subscriptions {
     if (audience === undefined) return;
     subscription.audience = undefined;
     audience.remove(subscription);
+    this.#refills.remove(audience, subscription);
     this.counts[subscription.variant.mode] -= 1;
     this.#dropIfEmpty(audience);
   }
@@ -362,4 +453,11 @@ export class Subscriptions {
       if (this.#audiences.get(variant)?.has(key) !== true) this.#loseInterest(key, variant);
     });
   }
+}
+
+/** Of members that have been told something here: those that are warming get the whole list, whatever they hold. */
+function lowestVersion(members: readonly Subscription[]): number {
+  let lowest = Number.MAX_SAFE_INTEGER;
+  for (const { version, isWarming } of members) if (!isWarming && version < lowest) lowest = version;
+  return lowest;
 }

@@ -61,6 +61,8 @@ export interface IoThreadStart {
   readonly sessionCounts: SharedArrayBuffer;
   /** See `Arrivals`. */
   readonly arrivals: SharedArrayBuffer;
+  /** See `WarmUp`. */
+  readonly warmUp: SharedArrayBuffer;
   /** Wall clock when the registry started, in µs. */
   readonly bornMicros: number;
   /** Names the registry and its history. */

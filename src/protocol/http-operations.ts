@@ -38,6 +38,7 @@ export type OperationId =
   | 'sendAway'
   | 'listSessions'
   | 'checkLive'
+  | 'checkStarted'
   | 'checkReady'
   | 'readOpenapi'
   | 'readOpenrpc';
@@ -492,10 +493,18 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     result: anyObject,
     errors: [],
   },
+  checkStarted: {
+    method: 'GET',
+    path: '/health/started',
+    summary: 'Whether clients may come: every partition is ready and the server is not stopping; 503 if not.',
+    result: anyObject,
+    errors: [],
+  },
   checkReady: {
     method: 'GET',
     path: '/health/ready',
-    summary: 'Whether every partition is ready and the server is not stopping; 503 if not.',
+    summary:
+      'Whether lists may be read: clients may come, and those who were there before the start are back or have had the time; 503 if not.',
     result: anyObject,
     errors: [],
   },

@@ -25,6 +25,8 @@ export const protocolLimits = {
   listLimitMax: 1000,
   listLimitDefault: 100,
   partitionsMax: 256,
+  /** A higher version is none that a client can resume from: what it shows must not use up the versions that are left. */
+  heldVersionMax: 4_503_599_627_370_496,
   /** However long a server wants a client to stay away. */
   goawayMsMax: 60_000,
 } as const;

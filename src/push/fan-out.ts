@@ -11,8 +11,10 @@ export interface Member {
   version: number;
   /** It missed a push: it gets no more deltas, and the latest state when it catches up. */
   isStale: boolean;
-  /** The answer that begins it has not been sent: no push may overtake that. */
-  isWaiting: boolean;
+  /** No push may come yet: the answer that begins it has not been sent, or it is warming. */
+  readonly isWaiting: boolean;
+  /** It goes on with what it knew before the registry started, until it is refilled. */
+  readonly isWarming: boolean;
   /** A push came while it waited. */
   hasMissed: boolean;
   /** Its place in the audience; kept by the audience. */
@@ -69,6 +71,8 @@ export interface HostPush {
   readonly body: string;
   /** When the oldest change in it was asked for, in milliseconds; 0: not known. */
   readonly changedAtMs: number;
+  /** No push of the partition, but the state as it is, for members that are warming and for no others. `body`: the whole list. */
+  readonly isRefill?: boolean;
 }
 
 interface Job<M extends Member> {
@@ -90,6 +94,8 @@ export interface FanOutOptions<M extends Member> {
   readonly encode: (text: string) => Uint8Array;
   /** A member missed a push and needs the latest state: at once after a gap, when it drains after a drop. */
   readonly onMissed: (member: M, audience: Audience<M>, cause: 'dropped' | 'gap') => void;
+  /** A member is warming no longer: it is about to be sent the state. */
+  readonly onRefilled: (member: M, audience: Audience<M>) => void;
   /** All members have been served; `bodyLength` goes back to the partition as credit. */
   readonly onDone: (push: HostPush, audience: Audience<M>) => void;
 }
@@ -156,15 +162,20 @@ export class FanOut<M extends Member> {
 
   #serve(job: Job<M>, budget: Budget): void {
     const { audience, push } = job;
+    const isRefill = push.isRefill === true;
     while (job.next >= 0 && budget.sends > 0 && budget.bytes > 0) {
       const member = audience.members[job.next];
       job.next -= 1;
       if (member === undefined || member.isStale || member.version >= push.to) continue;
+      if (isRefill) {
+        if (!member.isWarming) continue;
+        this.#options.onRefilled(member, audience);
+      }
       if (member.isWaiting) {
         member.hasMissed = true;
         continue;
       }
-      if (audience.variant.mode === 'delta' && member.version < push.from) {
+      if (!isRefill && audience.variant.mode === 'delta' && member.version < push.from) {
         this.#miss(member, audience, 'gap');
         continue;
       }
@@ -190,7 +201,7 @@ export class FanOut<M extends Member> {
    */
   #frameFor(job: Job<M>, version: number): string | Uint8Array {
     const { audience, push } = job;
-    const isUsual = audience.variant.mode !== 'delta' || version === push.from;
+    const isUsual = audience.variant.mode !== 'delta' || version === push.from || push.isRefill === true;
     if (isUsual) return (job.usual ??= this.#encode(job, push.from));
     if (job.other === undefined || job.otherFrom !== version) job.other = this.#encode(job, version);
     job.otherFrom = version;
@@ -205,7 +216,7 @@ export class FanOut<M extends Member> {
 }
 
 function wordPush(audience: { key: string; variant: Variant }, push: HostPush, from: number): string {
-  return audience.variant.mode === 'delta'
+  return audience.variant.mode === 'delta' && push.isRefill !== true
     ? wordChanged(audience.key, push.count, `"from":${from},"to":${push.to},${push.body}`)
     : wordSnapshotPush(audience.key, push.count, push.to, push.body);
 }

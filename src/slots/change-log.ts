@@ -30,6 +30,13 @@ export class ChangeLog {
     return this.#versions.flatMap((version, i) => [version, this.#ids[i]!]);
   }
 
+  /** Forgets all changes. */
+  restart(base: number): void {
+    this.#base = base;
+    this.#versions = [];
+    this.#ids = [];
+  }
+
   append(version: number, id: string): void {
     if (this.#versions.length >= this.#entriesMax) {
       const dropped = Math.ceil(this.#entriesMax / 2);

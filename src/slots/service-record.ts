@@ -52,6 +52,13 @@ export class ServiceRecord {
     return this.#log?.changedSince(version);
   }
 
+  /** Goes on from a higher version though nothing has changed. What clients hold of lower ones may be none of this record's states: the log begins anew. */
+  raise(version: number): void {
+    if (version <= this.#version) return;
+    this.#version = version;
+    this.#log?.restart(version);
+  }
+
   /** Records that an instance changed, at the next version: max(previous + 1, wall clock in µs). */
   advance(id: string, nowMicros: number): void {
     this.#version = Math.max(this.#version + 1, nowMicros);

@@ -50,6 +50,7 @@ export const toPartition = {
   retell: 15,
   goOn: 16,
   fence: 17,
+  raiseFloor: 18,
 } as const;
 
 /**
@@ -89,7 +90,9 @@ export type ToPartition =
   /** Moving: what another partition gave away, and the version that none of its forgotten services was above. Answered with `applied`. */
   | [kind: typeof toPartition.takeOver, request: number, versionFloor: number, parcels: readonly ServiceParcel[]]
   /** How much each slot holds. */
-  | [kind: typeof toPartition.measure, request: number];
+  | [kind: typeof toPartition.measure, request: number]
+  /** A client has shown that the registry told of this version before it started: none may be told from now on that is not above it. */
+  | [kind: typeof toPartition.raiseFloor, version: number];
 
 const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
   1: 6,
@@ -109,6 +112,7 @@ const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
   15: 3,
   16: 2,
   17: 2,
+  18: 2,
 };
 
 export const fromPartition = {

@@ -44,6 +44,24 @@ interface EncodedList {
   readonly text: string;
 }
 
+interface SubscribeRequest {
+  readonly request: number;
+  readonly key: string;
+  readonly variant: string;
+  readonly since: number;
+}
+
+/** In µs. */
+const leapMicros = 1_000_000;
+
+/**
+ * A version above one that a client holds from another life of the registry, and by a distance that differs from life to life: others may hold those that
+ * were told next after it, and must not find them known here.
+ */
+function leapOver(version: number, { wallMicros }: PartitionClock): number {
+  return version + leapMicros + (wallMicros % leapMicros);
+}
+
 /** Where a partition's records go. */
 export type Emit = (host: number, ...record: FromPartition) => void;
 
@@ -77,6 +95,8 @@ export class PartitionCore {
   /** Hosts are sending what they hold, and nothing may be pushed before all have: instances to be told again then, by service. */
   #retold: Map<string, Set<string>> | undefined;
   readonly #pushChanges: Histogram | undefined;
+  /** Above what clients have shown that they were told before the registry started, by a clock that was ahead; 0: nobody has. */
+  #shownFloor = 0;
   #table: SlotTable;
   /** The batch that is being applied. */
   #current:
@@ -156,12 +176,14 @@ export class PartitionCore {
         this.#noteMutation();
         const outcome = this.#store.deregister(key, id, session, clock.wallMicros);
         // Refused: another session registered it since, or it never got this far. Then there is nothing to take away (SE1).
-        if (outcome.kind === 'removed') this.#noteChange(outcome.service, id, outcome.before);
+        if (outcome.kind !== 'removed') return;
+        this.#keepAboveShown(outcome.service);
+        this.#noteChange(outcome.service, id, outcome.before);
         return;
       }
       case toPartition.subscribe: {
         const [, request, key, variant, since] = record;
-        if (this.#owns(host, epoch, request, key)) this.#subscribe(host, request, key, variant, since);
+        if (this.#owns(host, epoch, request, key)) this.#subscribe(host, { request, key, variant, since }, clock);
         return;
       }
       case toPartition.loseInterest:
@@ -221,6 +243,11 @@ export class PartitionCore {
         this.#store.raiseVersionFloor(record[2]);
         for (const parcel of record[3]) this.#takeOver(parcel);
         this.#emit(host, fromPartition.applied, record[1], 0);
+        return;
+      case toPartition.raiseFloor:
+        if (record[1] < this.#shownFloor) return;
+        this.#shownFloor = leapOver(record[1], clock);
+        this.#store.raiseVersionFloor(this.#shownFloor);
         return;
       case toPartition.measure:
         this.#emit(host, fromPartition.measured, record[1], this.#measure());
@@ -311,6 +338,7 @@ export class PartitionCore {
     this.#noteMutation();
     const outcome = this.#store.register(key, id, { fragment, owner: session, stamp: request }, clock.wallMicros);
     if (outcome.kind === 'refused') return this.#refuse(host, request, outcome.failure);
+    this.#keepAboveShown(outcome.service);
     if (outcome.takeover !== undefined) this.#release(key, id, outcome.takeover);
     if (outcome.kind === 'changed') this.#noteChange(outcome.service, id, outcome.before);
     this.#emit(host, fromPartition.applied, request, outcome.service.version);
@@ -320,6 +348,7 @@ export class PartitionCore {
     this.#noteMutation();
     const outcome = this.#store.deregister(key, id, session, clock.wallMicros);
     if (outcome.kind === 'refused') return this.#refuse(host, request, outcome.failure);
+    this.#keepAboveShown(outcome.service);
     this.#emit(host, fromPartition.applied, request, outcome.service.version);
     this.#noteChange(outcome.service, id, outcome.before);
   }
@@ -387,6 +416,7 @@ export class PartitionCore {
       const watched = this.#watched.get(service.key);
       // Subscribers are told by this owner all that happened here, so that the next begins in quiet.
       if (watched !== undefined) this.#push(watched);
+      this.#keepAboveShown(service);
       parcels.push(packService(service, watched));
       if (watched !== undefined) this.#unwatch(watched);
       this.#store.detach(service);
@@ -432,7 +462,7 @@ export class PartitionCore {
     this.#coalescer.forget(watched);
   }
 
-  #subscribe(host: number, request: number, key: string, variant: string, since: number): void {
+  #subscribe(host: number, { request, key, variant, since }: SubscribeRequest, clock: PartitionClock): void {
     const { filter } = readVariant(variant);
     const max = this.#limits.filtersPerServiceMax;
     const known = this.#watched.get(key);
@@ -446,9 +476,18 @@ export class PartitionCore {
     watched.noteSnapshotTaken(interest);
     const { service } = watched;
     const changed = since > 0 ? service.changedSince(since) : undefined;
-    if (changed === undefined) return this.#answerState(host, request, service, filter);
+    if (changed === undefined) {
+      // It was told in another life, and what this one tells must be above it. Where the clock has not gone back it is.
+      if (since >= service.version) service.raise(leapOver(since, clock));
+      return this.#answerState(host, request, service, filter);
+    }
     const difference = encodeDifference(service, changed, interest.view);
     this.#emit(host, fromPartition.resumed, request, since, service.version, difference);
+  }
+
+  /** Not at once for all services, of which there may be very many: each when it is next told of. */
+  #keepAboveShown(service: ServiceRecord): void {
+    if (service.version < this.#shownFloor) service.raise(this.#shownFloor);
   }
 
   #answerState(host: number, request: number, service: ServiceRecord | undefined, filter: string): void {
@@ -456,6 +495,7 @@ export class PartitionCore {
       this.#emit(host, fromPartition.state, request, this.#store.versionFloor, 0, '[]');
       return;
     }
+    this.#keepAboveShown(service);
     const { count, text } = this.#listOf(service, filter);
     this.#emit(host, fromPartition.state, request, service.version, count, text);
   }

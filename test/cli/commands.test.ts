@@ -10,7 +10,7 @@ let server: Server;
 let provider: RawClient;
 
 beforeAll(async () => {
-  server = await startServer({ port: 0, partitions: 2, logLevel: 'silent' });
+  server = await startServer({ port: 0, partitions: 2, logLevel: 'silent', warmUpMs: 0 });
   provider = await RawClient.open(server.address.url);
   const instance = { host: '10.0.0.1', port: 80, metadata: { version: '2' }, zone: 'a' };
   await provider.request('instance.register', { service: 'orders', instance });

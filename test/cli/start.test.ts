@@ -34,7 +34,7 @@ const listening =
   /^slotcast (\S+) listens on (ws:\S+) and (http:\S+) with (\d+) partitions?(?: and (\d+) I\/O threads?)?\n$/;
 
 test('start says in one line where it listens and with how many partitions, and logs to stderr as JSON', async () => {
-  const command = start(['--partitions', '2']);
+  const command = start(['--partitions', '2', '--warm-up-ms', '0']);
   const [, , , http, partitions, threads] = await command.waitFor(listening);
   expect([partitions, Number(threads ?? 0)]).toEqual(['2', ioThreads]);
   expect((await fetch(`${http}/health/ready`)).status).toBe(200);

@@ -17,7 +17,7 @@ afterEach(async () => {
   for (const stop of stops.splice(0).toReversed()) await stop();
 });
 
-async function start(settings: { port?: number; disconnectGraceMs?: number } = {}): Promise<Server> {
+async function start(settings: { port?: number; disconnectGraceMs?: number; warmUpMs?: number } = {}): Promise<Server> {
   const server = await startServer({
     port: 0,
     partitions: 2,
@@ -105,7 +105,7 @@ async function startProxy(port: number): Promise<{ url: string; cut: () => void;
 }
 
 test('two clients find each other: register, query, list, subscribe, change, deregister', async () => {
-  const server = urlOf(await start());
+  const server = urlOf(await start({ warmUpMs: 0 }));
   const provider = open(server, { app: 'provider' });
   const consumer = open(server);
   const view = await consumer.subscribe('greeter');

@@ -19,7 +19,14 @@ async function readStats(): Promise<Stats> {
 }
 
 test('[PU1] [SE1] sessions are spread over the threads, and hear of what sessions on others do', async () => {
-  server = await startServer({ port: 0, partitions: 2, ioThreads: 3, logLevel: 'silent', drainTimeoutMs: 0 });
+  server = await startServer({
+    port: 0,
+    partitions: 2,
+    ioThreads: 3,
+    logLevel: 'silent',
+    warmUpMs: 0,
+    drainTimeoutMs: 0,
+  });
   const clients = await Promise.all(Array.from({ length: 9 }, () => RawClient.open(server.address.url)));
   const { sessions, hosts } = await readStats();
   expect([sessions, hosts]).toMatchObject([9, [{ sessions: 0 }, { sessions: 3 }, { sessions: 3 }, { sessions: 3 }]]);
@@ -72,7 +79,14 @@ test('[LI1] sessionsMax and sessionsPerAddressMax bound the sessions of all thre
 });
 
 test('[SE4] leases and reads over HTTP are answered on every thread', async () => {
-  server = await startServer({ port: 0, partitions: 2, ioThreads: 2, logLevel: 'silent', drainTimeoutMs: 0 });
+  server = await startServer({
+    port: 0,
+    partitions: 2,
+    ioThreads: 2,
+    logLevel: 'silent',
+    warmUpMs: 0,
+    drainTimeoutMs: 0,
+  });
   const url = `http://127.0.0.1:${server.address.port}`;
   // A connection each, so that they take turns.
   const headers = { 'content-type': 'application/json', connection: 'close' };

@@ -32,6 +32,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
       lives: new PartitionLives(),
       gate: first!.router.gate,
       mover: registry.mover,
+      warmUp: { isOver: () => false, readTookMs: () => 2500 },
     },
   });
   const read = async (name: string): Promise<string | undefined> =>

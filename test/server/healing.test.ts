@@ -68,6 +68,7 @@ test.each(faults)(
       ioThreads,
       partitions: 2,
       logLevel: 'silent',
+      warmUpMs: 0,
       partitionHeartbeatTimeoutMs: 600,
       partitionHeapMaxMb: 64,
     });
@@ -94,7 +95,7 @@ test.each(faults)(
 );
 
 test('[RE1] partitions that die at once are all rebuilt', async () => {
-  server = await startFaultyServer({ port: 0, ioThreads, partitions: 3, logLevel: 'silent' });
+  server = await startFaultyServer({ port: 0, ioThreads, partitions: 3, logLevel: 'silent', warmUpMs: 0 });
   const { client } = await populate();
   for (const partition of [0, 1, 2]) server.inflict(partition, 'exit');
   await waitForDeaths(3);
@@ -111,6 +112,7 @@ test('[RE3] requests wait while slots are rebuilt; those that wait too long get 
     ioThreads,
     partitions: 1,
     logLevel: 'silent',
+    warmUpMs: 0,
     partitionRestartBackoffMs: 1500,
     slotWaitTimeoutMs: 300,
   });
@@ -127,7 +129,7 @@ test('[RE3] requests wait while slots are rebuilt; those that wait too long get 
 test('[RE1] partitions that keep dying end the server, with the reason', async () => {
   const fatal: Error[] = [];
   server = await startFaultyServer(
-    { port: 0, ioThreads, partitions: 2, logLevel: 'silent', partitionRestartsMax: 1 },
+    { port: 0, ioThreads, partitions: 2, logLevel: 'silent', warmUpMs: 0, partitionRestartsMax: 1 },
     { onFatal: (error) => fatal.push(error) },
   );
   await populate();
@@ -140,7 +142,7 @@ test('[RE1] partitions that keep dying end the server, with the reason', async (
 });
 
 test('[SL3] partitions come and go while clients register, and no subscriber loses anything', async () => {
-  server = await startFaultyServer({ port: 0, ioThreads, partitions: 1, logLevel: 'silent' });
+  server = await startFaultyServer({ port: 0, ioThreads, partitions: 1, logLevel: 'silent', warmUpMs: 0 });
   const { client, views } = await populate();
   const moving = new AbortController();
   const registering = (async () => {

@@ -9,7 +9,14 @@ let server: Server;
 let watcher: RawClient;
 
 beforeAll(async () => {
-  server = await startServer({ port: 0, ioThreads, partitions: 2, logLevel: 'silent', leaseTtlMinMs: 200 });
+  server = await startServer({
+    port: 0,
+    ioThreads,
+    partitions: 2,
+    logLevel: 'silent',
+    warmUpMs: 0,
+    leaseTtlMinMs: 200,
+  });
   watcher = await RawClient.open(server.address.url);
 });
 afterAll(async () => {

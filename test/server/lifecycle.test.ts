@@ -8,7 +8,7 @@ import { RawClient } from '../support/raw-client.ts';
 const started: Server[] = [];
 
 async function start(config: Parameters<typeof startServer>[0] = {}): Promise<Server> {
-  const server = await startServer({ port: 0, ioThreads, partitions: 2, logLevel: 'silent', ...config });
+  const server = await startServer({ port: 0, ioThreads, partitions: 2, logLevel: 'silent', warmUpMs: 0, ...config });
   started.push(server);
   return server;
 }

@@ -12,11 +12,12 @@ export class RunningCommand {
   readonly exited: Promise<number | NodeJS.Signals>;
   #waiting: (() => void)[] = [];
 
-  constructor(args: readonly string[], environment: Record<string, string> = {}) {
+  /** `lifeMaxMs`: it is ended after so long, whatever the test does. */
+  constructor(args: readonly string[], environment: Record<string, string> = {}, lifeMaxMs = 18_000) {
     this.process = spawn(process.execPath, [bin, ...args], {
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 55_000,
+      timeout: lifeMaxMs,
     });
     this.process.stdout?.on('data', (chunk) => {
       this.out += String(chunk);

@@ -16,6 +16,7 @@ import { SessionUnit } from '../../src/main/session-unit.ts';
 import { Supervisor } from '../../src/main/supervisor.ts';
 import type { Runner } from '../../src/main/supervisor.ts';
 import type { FromUnit, ToUnit, UnitPort } from '../../src/main/unit-messages.ts';
+import { WarmUp, warmUpBytes, WarmUpJudge } from '../../src/main/warm-up.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
 import { forEachToPartition } from '../../src/workers/messages.ts';
 import type { HostBatch, PartitionBatch } from '../../src/workers/messages.ts';
@@ -28,7 +29,7 @@ import type { Random } from './random.ts';
 /** As in a server with an I/O thread, and as in one without. */
 const hostsUsual: number = ioThreads > 0 ? 2 : 1;
 
-const wallStartMicros = 1_700_000_000_000_000;
+const wallStartUsualMicros = 1_700_000_000_000_000;
 
 /** Deliveries, and rounds of 50 ms, after which a registry that nobody disturbs must have come to rest. */
 const stepsMax = 1_000_000;
@@ -248,14 +249,27 @@ export class InProcessRegistry {
   readonly #channels: readonly SimulatedChannel[];
   #timers: { atMs: number; run: () => void }[] = [];
   #nowMs = 0;
+  readonly #wallStartMicros: number;
   #wallSetBackMs = 0;
   #names = 0;
   readonly #arrivals: SharedArrayBuffer = new SharedArrayBuffer(arrivalsBytes);
+  readonly arrivals: Arrivals = this.#createArrivals();
+  readonly #warmUp: SharedArrayBuffer = new SharedArrayBuffer(warmUpBytes);
+  readonly #judge: WarmUpJudge;
   #requests = 0;
 
   /** Use {@link start}. */
-  constructor(input: Partial<ServerConfig>, hosts: number) {
+  constructor(input: Partial<ServerConfig>, hosts: number, wallStartMicros: number) {
+    this.#wallStartMicros = wallStartMicros;
     this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, warmUpMs: 0, ...input });
+    const warmUp = new WarmUp(this.#warmUp);
+    this.#judge = new WarmUpJudge({
+      warmUp,
+      arrivals: this.arrivals,
+      config: this.config,
+      isHealing: () => this.supervisor.states().some((state) => state !== 'ready'),
+      nowMs: 0,
+    });
     this.units = Array.from({ length: hosts }, (_, number) => this.#createUnit(number));
     const others = this.units.slice(1).map((unit) => ({ unit, channel: new SimulatedChannel() }));
     this.#channels = others.map(({ channel }) => channel);
@@ -293,9 +307,13 @@ export class InProcessRegistry {
     });
   }
 
-  /** `hosts`: session hosts, of which the first is the main thread's. */
-  static async start(input: Partial<ServerConfig> = {}, hosts: number = hostsUsual): Promise<InProcessRegistry> {
-    const registry = new InProcessRegistry(input, hosts);
+  /** `hosts`: session hosts, of which the first is the main thread's. `wallStartMicros`: what the wall clock says at the start. */
+  static async start(
+    input: Partial<ServerConfig> = {},
+    hosts: number = hostsUsual,
+    wallStartMicros: number = wallStartUsualMicros,
+  ): Promise<InProcessRegistry> {
+    const registry = new InProcessRegistry(input, hosts, wallStartMicros);
     await registry.supervisor.startUpTo(registry.config.partitions);
     for (const { host } of registry.units) host.tick(0);
     // No host has sessions before it has been told of the partitions.
@@ -319,7 +337,7 @@ export class InProcessRegistry {
   }
 
   clock(): PartitionClock {
-    return { monotonicMs: this.#nowMs, wallMicros: wallStartMicros + (this.#nowMs - this.#wallSetBackMs) * 1000 };
+    return { monotonicMs: this.#nowMs, wallMicros: this.#wallStartMicros + (this.#nowMs - this.#wallSetBackMs) * 1000 };
   }
 
   /** The wall clock is set back, as administrators and NTP do; time goes on. */
@@ -336,6 +354,7 @@ export class InProcessRegistry {
   advance(ms: number): void {
     this.#nowMs += ms;
     this.supervisor.tick(this.#nowMs);
+    this.#judge.tick(this.#nowMs);
     for (const unit of this.units) unit.tick(this.#nowMs);
     const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
     this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
@@ -419,19 +438,24 @@ export class InProcessRegistry {
       config: this.config,
       table: SlotTable.even(this.config.partitions),
       counters: this.counters,
-      arrivals: new Arrivals(this.#arrivals, { perSecond: 1, burst: 1, readNowNs: () => 0n }),
+      arrivals: this.#createArrivals(),
+      warmUp: new WarmUp(this.#warmUp),
       nextRequest: () => this.nextRequest(number),
       createName: () => `name-${++this.#names}`,
       random: () => 0.5,
       schedule: (task) => this.#tasks.push(task),
       delay: (ms) => this.#delay(ms),
       nowMs: 0,
-      bornMicros: wallStartMicros,
+      bornMicros: this.#wallStartMicros,
       registry: 'simulated',
       onGuard: (event) => this.guardEvents.push(event),
       isVerbose: true,
       onSession: (event) => this.sessionEvents.push(event),
     });
+  }
+
+  #createArrivals(): Arrivals {
+    return new Arrivals(this.#arrivals, { perSecond: 1, burst: 1, readNowNs: () => 0n });
   }
 
   /** One sequence for all hosts. */

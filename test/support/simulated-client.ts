@@ -41,6 +41,8 @@ export class SimulatedClient implements Socket {
   #unansweredMark: string | undefined;
   isReading = true;
   listener: ClientListener | undefined;
+  /** Says, when it resumes, how many instances it holds. */
+  isCounting = true;
   /** Pings are answered at once; else when the scheduler says so. */
   isPrompt = true;
   closed: CloseReason | 'client' | undefined;
@@ -108,7 +110,8 @@ export class SimulatedClient implements Socket {
   ): SubscriberView {
     const view = held !== undefined && held.version > 0 ? held.copy() : new SubscriberView(filter);
     this.#starting.set(this.requests.size + 1, view);
-    const resume = view.version > 0 ? { version: view.version } : {};
+    const count = this.isCounting ? { count: view.instances.size } : {};
+    const resume = view.version > 0 ? { version: view.version, ...count } : {};
     this.request('service.subscribe', { service, mode, ...view.filter, ...resume });
     return view;
   }

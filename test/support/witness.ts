@@ -42,6 +42,7 @@ export class Witness {
       ioThreads,
       partitions: 2,
       logLevel: 'silent',
+      warmUpMs: 0,
       coalesceWindowMinMs: 0,
       coalesceWindowMaxMs: 0,
       disconnectGraceMs: 100,

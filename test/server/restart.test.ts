@@ -1,0 +1,116 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { connect } from 'slotcast/client';
+import type { Client } from 'slotcast/client';
+import { afterEach, expect, test, vi } from 'vitest';
+
+import { RunningCommand } from '../support/command.ts';
+import { findFreePort } from '../support/free-port.ts';
+import { ioThreads } from '../support/io-threads.ts';
+
+const clients: Client[] = [];
+let running: RunningCommand | undefined;
+
+afterEach(async () => {
+  await Promise.all(clients.splice(0).map((client) => client.close()));
+  running?.signal('SIGKILL');
+  await running?.exited;
+});
+
+/** Starts the registry anew on a port, with nothing of its last life but that. */
+async function start(port: number, ...flags: string[]): Promise<RunningCommand> {
+  const settings = [
+    '--port',
+    String(port),
+    '--io-threads',
+    String(ioThreads),
+    '--partitions',
+    '2',
+    '--log-level',
+    'silent',
+  ];
+  running = new RunningCommand(['start', ...settings, ...flags], {}, 90_000);
+  await running.waitFor(/listens on/);
+  return running;
+}
+
+interface Health {
+  readonly status: number;
+  readonly body: { readonly status: string };
+}
+
+async function read<T = Health>(port: number, path: string): Promise<{ status: number; body: T }> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`);
+  return { status: response.status, body: (await response.json()) as T };
+}
+
+async function untilWarm(port: number): Promise<void> {
+  await vi.waitFor(async () => expect((await read(port, '/health/ready')).status).toBe(200), { timeout: 30_000 });
+}
+
+/** A caller that has no connection: it renews a lease, and registers again when that is gone. */
+async function keepLease(port: number, signal: AbortSignal): Promise<void> {
+  let lease: string | undefined;
+  const put = async (path: string, body?: object): Promise<Response> =>
+    fetch(`http://127.0.0.1:${port}${path}`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  while (!signal.aborted) {
+    try {
+      if (lease === undefined || (await put(`/v1/leases/${lease}`)).status === 404) {
+        const answer = await put('/v1/instances', { service: 'fleet', instance: { host: 'leased', port: 1 } });
+        lease = answer.ok ? ((await answer.json()) as { lease: string }).lease : undefined;
+      }
+    } catch {
+      // It is down; the lease may outlive that.
+    }
+    await delay(300);
+  }
+}
+
+test.each(['SIGKILL', 'SIGTERM'] as const)(
+  '[PU5] [SE4] nobody is shown fewer when the registry is restarted by %s, nor when the door is narrow',
+  async (signal) => {
+    const port = await findFreePort();
+    const first = await start(port, '--warm-up-ms', '0', '--drain-timeout-ms', '300', '--reconnect-spread-ms', '200');
+    const stopRenewing = new AbortController();
+    const renewing = keepLease(port, stopRenewing.signal);
+    const url = `ws://127.0.0.1:${port}`;
+    for (let i = 0; i < 12; i++) clients.push(connect({ servers: [url], backoffMinMs: 50, backoffMaxMs: 1000 }));
+    await Promise.all(clients.map((client, i) => client.register('fleet', { host: `h${i}`, port: 1 })));
+    const views = await Promise.all(clients.map((client) => client.subscribe('fleet')));
+    await vi.waitFor(() => expect(views.map(({ instances }) => instances.length)).toEqual(views.map(() => 13)), 10_000);
+    const shown: number[] = [];
+    const told: number[] = [];
+    for (const view of views) {
+      let last = view.version;
+      view.on('change', ({ instances, version }) => {
+        shown.push(instances.length);
+        if (version <= last) told.push(version);
+        last = version;
+      });
+    }
+    first.signal(signal);
+    await first.exited;
+    await delay(1500);
+    // The last come in seconds after the first.
+    await start(port, '--warm-up-ms', '2000', '--sessions-per-second-max', '4', '--sessions-burst-max', '4');
+    expect(await read(port, '/health/started')).toMatchObject({ status: 200, body: { status: 'started' } });
+    expect(await read(port, '/health/ready')).toMatchObject({ status: 503, body: { status: 'warming' } });
+    expect((await read<object>(port, '/v1/stats')).body).toMatchObject({ warming: true });
+    expect((await read<object>(port, '/v1/instances?service=fleet')).body).toMatchObject({ warming: true });
+    await untilWarm(port);
+    expect((await read<object>(port, '/v1/stats')).body).toMatchObject({ warming: false, subscriptionsWarming: 0 });
+    expect((await read<object>(port, '/v1/instances?service=fleet')).body).not.toHaveProperty('warming');
+    expect(shown.filter((count) => count < 13)).toEqual([]);
+    expect(told).toEqual([]);
+    // They are told of changes again.
+    stopRenewing.abort();
+    await renewing;
+    await clients.pop()!.close();
+    await vi.waitFor(() => expect(views[0]!.instances.length).toBe(12), 10_000);
+  },
+  90_000,
+);
