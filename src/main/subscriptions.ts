@@ -131,7 +131,7 @@ export class Subscriptions {
     for (const ask of this.#waitingForWarmth.splice(0)) ask();
   }
 
-  #ask(subscription: Subscription, since: number, reply: Reply): void {
+  #ask(subscription: Subscription, since: number, reply: Reply, number: number = this.#router.drawNumber()): void {
     const { key, variant } = subscription;
     const refuse = (failure: Failure): void => {
       this.#noteStarted(subscription);
@@ -141,7 +141,7 @@ export class Subscriptions {
       this.#router.gate.wait(
         key,
         () => {
-          this.#ask(subscription, since, reply);
+          this.#ask(subscription, since, reply, number);
         },
         refuse,
       );
@@ -149,15 +149,19 @@ export class Subscriptions {
     }
     const audience = this.#obtainAudience(key, variant);
     audience.pending += 1;
-    const asked = this.#router.ask({
-      key,
-      build: (request) => [toPartition.subscribe, request, key, variant.text, since],
-      settle: (answer) => {
-        audience.pending -= 1;
-        this.#begin(subscription, audience, answer, reply);
-        this.#dropIfEmpty(audience);
+    const asked = this.#router.ask(
+      {
+        key,
+        reader: subscription.session,
+        build: (request) => [toPartition.subscribe, request, key, variant.text, since],
+        settle: (answer) => {
+          audience.pending -= 1;
+          this.#begin(subscription, audience, answer, reply);
+          this.#dropIfEmpty(audience);
+        },
       },
-    });
+      number,
+    );
     if (typeof asked === 'number') return;
     audience.pending -= 1;
     this.#dropIfEmpty(audience);
