@@ -132,6 +132,9 @@ export class ServiceStore {
     } else if (current.stamp > instance.stamp) {
       // Sent again after a rebuild that already brought back what the session registered later: it was overtaken, and changes nothing.
       return { kind: 'unchanged', service, told };
+    } else if (current.fragment === instance.fragment) {
+      service.instances.note(row, instance);
+      return { kind: 'unchanged', service, told };
     }
     return this.#show(service, id, row, { before: current.fragment, instance, told }, nowMicros);
   }

@@ -332,7 +332,8 @@ export class PartitionCore {
 
   #noteOutcome(key: string, id: string, outcome: StoreOutcome): void {
     if (outcome.kind === 'refused') return;
-    for (const notice of outcome.told) this.#tellClaim(key, id, notice);
+    // Nearly always nobody; a registration is too short to begin a loop for nothing.
+    if (outcome.told.length > 0) for (const notice of outcome.told) this.#tellClaim(key, id, notice);
     if (outcome.kind === 'changed') this.#noteChange(outcome.service, id, outcome.before);
   }
 
