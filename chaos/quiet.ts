@@ -53,9 +53,11 @@ async function findDifference(server: ServerProcess, crowd: Crowd, tally: Tally)
   const { logged, held, owners } = await server.inspect();
   const logs = new Map<string, Map<string, number>>();
   const perSlot = new Map<number, number>();
-  for (const { key, id, fragment } of logged) {
+  for (const { key, id, fragment, isHidden } of logged) {
+    // Another session's claim shows in its place.
+    if (isHidden) continue;
     const log = logs.get(key) ?? new Map<string, number>();
-    if (log.has(id)) return `two sessions hold ${key} ${id}`;
+    if (log.has(id)) return `two sessions show ${key} ${id}`;
     logs.set(key, log.set(id, readMark(fragment)));
     perSlot.set(slotOf(key), (perSlot.get(slotOf(key)) ?? 0) + 1);
   }

@@ -6,7 +6,7 @@ function countFrom(first: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i);
 }
 
-test('[PU1] [PU4] [SE1] [SE2] after any history every subscriber holds exactly the live registrations, and every delta chained', async () => {
+test('[PU1] [PU4] [SE1] [SE2] [SE7] after any history every subscriber holds exactly the live registrations, and every delta chained', async () => {
   const total = await runHistories(countFrom(1, 400), 250, { percent: 0, kills: false, moves: false });
   // A checker that compared nothing would have found nothing.
   expect(total.views).toBeGreaterThan(400);
@@ -15,12 +15,12 @@ test('[PU1] [PU4] [SE1] [SE2] after any history every subscriber holds exactly t
   expect(total.checks).toBeGreaterThan(20_000);
 });
 
-test('[RE1] [RE3] [PU5] the same holds while partitions die', async () => {
+test('[RE1] [RE3] [PU5] [SE7] the same holds while partitions die', async () => {
   const total = await runHistories(countFrom(1, 300), 200, { percent: 3, kills: true, moves: false });
   expect(total.deaths).toBeGreaterThan(300);
 });
 
-test('[SL3] the same holds while slots move and partitions come and go', async () => {
+test('[SL3] [SE7] the same holds while slots move and partitions come and go', async () => {
   const total = await runHistories(countFrom(1, 200), 200, { percent: 4, kills: false, moves: true });
   expect(total.moves).toBeGreaterThan(1500);
 });

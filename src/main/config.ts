@@ -69,6 +69,7 @@ export interface ServerConfig {
   readonly changeLogEntriesMax: number;
   readonly filtersPerServiceMax: number;
   readonly instancesPerServiceMax: number;
+  readonly claimsPerInstanceMax: number;
   readonly instancesPerPartitionMax: number;
   readonly instanceBytesMax: number;
 }
@@ -318,7 +319,18 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'Different filters, in each mode, with which one service is subscribed at a time; each is kept up and encoded by itself.',
   ),
   instancesPerServiceMax: integer(100_000, 1, 10_000_000, 'Instances of one service.'),
-  instancesPerPartitionMax: integer(4_000_000, 1, 100_000_000, 'Instances held by one partition.'),
+  claimsPerInstanceMax: integer(
+    64,
+    1,
+    1024,
+    'Sessions and leases that have registered one instance; beyond it the oldest registration of it is given up.',
+  ),
+  instancesPerPartitionMax: integer(
+    4_000_000,
+    1,
+    100_000_000,
+    'Instances held by one partition, counted once for each session that has registered them.',
+  ),
   instanceBytesMax: integer(
     4 * 2 ** 30,
     1024,

@@ -38,6 +38,11 @@ export class Counters {
     if (limit !== undefined) this.#add(`limit_${limit}`);
   }
 
+  /** A bound was met, and something else than the request that met it was given up. */
+  countLimit(limit: string): void {
+    this.#add(`limit_${limit}`);
+  }
+
   countUpgradeRefusal(reason: UpgradeRefusalReason): void {
     this.#add(`upgrade_refused_${reason}`);
   }

@@ -28,6 +28,8 @@ export interface LoggedInstance {
   readonly key: string;
   readonly id: string;
   readonly fragment: string;
+  /** Another session has registered the instance since (SE7). */
+  readonly isHidden: boolean;
 }
 
 /**
@@ -48,8 +50,10 @@ export interface HostUnit {
   lose(partition: number): Promise<number>;
   /** Rebuilding, first part: tells the partition what sessions hold. Resolves to whether it lived to the end of it. */
   restore(partition: number): Promise<boolean>;
-  /** Rebuilding, second part: who subscribes, what may not have been told, and what was under way. Resolves as the first does. */
+  /** Rebuilding, second part: changes that were under way, what may not have been told, and who subscribes. Resolves as the first does. */
   resume(partition: number): Promise<boolean>;
+  /** Rebuilding, third part: reads that were under way. Resolves as the first does. */
+  resumeReads(partition: number): Promise<boolean>;
   /** Resolves when the partition has applied all that this host told it so far, and this host has taken all that it said by then; false if it died first. */
   fence(partition: number): Promise<boolean>;
   /** Says goodbye to all sessions; from now on nobody's leaving is told to others. */

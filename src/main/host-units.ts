@@ -2,7 +2,7 @@ import type { SlotTable } from '../slots/slot-table.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { HostUnit, UnitState } from './host-unit.ts';
 import type { MailboxPort, PartitionLink } from './partition-link.ts';
-import { askApplied } from './rebuild.ts';
+import { askApplied } from './router.ts';
 import type { SessionUnit } from './session-unit.ts';
 import { StateReader } from './state-reader.ts';
 
@@ -68,6 +68,10 @@ export class HostUnits {
 
   resume(partition: number): Promise<boolean> {
     return everyOf(this.all().map((unit) => unit.resume(partition)));
+  }
+
+  resumeReads(partition: number): Promise<boolean> {
+    return everyOf(this.all().map((unit) => unit.resumeReads(partition)));
   }
 
   /**

@@ -80,6 +80,7 @@ interface Route {
 }
 
 const leasePath = '/v1/leases/';
+const leaseEnded: Failure = { code: 'not_found', message: 'the lease has ended' };
 
 /** The HTTP side: reads, registrations by lease, health, descriptions. Answers in JSON, with the error codes of the protocol. */
 export class HttpApi {
@@ -95,7 +96,7 @@ export class HttpApi {
       registerInstance: ({ value, address }) => this.#register(value as LeaseRegisterBody, address),
       deregisterInstance: ({ value }) => this.#deregister(value as LeaseDeregisterQuery),
       renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
-      endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.end(session)),
+      endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.endLease(session)),
       readStats: async () => answerJson(JSON.stringify(await options.readStats())),
       readMetrics: async () => answerText(await options.readMetrics()),
       readPartitions: () => this.#describePartitions(),
@@ -220,11 +221,12 @@ export class HttpApi {
       this.#options.host.execute(session, call, to);
     });
     if (typeof reply !== 'string') {
+      if (session.state.kind === 'ended') return leaseEnded;
       if (session.registrations.size === 0) this.#options.host.sessions.end(session);
       return reply;
     }
     const { state } = session;
-    if (state.kind !== 'leased') return { code: 'not_found', message: 'the lease has ended' };
+    if (state.kind !== 'leased') return leaseEnded;
     this.#options.host.sessions.renewLease(session);
     // The host worded this reply itself.
     const registered = JSON.parse(reply) as RegisterResult;
@@ -242,13 +244,15 @@ export class HttpApi {
     return answer;
   }
 
-  #withLease(lease: string, act: (session: Session) => void): HttpAnswer | Failure {
+  async #withLease(
+    lease: string,
+    act: (session: Session) => Promise<Failure | undefined> | void,
+  ): Promise<HttpAnswer | Failure> {
     const session = this.#findLease(lease);
     if ('code' in session) return session;
     if (session.state.kind !== 'leased') throw new Error('a lease led to a session that has none');
     const result: LeaseResult = { lease, ttlMs: session.state.ttlMs };
-    act(session);
-    return answerJson(JSON.stringify(result));
+    return (await act(session)) ?? answerJson(JSON.stringify(result));
   }
 
   #grant(ttlMs: number | undefined, address: string): Session | Failure {

@@ -17,18 +17,13 @@ export interface MailboxPort {
 export type Answer = Exclude<
   FromPartition,
   [
-    (
-      | typeof fromPartition.push
-      | typeof fromPartition.released
-      | typeof fromPartition.moved
-      | typeof fromPartition.settled
-    ),
+    typeof fromPartition.push | typeof fromPartition.claim | typeof fromPartition.moved | typeof fromPartition.settled,
     ...unknown[],
   ]
 >;
 
 /** What a partition says unasked. */
-export type Unasked = Extract<FromPartition, [typeof fromPartition.push | typeof fromPartition.released, ...unknown[]]>;
+export type Unasked = Extract<FromPartition, [typeof fromPartition.push | typeof fromPartition.claim, ...unknown[]]>;
 
 /**
  * A request under way. An object of its class rather than closures: thousands may be waiting, and closures would keep alive all that
@@ -39,6 +34,8 @@ export interface PendingRequest {
   readonly key: string;
   /** Whose change it asks for; a change is not sent again for a session that has ended. */
   readonly session?: Session;
+  /** Who reads by it, if that is a session: its requests about one service keep their order. */
+  readonly reader?: Session | undefined;
   /** Its record; built anew when it must be sent again. */
   build(request: number): ToPartition;
   settle(answer: Answer): void;
@@ -191,7 +188,7 @@ export class PartitionLink {
         this.versionSeen = Math.max(this.versionSeen, record[4]);
         this.#options.onUnasked(record, this);
         return;
-      case fromPartition.released:
+      case fromPartition.claim:
         this.#options.onUnasked(record, this);
         return;
       case fromPartition.settled:

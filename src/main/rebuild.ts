@@ -3,9 +3,11 @@ import { toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { PartitionLink, PendingRequest, Touched } from './partition-link.ts';
 import { PendingDeregister, PendingRegister } from './registrar.ts';
+import { askApplied } from './router.ts';
 import type { Router } from './router.ts';
 import type { SessionHost } from './session-host.ts';
-import type { Registration } from './session-log.ts';
+import type { HeldRegistration } from './session-log.ts';
+import type { Session } from './session.ts';
 
 /** What a dead partition leaves behind on a host's side. */
 export interface Remains {
@@ -37,15 +39,12 @@ export async function restoreRegistrations(options: RebuildOptions, remains: Rem
   const { host } = options;
   const isLost = lostKeys(options);
   const restored = new Restorer(options);
-  for (const [, request] of remains.pending) {
-    // It must be there to be taken away again.
-    if (request instanceof PendingDeregister && request.registration !== undefined && isAlive(request)) {
-      restored.add(request.session.number, request.registration);
-    }
-  }
+  remains.pending.sort(([a], [b]) => a - b);
+  const undone = restorePending(restored, remains);
   for (const session of host.sessions.all()) {
     // The log may change while slices are waited for: each is looked up when its turn comes.
     for (const { key, id } of session.registrations.names(isLost)) {
+      if (undone.size > 0 && undone.has(nameChange({ session, key, id }))) continue;
       const registration = session.registrations.get(key, id);
       if (registration !== undefined) restored.add(session.number, registration);
       if (restored.isSliceFull() && !(await restored.endSlice())) return false;
@@ -56,27 +55,45 @@ export async function restoreRegistrations(options: RebuildOptions, remains: Rem
 }
 
 /**
- * The second part: changes that were under way; what may not have been told (RE2) and who subscribes; reads that were under way. Pushes begin
- * when all hosts are through with this one, too (PU5). Resolves to whether the partition lived to the end of it.
+ * Logs hold what is under way as if it were done. Where that was asked for after a read of the same session and service, which has to be answered
+ * first, what was there before is put back instead, and what a deregistration is to take away as well. Returns which registrations are not to be
+ * taken from the logs.
  */
-export async function resumeRequests(options: RebuildOptions, remains: Remains): Promise<boolean> {
+function restorePending(restored: Restorer, { pending }: Remains): Set<string> {
+  const undone = new Set<string>();
+  const read = new Set<string>();
+  for (const [, request] of pending) {
+    if (request.reader !== undefined) read.add(nameService(request.reader, request.key));
+    if (!isChange(request) || !isAlive(request)) continue;
+    const name = nameChange(request);
+    if (undone.has(name)) continue;
+    const comesAfterRead = read.has(nameService(request.session, request.key));
+    if (comesAfterRead) undone.add(name);
+    if ((comesAfterRead || request instanceof PendingDeregister) && request.before !== undefined) {
+      restored.add(request.session.number, request.before);
+    }
+  }
+  return undone;
+}
+
+/**
+ * The second part: changes that were under way, and reads that came before some of the same session and service, in their order; what may not have been
+ * told (RE2); who subscribes. Resolves to whether the partition lived to the end of it.
+ */
+export async function resumeChanges(options: RebuildOptions, remains: Remains): Promise<boolean> {
   const { host, router, link } = options;
   if (link.isClosed) return false;
   const pending = remains.pending.sort(([a], [b]) => a - b);
-  remains.pending = [];
   const last = findLastChanges(pending);
+  remains.pending = [];
   for (const [number, request] of pending) {
-    if (request.session !== undefined) resumeChange(options, number, request, last);
+    if (isChange(request)) resumeChange(link, number, request);
+    else if (number < (last.get(nameService(request.reader, request.key)) ?? 0)) link.request(number, request);
+    else remains.pending.push([number, request]);
   }
   for (const record of describeTouched([...remains.touched, ...router.deferredWithdrawals()])) link.tell(record);
   for (const { key, variant, from } of host.watched(lostKeys(options))) {
     link.tell([toPartition.rewatch, key, variant, from]);
-  }
-  for (const [number, request] of pending) {
-    if (request.session === undefined) {
-      if (request.abandon === undefined) link.request(number, request);
-      else request.abandon();
-    }
   }
   const isThrough = await askApplied(options, (request) => [toPartition.fence, request]);
   // From here on the link's own journal has them.
@@ -84,24 +101,20 @@ export async function resumeRequests(options: RebuildOptions, remains: Remains):
   return isThrough;
 }
 
-/** Resolves when the partition has applied a record and all that was sent before it; false if it died first. */
-export function askApplied(
-  { router, link }: Pick<RebuildOptions, 'router' | 'link'>,
-  build: (request: number) => ToPartition,
-): Promise<boolean> {
+/**
+ * The third part: the other reads that were under way. They must not be answered before the changes of all hosts are back, which some may have seen
+ * already. Pushes begin when all hosts are through with this one, too (PU5). Resolves to whether the partition lived to the end of it.
+ */
+export function resumeReads(options: RebuildOptions, remains: Remains): Promise<boolean> {
+  const { link } = options;
   if (link.isClosed) return Promise.resolve(false);
-  return new Promise((resolve) => {
-    router.askLink(link, {
-      key: '',
-      build,
-      settle: () => {
-        resolve(true);
-      },
-      abandon: () => {
-        resolve(false);
-      },
-    });
-  });
+  const { pending } = remains;
+  remains.pending = [];
+  for (const [number, request] of pending) {
+    if (request.abandon === undefined) link.request(number, request);
+    else request.abandon();
+  }
+  return askApplied(options, (request) => [toPartition.fence, request]);
 }
 
 function lostKeys({ router, link }: RebuildOptions): (key: string) => boolean {
@@ -109,42 +122,38 @@ function lostKeys({ router, link }: RebuildOptions): (key: string) => boolean {
   return (key) => table.ownerOf(slotOf(key)) === link.partition;
 }
 
-function resumeChange(
-  { router, link }: RebuildOptions,
-  number: number,
-  request: PendingRequest,
-  last: ReadonlyMap<string, number>,
-): void {
-  if (isAlive(request)) {
-    // It comes after everything that was answered in the life that has ended, whatever number that had: so it gets a new one. What the session
-    // itself asked for later must stay the later, by its number.
-    if (request instanceof PendingRegister && last.get(nameChange(request)) === number) {
-      request.hold(router.askLink(link, request));
-    } else {
-      link.request(number, request);
-    }
-    return;
-  }
-  // Its session may have ended while this went on, and what was put back for it is in no log: nobody else would take it away.
-  if (request instanceof PendingDeregister && request.registration !== undefined) {
-    link.tell([toPartition.withdraw, request.session.number, request.key, request.registration.id]);
-  }
-  request.abandon?.();
+type PendingChange = PendingRegister | PendingDeregister;
+
+function isChange(request: PendingRequest): request is PendingChange {
+  return request instanceof PendingRegister || request instanceof PendingDeregister;
 }
 
-/** The last change that each session asked for of each instance. */
+/** Under the number that it had: so it is no newer than what others asked for since, whatever was answered when. */
+function resumeChange(link: PartitionLink, number: number, request: PendingChange): void {
+  if (isAlive(request)) {
+    link.request(number, request);
+    return;
+  }
+  // Its session may have ended while this went on, and what was put back for it may be in no log: nobody else would take it away.
+  if (request.before !== undefined) link.tell([toPartition.withdraw, request.session.number, request.key, request.id]);
+  request.abandon();
+}
+
+/** The number of the last change that each session asked for of each service. */
 function findLastChanges(pending: Remains['pending']): Map<string, number> {
   const last = new Map<string, number>();
   for (const [number, request] of pending) {
-    if (request instanceof PendingRegister || request instanceof PendingDeregister) {
-      last.set(nameChange(request), number);
-    }
+    if (isChange(request)) last.set(nameService(request.session, request.key), number);
   }
   return last;
 }
 
-function nameChange({ session, key, id }: PendingRegister | PendingDeregister): string {
-  return `${session.number}\n${key}\n${id}`;
+function nameService(session: Session | undefined, key: string): string {
+  return `${session?.number ?? 0}\n${key}`;
+}
+
+function nameChange({ session, key, id }: { session: Session; key: string; id: string }): string {
+  return `${nameService(session, key)}\n${id}`;
 }
 
 function isAlive({ session }: PendingRequest): boolean {
@@ -168,9 +177,9 @@ class Restorer {
     this.#options = options;
   }
 
-  add(session: number, { key, id, fragment, stamp }: Registration): void {
+  add(session: number, { key, id, fragment, stamp, isHidden }: HeldRegistration): void {
     this.#inSlice += 1;
-    this.#options.link.tell([toPartition.restore, session, key, id, fragment, stamp]);
+    this.#options.link.tell([toPartition.restore, session, key, id, fragment, stamp, isHidden ? 1 : 0]);
   }
 
   isSliceFull(): boolean {

@@ -9,10 +9,10 @@ import type { DropCause, LossGuard } from './loss-guard.ts';
 import { readRefusal } from './partition-link.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
 import type { Router } from './router.ts';
-import type { HostLog, Registration } from './session-log.ts';
+import type { HeldRegistration, HostLog, Registration } from './session-log.ts';
 import type { Session } from './session.ts';
 
-type ReleasedRecord = Extract<Unasked, [typeof fromPartition.released, ...unknown[]]>;
+type ClaimRecord = Extract<Unasked, [typeof fromPartition.claim, ...unknown[]]>;
 
 export interface RegistrarOptions {
   readonly router: Router;
@@ -33,10 +33,16 @@ export class Registrar {
   }
 
   /** The log takes the registration when it is sent: a session that ends before the answer must still take it away. */
-  register(session: Session, key: string, instance: EncodedInstance, reply: Reply): void {
+  register(
+    session: Session,
+    key: string,
+    instance: EncodedInstance,
+    reply: Reply,
+    number: number = this.#router.drawNumber(),
+  ): void {
     if (this.#router.isShut(key)) {
       this.#wait(session, key, reply, () => {
-        this.register(session, key, instance, reply);
+        this.register(session, key, instance, reply, number);
       });
       return;
     }
@@ -46,9 +52,10 @@ export class Registrar {
       reply.fail(failure);
       return;
     }
-    const asked = this.#router.ask(new PendingRegister(this, session, key, id, fragment, reply));
+    const pending = new PendingRegister(this, session, key, id, fragment, reply);
+    const asked = this.#router.ask(pending, number);
     if (typeof asked === 'object') reply.fail(asked);
-    else this.keep(session, { key, id, fragment, stamp: asked });
+    else pending.before = this.#keep(session, { key, id, fragment, stamp: number });
   }
 
   /** Why the log cannot take a registration. One that it knows may always change. */
@@ -62,27 +69,37 @@ export class Registrar {
     return refuseBound('instanceBytesMax', instanceBytesMax, `sessions hold ${instanceBytesMax} bytes of instances`);
   }
 
-  deregister(session: Session, key: string, id: string, reply: Reply): void {
+  deregister(
+    session: Session,
+    key: string,
+    id: string,
+    reply: Reply,
+    number: number = this.#router.drawNumber(),
+  ): void {
     if (this.#router.isShut(key)) {
       this.#wait(session, key, reply, () => {
-        this.deregister(session, key, id, reply);
+        this.deregister(session, key, id, reply, number);
       });
       return;
     }
-    const asked = this.#router.ask(new PendingDeregister(session, key, id, reply));
+    const asked = this.#router.ask(new PendingDeregister(session, key, id, reply), number);
     if (typeof asked === 'object') reply.fail(asked);
     else this.drop(session, key, id);
   }
 
-  /** The session has ended: each partition takes away what is still the session's own (SE1). */
+  /** The session has ended, and its claims with it (SE1). */
   withdrawAll(session: Session): void {
     for (const { key, id } of session.registrations.names()) this.#withdraw(session, key, id, 'asked');
   }
 
-  /** The session is lost: takes away what it holds of services that `isHeld` does not hold back. */
+  /**
+   * The session is lost: takes away what it holds of services that `isHeld` does not hold back. What does not show need not be held: another session has
+   * registered it since, and so it is not missing.
+   */
   withdrawLost(session: Session, isHeld: (key: string) => boolean): void {
     for (const { key, id } of session.registrations.names()) {
-      if (!isHeld(key)) this.#withdraw(session, key, id, 'lost');
+      const { isHidden } = session.registrations.standingOf(key, id);
+      if (isHidden || !isHeld(key)) this.#withdraw(session, key, id, isHidden ? 'asked' : 'lost');
     }
   }
 
@@ -99,23 +116,28 @@ export class Registrar {
     this.drop(session, key, id, cause);
   }
 
-  /** Puts a registration into its session's log. */
-  keep(session: Session, registration: Registration): void {
+  /** Puts a registration into its session's log. Returns the one that it replaces. */
+  #keep(session: Session, registration: Registration): HeldRegistration | undefined {
     const { registrations } = session;
-    if (!registrations.set(registration)) return;
+    const before = registrations.set(registration);
+    if (before !== undefined) return before;
     const isEdge = session.isConnection && registrations.size === 1;
     this.#options.guard.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
+    return undefined;
   }
 
   /**
-   * Another session has registered the instance. If this one has registered it anew meanwhile, the stamp differs and it stays.
-   * Returns the session that lost it.
+   * Other sessions have registered an instance that this one has, or do so no longer (SE7). If this one has registered it anew meanwhile, the stamp differs, and
+   * more will be heard. Returns the session that it concerned.
    */
-  release([, session, key, id, stamp]: ReleasedRecord): Session | undefined {
-    const loser = this.#options.findSession(session);
-    if (loser?.registrations.stampOf(key, id) !== stamp) return undefined;
-    this.drop(loser, key, id);
-    return loser;
+  takeClaim([, number, key, id, stamp, state]: ClaimRecord): Session | undefined {
+    const session = this.#options.findSession(number);
+    if (session?.registrations.stampOf(key, id) !== stamp) return undefined;
+    if (state === 'dropped') this.drop(session, key, id);
+    // Another one has it now, most likely the client itself that is back: what a lost session left behind must not come up again.
+    else if (state === 'hidden' && isLost(session)) this.#withdraw(session, key, id, 'asked');
+    else session.registrations.noteHidden(key, id, state === 'hidden');
+    return session;
   }
 
   /** Waits for the slot. What a session asked for that has ended meanwhile is not done any more. */
@@ -133,6 +155,10 @@ export class Registrar {
   }
 }
 
+function isLost({ state }: Session): boolean {
+  return state.kind === 'broken' || state.kind === 'held';
+}
+
 const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };
 
 /** A registration under way. */
@@ -140,6 +166,8 @@ export class PendingRegister implements PendingRequest {
   readonly key: string;
   readonly session: Session;
   readonly id: string;
+  /** What the session's log held before: what a read that came earlier must find, if both have to be sent again. */
+  before: HeldRegistration | undefined;
   readonly #registrar: Registrar;
   readonly #fragment: string;
   readonly #reply: Reply;
@@ -155,15 +183,6 @@ export class PendingRegister implements PendingRequest {
 
   build(request: number): ToPartition {
     return [toPartition.register, request, this.session.number, this.key, this.id, this.#fragment];
-  }
-
-  /**
-   * It has been sent to a partition's next life, under a new number. Whatever the log has of the instance is from before: it may have been taken
-   * over in the life that has ended, or be so while this is under way, and must not go with that.
-   */
-  hold(request: number): void {
-    const { key, id, session } = this;
-    this.#registrar.keep(session, { key, id, fragment: this.#fragment, stamp: request });
   }
 
   abandon(): void {
@@ -186,15 +205,15 @@ export class PendingRegister implements PendingRequest {
 export class PendingDeregister implements PendingRequest {
   readonly key: string;
   readonly session: Session;
-  /** What the session's log held; a partition that is rebuilt before the answer must have it, to take it away. */
-  readonly registration: Registration | undefined;
+  /** What the session's log held before; a partition that is rebuilt before the answer must have it, to take it away. */
+  readonly before: HeldRegistration | undefined;
   readonly id: string;
   readonly #reply: Reply;
 
   constructor(session: Session, key: string, id: string, reply: Reply) {
     this.key = key;
     this.session = session;
-    this.registration = session.registrations.get(key, id);
+    this.before = session.registrations.get(key, id);
     this.id = id;
     this.#reply = reply;
   }

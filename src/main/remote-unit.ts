@@ -74,6 +74,10 @@ export class RemoteUnit implements HostUnit {
     return this.#ask('resume', [partition]);
   }
 
+  resumeReads(partition: number): Promise<boolean> {
+    return this.#ask('resumeReads', [partition]);
+  }
+
   fence(partition: number): Promise<boolean> {
     return this.#ask('fence', [partition]);
   }
@@ -157,6 +161,8 @@ function carryOut(unit: HostUnit, call: ToUnit): Result | Promise<Result> {
       return unit.restore(...call.args);
     case 'resume':
       return unit.resume(...call.args);
+    case 'resumeReads':
+      return unit.resumeReads(...call.args);
     case 'fence':
       return unit.fence(...call.args);
     case 'drain':

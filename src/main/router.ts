@@ -13,8 +13,8 @@ export interface RouterOptions {
   readonly table: SlotTable;
   readonly gate: SlotGate;
   /**
-   * Numbers requests. Of two sessions that registered the same instance the one with the higher number has it, so all hosts of a process draw from one
-   * sequence.
+   * Numbers requests. Of several sessions that registered the same instance the registration with the highest number shows (SE7), so all hosts of a process
+   * draw from one sequence.
    */
   readonly nextRequest: () => number;
   /** Whether its mailboxes bring new tables to partitions; those of one host do. */
@@ -87,18 +87,36 @@ export class Router {
   }
 
   /**
+   * The number of a request, drawn when it comes and kept while it waits: what has waited for its slot, or is sent again after a death, is no newer than what
+   * came meanwhile.
+   */
+  drawNumber(): number {
+    return this.#nextRequest();
+  }
+
+  /**
    * Asks the owner of a service, whose slot must be open. Returns the request's number, or a failure if the owner's mailbox is full:
    * then nothing was sent.
    */
-  ask(pending: PendingRequest): number | Failure {
+  ask(pending: PendingRequest, request: number = this.#nextRequest()): number | Failure {
     const link = this.linkOf(pending.key);
-    return link.isFull ? refuseBusy(link) : this.askLink(link, pending);
+    if (link.isFull) return refuseBusy(link);
+    link.request(request, pending);
+    return request;
   }
 
   askLink(link: PartitionLink, pending: PendingRequest): number {
     const request = this.#nextRequest();
     link.request(request, pending);
     return request;
+  }
+
+  /** Resolves when owners have applied all that they have been told of these services, whose slots must be open; or have died, and then nobody is told less. */
+  async whenApplied(keys: Iterable<string>): Promise<void> {
+    const links = new Set(Array.from(keys, (key) => this.linkOf(key)));
+    await Promise.all(
+      Array.from(links, (link) => askApplied({ router: this, link }, (request) => [toPartition.fence, request])),
+    );
   }
 
   /** Asks every partition; the request is settled once by each. Every slot must be open. */
@@ -142,6 +160,26 @@ export class Router {
       this.linkOf(pending.key).request(request, pending);
     }
   }
+}
+
+/** Resolves when the partition has applied a record and all that was sent before it; false if it died first. */
+export function askApplied(
+  { router, link }: { readonly router: Router; readonly link: PartitionLink },
+  build: (request: number) => ToPartition,
+): Promise<boolean> {
+  if (link.isClosed) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    router.askLink(link, {
+      key: '',
+      build,
+      settle: () => {
+        resolve(true);
+      },
+      abandon: () => {
+        resolve(false);
+      },
+    });
+  });
 }
 
 function refuseBusy({ requestsMax }: PartitionLink): Failure {

@@ -20,6 +20,7 @@ import { AnswerPacer } from './answer-pacer.ts';
 import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { Arrivals } from './arrivals.ts';
+import { ClaimNotices } from './claim-notices.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import { HostMeter } from './host-meter.ts';
@@ -80,6 +81,7 @@ export class SessionHost {
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
   readonly #pacer: AnswerPacer;
+  readonly #claims: ClaimNotices;
   /** Sessions with frames to be sent at the end of this turn. */
   #unsent: Session[] = [];
   #isDraining = false;
@@ -147,6 +149,12 @@ export class SessionHost {
       send: (session) => {
         if (session.flush() === 'dropped' || session.hasLostAnswer) this.#close(session, 'slow_consumer');
         else this.sessions.judgeConsumption(session);
+      },
+    });
+    this.#claims = new ClaimNotices({
+      schedule: options.schedule,
+      flush: () => {
+        this.flush();
       },
     });
     this.#nowMs = options.nowMs;
@@ -262,14 +270,19 @@ export class SessionHost {
   /** A pong came; it brings back the mark of the ping that it answers. */
   ponged(session: Session, mark: string): void {
     this.sessions.hear(session);
-    if (this.sessions.acknowledge(session, mark)) this.#subscriptions.catchUp(session);
+    if (this.sessions.acknowledge(session, mark)) this.#catchUp(session);
   }
 
   /** The socket's backlog is empty again. */
   drained(session: Session): void {
     // A mark that found no room, or has not been sent since.
     if (session.consumption.isBehind && session.consumption.isUnmarked) session.ping();
-    if (!session.consumption.isBehind) this.#subscriptions.catchUp(session);
+    if (!session.consumption.isBehind) this.#catchUp(session);
+  }
+
+  #catchUp(session: Session): void {
+    this.#claims.catchUp(session);
+    this.#subscriptions.catchUp(session);
   }
 
   /** A page of an Origin that is not allowed has called from an address. */
@@ -281,6 +294,7 @@ export class SessionHost {
   disconnected(session: Session, isClean: boolean, reason?: CloseReason): void {
     this.#journal.noteEnded(session, isClean, reason, this.sessions.clockMs);
     this.#subscriptions.unsubscribeAll(session);
+    this.#claims.forget(session);
     this.sessions.slow.forget(session);
     session.outgoing = [];
     if (isClean) this.sessions.end(session);
@@ -292,7 +306,7 @@ export class SessionHost {
     switch (call.method) {
       case 'service.query': {
         const { params } = call;
-        this.#query(serviceKey(params), encodeFilter(params), reply);
+        this.#query(session, serviceKey(params), encodeFilter(params), reply);
         return;
       }
       case 'service.list':
@@ -334,10 +348,27 @@ export class SessionHost {
     }
   }
 
+  /**
+   * Ends a lease. Resolves when the owners have applied it, so that whoever asks from then on sees it, on whichever thread; or to why it cannot be ended now,
+   * and then it lives on.
+   */
+  endLease(session: Session): Promise<Failure | undefined> {
+    return new Promise((resolve) => {
+      const keys = new Set(session.registrations.services());
+      const end = (): void => {
+        this.sessions.end(session);
+        void this.#router.whenApplied(keys).then(() => resolve(undefined));
+      };
+      const { gate } = this.#router;
+      if (Array.from(keys).some((key) => gate.isShut(key))) gate.waitForAll(end, resolve);
+      else end();
+    });
+  }
+
   /** A partition said something unasked. */
   takeUnasked(record: Unasked, link: PartitionLink): void {
     if (record[0] === fromPartition.push) this.#subscriptions.push(record, link.partition);
-    else this.#release(record);
+    else this.#takeClaim(record);
   }
 
   /** The audiences of services that `isLost` accepts. */
@@ -375,9 +406,13 @@ export class SessionHost {
     for (const session of this.sessions.connected()) this.#close(session, 'going_away');
   }
 
-  #release(record: Parameters<Registrar['release']>[0]): void {
-    const loser = this.#registrar.release(record);
-    if (loser !== undefined) this.sessions.endEmptied(loser);
+  #takeClaim(record: Parameters<Registrar['takeClaim']>[0]): void {
+    const session = this.#registrar.takeClaim(record);
+    if (session === undefined) return;
+    const [, , key, id, , state, limit] = record;
+    if (state === 'dropped') this.#counters.countLimit(limit);
+    else this.#claims.note(session, key, id);
+    this.sessions.endEmptied(session);
   }
 
   /** A broken session's grace has run out: what no guard holds back goes. Returns whether something is held. */
@@ -482,12 +517,18 @@ export class SessionHost {
     reply.succeed(wordResults.opened(result));
   }
 
-  #query(key: string, filter: string, reply: Reply): void {
+  #query(
+    reader: Session | undefined,
+    key: string,
+    filter: string,
+    reply: Reply,
+    number: number = this.#router.drawNumber(),
+  ): void {
     if (this.#router.isShut(key)) {
       this.#router.gate.wait(
         key,
         () => {
-          this.#query(key, filter, reply);
+          this.#query(reader, key, filter, reply, number);
         },
         (failure) => {
           reply.fail(failure);
@@ -495,14 +536,18 @@ export class SessionHost {
       );
       return;
     }
-    const asked = this.#router.ask({
-      key,
-      build: (request) => [toPartition.query, request, key, filter],
-      settle: (answer) => {
-        if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a query: ${answer[0]}`);
-        reply.succeed(wordResults.state(answer[2], answer[4], this.isWarming));
+    const asked = this.#router.ask(
+      {
+        key,
+        reader,
+        build: (request) => [toPartition.query, request, key, filter],
+        settle: (answer) => {
+          if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a query: ${answer[0]}`);
+          reply.succeed(wordResults.state(answer[2], answer[4], this.isWarming));
+        },
       },
-    });
+      number,
+    );
     if (typeof asked === 'object') reply.fail(asked);
   }
 

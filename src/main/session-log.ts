@@ -8,12 +8,26 @@ export interface Registration {
   readonly id: string;
   /** The canonical JSON of the instance. */
   readonly fragment: string;
-  /** The number of the request that made it; a takeover names it. */
+  /** The number of the request that made it. Of several claims to an instance the one with the highest shows (SE7). */
   readonly stamp: number;
 }
 
 /** What a registration is called: its service's key and its id. */
 export type RegistrationName = Pick<Registration, 'key' | 'id'>;
+
+/** How a registration stands among those of other sessions. */
+export interface Standing {
+  /** Another session has registered the instance since. */
+  readonly isHidden: boolean;
+  /** That is what the client was told last. */
+  readonly isToldHidden: boolean;
+}
+
+export type HeldRegistration = Registration & Pick<Standing, 'isHidden'>;
+
+/** Standings as bits, in the column that names owners in partitions. Nearly always 0, and then never written. */
+const hiddenBit = 1;
+const toldHiddenBit = 2;
 
 /** Where all sessions of a host keep what they registered: outside the JavaScript heap, each service's key once. */
 export class HostLog {
@@ -43,11 +57,9 @@ export class SessionLog {
     return this.#find(key, id) !== -1;
   }
 
-  get(key: string, id: string): Registration | undefined {
+  get(key: string, id: string): HeldRegistration | undefined {
     const row = this.#find(key, id);
-    if (row === -1) return undefined;
-    const { table } = this.#host;
-    return { key, id, fragment: table.fragmentOf(row), stamp: table.stampOf(row) };
+    return row === -1 ? undefined : this.#read(row, key, id);
   }
 
   stampOf(key: string, id: string): number | undefined {
@@ -55,12 +67,40 @@ export class SessionLog {
     return row === -1 ? undefined : this.#host.table.stampOf(row);
   }
 
-  /** Puts in a registration, or gives a known one other content. Returns whether it is new. */
-  set({ key, id, fragment, stamp }: Registration): boolean {
+  /** Puts in a registration, which shows as far as is known. Returns the one that it replaces. */
+  set({ key, id, fragment, stamp }: Registration): HeldRegistration | undefined {
+    const { table, keys } = this.#host;
     const row = this.#find(key, id);
-    if (row === -1) this.#list.add(this.#host.keys.claim(key), id, { fragment, stamp, owner: 0 });
-    else this.#host.table.replace(row, { fragment, stamp, owner: 0 });
-    return row === -1;
+    if (row === -1) {
+      this.#list.add(keys.claim(key), id, { fragment, stamp, owner: 0 });
+      return undefined;
+    }
+    const before = this.#read(row, key, id);
+    if (before.fragment === fragment) table.note(row, { stamp, owner: 0 });
+    else table.replace(row, { fragment, stamp, owner: 0 });
+    return before;
+  }
+
+  standingOf(key: string, id: string): Standing {
+    const row = this.#find(key, id);
+    const bits = row === -1 ? 0 : this.#host.table.ownerOf(row);
+    return { isHidden: (bits & hiddenBit) !== 0, isToldHidden: (bits & toldHiddenBit) !== 0 };
+  }
+
+  noteHidden(key: string, id: string, isHidden: boolean): void {
+    this.#noteBit(key, id, hiddenBit, isHidden);
+  }
+
+  noteTold(key: string, id: string, isHidden: boolean): void {
+    this.#noteBit(key, id, toldHiddenBit, isHidden);
+  }
+
+  #noteBit(key: string, id: string, bit: number, isSet: boolean): void {
+    const row = this.#find(key, id);
+    if (row === -1) return;
+    const { table } = this.#host;
+    const bits = table.ownerOf(row);
+    table.note(row, { stamp: table.stampOf(row), owner: isSet ? bits | bit : bits & ~bit });
   }
 
   /** Returns whether it was there. */
@@ -90,8 +130,14 @@ export class SessionLog {
   }
 
   /** All registrations. The log must not change meanwhile. */
-  *values(): Generator<Registration, void, undefined> {
+  *values(): Generator<HeldRegistration, void, undefined> {
     for (const { key, id } of this.names()) yield this.get(key, id)!;
+  }
+
+  #read(row: number, key: string, id: string): HeldRegistration {
+    const { table } = this.#host;
+    const isHidden = (table.ownerOf(row) & hiddenBit) !== 0;
+    return { key, id, fragment: table.fragmentOf(row), stamp: table.stampOf(row), isHidden };
   }
 
   #find(key: string, id: string): number {

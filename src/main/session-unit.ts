@@ -9,9 +9,9 @@ import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import { PartitionLink } from './partition-link.ts';
 import type { MailboxPort, PendingRequest } from './partition-link.ts';
-import { askApplied, restoreRegistrations, resumeRequests } from './rebuild.ts';
+import { restoreRegistrations, resumeChanges, resumeReads } from './rebuild.ts';
 import type { RebuildOptions, Remains } from './rebuild.ts';
-import { Router } from './router.ts';
+import { askApplied, Router } from './router.ts';
 import { listSessions } from './session-directory.ts';
 import type { ListedSession } from './session-directory.ts';
 import { SessionHost } from './session-host.ts';
@@ -124,7 +124,11 @@ export class SessionUnit implements HostUnit {
   }
 
   resume(partition: number): Promise<boolean> {
-    return this.#rebuild(partition, resumeRequests);
+    return this.#rebuild(partition, resumeChanges);
+  }
+
+  resumeReads(partition: number): Promise<boolean> {
+    return this.#rebuild(partition, resumeReads);
   }
 
   fence(partition: number): Promise<boolean> {
@@ -173,7 +177,7 @@ export class SessionUnit implements HostUnit {
   readLog(): Promise<LoggedInstance[]> {
     return Promise.resolve(
       [...this.host.sessions.all()].flatMap(({ registrations }) =>
-        [...registrations.values()].map(({ key, id, fragment }) => ({ key, id, fragment })),
+        [...registrations.values()].map(({ key, id, fragment, isHidden }) => ({ key, id, fragment, isHidden })),
       ),
     );
   }

@@ -59,6 +59,8 @@ export class Session {
   opened: SessionOpenParams | undefined;
   /** When something was last heard from it, on the host's clock. */
   heardAtMs: number;
+  /** Where it waits for its deadline: its place in the timer wheel; -1: nowhere. */
+  wheelPlace = -1;
   requestsInFlight = 0;
   readonly registrations: SessionLog;
   readonly subscriptions: Map<string, Subscription> = new Map();

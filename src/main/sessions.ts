@@ -141,7 +141,7 @@ export class Sessions {
     this.#connected += 1;
     // Those that connect together are not pinged together: within half a heartbeat their turns are spread evenly.
     const place = (this.#count * goldenRatio) % 1;
-    this.#wheel.schedule(session, this.#clockMs + Math.ceil((this.heartbeatMs * (1 + place)) / 2));
+    this.#schedule(session, this.#clockMs + Math.ceil((this.heartbeatMs * (1 + place)) / 2));
     this.#options.counters.count('session_opened');
     return session;
   }
@@ -152,7 +152,7 @@ export class Sessions {
     const lease = this.#options.createName();
     const session = this.#add({ kind: 'leased', lease, ttlMs, expiresAtMs: this.#clockMs + tickMs + ttlMs }, address);
     this.#byLease.set(lease, session);
-    this.#wheel.schedule(session, this.#clockMs + tickMs + ttlMs);
+    this.#schedule(session, this.#clockMs + tickMs + ttlMs);
     return session;
   }
 
@@ -197,6 +197,8 @@ export class Sessions {
     this.#held.delete(session);
     session.state = { kind: 'ended' };
     this.#byNumber.delete(session.number);
+    // Else it would be kept until its deadline, a lease for as long as it might have lived.
+    this.#wheel.cancel(session, session.wheelPlace);
     this.#options.onEnd(session);
   }
 
@@ -213,12 +215,16 @@ export class Sessions {
     const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
     session.state = { kind: 'broken', removeAtMs };
     this.#options.onBreak(session, this.#clockMs);
-    this.#wheel.schedule(session, removeAtMs);
+    this.#schedule(session, removeAtMs);
   }
 
-  /** Other sessions have taken over what a broken one held, all of it: nothing is left to wait for. */
+  /**
+   * What the session held is gone, because of what others did. If it was all: for one that is held nothing is left to wait for, and whoever renews a lease must
+   * learn that it keeps nothing alive any more.
+   */
   endEmptied(session: Session): void {
-    if (session.state.kind === 'held' && session.registrations.size === 0) this.end(session);
+    const { kind } = session.state;
+    if ((kind === 'held' || kind === 'leased') && session.registrations.size === 0) this.end(session);
   }
 
   /** Some of what is held back may go: every held session is looked at again, a bounded number in each tick. */
@@ -252,6 +258,12 @@ export class Sessions {
     return session;
   }
 
+  /** Each session waits for one deadline at a time. */
+  #schedule(session: Session, deadlineMs: number): void {
+    this.#wheel.cancel(session, session.wheelPlace);
+    session.wheelPlace = this.#wheel.schedule(session, deadlineMs);
+  }
+
   #check(session: Session): void {
     const { state } = session;
     switch (state.kind) {
@@ -260,15 +272,15 @@ export class Sessions {
         return;
       case 'leased':
         if (this.#clockMs < state.expiresAtMs) {
-          this.#wheel.schedule(session, state.expiresAtMs);
+          this.#schedule(session, state.expiresAtMs);
           return;
         }
         this.#options.counters.count('lease_expired');
         this.end(session);
         return;
       case 'broken':
-        if (this.#clockMs < state.removeAtMs) this.#wheel.schedule(session, state.removeAtMs);
-        else if (this.#isCrowded) this.#wheel.schedule(session, this.#clockMs + crowdRecheckMs);
+        if (this.#clockMs < state.removeAtMs) this.#schedule(session, state.removeAtMs);
+        else if (this.#isCrowded) this.#schedule(session, this.#clockMs + crowdRecheckMs);
         else this.#expire(session);
         return;
       case 'held':
@@ -313,6 +325,6 @@ export class Sessions {
       return;
     }
     if (this.#clockMs - session.heardAtMs >= this.heartbeatMs / 2 - tickMs) session.ping();
-    this.#wheel.schedule(session, Math.min(this.#clockMs + this.heartbeatMs, deadlineMs));
+    this.#schedule(session, Math.min(this.#clockMs + this.heartbeatMs, deadlineMs));
   }
 }

@@ -186,7 +186,7 @@ export class Subscriptions {
     if (this.#versionShown > 0) link.tell([toPartition.raiseFloor, this.#versionShown]);
   }
 
-  #ask(subscription: Subscription, held: Held, reply: Reply): void {
+  #ask(subscription: Subscription, held: Held, reply: Reply, number: number = this.#router.drawNumber()): void {
     const { key, variant } = subscription;
     const refuse = (failure: Failure): void => {
       this.#noteStarted(subscription);
@@ -196,7 +196,7 @@ export class Subscriptions {
       this.#router.gate.wait(
         key,
         () => {
-          this.#ask(subscription, held, reply);
+          this.#ask(subscription, held, reply, number);
         },
         refuse,
       );
@@ -204,15 +204,19 @@ export class Subscriptions {
     }
     const audience = this.#obtainAudience(key, variant);
     audience.pending += 1;
-    const asked = this.#router.ask({
-      key,
-      build: (request) => [toPartition.subscribe, request, key, variant.text, held.version],
-      settle: (answer) => {
-        audience.pending -= 1;
-        this.#begin({ subscription, audience, held, reply }, answer);
-        this.#dropIfEmpty(audience);
+    const asked = this.#router.ask(
+      {
+        key,
+        reader: subscription.session,
+        build: (request) => [toPartition.subscribe, request, key, variant.text, held.version],
+        settle: (answer) => {
+          audience.pending -= 1;
+          this.#begin({ subscription, audience, held, reply }, answer);
+          this.#dropIfEmpty(audience);
+        },
       },
-    });
+      number,
+    );
     if (typeof asked === 'number') return;
     audience.pending -= 1;
     this.#dropIfEmpty(audience);

@@ -254,15 +254,15 @@ export class Supervisor {
   }
 
   /**
-   * All hosts are waited for after each part: what the first brings is partial until the last host is through, and pushes that began before all
-   * have said who subscribes would pass some by. False if the partition died.
+   * All hosts are waited for after each part: what the first brings is partial until the last host is through, reads that were answered before all
+   * changes are back would go back in time, and pushes that began before all have said who subscribes would pass some by. False if the partition died.
    */
   async #rebuild(partition: number): Promise<boolean> {
-    const link = this.#units.link(partition);
-    if (link === undefined || !(await this.#units.restore(partition)) || !(await this.#units.resume(partition))) {
-      return false;
-    }
-    return this.#units.ask(link, (request) => [toPartition.goOn, request]);
+    const units = this.#units;
+    const link = units.link(partition);
+    if (link === undefined || !(await units.restore(partition)) || !(await units.resume(partition))) return false;
+    if (!(await units.resumeReads(partition))) return false;
+    return units.ask(link, (request) => [toPartition.goOn, request]);
   }
 
   #slotsOf(partition: number): number[] {

@@ -1,6 +1,6 @@
 /**
  * Deadlines in buckets of one tick each: scheduling and expiry cost the same however many wait, and nothing waits on a timer of
- * its own. Pure: time comes in as milliseconds. An item may be scheduled more than once; whoever takes it checks what is due.
+ * its own. Pure: time comes in as milliseconds.
  */
 export class TimerWheel<T> {
   readonly #tickMs: number;
@@ -12,12 +12,19 @@ export class TimerWheel<T> {
     this.#bucket = Math.floor(nowMs / tickMs);
   }
 
-  /** The item comes out of the first {@link advance} at or after the deadline, at most one tick late. */
-  schedule(item: T, deadlineMs: number): void {
+  /** The item comes out of the first {@link advance} at or after the deadline, at most one tick late. Returns its place, for {@link cancel}. */
+  schedule(item: T, deadlineMs: number): number {
     const bucket = Math.max(this.#bucket + 1, Math.ceil(deadlineMs / this.#tickMs));
     const items = this.#buckets.get(bucket);
     if (items === undefined) this.#buckets.set(bucket, new Set([item]));
     else items.add(item);
+    return bucket;
+  }
+
+  /** The item does not come out of that place any more; it keeps nothing alive. One that has come out already is none. */
+  cancel(item: T, place: number): void {
+    const items = this.#buckets.get(place);
+    if (items?.delete(item) === true && items.size === 0) this.#buckets.delete(place);
   }
 
   /** Takes out everything whose deadline has come. */

@@ -18,6 +18,7 @@ export interface UnitCalls {
   lose: { readonly args: [partition: number]; readonly result: number };
   restore: { readonly args: [partition: number]; readonly result: boolean };
   resume: { readonly args: [partition: number]; readonly result: boolean };
+  resumeReads: { readonly args: [partition: number]; readonly result: boolean };
   fence: { readonly args: [partition: number]; readonly result: boolean };
   drain: { readonly args: [reason: string]; readonly result: undefined };
   closeAll: { readonly args: []; readonly result: undefined };

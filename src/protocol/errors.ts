@@ -25,7 +25,7 @@ export const errorCodes = {
   not_owner: {
     number: -32002,
     status: 409,
-    meaning: 'The instance is registered by another session, and so is its to remove.',
+    meaning: 'The instance is registered by other sessions only, and so is theirs to remove.',
   },
   limit_exceeded: {
     number: -32003,

@@ -31,6 +31,12 @@ export const protocolLimits = {
   goawayMsMax: 60_000,
 } as const;
 
+/** What a client may understand beyond what every client does; it says so in `session.open`. */
+export const capabilities = {
+  /** Hears by `instance.claim` whether what it registered shows. */
+  claims: 'claims',
+} as const;
+
 export const protocolVersion = 1;
 export const sessionPath = '/v1/session';
 /** Offered by clients in `Sec-WebSocket-Protocol` if they wish; echoed when offered. */

@@ -377,4 +377,16 @@ export const notificationSchemas: Readonly<
       ['reason', 'reconnectAfterMs'],
     ),
   },
+  'instance.claim': {
+    summary:
+      'Another session has registered an instance that this one has registered, too, or no longer does. Sent to clients with the capability `claims`.',
+    params: object(
+      {
+        ...nameProperties,
+        id: instanceId,
+        shown: { type: 'boolean', description: 'Whether what this session registered is what subscribers see.' },
+      },
+      [...nameRequired, 'id', 'shown'],
+    ),
+  },
 };

@@ -9,7 +9,7 @@ export interface InstanceRow {
   readonly fragment: string;
   /** Which of its owner's registrations this is; rises with each. */
   readonly stamp: number;
-  /** The session, or lease, that registered it last (SE1). */
+  /** The session, or lease, that registered it. */
   readonly owner: number;
 }
 

@@ -1,3 +1,4 @@
+import { HiddenClaims } from './hidden-claims.ts';
 import { InstanceList } from './instance-list.ts';
 import { readId } from './instance-table.ts';
 import type { InstanceRow, InstanceTable } from './instance-table.ts';
@@ -8,10 +9,21 @@ export type StoredInstance = InstanceRow;
 /** Rows of services are told apart by their list alone. */
 const tag = 0;
 
-/** The instances of one service, by id, in the order in which they came; rows of the partition's table. */
+/** A session's claim to an instance; of several the newest shows (SE7). */
+export interface Claim {
+  readonly owner: number;
+  readonly stamp: number;
+  readonly isShown: boolean;
+}
+
+/**
+ * The instances of one service, by id, in the order in which they came; rows of the partition's table. An instance is the claim that shows; what others
+ * claim is kept aside, which costs nothing as long as nobody does.
+ */
 export class ServiceInstances {
   readonly #table: InstanceTable;
   readonly #list: InstanceList;
+  #hidden: HiddenClaims | undefined;
 
   constructor(table: InstanceTable) {
     this.#table = table;
@@ -20,6 +32,30 @@ export class ServiceInstances {
 
   get size(): number {
     return this.#list.size;
+  }
+
+  /** Claims that do not show; undefined: there are none, of no instance. */
+  get hidden(): HiddenClaims | undefined {
+    return this.hiddenCount === 0 ? undefined : this.#hidden;
+  }
+
+  get hiddenCount(): number {
+    return this.#hidden?.size ?? 0;
+  }
+
+  /** Keeps a claim behind the one that shows. The session must not have one yet. */
+  hide(id: string, claim: StoredInstance): void {
+    this.#hidden ??= new HiddenClaims(this.#table);
+    this.#hidden.add(id, claim);
+  }
+
+  /** All claims to an instance, the one that shows first. */
+  claims(id: string): Claim[] {
+    const row = this.find(id);
+    if (row === -1) return [];
+    const shown = { owner: this.#table.ownerOf(row), stamp: this.#table.stampOf(row), isShown: true };
+    const hidden = [...(this.#hidden?.of(id) ?? [])].map(({ owner, stamp }) => ({ owner, stamp, isShown: false }));
+    return [shown, ...hidden];
   }
 
   /** The row of an instance, or -1. Valid until one goes. */
@@ -50,12 +86,15 @@ export class ServiceInstances {
     this.#table.note(row, instance);
   }
 
+  /** No other session claims it. */
   delete(id: string): boolean {
     return this.#list.delete(tag, id);
   }
 
   clear(): void {
     this.#list.clear();
+    this.#hidden?.clear();
+    this.#hidden = undefined;
   }
 
   *fragments(): Generator<string, void, undefined> {

@@ -5,26 +5,38 @@ import { InstanceTable } from './instance-table.ts';
 import type { StoredInstance } from './service-instances.ts';
 import { ServiceRecord } from './service-record.ts';
 
-/** Whose registration was replaced by another session's. */
-export interface Takeover {
+/** What became of a session's claim to an instance because of what another one did (SE7). */
+export interface ClaimNotice {
   readonly owner: number;
+  /** Of the registration that it is about. */
   readonly stamp: number;
+  readonly state: ClaimState;
+  /** If it was dropped: the bound that was met. */
+  readonly limit: keyof StoreLimits | undefined;
 }
 
-export type RegisterOutcome =
-  | { readonly kind: 'unchanged'; readonly service: ServiceRecord; readonly takeover: Takeover | undefined }
-  | {
-      readonly kind: 'changed';
-      readonly service: ServiceRecord;
-      readonly takeover: Takeover | undefined;
-      /** The content before, or undefined if the instance is new. */
-      readonly before: string | undefined;
-    }
-  | { readonly kind: 'refused'; readonly failure: Failure };
+/** `dropped`: there are too many claims, and it was the oldest. */
+export type ClaimState = 'shown' | 'hidden' | 'dropped';
 
-export type RemoveOutcome =
-  | { readonly kind: 'removed'; readonly service: ServiceRecord; readonly before: string }
-  | { readonly kind: 'refused'; readonly failure: Failure };
+/** What is to be told to whom; nearly always nothing. */
+const nothingTold: readonly ClaimNotice[] = [];
+
+/** What subscribers see is as before. */
+export interface Unchanged {
+  readonly kind: 'unchanged';
+  readonly service: ServiceRecord;
+  readonly told: readonly ClaimNotice[];
+}
+
+export interface Changed {
+  readonly kind: 'changed';
+  readonly service: ServiceRecord;
+  readonly told: readonly ClaimNotice[];
+  /** The content before, or undefined if the instance is new. */
+  readonly before: string | undefined;
+}
+
+export type StoreOutcome = Unchanged | Changed | { readonly kind: 'refused'; readonly failure: Failure };
 
 export interface ListQuery {
   /** Empty: every namespace. */
@@ -36,6 +48,8 @@ export interface ListQuery {
 }
 
 export interface StoreLimits {
+  /** Sessions that have registered one instance. */
+  readonly claimsPerInstanceMax: number;
   readonly instancesPerServiceMax: number;
   readonly instancesPerPartitionMax: number;
   /** Of the texts of all instances. */
@@ -50,6 +64,8 @@ export class ServiceStore {
   readonly #services: Map<string, ServiceRecord> = new Map();
   readonly #limits: StoreLimits;
   readonly #table: InstanceTable;
+  /** Claims that do not show. */
+  #hiddenCount = 0;
   /** No service forgotten here ever had a version above this: what it starts with when it comes back. */
   #versionFloor: number;
 
@@ -63,8 +79,9 @@ export class ServiceStore {
     return this.#services.size;
   }
 
+  /** Instances, each once, however many sessions claim it. */
   get instanceCount(): number {
-    return this.#table.count;
+    return this.#table.count - this.#hiddenCount;
   }
 
   get(key: string): ServiceRecord | undefined {
@@ -98,29 +115,82 @@ export class ServiceStore {
   }
 
   /**
-   * SE1: the last to register owns. Of two sessions the last is the one whose request came here last, whatever their stamps. SE5: what is already
+   * SE7: the claim with the highest stamp shows, in whatever order they come; a session has one claim to an instance, its newest. SE5: what is already
    * there changes nothing.
    */
-  register(key: string, id: string, instance: StoredInstance, nowMicros: number): RegisterOutcome {
-    const known = this.#services.get(key);
-    const row = known?.instances.find(id) ?? -1;
-    if (known === undefined || row === -1) return this.#add(key, id, instance, nowMicros);
-    const current = known.instances.read(row);
-    if (current.owner === instance.owner && current.stamp > instance.stamp) {
+  register(key: string, id: string, instance: StoredInstance, nowMicros: number): StoreOutcome {
+    const service = this.#services.get(key);
+    const row = service?.instances.find(id) ?? -1;
+    if (service === undefined || row === -1) return this.#add(key, id, instance, nowMicros);
+    const current = service.instances.read(row);
+    let told = nothingTold;
+    if (current.owner !== instance.owner) {
+      if (current.stamp > instance.stamp)
+        return { kind: 'unchanged', service, told: this.#hide(service, id, instance) };
+      this.#removeHidden(service, id, instance.owner);
+      told = this.#hide(service, id, current);
+    } else if (current.stamp > instance.stamp) {
       // Sent again after a rebuild that already brought back what the session registered later: it was overtaken, and changes nothing.
-      return { kind: 'unchanged', service: known, takeover: undefined };
+      return { kind: 'unchanged', service, told };
+    } else if (current.fragment === instance.fragment) {
+      service.instances.note(row, instance);
+      return { kind: 'unchanged', service, told };
     }
-    const takeover = current.owner === instance.owner ? undefined : { owner: current.owner, stamp: current.stamp };
-    if (current.fragment === instance.fragment) {
-      known.instances.note(row, instance);
-      return { kind: 'unchanged', service: known, takeover };
-    }
-    known.instances.replace(row, instance);
-    known.advance(id, nowMicros);
-    return { kind: 'changed', service: known, takeover, before: current.fragment };
+    return this.#show(service, id, row, { before: current.fragment, instance, told }, nowMicros);
   }
 
-  #add(key: string, id: string, instance: StoredInstance, nowMicros: number): RegisterOutcome {
+  /** Makes a claim the one that shows. */
+  #show(
+    service: ServiceRecord,
+    id: string,
+    row: number,
+    { before, instance, told }: { before: string; instance: StoredInstance; told: readonly ClaimNotice[] },
+    nowMicros: number,
+  ): Unchanged | Changed {
+    if (before === instance.fragment) {
+      service.instances.note(row, instance);
+      return { kind: 'unchanged', service, told };
+    }
+    service.instances.replace(row, instance);
+    service.advance(id, nowMicros);
+    return { kind: 'changed', service, told, before };
+  }
+
+  /** Keeps a claim behind the one that shows; without room the oldest goes. One that is put back found room before. */
+  #hide(service: ServiceRecord, id: string, claim: StoredInstance, isPutBack = false): readonly ClaimNotice[] {
+    const { instances } = service;
+    const { owner, stamp } = claim;
+    const known = instances.hidden?.stampOf(id, owner);
+    if (known !== undefined) {
+      if (known > stamp) return nothingTold;
+      this.#removeHidden(service, id, owner);
+    }
+    instances.hide(id, claim);
+    this.#hiddenCount += 1;
+    const limit = this.#findFullBound(instances.hidden!.count(id), isPutBack);
+    const dropped = limit === undefined ? undefined : instances.hidden!.takeOldest(id);
+    if (dropped === undefined) return [{ owner, stamp, state: 'hidden', limit }];
+    this.#hiddenCount -= 1;
+    const loss: ClaimNotice = { owner: dropped.owner, stamp: dropped.stamp, state: 'dropped', limit };
+    return dropped.owner === owner ? [loss] : [{ owner, stamp, state: 'hidden', limit: undefined }, loss];
+  }
+
+  /** Which bound does not let an instance have so many claims behind the one that shows. */
+  #findFullBound(hidden: number, isPutBack: boolean): keyof StoreLimits | undefined {
+    const { claimsPerInstanceMax, instancesPerPartitionMax, instanceBytesMax } = this.#limits;
+    if (hidden >= claimsPerInstanceMax) return 'claimsPerInstanceMax';
+    if (isPutBack) return undefined;
+    if (this.#table.count > instancesPerPartitionMax) return 'instancesPerPartitionMax';
+    return this.#table.usedBytes > instanceBytesMax ? 'instanceBytesMax' : undefined;
+  }
+
+  #removeHidden({ instances }: ServiceRecord, id: string, owner: number): boolean {
+    if (instances.hidden?.remove(id, owner) !== true) return false;
+    this.#hiddenCount -= 1;
+    return true;
+  }
+
+  #add(key: string, id: string, instance: StoredInstance, nowMicros: number): StoreOutcome {
     if (this.#table.count >= this.#limits.instancesPerPartitionMax) {
       return refuseBound('instancesPerPartitionMax', this.#limits.instancesPerPartitionMax);
     }
@@ -133,29 +203,35 @@ export class ServiceStore {
     const service = this.obtain(key);
     service.instances.add(id, instance);
     service.advance(id, nowMicros);
-    return { kind: 'changed', service, takeover: undefined, before: undefined };
+    return { kind: 'changed', service, told: nothingTold, before: undefined };
   }
 
   /**
-   * Rebuilding: puts back what a session holds, without a change of version. Of two sessions that hold the same instance the higher
-   * stamp wins (SE1); the loser is returned.
+   * Rebuilding, or moving: puts back what a session holds, without a change of version, in whatever order. Returns which claims found no room; where the
+   * others stand is known when all are back.
    */
-  restore(key: string, id: string, instance: StoredInstance): Takeover | undefined {
-    const service = this.obtain(key);
-    const row = service.instances.find(id);
+  restore(service: ServiceRecord, id: string, instance: StoredInstance): readonly ClaimNotice[] {
+    const { instances } = service;
+    const row = instances.find(id);
     if (row === -1) {
-      service.instances.add(id, instance);
-      return undefined;
+      instances.add(id, instance);
+      return nothingTold;
     }
-    const current = service.instances.read(row);
-    if (current.stamp > instance.stamp) return { owner: instance.owner, stamp: instance.stamp };
-    service.instances.replace(row, instance);
-    return current.owner !== instance.owner ? { owner: current.owner, stamp: current.stamp } : undefined;
+    const current = instances.read(row);
+    if (current.owner === instance.owner) {
+      if (current.stamp <= instance.stamp) instances.replace(row, instance);
+      return nothingTold;
+    }
+    if (current.stamp > instance.stamp) return this.#hide(service, id, instance, true).filter(isDrop);
+    this.#removeHidden(service, id, instance.owner);
+    instances.replace(row, instance);
+    return this.#hide(service, id, current, true).filter(isDrop);
   }
 
   /** Takes a service out that another partition is given: its instances are forgotten. */
   detach(service: ServiceRecord): void {
     this.#services.delete(service.key);
+    this.#hiddenCount -= service.instances.hiddenCount;
     service.instances.clear();
   }
 
@@ -170,8 +246,11 @@ export class ServiceStore {
     this.#versionFloor = Math.max(this.#versionFloor, version);
   }
 
-  /** Removes what `owner` registered; refuses what is not there or is another's. */
-  deregister(key: string, id: string, owner: number, nowMicros: number): RemoveOutcome {
+  /**
+   * Ends a session's claim; refuses what is not there, or only others'. If it shows, the next newest does from now on. What the session has registered after
+   * `stamp` stays.
+   */
+  deregister(key: string, id: string, owner: number, stamp: number, nowMicros: number): StoreOutcome {
     const service = this.#services.get(key);
     const row = service?.instances.find(id) ?? -1;
     if (service === undefined || row === -1) {
@@ -180,14 +259,29 @@ export class ServiceStore {
         failure: { code: 'not_found', message: `no instance ${JSON.stringify(id)} in ${key}` },
       };
     }
-    const current = service.instances.read(row);
-    if (current.owner !== owner) {
+    const { instances } = service;
+    const current = instances.read(row);
+    if (current.owner !== owner) return this.#endHidden(service, id, owner, stamp);
+    if (current.stamp > stamp) return { kind: 'unchanged', service, told: nothingTold };
+    const next = instances.hidden?.takeNewest(id);
+    if (next === undefined) {
+      instances.delete(id);
+      service.advance(id, nowMicros);
+      return { kind: 'changed', service, told: nothingTold, before: current.fragment };
+    }
+    this.#hiddenCount -= 1;
+    const told: readonly ClaimNotice[] = [{ owner: next.owner, stamp: next.stamp, state: 'shown', limit: undefined }];
+    return this.#show(service, id, row, { before: current.fragment, instance: next, told }, nowMicros);
+  }
+
+  #endHidden(service: ServiceRecord, id: string, owner: number, stamp: number): StoreOutcome {
+    const known = service.instances.hidden?.stampOf(id, owner);
+    if (known === undefined) {
       const message = `instance ${JSON.stringify(id)} is registered by another session`;
       return { kind: 'refused', failure: { code: 'not_owner', message } };
     }
-    service.instances.delete(id);
-    service.advance(id, nowMicros);
-    return { kind: 'removed', service, before: current.fragment };
+    if (known <= stamp) this.#removeHidden(service, id, owner);
+    return { kind: 'unchanged', service, told: nothingTold };
   }
 
   /** One page, in the order of keys, of the services that have instances. Scans all services: O(services) for a page. */
@@ -209,7 +303,11 @@ export class ServiceStore {
   }
 }
 
-function refuseBound(limit: keyof StoreLimits, max: number): RegisterOutcome {
+function isDrop({ state }: ClaimNotice): boolean {
+  return state === 'dropped';
+}
+
+function refuseBound(limit: keyof StoreLimits, max: number): StoreOutcome {
   return { kind: 'refused', failure: { code: 'limit_exceeded', message: `${limit} is ${max}`, limit, max } };
 }
 

@@ -1,13 +1,13 @@
 import type { MessagePort } from 'node:worker_threads';
 
 import type { ErrorCode } from '../protocol/errors.ts';
-import type { StoreLimits } from '../slots/service-store.ts';
+import type { ClaimState, StoreLimits } from '../slots/service-store.ts';
 
 /** A service on its way from one partition to another: everything that its owner knows of it. */
 export interface ServiceParcel {
   readonly key: string;
   readonly version: number;
-  /** Four fields an instance: id, fragment, owner, stamp. */
+  /** Four fields a claim: id, fragment, owner, stamp. An instance that several sessions claim comes once for each. */
   readonly instances: readonly (string | number)[];
   /** The change log, if one is kept: the version it begins after, then a version and an id for each change. */
   readonly log: { readonly base: number; readonly entries: readonly (string | number)[] } | undefined;
@@ -54,13 +54,13 @@ export const toPartition = {
 } as const;
 
 /**
- * Host to partition. `request` is the number of what the host waits for. It rises over all hosts of the process, and so serves as a
- * registration's stamp.
+ * Host to partition. `request` is the number of what the host waits for. All hosts of the process draw from one sequence when a request comes, so it serves
+ * as a registration's stamp; a request keeps it when it has to be sent again.
  */
 export type ToPartition =
   | [kind: typeof toPartition.register, request: number, session: number, key: string, id: string, fragment: string]
   | [kind: typeof toPartition.deregister, request: number, session: number, key: string, id: string]
-  /** The session ended: take the instance away if it is still the session's. No answer. */
+  /** The session's claim ends without having been asked for: the session is over, or what it claims has been registered by another. No answer. */
   | [kind: typeof toPartition.withdraw, session: number, key: string, id: string]
   /** `since` 0: a snapshot is wanted. Variants go by their text. */
   | [kind: typeof toPartition.subscribe, request: number, key: string, variant: string, since: number]
@@ -70,8 +70,16 @@ export type ToPartition =
   | [kind: typeof toPartition.list, request: number, namespace: string, prefix: string, after: string, limit: number]
   /** Push text of so many characters has been handed to the sockets. */
   | [kind: typeof toPartition.credit, characters: number]
-  /** Rebuilding (RE1): what a session holds. The higher stamp wins, in whatever order they come. */
-  | [kind: typeof toPartition.restore, session: number, key: string, id: string, fragment: string, stamp: number]
+  /** Rebuilding (RE1): what a session holds. The highest stamp shows, in whatever order they come. `isHidden`, 0 or 1: as the host knows it. */
+  | [
+      kind: typeof toPartition.restore,
+      session: number,
+      key: string,
+      id: string,
+      fragment: string,
+      stamp: number,
+      isHidden: number,
+    ]
   /** Rebuilding: the host has subscribers of the service, none of which holds a version below `from`. */
   | [kind: typeof toPartition.rewatch, key: string, variant: string, from: number]
   /**
@@ -103,7 +111,7 @@ const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
   6: 4,
   7: 6,
   8: 2,
-  9: 6,
+  9: 7,
   10: 4,
   11: 2,
   12: 3,
@@ -122,7 +130,7 @@ export const fromPartition = {
   resumed: 4,
   listed: 5,
   push: 6,
-  released: 7,
+  claim: 7,
   moved: 8,
   handedOver: 9,
   settled: 10,
@@ -148,8 +156,16 @@ export type FromPartition =
       changedAtMs: number,
       body: string,
     ]
-  /** Another session registered the instance; the registration with that stamp is no longer the session's (SE1). */
-  | [kind: typeof fromPartition.released, session: number, key: string, id: string, stamp: number]
+  /** What others did to the session's registration with that stamp (SE7). `limit`: the bound that was met if it was dropped; else empty. */
+  | [
+      kind: typeof fromPartition.claim,
+      session: number,
+      key: string,
+      id: string,
+      stamp: number,
+      state: ClaimState,
+      limit: string,
+    ]
   /** The slot is not this partition's at the epoch that it holds: route the request again (SL2). */
   | [kind: typeof fromPartition.moved, request: number, epoch: number]
   | [kind: typeof fromPartition.handedOver, request: number, versionFloor: number, parcels: readonly ServiceParcel[]]
@@ -165,7 +181,7 @@ const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   4: 5,
   5: 3,
   6: 8,
-  7: 5,
+  7: 7,
   8: 3,
   9: 4,
   10: 2,

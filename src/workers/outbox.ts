@@ -31,22 +31,19 @@ export class PartitionOutbox {
 
 /** What is said to one host, by the order in which it leaves. */
 interface HostOutboxes {
-  readonly first: PartitionOutbox;
   readonly main: PartitionOutbox;
   readonly last: PartitionOutbox;
 }
 
 /**
- * A partition's records of one turn for all hosts, in an order that makes its death harmless wherever it cuts a turn short. That an instance was
- * taken over leaves first, to all: else the new owner might hear its answer, take the instance away again, and the old owner, who heard
- * nothing, would bring it back. That changes have been pushed leaves last: else one host might forget a change of which the
- * subscribers of another host were never told.
+ * A partition's records of one turn for all hosts, in an order that makes its death harmless wherever it cuts a turn short. That changes have been
+ * pushed leaves last: else one host might forget a change of which the subscribers of another host were never told.
  */
 export class PartitionOutboxes {
   readonly #hosts: Map<number, HostOutboxes> = new Map();
 
   attach(host: number): void {
-    this.#hosts.set(host, { first: new PartitionOutbox(), main: new PartitionOutbox(), last: new PartitionOutbox() });
+    this.#hosts.set(host, { main: new PartitionOutbox(), last: new PartitionOutbox() });
   }
 
   add(host: number, record: FromPartition): void {
@@ -54,14 +51,13 @@ export class PartitionOutboxes {
     if (outboxes === undefined) throw new Error(`no session host ${host}`);
     // With one host, order within the batch is enough.
     if (this.#hosts.size === 1) outboxes.main.add(record);
-    else if (record[0] === fromPartition.released) outboxes.first.add(record);
     else if (record[0] === fromPartition.settled) outboxes.last.add(record);
     else outboxes.main.add(record);
   }
 
   /** Hands over everything, batch by batch, in the order in which it is to be posted. */
   take(post: (host: number, batch: PartitionBatch) => void): void {
-    for (const order of ['first', 'main', 'last'] as const) {
+    for (const order of ['main', 'last'] as const) {
       for (const [host, outboxes] of this.#hosts) {
         const batch = outboxes[order].take();
         if (batch !== undefined) post(host, batch);

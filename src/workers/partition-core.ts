@@ -6,9 +6,10 @@ import type { Traits } from '../push/instance-filter.ts';
 import { encodeDifference, encodeInstances } from '../push/push-encoding.ts';
 import { readVariant } from '../push/variant.ts';
 import { WatchedService } from '../push/watched-service.ts';
+import type { StoredInstance } from '../slots/service-instances.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
 import { ServiceStore } from '../slots/service-store.ts';
-import type { Takeover } from '../slots/service-store.ts';
+import type { ClaimNotice, StoreOutcome } from '../slots/service-store.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import type { Histogram } from './histogram.ts';
@@ -94,6 +95,8 @@ export class PartitionCore {
   readonly #progress: Map<number, HostProgress> = new Map();
   /** Hosts are sending what they hold, and nothing may be pushed before all have: instances to be told again then, by service. */
   #retold: Map<string, Set<string>> | undefined;
+  /** While hosts are sending what they hold: instances that several sessions claim, or did as far as a host knows, by service. */
+  readonly #contested: Map<string, Set<string>> = new Map();
   readonly #pushChanges: Histogram | undefined;
   /** Above what clients have shown that they were told before the registry started, by a clock that was ahead; 0: nobody has. */
   #shownFloor = 0;
@@ -129,10 +132,14 @@ export class PartitionCore {
     return this.#store.serviceCount;
   }
 
-  /** Every instance held, for checkers: key, id, stamp and owner. */
+  /** Every claim held, for checkers: key, id, stamp, owner, and whether it shows. */
   describeInstances(): string[] {
     return [...this.#store.services()].flatMap(({ key, instances }) =>
-      [...instances].map(([id, { stamp, owner }]) => `${key} ${id} ${stamp} ${owner}`),
+      [...instances].flatMap(([id]) =>
+        instances
+          .claims(id)
+          .map(({ stamp, owner, isShown }) => `${key} ${id} ${stamp} ${owner} ${isShown ? 'shown' : 'hidden'}`),
+      ),
     );
   }
 
@@ -174,11 +181,8 @@ export class PartitionCore {
       case toPartition.withdraw: {
         const [, session, key, id] = record;
         this.#noteMutation();
-        const outcome = this.#store.deregister(key, id, session, clock.wallMicros);
-        // Refused: another session registered it since, or it never got this far. Then there is nothing to take away (SE1).
-        if (outcome.kind !== 'removed') return;
-        this.#keepAboveShown(outcome.service);
-        this.#noteChange(outcome.service, id, outcome.before);
+        // Refused: it never got this far.
+        this.#noteOutcome(key, id, this.#store.deregister(key, id, session, Infinity, clock.wallMicros));
         return;
       }
       case toPartition.subscribe: {
@@ -212,9 +216,8 @@ export class PartitionCore {
         return;
       }
       case toPartition.restore: {
-        const [, owner, key, id, fragment, stamp] = record;
-        const loser = this.#store.restore(key, id, { fragment, owner, stamp });
-        if (loser !== undefined) this.#release(key, id, loser);
+        const [, owner, key, id, fragment, stamp, isHidden] = record;
+        this.#restore(key, id, { fragment, owner, stamp }, isHidden === 1);
         return;
       }
       case toPartition.rewatch: {
@@ -230,6 +233,7 @@ export class PartitionCore {
         this.#emit(host, fromPartition.applied, record[1], 0);
         return;
       case toPartition.goOn:
+        this.#tellContested();
         this.#retell();
         this.#emit(host, fromPartition.applied, record[1], 0);
         return;
@@ -337,24 +341,54 @@ export class PartitionCore {
   ): void {
     this.#noteMutation();
     const outcome = this.#store.register(key, id, { fragment, owner: session, stamp: request }, clock.wallMicros);
-    if (outcome.kind === 'refused') return this.#refuse(host, request, outcome.failure);
-    this.#keepAboveShown(outcome.service);
-    if (outcome.takeover !== undefined) this.#release(key, id, outcome.takeover);
-    if (outcome.kind === 'changed') this.#noteChange(outcome.service, id, outcome.before);
-    this.#emit(host, fromPartition.applied, request, outcome.service.version);
+    this.#answerChange(host, request, key, id, outcome);
   }
 
   #deregister(host: number, request: number, session: number, key: string, id: string, clock: PartitionClock): void {
     this.#noteMutation();
-    const outcome = this.#store.deregister(key, id, session, clock.wallMicros);
-    if (outcome.kind === 'refused') return this.#refuse(host, request, outcome.failure);
-    this.#keepAboveShown(outcome.service);
-    this.#emit(host, fromPartition.applied, request, outcome.service.version);
-    this.#noteChange(outcome.service, id, outcome.before);
+    this.#answerChange(host, request, key, id, this.#store.deregister(key, id, session, request, clock.wallMicros));
   }
 
-  #release(key: string, id: string, { owner, stamp }: Takeover): void {
-    this.#emit(hostOf(owner), fromPartition.released, owner, key, id, stamp);
+  #answerChange(host: number, request: number, key: string, id: string, outcome: StoreOutcome): void {
+    if (outcome.kind === 'refused') {
+      this.#refuse(host, request, outcome.failure);
+      return;
+    }
+    this.#keepAboveShown(outcome.service);
+    this.#emit(host, fromPartition.applied, request, outcome.service.version);
+    this.#noteOutcome(key, id, outcome);
+  }
+
+  #noteOutcome(key: string, id: string, outcome: StoreOutcome): void {
+    if (outcome.kind === 'refused') return;
+    this.#keepAboveShown(outcome.service);
+    // Nearly always nobody; a registration is too short to begin a loop for nothing.
+    if (outcome.told.length > 0) for (const notice of outcome.told) this.#tellClaim(key, id, notice);
+    if (outcome.kind === 'changed') this.#noteChange(outcome.service, id, outcome.before);
+  }
+
+  #tellClaim(key: string, id: string, { owner, stamp, state, limit }: ClaimNotice): void {
+    this.#emit(hostOf(owner), fromPartition.claim, owner, key, id, stamp, state, limit ?? '');
+  }
+
+  #restore(key: string, id: string, instance: StoredInstance, isHidden: boolean): void {
+    const service = this.#store.obtain(key);
+    for (const notice of this.#store.restore(service, id, instance)) this.#tellClaim(key, id, notice);
+    if (!isHidden && service.instances.hidden === undefined) return;
+    const known = this.#contested.get(key) ?? new Set();
+    this.#contested.set(key, known.add(id));
+  }
+
+  /** What hosts were told of claims in the life before, or were to be told, may not be true any more. */
+  #tellContested(): void {
+    for (const [key, ids] of this.#contested) {
+      for (const id of ids) {
+        for (const { owner, stamp, isShown } of this.#store.get(key)?.instances.claims(id) ?? []) {
+          this.#tellClaim(key, id, { owner, stamp, state: isShown ? 'shown' : 'hidden', limit: undefined });
+        }
+      }
+    }
+    this.#contested.clear();
   }
 
   #refuse(host: number, request: number, { code, message, limit, max }: Failure): void {
@@ -425,9 +459,7 @@ export class PartitionCore {
   }
 
   #takeOver(parcel: ServiceParcel): void {
-    const service = unpackService(parcel, this.#limits.changeLogEntriesMax, (key, version) =>
-      this.#store.create(key, version),
-    );
+    const service = unpackService(parcel, this.#limits.changeLogEntriesMax, this.#store);
     this.#store.attach(service);
     const watched = unpackWatch(parcel, () => this.#createWatched(service));
     if (watched !== undefined) this.#watched.set(service.key, watched);

@@ -1,12 +1,15 @@
 import type { WatchedService } from '../push/watched-service.ts';
 import { ChangeLog } from '../slots/change-log.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
+import type { ServiceStore } from '../slots/service-store.ts';
 import type { ServiceParcel } from './messages.ts';
 
 /** Everything that an owner knows of a service, as plain fields. What was to be pushed has been. */
 export function packService(service: ServiceRecord, watched: WatchedService | undefined): ServiceParcel {
   const instances: (string | number)[] = [];
   for (const [id, { fragment, owner, stamp }] of service.instances) instances.push(id, fragment, owner, stamp);
+  for (const [id, { fragment, owner, stamp }] of service.instances.hidden ?? [])
+    instances.push(id, fragment, owner, stamp);
   const { key, version, log } = service;
   return {
     key,
@@ -33,17 +36,13 @@ export function unpackWatch({ watch }: ServiceParcel, create: () => WatchedServi
   return watched;
 }
 
-/** `create`: makes the record in the receiver's store. */
-export function unpackService(
-  parcel: ServiceParcel,
-  changeLogEntriesMax: number,
-  create: (key: string, version: number) => ServiceRecord,
-): ServiceRecord {
-  const service = create(parcel.key, parcel.version);
+/** Makes the record in the receiver's store; it is attached later. */
+export function unpackService(parcel: ServiceParcel, changeLogEntriesMax: number, store: ServiceStore): ServiceRecord {
+  const service = store.create(parcel.key, parcel.version);
   const fields = parcel.instances;
   for (let i = 0; i < fields.length; i += 4) {
     const instance = { fragment: String(fields[i + 1]), owner: Number(fields[i + 2]), stamp: Number(fields[i + 3]) };
-    service.instances.add(String(fields[i]), instance);
+    store.restore(service, String(fields[i]), instance);
   }
   if (parcel.log !== undefined) {
     service.adoptLog(ChangeLog.restore(parcel.log.base, parcel.log.entries, changeLogEntriesMax));

@@ -315,6 +315,22 @@ const bounds: readonly Bound[] = [
     },
   },
   {
+    name: 'claimsPerInstanceMax',
+    config: { claimsPerInstanceMax: 2 },
+    counters: ['limit_claimsPerInstanceMax'],
+    meet: async (server) => {
+      const clients = await Promise.all([server.openClient(), server.openClient(), server.openClient()]);
+      for (const client of clients) await register(client, 1);
+      const [first, ...others] = clients;
+      await expect(first.request('instance.deregister', { service: 'bounded', id: 'h:1' })).rejects.toMatchObject({
+        data: { code: 'not_owner' },
+      });
+      for (const client of others) await client.request('instance.deregister', { service: 'bounded', id: 'h:1' });
+      await register(first, 1);
+      for (const client of clients) client.close();
+    },
+  },
+  {
     name: 'instancesPerPartitionMax',
     // Two are the witness's.
     config: { instancesPerPartitionMax: 3 },

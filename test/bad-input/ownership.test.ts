@@ -55,15 +55,19 @@ describe("[WP3, SE1] what is another's, or nobody's", () => {
     await expectRefusal(client, refusal);
   });
 
-  test("[SE5] registering another's instance with the same content takes it over unseen, and giving it back does too", async () => {
+  test("[SE5] [SE7] registering another's instance with the same content is unseen, and so is giving it up", async () => {
     const instance = { host: 'known.example', port: 1 };
     const before = await client.request<{ version: number }>('service.query', { service: 'known' });
     expect(await client.request('instance.register', { service: 'known', instance })).toEqual({
       id: 'known.example:1',
       version: before.version,
     });
+    // Its own claim alone is what it gives up.
+    expect(await client.request('instance.deregister', { service: 'known', id: 'known.example:1' })).toEqual({
+      version: before.version,
+    });
     await expect(
-      witness.provider.request('instance.deregister', { service: 'known', id: 'known.example:1' }),
+      client.request('instance.deregister', { service: 'known', id: 'known.example:1' }),
     ).rejects.toMatchObject({ data: { code: 'not_owner' } });
     expect(await witness.provider.request('instance.register', { service: 'known', instance })).toEqual({
       id: 'known.example:1',

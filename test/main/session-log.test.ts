@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import { HostLog, SessionLog } from '../../src/main/session-log.ts';
-import type { Registration } from '../../src/main/session-log.ts';
+import type { HeldRegistration } from '../../src/main/session-log.ts';
 import { textCodec } from '../../src/workers/text-codec.ts';
 
 const step = fc.record({
-  kind: fc.constantFrom('set', 'set', 'delete'),
+  kind: fc.constantFrom('set', 'set', 'delete', 'hide', 'show', 'tell'),
   session: fc.nat(2),
   key: fc.constantFrom('n/g/a', 'n/g/b', 'n/g/c'),
   id: fc.constantFrom('1', '2', '3'),
@@ -18,7 +18,7 @@ test('sessions that share a log each keep their own, in the order in which it ca
       const host = new HostLog(textCodec);
       const sessions = [0, 1, 2].map(() => ({
         log: new SessionLog(host),
-        model: new Map<string, Registration>(),
+        model: new Map<string, HeldRegistration>(),
       }));
       for (const [stamp, { kind, session, key, id }] of steps.entries()) {
         const { log, model } = sessions[session]!;
@@ -27,10 +27,21 @@ test('sessions that share a log each keep their own, in the order in which it ca
         expect([log.has(key, id), log.stampOf(key, id)]).toEqual([isKnown, model.get(name)?.stamp]);
         if (kind === 'set') {
           const registration = { key, id, fragment: JSON.stringify({ id, stamp }), stamp };
-          expect(log.set(registration)).toBe(!isKnown);
-          model.set(name, registration);
-        } else {
+          expect(log.set(registration)).toEqual(model.get(name));
+          model.set(name, { ...registration, isHidden: false });
+        } else if (kind === 'delete') {
           expect(log.delete(key, id)).toBe(model.delete(name));
+        } else if (kind === 'tell') {
+          log.noteTold(key, id, true);
+          expect(log.standingOf(key, id)).toEqual({
+            isHidden: model.get(name)?.isHidden ?? false,
+            isToldHidden: isKnown,
+          });
+          log.noteTold(key, id, false);
+        } else {
+          log.noteHidden(key, id, kind === 'hide');
+          const known = model.get(name);
+          if (known !== undefined) model.set(name, { ...known, isHidden: kind === 'hide' });
         }
       }
       for (const { log, model } of sessions) {

@@ -38,3 +38,11 @@ test('[LI1] any number of items may be due at once', () => {
   for (let item = 0; item < 200_000; item++) wheel.schedule(item, 100);
   expect(wheel.advance(200)).toHaveLength(200_000);
 });
+
+test('[LI1] what is cancelled does not come out, and nothing else stays away', () => {
+  const wheel = new TimerWheel<number>(50, 0);
+  const places = Array.from({ length: 10 }, (_, item) => wheel.schedule(item, item * 30));
+  for (let item = 0; item < 10; item += 2) wheel.cancel(item, places[item]!);
+  wheel.cancel(1, places[9]!);
+  expect(wheel.advance(1000)).toEqual([1, 3, 5, 7, 9]);
+});

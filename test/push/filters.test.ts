@@ -8,7 +8,12 @@ import { ServiceStore } from '../../src/slots/service-store.ts';
 import { textCodec } from '../../src/workers/text-codec.ts';
 
 const key = 'public/DEFAULT/pay';
-const limits = { instancesPerServiceMax: 100, instancesPerPartitionMax: 100, instanceBytesMax: 100_000 };
+const limits = {
+  instancesPerServiceMax: 100,
+  claimsPerInstanceMax: 10,
+  instancesPerPartitionMax: 100,
+  instanceBytesMax: 100_000,
+};
 const zone1 = chooseVariant('delta', { zone: 'z1' }).text;
 
 /** One service that is watched, and what is pushed of it. */
@@ -28,8 +33,8 @@ class Bench {
   }
 
   remove(id: string): void {
-    const outcome = this.#store.deregister(key, id, 1, 0);
-    if (outcome.kind === 'removed') this.watched.noteChange(id, outcome.before);
+    const outcome = this.#store.deregister(key, id, 1, Infinity, 0);
+    if (outcome.kind === 'changed') this.watched.noteChange(id, outcome.before);
   }
 
   push(): Pick<Push, 'from' | 'to' | 'count' | 'body'>[] {

@@ -48,6 +48,12 @@ async function listed(service: string): Promise<number> {
   return (body.instances as unknown[]).length;
 }
 
+/** How far a counter has come. */
+async function readCounter(counter: string): Promise<number> {
+  const { body } = await call('GET', '/v1/stats');
+  return (body.counters as Record<string, number>)[counter] ?? 0;
+}
+
 test('[SE4] a registration over HTTP ends with its lease, and subscribers are told', async () => {
   await watcher.request('service.subscribe', { service: 'lapsing' });
   const added = watcher.nextNotification((_, params) => (params as { service: string }).service === 'lapsing');
@@ -81,12 +87,30 @@ test('[SE4] one lease may hold several registrations, which are removed one by o
   expect(await listed('several')).toBe(0);
 });
 
-test('[SE1] a session that registers what a lease holds takes it over: the end of the lease takes nothing away', async () => {
-  const { lease } = await grant('taken');
-  await watcher.request('instance.register', { service: 'taken', instance: { host: '10.1.1.1', port: 80 } });
+test('[SE1] [SE7] a session and a lease may hold one instance: the end of either takes nothing of the other away', async () => {
+  const instance = { host: '10.1.1.1', port: 80 };
+  const { lease } = await grant('shared');
+  await watcher.request('instance.register', { service: 'shared', instance });
   expect((await call('DELETE', `/v1/leases/${String(lease)}`)).status).toBe(200);
-  expect(await listed('taken')).toBe(1);
-  await watcher.request('instance.deregister', { service: 'taken', id: '10.1.1.1:80' });
+  expect(await listed('shared')).toBe(1);
+  const { lease: next } = await grant('shared');
+  await watcher.request('instance.deregister', { service: 'shared', id: '10.1.1.1:80' });
+  expect(await listed('shared')).toBe(1);
+  expect((await call('PUT', `/v1/leases/${String(next)}`)).status).toBe(200);
+  await call('DELETE', `/v1/leases/${String(next)}`);
+  expect(await listed('shared')).toBe(0);
+});
+
+test('[SE4] [SE7] a lease whose claim does not show is renewed, and shows when the newer one has run out', async () => {
+  const { lease } = await grant('hidden');
+  const expired = await readCounter('lease_expired');
+  await grant('hidden', 200);
+  await expect.poll(() => readCounter('lease_expired')).toBeGreaterThan(expired);
+  expect(await listed('hidden')).toBe(1);
+  expect((await call('PUT', `/v1/leases/${String(lease)}`)).status).toBe(200);
+  await call('DELETE', `/v1/instances?service=hidden&id=10.1.1.1:80&lease=${String(lease)}`);
+  expect(await listed('hidden')).toBe(0);
+  expect((await call('PUT', `/v1/leases/${String(lease)}`)).status).toBe(404);
 });
 
 test.each([

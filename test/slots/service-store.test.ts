@@ -2,18 +2,32 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import { ServiceStore } from '../../src/slots/service-store.ts';
-import type { RegisterOutcome, StoreLimits } from '../../src/slots/service-store.ts';
+import type { StoreLimits, StoreOutcome } from '../../src/slots/service-store.ts';
 import { textCodec } from '../../src/workers/text-codec.ts';
 
-const limits: StoreLimits = { instancesPerServiceMax: 100, instancesPerPartitionMax: 1000, instanceBytesMax: 1e6 };
+const limits: StoreLimits = {
+  instancesPerServiceMax: 100,
+  claimsPerInstanceMax: 10,
+  instancesPerPartitionMax: 1000,
+  instanceBytesMax: 1e6,
+};
 const key = 'public/DEFAULT/pay';
 
 function encode(id: string, content: string): string {
   return JSON.stringify({ id, content });
 }
 
-function register(store: ServiceStore, id: string, content: string, owner: number, nowMicros = 0): RegisterOutcome {
-  return store.register(key, id, { fragment: encode(id, content), owner, stamp: 1 }, nowMicros);
+function register(store: ServiceStore, id: string, content: string, owner: number, nowMicros = 0): StoreOutcome {
+  return claim(store, { id, content, owner, stamp: owner }, nowMicros);
+}
+
+/** A registration whose number matters. */
+function claim(
+  store: ServiceStore,
+  { id = 'a', content = 'A', owner, stamp }: { id?: string; content?: string; owner: number; stamp: number },
+  nowMicros = 0,
+): StoreOutcome {
+  return store.register(key, id, { fragment: encode(id, content), owner, stamp }, nowMicros);
 }
 
 function createStore(bounds: Partial<StoreLimits> = {}, versionFloor = 1000): ServiceStore {
@@ -34,18 +48,80 @@ test('[SE5] registering a known id with new content replaces, never adds', () =>
   expect(register(store, 'a', 'B', 1, 3000)).toMatchObject({
     kind: 'changed',
     before: encode('a', 'A'),
-    takeover: undefined,
+    told: [],
   });
   expect([...store.get(key)!.fragments()]).toEqual([encode('a', 'B')]);
 });
 
-test('[SE1] the session that registered last owns, and the one before is named', () => {
+test('[SE1] [SE7] the newest claim shows, and each session ends its own alone', () => {
   const store = createStore();
   register(store, 'a', 'A', 1, 2000);
-  expect(register(store, 'a', 'A', 2, 3000)).toMatchObject({ kind: 'unchanged', takeover: { owner: 1, stamp: 1 } });
-  expect(store.deregister(key, 'a', 1, 4000)).toMatchObject({ kind: 'refused', failure: { code: 'not_owner' } });
-  expect(store.deregister(key, 'a', 2, 5000).kind).toBe('removed');
-  expect(store.deregister(key, 'a', 2, 6000)).toMatchObject({ kind: 'refused', failure: { code: 'not_found' } });
+  const told = [{ owner: 1, stamp: 1, state: 'hidden' }];
+  expect(register(store, 'a', 'A', 2, 3000)).toMatchObject({ kind: 'unchanged', told });
+  expect(store.deregister(key, 'a', 3, 9, 4000)).toMatchObject({ kind: 'refused', failure: { code: 'not_owner' } });
+  const { version } = store.get(key)!;
+  expect(store.deregister(key, 'a', 1, 9, 5000)).toMatchObject({ kind: 'unchanged', told: [] });
+  expect(store.deregister(key, 'a', 1, 9, 5000)).toMatchObject({ kind: 'refused', failure: { code: 'not_owner' } });
+  expect(store.get(key)!.version).toBe(version);
+  expect(store.deregister(key, 'a', 2, 9, 6000)).toMatchObject({ kind: 'changed', before: encode('a', 'A') });
+  expect(store.deregister(key, 'a', 2, 9, 7000)).toMatchObject({ kind: 'refused', failure: { code: 'not_found' } });
+});
+
+test('[SE7] when the claim that shows ends, the next newest does, as one change', () => {
+  const store = createStore();
+  register(store, 'a', 'A', 1);
+  register(store, 'a', 'B', 2);
+  register(store, 'a', 'C', 3);
+  const told = [{ owner: 2, stamp: 2, state: 'shown' }];
+  expect(store.deregister(key, 'a', 3, 9, 0)).toMatchObject({ kind: 'changed', before: encode('a', 'C'), told });
+  expect([...store.get(key)!.fragments()]).toEqual([encode('a', 'B')]);
+  expect(store.instanceCount).toBe(1);
+});
+
+test('[SE7] a registration that others overtook on their way comes behind them', () => {
+  const store = createStore();
+  claim(store, { owner: 2, stamp: 20, content: 'B' });
+  const told = [{ owner: 1, stamp: 10, state: 'hidden' }];
+  expect(claim(store, { owner: 1, stamp: 10 })).toMatchObject({ kind: 'unchanged', told });
+  expect([...store.get(key)!.fragments()]).toEqual([encode('a', 'B')]);
+});
+
+test('[SE7] what a session asked for earlier takes nothing away that it registered later', () => {
+  const store = createStore();
+  claim(store, { owner: 1, stamp: 10 });
+  expect(claim(store, { owner: 1, stamp: 5, content: 'old' }).kind).toBe('unchanged');
+  expect(store.deregister(key, 'a', 1, 7, 0).kind).toBe('unchanged');
+  claim(store, { owner: 2, stamp: 20 });
+  expect(claim(store, { owner: 1, stamp: 5, content: 'old' })).toMatchObject({ kind: 'unchanged', told: [] });
+  expect(store.deregister(key, 'a', 1, 7, 0).kind).toBe('unchanged');
+  store.deregister(key, 'a', 2, 30, 0);
+  expect([...store.get(key)!.fragments()]).toEqual([encode('a', 'A')]);
+});
+
+test('[LI1] [SE7] without room for another claim the oldest is given up, whatever bound is met', () => {
+  const few = createStore({ claimsPerInstanceMax: 2 });
+  register(few, 'a', 'A', 1);
+  register(few, 'a', 'A', 2);
+  expect(register(few, 'a', 'A', 3)).toMatchObject({
+    told: [
+      { owner: 2, state: 'hidden' },
+      { owner: 1, stamp: 1, state: 'dropped', limit: 'claimsPerInstanceMax' },
+    ],
+  });
+  expect(
+    few
+      .get(key)!
+      .instances.claims('a')
+      .map(({ owner }) => owner),
+  ).toEqual([3, 2]);
+  for (const [limit, store] of [
+    ['instancesPerPartitionMax', createStore({ instancesPerPartitionMax: 1 })],
+    ['instanceBytesMax', createStore({ instanceBytesMax: 10 })],
+  ] as const) {
+    register(store, 'a', 'A', 1);
+    expect(register(store, 'a', 'A', 2)).toMatchObject({ told: [{ owner: 1, state: 'dropped', limit }] });
+    expect(store.get(key)!.instances.claims('a')).toHaveLength(1);
+  }
 });
 
 test('[LI1] a full service and a full partition refuse new instances, not changes of known ones', () => {
@@ -81,56 +157,121 @@ test('[LI1] a refused first instance leaves no empty service behind', () => {
 
 const operations = fc.array(
   fc.record({
-    kind: fc.constantFrom('register', 'register', 'deregister', 'forget'),
+    kind: fc.constantFrom('register', 'register', 'register', 'deregister', 'forget', 'move'),
     service: fc.constantFrom('s1', 's2'),
-    id: fc.constantFrom('a', 'b', 'c'),
+    id: fc.constantFrom('a', 'b'),
     content: fc.constantFrom('1', '2'),
-    owner: fc.integer({ min: 1, max: 3 }),
+    owner: fc.integer({ min: 1, max: 4 }),
+    // Requests of several hosts come in another order than that of their numbers.
+    lateBy: fc.integer({ min: 0, max: 6 }),
     // The wall clock may stand still or go back.
     clockStep: fc.integer({ min: -50, max: 50 }),
   }),
   { maxLength: 80 },
 );
 
-test('[SE1] [SE5] any history ends in what a plain map says, and versions only rise, also across forgetting and a clock that goes back', () => {
+interface ModelClaim {
+  readonly owner: number;
+  readonly stamp: number;
+  readonly fragment: string;
+}
+
+/** The claims to one instance, newest first: as naive as can be. */
+function sortClaims(claims: readonly ModelClaim[]): ModelClaim[] {
+  return claims.toSorted((a, b) => b.stamp - a.stamp);
+}
+
+/** What sessions must have been told, by what they claimed before and after; `by`: whose claim is newest by its own doing needs not to be told. */
+function describeTold(before: readonly ModelClaim[], after: readonly ModelClaim[], by: number): string[] {
+  return after.flatMap(({ owner, stamp }, place) => {
+    const placeBefore = before.findIndex((claim) => claim.owner === owner && claim.stamp === stamp);
+    const wasShown = placeBefore === -1 ? owner === by : placeBefore === 0;
+    return wasShown === (place === 0) ? [] : [`${owner} ${place === 0 ? 'shown' : 'hidden'}`];
+  });
+}
+
+test('[SE1] [SE5] [SE7] any history ends in what a plain map says, also across moves and rebuilds, forgetting and a clock that goes back', () => {
+  const claimsMax = 3;
   fc.assert(
-    fc.property(operations, (history) => {
-      const store = createStore();
-      const model = new Map<string, { fragment: string; owner: number }>();
+    fc.property(operations, fc.boolean(), (history, isBackwards) => {
+      let store = createStore({ claimsPerInstanceMax: claimsMax });
+      const model = new Map<string, ModelClaim[]>();
       const versions = new Map<string, number>();
       let clock = 1000;
-      for (const { kind, service, id, content, owner, clockStep } of history) {
+      for (const [step, { kind, service, id, content, owner, lateBy, clockStep }] of history.entries()) {
         clock += clockStep;
+        // No two are equal.
+        const stamp = (step - lateBy) * 100 + step;
         const fragment = encode(id, content);
         const name = `${service}/${id}`;
-        const known = model.get(name);
+        const known = model.get(name) ?? [];
+        const own = known.find((claim) => claim.owner === owner);
         const before = store.get(service)?.version ?? store.versionFloor;
         expect(before).toBeGreaterThanOrEqual(versions.get(service) ?? 0);
-        if (kind === 'register') {
-          const outcome = store.register(service, id, { fragment, owner, stamp: 1 }, clock);
-          expect(outcome.kind).toBe(known?.fragment === fragment ? 'unchanged' : 'changed');
-          model.set(name, { fragment, owner });
-        } else if (kind === 'deregister') {
-          const outcome = store.deregister(service, id, owner, clock);
-          expect(outcome.kind).toBe(known?.owner === owner ? 'removed' : 'refused');
-          if (known?.owner === owner) model.delete(name);
-        } else {
+        let next = known;
+        if (kind === 'register' || kind === 'deregister') {
+          const others = known.filter((claim) => claim !== own);
+          const isOvertaken = own !== undefined && own.stamp > stamp;
+          if (!isOvertaken) next = kind === 'register' ? sortClaims([...others, { owner, stamp, fragment }]) : others;
+          const dropped = next.slice(claimsMax);
+          next = next.slice(0, claimsMax);
+          const outcome =
+            kind === 'register'
+              ? store.register(service, id, { fragment, owner, stamp }, clock)
+              : store.deregister(service, id, owner, stamp, clock);
+          if (kind === 'deregister' && own === undefined) expect(outcome.kind).toBe('refused');
+          else expect(outcome.kind).toBe(known[0]?.fragment === next[0]?.fragment ? 'unchanged' : 'changed');
+          const told = 'told' in outcome ? outcome.told : [];
+          expect(told.map(({ owner, state }) => `${owner} ${state}`).sort()).toEqual(
+            [...describeTold(known, next, owner), ...dropped.map((claim) => `${claim.owner} dropped`)].sort(),
+          );
+          model.set(name, next);
+        } else if (kind === 'forget') {
           const record = store.get(service);
           if (record?.instances.size === 0) store.forget(record);
+        } else {
+          store = rebuild(store, model, isBackwards);
         }
         const after = store.get(service)?.version ?? store.versionFloor;
-        const hasChanged = model.get(name)?.fragment !== known?.fragment;
-        if (hasChanged) expect(after).toBeGreaterThan(before);
+        if (next[0]?.fragment !== known[0]?.fragment) expect(after).toBeGreaterThan(before);
+        else if (kind !== 'move') expect(after).toBe(before);
         versions.set(service, after);
       }
       const stored = [...store.services()].flatMap((record) =>
-        [...record.instances].map(([id, { fragment, owner }]) => [`${record.key}/${id}`, { fragment, owner }] as const),
+        [...record.instances].map(([id, { fragment }]) => ({
+          name: `${record.key}/${id}`,
+          fragment,
+          claims: sortClaims(record.instances.claims(id).map((claim) => ({ ...claim, fragment: '' }))),
+        })),
       );
-      expect(new Map(stored)).toEqual(model);
-      expect(store.instanceCount).toBe(model.size);
+      const expected = [...model].filter(([, claims]) => claims.length > 0);
+      expect(stored.map(({ name }) => name).sort()).toEqual(expected.map(([name]) => name).sort());
+      for (const { name, fragment, claims } of stored) {
+        expect(fragment).toBe(model.get(name)![0]!.fragment);
+        expect(claims).toEqual(
+          model.get(name)!.map(({ owner, stamp }, place) => ({ owner, stamp, isShown: place === 0, fragment: '' })),
+        );
+      }
+      expect(store.instanceCount).toBe(expected.length);
     }),
   );
 });
+
+/** A store that is given what sessions hold, in whatever order. */
+function rebuild(
+  store: ServiceStore,
+  model: ReadonlyMap<string, readonly ModelClaim[]>,
+  isBackwards: boolean,
+): ServiceStore {
+  const floor = Math.max(store.versionFloor, ...[...store.services()].map(({ version }) => version)) + 1;
+  const next = createStore({ claimsPerInstanceMax: 3 }, floor);
+  const claims = [...model].flatMap(([name, claims]) => claims.map((claim) => ({ name, claim })));
+  for (const { name, claim } of isBackwards ? claims.toReversed() : claims) {
+    const [service = '', id = ''] = name.split('/');
+    expect(next.restore(next.obtain(service), id, claim)).toEqual([]);
+  }
+  return next;
+}
 
 test('a list has each service with instances once, in the order of keys, page by page', () => {
   fc.assert(

@@ -19,6 +19,18 @@ export interface Change {
   readonly askedAtMs: number;
   /** Set once acknowledged: the version that the answer named. */
   version: number | undefined;
+  /** When it was asked for and acknowledged, in the order in which such things were seen. */
+  readonly askedAt: number;
+  answeredAt: number | undefined;
+}
+
+/** What one client asked for of one instance, as a view at some version includes it. */
+interface Standing {
+  readonly by: Fate;
+  /** The latest change that the version certainly includes. */
+  readonly settled: Change | undefined;
+  /** What may or may not have come after. */
+  readonly open: readonly Change[];
 }
 
 /** Acknowledged changes of one instance that are remembered; views older than those are not judged. */
@@ -33,7 +45,8 @@ interface History {
 /**
  * What must be true of a registry, from what its clients asked for and what they were answered, and from nothing else. A view at a version
  * holds the outcome of every change that was acknowledged at or below that version; what has not been acknowledged may or may not have
- * happened; and what a session registered goes with that session and not before.
+ * happened; and what a session registered goes with that session and not before. Of several sessions that registered an instance the newest shows, and as
+ * long as one of them is there so is the instance (SE7).
  */
 export class Ledger {
   readonly #services = new Map<string, Map<string, History>>();
@@ -41,10 +54,13 @@ export class Ledger {
   readonly #authors = new Map<number, Set<Fate>>();
   /** Comparisons of one instance in one view. */
   checks = 0;
+  #moment = 0;
 
   ask(kind: Change['kind'], by: Fate, target: { service: string; id: string; mark?: number }, nowMs: number): Change {
     const { service, id, mark = -1 } = target;
-    const change: Change = { kind, by, service, id, mark, askedAtMs: nowMs, version: undefined };
+    this.#moment += 1;
+    const times = { askedAtMs: nowMs, askedAt: this.#moment, answeredAt: undefined };
+    const change: Change = { kind, by, service, id, mark, version: undefined, ...times };
     const histories = this.#services.get(service) ?? new Map<string, History>();
     this.#services.set(service, histories);
     const history = histories.get(id) ?? { changes: [], knownFrom: 0 };
@@ -56,6 +72,8 @@ export class Ledger {
 
   acknowledge(change: Change, version: number): void {
     change.version = version;
+    this.#moment += 1;
+    change.answeredAt = this.#moment;
     const history = this.#services.get(change.service)!.get(change.id)!;
     // What sessions that had certainly gone before this was asked for left in doubt can no longer be.
     const before = history.changes.length;
@@ -64,10 +82,7 @@ export class Ledger {
     );
     if (history.changes.length < before) history.knownFrom = Math.max(history.knownFrom, version);
     const acknowledged = history.changes.filter(({ version }) => version !== undefined);
-    if (acknowledged.length <= acknowledgedMax) return;
-    const [oldest, next] = acknowledged.sort((a, b) => a.version! - b.version!);
-    history.changes = history.changes.filter((other) => other !== oldest);
-    history.knownFrom = Math.max(history.knownFrom, next!.version!);
+    if (acknowledged.length > acknowledgedMax) prune(history, acknowledged, change);
   }
 
   /** It was refused: it has not happened and will not. */
@@ -88,11 +103,8 @@ export class Ledger {
   heldBy(fate: Fate): Change[] {
     return [...this.#services.values()].flatMap((histories) =>
       [...histories.values()].flatMap(({ changes }) => {
-        const last = changes
-          .filter(({ version }) => version !== undefined)
-          .sort((a, b) => a.version! - b.version!)
-          .at(-1);
-        return last?.kind === 'register' && last.by === fate ? [last] : [];
+        const last = changes.findLast(({ version, by }) => version !== undefined && by === fate);
+        return last?.kind === 'register' ? [last] : [];
       }),
     );
   }
@@ -118,15 +130,16 @@ export class Ledger {
     for (const [id, history] of histories ?? []) {
       if (version < history.knownFrom) continue;
       this.checks += 1;
-      const { settled, open } = this.#split(history, version);
+      const standings = readStandings(history, version);
       const mark = held.get(id);
+      const registers = standings.flatMap(readRegisters);
       if (mark === undefined) {
-        const isHidden = [...settled, ...open].some(({ kind, mark }) => kind === 'register' && !isShown(mark));
-        if (!isHidden && !mayBeMissing(settled, open, nowMs)) {
-          return `${service} ${id} is missing at ${version}: ${describe(settled, open)}`;
+        const isHidden = registers.some(({ mark }) => !isShown(mark));
+        if (!isHidden && standings.some((standing) => isCertain(standing, history, nowMs))) {
+          return `${service} ${id} is missing at ${version}: ${describe(standings)}`;
         }
-      } else if (![...settled, ...open].some((change) => change.kind === 'register' && change.mark === mark)) {
-        return `${service} ${id} is ${mark} at ${version}: ${describe(settled, open)}`;
+      } else if (!registers.some((change) => change.mark === mark && mayShow(change, standings, history, nowMs))) {
+        return `${service} ${id} is ${mark} at ${version}: ${describe(standings)}`;
       }
     }
     return undefined;
@@ -142,28 +155,78 @@ export class Ledger {
     }
     return undefined;
   }
+}
 
-  /** `settled`: the latest that the version includes; `open`: what may or may not have come after. */
-  #split({ changes }: History, version: number): { settled: Change[]; open: Change[] } {
-    let latest = -1;
-    for (const change of changes) {
-      if (change.version !== undefined && change.version <= version) latest = Math.max(latest, change.version);
-    }
-    return {
-      settled: changes.filter((change) => change.version === latest),
-      open: changes.filter((change) => change.version === undefined || change.version > version),
-    };
+/** Forgets what has been superseded, or is of sessions that had gone before `latest` was asked for; views from before are not judged any more. */
+function prune(history: History, acknowledged: readonly Change[], latest: Change): void {
+  const isOver = ({ by }: Change): boolean => by.goneByMs < latest.askedAtMs;
+  if (acknowledged.some(isOver)) {
+    history.changes = history.changes.filter((change) => !isOver(change));
+    history.knownFrom = Math.max(history.knownFrom, latest.version ?? 0);
+    return;
+  }
+  for (const change of acknowledged) {
+    const next = acknowledged.find(({ by, askedAt }) => by === change.by && askedAt > change.askedAt);
+    if (next === undefined) continue;
+    history.changes = history.changes.filter((other) => other !== change);
+    history.knownFrom = Math.max(history.knownFrom, next.version ?? 0);
+    return;
   }
 }
 
-function mayBeMissing(settled: readonly Change[], open: readonly Change[], nowMs: number): boolean {
-  if (settled.every(({ kind }) => kind === 'deregister')) return true;
-  if (open.some(({ kind }) => kind === 'deregister')) return true;
-  return [...settled, ...open].some(({ by }) => by.mayLeaveFromMs <= nowMs);
+/** Each client's own, in the order in which it asked, which is that in which it is carried out. */
+function readStandings({ changes }: History, version: number): Standing[] {
+  const standings = new Map<Fate, { by: Fate; settled: Change | undefined; open: Change[] }>();
+  for (const change of changes) {
+    let standing = standings.get(change.by);
+    if (standing === undefined) {
+      standing = { by: change.by, settled: undefined, open: [] };
+      standings.set(change.by, standing);
+    }
+    if (change.version === undefined || change.version > version) standing.open.push(change);
+    else {
+      standing.settled = change;
+      standing.open.length = 0;
+    }
+  }
+  return [...standings.values()];
 }
 
-function describe(settled: readonly Change[], open: readonly Change[]): string {
-  const word = ({ kind, mark, by, version }: Change): string =>
-    `${kind} ${kind === 'register' ? `${mark} ` : ''}by ${by.name} (${version ?? 'not acknowledged'})`;
-  return `settled ${settled.map(word).join(', ') || 'nothing'}; open ${open.map(word).join(', ') || 'nothing'}`;
+function readRegisters({ settled, open }: Standing): Change[] {
+  return (settled === undefined ? open : [settled, ...open]).filter(({ kind }) => kind === 'register');
+}
+
+/** Whether `a` was answered before `b` was asked for. */
+function isOlder(a: Change, b: Change): boolean {
+  return a.answeredAt !== undefined && a.answeredAt < b.askedAt;
+}
+
+/** Whether the client's registration is there beyond doubt. Of one whose connection broke, what others registered later may have taken its place. */
+function isCertain({ by, settled, open }: Standing, { changes }: History, nowMs: number): boolean {
+  if (settled?.kind !== 'register' || open.some(({ kind }) => kind === 'deregister')) return false;
+  if (by.mayLeaveFromMs === Number.POSITIVE_INFINITY) return true;
+  return by.mayLeaveFromMs > nowMs && changes.every((other) => other.by === by || isOlder(other, settled));
+}
+
+/** Not if somebody registered something else later, which is still there (SE7). */
+function mayShow(change: Change, standings: readonly Standing[], history: History, nowMs: number): boolean {
+  return !standings.some((standing) => {
+    const { by, settled } = standing;
+    if (by === change.by || settled === undefined || settled.mark === change.mark || !isOlder(change, settled))
+      return false;
+    return standing.open.length === 0 && isCertain(standing, history, nowMs);
+  });
+}
+
+function wordChange({ kind, mark, version }: Change): string {
+  return `${kind} ${kind === 'register' ? `${mark} ` : ''}(${version ?? 'not acknowledged'})`;
+}
+
+function describe(standings: readonly Standing[]): string {
+  return standings
+    .map(({ by, settled, open }) => {
+      const certain = settled === undefined ? 'nothing' : wordChange(settled);
+      return `${by.name}: ${[certain, ...open.map((change) => `perhaps ${wordChange(change)}`)].join(', ')}`;
+    })
+    .join('; ');
 }

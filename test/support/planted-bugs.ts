@@ -14,6 +14,7 @@ import { TimerWheel } from '../../src/main/timer-wheel.ts';
 import { FilterView } from '../../src/push/filter-view.ts';
 import { WatchedService } from '../../src/push/watched-service.ts';
 import { ChangeLog } from '../../src/slots/change-log.ts';
+import { HiddenClaims } from '../../src/slots/hidden-claims.ts';
 import { ServiceStore } from '../../src/slots/service-store.ts';
 import { slotOf } from '../../src/slots/slot.ts';
 import { fromPartition, toPartition } from '../../src/workers/messages.ts';
@@ -67,6 +68,26 @@ function every(n: number): () => boolean {
     count += 1;
     return count % n === 0;
   };
+}
+
+/** Requests that have been sent. */
+const sentBefore = new WeakSet<PendingRequest>();
+
+/** Of claims, four fields each, the first to each instance. */
+function keepFirst(fields: readonly (string | number)[]): (string | number)[] {
+  const seen = new Set<string | number>();
+  return fields.filter((_, at) => {
+    const id = fields[at - (at % 4)]!;
+    if (at % 4 === 3 && !seen.has(id)) {
+      seen.add(id);
+      return true;
+    }
+    return !seen.has(id);
+  });
+}
+
+function takeOldest(this: HiddenClaims, id: string): ReturnType<HiddenClaims['takeOldest']> {
+  return this.takeOldest(id);
 }
 
 function endAtOnce(this: Sessions, session: Session): void {
@@ -267,11 +288,11 @@ export const plantedBugs: readonly PlantedBug[] = [
         ServiceStore.prototype,
         'restore',
         (restore) =>
-          function forget(this: ServiceStore, key, id, instance) {
-            const instances = this.get(key)?.instances;
-            const row = instances?.find(id) ?? -1;
-            if (row !== -1) instances?.note(row, { ...instances.read(row), stamp: 0 });
-            return restore.call(this, key, id, instance);
+          function forget(this: ServiceStore, service, id, instance) {
+            const { instances } = service;
+            const row = instances.find(id);
+            if (row !== -1) instances.note(row, { ...instances.read(row), stamp: 0 });
+            return restore.call(this, service, id, instance);
           },
       ),
   },
@@ -308,11 +329,11 @@ export const plantedBugs: readonly PlantedBug[] = [
           ServiceStore.prototype,
           'deregister',
           (deregister) =>
-            function ignore(this: ServiceStore, key, id, owner, nowMicros) {
+            function ignore(this: ServiceStore, key, id, owner, stamp, nowMicros) {
               const instances = this.get(key)?.instances;
               const row = instances?.find(id) ?? -1;
               const holder = isLate && row !== -1 ? instances?.read(row).owner : undefined;
-              return deregister.call(this, key, id, holder ?? owner, nowMicros);
+              return deregister.call(this, key, id, holder ?? owner, stamp, nowMicros);
             },
         ),
       ];
@@ -320,9 +341,9 @@ export const plantedBugs: readonly PlantedBug[] = [
     },
   },
   {
-    name: 'a takeover is not told to the session that lost the instance',
+    name: 'a session is not told that another one has registered its instance',
     faults: quiet,
-    plant: () => replace(Registrar.prototype, 'release', () => () => undefined),
+    plant: () => replace(Registrar.prototype, 'takeClaim', () => () => undefined),
   },
   {
     name: 'a change counts as told once it is answered',
@@ -456,9 +477,82 @@ export const plantedBugs: readonly PlantedBug[] = [
       ),
   },
   {
-    name: 'a registration that is sent again counts as older than what was answered meanwhile',
+    name: 'a registration that is sent again counts as newer than what was answered meanwhile',
     faults: killing,
-    plant: () => replace(PendingRegister.prototype, 'hold', () => () => undefined),
+    plant: () => {
+      let number = Number.MAX_SAFE_INTEGER / 2;
+      return replace(
+        PartitionLink.prototype,
+        'request',
+        (request) =>
+          function renumber(this: PartitionLink, old, pending) {
+            const isRebuilt = pending instanceof PendingRegister && sentBefore.has(pending);
+            sentBefore.add(pending);
+            number += 1;
+            request.call(this, isRebuilt ? number : old, pending);
+          },
+      );
+    },
+  },
+  {
+    name: 'a request that waited for its slot counts as newer than what came meanwhile',
+    faults: killing,
+    plant: () =>
+      replace(
+        Registrar.prototype,
+        'register',
+        (register) =>
+          function renumber(this: Registrar, session, key, instance, reply) {
+            register.call(this, session, key, instance, reply);
+          },
+      ),
+  },
+  {
+    name: 'the next newest claim is not shown when the newest ends',
+    faults: quiet,
+    plant: () => replace(HiddenClaims.prototype, 'takeNewest', () => () => undefined),
+  },
+  {
+    name: 'the oldest claim is shown when the newest ends',
+    faults: quiet,
+    plant: () => replace(HiddenClaims.prototype, 'takeNewest', () => takeOldest),
+  },
+  {
+    name: 'a deregistration by a session whose claim does not show removes the one that does',
+    faults: quiet,
+    plant: () =>
+      replace(
+        ServiceStore.prototype,
+        'deregister',
+        (deregister) =>
+          function remove(this: ServiceStore, key, id, owner, stamp, nowMicros) {
+            const instances = this.get(key)?.instances;
+            const shown = instances?.claims(id)[0];
+            const isHidden = instances?.hidden?.stampOf(id, owner) !== undefined;
+            return deregister.call(this, key, id, isHidden ? shown!.owner : owner, stamp, nowMicros);
+          },
+      ),
+  },
+  {
+    name: 'claims that do not show are lost in a rebuild',
+    faults: killing,
+    plant: () => changeRecords((record) => (record[0] === toPartition.restore && record[6] === 1 ? [] : [record])),
+  },
+  {
+    name: 'claims that do not show are lost in a move',
+    faults: moving,
+    plant: () =>
+      changeRecords((record) => {
+        if (record[0] !== toPartition.takeOver) return [record];
+        const parcels = record[3].map((parcel) => ({ ...parcel, instances: keepFirst(parcel.instances) }));
+        return [[record[0], record[1], record[2], parcels]];
+      }),
+  },
+  {
+    name: 'after a rebuild hosts are not told where claims stand',
+    faults: both,
+    plant: () =>
+      changeRecords((record) => (record[0] === toPartition.restore ? [[...record.slice(0, 6), 0] as never] : [record])),
   },
   {
     name: 'an instance that passes a filter no more is not removed',

@@ -2,7 +2,17 @@ import type { SessionHost } from '../../src/main/session-host.ts';
 import type { Session, Socket } from '../../src/main/session.ts';
 import type { CloseReason } from '../../src/protocol/errors.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
-import type { InstanceFilter, MethodName, Methods, ServiceChanged, SubscribeResult } from '../../src/protocol/types.ts';
+import type {
+  InstanceClaim,
+  InstanceFilter,
+  MethodName,
+  Methods,
+  Notifications,
+  RegisterParams,
+  RegisterResult,
+  ServiceChanged,
+  SubscribeResult,
+} from '../../src/protocol/types.ts';
 import type { Delivery } from '../../src/push/fan-out.ts';
 import type { InProcessRegistry } from './in-process-registry.ts';
 import { SubscriberView } from './subscriber-view.ts';
@@ -48,6 +58,10 @@ export class SimulatedClient implements Socket {
   closed: CloseReason | 'client' | undefined;
   pings = 0;
   notifications = 0;
+  /** What it was told of its registrations, as `key id`: that another's shows in its place. */
+  readonly hidden: Set<string> = new Set();
+  /** As they came. */
+  readonly claimNotices: InstanceClaim[] = [];
   corks = 0;
 
   constructor(
@@ -145,9 +159,10 @@ export class SimulatedClient implements Socket {
   #read(text: string): void {
     const message = JSON.parse(text) as
       | { id: number; result?: unknown; error?: NonNullable<Answered['error']> }
-      | { method: string; params: ServiceChanged };
+      | { [N in keyof Notifications]: { method: N; params: Notifications[N] } }[keyof Notifications];
     if ('method' in message) {
       if (message.method === 'service.changed') this.#takeChange(message.params);
+      if (message.method === 'instance.claim') this.#takeClaim(message.params);
       return;
     }
     const answered = this.requests.get(message.id);
@@ -160,7 +175,21 @@ export class SimulatedClient implements Socket {
       view.begin(message.result as SubscribeResult);
       this.views.set(serviceKey(answered.params as { service: string }), view);
     }
+    // Whoever registers last shows, until it is told otherwise.
+    if (answered.method === 'instance.register' && message.result !== undefined) {
+      const key = serviceKey(answered.params as RegisterParams);
+      this.hidden.delete(`${key} ${(message.result as RegisterResult).id}`);
+    }
     this.listener?.onAnswer(answered);
+  }
+
+  #takeClaim(claim: InstanceClaim): void {
+    this.claimNotices.push(claim);
+    const name = `${serviceKey(claim)} ${claim.id}`;
+    if (claim.shown === !this.hidden.has(name))
+      throw new Error(`told twice that ${name} is ${claim.shown ? '' : 'not '}shown`);
+    if (claim.shown) this.hidden.delete(name);
+    else this.hidden.add(name);
   }
 
   #takeChange(change: ServiceChanged): void {

@@ -233,6 +233,7 @@ function join(world: World): void {
   const { units } = world.registry;
   const client = new SimulatedClient(world.registry, 6, units[world.players.length % units.length]!.host);
   client.isPrompt = false;
+  client.request('session.open', { client: 'simulated', capabilities: ['claims'] });
   const fate: Fate = {
     name: `client ${world.players.length + 1}`,
     mayLeaveFromMs: Number.POSITIVE_INFINITY,
@@ -333,14 +334,15 @@ function judgeView({ ledger }: World, key: string, view: SubscriberView, nowMs: 
   if (wrong !== undefined) throw new Error(wrong);
 }
 
-/** What the sessions that are there hold, by service key: id → mark. */
+/** What the sessions that are there hold, by service key: id → mark. Of several that hold an instance the last to register shows (SE7). */
 function readLogs({ registry }: World): Map<string, Map<string, number>> {
   const logs = new Map<string, Map<string, number>>();
-  for (const session of registry.units.flatMap(({ host }) => [...host.sessions.all()])) {
-    for (const { key, id, fragment } of session.registrations.values()) {
-      const log = logs.get(key) ?? new Map<string, number>();
-      logs.set(key, log.set(id, (JSON.parse(fragment) as { weight: number }).weight));
-    }
+  const held = registry.units
+    .flatMap(({ host }) => [...host.sessions.all()])
+    .flatMap(({ registrations }) => [...registrations.values()]);
+  for (const { key, id, fragment } of held.sort((a, b) => a.stamp - b.stamp)) {
+    const log = logs.get(key) ?? new Map<string, number>();
+    logs.set(key, log.set(id, (JSON.parse(fragment) as { weight: number }).weight));
   }
   return logs;
 }
@@ -390,7 +392,9 @@ function checkAgreement({ registry, players }: World): void {
   }
   const live = players.map(({ client }) => client).filter((client) => client.closed === undefined);
   const logged = live.flatMap(({ session }) =>
-    [...session.registrations.values()].map(({ key, id, stamp }) => `${key} ${id} ${stamp} ${session.number}`),
+    [...session.registrations.values()].map(
+      ({ key, id, stamp, isHidden }) => `${key} ${id} ${stamp} ${session.number} ${isHidden ? 'hidden' : 'shown'}`,
+    ),
   );
   const isOwner = (partition: number, key: string): boolean => router.linkOf(key).partition === partition;
   const held = partitions.flatMap((partition, number) =>
@@ -400,8 +404,17 @@ function checkAgreement({ registry, players }: World): void {
   expectEqual(
     'instances of partitions, wherever they are',
     partitions.reduce((sum, { core }) => sum + (core?.instanceCount ?? 0), 0),
-    logged.length,
+    logged.filter((text) => text.endsWith(' shown')).length,
   );
+  for (const { session, hidden } of live) {
+    const expected = [...session.registrations.values()].filter(({ isHidden }) => isHidden);
+    const told = [...hidden].filter((name) => session.registrations.has(...(name.split(' ') as [string, string])));
+    expectEqual(
+      'what a client was told of its registrations',
+      told.sort(),
+      expected.map(({ key, id }) => `${key} ${id}`).sort(),
+    );
+  }
   const watched = units.flatMap(({ host, number }) =>
     host.watched(() => true).map(({ key, variant }) => `${key} ${variant} ${number}`),
   );

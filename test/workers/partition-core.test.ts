@@ -13,6 +13,7 @@ const limits: PartitionLimits = {
   filtersPerServiceMax: 2,
   pushCharactersInFlightMax: 100,
   instancesPerServiceMax: 10,
+  claimsPerInstanceMax: 3,
   instancesPerPartitionMax: 100,
   instanceBytesMax: 1_000_000,
 };

@@ -1,0 +1,91 @@
+import { capabilities } from '../protocol/limits.ts';
+import { parseServiceKey } from '../protocol/service-key.ts';
+import { wordNotification } from './answers.ts';
+import type { RegistrationName } from './session-log.ts';
+import type { Session } from './session.ts';
+
+export interface ClaimNoticesOptions {
+  /** Runs a task in a later turn. */
+  readonly schedule: (task: () => void) => void;
+  /** Sends the answers of this turn. */
+  readonly flush: () => void;
+}
+
+/** Sent to one session in a turn: whoever claims all that another one has must not hold others up. */
+const noticesPerTurn = 64;
+
+/**
+ * Tells clients with the capability `claims` whether what they registered shows (SE7). What is told is the state at the time of telling: a client that is
+ * behind with reading hears of no change that has been undone meanwhile, and so costs at most one notice for each of its registrations.
+ */
+export class ClaimNotices {
+  readonly #options: ClaimNoticesOptions;
+  /** Registrations by a name of their own. */
+  readonly #due: Map<Session, Map<string, RegistrationName>> = new Map();
+  #isScheduled = false;
+
+  constructor(options: ClaimNoticesOptions) {
+    this.#options = options;
+  }
+
+  /** Whether a registration shows may have changed. */
+  note(session: Session, key: string, id: string): void {
+    if (session.socket === undefined || session.opened?.capabilities?.includes(capabilities.claims) !== true) return;
+    const names = this.#due.get(session) ?? new Map<string, RegistrationName>();
+    this.#due.set(session, names.set(`${key}\n${id}`, { key, id }));
+    this.#schedule();
+  }
+
+  /** The client has read what waited for it. */
+  catchUp(session: Session): void {
+    if (this.#due.has(session)) this.#schedule();
+  }
+
+  /** The session's connection has gone. */
+  forget(session: Session): void {
+    this.#due.delete(session);
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#options.schedule(() => {
+      this.#isScheduled = false;
+      this.#run();
+    });
+  }
+
+  #run(): void {
+    this.#options.flush();
+    for (const [session, names] of this.#due) {
+      const { socket } = session;
+      if (socket !== undefined) {
+        socket.cork(() => {
+          this.#tell(session, names);
+        });
+      }
+      if (socket === undefined || names.size === 0) this.#due.delete(session);
+      else if (!session.consumption.isBehind) this.#schedule();
+    }
+  }
+
+  #tell(session: Session, names: Map<string, RegistrationName>): void {
+    // What waits for its turn may be the answer to the registration.
+    if (session.outgoing.length > 0 && session.flush() === 'dropped') {
+      session.hasLostAnswer = true;
+      return;
+    }
+    let left = noticesPerTurn;
+    for (const [name, { key, id }] of names) {
+      if (left === 0) return;
+      left -= 1;
+      const { isHidden, isToldHidden } = session.registrations.standingOf(key, id);
+      if (isHidden !== isToldHidden) {
+        const notice = wordNotification('instance.claim', { ...parseServiceKey(key), id, shown: !isHidden });
+        if (session.push(notice) !== 'sent') return;
+        session.registrations.noteTold(key, id, isHidden);
+      }
+      names.delete(name);
+    }
+  }
+}
