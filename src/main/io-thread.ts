@@ -73,6 +73,9 @@ const unit = new SessionUnit({
   onGuard: (event) => {
     unitPort.postMessage({ kind: 'guard', event });
   },
+  tellMain: (event) => {
+    unitPort.postMessage({ kind: 'session', event });
+  },
 });
 const transport = createHostTransport({
   config,

@@ -6,6 +6,7 @@ import { ThreadGauges } from '../workers/thread-gauges.ts';
 import type { ServerConfig } from './config.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import { RemoteUnit } from './remote-unit.ts';
+import type { SessionEvent } from './session-transfer.ts';
 import type { HttpAnswer, HttpCall } from './transport.ts';
 import type { FromIoThread, IoThreadStart, ToIoThread } from './unit-messages.ts';
 
@@ -19,6 +20,8 @@ export interface IoThreadsOptions {
   readonly registry: string;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
   readonly onGuard: (event: GuardEvent) => void;
+  /** A host's word about a session that goes on at another. */
+  readonly onSession: (host: number, event: SessionEvent) => void;
   /** A bug in a thread, or its end without having been told to. */
   readonly onFailure: (error: Error) => void;
   /** A thread has shown no sign of life for so long, or shows one again. */
@@ -118,7 +121,8 @@ class IoThread {
     const { port1, port2 } = new MessageChannel();
     this.#unitPort = port1;
     // What it transfers are MessagePorts indeed.
-    this.unit = new RemoteUnit(number, port1 as object as ConstructorParameters<typeof RemoteUnit>[1], events.onGuard);
+    const unitPort = port1 as object as ConstructorParameters<typeof RemoteUnit>[1];
+    this.unit = new RemoteUnit(number, unitPort, events.onGuard, events.onSession);
     this.#worker = new Worker(new URL('io-thread.js', import.meta.url), {
       name: threadName(number),
       // A process that was given a text to run hands that on, too, and no thread would start.

@@ -148,7 +148,7 @@ function nameChange({ session, key, id }: PendingRegister | PendingDeregister): 
 }
 
 function isAlive({ session }: PendingRequest): boolean {
-  return session === undefined || session.state.kind !== 'ended';
+  return session === undefined || !session.identity.isOver;
 }
 
 function describeTouched(touched: readonly Touched[]): ToPartition[] {

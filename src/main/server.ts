@@ -32,6 +32,7 @@ import { productVersion } from './product-version.ts';
 import { sumGuards, sumStates } from './registry-state.ts';
 import { countRequests } from './request-numbers.ts';
 import { LocalSessionCounts, SharedSessionCounts, sessionCountsBytes } from './session-counts.ts';
+import type { SessionEvent } from './session-transfer.ts';
 import { SessionUnit } from './session-unit.ts';
 import { tickMs } from './sessions.ts';
 import { Supervisor } from './supervisor.ts';
@@ -131,6 +132,9 @@ export class RunningServer implements Server {
       onHttp,
       onGuard: (event) => {
         this.#logGuard(event);
+      },
+      onSession: (host, event) => {
+        this.#units.transfers.take(host, event);
       },
       onFailure: (error) => {
         this.#fail(error);
@@ -255,6 +259,14 @@ export class RunningServer implements Server {
       onGuard: (event) => {
         this.#logGuard(event);
       },
+      // Without I/O threads there is no other host.
+      ...(this.#config.ioThreads === 0
+        ? {}
+        : {
+            tellMain: (event: SessionEvent): void => {
+              this.#units.transfers.take(0, event);
+            },
+          }),
     });
   }
 

@@ -7,6 +7,7 @@ import type {
   ListResult,
   RegistrationsParams,
   RegistrationsResult,
+  ResumedSession,
   ServiceSummary,
   SessionOpenParams,
   SessionOpenResult,
@@ -15,6 +16,7 @@ import type {
 import { encodeFilter } from '../push/instance-filter.ts';
 import { chooseVariant } from '../push/variant.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
+import { hostOfSession } from '../workers/partition-core.ts';
 import { textCodec } from '../workers/text-codec.ts';
 import { AnswerPacer } from './answer-pacer.ts';
 import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
@@ -29,10 +31,12 @@ import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
+import { Resumption } from './resumption.ts';
 import type { Router } from './router.ts';
 import { HostLog } from './session-log.ts';
 import type { SessionLog } from './session-log.ts';
 import { SessionReply } from './session-reply.ts';
+import type { SessionEvent, SessionRecord } from './session-transfer.ts';
 import type { Session, Socket } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
@@ -55,6 +59,8 @@ export interface SessionHostOptions {
   /** Names this registry and its history. */
   readonly registry: string;
   readonly onGuard: (event: GuardEvent) => void;
+  /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
+  readonly tellMain?: ((event: SessionEvent) => void) | undefined;
 }
 
 /** The longest wait before coming back to a full queue, in shortest ones. */
@@ -72,6 +78,7 @@ export class SessionHost {
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
   readonly #pacer: AnswerPacer;
+  readonly resumption: Resumption;
   /** Sessions with frames to be sent at the end of this turn. */
   #unsent: Session[] = [];
   #isDraining = false;
@@ -97,10 +104,18 @@ export class SessionHost {
       onBreak: (session, nowMs) => {
         this.guard.noteMissing(session.number, session.registrations.services(), nowMs);
       },
+      onReturn: (session) => {
+        this.guard.noteReturned(session.number);
+      },
+      onFenced: (session) => {
+        this.#cutOff(session);
+      },
       onExpire: (session, nowMs) => this.#expire(session, nowMs),
       onEnd: (session) => {
         // PU5: a registry that stops says goodbye; it does not tell anybody that everybody has gone.
         if (!this.#isDraining) this.#registrar.withdrawAll(session);
+        const { number } = session;
+        if (hostOfSession(number) !== options.host) options.tellMain?.({ kind: 'gone', session: number });
       },
     });
     this.guard = new LossGuard(config, (event) => {
@@ -138,6 +153,17 @@ export class SessionHost {
         else this.sessions.judgeConsumption(session);
       },
     });
+    this.resumption = new Resumption({
+      sessions: this.sessions,
+      registrar: this.#registrar,
+      router,
+      config,
+      tellMain: options.tellMain,
+      succeed: (session, reply, resumed) => {
+        this.#answerOpen(session, reply, resumed);
+      },
+      nowMs: options.nowMs,
+    });
     this.#warmAtMs = options.nowMs + config.warmUpMs;
     if (config.warmUpMs === 0) this.#warmUp();
   }
@@ -147,6 +173,7 @@ export class SessionHost {
     if (nowMs >= this.#warmAtMs) this.#warmUp();
     this.#noteArrivals();
     this.sessions.tick(nowMs);
+    this.resumption.tick(nowMs);
     this.guard.advance(this.sessions.clockMs);
     if (this.guard.releases !== this.#releasesSeen) {
       this.#releasesSeen = this.guard.releases;
@@ -198,6 +225,8 @@ export class SessionHost {
 
   /** A text frame came. Whatever it holds, the session gets an answer or an error, and the host goes on (WP3). */
   receive(session: Session, text: string): void {
+    // SE8: another connection has taken it over, and what still comes on this one counts no more.
+    if (session.state.kind !== 'connected') return;
     this.sessions.hear(session);
     const frame = readFrame(text, this.#options.config.batchEntriesMax);
     switch (frame.kind) {
@@ -241,11 +270,17 @@ export class SessionHost {
 
   /** The socket has closed. Only an orderly close by the client removes at once (SE2). */
   disconnected(session: Session, isClean: boolean): void {
+    this.#cutOff(session);
+    if (isClean) this.sessions.end(session);
+    else this.sessions.break(session);
+  }
+
+  /** Nothing is told to this connection any more. */
+  #cutOff(session: Session): void {
+    this.resumption.forget(session);
     this.#subscriptions.unsubscribeAll(session);
     this.sessions.slow.forget(session);
     session.outgoing = [];
-    if (isClean) this.sessions.end(session);
-    else this.sessions.break(session);
   }
 
   /** Carries out a call for a session, or, for reads over HTTP, for nobody. */
@@ -262,6 +297,17 @@ export class SessionHost {
       default:
     }
     if (session === undefined) throw new Error(`${call.method} needs a session`);
+    if (session.heldBack !== undefined && isAboutRegistrations(call)) {
+      session.heldBack.push({
+        run: () => {
+          this.execute(session, call, reply);
+        },
+        refuse: (failure) => {
+          reply.fail(failure);
+        },
+      });
+      return;
+    }
     switch (call.method) {
       case 'session.open':
         this.#open(session, call.params, reply);
@@ -298,7 +344,23 @@ export class SessionHost {
   /** A partition said something unasked. */
   takeUnasked(record: Unasked, link: PartitionLink): void {
     if (record[0] === fromPartition.push) this.#subscriptions.push(record, link.partition);
+    else this.#takeSessionRecord(record);
+  }
+
+  /** What a partition says of one session goes to the host where that session began: it may be on another by now, or on its way there. */
+  #takeSessionRecord(record: SessionRecord): void {
+    const [, number, key, id] = record;
+    const session = this.sessions.find(number);
+    const hasLeft =
+      session === undefined ||
+      (session.state.kind === 'moving' && session.state.isLeaving && !session.registrations.has(key, id));
+    if (hasLeft) this.#options.tellMain?.({ kind: 'astray', record });
     else this.#release(record);
+  }
+
+  /** What another host was told of a session that is here. */
+  takeAstray(record: SessionRecord): void {
+    this.#takeSessionRecord(record);
   }
 
   /** The audiences of services that `isLost` accepts. */
@@ -374,7 +436,10 @@ export class SessionHost {
     }
     const refusal = this.#refusal(session, incoming.call);
     if (refusal !== undefined) reply.fail(refusal);
-    else this.execute(session, incoming.call, reply);
+    else {
+      if (incoming.call.method !== 'session.open') session.hasAsked = true;
+      this.execute(session, incoming.call, reply);
+    }
   }
 
   #refusal(session: Session, call: Call): Failure | undefined {
@@ -428,7 +493,21 @@ export class SessionHost {
       reply.fail({ code: 'invalid_request', message: 'the session is open already' });
       return;
     }
+    const { resume } = params;
+    if (resume === undefined) {
+      session.opened = params;
+      this.#answerOpen(session, reply, undefined);
+      return;
+    }
+    if (session.hasAsked && resume !== session.secret) {
+      reply.fail({ code: 'invalid_request', message: 'a session is taken over by the first request of a connection' });
+      return;
+    }
     session.opened = params;
+    this.resumption.begin(session, resume, reply);
+  }
+
+  #answerOpen(session: Session, reply: Reply, resumed: ResumedSession | undefined): void {
     const { config } = this.#options;
     const { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax } = config;
     const result: SessionOpenResult = {
@@ -438,6 +517,7 @@ export class SessionHost {
       secret: session.secret,
       registry: this.#options.registry,
       warming: this.#warmAtMs < Number.POSITIVE_INFINITY,
+      ...(resumed === undefined ? {} : { resumed }),
     };
     reply.succeed(wordResults.opened(result));
   }
@@ -494,6 +574,11 @@ export class SessionHost {
     });
     if (failure !== undefined) reply.fail(failure);
   }
+}
+
+/** What a session that is taken over has registered must be known first. */
+function isAboutRegistrations({ method }: Call): boolean {
+  return method === 'instance.register' || method === 'instance.deregister' || method === 'session.registrations';
 }
 
 export function refuseDraining(retryAfterMs: number): Failure {

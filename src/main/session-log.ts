@@ -1,6 +1,7 @@
+import { RegistrationDigest } from '../protocol/registration-digest.ts';
 import type { TextCodec } from '../slots/fragment-bytes.ts';
 import { InstanceList } from '../slots/instance-list.ts';
-import { InstanceTable } from '../slots/instance-table.ts';
+import { InstanceTable, readId } from '../slots/instance-table.ts';
 
 /** An instance that a session registered: what its partition would be rebuilt from. */
 export interface Registration {
@@ -92,6 +93,37 @@ export class SessionLog {
   /** All registrations. The log must not change meanwhile. */
   *values(): Generator<Registration, void, undefined> {
     for (const { key, id } of this.names()) yield this.get(key, id)!;
+  }
+
+  /** The first registrations, about so many characters of them, and one at least. */
+  head(countMax: number, charactersMax: number): Registration[] {
+    const { table, keys } = this.#host;
+    const head: Registration[] = [];
+    let characters = 0;
+    for (const row of this.#list.rows()) {
+      const fragment = table.fragmentOf(row);
+      head.push({ key: keys.nameOf(table.tagOf(row)), id: readId(fragment), fragment, stamp: table.stampOf(row) });
+      characters += fragment.length;
+      if (head.length >= countMax || characters >= charactersMax) break;
+    }
+    return head;
+  }
+
+  /** What the session holds, in 16 digits. Read where it lies: nothing is made of 10,000 registrations but this. */
+  digest(): string {
+    const { table, keys } = this.#host;
+    const digest = new RegistrationDigest();
+    const add = (bytes: Uint8Array, start: number, end: number): void => {
+      digest.addBytes(bytes, start, end);
+    };
+    let tag = -1;
+    for (const row of this.#list.rows()) {
+      const next = table.tagOf(row);
+      if (next !== tag) digest.setKey(keys.nameOf(next));
+      tag = next;
+      table.visitText(row, add);
+    }
+    return digest.toString();
   }
 
   #find(key: string, id: string): number {

@@ -13,6 +13,7 @@ import { askApplied, restoreRegistrations, resumeRequests } from './rebuild.ts';
 import type { RebuildOptions, Remains } from './rebuild.ts';
 import { Router } from './router.ts';
 import { SessionHost } from './session-host.ts';
+import type { AsideOutcome, SessionEvent, SessionRecord, SessionSlice, WantedOutcome } from './session-transfer.ts';
 import { SlotGate } from './slot-gate.ts';
 
 export interface SessionUnitOptions {
@@ -35,6 +36,8 @@ export interface SessionUnitOptions {
   /** Names the registry and its history. */
   readonly registry: string;
   readonly onGuard: (event: GuardEvent) => void;
+  /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
+  readonly tellMain?: ((event: SessionEvent) => void) | undefined;
 }
 
 /** How long a partition that has died may take to be gone, in milliseconds, and one that is leaving to say its last. */
@@ -166,6 +169,28 @@ export class SessionUnit implements HostUnit {
         [...registrations.values()].map(({ key, id, fragment }) => ({ key, id, fragment })),
       ),
     );
+  }
+
+  setAside(secret: string, done: (outcome: AsideOutcome) => void): void {
+    this.host.resumption.setAside(secret, done);
+    this.host.flush();
+  }
+
+  takeSlice(session: number, done: (slice: SessionSlice | undefined) => void): void {
+    done(this.host.resumption.takeSlice(session));
+  }
+
+  bring(slice: SessionSlice): void {
+    this.host.resumption.bring(slice);
+  }
+
+  answerWanted(call: number, outcome: WantedOutcome): void {
+    this.host.resumption.takeOutcome(call, outcome);
+    this.host.flush();
+  }
+
+  takeAstray(record: SessionRecord): void {
+    this.host.takeAstray(record);
   }
 
   #rebuild(partition: number, part: (options: RebuildOptions, remains: Remains) => Promise<boolean>): Promise<boolean> {

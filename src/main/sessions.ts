@@ -1,3 +1,5 @@
+import { timingSafeEqual } from 'node:crypto';
+
 import { sessionsPerHostMax } from '../workers/partition-core.ts';
 import type { ServerConfig } from './config.ts';
 import { Consumption } from './consumption.ts';
@@ -5,7 +7,7 @@ import type { ConsumptionBounds } from './consumption.ts';
 import type { Counters } from './counters.ts';
 import { SessionLog } from './session-log.ts';
 import type { HostLog } from './session-log.ts';
-import { Session } from './session.ts';
+import { Session, SessionIdentity } from './session.ts';
 import type { SessionState, Socket } from './session.ts';
 import { SlowConsumers } from './slow-consumers.ts';
 import { TimerWheel } from './timer-wheel.ts';
@@ -31,6 +33,10 @@ export interface SessionsOptions {
   readonly onBreak: (session: Session, nowMs: number) => void;
   /** The grace has run out: remove what may be removed. Returns whether something is held back. */
   readonly onExpire: (session: Session, nowMs: number) => boolean;
+  /** The connection of a broken session is back, or another stands for it. */
+  readonly onReturn: (session: Session) => void;
+  /** Another connection has taken the session over: what it was to be told ends here. */
+  readonly onFenced: (session: Session) => void;
   /** The session is over: withdraw what it registered. */
   readonly onEnd: (session: Session) => void;
   readonly nowMs: number;
@@ -191,11 +197,12 @@ export class Sessions {
   /** The connection was closed by the client, in order (SE2): what it registered goes at once. */
   end(session: Session): void {
     const { state } = session;
-    if (state.kind === 'ended') return;
+    if (state.kind === 'ended' || state.kind === 'resumed') return;
     if (state.kind === 'connected') this.#connected -= 1;
     if (state.kind === 'leased') this.#byLease.delete(state.lease);
     this.#held.delete(session);
     session.state = { kind: 'ended' };
+    session.identity.isOver = true;
     this.#byNumber.delete(session.number);
     this.#options.onEnd(session);
   }
@@ -209,11 +216,75 @@ export class Sessions {
       return;
     }
     this.#connected -= 1;
+    this.#keepForGrace(session);
+  }
+
+  #keepForGrace(session: Session): void {
     // The clock stands since the last tick; a tick more, and the grace is never cut short.
     const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
     session.state = { kind: 'broken', removeAtMs };
     this.#options.onBreak(session, this.#clockMs);
     this.#wheel.schedule(session, removeAtMs);
+  }
+
+  /** The session that a secret belongs to, if a connection here can take it over (SE8). */
+  findResumable(secret: string): Session | undefined {
+    const session = this.#byNumber.get(readSecretNumber(secret));
+    if (session?.isConnection !== true || !isSameSecret(session.secret, secret)) return undefined;
+    const { kind } = session.state;
+    return kind === 'connected' || kind === 'broken' || kind === 'held' ? session : undefined;
+  }
+
+  /** SE8: a connection that is new goes on as another session, whole; whatever still comes on that one's connection counts no more. */
+  takeOver(session: Session, old: Session): void {
+    // It has none of its own: what a connection has registered stands in the way.
+    if (session.registrations !== old.registrations) this.#byNumber.delete(session.number);
+    session.identity = old.identity;
+    this.#byNumber.set(session.number, session);
+    this.#fence(old);
+    if (session.state.kind === 'connected') this.#options.counters.count('session_resumed');
+  }
+
+  #fence(old: Session): void {
+    const { state } = old;
+    this.#held.delete(old);
+    // First, since the socket may say at once that it has closed.
+    old.state = { kind: 'resumed' };
+    this.#options.onFenced(old);
+    if (state.kind === 'connected') {
+      this.#connected -= 1;
+      this.#options.counters.countClose('resumed_elsewhere');
+      state.socket.end('resumed_elsewhere');
+    } else if (state.kind !== 'moving') {
+      this.#options.onReturn(old);
+    }
+  }
+
+  /** A client has come back on another host: the session waits here, without a connection, until it is fetched. */
+  setAside(old: Session): Session {
+    const session = this.#create(old.identity, { kind: 'moving', isLeaving: true });
+    this.takeOver(session, old);
+    return session;
+  }
+
+  /** The session has left for another host, with all that it registered. */
+  letGo(session: Session): void {
+    session.state = { kind: 'resumed' };
+    this.#byNumber.delete(session.number);
+  }
+
+  /** A session is coming from another host; what it registered follows. */
+  admit({ number, name, secret }: Pick<SessionIdentity, 'number' | 'name' | 'secret'>): Session {
+    const registrations = new SessionLog(this.#options.log);
+    const identity = new SessionIdentity({ number, name, secret, isConnection: true, registrations });
+    const session = this.#create(identity, { kind: 'moving', isLeaving: false });
+    this.#byNumber.set(number, session);
+    return session;
+  }
+
+  /** It stays on this host: as if its connection had just broken, until somebody takes it over. */
+  land(session: Session): void {
+    this.#keepForGrace(session);
   }
 
   /** Other sessions have taken over what a broken one held, all of it: nothing is left to wait for. */
@@ -238,17 +309,27 @@ export class Sessions {
   #add(state: SessionState): Session {
     this.#count += 1;
     const number = this.#options.host * sessionsPerHostMax + this.#count;
-    const session = new Session({
+    const { createName } = this.#options;
+    const identity = new SessionIdentity({
       number,
-      name: this.#options.createName(),
-      secret: this.#options.createName(),
-      state,
+      name: createName(),
+      // The number says where to look, the rest cannot be guessed.
+      secret: `${number.toString(secretRadix)}-${createName()}`,
+      isConnection: state.kind === 'connected',
       registrations: new SessionLog(this.#options.log),
+    });
+    const session = this.#create(identity, state);
+    this.#byNumber.set(number, session);
+    return session;
+  }
+
+  #create(identity: SessionIdentity, state: SessionState): Session {
+    return new Session({
+      identity,
+      state,
       nowMs: this.#clockMs,
       consumption: new Consumption(this.#consumptionBounds),
     });
-    this.#byNumber.set(number, session);
-    return session;
   }
 
   #check(session: Session): void {
@@ -271,6 +352,8 @@ export class Sessions {
         else this.#expire(session);
         return;
       case 'held':
+      case 'moving':
+      case 'resumed':
       case 'ended':
         return;
       default:
@@ -314,4 +397,18 @@ export class Sessions {
     if (this.#clockMs - session.heardAtMs >= this.heartbeatMs / 2 - tickMs) session.ping();
     this.#wheel.schedule(session, Math.min(this.#clockMs + this.heartbeatMs, deadlineMs));
   }
+}
+
+const secretRadix = 36;
+
+/** The number of the session that a secret belongs to; not a number if it cannot be one. */
+export function readSecretNumber(secret: string): number {
+  const [digits = ''] = secret.split('-', 1);
+  return /^[0-9a-z]{1,10}$/.test(digits) ? Number.parseInt(digits, secretRadix) : Number.NaN;
+}
+
+/** Takes as long however much of it is right. */
+function isSameSecret(known: string, given: string): boolean {
+  const [a, b] = [Buffer.from(known), Buffer.from(given)];
+  return a.length === b.length && timingSafeEqual(a, b);
 }

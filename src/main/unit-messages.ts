@@ -4,6 +4,7 @@ import type { ServerConfig } from './config.ts';
 import type { LoggedInstance, UnitState } from './host-unit.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import type { MailboxPort } from './partition-link.ts';
+import type { AsideOutcome, SessionEvent, SessionRecord, SessionSlice, WantedOutcome } from './session-transfer.ts';
 import type { HttpAnswer, HttpCall } from './transport.ts';
 
 /** Everything that the main thread asks of a session host on another thread; see `HostUnit`, whose calls these are. */
@@ -23,6 +24,11 @@ export interface UnitCalls {
   releaseGuard: { readonly args: [key: string | undefined]; readonly result: undefined };
   readState: { readonly args: []; readonly result: UnitState };
   readLog: { readonly args: []; readonly result: LoggedInstance[] };
+  setAside: { readonly args: [secret: string]; readonly result: AsideOutcome };
+  takeSlice: { readonly args: [session: number]; readonly result: SessionSlice | undefined };
+  bring: { readonly args: [slice: SessionSlice]; readonly result: undefined };
+  answerWanted: { readonly args: [call: number, outcome: WantedOutcome]; readonly result: undefined };
+  takeAstray: { readonly args: [record: SessionRecord]; readonly result: undefined };
 }
 
 export type UnitMethod = keyof UnitCalls;
@@ -35,7 +41,8 @@ export type ToUnit = {
 /** What a host says to the main thread. */
 export type FromUnit =
   | { readonly kind: 'result'; readonly call: number; readonly result: UnitCalls[UnitMethod]['result'] }
-  | { readonly kind: 'guard'; readonly event: GuardEvent };
+  | { readonly kind: 'guard'; readonly event: GuardEvent }
+  | { readonly kind: 'session'; readonly event: SessionEvent };
 
 /** One end of the way between the main thread and a host. Messages stay in order. */
 export interface UnitPort<In, Out> {

@@ -47,9 +47,9 @@ interface EncodedList {
 /** Where a partition's records go. */
 export type Emit = (host: number, ...record: FromPartition) => void;
 
-/** Numbers of a session: the host that holds it, and which it is there. */
+/** Numbers of a session: the host where it began, and which it is there. */
 export const sessionsPerHostMax: number = 2 ** 40;
-function hostOf(session: number): number {
+export function hostOfSession(session: number): number {
   return Math.floor(session / sessionsPerHostMax);
 }
 
@@ -325,7 +325,7 @@ export class PartitionCore {
   }
 
   #release(key: string, id: string, { owner, stamp }: Takeover): void {
-    this.#emit(hostOf(owner), fromPartition.released, owner, key, id, stamp);
+    this.#emit(hostOfSession(owner), fromPartition.released, owner, key, id, stamp);
   }
 
   #refuse(host: number, request: number, { code, message, limit, max }: Failure): void {

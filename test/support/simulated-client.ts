@@ -98,6 +98,11 @@ export class SimulatedClient implements Socket {
     return answered;
   }
 
+  /** Opens the session; with the secret of another it takes that one over. */
+  open(resume?: string): Answered {
+    return this.request('session.open', { client: 'simulated/1', ...(resume === undefined ? {} : { resume }) });
+  }
+
   /** Subscribes, resuming from the view that is held, if one is given. */
   subscribe(
     service: string,
