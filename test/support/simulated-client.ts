@@ -87,7 +87,10 @@ export class SimulatedClient implements Socket {
   end(reason: CloseReason): void {
     this.closed = reason;
     this.listener?.onGone(false);
-    this.#host.disconnected(this.session, false);
+    const close = (): void => this.#host.disconnected(this.session, false);
+    // How long it takes until a connection is gone that nobody reads from any more, nobody knows.
+    if (reason === 'resumed_elsewhere') this.#registry.schedule(close);
+    else close();
   }
 
   request<M extends MethodName>(method: M, params: Methods[M]['params']): Answered {
