@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { RegistrationDigest } from '../../src/protocol/registration-digest.ts';
 import type { RegistrationsResult, SessionOpenResult } from '../../src/protocol/types.ts';
-import { InProcessRegistry } from '../support/in-process-registry.ts';
+import { InProcessRegistry, runPromises } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
 import type { Answered } from '../support/simulated-client.ts';
@@ -249,22 +249,29 @@ describe.each(places)('$name', (place) => {
     for (let seed = 1; seed <= 24; seed++) {
       const order = new Random(seed);
       const { registry, watcher, first, secret, come } = await setUp(place, {
+        partitions: 1,
         restoreSliceRegistrations: 1,
-        fanOutSliceBytes: 1024,
       });
       const told = watcher.notifications;
       if (seed % 2 === 0) first.leave(false);
-      for (let steps = order.below(3); steps > 0; steps--) registry.step(order);
-      const second = come();
-      if (seed % 3 === 0) for (const partition of registry.partitions) partition.die();
-      const opened = second.open(secret);
-      for (let steps = order.below(6); steps > 0; steps--) registry.step(order);
-      for (const partition of registry.partitions) partition.die();
-      for (let steps = order.below(12); steps > 0; steps--) registry.step(order);
+      const comesAfter = order.below(40);
+      const diesAfter = Math.max(0, comesAfter - 20 + order.below(30));
+      let opened: Answered | undefined;
+      for (let step = 0; step < 80; step++) {
+        if (step === comesAfter) opened = come().open(secret);
+        if (step === diesAfter) registry.partitions[0]!.die();
+        if (step % 8 === 0) registry.advance(10);
+        registry.step(order);
+        await runPromises();
+      }
       await registry.settle(order);
-      expect(resumedOf(opened), `seed ${seed}`).toEqual({ registrations: 3, digest: digestOf(held) });
+      expect(resumedOf(opened!), `seed ${seed}`).toEqual({ registrations: 3, digest: digestOf(held) });
       expect(readHeld(watcher), `seed ${seed}`).toEqual(['a', 'b']);
       expect(watcher.notifications, `seed ${seed}`).toBe(told);
+      const query = watcher.request('service.query', { service: 'ship' });
+      await registry.deliver(order);
+      expect(query.result, `seed ${seed}`).toMatchObject({ instances: [{ id: 'a' }] });
+      expect(registry.partitions[0]!.core!.instanceCount, `seed ${seed}`).toBe(3);
     }
   });
 
