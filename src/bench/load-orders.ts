@@ -27,6 +27,8 @@ export interface LoadOrders {
   resume: { params: null; result: null };
   /** Restarts the providers, batch after batch. */
   deploy: { params: DeployOrder; result: HearingOutcome };
+  /** Has all providers open their sessions, so that they know the secrets to resume by. */
+  introduce: { params: null; result: { readonly introduced: number } };
   /** Breaks all providers' connections, and lets them come back. */
   storm: { params: StormOrder; result: StormOutcome };
   /** What was counted since the last order that counts. */
@@ -103,12 +105,16 @@ export interface StormOrder {
   readonly dropAtMs: number;
   readonly jitterMs: number;
   readonly window: number;
+  /** They take over the sessions that they had, rather than register anew. */
+  readonly isResuming: boolean;
   readonly timeoutMs: number;
 }
 export interface StormOutcome extends Tallies {
   /** From the loss to the last answer, each session that came back. */
   readonly back: string;
   readonly returned: number;
+  /** Of those, sessions that were taken over with all that they had registered. */
+  readonly resumed: number;
   readonly refusals: number;
   readonly lastBackAtMs: number;
 }

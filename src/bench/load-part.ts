@@ -24,7 +24,7 @@ import { LoadReaders } from './load-readers.ts';
 import { LoadSession, openSessions } from './load-session.ts';
 import type { SessionTaker } from './load-session.ts';
 import { ChangeOrder, createRandom, perProvider, providerOf, serviceOf } from './population.ts';
-import { buildAsk, buildRegister, numberRequest, readRequest, requestKinds } from './requests.ts';
+import { buildAsk, buildOpen, buildRegister, numberRequest, readRequest, requestKinds } from './requests.ts';
 import { runSchedule, waitUntil } from './schedule.ts';
 
 type Order<K extends OrderName> = (params: LoadOrders[K]['params']) => Promise<LoadOrders[K]['result']>;
@@ -42,6 +42,7 @@ export class LoadPart implements SessionTaker {
       return null;
     },
     deploy: (order) => this.#deploy(order),
+    introduce: () => this.#introduce(),
     storm: (order) => this.#storm(order),
     tally: async () => this.#takeTallies({ pushes: 0, pushBytes: 0 }),
     verify: (order) => this.#verify(order),
@@ -110,6 +111,7 @@ export class LoadPart implements SessionTaker {
   onAnswer(session: LoadSession, id: number, bytes: Buffer, start: number, end: number): void {
     const { kind, index } = readRequest(id);
     if (kind === requestKinds.subscribe) this.#readers.takeAnswer(session, index, bytes, start, end);
+    else if (kind === requestKinds.open) this.#takeOpened(session, bytes.toString('utf8', start, end));
     this.#acks += 1;
     this.#onAcknowledged(session, kind, index);
   }
@@ -148,6 +150,7 @@ export class LoadPart implements SessionTaker {
     else if (kind === requestKinds.change)
       session.send(buildRegister(population, id, new ChangeOrder(population).instanceOf(index), index + 1));
     else if (kind === requestKinds.subscribe) this.#readers.sendSubscribe(session, index);
+    else if (kind === requestKinds.open) session.send(buildOpen(index, session.secret));
     else session.send(buildAsk(index));
   }
 
@@ -387,20 +390,48 @@ export class LoadPart implements SessionTaker {
     return this.#endHearing(hearing, { sentAtMs, ackAtMs, awaited, isSettled, before });
   }
 
-  async #storm({ dropAtMs, jitterMs, window, timeoutMs }: StormOrder): Promise<StormOutcome> {
+  /** What waits for the answer to `session.open`, with how many registrations the session that was taken over has. */
+  readonly #opening: Map<LoadSession, (resumed: number | undefined) => void> = new Map();
+
+  #takeOpened(session: LoadSession, text: string): void {
+    const { result } = JSON.parse(text) as {
+      readonly result: { readonly secret: string; readonly resumed?: { readonly registrations: number } };
+    };
+    session.secret = result.secret;
+    const settle = this.#opening.get(session);
+    this.#opening.delete(session);
+    settle?.(result.resumed?.registrations);
+  }
+
+  #openSession(session: LoadSession, resume: string | undefined): Promise<number | undefined> {
+    this.#sent += 1;
+    return new Promise((resolve) => {
+      this.#opening.set(session, resolve);
+      session.send(buildOpen(session.index, resume));
+    });
+  }
+
+  async #introduce(): Promise<LoadOrders['introduce']['result']> {
+    await Promise.all(this.#providers.map((session) => this.#openSession(session, undefined)));
+    return { introduced: this.#providers.length };
+  }
+
+  async #storm({ dropAtMs, jitterMs, window, isResuming, timeoutMs }: StormOrder): Promise<StormOutcome> {
     this.#beginTallies();
     this.#refusals = 0;
     const before = this.#countPushes();
     const random = createRandom(this.#plan.population.seed + this.#plan.part);
     const back = createHistogram();
-    let [returned, lastBackAtMs] = [0, dropAtMs];
+    let [returned, resumed, lastBackAtMs] = [0, 0, dropAtMs];
     await waitUntil(dropAtMs);
     this.#isStorm = true;
     for (const session of this.#providers) session.break();
     const comeBack = async (session: LoadSession): Promise<void> => {
       await waitUntil(dropAtMs + random() * jitterMs);
       await session.open(this.#plan.endpoint);
-      await this.#registerSession(session, window, 1, undefined);
+      const held = isResuming ? await this.#openSession(session, session.secret) : undefined;
+      if (held === this.#instancesOf(session).count) resumed += 1;
+      else await this.#registerSession(session, window, 1, undefined);
       lastBackAtMs = nowMs();
       recordMs(back, lastBackAtMs - dropAtMs);
       returned += 1;
@@ -411,6 +442,7 @@ export class LoadPart implements SessionTaker {
       ...this.#takeTallies(before),
       back: packHistogram(back),
       returned,
+      resumed,
       refusals: this.#refusals,
       lastBackAtMs,
     };

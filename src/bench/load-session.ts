@@ -28,6 +28,8 @@ export class LoadSession implements SocketTaker {
   hasStalled = false;
   isLost = false;
   closeCode: number | undefined;
+  /** By which the session can be taken over. */
+  secret: string | undefined;
   readonly #taker: SessionTaker;
   #socket: SessionSocket | undefined;
 

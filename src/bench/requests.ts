@@ -3,7 +3,7 @@ import { nameService, serviceOf, wordInstance } from './population.ts';
 import type { Population } from './population.ts';
 
 /** What a request was about stands in its id, so that no table of requests is needed. */
-export const requestKinds = { register: 0, change: 1, subscribe: 2, ask: 3 } as const;
+export const requestKinds = { register: 0, change: 1, subscribe: 2, ask: 3, open: 4 } as const;
 export type RequestKind = (typeof requestKinds)[keyof typeof requestKinds];
 
 const kindUnit = 1_000_000_000_000;
@@ -37,5 +37,13 @@ export function buildSubscribe(population: Population, view: number, service: nu
 export function buildAsk(session: number): Buffer {
   return buildTextFrame(
     `{"jsonrpc":"2.0","id":${numberRequest(requestKinds.ask, session)},"method":"service.list","params":{"namespace":"nobody","limit":1}}`,
+  );
+}
+
+/** Opens a session; with the secret of one that broke it takes that one over. */
+export function buildOpen(session: number, resume: string | undefined): Buffer {
+  const rest = resume === undefined ? '' : `,"resume":"${resume}"`;
+  return buildTextFrame(
+    `{"jsonrpc":"2.0","id":${numberRequest(requestKinds.open, session)},"method":"session.open","params":{"client":"bench"${rest}}}`,
   );
 }

@@ -216,7 +216,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     5000,
     0,
     10 * minute,
-    'Requests for a slot that is moving or being rebuilt wait this long, then get `busy`.',
+    'Requests for a slot that is moving or being rebuilt wait this long, then get `busy`; so do those that take over a session for which something is under way.',
   ),
   waitingRequestsMax: integer(100_000, 1, 10_000_000, 'Requests that wait for such slots.'),
   moveSlots: integer(64, 1, 16_384, 'Slots that move together in one step.'),

@@ -8,6 +8,7 @@ export type Happening =
   | 'session_opened'
   | 'partition_died'
   | 'session_broken'
+  | 'session_resumed'
   | 'session_conflated'
   | 'lease_expired'
   | 'push_dropped'

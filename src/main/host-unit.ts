@@ -3,6 +3,7 @@ import type { HostFigures } from './host-figures.ts';
 import type { GuardDescription } from './loss-guard.ts';
 import type { MailboxPort } from './partition-link.ts';
 import type { ListedSession } from './session-directory.ts';
+import type { AsideOutcome, SessionRecord, SessionSlice, WantedOutcome } from './session-transfer.ts';
 
 /** What a session host holds and has counted. */
 export interface UnitState {
@@ -65,6 +66,16 @@ export interface HostUnit {
   releaseGuard(key: string | undefined): void;
   readState(): Promise<UnitState>;
   readLog(): Promise<LoggedInstance[]>;
-  /** Sessions with numbers above `after`, `limit` at most. */
+  /** Sessions with places above `after`, `limit` at most. */
   readSessions(after: number, limit: number): Promise<ListedSession[]>;
+  /** SE8: cuts a session off its connection, for a client that has come back on another host. `done` is called at once, or when nothing is under way for it. */
+  setAside(secret: string, done: (outcome: AsideOutcome) => void): void;
+  /** The next part of a session that has been set aside. With the last it is gone from here; without any it was not there. */
+  takeSlice(session: number, done: (slice: SessionSlice | undefined) => void): void;
+  /** A part of a session that goes on here. */
+  bring(slice: SessionSlice): void;
+  /** What became of a session that this host wants. */
+  answerWanted(call: number, outcome: WantedOutcome): void;
+  /** What a partition told another host of a session that is here. */
+  takeAstray(record: SessionRecord): void;
 }

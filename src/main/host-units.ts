@@ -3,6 +3,7 @@ import type { ToPartition } from '../workers/messages.ts';
 import type { HostUnit, UnitState } from './host-unit.ts';
 import type { MailboxPort, PartitionLink } from './partition-link.ts';
 import { askApplied } from './router.ts';
+import { SessionTransfers } from './session-transfers.ts';
 import type { SessionUnit } from './session-unit.ts';
 import { StateReader } from './state-reader.ts';
 
@@ -13,12 +14,15 @@ import { StateReader } from './state-reader.ts';
 export class HostUnits {
   readonly main: SessionUnit;
   readonly states: StateReader;
+  /** Sessions that go from one host to another. */
+  readonly transfers: SessionTransfers;
   readonly #others: readonly HostUnit[];
 
   constructor(main: SessionUnit, others: readonly HostUnit[]) {
     this.main = main;
     this.#others = others;
     this.states = new StateReader(this.all());
+    this.transfers = new SessionTransfers(this.all());
   }
 
   all(): readonly HostUnit[] {
@@ -62,8 +66,13 @@ export class HostUnits {
     return Math.max(...(await Promise.all(this.all().map((unit) => unit.lose(partition)))));
   }
 
-  restore(partition: number): Promise<boolean> {
-    return everyOf(this.all().map((unit) => unit.restore(partition)));
+  async restore(partition: number): Promise<boolean> {
+    await this.transfers.pause();
+    try {
+      return await everyOf(this.all().map((unit) => unit.restore(partition)));
+    } finally {
+      this.transfers.goOn();
+    }
   }
 
   resume(partition: number): Promise<boolean> {

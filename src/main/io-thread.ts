@@ -79,6 +79,9 @@ const unit = new SessionUnit({
   onSession: (event) => {
     unitPort.postMessage({ kind: 'session', event });
   },
+  tellMain: (event) => {
+    unitPort.postMessage({ kind: 'transfer', event });
+  },
 });
 const transport = createHostTransport({
   config,

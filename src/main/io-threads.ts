@@ -7,6 +7,7 @@ import type { ServerConfig } from './config.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import { RemoteUnit } from './remote-unit.ts';
 import type { SessionEvent } from './session-journal.ts';
+import type { TransferEvent } from './session-transfer.ts';
 import type { HttpAnswer, HttpCall } from './transport.ts';
 import type { FromIoThread, IoThreadStart, ToIoThread } from './unit-messages.ts';
 
@@ -23,6 +24,8 @@ export interface IoThreadsOptions {
   readonly isVerbose: boolean;
   readonly onGuard: (event: GuardEvent) => void;
   readonly onSession: (event: SessionEvent) => void;
+  /** A host's word about a session that goes on at another. */
+  readonly onTransfer: (host: number, event: TransferEvent) => void;
   /** A bug in a thread, or its end without having been told to. */
   readonly onFailure: (error: Error) => void;
   /** A thread has shown no sign of life for so long, or shows one again. */
@@ -133,8 +136,8 @@ class IoThread {
     const { port1, port2 } = new MessageChannel();
     this.#unitPort = port1;
     // What it transfers are MessagePorts indeed.
-    const port = port1 as object as ConstructorParameters<typeof RemoteUnit>[1];
-    this.unit = new RemoteUnit(number, port, events.onGuard, events.onSession);
+    const unitPort = port1 as object as ConstructorParameters<typeof RemoteUnit>[1];
+    this.unit = new RemoteUnit(number, unitPort, events);
     this.#worker = new Worker(new URL('io-thread.js', import.meta.url), {
       name: threadName(number),
       // A process that was given a text to run hands that on, too, and no thread would start.

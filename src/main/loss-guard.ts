@@ -159,6 +159,14 @@ export class LossGuard {
     this.#recent.push(loss);
   }
 
+  /** SE8: a missing session has a connection again, with all that it still holds. */
+  noteReturned(session: number): void {
+    const loss = this.#losses.get(session);
+    if (loss === undefined) return;
+    this.#losses.delete(session);
+    loss.forgetAll();
+  }
+
   /** Whether what a missing session registered of a service is to stay for now. */
   isHeld(session: number, key: string, nowMs: number): boolean {
     this.advance(nowMs);

@@ -131,6 +131,13 @@ const sessionFamilies: readonly MetricFamily[] = [
     read: one(({ counters }) => counters['session_broken'] ?? 0),
   },
   {
+    name: 'slotcast_sessions_resumed_total',
+    type: 'counter',
+    labels: [],
+    help: 'Sessions that another connection took over.',
+    read: one(({ counters }) => counters['session_resumed'] ?? 0),
+  },
+  {
     name: 'slotcast_leases_expired_total',
     type: 'counter',
     labels: [],

@@ -157,7 +157,7 @@ function nameChange({ session, key, id }: { session: Session; key: string; id: s
 }
 
 function isAlive({ session }: PendingRequest): boolean {
-  return session === undefined || session.state.kind !== 'ended';
+  return session === undefined || !session.identity.isOver;
 }
 
 function describeTouched(touched: readonly Touched[]): ToPartition[] {

@@ -1,5 +1,6 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { EncodedInstance } from '../protocol/instance-encoding.ts';
+import { readId } from '../slots/instance-table.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
@@ -54,8 +55,12 @@ export class Registrar {
     }
     const pending = new PendingRegister(this, session, key, id, fragment, reply);
     const asked = this.#router.ask(pending, number);
-    if (typeof asked === 'object') reply.fail(asked);
-    else pending.before = this.#keep(session, { key, id, fragment, stamp: number });
+    if (typeof asked === 'object') {
+      reply.fail(asked);
+      return;
+    }
+    session.identity.noteAsked();
+    pending.before = this.#keep(session, { key, id, fragment, stamp: number });
   }
 
   /** Why the log cannot take a registration. One that it knows may always change. */
@@ -83,8 +88,12 @@ export class Registrar {
       return;
     }
     const asked = this.#router.ask(new PendingDeregister(session, key, id, reply), number);
-    if (typeof asked === 'object') reply.fail(asked);
-    else this.drop(session, key, id);
+    if (typeof asked === 'object') {
+      reply.fail(asked);
+      return;
+    }
+    session.identity.noteAsked();
+    this.drop(session, key, id);
   }
 
   /** The session has ended, and its claims with it (SE1). */
@@ -112,6 +121,7 @@ export class Registrar {
   }
 
   #withdraw(session: Session, key: string, id: string, cause: DropCause): void {
+    session.identity.hasWithdrawn = true;
     this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
     this.drop(session, key, id, cause);
   }
@@ -124,6 +134,27 @@ export class Registrar {
     const isEdge = session.isConnection && registrations.size === 1;
     this.#options.guard.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
     return undefined;
+  }
+
+  /** Takes the first registrations out of the log of a session that goes to another host: at most so many, and about so many characters. */
+  takeOut(session: Session, countMax: number, charactersMax: number): (string | number)[] {
+    const fields: (string | number)[] = [];
+    for (const { key, id, fragment, stamp, standing } of session.registrations.head(countMax, charactersMax)) {
+      fields.push(key, fragment, stamp, standing);
+      this.drop(session, key, id);
+    }
+    return fields;
+  }
+
+  /** Puts in what was taken out on another host. Partitions hear nothing: to them it is the same session. */
+  putIn(session: Session, fields: readonly (string | number)[]): void {
+    for (let i = 0; i < fields.length; i += 4) {
+      const [key, fragment] = [String(fields[i]), String(fields[i + 1])];
+      const id = readId(fragment);
+      const { registrations } = session;
+      registrations.setMoved({ key, id, fragment, stamp: Number(fields[i + 2]), standing: Number(fields[i + 3]) });
+      this.#options.guard.noteRegistered(session.number, { key, id, isEdge: registrations.size === 1 });
+    }
   }
 
   /**
@@ -140,12 +171,15 @@ export class Registrar {
     return session;
   }
 
-  /** Waits for the slot. What a session asked for that has ended meanwhile is not done any more. */
+  /**
+   * Waits for the slot. What a session asked for that has ended meanwhile, or goes on over another connection, is not done any more: whoever took it
+   * over has been told what it holds without this.
+   */
   #wait(session: Session, key: string, reply: Reply, run: () => void): void {
     this.#router.gate.wait(
       key,
       () => {
-        if (session.state.kind === 'ended') reply.fail(sessionEnded);
+        if (session.state.kind === 'ended' || session.state.kind === 'resumed') reply.fail(sessionEnded);
         else run();
       },
       (failure) => {
@@ -159,7 +193,7 @@ function isLost({ state }: Session): boolean {
   return state.kind === 'broken' || state.kind === 'held';
 }
 
-const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };
+export const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };
 
 /** A registration under way. */
 export class PendingRegister implements PendingRequest {
@@ -187,17 +221,19 @@ export class PendingRegister implements PendingRequest {
 
   abandon(): void {
     this.#reply.fail(sessionEnded);
+    this.session.identity.noteAnswered();
   }
 
   settle(answer: Answer): void {
-    if (answer[0] === fromPartition.applied) {
-      this.#reply.succeed(wordResults.registered(answer[2], this.id));
-      return;
-    }
-    // Refused only when the instance was not there, so whatever of it is in the log is this attempt.
     const { session, key, id } = this;
-    if (session.registrations.stampOf(key, id) === answer[1]) this.#registrar.drop(session, key, id);
-    this.#reply.fail(readRefusal(answer));
+    if (answer[0] === fromPartition.applied) {
+      this.#reply.succeed(wordResults.registered(answer[2], id));
+    } else {
+      // Refused only when the instance was not there, so whatever of it is in the log is this attempt.
+      if (session.registrations.stampOf(key, id) === answer[1]) this.#registrar.drop(session, key, id);
+      this.#reply.fail(readRefusal(answer));
+    }
+    session.identity.noteAnswered();
   }
 }
 
@@ -224,11 +260,13 @@ export class PendingDeregister implements PendingRequest {
 
   abandon(): void {
     this.#reply.fail(sessionEnded);
+    this.session.identity.noteAnswered();
   }
 
   settle(answer: Answer): void {
     if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.deregistered(answer[2]));
     else this.#reply.fail(readRefusal(answer));
+    this.session.identity.noteAnswered();
   }
 }
 

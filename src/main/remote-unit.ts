@@ -4,7 +4,16 @@ import type { GuardEvent } from './loss-guard.ts';
 import type { MailboxPort } from './partition-link.ts';
 import type { ListedSession } from './session-directory.ts';
 import type { SessionEvent } from './session-journal.ts';
+import type { AsideOutcome, TransferEvent, SessionRecord, SessionSlice, WantedOutcome } from './session-transfer.ts';
 import type { FromUnit, ToUnit, UnitCalls, UnitMethod, UnitPort } from './unit-messages.ts';
+
+/** What a host on another thread says unasked. */
+export interface UnitEvents {
+  readonly onGuard: (event: GuardEvent) => void;
+  readonly onSession: (event: SessionEvent) => void;
+  /** A host's word about a session that goes on at another. */
+  readonly onTransfer: (host: number, event: TransferEvent) => void;
+}
 
 /** A session host on another thread, as the main thread sees it: every call is a message. */
 export class RemoteUnit implements HostUnit {
@@ -13,12 +22,7 @@ export class RemoteUnit implements HostUnit {
   readonly #waiting: Map<number, (result: never) => void> = new Map();
   #calls = 0;
 
-  constructor(
-    number: number,
-    port: UnitPort<FromUnit, ToUnit>,
-    onGuard: (event: GuardEvent) => void,
-    onSession: (event: SessionEvent) => void,
-  ) {
+  constructor(number: number, port: UnitPort<FromUnit, ToUnit>, events: UnitEvents) {
     this.number = number;
     this.#port = port;
     port.on('message', (message) => {
@@ -31,10 +35,13 @@ export class RemoteUnit implements HostUnit {
           return;
         }
         case 'guard':
-          onGuard(message.event);
+          events.onGuard(message.event);
           return;
         case 'session':
-          onSession(message.event);
+          events.onSession(message.event);
+          return;
+        case 'transfer':
+          events.onTransfer(number, message.event);
           return;
         default:
           message satisfies never;
@@ -110,17 +117,47 @@ export class RemoteUnit implements HostUnit {
     return this.#ask('readSessions', [after, limit]);
   }
 
+  setAside(secret: string, done: (outcome: AsideOutcome) => void): void {
+    this.#call('setAside', [secret], [], done);
+  }
+
+  takeSlice(session: number, done: (slice: SessionSlice | undefined) => void): void {
+    this.#call('takeSlice', [session], [], done);
+  }
+
+  bring(slice: SessionSlice): void {
+    void this.#ask('bring', [slice]);
+  }
+
+  answerWanted(call: number, outcome: WantedOutcome): void {
+    void this.#ask('answerWanted', [call, outcome]);
+  }
+
+  takeAstray(record: SessionRecord): void {
+    void this.#ask('takeAstray', [record]);
+  }
+
   #ask<M extends UnitMethod>(
     method: M,
     args: UnitCalls[M]['args'],
     transfer: readonly MailboxPort[] = [],
   ): Promise<UnitCalls[M]['result']> {
+    return new Promise((resolve) => {
+      this.#call(method, args, transfer, resolve);
+    });
+  }
+
+  /** `settle` is called while the answer is taken, and so before whatever the host says next. */
+  #call<M extends UnitMethod>(
+    method: M,
+    args: UnitCalls[M]['args'],
+    transfer: readonly MailboxPort[],
+    settle: (result: UnitCalls[M]['result']) => void,
+  ): void {
     this.#calls += 1;
     const call = this.#calls;
-    return new Promise((resolve) => {
-      this.#waiting.set(call, resolve);
-      this.#port.postMessage({ call, method, args } as ToUnit, transfer);
-    });
+    this.#waiting.set(call, settle);
+    this.#port.postMessage({ call, method, args } as ToUnit, transfer);
   }
 }
 
@@ -131,6 +168,15 @@ export function serveUnit(unit: HostUnit, port: UnitPort<ToUnit, FromUnit>): voi
     const answer = (result: UnitCalls[UnitMethod]['result']): void => {
       port.postMessage({ kind: 'result', call, result } satisfies FromUnit);
     };
+    // Answered in the call that settles it: what this host says of the session afterwards must come behind.
+    if (message.method === 'setAside') {
+      unit.setAside(message.args[0], answer);
+      return;
+    }
+    if (message.method === 'takeSlice') {
+      unit.takeSlice(message.args[0], answer);
+      return;
+    }
     const outcome = carryOut(unit, message);
     if (outcome instanceof Promise) void outcome.then(answer);
     else answer(outcome);
@@ -139,7 +185,10 @@ export function serveUnit(unit: HostUnit, port: UnitPort<ToUnit, FromUnit>): voi
 
 type Result = UnitCalls[UnitMethod]['result'];
 
-function carryOut(unit: HostUnit, call: ToUnit): Result | Promise<Result> {
+function carryOut(
+  unit: HostUnit,
+  call: Exclude<ToUnit, { readonly method: 'setAside' | 'takeSlice' }>,
+): Result | Promise<Result> {
   switch (call.method) {
     case 'connect':
       unit.connect(...call.args);
@@ -182,6 +231,15 @@ function carryOut(unit: HostUnit, call: ToUnit): Result | Promise<Result> {
       return unit.readLog();
     case 'readSessions':
       return unit.readSessions(...call.args);
+    case 'bring':
+      unit.bring(...call.args);
+      return undefined;
+    case 'answerWanted':
+      unit.answerWanted(...call.args);
+      return undefined;
+    case 'takeAstray':
+      unit.takeAstray(...call.args);
+      return undefined;
     default:
       return call satisfies never;
   }

@@ -34,6 +34,7 @@ import { countRequests } from './request-numbers.ts';
 import { LocalSessionCounts, SharedSessionCounts, sessionCountsBytes } from './session-counts.ts';
 import { SessionDirectory } from './session-directory.ts';
 import { logSession } from './session-lines.ts';
+import type { TransferEvent } from './session-transfer.ts';
 import { SessionUnit } from './session-unit.ts';
 import { tickMs } from './sessions.ts';
 import { Supervisor } from './supervisor.ts';
@@ -155,6 +156,9 @@ export class RunningServer implements Server {
       },
       onSession: (event) => {
         logSession(this.#log, event);
+      },
+      onTransfer: (host, event) => {
+        this.#units.transfers.take(host, event);
       },
       onFailure: (error) => {
         this.#fail(error);
@@ -291,6 +295,14 @@ export class RunningServer implements Server {
       onSession: (event) => {
         logSession(this.#log, event);
       },
+      // Without I/O threads there is no other host.
+      ...(this.#config.ioThreads === 0
+        ? {}
+        : {
+            tellMain: (event: TransferEvent): void => {
+              this.#units.transfers.take(0, event);
+            },
+          }),
     });
   }
 

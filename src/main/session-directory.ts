@@ -5,17 +5,18 @@ import type { HostUnit } from './host-unit.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
-/** A session of a host, and its number, by which pages go on. */
-export type ListedSession = readonly [number: number, session: SessionSummary];
+/** A session of a host, and its place among all sessions of all hosts, by which pages go on. */
+export type ListedSession = readonly [place: number, session: SessionSummary];
 
 /** Sessions looked at before other work has its turn. */
 const sliceSessions = 5000;
 /** How long a host may take to answer, in milliseconds, before the page goes on without it. */
 const answerTimeoutMs = 1000;
 
-/** Sessions of one host with numbers above `after`, `limit` at most, in the order in which they came. */
+/** Sessions of one host with places above `after`, `limit` at most, in the order in which they came. */
 export async function listSessions(
   sessions: Sessions,
+  thread: number,
   after: number,
   limit: number,
   nextTurn: () => Promise<void>,
@@ -24,7 +25,8 @@ export async function listSessions(
   let seen = 0;
   for (const session of sessions.all()) {
     if (listed.length === limit) break;
-    if (session.number > after) listed.push([session.number, describeSession(session, sessions.clockMs)]);
+    const place = thread * sessionsPerHostMax + session.arrival;
+    if (place > after) listed.push([place, describeSession(session, thread, sessions.clockMs)]);
     seen += 1;
     if (seen % sliceSessions === 0) await nextTurn();
   }
@@ -32,13 +34,14 @@ export async function listSessions(
 }
 
 /** What an operator may know of a session: neither its secret nor, of a lease, the lease. */
-function describeSession(session: Session, clockMs: number): SessionSummary {
+function describeSession(session: Session, thread: number, clockMs: number): SessionSummary {
   const { state, opened, consumption } = session;
   const { client, app, zone } = opened ?? {};
   return {
     session: session.name,
-    thread: Math.floor(session.number / sessionsPerHostMax),
-    state: state.kind,
+    thread,
+    // What another connection has taken over is not among those that are listed.
+    state: state.kind === 'resumed' ? 'ended' : state.kind,
     address: session.address,
     ...(client === undefined ? {} : { client }),
     ...(app === undefined ? {} : { app }),
@@ -69,7 +72,7 @@ export class SessionDirectory {
     const listed: ListedSession[] = [];
     const silentThreads: number[] = [];
     for (const unit of this.#units) {
-      // All of its numbers are behind the cursor.
+      // All of its places are behind the cursor.
       if ((unit.number + 1) * sessionsPerHostMax <= after) continue;
       // One more than asked for tells whether there is a next page.
       const more = await this.#ask(unit, after, size + 1 - listed.length);

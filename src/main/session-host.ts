@@ -7,6 +7,7 @@ import type {
   ListResult,
   RegistrationsParams,
   RegistrationsResult,
+  ResumedSession,
   ServiceSummary,
   SessionOpenParams,
   SessionOpenResult,
@@ -15,6 +16,7 @@ import type {
 import { encodeFilter } from '../push/instance-filter.ts';
 import { chooseVariant } from '../push/variant.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
+import { hostOfSession } from '../workers/partition-core.ts';
 import { textCodec } from '../workers/text-codec.ts';
 import { AnswerPacer } from './answer-pacer.ts';
 import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
@@ -30,12 +32,14 @@ import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
+import { Resumption } from './resumption.ts';
 import type { Router } from './router.ts';
 import { SessionJournal } from './session-journal.ts';
 import type { SessionEvent } from './session-journal.ts';
 import { HostLog } from './session-log.ts';
 import type { SessionLog } from './session-log.ts';
 import { SessionReply } from './session-reply.ts';
+import type { SessionRecord, TransferEvent } from './session-transfer.ts';
 import type { Session, Socket } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
@@ -63,6 +67,8 @@ export interface SessionHostOptions {
   /** Whether the log wants to know who comes and goes. */
   readonly isVerbose: boolean;
   readonly onSession: (event: SessionEvent) => void;
+  /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
+  readonly tellMain?: ((event: TransferEvent) => void) | undefined;
 }
 
 /** The longest wait before coming back to a full queue, in shortest ones. */
@@ -82,6 +88,7 @@ export class SessionHost {
   readonly #subscriptions: Subscriptions;
   readonly #pacer: AnswerPacer;
   readonly #claims: ClaimNotices;
+  readonly resumption: Resumption;
   /** Sessions with frames to be sent at the end of this turn. */
   #unsent: Session[] = [];
   #isDraining = false;
@@ -109,10 +116,18 @@ export class SessionHost {
       onBreak: (session, nowMs) => {
         this.guard.noteMissing(session.number, session.registrations.services(), nowMs);
       },
+      onReturn: (session) => {
+        this.guard.noteReturned(session.number);
+      },
+      onFenced: (session) => {
+        this.#cutOff(session);
+      },
       onExpire: (session, nowMs) => this.#expire(session, nowMs),
       onEnd: (session) => {
         // PU5: a registry that stops says goodbye; it does not tell anybody that everybody has gone.
         if (!this.#isDraining) this.#registrar.withdrawAll(session);
+        const { number } = session;
+        if (hostOfSession(number) !== options.host) options.tellMain?.({ kind: 'gone', session: number });
       },
     });
     this.guard = new LossGuard(config, (event) => {
@@ -158,6 +173,17 @@ export class SessionHost {
       },
     });
     this.#nowMs = options.nowMs;
+    this.resumption = new Resumption({
+      sessions: this.sessions,
+      registrar: this.#registrar,
+      router,
+      config,
+      tellMain: options.tellMain,
+      succeed: (session, reply, resumed) => {
+        this.#answerOpen(session, reply, resumed);
+      },
+      nowMs: options.nowMs,
+    });
   }
 
   /** Moves the host's clock on. */
@@ -166,6 +192,7 @@ export class SessionHost {
     this.#noteArrivals();
     this.#noteWarmUp();
     this.sessions.tick(nowMs);
+    this.resumption.tick(nowMs);
     this.guard.advance(this.sessions.clockMs);
     this.#journal.tick(this.sessions.clockMs);
     if (this.guard.releases !== this.#releasesSeen) {
@@ -239,6 +266,8 @@ export class SessionHost {
 
   /** A text frame came. Whatever it holds, the session gets an answer or an error, and the host goes on (WP3). */
   receive(session: Session, text: string): void {
+    // SE8: another connection has taken it over, and what still comes on this one counts no more.
+    if (session.state.kind !== 'connected') return;
     this.sessions.hear(session);
     const frame = readFrame(text, this.#options.config.batchEntriesMax);
     switch (frame.kind) {
@@ -293,12 +322,18 @@ export class SessionHost {
   /** The socket has closed. Only an orderly close by the client removes at once (SE2). `reason`: this side closed it. */
   disconnected(session: Session, isClean: boolean, reason?: CloseReason): void {
     this.#journal.noteEnded(session, isClean, reason, this.sessions.clockMs);
+    this.#cutOff(session);
+    if (isClean) this.sessions.end(session);
+    else this.sessions.break(session);
+  }
+
+  /** Nothing is told to this connection any more. */
+  #cutOff(session: Session): void {
+    this.resumption.forget(session);
     this.#subscriptions.unsubscribeAll(session);
     this.#claims.forget(session);
     this.sessions.slow.forget(session);
     session.outgoing = [];
-    if (isClean) this.sessions.end(session);
-    else this.sessions.break(session);
   }
 
   /** Carries out a call for a session, or, for reads over HTTP, for nobody. */
@@ -315,6 +350,17 @@ export class SessionHost {
       default:
     }
     if (session === undefined) throw new Error(`${call.method} needs a session`);
+    if (session.heldBack !== undefined && isAboutRegistrations(call)) {
+      session.heldBack.push({
+        run: () => {
+          this.execute(session, call, reply);
+        },
+        refuse: (failure) => {
+          reply.fail(failure);
+        },
+      });
+      return;
+    }
     switch (call.method) {
       case 'session.open':
         this.#open(session, call.params, reply);
@@ -368,7 +414,23 @@ export class SessionHost {
   /** A partition said something unasked. */
   takeUnasked(record: Unasked, link: PartitionLink): void {
     if (record[0] === fromPartition.push) this.#subscriptions.push(record, link.partition);
+    else this.#takeSessionRecord(record);
+  }
+
+  /** What a partition says of one session goes to the host where that session began: it may be on another by now, or on its way there. */
+  #takeSessionRecord(record: SessionRecord): void {
+    const [, number, key, id] = record;
+    const session = this.sessions.find(number);
+    const hasLeft =
+      session === undefined ||
+      (session.state.kind === 'moving' && session.state.isLeaving && !session.registrations.has(key, id));
+    if (hasLeft) this.#options.tellMain?.({ kind: 'astray', record });
     else this.#takeClaim(record);
+  }
+
+  /** What another host was told of a session that is here. */
+  takeAstray(record: SessionRecord): void {
+    this.#takeSessionRecord(record);
   }
 
   /** The audiences of services that `isLost` accepts. */
@@ -448,7 +510,10 @@ export class SessionHost {
     }
     const refusal = this.#refusal(session, incoming.call);
     if (refusal !== undefined) reply.fail(refusal);
-    else this.execute(session, incoming.call, reply);
+    else {
+      if (incoming.call.method !== 'session.open') session.hasAsked = true;
+      this.execute(session, incoming.call, reply);
+    }
   }
 
   #refusal(session: Session, call: Call): Failure | undefined {
@@ -502,8 +567,25 @@ export class SessionHost {
       reply.fail({ code: 'invalid_request', message: 'the session is open already' });
       return;
     }
+    const { resume } = params;
+    if (resume === undefined) {
+      session.opened = params;
+      this.#answerOpen(session, reply, undefined);
+      return;
+    }
+    if (session.hasAsked && resume !== session.secret) {
+      reply.fail({ code: 'invalid_request', message: 'a session is taken over by the first request of a connection' });
+      return;
+    }
     session.opened = params;
+    this.resumption.begin(session, resume, reply);
+  }
+
+  #answerOpen(session: Session, reply: Reply, resumed: ResumedSession | undefined): void {
     this.#journal.noteOpened(session);
+    if (resumed !== undefined) {
+      for (const { key, id } of session.registrations.doubtTold()) this.#claims.note(session, key, id);
+    }
     const { config } = this.#options;
     const { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax } = config;
     const result: SessionOpenResult = {
@@ -513,6 +595,7 @@ export class SessionHost {
       secret: session.secret,
       registry: this.#options.registry,
       warming: this.isWarming,
+      ...(resumed === undefined ? {} : { resumed }),
     };
     reply.succeed(wordResults.opened(result));
   }
@@ -579,6 +662,11 @@ export class SessionHost {
     });
     if (failure !== undefined) reply.fail(failure);
   }
+}
+
+/** What a session that is taken over has registered must be known first. */
+function isAboutRegistrations({ method }: Call): boolean {
+  return method === 'instance.register' || method === 'instance.deregister' || method === 'session.registrations';
 }
 
 export function refuseDraining(retryAfterMs: number): Failure {

@@ -1,3 +1,4 @@
+import { RegistrationDigest } from '../protocol/registration-digest.ts';
 import type { TextCodec } from '../slots/fragment-bytes.ts';
 import { InstanceList } from '../slots/instance-list.ts';
 import { InstanceTable } from '../slots/instance-table.ts';
@@ -24,6 +25,9 @@ export interface Standing {
 }
 
 export type HeldRegistration = Registration & Pick<Standing, 'isHidden'>;
+
+/** A registration on its way to another host; `standing` is what only logs read. */
+export type MovedRegistration = Registration & { readonly standing: number };
 
 /** Standings as bits, in the column that names owners in partitions. Nearly always 0, and then never written. */
 const hiddenBit = 1;
@@ -95,6 +99,31 @@ export class SessionLog {
     this.#noteBit(key, id, toldHiddenBit, isHidden);
   }
 
+  /** Puts in a registration that comes from another host, as it stood there. */
+  setMoved({ key, id, fragment, stamp, standing }: MovedRegistration): void {
+    const { table, keys } = this.#host;
+    const row = this.#find(key, id);
+    if (row === -1) this.#list.add(keys.claim(key), id, { fragment, stamp, owner: standing });
+    else table.replace(row, { fragment, stamp, owner: standing });
+  }
+
+  /**
+   * The client may have missed what it was told last, since it comes back over another connection. Returns the registrations that do not show, or of
+   * which that was told; each counts as told the opposite of what is true, so that it is told again.
+   */
+  doubtTold(): RegistrationName[] {
+    const { table, keys } = this.#host;
+    const doubtful: RegistrationName[] = [];
+    for (const row of this.#list.rows()) {
+      const bits = table.ownerOf(row);
+      if (bits === 0) continue;
+      doubtful.push({ key: keys.nameOf(table.tagOf(row)), id: table.idOf(row) });
+      const told = (bits & hiddenBit) === 0 ? toldHiddenBit : 0;
+      table.note(row, { stamp: table.stampOf(row), owner: (bits & ~toldHiddenBit) | told });
+    }
+    return doubtful;
+  }
+
   #noteBit(key: string, id: string, bit: number, isSet: boolean): void {
     const row = this.#find(key, id);
     if (row === -1) return;
@@ -138,6 +167,38 @@ export class SessionLog {
     const { table } = this.#host;
     const isHidden = (table.ownerOf(row) & hiddenBit) !== 0;
     return { key, id, fragment: table.fragmentOf(row), stamp: table.stampOf(row), isHidden };
+  }
+
+  /** The first registrations, about so many characters of them, and one at least. */
+  head(countMax: number, charactersMax: number): MovedRegistration[] {
+    const { table, keys } = this.#host;
+    const head: MovedRegistration[] = [];
+    let characters = 0;
+    for (const row of this.#list.rows()) {
+      const [key, id] = [keys.nameOf(table.tagOf(row)), table.idOf(row)];
+      const fragment = table.fragmentOf(row);
+      head.push({ key, id, fragment, stamp: table.stampOf(row), standing: table.ownerOf(row) });
+      characters += fragment.length;
+      if (head.length >= countMax || characters >= charactersMax) break;
+    }
+    return head;
+  }
+
+  /** What the session holds, in 16 digits. Read where it lies: nothing is made of 10,000 registrations but this. */
+  digest(): string {
+    const { table, keys } = this.#host;
+    const digest = new RegistrationDigest();
+    const add = (bytes: Uint8Array, start: number, end: number): void => {
+      digest.addBytes(bytes, start, end);
+    };
+    let tag = -1;
+    for (const row of this.#list.rows()) {
+      const next = table.tagOf(row);
+      if (next !== tag) digest.setKey(keys.nameOf(next));
+      tag = next;
+      table.visitText(row, add);
+    }
+    return digest.toString();
   }
 
   #find(key: string, id: string): number {

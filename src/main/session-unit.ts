@@ -16,6 +16,7 @@ import { listSessions } from './session-directory.ts';
 import type { ListedSession } from './session-directory.ts';
 import { SessionHost } from './session-host.ts';
 import type { SessionEvent } from './session-journal.ts';
+import type { AsideOutcome, TransferEvent, SessionRecord, SessionSlice, WantedOutcome } from './session-transfer.ts';
 import { SlotGate } from './slot-gate.ts';
 import type { WarmUp } from './warm-up.ts';
 
@@ -43,6 +44,8 @@ export interface SessionUnitOptions {
   /** Whether the log wants to know who comes and goes. */
   readonly isVerbose: boolean;
   readonly onSession: (event: SessionEvent) => void;
+  /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
+  readonly tellMain?: ((event: TransferEvent) => void) | undefined;
 }
 
 /** How long a partition that has died may take to be gone, in milliseconds, and one that is leaving to say its last. */
@@ -183,13 +186,35 @@ export class SessionUnit implements HostUnit {
   }
 
   readSessions(after: number, limit: number): Promise<ListedSession[]> {
-    return listSessions(this.host.sessions, after, limit, () => this.#nextTurn());
+    return listSessions(this.host.sessions, this.number, after, limit, () => this.#nextTurn());
   }
 
   #nextTurn(): Promise<void> {
     return new Promise((resolve) => {
       this.#options.schedule(resolve);
     });
+  }
+
+  setAside(secret: string, done: (outcome: AsideOutcome) => void): void {
+    this.host.resumption.setAside(secret, done);
+    this.host.flush();
+  }
+
+  takeSlice(session: number, done: (slice: SessionSlice | undefined) => void): void {
+    done(this.host.resumption.takeSlice(session));
+  }
+
+  bring(slice: SessionSlice): void {
+    this.host.resumption.bring(slice);
+  }
+
+  answerWanted(call: number, outcome: WantedOutcome): void {
+    this.host.resumption.takeOutcome(call, outcome);
+    this.host.flush();
+  }
+
+  takeAstray(record: SessionRecord): void {
+    this.host.takeAstray(record);
   }
 
   #rebuild(partition: number, part: (options: RebuildOptions, remains: Remains) => Promise<boolean>): Promise<boolean> {

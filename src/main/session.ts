@@ -1,4 +1,4 @@
-import type { CloseReason } from '../protocol/errors.ts';
+import type { CloseReason, Failure } from '../protocol/errors.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
 import type { Variant } from '../push/variant.ts';
@@ -28,41 +28,105 @@ export type SessionState =
   | { readonly kind: 'leased'; readonly lease: string; expiresAtMs: number; readonly ttlMs: number }
   | { readonly kind: 'broken'; readonly removeAtMs: number }
   | { readonly kind: 'held' }
+  /** On its way to another host, or from one; nobody may take it over until it is there. */
+  | { readonly kind: 'moving'; readonly isLeaving: boolean }
+  /** Another connection has taken it over: nothing that still comes here counts (SE8). */
+  | { readonly kind: 'resumed' }
   | { readonly kind: 'ended' };
 
-export interface SessionOptions {
-  readonly number: number;
-  readonly name: string;
-  readonly secret: string;
-  readonly address: string;
-  readonly state: SessionState;
-  readonly registrations: SessionLog;
-  readonly nowMs: number;
-  readonly consumption: Consumption;
-}
-
-/** One caller and all that it registered and subscribed: a WebSocket connection, or a lease of a caller over HTTP. */
-export class Session {
-  /** Unique in the process; names the host too. */
+/** What a session is to others, and what is left of it when its connection has gone: whoever takes the session over gets this, whole. */
+export class SessionIdentity {
+  /** Unique in the process; names the host where it began. */
   readonly number: number;
   /** What the caller sees, and logs show. */
   readonly name: string;
   /** Known to the caller alone: whoever has it may take the session over. */
   readonly secret: string;
+  /** Whether it is a connection, now or before; else it is a lease. */
+  readonly isConnection: boolean;
+  readonly registrations: SessionLog;
+  /** Some of what it held has been withdrawn, and nobody was asked to say when that is done. */
+  hasWithdrawn = false;
+  /** It has ended: nobody takes it over any more. */
+  isOver = false;
+  #changesUnderWay = 0;
+  #waiting: (() => void)[] = [];
+
+  constructor({ number, name, secret, isConnection, registrations }: IdentityFields) {
+    this.number = number;
+    this.name = name;
+    this.secret = secret;
+    this.isConnection = isConnection;
+    this.registrations = registrations;
+  }
+
+  /** Whether all registrations and deregistrations that it asked for are answered. */
+  get isSettled(): boolean {
+    return this.#changesUnderWay === 0;
+  }
+
+  noteAsked(): void {
+    this.#changesUnderWay += 1;
+  }
+
+  noteAnswered(): void {
+    this.#changesUnderWay -= 1;
+    if (this.#changesUnderWay > 0 || this.#waiting.length === 0) return;
+    for (const run of this.#waiting.splice(0)) run();
+  }
+
+  /** Runs a task once all that was asked for is answered: then the log is what the session holds. */
+  whenSettled(run: () => void): void {
+    if (this.isSettled) run();
+    else this.#waiting.push(run);
+  }
+}
+
+export interface IdentityFields {
+  readonly number: number;
+  readonly name: string;
+  readonly secret: string;
+  readonly isConnection: boolean;
+  readonly registrations: SessionLog;
+}
+
+export interface SessionOptions {
+  readonly identity: SessionIdentity;
+  readonly address: string;
+  /** Its place in the order in which connections and leases came to this host. */
+  readonly arrival: number;
+  readonly state: SessionState;
+  readonly nowMs: number;
+  readonly consumption: Consumption;
+}
+
+/** A request that waits until its session has been taken over. */
+export interface HeldBack {
+  readonly run: () => void;
+  readonly refuse: (failure: Failure) => void;
+}
+
+/** One caller and all that it registered and subscribed: a WebSocket connection, or a lease of a caller over HTTP. */
+export class Session {
+  /** Another's, once it has taken that one over. */
+  identity: SessionIdentity;
   /** Where the caller is, or was last. */
   readonly address: string;
+  /** Its place in the order in which connections and leases came to this host. */
+  readonly arrival: number;
   /** When it began, on the host's clock. */
   readonly createdAtMs: number;
   state: SessionState;
-  /** Whether it is a connection, now or before; else it is a lease. */
-  readonly isConnection: boolean;
   opened: SessionOpenParams | undefined;
+  /** It has asked for something before `session.open`. */
+  hasAsked = false;
+  /** While it is taking another session over: requests about what that one has registered. */
+  heldBack: HeldBack[] | undefined;
   /** When something was last heard from it, on the host's clock. */
   heardAtMs: number;
   /** Where it waits for its deadline: its place in the timer wheel; -1: nowhere. */
   wheelPlace = -1;
   requestsInFlight = 0;
-  readonly registrations: SessionLog;
   readonly subscriptions: Map<string, Subscription> = new Map();
   /** Frames of this turn, sent together at its end. */
   outgoing: string[] = [];
@@ -70,17 +134,34 @@ export class Session {
   /** An answer did not fit into its backlog: it is to be closed. */
   hasLostAnswer = false;
 
-  constructor({ number, name, secret, address, state, registrations, nowMs, consumption }: SessionOptions) {
+  constructor({ identity, address, arrival, state, nowMs, consumption }: SessionOptions) {
+    this.identity = identity;
     this.address = address;
+    this.arrival = arrival;
     this.createdAtMs = nowMs;
-    this.number = number;
     this.consumption = consumption;
-    this.name = name;
-    this.secret = secret;
     this.state = state;
-    this.registrations = registrations;
-    this.isConnection = state.kind === 'connected';
     this.heardAtMs = nowMs;
+  }
+
+  get number(): number {
+    return this.identity.number;
+  }
+
+  get name(): string {
+    return this.identity.name;
+  }
+
+  get secret(): string {
+    return this.identity.secret;
+  }
+
+  get isConnection(): boolean {
+    return this.identity.isConnection;
+  }
+
+  get registrations(): SessionLog {
+    return this.identity.registrations;
   }
 
   get socket(): Socket | undefined {

@@ -1,3 +1,5 @@
+import { timingSafeEqual } from 'node:crypto';
+
 import { sessionsPerHostMax } from '../workers/partition-core.ts';
 import type { ServerConfig } from './config.ts';
 import { Consumption } from './consumption.ts';
@@ -5,7 +7,8 @@ import type { ConsumptionBounds } from './consumption.ts';
 import type { Counters } from './counters.ts';
 import { SessionLog } from './session-log.ts';
 import type { HostLog } from './session-log.ts';
-import { Session } from './session.ts';
+import type { SessionSlice } from './session-transfer.ts';
+import { Session, SessionIdentity } from './session.ts';
 import type { SessionState, Socket } from './session.ts';
 import { SlowConsumers } from './slow-consumers.ts';
 import { TimerWheel } from './timer-wheel.ts';
@@ -31,6 +34,10 @@ export interface SessionsOptions {
   readonly onBreak: (session: Session, nowMs: number) => void;
   /** The grace has run out: remove what may be removed. Returns whether something is held back. */
   readonly onExpire: (session: Session, nowMs: number) => boolean;
+  /** The connection of a broken session is back, or another stands for it. */
+  readonly onReturn: (session: Session) => void;
+  /** Another connection has taken the session over: what it was to be told ends here. */
+  readonly onFenced: (session: Session) => void;
   /** The session is over: withdraw what it registered. */
   readonly onEnd: (session: Session) => void;
   readonly nowMs: number;
@@ -73,6 +80,7 @@ export class Sessions {
   #crowdedAtMs = Number.NEGATIVE_INFINITY;
   #crowdedSinceMs = 0;
   #connected = 0;
+  #arrivals = 0;
   #count = 0;
   #clockMs: number;
   #lastTickMs: number;
@@ -191,11 +199,12 @@ export class Sessions {
   /** The connection was closed by the client, in order (SE2): what it registered goes at once. */
   end(session: Session): void {
     const { state } = session;
-    if (state.kind === 'ended') return;
+    if (state.kind === 'ended' || state.kind === 'resumed') return;
     if (state.kind === 'connected') this.#connected -= 1;
     if (state.kind === 'leased') this.#byLease.delete(state.lease);
     this.#held.delete(session);
     session.state = { kind: 'ended' };
+    session.identity.isOver = true;
     this.#byNumber.delete(session.number);
     // Else it would be kept until its deadline, a lease for as long as it might have lived.
     this.#wheel.cancel(session, session.wheelPlace);
@@ -211,11 +220,78 @@ export class Sessions {
       return;
     }
     this.#connected -= 1;
+    this.#keepForGrace(session);
+  }
+
+  #keepForGrace(session: Session): void {
     // The clock stands since the last tick; a tick more, and the grace is never cut short.
     const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
     session.state = { kind: 'broken', removeAtMs };
     this.#options.onBreak(session, this.#clockMs);
     this.#schedule(session, removeAtMs);
+  }
+
+  /** The session that a secret belongs to, if a connection here can take it over (SE8). */
+  findResumable(secret: string): Session | undefined {
+    const session = this.#byNumber.get(readSecretNumber(secret));
+    if (session?.isConnection !== true || !isSameSecret(session.secret, secret)) return undefined;
+    const { kind } = session.state;
+    return kind === 'connected' || kind === 'broken' || kind === 'held' ? session : undefined;
+  }
+
+  /** SE8: a connection that is new goes on as another session, whole; whatever still comes on that one's connection counts no more. */
+  takeOver(session: Session, old: Session): void {
+    // It has none of its own: what a connection has registered stands in the way.
+    if (session.registrations !== old.registrations) this.#byNumber.delete(session.number);
+    session.identity = old.identity;
+    // In the order of arrival, by which pages of sessions are read.
+    this.#byNumber.delete(session.number);
+    this.#byNumber.set(session.number, session);
+    this.#fence(old);
+    if (session.state.kind === 'connected') this.#options.counters.count('session_resumed');
+  }
+
+  #fence(old: Session): void {
+    const { state } = old;
+    this.#held.delete(old);
+    this.#wheel.cancel(old, old.wheelPlace);
+    // First, since the socket may say at once that it has closed.
+    old.state = { kind: 'resumed' };
+    this.#options.onFenced(old);
+    if (state.kind === 'connected') {
+      this.#connected -= 1;
+      this.#options.counters.countClose('resumed_elsewhere');
+      state.socket.end('resumed_elsewhere');
+    } else if (state.kind !== 'moving') {
+      this.#options.onReturn(old);
+    }
+  }
+
+  /** A client has come back on another host: the session waits here, without a connection, until it is fetched. */
+  setAside(old: Session): Session {
+    const session = this.#create(old.identity, { kind: 'moving', isLeaving: true }, old.address);
+    this.takeOver(session, old);
+    return session;
+  }
+
+  /** The session has left for another host, with all that it registered. */
+  letGo(session: Session): void {
+    session.state = { kind: 'resumed' };
+    this.#byNumber.delete(session.number);
+  }
+
+  /** A session is coming from another host; what it registered follows. */
+  admit({ number, name, secret, address }: Omit<SessionSlice, 'registrations' | 'isLast'>): Session {
+    const registrations = new SessionLog(this.#options.log);
+    const identity = new SessionIdentity({ number, name, secret, isConnection: true, registrations });
+    const session = this.#create(identity, { kind: 'moving', isLeaving: false }, address);
+    this.#byNumber.set(number, session);
+    return session;
+  }
+
+  /** It stays on this host: as if its connection had just broken, until somebody takes it over. */
+  land(session: Session): void {
+    this.#keepForGrace(session);
   }
 
   /**
@@ -244,18 +320,30 @@ export class Sessions {
   #add(state: SessionState, address: string): Session {
     this.#count += 1;
     const number = this.#options.host * sessionsPerHostMax + this.#count;
-    const session = new Session({
+    const { createName } = this.#options;
+    const identity = new SessionIdentity({
       number,
-      name: this.#options.createName(),
-      secret: this.#options.createName(),
-      address,
-      state,
+      name: createName(),
+      // The number says where to look, the rest cannot be guessed.
+      secret: `${number.toString(secretRadix)}-${createName()}`,
+      isConnection: state.kind === 'connected',
       registrations: new SessionLog(this.#options.log),
+    });
+    const session = this.#create(identity, state, address);
+    this.#byNumber.set(number, session);
+    return session;
+  }
+
+  #create(identity: SessionIdentity, state: SessionState, address: string): Session {
+    this.#arrivals += 1;
+    return new Session({
+      identity,
+      address,
+      arrival: this.#arrivals,
+      state,
       nowMs: this.#clockMs,
       consumption: new Consumption(this.#consumptionBounds),
     });
-    this.#byNumber.set(number, session);
-    return session;
   }
 
   /** Each session waits for one deadline at a time. */
@@ -284,6 +372,8 @@ export class Sessions {
         else this.#expire(session);
         return;
       case 'held':
+      case 'moving':
+      case 'resumed':
       case 'ended':
         return;
       default:
@@ -327,4 +417,18 @@ export class Sessions {
     if (this.#clockMs - session.heardAtMs >= this.heartbeatMs / 2 - tickMs) session.ping();
     this.#schedule(session, Math.min(this.#clockMs + this.heartbeatMs, deadlineMs));
   }
+}
+
+const secretRadix = 36;
+
+/** The number of the session that a secret belongs to; not a number if it cannot be one. */
+export function readSecretNumber(secret: string): number {
+  const [digits = ''] = secret.split('-', 1);
+  return /^[0-9a-z]{1,10}$/.test(digits) ? Number.parseInt(digits, secretRadix) : Number.NaN;
+}
+
+/** Takes as long however much of it is right. */
+function isSameSecret(known: string, given: string): boolean {
+  const [a, b] = [Buffer.from(known), Buffer.from(given)];
+  return a.length === b.length && timingSafeEqual(a, b);
 }

@@ -97,8 +97,12 @@ export class SlotGate {
     this.#enqueue({ slot: slotOf(key), run, refuse, deadlineMs: this.#nowMs + this.#options.waitTimeoutMs });
   }
 
-  /** Waits until every slot is open. */
+  /** Runs as soon as every slot is open, at once if they are. */
   waitForAll(run: () => void, refuse: (failure: Failure) => void): void {
+    if (this.isOpen) {
+      run();
+      return;
+    }
     this.#enqueue({ slot: -1, run, refuse, deadlineMs: this.#nowMs + this.#options.waitTimeoutMs });
   }
 

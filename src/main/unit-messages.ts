@@ -6,6 +6,7 @@ import type { GuardEvent } from './loss-guard.ts';
 import type { MailboxPort } from './partition-link.ts';
 import type { ListedSession } from './session-directory.ts';
 import type { SessionEvent } from './session-journal.ts';
+import type { AsideOutcome, TransferEvent, SessionRecord, SessionSlice, WantedOutcome } from './session-transfer.ts';
 import type { HttpAnswer, HttpCall } from './transport.ts';
 
 /** Everything that the main thread asks of a session host on another thread; see `HostUnit`, whose calls these are. */
@@ -27,6 +28,11 @@ export interface UnitCalls {
   readState: { readonly args: []; readonly result: UnitState };
   readLog: { readonly args: []; readonly result: LoggedInstance[] };
   readSessions: { readonly args: [after: number, limit: number]; readonly result: ListedSession[] };
+  setAside: { readonly args: [secret: string]; readonly result: AsideOutcome };
+  takeSlice: { readonly args: [session: number]; readonly result: SessionSlice | undefined };
+  bring: { readonly args: [slice: SessionSlice]; readonly result: undefined };
+  answerWanted: { readonly args: [call: number, outcome: WantedOutcome]; readonly result: undefined };
+  takeAstray: { readonly args: [record: SessionRecord]; readonly result: undefined };
 }
 
 export type UnitMethod = keyof UnitCalls;
@@ -40,7 +46,8 @@ export type ToUnit = {
 export type FromUnit =
   | { readonly kind: 'result'; readonly call: number; readonly result: UnitCalls[UnitMethod]['result'] }
   | { readonly kind: 'guard'; readonly event: GuardEvent }
-  | { readonly kind: 'session'; readonly event: SessionEvent };
+  | { readonly kind: 'session'; readonly event: SessionEvent }
+  | { readonly kind: 'transfer'; readonly event: TransferEvent };
 
 /** One end of the way between the main thread and a host. Messages stay in order. */
 export interface UnitPort<In, Out> {

@@ -86,7 +86,7 @@ export interface SessionsQuery {
 export interface SessionSummary {
   readonly session: string;
   readonly thread: number;
-  readonly state: 'connected' | 'broken' | 'held' | 'leased' | 'ended';
+  readonly state: 'connected' | 'broken' | 'held' | 'leased' | 'moving' | 'ended';
   readonly address: string;
   readonly client?: string;
   readonly app?: string;
@@ -243,7 +243,7 @@ const sessionsResult: JsonSchema = {
           thread: amount('Of sockets that holds it: 0 the main thread, others I/O threads. Leases are on 0.'),
           state: {
             type: 'string',
-            enum: ['connected', 'broken', 'held', 'leased', 'ended'],
+            enum: ['connected', 'broken', 'held', 'leased', 'moving', 'ended'],
             description:
               'Connected; its connection broke and its grace runs; a guard holds back its removal; a lease over HTTP; just over.',
           },

@@ -23,9 +23,40 @@ export function hashRegistration(key: string, fragment: string): string {
 export class RegistrationDigest {
   #low = 0;
   #high = 0;
+  /** The key of what comes next, a line feed, and room for what completes its last word. */
+  #key: Uint8Array = new Uint8Array(0);
+  #keyBytes = 0;
 
   add(key: string, fragment: string): void {
-    const { low, high } = hashLanes(key, fragment);
+    this.#add(hashLanes(key, fragment));
+  }
+
+  /** The service of the registrations that are added as bytes from now on. */
+  setKey(key: string): void {
+    const bytesMax = key.length * utf8BytesMax + 1 + wordBytes;
+    if (this.#key.length < bytesMax) this.#key = new Uint8Array(bytesMax);
+    this.#keyBytes = utf8.encodeInto(key, this.#key).written;
+    this.#key[this.#keyBytes] = lineFeed;
+    this.#keyBytes += 1;
+  }
+
+  /** Adds a registration whose fragment lies somewhere as bytes, without a copy of them. */
+  addBytes(bytes: Uint8Array, start: number, end: number): void {
+    const key = this.#key;
+    const lanes = new MurmurLanes();
+    let at = start;
+    let keyEnd = this.#keyBytes;
+    while (keyEnd % wordBytes !== 0 && at < end) key[keyEnd++] = bytes[at++]!;
+    if (keyEnd % wordBytes === 0) {
+      lanes.take(key, 0, keyEnd);
+      lanes.finish(bytes, lanes.take(bytes, at, end), end, this.#keyBytes + end - start);
+    } else {
+      lanes.finish(key, lanes.take(key, 0, keyEnd), keyEnd, this.#keyBytes + end - start);
+    }
+    this.#add(lanes);
+  }
+
+  #add({ low, high }: Lanes): void {
     this.#low = (this.#low + low) >>> 0;
     this.#high = (this.#high + high) >>> 0;
   }
@@ -36,29 +67,60 @@ export class RegistrationDigest {
   }
 }
 
+const lineFeed = 0x0a;
+const wordBytes = 4;
+/** Of one UTF-16 unit. */
+const utf8BytesMax = 3;
+
 function hashLanes(key: string, fragment: string): Lanes {
   const bytes = utf8.encode(`${key}\n${fragment}`);
-  return { low: murmur3(bytes, 0), high: murmur3(bytes, 1) };
+  const lanes = new MurmurLanes();
+  lanes.finish(bytes, lanes.take(bytes, 0, bytes.length), bytes.length, bytes.length);
+  return lanes;
 }
 
 function formatLanes({ low, high }: Lanes): string {
   return high.toString(16).padStart(8, '0') + low.toString(16).padStart(8, '0');
 }
 
-/** MurmurHash3_x86_32 by Austin Appleby, which is in the public domain. */
-export function murmur3(bytes: Uint8Array, seed: number): number {
-  const { length } = bytes;
-  const tail = length & ~3;
-  let hash = seed;
-  for (let i = 0; i < tail; i += 4) {
-    const word = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
-    hash ^= scramble(word);
-    hash = Math.imul((hash << 13) | (hash >>> 19), 5) + 0xe654_6b64;
+/** MurmurHash3_x86_32 by Austin Appleby, which is in the public domain: with two seeds at a time, of bytes that come in parts. */
+export class MurmurLanes implements Lanes {
+  low: number;
+  high: number;
+
+  constructor(lowSeed = 0, highSeed = 1) {
+    this.low = lowSeed;
+    this.high = highSeed;
   }
-  let rest = 0;
-  for (let i = length - 1; i >= tail; i--) rest = (rest << 8) | bytes[i]!;
-  if (tail < length) hash ^= scramble(rest);
-  hash ^= length;
+
+  /** Takes the whole words of a part; returns where the rest begins. */
+  take(bytes: Uint8Array, start: number, end: number): number {
+    let { low, high } = this;
+    let at = start;
+    for (; at + wordBytes <= end; at += wordBytes) {
+      const word = scramble(bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
+      low ^= word;
+      low = (Math.imul((low << 13) | (low >>> 19), 5) + 0xe654_6b64) | 0;
+      high ^= word;
+      high = (Math.imul((high << 13) | (high >>> 19), 5) + 0xe654_6b64) | 0;
+    }
+    this.low = low;
+    this.high = high;
+    return at;
+  }
+
+  /** Takes the last bytes, fewer than a word. `length`: of all parts together. */
+  finish(bytes: Uint8Array, start: number, end: number, length: number): void {
+    let rest = 0;
+    for (let i = end - 1; i >= start; i--) rest = (rest << 8) | bytes[i]!;
+    const word = start < end ? scramble(rest) : 0;
+    this.low = mixEnd(this.low ^ word, length);
+    this.high = mixEnd(this.high ^ word, length);
+  }
+}
+
+function mixEnd(lane: number, length: number): number {
+  let hash = lane ^ length;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85eb_ca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2_ae35);
   return (hash ^ (hash >>> 16)) >>> 0;

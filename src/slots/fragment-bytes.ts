@@ -82,6 +82,12 @@ export class FragmentBytes {
     return this.#chunkOf(reference).read(byteOf(reference), length, isAscii);
   }
 
+  /** Gives what is stored as bytes, where they lie. */
+  visit(reference: number, length: number, take: (bytes: Uint8Array, start: number, end: number) => void): void {
+    const start = byteOf(reference);
+    take(this.#chunkOf(reference).bytes, start, start + length);
+  }
+
   /**
    * Whether a quoted JSON string, whose first character is `offset` bytes into what is stored, is this one. Undefined if that takes more than comparing
    * bytes, because of characters that JSON escapes or that are more than a byte.

@@ -183,6 +183,13 @@ export class InstanceTable implements IndexedRows {
     return this.#bytes.read(block.text[at]!, lengthOf(block, at), block.length[at]! >= asciiBit);
   }
 
+  /** Gives the bytes of a row's text, where they lie; they are the caller's only during the call. */
+  visitText(row: number, take: (bytes: Uint8Array, start: number, end: number) => void): void {
+    const block = this.#blockOf(row);
+    const at = row & blockMask;
+    this.#bytes.visit(block.text[at]!, lengthOf(block, at), take);
+  }
+
   idOf(row: number): string {
     return readId(this.fragmentOf(row));
   }

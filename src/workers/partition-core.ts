@@ -66,9 +66,9 @@ function leapOver(version: number, { wallMicros }: PartitionClock): number {
 /** Where a partition's records go. */
 export type Emit = (host: number, ...record: FromPartition) => void;
 
-/** Numbers of a session: the host that holds it, and which it is there. */
+/** Numbers of a session: the host where it began, and which it is there. */
 export const sessionsPerHostMax: number = 2 ** 40;
-function hostOf(session: number): number {
+export function hostOfSession(session: number): number {
   return Math.floor(session / sessionsPerHostMax);
 }
 
@@ -368,7 +368,7 @@ export class PartitionCore {
   }
 
   #tellClaim(key: string, id: string, { owner, stamp, state, limit }: ClaimNotice): void {
-    this.#emit(hostOf(owner), fromPartition.claim, owner, key, id, stamp, state, limit ?? '');
+    this.#emit(hostOfSession(owner), fromPartition.claim, owner, key, id, stamp, state, limit ?? '');
   }
 
   #restore(key: string, id: string, instance: StoredInstance, isHidden: boolean): void {

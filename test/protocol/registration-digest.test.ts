@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import { hashRegistration, murmur3, RegistrationDigest } from '../../src/protocol/registration-digest.ts';
+import { hashRegistration, MurmurLanes, RegistrationDigest } from '../../src/protocol/registration-digest.ts';
 
 const utf8 = new TextEncoder();
 
@@ -18,7 +18,10 @@ test.each([
   ['Hello, world!', 0, 0xc036_3e43],
   ['The quick brown fox jumps over the lazy dog', 0x9747_b28c, 0x2fa8_26cd],
 ])('MurmurHash3 of %j with seed %i', (text, seed, expected) => {
-  expect(murmur3(utf8.encode(text), seed)).toBe(expected);
+  const bytes = utf8.encode(text);
+  const lanes = new MurmurLanes(seed, seed);
+  lanes.finish(bytes, lanes.take(bytes, 0, bytes.length), bytes.length, bytes.length);
+  expect([lanes.low, lanes.high]).toEqual([expected, expected]);
 });
 
 test('[SE8] a digest depends on what is registered, and not on the order', () => {
@@ -34,4 +37,19 @@ test('[SE8] a digest depends on what is registered, and not on the order', () =>
     }),
   );
   expect(digestOf([])).toBe('0000000000000000');
+});
+
+test('[SE8] a digest of bytes, wherever they lie, is that of the text', () => {
+  const registrations = fc.array(fc.tuple(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'binary' }), fc.nat(5)));
+  fc.assert(
+    fc.property(registrations, (list) => {
+      const digest = new RegistrationDigest();
+      for (const [key, fragment, place] of list) {
+        const bytes = new Uint8Array([...new Uint8Array(place).fill(7), ...utf8.encode(fragment), 7, 7]);
+        digest.setKey(key);
+        digest.addBytes(bytes, place, bytes.length - 2);
+      }
+      expect(digest.toString()).toBe(digestOf(list.map(([key, fragment]) => [key, fragment])));
+    }),
+  );
 });

@@ -12,6 +12,8 @@ import { RemoteUnit, serveUnit } from '../../src/main/remote-unit.ts';
 import type { Router } from '../../src/main/router.ts';
 import type { SessionHost } from '../../src/main/session-host.ts';
 import type { SessionEvent } from '../../src/main/session-journal.ts';
+import type { TransferEvent } from '../../src/main/session-transfer.ts';
+import type { SessionTransfers } from '../../src/main/session-transfers.ts';
 import { SessionUnit } from '../../src/main/session-unit.ts';
 import { Supervisor } from '../../src/main/supervisor.ts';
 import type { Runner } from '../../src/main/supervisor.ts';
@@ -241,6 +243,7 @@ export class InProcessRegistry {
   readonly units: readonly SessionUnit[];
   readonly supervisor: Supervisor;
   readonly mover: Mover;
+  readonly transfers: SessionTransfers;
   readonly partitions: SimulatedPartition[] = [];
   fatal: Error | undefined;
   readonly guardEvents: GuardEvent[] = [];
@@ -270,14 +273,24 @@ export class InProcessRegistry {
       isHealing: () => this.supervisor.states().some((state) => state !== 'ready'),
       nowMs: 0,
     });
+    this.#channels = Array.from({ length: hosts - 1 }, () => new SimulatedChannel());
     this.units = Array.from({ length: hosts }, (_, number) => this.#createUnit(number));
-    const others = this.units.slice(1).map((unit) => ({ unit, channel: new SimulatedChannel() }));
-    this.#channels = others.map(({ channel }) => channel);
+    const others = this.#channels.map((channel, i) => ({ unit: this.units[i + 1]!, channel }));
     for (const { unit, channel } of others) serveUnit(unit, channel.unit);
     const units = new HostUnits(
       this.units[0]!,
-      others.map(({ unit, channel }) => new RemoteUnit(unit.number, channel.main, ignore, ignore)),
+      others.map(
+        ({ unit, channel }) =>
+          new RemoteUnit(unit.number, channel.main, {
+            onGuard: ignore,
+            onSession: ignore,
+            onTransfer: (host, event) => {
+              this.transfers.take(host, event);
+            },
+          }),
+      ),
     );
+    this.transfers = units.transfers;
     const log = pino({ level: 'silent' });
     this.supervisor = new Supervisor({
       config: this.config,
@@ -451,11 +464,19 @@ export class InProcessRegistry {
       onGuard: (event) => this.guardEvents.push(event),
       isVerbose: true,
       onSession: (event) => this.sessionEvents.push(event),
+      ...(this.#channels.length === 0 ? {} : { tellMain: this.#describeWay(number) }),
     });
   }
 
   #createArrivals(): Arrivals {
     return new Arrivals(this.#arrivals, { perSecond: 1, burst: 1, readNowNs: () => 0n });
+  }
+
+  /** From a host to the main thread. */
+  #describeWay(number: number): (event: TransferEvent) => void {
+    if (number === 0) return (event) => this.transfers.take(0, event);
+    const port = this.#channels[number - 1]!.unit as UnitPort<never, FromUnit>;
+    return (event) => port.postMessage({ kind: 'transfer', event });
   }
 
   /** One sequence for all hosts. */

@@ -5,6 +5,8 @@ import type { PendingRequest } from '../../src/main/partition-link.ts';
 import { PendingRegister, Registrar } from '../../src/main/registrar.ts';
 import { RemoteUnit } from '../../src/main/remote-unit.ts';
 import { Router } from '../../src/main/router.ts';
+import { SessionHost } from '../../src/main/session-host.ts';
+import { SessionTransfers } from '../../src/main/session-transfers.ts';
 import { Subscription } from '../../src/main/session.ts';
 import type { Session } from '../../src/main/session.ts';
 import { Sessions } from '../../src/main/sessions.ts';
@@ -553,6 +555,72 @@ export const plantedBugs: readonly PlantedBug[] = [
     faults: both,
     plant: () =>
       changeRecords((record) => (record[0] === toPartition.restore ? [[...record.slice(0, 6), 0] as never] : [record])),
+  },
+  {
+    name: 'what still comes on a connection whose session goes on over another counts',
+    faults: quiet,
+    plant: () =>
+      replace(
+        SessionHost.prototype,
+        'receive',
+        (receive) =>
+          function take(this: SessionHost, session, text) {
+            receive.call(this, this.sessions.find(session.number) ?? session, text);
+          },
+      ),
+  },
+  {
+    name: 'the late close of a connection breaks the session that goes on over another',
+    faults: quiet,
+    plant: () =>
+      replace(
+        SessionHost.prototype,
+        'disconnected',
+        (disconnected) =>
+          function find(this: SessionHost, session, isClean) {
+            disconnected.call(this, this.sessions.find(session.number) ?? session, isClean);
+          },
+      ),
+  },
+  {
+    name: 'what an old connection asked for is answered to the one that took its session over',
+    faults: quiet,
+    plant: () =>
+      replace(
+        SessionHost.prototype,
+        'send',
+        (send) =>
+          function mistake(this: SessionHost, session, frame) {
+            send.call(this, this.sessions.find(session.number) ?? session, frame);
+          },
+      ),
+  },
+  {
+    name: 'of what a session registered some does not reach the host where it goes on',
+    faults: quiet,
+    plant: () =>
+      replace(
+        Registrar.prototype,
+        'putIn',
+        (putIn) =>
+          function lose(this: Registrar, session, fields) {
+            putIn.call(this, session, fields.slice(3));
+          },
+      ),
+  },
+  {
+    name: 'what a partition says of a session is lost when the session has left for another host',
+    faults: quiet,
+    acts: 400,
+    plant: () =>
+      replace(
+        SessionTransfers.prototype,
+        'take',
+        (take) =>
+          function ignore(this: SessionTransfers, host, event) {
+            if (event.kind !== 'astray') take.call(this, host, event);
+          },
+      ),
   },
   {
     name: 'an instance that passes a filter no more is not removed',

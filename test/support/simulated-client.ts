@@ -104,7 +104,10 @@ export class SimulatedClient implements Socket {
   end(reason: CloseReason): void {
     this.closed = reason;
     this.listener?.onGone(false);
-    this.#host.disconnected(this.session, false);
+    const close = (): void => this.#host.disconnected(this.session, false);
+    // How long it takes until a connection is gone that nobody reads from any more, nobody knows.
+    if (reason === 'resumed_elsewhere') this.#registry.schedule(close);
+    else close();
   }
 
   request<M extends MethodName>(method: M, params: Methods[M]['params']): Answered {
@@ -113,6 +116,11 @@ export class SimulatedClient implements Socket {
     this.requests.set(id, answered);
     this.#host.receive(this.session, JSON.stringify({ jsonrpc: '2.0', id, method, params }));
     return answered;
+  }
+
+  /** Opens the session; with the secret of another it takes that one over. */
+  open(resume?: string): Answered {
+    return this.request('session.open', { client: 'simulated/1', ...(resume === undefined ? {} : { resume }) });
   }
 
   /** Subscribes, resuming from the view that is held, if one is given. */

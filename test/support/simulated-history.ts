@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 
+import type { SessionHost } from '../../src/main/session-host.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
+import type { SessionOpenResult } from '../../src/protocol/types.ts';
 import { InProcessRegistry, runPromises } from './in-process-registry.ts';
 import { Ledger } from './ledger.ts';
 import type { Change, Fate } from './ledger.ts';
@@ -14,6 +16,10 @@ import type { SubscriberView } from './subscriber-view.ts';
 const services = ['pay', 'ship', 'größe/世界'] as const;
 const ids = ['a', 'b', 'c', 'd'] as const;
 const disconnectGraceMs = 200;
+/** How long a session may be on its way to another host. */
+const takeoverMaxMs = 5000;
+/** Of contents that must never be seen. */
+const lateMark = 9999;
 /** A gap between ticks counts for at most this long on the host's clock. */
 const tickGapMaxMs = 200;
 
@@ -31,6 +37,8 @@ export interface Findings {
   resyncs: number;
   deaths: number;
   moves: number;
+  /** Sessions that were taken over. */
+  resumed: number;
   checks: number;
 }
 
@@ -48,7 +56,10 @@ export interface History {
 
 interface Player {
   readonly client: SimulatedClient;
-  readonly fate: Fate;
+  /** That of the session which it has taken over, if it has. */
+  fate: Fate;
+  /** While it is taking a session over: that one's. */
+  wanted: Fate | undefined;
   readonly changes: Map<object, Change>;
 }
 
@@ -62,6 +73,7 @@ interface World {
   /** As the session host's clock goes. */
   clockMs: number;
   nextMark: number;
+  resumed: number;
 }
 
 /** After each of so many acts up to six things are delivered. */
@@ -105,6 +117,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     trace,
     clockMs: 0,
     nextMark: 0,
+    resumed: 0,
   };
   for (const { kind, seed } of history.steps) {
     const random = new Random(seed);
@@ -121,14 +134,14 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
   return judgeEnd(world);
 }
 
-/** Session hosts in the history of a seed: every number of partitions meets one and two of them. */
+/** Session hosts in the history of a seed: every number of partitions meets one to three of them. */
 function countHosts(seed: number): number {
-  return 1 + (Math.floor(seed / 3) % 2);
+  return 1 + (Math.floor(seed / 3) % 3);
 }
 
 /** Runs the histories of many seeds; on a failure shortens the history and says which it was. */
 export async function runHistories(seeds: readonly number[], steps: number, faults: Faults): Promise<Findings> {
-  const total: Findings = { views: 0, pushes: 0, resyncs: 0, deaths: 0, moves: 0, checks: 0 };
+  const total: Findings = { views: 0, pushes: 0, resyncs: 0, deaths: 0, moves: 0, resumed: 0, checks: 0 };
   for (const seed of seeds) {
     const history = createHistory(seed, steps);
     try {
@@ -181,7 +194,7 @@ export async function shortenHistory(history: History, faults: Faults, attemptsM
 
 function act(world: World, random: Random): void {
   const { players, abandoned, trace } = world;
-  const live = players.filter(({ client }) => client.closed === undefined);
+  const live = players.filter(({ client, wanted }) => client.closed === undefined && wanted === undefined);
   const roll = random.below(100);
   const service = random.pick(services);
   const id = random.pick(ids);
@@ -218,8 +231,12 @@ function act(world: World, random: Random): void {
   } else if (roll < 86) {
     trace.push(`${fate.name} reads again`);
     client.resume();
-  } else if (roll < 98) {
+  } else if (roll < 92) {
     advance(world, random.below(60));
+  } else if (roll < 97) {
+    comeBack(world, random);
+  } else if (roll < 98) {
+    sendLate(world, random, { service, id });
   } else if (roll < 99) {
     trace.push('the wall clock is set back by a minute');
     world.registry.setWallBack(60_000);
@@ -231,7 +248,12 @@ function act(world: World, random: Random): void {
 
 function join(world: World): void {
   const { units } = world.registry;
-  const client = new SimulatedClient(world.registry, 6, units[world.players.length % units.length]!.host);
+  const player = connect(world, units[world.players.length % units.length]!.host);
+  world.trace.push(`${player.fate.name} comes`);
+}
+
+function connect(world: World, host: SessionHost): Player {
+  const client = new SimulatedClient(world.registry, 6, host);
   client.isPrompt = false;
   client.request('session.open', { client: 'simulated', capabilities: ['claims'] });
   const fate: Fate = {
@@ -239,21 +261,72 @@ function join(world: World): void {
     mayLeaveFromMs: Number.POSITIVE_INFINITY,
     goneByMs: Number.POSITIVE_INFINITY,
   };
-  const player: Player = { client, fate, changes: new Map() };
+  const player: Player = { client, fate, wanted: undefined, changes: new Map() };
   world.players.push(player);
-  world.trace.push(`${fate.name} comes`);
   client.listener = {
     onAnswer: (answered) => {
-      takeAnswer(world, player, answered);
+      if (answered.method === 'session.open') takeOpened(world, player, answered);
+      else takeAnswer(world, player, answered);
     },
     onChange: (key, view) => {
       judgeView(world, key, view, world.clockMs);
     },
     onGone: (isClean) => {
-      fate.mayLeaveFromMs = isClean ? world.clockMs : world.clockMs + disconnectGraceMs;
-      fate.goneByMs = fate.mayLeaveFromMs + 1000;
+      player.fate.mayLeaveFromMs = isClean ? world.clockMs : world.clockMs + disconnectGraceMs;
+      player.fate.goneByMs = player.fate.mayLeaveFromMs + 1000;
+      const { wanted } = player;
+      player.wanted = undefined;
+      if (wanted !== undefined) endWish(world, wanted);
     },
   };
+  return player;
+}
+
+/** Somebody's client comes back on some host, whether its connection is gone, or broken, or nobody has noticed, or not at all. */
+function comeBack(world: World, random: Random): void {
+  const { players, registry, trace } = world;
+  const known = players.filter(({ wanted }) => wanted === undefined);
+  const { client: old, fate } = random.pick(known);
+  const unit = random.pick(registry.units);
+  const player = connect(world, unit.host);
+  player.wanted = fate;
+  // It may live longer than its connection.
+  fate.goneByMs = Number.POSITIVE_INFINITY;
+  trace.push(`${player.fate.name} comes as ${fate.name}, on host ${unit.number}`);
+  player.client.open(old.session.secret);
+}
+
+function takeOpened(world: World, player: Player, { result }: Answered): void {
+  const { wanted } = player;
+  if (wanted === undefined) return;
+  player.wanted = undefined;
+  if ((result as SessionOpenResult | undefined)?.resumed === undefined) {
+    endWish(world, wanted);
+    return;
+  }
+  world.trace.push(`${player.fate.name} is ${wanted.name} now`);
+  player.fate = wanted;
+  wanted.mayLeaveFromMs = Number.POSITIVE_INFINITY;
+  wanted.goneByMs = Number.POSITIVE_INFINITY;
+  world.resumed += 1;
+}
+
+/** Somebody could not take a session over. If nobody else has it or wants it, it ends in time. */
+function endWish({ players, clockMs }: World, wanted: Fate): void {
+  const isWanted = players.some(
+    ({ client, fate, wanted: other }) => other === wanted || (client.closed === undefined && fate === wanted),
+  );
+  if (!isWanted) wanted.goneByMs = clockMs + takeoverMaxMs + disconnectGraceMs + 1000;
+}
+
+/** Something comes late on a connection that another has taken the place of: it must not count, so the ledger does not hear of it. */
+function sendLate(world: World, random: Random, { service, id }: { service: string; id: string }): void {
+  const fenced = world.players.filter(({ client }) => client.closed === 'resumed_elsewhere');
+  if (fenced.length === 0) return;
+  const { client, fate } = random.pick(fenced);
+  world.trace.push(`late, on a connection that ${fate.name} had: ${service} ${id}`);
+  if (random.below(2) === 0) client.request('instance.deregister', { service, id });
+  else client.request('instance.register', { service, instance: { id, host: 'late', port: 1, weight: lateMark } });
 }
 
 function register(
@@ -374,7 +447,15 @@ function judgeEnd(world: World): Findings {
     }
   }
   const { push_resynced: resyncs = 0, partition_died: deaths = 0 } = registry.counters.snapshot();
-  return { views, pushes, resyncs, deaths, moves: registry.router.table.epoch, checks: ledger.checks };
+  return {
+    views,
+    pushes,
+    resyncs,
+    deaths,
+    moves: registry.router.table.epoch,
+    resumed: world.resumed,
+    checks: ledger.checks,
+  };
 }
 
 /** Session logs, partitions and table agree: what sessions hold is what owners hold, and where the table says; so do subscriptions. */
