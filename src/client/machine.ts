@@ -1,50 +1,24 @@
-import type { Failure } from '../protocol/errors.ts';
-import { serviceKey } from '../protocol/service-key.ts';
-import type { ListResult, QueryResult, ServiceName, WireLimits } from '../protocol/types.ts';
-import { createBooks, registrationName } from './books.ts';
-import type { InFlight, Read, Ticket, TicketEntry, Unsubscription, Withdrawal } from './books.ts';
+import { accept, refuse, takeRequest } from './answers.ts';
+import { createBooks } from './books.ts';
+import type { Read, Ticket, TicketEntry } from './books.ts';
+import { expire, firstDeadline, retryRefused } from './deadlines.ts';
 import type { ClientEffect, ClientEvent, UserCall } from './effects.ts';
-import { ClosedError, ConnectionLostError, QueueFullError, RequestError, TimeoutError } from './errors.ts';
-import type { SlotcastError } from './errors.ts';
-import { isOpenResult, isSubscribeResult, isVersioned, readMessages, wordRequest } from './frames.ts';
+import { ClosedError, QueueFullError, RequestError } from './errors.ts';
+import { readMessages } from './frames.ts';
 import type { Message } from './frames.ts';
-import { initialLink, linkWakeAt, stepLink } from './link.ts';
-import type { Inputs, LinkEffect, LinkEvent } from './link.ts';
+import { initialLink, linkWakeAt } from './link.ts';
+import type { Inputs } from './link.ts';
 import { sendOutbox } from './outbox.ts';
-import {
-  acceptRegistration,
-  deregister,
-  expireRegistration,
-  isWanted,
-  noteRegistrationTried,
-  refuseRegistration,
-  register,
-  resetRegistration,
-} from './registrations.ts';
-import {
-  acceptSubscription,
-  expireSubscription,
-  isSeen,
-  refuseSubscription,
-  release,
-  resetSubscription,
-  settleSubscribers,
-  subscribe,
-  takeChange,
-} from './subscriptions.ts';
-import { isPassing, Turn } from './turn.ts';
+import { deregister, noteRegistrationTried, register } from './registrations.ts';
+import { moveLink } from './session.ts';
+import { release, settleSubscribers, subscribe, takeChange } from './subscriptions.ts';
+import { Turn } from './turn.ts';
 import type { ClientState } from './turn.ts';
 
 export interface ClientStep {
   readonly state: ClientState;
   readonly effects: readonly ClientEffect[];
 }
-
-/**
- * What a half-open connection is found by: ending a subscription that nobody has is no error, and the session host answers it
- * without asking a partition.
- */
-const probeService: ServiceName = { namespace: 'slotcast', group: 'client', service: 'sign-of-life' };
 
 export function createClientState(): ClientState {
   return { link: initialLink, books: createBooks(), armedAtMs: undefined, isFlushAsked: false };
@@ -238,268 +212,6 @@ function takeMessage(turn: Turn, message: Message): void {
   }
 }
 
-/** An answer to what is not asked, or not any more, is nothing to us. */
-function takeRequest(turn: Turn, id: number): InFlight | undefined {
-  const request = turn.books.inFlight.get(id);
-  turn.books.inFlight.delete(id);
-  return request;
-}
-
-function accept(turn: Turn, request: InFlight, result: unknown): void {
-  const { errand } = request;
-  switch (errand.kind) {
-    case 'open':
-      if (isOpenResult(result)) acceptOpen(turn, result.session, result.limits);
-      else refuse(turn, request, unreadable);
-      return;
-    case 'registration':
-      if (isVersioned(result)) acceptRegistration(turn, errand, request, result.version);
-      else refuse(turn, request, unreadable);
-      return;
-    case 'subscription':
-      if (isSubscribeResult(result)) acceptSubscription(turn, errand, result);
-      else refuse(turn, request, unreadable);
-      return;
-    case 'withdrawal':
-      if (errand.ticket !== undefined) turn.resolve(errand.ticket, { kind: 'deregistered' });
-      return;
-    case 'read':
-      acceptRead(turn, errand, result);
-      return;
-    case 'probe':
-    case 'unsubscription':
-      return;
-    default:
-      errand satisfies never;
-  }
-}
-
-const unreadable: Failure = { code: 'internal', message: 'the server sent a result of another shape' };
-
-function acceptOpen(turn: Turn, session: string, limits: WireLimits): void {
-  const { link } = turn.state;
-  const server = turn.inputs.settings.urls[link.server] ?? '';
-  moveLink(turn, { kind: 'openAccepted', limits });
-  turn.effects.push({ kind: 'notify', notice: { kind: 'connected', server, session } });
-}
-
-function acceptRead(turn: Turn, read: Read, result: unknown): void {
-  if (!turn.books.reads.delete(read)) return;
-  // The shapes are the server's word; nothing here relies on them.
-  const settlement =
-    read.request.method === 'service.query'
-      ? ({ kind: 'queried', result: result as QueryResult } as const)
-      : ({ kind: 'listed', result: result as ListResult } as const);
-  turn.resolve(read.ticket, settlement);
-}
-
-function refuse(turn: Turn, request: InFlight, failure: Failure): void {
-  const { errand } = request;
-  switch (errand.kind) {
-    case 'open':
-      refuseOpen(turn, failure);
-      return;
-    case 'registration':
-      refuseRegistration(turn, errand, request, failure);
-      return;
-    case 'subscription':
-      refuseSubscription(turn, errand, failure);
-      return;
-    case 'withdrawal':
-      refuseWithdrawal(turn, errand, failure);
-      return;
-    case 'unsubscription':
-      if (isPassing(failure)) turn.postpone(errand, turn.waitAfter(failure));
-      return;
-    case 'read':
-      // A draining server is about to go: the question waits for the next connection.
-      if (failure.code === 'draining') errand.isSent = false;
-      else if (turn.books.reads.delete(errand)) turn.reject(errand.ticket, new RequestError(failure));
-      return;
-    case 'probe':
-      return;
-    default:
-      errand satisfies never;
-  }
-}
-
-function refuseWithdrawal(turn: Turn, errand: Withdrawal, failure: Failure): void {
-  if (isPassing(failure)) {
-    turn.postpone(errand, turn.waitAfter(failure));
-  } else if (errand.ticket !== undefined) {
-    // Gone is gone. That another session has taken it over is worth an error.
-    if (failure.code === 'not_found') turn.resolve(errand.ticket, { kind: 'deregistered' });
-    else turn.reject(errand.ticket, new RequestError(failure));
-  }
-}
-
-function refuseOpen(turn: Turn, failure: Failure): void {
-  const { backoffMaxMs } = turn.inputs.settings;
-  const waitMs = failure.retryAfterMs !== undefined ? turn.waitAfter(failure) : isPassing(failure) ? 0 : backoffMaxMs;
-  const cause = `session.open: ${failure.code}: ${failure.message}`;
-  turn.effects.push({
-    kind: 'notify',
-    notice: { kind: 'refused', what: { kind: 'session' }, error: new RequestError(failure) },
-  });
-  moveLink(turn, { kind: 'openRefused', cause, retryAfterMs: waitMs });
-}
-
-function moveLink(turn: Turn, event: LinkEvent): void {
-  const { state, effects } = stepLink(turn.state.link, event, turn.inputs);
-  turn.state.link = state;
-  for (const effect of effects) follow(turn, effect);
-}
-
-function follow(turn: Turn, effect: LinkEffect): void {
-  switch (effect.kind) {
-    case 'openSocket':
-    case 'closeSocket':
-    case 'closed':
-      turn.effects.push(effect);
-      return;
-    case 'sendOpen':
-      send(turn, { kind: 'open' });
-      return;
-    case 'sendProbe':
-      send(turn, { kind: 'probe' });
-      return;
-    case 'up':
-      goUp(turn);
-      return;
-    case 'down':
-      goDown(turn);
-      turn.effects.push({
-        kind: 'notify',
-        notice: { kind: 'disconnected', cause: effect.cause, retryInMs: effect.retryInMs },
-      });
-      return;
-    case 'unreachable': {
-      const { url: server, cause, retryInMs } = effect;
-      turn.books.inFlight.clear();
-      turn.effects.push({ kind: 'notify', notice: { kind: 'unreachable', server, cause, retryInMs } });
-      return;
-    }
-    default:
-      effect satisfies never;
-  }
-}
-
-/** Sends what does not wait in the queue. */
-function send(turn: Turn, errand: { readonly kind: 'open' } | { readonly kind: 'probe' }): void {
-  const { books, inputs, state } = turn;
-  const id = books.nextRequest;
-  books.nextRequest += 1;
-  const timeoutMs = errand.kind === 'open' ? inputs.settings.connectTimeoutMs : inputs.settings.requestTimeoutMs;
-  books.inFlight.set(id, { errand, deadlineMs: turn.nowMs + timeoutMs, content: undefined });
-  const text =
-    errand.kind === 'open'
-      ? wordRequest(id, 'session.open', inputs.settings.open)
-      : wordRequest(id, 'service.unsubscribe', probeService);
-  turn.effects.push({ kind: 'send', socket: state.link.socket, text });
-}
-
-/** The session is open: everything that stands is told to the server, registrations first, since their grace runs. */
-function goUp(turn: Turn): void {
-  const { books } = turn;
-  for (const entry of books.registrations.values()) turn.enqueue(entry);
-  for (const entry of books.subscriptions.values()) turn.enqueue(entry);
-  for (const read of books.reads) turn.enqueue(read);
-  for (const [ticket, { owner }] of books.tickets) {
-    if (owner.kind === 'connection') turn.resolve(ticket, { kind: 'connected' });
-  }
-}
-
-/** The session is lost: what stands must be told anew, and what was withdrawn ends with it. */
-function goDown(turn: Turn): void {
-  const { books } = turn;
-  books.inFlight.clear();
-  books.outbox = [];
-  books.postponed = [];
-  books.retryAtMs = undefined;
-  for (const entry of books.registrations.values()) resetRegistration(entry);
-  for (const entry of books.subscriptions.values()) resetSubscription(turn, entry);
-  for (const read of books.reads) read.isSent = false;
-  for (const [ticket, { owner }] of books.tickets) {
-    if (owner.kind === 'withdrawal') turn.resolve(ticket, { kind: 'deregistered' });
-  }
-}
-
-/** Settles calls that have waited too long, and gives up requests that nobody answers. */
-function expire(turn: Turn): void {
-  const { books, nowMs } = turn;
-  for (const [ticket, { deadlineMs, owner }] of books.tickets) {
-    if (deadlineMs > nowMs) break;
-    turn.reject(ticket, expiryOf(turn, ticket, owner));
-    if (owner.kind === 'registration') expireRegistration(turn, owner, ticket);
-    else if (owner.kind === 'subscription') expireSubscription(turn, owner, ticket);
-    else if (owner.kind === 'read') books.reads.delete(owner);
-  }
-  for (const [id, { deadlineMs, errand }] of books.inFlight) {
-    if (deadlineMs > nowMs) break;
-    books.inFlight.delete(id);
-    if (errand.kind === 'registration' && isWanted(turn, errand)) {
-      resetRegistration(errand);
-      turn.enqueue(errand);
-    } else if (errand.kind === 'subscription' && isSeen(turn, errand)) {
-      resetSubscription(turn, errand);
-      turn.enqueue(errand);
-    } else if (errand.kind === 'withdrawal' || errand.kind === 'unsubscription') {
-      turn.postpone(errand, 0);
-    }
-  }
-}
-
-function expiryOf(turn: Turn, ticket: Ticket, owner: TicketEntry['owner']): SlotcastError {
-  const { requestTimeoutMs } = turn.inputs.settings;
-  const { link } = turn.state;
-  const isSent =
-    owner.kind === 'withdrawal' ||
-    (owner.kind === 'registration' && owner.riding.includes(ticket)) ||
-    (owner.kind === 'subscription' && owner.phase === 'sent') ||
-    (owner.kind === 'read' && owner.isSent);
-  // Connected, it is the server's time that ran out, also for what had to wait its turn.
-  if (isSent || link.kind === 'ready') return new TimeoutError(requestTimeoutMs);
-  return new ConnectionLostError(requestTimeoutMs, link.cause);
-}
-
-function retryRefused(turn: Turn): void {
-  const { books, nowMs } = turn;
-  if (books.retryAtMs === undefined || books.retryAtMs > nowMs) return;
-  books.retryAtMs = undefined;
-  for (const entry of [...books.registrations.values(), ...books.subscriptions.values()]) {
-    if (entry.phase !== 'refused') continue;
-    if (entry.dueAtMs <= nowMs) turn.enqueue(entry);
-    else turn.wakeForRetry(entry.dueAtMs);
-  }
-  const { postponed } = books;
-  books.postponed = [];
-  for (const each of postponed) {
-    if (each.dueAtMs <= nowMs) {
-      repeat(turn, each.errand);
-    } else {
-      books.postponed.push(each);
-      turn.wakeForRetry(each.dueAtMs);
-    }
-  }
-}
-
-/** Takes something back now that could not be before; unless the user has come to want it again meanwhile. */
-function repeat(turn: Turn, errand: Withdrawal | Unsubscription): void {
-  const { registrations, subscriptions } = turn.books;
-  const key = serviceKey(errand.service);
-  if (errand.kind === 'unsubscription') {
-    if (!subscriptions.has(key)) turn.enqueue(errand);
-    return;
-  }
-  const anew = registrations.get(registrationName(key, errand.id));
-  if (anew === undefined) turn.enqueue(errand);
-  // Its content has replaced what was to go.
-  else if (anew.phase === 'settled' && errand.ticket !== undefined)
-    turn.resolve(errand.ticket, { kind: 'deregistered' });
-  // Were it refused, the old content would still have to go.
-  else if (anew.phase !== 'settled') turn.postpone(errand, turn.inputs.settings.backoffMinMs);
-}
-
 /** The user closes: everything that waits is told so, at once. */
 function close(turn: Turn): void {
   const { books } = turn;
@@ -533,9 +245,4 @@ function arm(turn: Turn, event: ClientEvent): void {
   if (isSoonEnough && event.kind !== 'tick') return;
   state.armedAtMs = wakeAt;
   turn.effects.push({ kind: 'arm', atMs: wakeAt });
-}
-
-function firstDeadline(entries: ReadonlyMap<number, { readonly deadlineMs: number }>): number | undefined {
-  for (const { deadlineMs } of entries.values()) return deadlineMs;
-  return undefined;
 }
