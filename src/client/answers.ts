@@ -1,18 +1,22 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { ListResult, QueryResult } from '../protocol/types.ts';
-import type { InFlight, Read, Withdrawal } from './books.ts';
+import type { InFlight, Read } from './books.ts';
 import { RequestError } from './errors.ts';
-import { isOpenResult, isSubscribeResult, isVersioned } from './frames.ts';
+import { isInstances, isOpenResult, isRegistrationsResult, isSubscribeResult, isVersioned } from './frames.ts';
+import { acceptPage, refusePage } from './reconciliation.ts';
 import { acceptRegistration, refuseRegistration } from './registrations.ts';
 import { acceptOpen, refuseOpen } from './session.ts';
 import { acceptSubscription, refuseSubscription } from './subscriptions.ts';
 import { isPassing } from './turn.ts';
 import type { Turn } from './turn.ts';
+import { freezeInstance } from './view.ts';
 
-/** An answer to what is not asked, or not any more, is nothing to us. */
-export function takeRequest(turn: Turn, id: number): InFlight | undefined {
-  const request = turn.books.inFlight.get(id);
-  turn.books.inFlight.delete(id);
+/** An answer to what is not asked, or not any more, or not there, is nothing to us. */
+export function takeRequest(turn: Turn, socket: number, id: number): InFlight | undefined {
+  const { inFlight } = turn.books;
+  const request = inFlight.get(id);
+  if (request?.socket !== socket) return undefined;
+  inFlight.delete(id);
   return request;
 }
 
@@ -20,7 +24,7 @@ export function accept(turn: Turn, request: InFlight, result: unknown): void {
   const { errand } = request;
   switch (errand.kind) {
     case 'open':
-      if (isOpenResult(result)) acceptOpen(turn, result.session, result.limits);
+      if (isOpenResult(result)) acceptOpen(turn, request.socket, result);
       else refuse(turn, request, unreadable);
       return;
     case 'registration':
@@ -31,8 +35,9 @@ export function accept(turn: Turn, request: InFlight, result: unknown): void {
       if (isSubscribeResult(result)) acceptSubscription(turn, errand, result);
       else refuse(turn, request, unreadable);
       return;
-    case 'withdrawal':
-      if (errand.ticket !== undefined) turn.resolve(errand.ticket, { kind: 'deregistered' });
+    case 'reconciliation':
+      if (isRegistrationsResult(result)) acceptPage(turn, errand, result);
+      else refuse(turn, request, unreadable);
       return;
     case 'read':
       acceptRead(turn, errand, result);
@@ -50,18 +55,20 @@ const unreadable: Failure = { code: 'internal', message: 'the server sent a resu
 function acceptRead(turn: Turn, read: Read, result: unknown): void {
   if (!turn.books.reads.delete(read)) return;
   // The shapes are the server's word; nothing here relies on them.
-  const settlement =
-    read.request.method === 'service.query'
-      ? ({ kind: 'queried', result: result as QueryResult } as const)
-      : ({ kind: 'listed', result: result as ListResult } as const);
-  turn.resolve(read.ticket, settlement);
+  if (read.request.method === 'service.list') {
+    turn.resolve(read.ticket, { kind: 'listed', result: result as ListResult });
+    return;
+  }
+  const answer = result as QueryResult;
+  if (isInstances(answer.instances)) for (const instance of answer.instances) freezeInstance(instance);
+  turn.resolve(read.ticket, { kind: 'queried', result: answer });
 }
 
 export function refuse(turn: Turn, request: InFlight, failure: Failure): void {
   const { errand } = request;
   switch (errand.kind) {
     case 'open':
-      refuseOpen(turn, failure);
+      refuseOpen(turn, { socket: request.socket, isPlain: errand.isPlain }, failure);
       return;
     case 'registration':
       refuseRegistration(turn, errand, request, failure);
@@ -69,8 +76,8 @@ export function refuse(turn: Turn, request: InFlight, failure: Failure): void {
     case 'subscription':
       refuseSubscription(turn, errand, failure);
       return;
-    case 'withdrawal':
-      refuseWithdrawal(turn, errand, failure);
+    case 'reconciliation':
+      refusePage(turn, errand, failure);
       return;
     case 'unsubscription':
       if (isPassing(failure)) turn.postpone(errand, turn.waitAfter(failure));
@@ -84,15 +91,5 @@ export function refuse(turn: Turn, request: InFlight, failure: Failure): void {
       return;
     default:
       errand satisfies never;
-  }
-}
-
-function refuseWithdrawal(turn: Turn, errand: Withdrawal, failure: Failure): void {
-  if (isPassing(failure)) {
-    turn.postpone(errand, turn.waitAfter(failure));
-  } else if (errand.ticket !== undefined) {
-    // Gone is gone. That another session has taken it over is worth an error.
-    if (failure.code === 'not_found') turn.resolve(errand.ticket, { kind: 'deregistered' });
-    else turn.reject(errand.ticket, new RequestError(failure));
   }
 }

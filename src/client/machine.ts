@@ -1,15 +1,17 @@
 import { accept, refuse, takeRequest } from './answers.ts';
 import { createBooks } from './books.ts';
-import type { Read, Ticket, TicketEntry } from './books.ts';
-import { expire, firstDeadline, retryRefused } from './deadlines.ts';
+import type { Read, RegistrationEntry, Ticket, TicketEntry } from './books.ts';
+import { abort, expire, firstDeadline, retryRefused } from './deadlines.ts';
 import type { ClientEffect, ClientEvent, UserCall } from './effects.ts';
 import { ClosedError, QueueFullError, RequestError } from './errors.ts';
+import type { FilteredView } from './filtered-view.ts';
+import { dropFormer } from './former.ts';
 import { readMessages } from './frames.ts';
 import type { Message } from './frames.ts';
-import { initialLink, linkWakeAt } from './link.ts';
-import type { Inputs } from './link.ts';
+import type { Inputs } from './link-state.ts';
+import { initialLink, linkWakeAt, openingSocketOf } from './link.ts';
 import { sendOutbox } from './outbox.ts';
-import { deregister, noteRegistrationTried, register } from './registrations.ts';
+import { deregister, isKept, isRegistered, noteRegistrationTried, register, takeClaim } from './registrations.ts';
 import { moveLink } from './session.ts';
 import { release, settleSubscribers, subscribe, takeChange } from './subscriptions.ts';
 import { Turn } from './turn.ts';
@@ -45,6 +47,9 @@ function isUserCall(event: ClientEvent): boolean {
     case 'query':
     case 'list':
     case 'awaitConnection':
+    case 'awaitRegistration':
+    case 'awaitSubscription':
+    case 'abort':
     case 'release':
       return true;
     case 'socketOpened':
@@ -70,11 +75,11 @@ function askForFlush(turn: Turn): void {
 function flush(turn: Turn): void {
   sendOutbox(turn, (errand, bytes, { frameBytesMax }) => {
     const message = `the request has ${bytes} bytes; frameBytesMax is ${frameBytesMax}`;
-    const content = errand.kind === 'registration' ? errand.instance : undefined;
+    const content = errand.kind === 'registration' ? errand.wanted : undefined;
     if (errand.kind === 'registration') noteRegistrationTried(errand);
     refuse(
       turn,
-      { errand, deadlineMs: 0, content },
+      { errand, socket: 0, deadlineMs: 0, content },
       { code: 'limit_exceeded', message, limit: 'frameBytesMax', max: frameBytesMax },
     );
   });
@@ -83,7 +88,10 @@ function flush(turn: Turn): void {
 function take(turn: Turn, event: ClientEvent): void {
   switch (event.kind) {
     case 'socketOpened':
+      moveLink(turn, event);
+      return;
     case 'socketClosed':
+      if (turn.books.former?.socket === event.socket) turn.books.former = undefined;
       moveLink(turn, event);
       return;
     case 'frame':
@@ -104,12 +112,17 @@ function take(turn: Turn, event: ClientEvent): void {
     case 'release':
       release(turn, event.subscription);
       return;
+    case 'abort':
+      abort(turn, event.ticket);
+      return;
     case 'register':
     case 'deregister':
     case 'subscribe':
     case 'query':
     case 'list':
     case 'awaitConnection':
+    case 'awaitRegistration':
+    case 'awaitSubscription':
       admit(turn, event);
       return;
     default:
@@ -124,29 +137,34 @@ function admit(turn: Turn, call: UserCall): void {
   const { requestsMax, requestTimeoutMs } = inputs.settings;
   const isClosed = state.link.kind === 'closing' || state.link.kind === 'closed';
   if (isClosed || books.tickets.size >= requestsMax) {
-    const error = isClosed ? new ClosedError('the client is closed') : new QueueFullError(requestsMax);
+    const error = isClosed ? new ClosedError('client', 'the client is closed') : new QueueFullError(requestsMax);
     turn.effects.push({ kind: 'reject', ticket, error });
     return;
   }
+  const timeoutMs = call.timeoutMs ?? requestTimeoutMs;
+  const isPatient = call.kind === 'deregister' && call.isPatient === true;
+  const entry: TicketEntry = {
+    deadlineMs: turn.nowMs + timeoutMs,
+    timeoutMs,
+    isPatient,
+    owner: { kind: 'connection' },
+  };
+  turn.addTicket(ticket, entry);
   const owner = begin(turn, call);
-  // Refused here and now: it never becomes a ticket.
-  if (owner instanceof RequestError) {
-    turn.effects.push({ kind: 'reject', ticket, error: owner });
-    return;
-  }
-  books.tickets.set(ticket, { deadlineMs: turn.nowMs + requestTimeoutMs, owner: owner ?? { kind: 'connection' } });
-  if (owner === undefined) {
-    turn.resolve(ticket, call.kind === 'deregister' ? { kind: 'deregistered' } : { kind: 'connected' });
-  } else if (owner.kind === 'subscription') {
-    settleSubscribers(turn, owner);
-  }
+  if (owner instanceof RequestError) turn.reject(ticket, owner);
+  else entry.owner = owner;
 }
 
-/** Returns what the ticket waits for; undefined when it is settled already. */
-function begin(turn: Turn, call: UserCall): TicketEntry['owner'] | RequestError | undefined {
+/** Returns what the ticket waits for, if it has not been settled already. */
+function begin(turn: Turn, call: UserCall): TicketEntry['owner'] | RequestError {
   switch (call.kind) {
-    case 'register':
-      return register(turn, call);
+    case 'register': {
+      const registration = register(turn, call);
+      if (call.isStanding === true && !(registration instanceof RequestError)) {
+        turn.resolve(call.ticket, { kind: 'registered', registration });
+      }
+      return registration;
+    }
     case 'deregister':
       return deregister(turn, call);
     case 'subscribe':
@@ -156,7 +174,12 @@ function begin(turn: Turn, call: UserCall): TicketEntry['owner'] | RequestError 
     case 'list':
       return ask(turn, call.ticket, { method: 'service.list', params: call.params });
     case 'awaitConnection':
-      return turn.isReady ? undefined : { kind: 'connection' };
+      if (turn.isServing) turn.resolve(call.ticket, { kind: 'connected' });
+      return { kind: 'connection' };
+    case 'awaitRegistration':
+      return awaitRegistration(turn, call.ticket, call.registration);
+    case 'awaitSubscription':
+      return awaitSubscription(turn, call.ticket, call.subscription);
     default:
       return call satisfies never;
   }
@@ -169,40 +192,61 @@ function ask(turn: Turn, ticket: Ticket, request: Read['request']): Read {
   return read;
 }
 
+function awaitRegistration(
+  turn: Turn,
+  ticket: Ticket,
+  registration: RegistrationEntry,
+): RegistrationEntry | RequestError {
+  if (!isKept(turn, registration) || registration.wanted === undefined) {
+    return new RequestError({ code: 'not_found', message: 'this client has no such registration' });
+  }
+  if (isRegistered(registration)) turn.resolve(ticket, { kind: 'registered', registration });
+  else if (registration.phase === 'sent' && !registration.isChanged) registration.riding.push(ticket);
+  else registration.waiting.push(ticket);
+  return registration;
+}
+
+function awaitSubscription(turn: Turn, ticket: Ticket, subscription: FilteredView): FilteredView {
+  subscription.waiting.push(ticket);
+  settleSubscribers(turn, subscription);
+  return subscription;
+}
+
 /** A frame came. Whatever it holds, the client goes on. */
 function takeFrame(turn: Turn, socket: number, text: string): void {
   const { link } = turn.state;
-  if (socket !== link.socket || (link.kind !== 'opening' && link.kind !== 'ready' && link.kind !== 'leaving')) return;
+  if (socket !== turn.serving?.socket && socket !== openingSocketOf(link)) return;
   const messages = readMessages(text);
   if (messages === undefined) {
-    moveLink(turn, { kind: 'garbled' });
+    moveLink(turn, { kind: 'garbled', socket });
     return;
   }
   moveLink(turn, { kind: 'heard', socket });
-  for (const message of messages) takeMessage(turn, message);
+  for (const message of messages) takeMessage(turn, socket, message);
 }
 
-function takeMessage(turn: Turn, message: Message): void {
+function takeMessage(turn: Turn, socket: number, message: Message): void {
   switch (message.kind) {
     case 'result': {
-      const request = takeRequest(turn, message.id);
+      const request = takeRequest(turn, socket, message.id);
       if (request !== undefined) accept(turn, request, message.result);
       return;
     }
     case 'error': {
-      const request = takeRequest(turn, message.id);
+      const request = takeRequest(turn, socket, message.id);
       if (request !== undefined) refuse(turn, request, message.failure);
       return;
     }
     case 'changed':
-      takeChange(turn, message.change);
+      if (socket === turn.serving?.socket) takeChange(turn, message.change);
+      return;
+    case 'claim':
+      if (socket === turn.serving?.socket) takeClaim(turn, message.claim);
       return;
     case 'goaway': {
       const { reason, reconnectAfterMs } = message.params;
       turn.effects.push({ kind: 'notify', notice: { kind: 'goaway', reason, reconnectAfterMs } });
-      moveLink(turn, { kind: 'goaway', reconnectAfterMs });
-      // Nothing more is sent on this connection.
-      turn.books.outbox = [];
+      moveLink(turn, { kind: 'goaway', socket, reconnectAfterMs });
       return;
     }
     case 'unknown':
@@ -215,8 +259,9 @@ function takeMessage(turn: Turn, message: Message): void {
 /** The user closes: everything that waits is told so, at once. */
 function close(turn: Turn): void {
   const { books } = turn;
-  const error = new ClosedError('the client was closed');
+  const error = new ClosedError('client', 'the client was closed');
   for (const ticket of books.tickets.keys()) turn.reject(ticket, error);
+  dropFormer(turn);
   books.registrations.clear();
   books.subscriptions.clear();
   books.reads.clear();
@@ -224,18 +269,14 @@ function close(turn: Turn): void {
   books.outbox = [];
   books.postponed = [];
   books.retryAtMs = undefined;
+  books.reconciliation = undefined;
   moveLink(turn, { kind: 'close' });
 }
 
 /** Asks for the next tick. One that comes too early does no harm, so a time is only ever moved forward. */
 function arm(turn: Turn, event: ClientEvent): void {
   const { state, books, inputs } = turn;
-  const times = [
-    linkWakeAt(state.link, inputs.settings),
-    firstDeadline(books.tickets),
-    firstDeadline(books.inFlight),
-    books.retryAtMs,
-  ];
+  const times = [linkWakeAt(state.link, inputs.settings), firstDeadline(turn), books.retryAtMs];
   let wakeAt: number | undefined;
   for (const time of times) {
     if (time !== undefined && (wakeAt === undefined || time < wakeAt)) wakeAt = time;

@@ -1,10 +1,13 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { ServiceName, WireLimits } from '../protocol/types.ts';
+import type { ServiceName, SessionOpenResult } from '../protocol/types.ts';
 import { RequestError } from './errors.ts';
+import { replaceConnection } from './former.ts';
 import { wordRequest } from './frames.ts';
+import { moveToForeign } from './keeping.ts';
+import type { LinkEffect, LinkEvent } from './link-state.ts';
 import { stepLink } from './link.ts';
-import type { LinkEffect, LinkEvent } from './link.ts';
-import { resetRegistration } from './registrations.ts';
+import { reconcile } from './reconciliation.ts';
+import { disownRegistration, pursue, resetRegistration, settlePending } from './registrations.ts';
 import { resetSubscription } from './subscriptions.ts';
 import { isPassing } from './turn.ts';
 import type { Turn } from './turn.ts';
@@ -15,31 +18,19 @@ import type { Turn } from './turn.ts';
  */
 const probeService: ServiceName = { namespace: 'slotcast', group: 'client', service: 'sign-of-life' };
 
-export function acceptOpen(turn: Turn, session: string, limits: WireLimits): void {
-  const { link } = turn.state;
-  const server = turn.inputs.settings.urls[link.server] ?? '';
-  moveLink(turn, { kind: 'openAccepted', limits });
-  turn.effects.push({ kind: 'notify', notice: { kind: 'connected', server, session } });
-}
+/** What this client understands beyond the first edition of the protocol. */
+const capabilities: readonly string[] = ['claims'];
 
-export function refuseOpen(turn: Turn, failure: Failure): void {
-  const { backoffMaxMs } = turn.inputs.settings;
-  const waitMs = failure.retryAfterMs !== undefined ? turn.waitAfter(failure) : isPassing(failure) ? 0 : backoffMaxMs;
-  const cause = `session.open: ${failure.code}: ${failure.message}`;
-  turn.effects.push({
-    kind: 'notify',
-    notice: { kind: 'refused', what: { kind: 'session' }, error: new RequestError(failure) },
-  });
-  moveLink(turn, { kind: 'openRefused', cause, retryAfterMs: waitMs });
-}
-
-export function moveLink(turn: Turn, event: LinkEvent): void {
+export function moveLink(turn: Turn, event: LinkEvent, opened?: Opened): void {
   const { state, effects } = stepLink(turn.state.link, event, turn.inputs);
   turn.state.link = state;
-  for (const effect of effects) follow(turn, effect);
+  for (const effect of effects) follow(turn, effect, opened);
 }
 
-function follow(turn: Turn, effect: LinkEffect): void {
+/** What a server said to `session.open`. Servers of the first edition leave out what came later. */
+export type Opened = Pick<SessionOpenResult, 'session' | 'limits'> & Partial<SessionOpenResult>;
+
+function follow(turn: Turn, effect: LinkEffect, opened: Opened | undefined): void {
   switch (effect.kind) {
     case 'openSocket':
     case 'closeSocket':
@@ -47,13 +38,17 @@ function follow(turn: Turn, effect: LinkEffect): void {
       turn.effects.push(effect);
       return;
     case 'sendOpen':
-      send(turn, { kind: 'open' });
+      sendOpen(turn, effect.socket, false);
       return;
     case 'sendProbe':
-      send(turn, { kind: 'probe' });
+      sendProbe(turn);
       return;
     case 'up':
-      goUp(turn);
+      goUp(turn, opened);
+      return;
+    case 'moved':
+      dropRequests(turn, ({ socket }) => socket === effect.from);
+      goUp(turn, opened, effect.from);
       return;
     case 'down':
       goDown(turn);
@@ -64,7 +59,7 @@ function follow(turn: Turn, effect: LinkEffect): void {
       return;
     case 'unreachable': {
       const { url: server, cause, retryInMs } = effect;
-      turn.books.inFlight.clear();
+      dropRequests(turn, ({ socket }) => socket === effect.socket);
       turn.effects.push({ kind: 'notify', notice: { kind: 'unreachable', server, cause, retryInMs } });
       return;
     }
@@ -73,42 +68,122 @@ function follow(turn: Turn, effect: LinkEffect): void {
   }
 }
 
-/** Sends what does not wait in the queue. */
-function send(turn: Turn, errand: { readonly kind: 'open' } | { readonly kind: 'probe' }): void {
-  const { books, inputs, state } = turn;
-  const id = books.nextRequest;
-  books.nextRequest += 1;
-  const timeoutMs = errand.kind === 'open' ? inputs.settings.connectTimeoutMs : inputs.settings.requestTimeoutMs;
-  books.inFlight.set(id, { errand, deadlineMs: turn.nowMs + timeoutMs, content: undefined });
-  const text =
-    errand.kind === 'open'
-      ? wordRequest(id, 'session.open', inputs.settings.open)
-      : wordRequest(id, 'service.unsubscribe', probeService);
-  turn.effects.push({ kind: 'send', socket: state.link.socket, text });
+/** Asks for a session, and to take over the one before. */
+function sendOpen(turn: Turn, socket: number, isPlain: boolean): void {
+  const { books, inputs } = turn;
+  const { open, connectTimeoutMs } = inputs.settings;
+  const { secret: resume } = books;
+  const id = turn.noteRequest({ kind: 'open', isPlain }, socket, connectTimeoutMs);
+  const params = isPlain ? open : { ...open, ...(resume === undefined ? {} : { resume }), capabilities };
+  turn.effects.push({ kind: 'send', socket, text: wordRequest(id, 'session.open', params) });
 }
 
-/** The session is open: everything that stands is told to the server, registrations first, since their grace runs. */
-function goUp(turn: Turn): void {
-  const { books } = turn;
-  for (const entry of books.registrations.values()) turn.enqueue(entry);
-  for (const entry of books.subscriptions.values()) turn.enqueue(entry);
+function sendProbe(turn: Turn): void {
+  const { serving, inputs } = turn;
+  if (serving === undefined) return;
+  const id = turn.noteRequest({ kind: 'probe' }, serving.socket, inputs.settings.requestTimeoutMs);
+  turn.effects.push({
+    kind: 'send',
+    socket: serving.socket,
+    text: wordRequest(id, 'service.unsubscribe', probeService),
+  });
+}
+
+export function acceptOpen(turn: Turn, socket: number, opened: Opened): void {
+  // A server that names no time of its own leaves it to the settings.
+  const heartbeatMs = readHeartbeat(opened.heartbeatMs);
+  moveLink(turn, { kind: 'openAccepted', socket, limits: opened.limits, heartbeatMs }, opened);
+}
+
+function readHeartbeat(heartbeatMs: unknown): number {
+  return typeof heartbeatMs === 'number' && heartbeatMs >= 1 ? heartbeatMs : Number.POSITIVE_INFINITY;
+}
+
+/** A server of the first edition refuses what it does not know: it is asked again in its own words. */
+export function refuseOpen(
+  turn: Turn,
+  { socket, isPlain }: { readonly socket: number; readonly isPlain: boolean },
+  failure: Failure,
+): void {
+  if (failure.code === 'invalid_params' && !isPlain) {
+    sendOpen(turn, socket, true);
+    return;
+  }
+  const { backoffMaxMs } = turn.inputs.settings;
+  const waitMs = failure.retryAfterMs !== undefined ? turn.waitAfter(failure) : isPassing(failure) ? 0 : backoffMaxMs;
+  const cause = `session.open: ${failure.code}: ${failure.message}`;
+  turn.effects.push({
+    kind: 'notify',
+    notice: { kind: 'refused', what: { kind: 'session' }, error: new RequestError(failure) },
+  });
+  moveLink(turn, { kind: 'openRefused', socket, cause, retryAfterMs: waitMs });
+}
+
+/**
+ * The session is open: everything that stands is told to the server, registrations first, since their grace runs. A session that was
+ * taken over holds them already. `former` is the socket that served until now.
+ */
+function goUp(turn: Turn, opened: Opened | undefined, former?: number): void {
+  const { books, inputs } = turn;
+  const { serving } = turn;
+  if (opened === undefined || serving === undefined) throw new Error('there is no session');
+  const { session, resumed, secret, registry, warming } = opened;
+  const server = inputs.settings.urls[serving.server] ?? '';
+  const isForeign = registry !== undefined && books.registry !== undefined && registry !== books.registry;
+  turn.effects.push({
+    kind: 'notify',
+    notice: { kind: 'connected', server, session, isResumed: resumed !== undefined },
+  });
+  if (isForeign && books.registry !== undefined) {
+    turn.effects.push({ kind: 'notify', notice: { kind: 'registry', server, registry, previous: books.registry } });
+  }
+  books.secret = secret;
+  books.registry = registry ?? books.registry;
+  books.isWarming = warming === true;
+  reset(turn);
+  for (const entry of books.registrations.values()) if (resumed === undefined) disownRegistration(entry);
+  reconcile(turn, resumed);
+  // Another may have been forgotten, as what was taken away is by now.
+  for (const entry of books.registrations.values()) pursue(turn, entry);
+  for (const entry of books.subscriptions.values()) {
+    entry.isAnswered = false;
+    if (isForeign) moveToForeign(turn, entry);
+    turn.enqueue(entry);
+  }
   for (const read of books.reads) turn.enqueue(read);
   for (const [ticket, { owner }] of books.tickets) {
     if (owner.kind === 'connection') turn.resolve(ticket, { kind: 'connected' });
   }
+  if (former !== undefined) {
+    const missing =
+      resumed === undefined ? [...books.registrations.values()].filter(({ phase }) => phase === 'queued') : [];
+    replaceConnection(turn, former, new Set(missing));
+  }
 }
 
-/** The session is lost: what stands must be told anew, and what was withdrawn ends with it. */
+/** The session is lost: what stands must be told anew. */
 function goDown(turn: Turn): void {
   const { books } = turn;
-  books.inFlight.clear();
+  dropRequests(turn, ({ errand }) => errand.kind !== 'open');
+  reset(turn);
+  for (const entry of books.registrations.values()) settlePending(turn, entry);
+}
+
+/** What was told to the session before has to be told, or found out, again. */
+function reset(turn: Turn): void {
+  const { books } = turn;
   books.outbox = [];
   books.postponed = [];
-  books.retryAtMs = undefined;
+  books.reconciliation = undefined;
   for (const entry of books.registrations.values()) resetRegistration(entry);
   for (const entry of books.subscriptions.values()) resetSubscription(turn, entry);
   for (const read of books.reads) read.isSent = false;
-  for (const [ticket, { owner }] of books.tickets) {
-    if (owner.kind === 'withdrawal') turn.resolve(ticket, { kind: 'deregistered' });
-  }
+}
+
+/** Their answers are expected no more. */
+function dropRequests(
+  { books }: Turn,
+  isDropped: (request: { readonly socket: number; readonly errand: { readonly kind: string } }) => boolean,
+): void {
+  for (const [id, request] of books.inFlight) if (isDropped(request)) books.inFlight.delete(id);
 }

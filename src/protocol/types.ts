@@ -190,6 +190,13 @@ export interface GoawayParams {
   readonly reconnectAfterMs: number;
 }
 
+/** Another session registered an instance that this one has registered, or no longer does. Sent to clients with the capability `claims`. */
+export interface InstanceClaim extends ServiceName {
+  readonly id: string;
+  /** Whether what this session registered is what subscribers see. */
+  readonly shown: boolean;
+}
+
 /** Every method, its params and its result. */
 export interface Methods {
   'session.open': { params: SessionOpenParams; result: SessionOpenResult };
