@@ -108,7 +108,7 @@ class World {
   /** What users saw: every change event applied to what they had. */
   readonly seen: Map<FilteredView, Map<string, Instance>> = new Map();
   readonly handles: FilteredView[] = [];
-  /** What views held when their registry was replaced. */
+  /** What views held when the client came to another registry. */
   readonly #known: Map<SubscriptionEntry, ReadonlySet<string>> = new Map();
   /** The last call for each registration, if it was a register. */
   readonly lastRegister: Map<
@@ -163,9 +163,6 @@ class World {
         break;
       }
       case 'replace':
-        for (const entry of shell.state.books.subscriptions.values()) {
-          this.#known.set(entry, new Set(entry.view.instances.map(({ id }) => id)));
-        }
         for (const socket of server.connections.keys()) this.#cut(socket, true);
         server.replace();
         break;
@@ -298,7 +295,17 @@ class World {
       case 'changed':
         this.#see(effect);
         break;
+      case 'notify':
+        if (effect.notice.kind === 'registry') this.#noteKnown();
+        break;
       default:
+    }
+  }
+
+  /** The client has come to another registry. */
+  #noteKnown(): void {
+    for (const entry of this.shell.state.books.subscriptions.values()) {
+      this.#known.set(entry, new Set(entry.view.instances.map(({ id }) => id)));
     }
   }
 
