@@ -7,6 +7,7 @@ import type {
   ServiceName,
   SubscribeMode,
 } from '../protocol/types.ts';
+import type { FilteredView } from './filtered-view.ts';
 import type { View } from './view.ts';
 
 /** Names a call of the user that waits to be settled. */
@@ -18,50 +19,75 @@ export type Ticket = number;
  */
 type Phase = 'unsent' | 'queued' | 'sent' | 'settled' | 'refused';
 
-/** An instance that is to be registered whenever there is a connection. */
+/** An instance that is to be registered whenever there is a connection, or to be taken away. One request at a time is about it. */
 export interface RegistrationEntry {
   readonly kind: 'registration';
   readonly key: string;
   readonly service: ServiceName;
   readonly id: string;
-  /** What is wanted. */
-  instance: InstanceInput;
-  /** What the server last said yes to: what is fallen back to when a later content is refused. */
+  /** What is wanted; undefined: that it goes. It is forgotten once the server holds nothing of it. */
+  wanted: InstanceInput | undefined;
+  /** What a server last said yes to: what is fallen back to when a later content is refused. */
   accepted: InstanceInput | undefined;
-  /** The socket on which `accepted` was acknowledged. */
-  acceptedOn: number;
-  /** The socket on which it was last sent: the session there may hold it. */
-  sentOn: number;
+  /** What the present session, or the one to be resumed, has acknowledged to hold. */
+  held: InstanceInput | undefined;
+  /** A request whose outcome is not known has been sent since, so the session may hold something else. */
+  isUnsure: boolean;
   phase: Phase;
-  /** The content changed while a request was under way. */
+  /** The wish changed while a request was under way. */
   isChanged: boolean;
   /** `refused`: when to try again. */
   dueAtMs: number;
   version: number;
+  /** It stands though nobody waits for it and no server has accepted it yet. */
+  isStanding: boolean;
+  /** Whether it is what subscribers see: another session may have registered the same instance later. */
+  isShown: boolean;
   /** Tickets whose content has not been sent. */
   waiting: Ticket[];
   /** Tickets that the request under way will settle. */
   riding: Ticket[];
+  /** Tickets of those who took it away. */
+  leaving: Ticket[];
 }
 
-/** A service that is to be subscribed whenever there is a connection, and what is known of it. */
+/** A service that is subscribed whenever there is a connection, and what is known of it. A session has one subscription to a service. */
 export interface SubscriptionEntry {
   readonly kind: 'subscription';
   readonly key: string;
   readonly service: ServiceName;
   readonly mode: SubscribeMode;
-  /** As it is sent: without what is not asked for. */
-  readonly filter: InstanceFilter;
+  /** What is asked for: what all who look have in common. As it is sent: without what lets everything through. */
+  filter: InstanceFilter;
   readonly view: View;
+  /** The filter that the view was answered with. */
+  viewFilter: InstanceFilter;
+  /** The filter of the request under way, or of the last one. */
+  sentFilter: InstanceFilter;
+  /** What users see, by the text of their filter. */
+  readonly filtered: Map<string, FilteredView>;
   phase: Phase;
+  /** The filter changed while a request was under way. */
+  isChanged: boolean;
   dueAtMs: number;
   /** The view does not chain any more: the next request names no version. */
   wantsSnapshot: boolean;
+  /** The view's version is of another registry, and means nothing to this one. */
+  isForeign: boolean;
+  /** The present session has answered it before. */
+  isAnswered: boolean;
+  /** The registry that answered has just started. */
+  isWarming: boolean;
+  /** It lets what is held stand until it knows better: the first push will be the list as it is. */
+  isAwaitingList: boolean;
+  /** Until then, instances stay that are known from before and that the registry has not told of. */
+  keepUntilMs: number | undefined;
+  /** As many instances as were known then: when the registry has so many, the others have gone. */
+  keepCount: number;
   /** The highest version of a push that came before the answer to the request under way. */
   missedTo: number;
-  /** How many `Subscription`s show this view. */
-  handles: number;
-  waiting: Ticket[];
+  /** What users were last told: whether the list may be behind. */
+  isToldStale: boolean;
 }
 
 /** A question that is asked once, or, when the connection breaks before the answer, once more. */
@@ -74,58 +100,88 @@ export interface Read {
   isSent: boolean;
 }
 
-export interface Withdrawal {
-  readonly kind: 'withdrawal';
-  readonly service: ServiceName;
-  readonly id: string;
-  /** Without one nobody waits for it. */
-  readonly ticket: Ticket | undefined;
-}
-
 /** The server is to forget a subscription. */
 export interface Unsubscription {
   readonly kind: 'unsubscription';
   readonly service: ServiceName;
 }
 
+/** What a resumed session holds is read, page by page, to be compared with what is wanted. */
+export interface Reconciliation {
+  readonly kind: 'reconciliation';
+  /** Hashes by the registration's name. */
+  readonly hashes: Map<string, { readonly service: ServiceName; readonly id: string; readonly hash: string }>;
+  cursor: string | undefined;
+}
+
 /** Something to tell the server, once it can be sent. */
-export type Errand = RegistrationEntry | SubscriptionEntry | Read | Withdrawal | Unsubscription;
+export type Errand = RegistrationEntry | SubscriptionEntry | Read | Unsubscription;
 
 /** Something that the server was too busy for. */
 export interface Postponed {
-  readonly errand: Withdrawal | Unsubscription;
+  readonly errand: Unsubscription | Reconciliation;
   readonly dueAtMs: number;
 }
 
 /** A request that the server has not answered. */
 export interface InFlight {
-  readonly errand: Errand | { readonly kind: 'open' } | { readonly kind: 'probe' };
+  readonly errand:
+    | Errand
+    | Reconciliation
+    /** `isPlain`: without what servers of the first edition do not know. */
+    | { readonly kind: 'open'; readonly isPlain: boolean }
+    | { readonly kind: 'probe' };
+  readonly socket: number;
   readonly deadlineMs: number;
-  /** A registration's content as it was sent. */
+  /** A registration's content as it was sent; undefined when it was taken away. */
   readonly content: InstanceInput | undefined;
 }
 
 export interface TicketEntry {
-  readonly deadlineMs: number;
-  readonly owner: RegistrationEntry | SubscriptionEntry | Read | Withdrawal | { readonly kind: 'connection' };
+  /** Undefined: it waits for as long as it takes. */
+  readonly deadlineMs: number | undefined;
+  readonly timeoutMs: number | undefined;
+  /** A deregistration that waits for the server also while cut off. */
+  readonly isPatient: boolean;
+  owner: RegistrationEntry | FilteredView | Read | { readonly kind: 'connection' };
+}
+
+/** A connection that another has taken the place of, kept until that one has all that it held. */
+export interface Former {
+  readonly socket: number;
+  /** What the new session has not acknowledged yet. */
+  readonly missing: Set<RegistrationEntry>;
+  readonly untilMs: number;
+  readonly isClosing: boolean;
 }
 
 /**
  * All that a client holds beside its connection. Collections are updated in place: copying ten thousand registrations for each of
- * their acknowledgements would be quadratic. Tickets and requests have one timeout each, so the first is always the next due.
+ * their acknowledgements would be quadratic. Requests have one timeout each, so the first is always the next due.
  */
 export interface Books {
   readonly registrations: Map<string, RegistrationEntry>;
   readonly subscriptions: Map<string, SubscriptionEntry>;
   readonly reads: Set<Read>;
   readonly tickets: Map<Ticket, TicketEntry>;
+  /** Tickets by their timeout: of those with the same one the first is always the next due. */
+  readonly ticketsByTimeout: Map<number, Set<Ticket>>;
   readonly inFlight: Map<number, InFlight>;
   outbox: Errand[];
   /** No more than there were requests in flight. */
   postponed: Postponed[];
   nextRequest: number;
-  /** When the first refused or postponed of all is due again. */
+  /** When the first refused or postponed of all is due again, or the first kept instance is to go. */
   retryAtMs: number | undefined;
+  /** With it the last session can be resumed. */
+  secret: string | undefined;
+  /** The registry that the last session was with; undefined before the first, and with servers that do not say. */
+  registry: string | undefined;
+  /** The registry has just started: it waits with answers to those who were there before. */
+  isWarming: boolean;
+  /** While it goes on no registration is sent. */
+  reconciliation: Reconciliation | undefined;
+  former: Former | undefined;
 }
 
 export function createBooks(): Books {
@@ -134,12 +190,23 @@ export function createBooks(): Books {
     subscriptions: new Map(),
     reads: new Set(),
     tickets: new Map(),
+    ticketsByTimeout: new Map(),
     inFlight: new Map(),
     outbox: [],
     postponed: [],
     nextRequest: 1,
     retryAtMs: undefined,
+    secret: undefined,
+    registry: undefined,
+    isWarming: false,
+    reconciliation: undefined,
+    former: undefined,
   };
+}
+
+/** Whether what a subscription shows may be behind. */
+export function isBehind({ phase, isAwaitingList, view }: SubscriptionEntry): boolean {
+  return phase !== 'settled' || isAwaitingList || view.unconfirmedCount > 0;
 }
 
 /** Names a registration of this client. */

@@ -9,15 +9,18 @@ import type {
   ServiceName,
   SubscribeMode,
 } from '../protocol/types.ts';
-import type { SubscriptionEntry, Ticket } from './books.ts';
+import type { Ticket } from './books.ts';
 import { Connection } from './connection.ts';
 import type { ClientEffect, ClientEvent, Notice, Settlement, UserCall } from './effects.ts';
 import { Emitter } from './emitter.ts';
 import type { StopListening } from './emitter.ts';
-import type { SlotcastError } from './errors.ts';
+import type { FilteredView } from './filtered-view.ts';
+import { servingOf } from './link.ts';
 import { createClientState, stepClient } from './machine.ts';
-import { resolveOptions } from './options.ts';
-import type { ClientOptions, Settings } from './options.ts';
+import { readTimeout, resolveOptions } from './options.ts';
+import type { CallOptions, ClientOptions, Settings } from './options.ts';
+import { Registration } from './registration.ts';
+import type { Deregistration, DeregisterOptions } from './registration.ts';
 import { copyFilter } from './selection.ts';
 import { Subscription } from './subscription.ts';
 import type { ClientState } from './turn.ts';
@@ -28,17 +31,17 @@ export type ClientEvents = { readonly [N in Notice as N['kind']]: Omit<N, 'kind'
   readonly closed: undefined;
 };
 
-/** An instance that this client keeps registered. */
-export interface Registration {
-  readonly service: ServiceName;
-  readonly id: string;
-  /** The service's version that the acknowledgement named. */
-  readonly version: number;
-  /** Takes it away; like {@link Client.deregister}. */
-  deregister(): Promise<void>;
+export interface StandingOptions extends CallOptions {
+  /**
+   * It stands from the call on, whether or not a registry can be reached: the call resolves at once, with `isPending` true until a
+   * server has applied it; `whenApplied` waits for that. What a server refuses is told by the event `refused` and tried again.
+   */
+  readonly standing?: boolean;
 }
 
-export interface SubscribeOptions extends InstanceFilter {
+export type RegisterOptions = StandingOptions;
+
+export interface SubscribeOptions extends InstanceFilter, StandingOptions {
   /**
    * How changes come over the wire: what changed (`delta`, the default), or the whole list each time. The view is the same. Of
    * several subscriptions to one service the first one's mode holds.
@@ -46,24 +49,27 @@ export interface SubscribeOptions extends InstanceFilter {
   readonly mode?: SubscribeMode;
 }
 
+export interface QueryOptions extends InstanceFilter, CallOptions {}
+export interface ListOptions extends ListParams, CallOptions {}
+
 type SettlementOf<K extends Settlement['kind']> = Extract<Settlement, { kind: K }>;
 
 interface Deferred {
   readonly resolve: (settlement: Settlement) => void;
-  readonly reject: (error: SlotcastError) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** A call without its ticket, for each kind of call. */
-type Asked<C = UserCall> = C extends UserCall ? Omit<C, 'ticket'> : never;
+type Asked<C = UserCall> = C extends UserCall ? Omit<C, 'ticket' | 'timeoutMs'> : never;
 
 /** The shell of the machine: runs its effects with a socket, a timer and promises. Made by `connect`. */
-export class Client {
+export class Client implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #random: () => number;
   readonly #connection: Connection;
   readonly #emitter: Emitter<ClientEvents> = new Emitter();
   readonly #deferreds: Map<Ticket, Deferred> = new Map();
-  readonly #subscriptions: Map<SubscriptionEntry, Set<Subscription>> = new Map();
+  readonly #subscriptions: Map<FilteredView, Set<Subscription>> = new Map();
   readonly #closed: Promise<void>;
   #noteClosed: () => void = () => {};
   #state: ClientState = createClientState();
@@ -99,7 +105,7 @@ export class Client {
 
   /** Whether there is a session that requests can be sent on. */
   get isConnected(): boolean {
-    return this.#state.link.kind === 'ready';
+    return servingOf(this.#state.link) !== undefined;
   }
 
   /** Listens to an event; call the result to stop. */
@@ -107,56 +113,79 @@ export class Client {
     return this.#emitter.on(name, listener);
   }
 
-  /** Resolves once there is a session. Rejects with `ConnectionLostError` after `requestTimeoutMs`; the client goes on trying. */
-  async whenConnected(): Promise<void> {
-    await this.#ask<'connected'>({ kind: 'awaitConnection' });
+  /** Resolves once there is a session. Rejects with `ConnectionLostError` after its time; the client goes on trying. */
+  async whenConnected(options: CallOptions = {}): Promise<void> {
+    await this.#ask<'connected'>({ kind: 'awaitConnection' }, options);
   }
 
   /**
    * Registers an instance, or gives one of the same id new content. It stands: it is registered again on every new connection,
    * until it is deregistered or the client is closed. Resolves when the server has applied it. When it rejects, all is as it was
-   * before: a first registration does not stand, new content is dropped for the old.
+   * before: a first registration does not stand, new content is dropped for the old. With `standing` it resolves at once and stays.
    */
-  async register(service: string | ServiceFields, instance: InstanceInput): Promise<Registration> {
+  async register(
+    service: string | ServiceFields,
+    instance: InstanceInput,
+    options: RegisterOptions = {},
+  ): Promise<Registration> {
     const name = toServiceName(service);
     // A copy: it is sent again later, whatever the caller does to the object.
     const { metadata, ...fields } = instance;
     const content: InstanceInput = metadata === undefined ? fields : { ...fields, metadata: { ...metadata } };
-    const { id, version } = await this.#ask<'registered'>({ kind: 'register', service: name, instance: content });
-    return { service: name, id, version, deregister: () => this.deregister(name, id) };
+    const isStanding = options.standing === true;
+    const call = { kind: 'register', service: name, instance: content, isStanding } as const;
+    const { registration } = await this.#ask<'registered'>(call, options);
+    return new Registration(registration, {
+      deregister: (service, id, options) => this.deregister(service, id, options),
+      whenApplied: async (registration, options) => {
+        await this.#ask<'registered'>({ kind: 'awaitRegistration', registration }, options);
+      },
+    });
   }
 
   /**
-   * Takes away an instance that this client registered. While cut off it resolves at once: the server removes it with the broken
-   * session. Rejects with a `RequestError`: `not_found` when this client has not registered it, `not_owner` when another session has taken it over.
+   * Takes away an instance that this client registered. Resolves when the server has applied it, with `pending` false; without a connection
+   * at once, with `pending` true, and it is carried out on the next one. `untilApplied` waits for that. It stands whatever becomes of the
+   * call: also when that times out or is aborted the instance goes. Rejects with a `RequestError`: `not_found` when this client has not
+   * registered it, `not_owner` when another session has taken it over.
    */
-  async deregister(service: string | ServiceFields, id: string): Promise<void> {
-    await this.#ask<'deregistered'>({ kind: 'deregister', service: toServiceName(service), id });
+  async deregister(
+    service: string | ServiceFields,
+    id: string,
+    options: DeregisterOptions = {},
+  ): Promise<Deregistration> {
+    const isPatient = options.untilApplied === true;
+    const call = { kind: 'deregister', service: toServiceName(service), id, isPatient } as const;
+    const { pending } = await this.#ask<'deregistered'>(call, options);
+    return { pending };
   }
 
   /**
-   * Subscribes to a service. Resolves once the list is known, so that an empty list always means that there are no instances.
-   * Several subscriptions to one service share one view. With `zone`, `enabledOnly` and `selector` it shows only the instances that meet
-   * all of them; a client has one such filter for a service at a time, and another one is refused with a `RequestError`.
+   * Subscribes to a service. Resolves once the list is known, so that an empty list always means that there are no instances; with
+   * `standing` at once. With `zone`, `enabledOnly` and `selector` it shows only the instances that meet all of them. Several subscriptions
+   * to one service share what comes over the wire, also with different filters: then what their filters have in common is subscribed,
+   * and the rest is filtered here.
    */
   async subscribe(service: string | ServiceFields, options: SubscribeOptions = {}): Promise<Subscription> {
     const mode = options.mode ?? 'delta';
     const filter = copyFilter(options);
-    const call = { kind: 'subscribe', service: toServiceName(service), mode, filter } as const;
-    const { subscription: entry } = await this.#ask<'subscribed'>(call);
-    return this.#handOver(entry);
+    const isStanding = options.standing === true;
+    const call = { kind: 'subscribe', service: toServiceName(service), mode, filter, isStanding } as const;
+    const { subscription } = await this.#ask<'subscribed'>(call, options);
+    return this.#handOver(subscription);
   }
 
   /** Asks for a list once. Asked again by itself when the connection breaks before the answer. */
-  async query(service: string | ServiceFields, filter: InstanceFilter = {}): Promise<QueryResult> {
-    const call = { kind: 'query', service: toServiceName(service), filter: copyFilter(filter) } as const;
-    const { result } = await this.#ask<'queried'>(call);
+  async query(service: string | ServiceFields, options: QueryOptions = {}): Promise<QueryResult> {
+    const call = { kind: 'query', service: toServiceName(service), filter: copyFilter(options) } as const;
+    const { result } = await this.#ask<'queried'>(call, options);
     return result;
   }
 
   /** One page of the services that have instances. */
-  async list(params: ListParams = {}): Promise<ListResult> {
-    const { result } = await this.#ask<'listed'>({ kind: 'list', params: { ...params } });
+  async list({ signal, timeoutMs, ...params }: ListOptions = {}): Promise<ListResult> {
+    const options = { ...(signal === undefined ? {} : { signal }), ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+    const { result } = await this.#ask<'listed'>({ kind: 'list', params }, options);
     return result;
   }
 
@@ -173,15 +202,34 @@ export class Client {
     return this.#closed;
   }
 
-  #ask<K extends Settlement['kind']>(call: Asked): Promise<SettlementOf<K>> {
+  /** Like `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #ask<K extends Settlement['kind']>(call: Asked, options: CallOptions): Promise<SettlementOf<K>> {
+    const { signal } = options;
     const ticket = this.#nextTicket++;
     return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const timeoutMs = readTimeout(options);
+      const abort = (): void => {
+        this.#takeDeferred(ticket)?.reject(signal?.reason);
+        this.#dispatch({ kind: 'abort', ticket });
+      };
+      signal?.addEventListener('abort', abort, { once: true });
       this.#deferreds.set(ticket, {
         // The machine settles each kind of call with its own kind of settlement.
-        resolve: resolve as (settlement: Settlement) => void,
-        reject,
+        resolve: (settlement) => {
+          signal?.removeEventListener('abort', abort);
+          resolve(settlement as SettlementOf<K>);
+        },
+        reject: (error) => {
+          signal?.removeEventListener('abort', abort);
+          reject(error);
+        },
       });
-      this.#dispatch({ ...call, ticket });
+      this.#dispatch({ ...call, ticket, timeoutMs });
     });
   }
 
@@ -235,7 +283,7 @@ export class Client {
         for (const subscription of this.#shown(effect.subscription)) subscription.report(effect.difference);
         return;
       case 'freshness':
-        for (const subscription of this.#shown(effect.subscription)) subscription.reportFreshness();
+        for (const subscription of this.#shown(effect.subscription)) subscription.reportFreshness(effect.isStale);
         return;
       case 'closed':
         this.#noteClosed();
@@ -267,20 +315,25 @@ export class Client {
     return deferred;
   }
 
-  #shown(entry: SubscriptionEntry): readonly Subscription[] {
-    return [...(this.#subscriptions.get(entry) ?? [])];
+  #shown(view: FilteredView): readonly Subscription[] {
+    return [...(this.#subscriptions.get(view) ?? [])];
   }
 
-  #handOver(entry: SubscriptionEntry): Subscription {
-    const subscription = new Subscription(entry, {
+  #handOver(view: FilteredView): Subscription {
+    const subscription = new Subscription(view, {
       release: (released, closed) => {
         this.#subscriptions.get(released)?.delete(closed);
         if (this.#subscriptions.get(released)?.size === 0) this.#subscriptions.delete(released);
         this.#dispatch({ kind: 'release', subscription: released });
       },
+      whenApplied: async (awaited, options) => {
+        await this.#ask<'subscribed'>({ kind: 'awaitSubscription', subscription: awaited }, options);
+        // The machine has counted one more that shows it.
+        this.#dispatch({ kind: 'release', subscription: awaited });
+      },
     });
-    const subscriptions = this.#subscriptions.get(entry) ?? new Set();
-    this.#subscriptions.set(entry, subscriptions.add(subscription));
+    const subscriptions = this.#subscriptions.get(view) ?? new Set();
+    this.#subscriptions.set(view, subscriptions.add(subscription));
     // Closed between the machine's word and this turn.
     if (this.#state.link.kind === 'closing' || this.#state.link.kind === 'closed') subscription.close();
     return subscription;

@@ -1,3 +1,4 @@
+import { rawSockets } from './raw-sockets.ts';
 import { loadWebSocket } from './web-socket.ts';
 import type { WebSocketConstructor, WebSocketLike } from './web-socket.ts';
 
@@ -12,12 +13,12 @@ export interface ConnectionEvents {
   received(socket: number, text: string): void;
 }
 
-/** The socket that the machine wants at present. Decides nothing. */
+/** The sockets that the machine wants at present: one, or two while one takes the place of the other. Decides nothing. */
 export class Connection {
   readonly #events: ConnectionEvents;
-  #WebSocket: WebSocketConstructor | undefined;
-  #number = 0;
-  #socket: WebSocketLike | undefined;
+  readonly #WebSocket: WebSocketConstructor | undefined;
+  /** Undefined while the constructor is being loaded. */
+  readonly #sockets: Map<number, WebSocketLike | undefined> = new Map();
 
   constructor(events: ConnectionEvents, WebSocket: WebSocketConstructor | undefined) {
     this.#events = events;
@@ -25,47 +26,59 @@ export class Connection {
   }
 
   open(number: number, url: string): void {
-    this.#number = number;
+    this.#sockets.set(number, undefined);
     this.#open(number, url).catch((error: unknown) => {
       this.#lose(number, error instanceof Error ? error.message : String(error));
     });
   }
 
   send(number: number, text: string): void {
-    if (number === this.#number) this.#socket?.send(text);
+    this.#sockets.get(number)?.send(text);
   }
 
-  /** `orderly`: the server takes our registrations away at once, and `closed` follows. `abandon`: it keeps them for its grace. */
+  /** `orderly`: the server takes away at once what is still ours there, and `closed` follows. `abandon`: it keeps it for its grace. */
   close(number: number, manner: 'orderly' | 'abandon'): void {
-    if (number !== this.#number) return;
-    const socket = this.#socket;
+    const socket = this.#sockets.get(number);
     if (manner === 'orderly') {
       socket?.close(orderlyCode);
       return;
     }
-    this.#number = 0;
-    this.#socket = undefined;
+    this.#sockets.delete(number);
+    if (socket === undefined) return;
     // A half-open peer never answers a close frame, and waiting for it would keep a process alive.
-    if (socket?.terminate === undefined) socket?.close(abandonCode, 'reconnecting');
-    else socket.terminate();
+    if (socket.terminate !== undefined) {
+      socket.terminate();
+      return;
+    }
+    socket.close(abandonCode, 'reconnecting');
+    rawSockets.destroy(socket);
   }
 
   async #open(number: number, url: string): Promise<void> {
-    this.#WebSocket ??= await loadWebSocket();
+    const WebSocket = this.#WebSocket ?? (await loadWebSocket());
     // Given up while the constructor was being loaded.
-    if (number !== this.#number) return;
-    const socket = new this.#WebSocket(url);
-    this.#socket = socket;
+    if (!this.#sockets.has(number)) return;
+    rawSockets.watch(WebSocket);
+    const socket = new WebSocket(url);
+    this.#sockets.set(number, socket);
     let failure = '';
+    let hasOpened = false;
     socket.addEventListener('open', () => {
-      if (number === this.#number) this.#events.opened(number);
+      hasOpened = true;
+      rawSockets.noteOpen(socket);
+      if (this.#sockets.has(number)) this.#events.opened(number);
     });
     socket.addEventListener('message', ({ data }) => {
-      if (number === this.#number && typeof data === 'string') this.#events.received(number, data);
+      if (this.#sockets.has(number) && typeof data === 'string') this.#events.received(number, data);
     });
-    // Browsers do not say what went wrong; `ws` does. A close follows either way.
     socket.addEventListener('error', (event) => {
+      // Browsers do not say what went wrong; others do.
       if ('message' in event && typeof event.message === 'string') failure = event.message;
+      if (hasOpened) return;
+      // A close follows from browsers and `ws`, but not from Node's own WebSocket: so it is not waited for.
+      queueMicrotask(() => {
+        this.#lose(number, failure === '' ? 'no connection' : failure);
+      });
     });
     socket.addEventListener('close', ({ code, reason }) => {
       const words = [failure, code === undefined ? '' : `closed with ${code}`, reason ?? ''];
@@ -74,9 +87,6 @@ export class Connection {
   }
 
   #lose(number: number, cause: string): void {
-    if (number !== this.#number) return;
-    this.#number = 0;
-    this.#socket = undefined;
-    this.#events.closed(number, cause);
+    if (this.#sockets.delete(number)) this.#events.closed(number, cause);
   }
 }

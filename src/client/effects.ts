@@ -7,11 +7,12 @@ import type {
   ServiceName,
   SubscribeMode,
 } from '../protocol/types.ts';
-import type { SubscriptionEntry, Ticket } from './books.ts';
+import type { RegistrationEntry, Ticket } from './books.ts';
 import type { RequestError, SlotcastError } from './errors.ts';
+import type { FilteredView } from './filtered-view.ts';
 import type { Difference } from './view.ts';
 
-/** What can happen to a client: its socket, its timer, its user. */
+/** What can happen to a client: its sockets, its timer, its user. */
 export type ClientEvent =
   | { readonly kind: 'socketOpened'; readonly socket: number }
   | { readonly kind: 'socketClosed'; readonly socket: number; readonly cause: string }
@@ -21,43 +22,62 @@ export type ClientEvent =
   | { readonly kind: 'flush' }
   | { readonly kind: 'close' }
   | UserCall
-  | { readonly kind: 'release'; readonly subscription: SubscriptionEntry };
+  /** The user waits for a call no more. */
+  | { readonly kind: 'abort'; readonly ticket: Ticket }
+  | { readonly kind: 'release'; readonly subscription: FilteredView };
 
-/** A call that is settled later. */
-export type UserCall =
+/** A call that is settled later, within `timeoutMs` or what the settings say. */
+export type UserCall = { readonly ticket: Ticket; readonly timeoutMs?: number | undefined } & (
   | {
       readonly kind: 'register';
-      readonly ticket: Ticket;
       readonly service: ServiceName;
       readonly instance: InstanceInput;
+      readonly isStanding?: boolean;
     }
-  | { readonly kind: 'deregister'; readonly ticket: Ticket; readonly service: ServiceName; readonly id: string }
+  | {
+      readonly kind: 'deregister';
+      readonly service: ServiceName;
+      readonly id: string;
+      /** Waits for the server also while cut off. */
+      readonly isPatient?: boolean;
+    }
   | {
       readonly kind: 'subscribe';
-      readonly ticket: Ticket;
       readonly service: ServiceName;
       readonly mode: SubscribeMode;
       readonly filter?: InstanceFilter;
+      readonly isStanding?: boolean;
     }
-  | { readonly kind: 'query'; readonly ticket: Ticket; readonly service: ServiceName; readonly filter?: InstanceFilter }
-  | { readonly kind: 'list'; readonly ticket: Ticket; readonly params: ListParams }
-  | { readonly kind: 'awaitConnection'; readonly ticket: Ticket };
+  | { readonly kind: 'query'; readonly service: ServiceName; readonly filter?: InstanceFilter }
+  | { readonly kind: 'list'; readonly params: ListParams }
+  | { readonly kind: 'awaitConnection' }
+  | { readonly kind: 'awaitRegistration'; readonly registration: RegistrationEntry }
+  | { readonly kind: 'awaitSubscription'; readonly subscription: FilteredView }
+);
 
 /** What a call is settled with. */
 export type Settlement =
-  | { readonly kind: 'registered'; readonly id: string; readonly version: number }
-  | { readonly kind: 'deregistered' }
-  | { readonly kind: 'subscribed'; readonly subscription: SubscriptionEntry }
+  | { readonly kind: 'registered'; readonly registration: RegistrationEntry }
+  | { readonly kind: 'deregistered'; readonly pending: boolean }
+  | { readonly kind: 'subscribed'; readonly subscription: FilteredView }
   | { readonly kind: 'queried'; readonly result: QueryResult }
   | { readonly kind: 'listed'; readonly result: ListResult }
   | { readonly kind: 'connected' };
 
 /** What the user is told of, beside what was asked. */
 export type Notice =
-  | { readonly kind: 'connected'; readonly server: string; readonly session: string }
+  /** `isResumed`: the server still held what this client had registered. Without a `disconnected` before it, it has moved. */
+  | { readonly kind: 'connected'; readonly server: string; readonly session: string; readonly isResumed: boolean }
   | { readonly kind: 'disconnected'; readonly cause: string; readonly retryInMs: number }
   | { readonly kind: 'unreachable'; readonly server: string; readonly cause: string; readonly retryInMs: number }
   | { readonly kind: 'goaway'; readonly reason: string; readonly reconnectAfterMs: number }
+  /**
+   * The server is a door to another registry than the one before: it was restarted without its memory, or `servers` names several
+   * registries. What is known stays in views, unconfirmed, until providers had the time to come there, too.
+   */
+  | { readonly kind: 'registry'; readonly server: string; readonly registry: string; readonly previous: string }
+  /** Another client has registered an instance of this one, and subscribers see that (`isShown` false), or this one's again. */
+  | { readonly kind: 'claim'; readonly service: ServiceName; readonly id: string; readonly isShown: boolean }
   | { readonly kind: 'refused'; readonly what: Refused; readonly error: RequestError };
 
 /** A standing wish that the server refuses although nobody waits for it; it is tried again. */
@@ -77,6 +97,6 @@ export type ClientEffect =
   | { readonly kind: 'resolve'; readonly ticket: Ticket; readonly settlement: Settlement }
   | { readonly kind: 'reject'; readonly ticket: Ticket; readonly error: SlotcastError }
   | { readonly kind: 'notify'; readonly notice: Notice }
-  | { readonly kind: 'changed'; readonly subscription: SubscriptionEntry; readonly difference: Difference }
-  | { readonly kind: 'freshness'; readonly subscription: SubscriptionEntry }
+  | { readonly kind: 'changed'; readonly subscription: FilteredView; readonly difference: Difference }
+  | { readonly kind: 'freshness'; readonly subscription: FilteredView; readonly isStale: boolean }
   | { readonly kind: 'closed' };

@@ -5,7 +5,7 @@ export class SlotcastError extends Error {
   override readonly name: string = 'SlotcastError';
 }
 
-/** The server (or the client, for a limit that the server announced) refused the request. */
+/** The server (or the client, for a limit that the server announced) refused the request. The message does not repeat the code. */
 export class RequestError extends SlotcastError {
   override readonly name: string = 'RequestError';
   /** From the closed list in docs/PROTOCOL.md. */
@@ -19,7 +19,7 @@ export class RequestError extends SlotcastError {
   readonly retryAfterMs: number | undefined;
 
   constructor(failure: Failure) {
-    super(`${failure.code}: ${failure.message}`);
+    super(failure.message);
     this.code = failure.code;
     this.field = failure.field;
     this.limit = failure.limit;
@@ -53,9 +53,16 @@ export class ConnectionLostError extends SlotcastError {
   }
 }
 
-/** The client, the registration or the subscription was closed, so there will be no answer. */
+/** The client was closed, or the registration taken away, so there will be no answer. */
 export class ClosedError extends SlotcastError {
   override readonly name: string = 'ClosedError';
+  /** What was closed. */
+  readonly closed: 'client' | 'registration';
+
+  constructor(closed: 'client' | 'registration', message: string) {
+    super(message);
+    this.closed = closed;
+  }
 }
 
 /** As many calls wait for an answer as `requestsMax` allows; nothing was done. */
@@ -82,9 +89,11 @@ export class NoInstanceError extends SlotcastError {
 export class OptionError extends SlotcastError {
   override readonly name: string = 'OptionError';
   readonly option: string;
+  readonly expected: string;
 
   constructor(option: string, expected: string) {
     super(`option ${option} must be ${expected}`);
     this.option = option;
+    this.expected = expected;
   }
 }

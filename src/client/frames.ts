@@ -3,15 +3,17 @@ import type { ErrorCode, Failure } from '../protocol/errors.ts';
 import type {
   GoawayParams,
   Instance,
+  InstanceClaim,
   InstanceInput,
   MethodName,
   Methods,
   ServiceChanged,
+  RegistrationsResult,
   ServiceName,
-  SessionOpenResult,
   SubscribeResult,
   WireLimits,
 } from '../protocol/types.ts';
+import type { Opened } from './session.ts';
 
 /** One message from the server. `unknown` is what a later server may say; it is ignored. */
 export type Message =
@@ -19,6 +21,7 @@ export type Message =
   | { readonly kind: 'error'; readonly id: number; readonly failure: Failure }
   | { readonly kind: 'changed'; readonly change: ServiceChanged }
   | { readonly kind: 'goaway'; readonly params: GoawayParams }
+  | { readonly kind: 'claim'; readonly claim: InstanceClaim }
   | { readonly kind: 'unknown' };
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -39,6 +42,8 @@ function readMessage(value: unknown): Message {
   if (value['method'] === 'service.changed' && isChange(value['params'])) {
     return { kind: 'changed', change: value['params'] };
   }
+  if (value['method'] === 'instance.claim' && isClaim(value['params']))
+    return { kind: 'claim', claim: value['params'] };
   if (value['method'] === 'session.goaway') {
     const params = isFields(value['params']) ? value['params'] : {};
     const { reason, reconnectAfterMs } = params;
@@ -82,8 +87,30 @@ function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function isInstances(value: unknown): value is readonly Instance[] {
-  return Array.isArray(value) && value.every((entry) => isFields(entry) && typeof entry['id'] === 'string');
+export function isInstances(value: unknown): value is readonly Instance[] {
+  return Array.isArray(value) && value.every(isInstance);
+}
+
+function isInstance(value: unknown): value is Instance {
+  if (!isFields(value) || typeof value['id'] !== 'string') return false;
+  return value['metadata'] === undefined || isFields(value['metadata']);
+}
+
+function isNamed(value: unknown): value is Fields & ServiceName {
+  if (!isFields(value)) return false;
+  return ['namespace', 'group', 'service'].every((name) => typeof value[name] === 'string');
+}
+
+function isClaim(value: unknown): value is InstanceClaim {
+  return isNamed(value) && typeof value['id'] === 'string' && typeof value['shown'] === 'boolean';
+}
+
+export function isRegistrationsResult(value: unknown): value is RegistrationsResult {
+  if (!isFields(value) || !Array.isArray(value['registrations'])) return false;
+  if (value['cursor'] !== undefined && typeof value['cursor'] !== 'string') return false;
+  return value['registrations'].every(
+    (each: unknown) => isNamed(each) && typeof each['id'] === 'string' && typeof each['hash'] === 'string',
+  );
 }
 
 function isIds(value: unknown): value is readonly string[] {
@@ -91,9 +118,7 @@ function isIds(value: unknown): value is readonly string[] {
 }
 
 function isChange(value: unknown): value is ServiceChanged {
-  if (!isFields(value) || typeof value['to'] !== 'number') return false;
-  if (typeof value['namespace'] !== 'string' || typeof value['group'] !== 'string') return false;
-  if (typeof value['service'] !== 'string' || typeof value['count'] !== 'number') return false;
+  if (!isNamed(value) || typeof value['to'] !== 'number' || typeof value['count'] !== 'number') return false;
   if (value['snapshot'] === true) return isInstances(value['instances']);
   return typeof value['from'] === 'number' && isInstances(value['put']) && isIds(value['remove']);
 }
@@ -108,8 +133,14 @@ export function isVersioned(value: unknown): value is { readonly version: number
   return isFields(value) && typeof value['version'] === 'number';
 }
 
-export function isOpenResult(value: unknown): value is SessionOpenResult {
-  return isFields(value) && typeof value['session'] === 'string' && isLimits(value['limits']);
+/** Servers of the first edition say no more than this. */
+export function isOpenResult(value: unknown): value is Opened {
+  if (!isFields(value) || typeof value['session'] !== 'string' || !isLimits(value['limits'])) return false;
+  const { secret, registry, resumed } = value;
+  if (secret !== undefined && typeof secret !== 'string') return false;
+  if (registry !== undefined && typeof registry !== 'string') return false;
+  if (resumed === undefined) return true;
+  return isFields(resumed) && typeof resumed['registrations'] === 'number' && typeof resumed['digest'] === 'string';
 }
 
 function isLimits(value: unknown): value is WireLimits {

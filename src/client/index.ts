@@ -15,7 +15,15 @@ export function connect(options: ClientOptions): Client {
   return new Client(options);
 }
 
-export type { Client, ClientEvents, Registration, SubscribeOptions } from './client.ts';
+export type {
+  Client,
+  ClientEvents,
+  ListOptions,
+  QueryOptions,
+  RegisterOptions,
+  StandingOptions,
+  SubscribeOptions,
+} from './client.ts';
 export type { Refused } from './effects.ts';
 export type { StopListening } from './emitter.ts';
 export {
@@ -28,9 +36,10 @@ export {
   SlotcastError,
   TimeoutError,
 } from './errors.ts';
-export type { ClientOptions } from './options.ts';
 export { Picker } from './picker.ts';
 export type { InstanceSource, Picked, PickerOptions, PickPolicy } from './picker.ts';
+export type { CallOptions, ClientOptions } from './options.ts';
+export type { Deregistration, DeregisterOptions, Registration } from './registration.ts';
 export type { Change, Subscription, SubscriptionEvents } from './subscription.ts';
 export type { WebSocketConstructor, WebSocketEvent, WebSocketLike } from './web-socket.ts';
 export type { ErrorCode } from '../protocol/errors.ts';

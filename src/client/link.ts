@@ -1,97 +1,23 @@
 import { protocolLimits } from '../protocol/limits.ts';
-import type { WireLimits } from '../protocol/types.ts';
 import { backoffMs } from './backoff.ts';
+import type {
+  Connecting,
+  Inputs,
+  LinkBase,
+  LinkEffect,
+  LinkEvent,
+  LinkState,
+  LinkStep,
+  Moving,
+  Next,
+  Opening,
+  Ready,
+  Serving,
+  Waiting,
+} from './link-state.ts';
 import type { Settings } from './options.ts';
 
-/**
- * The connection's decisions: `(state, event, now) → { state, effects }`. Values only; no socket, timer, clock or randomness.
- * A socket is a number here, one higher for each that is opened, so that what an old one says late is told apart.
- */
-interface LinkBase {
-  /** The newest socket. */
-  readonly socket: number;
-  /** Index of the server that is, or was last, connected to. */
-  readonly server: number;
-  /** Tries in a row that gave no lasting session. */
-  readonly failures: number;
-  /** Why the last connection, or try, ended. */
-  readonly cause: string;
-}
-
-/** No connection; the next try is at `retryAtMs`. */
-interface Waiting extends LinkBase {
-  readonly kind: 'waiting';
-  readonly retryAtMs: number;
-}
-/** A socket is being opened. */
-interface Connecting extends LinkBase {
-  readonly kind: 'connecting';
-  readonly deadlineMs: number;
-}
-/** The socket is open; `session.open` has been sent. */
-interface Opening extends LinkBase {
-  readonly kind: 'opening';
-  readonly deadlineMs: number;
-}
-/** The session is open: requests may be sent. */
-interface Ready extends LinkBase {
-  readonly kind: 'ready';
-  readonly sinceMs: number;
-  readonly heardAtMs: number;
-  /** When a sign of life was asked for, if none has come since. */
-  readonly probedAtMs: number | undefined;
-  readonly limits: WireLimits;
-}
-/** The server wants us gone: answers and pushes are still taken, nothing is sent, and at `untilMs` another connection is made. */
-interface Leaving extends LinkBase {
-  readonly kind: 'leaving';
-  readonly untilMs: number;
-}
-/** The user closed; the server's close frame is awaited. */
-interface Closing extends LinkBase {
-  readonly kind: 'closing';
-  readonly deadlineMs: number;
-}
-interface Closed extends LinkBase {
-  readonly kind: 'closed';
-}
-export type LinkState = Waiting | Connecting | Opening | Ready | Leaving | Closing | Closed;
-
-export type LinkEvent =
-  | { readonly kind: 'socketOpened'; readonly socket: number }
-  | { readonly kind: 'socketClosed'; readonly socket: number; readonly cause: string }
-  | { readonly kind: 'heard'; readonly socket: number }
-  | { readonly kind: 'openAccepted'; readonly limits: WireLimits }
-  | { readonly kind: 'openRefused'; readonly cause: string; readonly retryAfterMs: number }
-  /** What the server sent cannot be read. */
-  | { readonly kind: 'garbled' }
-  | { readonly kind: 'goaway'; readonly reconnectAfterMs: number }
-  | { readonly kind: 'tick' }
-  | { readonly kind: 'close' };
-
-export type LinkEffect =
-  | { readonly kind: 'openSocket'; readonly socket: number; readonly url: string }
-  /** `abandon`: not an orderly end, so that the server keeps our registrations for its grace (SE2). */
-  | { readonly kind: 'closeSocket'; readonly socket: number; readonly manner: 'orderly' | 'abandon' }
-  | { readonly kind: 'sendOpen' }
-  | { readonly kind: 'sendProbe' }
-  | { readonly kind: 'up' }
-  | { readonly kind: 'down'; readonly cause: string; readonly retryInMs: number }
-  | { readonly kind: 'unreachable'; readonly url: string; readonly cause: string; readonly retryInMs: number }
-  | { readonly kind: 'closed' };
-
-export interface LinkStep {
-  readonly state: LinkState;
-  readonly effects: readonly LinkEffect[];
-}
-
-/** What comes in beside the event: the time (monotonic), a random number in [0, 1), and the settings. */
-export interface Inputs {
-  readonly nowMs: number;
-  readonly random: number;
-  readonly settings: Settings;
-}
-
+/** The connection's decisions: `(state, event, now) → { state, effects }`. Values only; no socket, timer, clock or randomness. */
 type Handler<S, E> = (state: S, event: E, inputs: Inputs) => LinkStep;
 type Transitions = {
   readonly [S in LinkState as S['kind']]: { readonly [E in LinkEvent as E['kind']]: Handler<S, E> };
@@ -99,10 +25,15 @@ type Transitions = {
 
 /** A session that lasted this long ends a row of failures. Shorter ones count, lest a server that drops everybody is hammered. */
 const lastingMs = 5000;
+/** Each return that does not last doubles the wait before the next, this often at most. */
+const returnDoublingsMax = 5;
+
+const noJson = 'the server sent no JSON';
+const goingAway = 'the server is going away';
 
 export const initialLink: LinkState = {
   kind: 'waiting',
-  socket: 0,
+  newest: 0,
   server: 0,
   failures: 0,
   cause: 'not connected yet',
@@ -122,13 +53,13 @@ const transitions: Transitions = {
     garbled: stay,
     goaway: stay,
     tick: (state, _event, inputs) =>
-      inputs.nowMs < state.retryAtMs ? stay(state, _event, inputs) : connect(state, [], inputs),
+      inputs.nowMs < state.retryAtMs ? stay(state, _event, inputs) : connect(state, inputs),
     close: (state) => ({ state: { ...baseOf(state), kind: 'closed' }, effects: [{ kind: 'closed' }] }),
   },
   connecting: {
     socketOpened: (state) => ({
-      state: { ...baseOf(state), kind: 'opening', deadlineMs: state.deadlineMs },
-      effects: [{ kind: 'sendOpen' }],
+      state: { ...baseOf(state), kind: 'opening', socket: state.socket, deadlineMs: state.deadlineMs },
+      effects: [{ kind: 'sendOpen', socket: state.socket }],
     }),
     socketClosed: (state, { cause }, inputs) => fail(state, { cause, isOpen: false }, inputs),
     heard: stay,
@@ -146,65 +77,81 @@ const transitions: Transitions = {
     socketOpened: stay,
     socketClosed: (state, { cause }, inputs) => fail(state, { cause, isOpen: false }, inputs),
     heard: stay,
-    openAccepted: (state, { limits }, { nowMs }) => ({
-      state: { ...baseOf(state), kind: 'ready', sinceMs: nowMs, heardAtMs: nowMs, probedAtMs: undefined, limits },
-      effects: [{ kind: 'up' }],
-    }),
+    openAccepted: (state, event, inputs) => ({ state: serve(state, event, inputs), effects: [{ kind: 'up' }] }),
     openRefused: (state, { cause, retryAfterMs }, inputs) =>
       fail(state, { cause, isOpen: true, waitMinMs: retryAfterMs }, inputs),
-    garbled: (state, _event, inputs) => fail(state, { cause: 'the server sent no JSON', isOpen: true }, inputs),
+    garbled: (state, _event, inputs) => fail(state, { cause: noJson, isOpen: true }, inputs),
     goaway: (state, { reconnectAfterMs }, inputs) =>
-      fail(state, { cause: 'the server is going away', isOpen: true, waitMinMs: reconnectAfterMs }, inputs),
+      fail(state, { cause: goingAway, isOpen: true, waitMinMs: reconnectAfterMs }, inputs),
     tick: failWhenLate,
     close: closeOrderly,
   },
   ready: {
     socketOpened: stay,
     socketClosed: (state, { cause }, inputs) => fail(state, { cause, isOpen: false }, inputs),
-    heard: (state, _event, { nowMs }) => ({
-      state: { ...state, heardAtMs: nowMs, probedAtMs: undefined },
-      effects: [],
-    }),
+    heard: noteHeard,
     openAccepted: stay,
     openRefused: stay,
-    garbled: (state, _event, inputs) => fail(state, { cause: 'the server sent no JSON', isOpen: true }, inputs),
-    goaway: (state, { reconnectAfterMs }, { nowMs, settings }) => ({
-      state: {
-        ...baseOf(state),
-        kind: 'leaving',
-        failures: 0,
-        server: (state.server + 1) % settings.urls.length,
-        cause: 'the server asked us to go',
-        untilMs: nowMs + Math.min(reconnectAfterMs, protocolLimits.goawayMsMax),
-      },
-      effects: [],
-    }),
-    tick: watchLife,
+    garbled: (state, _event, inputs) => fail(state, { cause: noJson, isOpen: true }, inputs),
+    goaway: leave,
+    tick: (state, _event, inputs) => {
+      const { returnAtMs } = state;
+      if (isLifeDue(state, inputs)) return watchLife(state, inputs);
+      if (returnAtMs === undefined || inputs.nowMs < returnAtMs) return { state, effects: [] };
+      // Every server that comes before this one has its turn.
+      const target = Math.floor(inputs.random * state.server);
+      return dial(
+        { ...state, kind: 'moving', goal: 'return', target, tries: 0, next: { stage: 'due', atMs: 0 } },
+        inputs,
+      );
+    },
     close: closeOrderly,
   },
-  leaving: {
-    socketOpened: stay,
-    socketClosed: (state, { cause }, { nowMs }) => ({
-      state: { ...baseOf(state), kind: 'waiting', cause, retryAtMs: state.untilMs },
-      effects: [{ kind: 'down', cause, retryInMs: Math.max(0, state.untilMs - nowMs) }],
-    }),
-    heard: stay,
-    openAccepted: stay,
-    openRefused: stay,
-    garbled: stay,
-    goaway: stay,
-    tick: (state, event, inputs) =>
-      inputs.nowMs < state.untilMs
-        ? stay(state, event, inputs)
-        : connect(
-            state,
-            [
-              { kind: 'down', cause: state.cause, retryInMs: 0 },
-              { kind: 'closeSocket', socket: state.socket, manner: 'abandon' },
-            ],
-            inputs,
-          ),
-    close: closeOrderly,
+  moving: {
+    socketOpened: (state, { socket }) => {
+      const { next } = state;
+      if (next.stage !== 'connecting' || next.socket !== socket) return { state, effects: [] };
+      return { state: { ...state, next: { ...next, stage: 'opening' } }, effects: [{ kind: 'sendOpen', socket }] };
+    },
+    socketClosed: (state, { socket, cause }, inputs) =>
+      socket === state.socket
+        ? lose(state, { cause, isOpen: false }, inputs)
+        : tryLater(state, { cause, isOpen: false }, inputs),
+    heard: noteHeard,
+    openAccepted: (state, event, inputs) =>
+      event.socket === state.socket
+        ? { state, effects: [] }
+        : {
+            state: serve({ ...baseOf(state), server: state.target }, event, inputs),
+            effects: [{ kind: 'moved', from: state.socket }],
+          },
+    openRefused: (state, { socket, cause, retryAfterMs }, inputs) =>
+      socket === state.socket
+        ? { state, effects: [] }
+        : tryLater(state, { cause, isOpen: true, waitMinMs: retryAfterMs }, inputs),
+    garbled: (state, { socket }, inputs) =>
+      socket === state.socket
+        ? lose(state, { cause: noJson, isOpen: true }, inputs)
+        : tryLater(state, { cause: noJson, isOpen: true }, inputs),
+    goaway: (state, event, inputs) => {
+      if (event.socket !== state.socket) {
+        return tryLater(state, { cause: goingAway, isOpen: true, waitMinMs: event.reconnectAfterMs }, inputs);
+      }
+      return { state: { ...state, goal: 'leave' }, effects: [] };
+    },
+    tick: (state, _event, inputs) => {
+      if (isLifeDue(state, inputs)) return watchLife(state, inputs);
+      const { next } = state;
+      if (inputs.nowMs < nextDueAt(next)) return { state, effects: [] };
+      if (next.stage === 'due') return dial(state, inputs);
+      return tryLater(state, { cause: lateCause(inputs), isOpen: true }, inputs);
+    },
+    close: (state, event, inputs) => {
+      const step = closeOrderly(state, event, inputs);
+      const { next } = state;
+      if (next.stage === 'due') return step;
+      return { ...step, effects: [{ kind: 'closeSocket', socket: next.socket, manner: 'abandon' }, ...step.effects] };
+    },
   },
   closing: {
     socketOpened: stay,
@@ -236,12 +183,28 @@ const transitions: Transitions = {
   },
 };
 
-/** Decides. What a socket says that is not the newest is ignored. */
+/** Decides. What a socket says that is in use no more is ignored. */
 export function stepLink(state: LinkState, event: LinkEvent, inputs: Inputs): LinkStep {
-  if ('socket' in event && event.socket !== state.socket) return { state, effects: [] };
+  if ('socket' in event && !isInUse(state, event.socket)) return { state, effects: [] };
   // The table pairs each state with its own handlers, which the compiler cannot see through the lookup.
   const handle = transitions[state.kind][event.kind] as Handler<LinkState, LinkEvent>;
   return handle(state, event, inputs);
+}
+
+function isInUse(state: LinkState, socket: number): boolean {
+  if ('socket' in state && state.socket === socket) return true;
+  return state.kind === 'moving' && state.next.stage !== 'due' && state.next.socket === socket;
+}
+
+/** The session that requests are sent on. */
+export function servingOf(state: LinkState): Ready | Moving | undefined {
+  return state.kind === 'ready' || state.kind === 'moving' ? state : undefined;
+}
+
+/** The socket whose `session.open` is awaited. */
+export function openingSocketOf(state: LinkState): number | undefined {
+  if (state.kind === 'opening') return state.socket;
+  return state.kind === 'moving' && state.next.stage === 'opening' ? state.next.socket : undefined;
 }
 
 /** When the next `tick` is due; undefined when nothing is awaited. */
@@ -254,11 +217,9 @@ export function linkWakeAt(state: LinkState, settings: Settings): number | undef
     case 'closing':
       return state.deadlineMs;
     case 'ready':
-      return state.probedAtMs === undefined
-        ? state.heardAtMs + settings.keepAliveMs
-        : state.probedAtMs + settings.keepAliveTimeoutMs;
-    case 'leaving':
-      return state.untilMs;
+      return Math.min(lifeDueAt(state, settings), state.returnAtMs ?? Infinity);
+    case 'moving':
+      return Math.min(lifeDueAt(state, settings), nextDueAt(state.next));
     case 'closed':
       return undefined;
     default:
@@ -266,22 +227,57 @@ export function linkWakeAt(state: LinkState, settings: Settings): number | undef
   }
 }
 
-function baseOf({ socket, server, failures, cause }: LinkState): LinkBase {
-  return { socket, server, failures, cause };
+function baseOf({ newest, server, failures, cause }: LinkState): LinkBase {
+  return { newest, server, failures, cause };
 }
 
-function connect(state: LinkState, before: readonly LinkEffect[], { nowMs, settings }: Inputs): LinkStep {
-  const socket = state.socket + 1;
+function connect(state: Waiting, { nowMs, settings }: Inputs): LinkStep {
+  const socket = state.newest + 1;
   return {
-    state: { ...baseOf(state), kind: 'connecting', socket, deadlineMs: nowMs + settings.connectTimeoutMs },
-    effects: [...before, { kind: 'openSocket', socket, url: urlOf(state, settings) }],
+    state: {
+      ...baseOf(state),
+      kind: 'connecting',
+      newest: socket,
+      socket,
+      deadlineMs: nowMs + settings.connectTimeoutMs,
+    },
+    effects: [{ kind: 'openSocket', socket, url: urlOf(state.server, settings) }],
   };
 }
 
-function urlOf({ server }: LinkState, { urls }: Settings): string {
+function urlOf(server: number, { urls }: Settings): string {
   const url = urls[server];
   if (url === undefined) throw new Error(`there is no server ${server}`);
   return url;
+}
+
+function serve(
+  { newest, server, failures, cause }: LinkBase,
+  { socket, limits, heartbeatMs }: Extract<LinkEvent, { kind: 'openAccepted' }>,
+  inputs: Inputs,
+): Ready {
+  const { nowMs } = inputs;
+  return {
+    newest,
+    server,
+    failures,
+    cause,
+    kind: 'ready',
+    socket,
+    sinceMs: nowMs,
+    heardAtMs: nowMs,
+    probedAtMs: undefined,
+    limits,
+    heartbeatMs,
+    returnAtMs: returnAt(server, failures, inputs),
+  };
+}
+
+/** Jittered, so that all who were moved do not come back together. */
+function returnAt(server: number, failures: number, { nowMs, random, settings }: Inputs): number | undefined {
+  if (server === 0 || settings.returnAfterMs === 0) return undefined;
+  const rounds = Math.min(Math.floor(failures / settings.urls.length), returnDoublingsMax);
+  return nowMs + Math.round((settings.returnAfterMs * 2 ** rounds * (1 + random)) / 2);
 }
 
 interface Failing {
@@ -303,13 +299,14 @@ function fail(
   const backoff = backoffMs(settings, hasLasted ? 0 : Math.floor(state.failures / servers), random);
   const retryInMs = Math.max(backoff, Math.min(waitMinMs, protocolLimits.goawayMsMax));
   const effects: LinkEffect[] = [];
-  if (isOpen) effects.push({ kind: 'closeSocket', socket: state.socket, manner: 'abandon' });
+  const { socket } = state;
+  if (isOpen) effects.push({ kind: 'closeSocket', socket, manner: 'abandon' });
   if (state.kind === 'ready') effects.push({ kind: 'down', cause, retryInMs });
-  else effects.push({ kind: 'unreachable', url: urlOf(state, settings), cause, retryInMs });
+  else effects.push({ kind: 'unreachable', socket, url: urlOf(state.server, settings), cause, retryInMs });
   return {
     state: {
       kind: 'waiting',
-      socket: state.socket,
+      newest: state.newest,
       server: hasLasted ? state.server : (state.server + 1) % servers,
       failures: hasLasted ? 0 : state.failures + 1,
       cause,
@@ -319,29 +316,127 @@ function fail(
   };
 }
 
+function lateCause({ settings }: Inputs): string {
+  return `no session within ${settings.connectTimeoutMs} ms`;
+}
+
 function failWhenLate(state: Connecting | Opening, event: LinkEvent, inputs: Inputs): LinkStep {
   if (inputs.nowMs < state.deadlineMs) return stay(state, event, inputs);
-  const cause = `no session within ${inputs.settings.connectTimeoutMs} ms`;
-  return fail(state, { cause, isOpen: true }, inputs);
+  return fail(state, { cause: lateCause(inputs), isOpen: true }, inputs);
+}
+
+/** The server asked us to go: at the time that it named another connection is made. */
+function leave(state: Ready, { reconnectAfterMs }: Extract<LinkEvent, { kind: 'goaway' }>, inputs: Inputs): LinkStep {
+  const { returnAtMs: _, ...serving } = state;
+  const atMs = inputs.nowMs + Math.min(reconnectAfterMs, protocolLimits.goawayMsMax);
+  return {
+    state: {
+      ...serving,
+      kind: 'moving',
+      goal: 'leave',
+      failures: 0,
+      target: (state.server + 1) % inputs.settings.urls.length,
+      tries: 0,
+      next: { stage: 'due', atMs },
+    },
+    effects: [],
+  };
+}
+
+function nextDueAt(next: Next): number {
+  return next.stage === 'due' ? next.atMs : next.deadlineMs;
+}
+
+function dial(state: Moving, { nowMs, settings }: Inputs): LinkStep {
+  const socket = state.newest + 1;
+  const next = { stage: 'connecting', socket, deadlineMs: nowMs + settings.connectTimeoutMs } as const;
+  return {
+    state: { ...state, newest: socket, next },
+    effects: [{ kind: 'openSocket', socket, url: urlOf(state.target, settings) }],
+  };
+}
+
+/** The connection that was to take over came to nothing; the present one goes on. */
+function tryLater(state: Moving, { cause, isOpen, waitMinMs = 0 }: Failing, inputs: Inputs): LinkStep {
+  const { nowMs, random, settings } = inputs;
+  const { next, goal, target, tries, ...serving } = state;
+  const effects: LinkEffect[] = [];
+  const socket = next.stage === 'due' ? undefined : next.socket;
+  if (isOpen && socket !== undefined) effects.push({ kind: 'closeSocket', socket, manner: 'abandon' });
+  const servers = settings.urls.length;
+  if (goal === 'return') {
+    const returnAtMs = returnAt(state.server, state.failures, inputs);
+    return { state: { ...serving, kind: 'ready', returnAtMs }, effects };
+  }
+  const backoff = backoffMs(settings, Math.floor(tries / servers), random);
+  const retryInMs = Math.max(backoff, Math.min(waitMinMs, protocolLimits.goawayMsMax));
+  if (socket !== undefined) {
+    effects.push({ kind: 'unreachable', socket, url: urlOf(target, settings), cause, retryInMs });
+  }
+  return {
+    state: {
+      ...state,
+      target: (target + 1) % servers,
+      tries: tries + 1,
+      next: { stage: 'due', atMs: nowMs + retryInMs },
+    },
+    effects,
+  };
+}
+
+/** The connection that serves is gone before another could take over: that one is gone on with, or waited for. */
+function lose(state: Moving, { cause, isOpen }: Failing, { nowMs }: Inputs): LinkStep {
+  const { next, target, newest, failures } = state;
+  const base = { newest, server: target, failures, cause };
+  const effects: LinkEffect[] = isOpen ? [{ kind: 'closeSocket', socket: state.socket, manner: 'abandon' }] : [];
+  if (next.stage === 'due') {
+    effects.push({ kind: 'down', cause, retryInMs: Math.max(0, next.atMs - nowMs) });
+    return { state: { ...base, kind: 'waiting', retryAtMs: next.atMs }, effects };
+  }
+  effects.push({ kind: 'down', cause, retryInMs: 0 });
+  const { stage, socket, deadlineMs } = next;
+  return { state: { ...base, kind: stage, socket, deadlineMs }, effects };
+}
+
+function noteHeard(
+  state: Ready | Moving,
+  { socket }: Extract<LinkEvent, { kind: 'heard' }>,
+  { nowMs }: Inputs,
+): LinkStep {
+  if (socket !== state.socket) return { state, effects: [] };
+  return { state: { ...state, heardAtMs: nowMs, probedAtMs: undefined }, effects: [] };
+}
+
+/**
+ * A server takes a client for gone after three heartbeats. So it is asked after one, and given up after another: that leaves a third
+ * one to come back in before others are told that our instances have gone.
+ */
+function lifeDueAt({ heardAtMs, probedAtMs, heartbeatMs }: Serving, settings: Settings): number {
+  return probedAtMs === undefined
+    ? heardAtMs + Math.min(settings.keepAliveMs, heartbeatMs)
+    : probedAtMs + Math.min(settings.keepAliveTimeoutMs, heartbeatMs);
+}
+
+function isLifeDue(state: Serving, { nowMs, settings }: Inputs): boolean {
+  return nowMs >= lifeDueAt(state, settings);
 }
 
 /**
  * A half-open connection never says that it is broken, and a browser cannot send pings: so after silence a request is sent whose
  * answer is cheap, and when that brings nothing either, the connection is given up.
  */
-function watchLife(state: Ready, event: LinkEvent, inputs: Inputs): LinkStep {
-  const { nowMs, settings } = inputs;
-  const dueAt = linkWakeAt(state, settings);
-  if (dueAt === undefined || nowMs < dueAt) return stay(state, event, inputs);
+function watchLife(state: Ready | Moving, inputs: Inputs): LinkStep {
+  const { nowMs } = inputs;
   if (state.probedAtMs === undefined) {
     return { state: { ...state, probedAtMs: nowMs }, effects: [{ kind: 'sendProbe' }] };
   }
-  return fail(state, { cause: `the server was silent for ${nowMs - state.heardAtMs} ms`, isOpen: true }, inputs);
+  const failing = { cause: `the server was silent for ${Math.round(nowMs - state.heardAtMs)} ms`, isOpen: true };
+  return state.kind === 'ready' ? fail(state, failing, inputs) : lose(state, failing, inputs);
 }
 
-function closeOrderly(state: Opening | Ready | Leaving, _event: LinkEvent, { nowMs, settings }: Inputs): LinkStep {
+function closeOrderly(state: Opening | Ready | Moving, _event: LinkEvent, { nowMs, settings }: Inputs): LinkStep {
   return {
-    state: { ...baseOf(state), kind: 'closing', deadlineMs: nowMs + settings.closeTimeoutMs },
+    state: { ...baseOf(state), kind: 'closing', socket: state.socket, deadlineMs: nowMs + settings.closeTimeoutMs },
     effects: [{ kind: 'closeSocket', socket: state.socket, manner: 'orderly' }],
   };
 }

@@ -5,7 +5,10 @@ import type { WebSocketConstructor } from './web-socket.ts';
 
 /** Options of `connect`. All times are in milliseconds. */
 export interface ClientOptions {
-  /** Where to connect, in order of preference, such as `ws://127.0.0.1:7070`; `/v1/session` is added where there is no path. */
+  /**
+   * Where to connect, in order of preference, such as `ws://127.0.0.1:7070`; `/v1/session` is added where there is no path. They are
+   * doors to one registry: what is registered through one is seen through all. The event `registry` tells when they are not.
+   */
   readonly servers: readonly string[];
   /** The name and version of the calling library, for the server's logs; by default this client's. */
   readonly client?: string;
@@ -17,16 +20,27 @@ export interface ClientOptions {
   readonly token?: string;
   /** A connection must be open, and the session opened on it, within this; by default 5000. */
   readonly connectTimeoutMs?: number;
-  /** Every call settles within this, connected or not; by default 10000. */
+  /** Every call settles within this, connected or not, unless it names a time of its own; by default 10000. */
   readonly requestTimeoutMs?: number;
   /** The first wait before connecting again, jittered; by default 100. */
   readonly backoffMinMs?: number;
   /** The longest wait before connecting again; by default 10000. Refused standing registrations are also retried at this pace. */
   readonly backoffMaxMs?: number;
-  /** A server that was silent for this long is asked for a sign of life; by default 15000. */
+  /** A server that was silent for this long is asked for a sign of life; by default 15000, and never longer than the server's `heartbeatMs`. */
   readonly keepAliveMs?: number;
-  /** Without a sign of life within this, the connection is given up as half-open; by default 5000. */
+  /**
+   * Without a sign of life within this, the connection is given up as half-open; by default 5000, and never longer than the server's
+   * `heartbeatMs`: so the client is back before the server gives it up, which it does after three times that.
+   */
   readonly keepAliveTimeoutMs?: number;
+  /** Connected to another than the first server, the ones before it are tried this often; 0 is never. By default 10000. The present connection serves until one of them does. */
+  readonly returnAfterMs?: number;
+  /**
+   * After a move to another registry, or a restart of it, instances that are known from before and that it does not tell of stay in
+   * views, unconfirmed, for this long at most, and for as long as it says that it is warming. By default 15000; it should be longer than
+   * the longest wait of others before they connect again, and than their `returnAfterMs`.
+   */
+  readonly confirmWithinMs?: number;
   /** `close` waits this long for the server's part of it; by default 2000. */
   readonly closeTimeoutMs?: number;
   /** Calls that wait for an answer at a time; one more is refused with `QueueFullError`. By default 16384. */
@@ -35,6 +49,14 @@ export interface ClientOptions {
   readonly WebSocket?: WebSocketConstructor;
   /** In [0, 1), for jitter; by default `Math.random`. */
   readonly random?: () => number;
+}
+
+/** Options of one call. */
+export interface CallOptions {
+  /** The call settles within this, by default `requestTimeoutMs`. */
+  readonly timeoutMs?: number;
+  /** Gives the call up: it rejects with the signal's reason, and what only it wanted is undone as when its time is over. */
+  readonly signal?: AbortSignal;
 }
 
 /** Options that the decisions need, checked and complete. */
@@ -47,6 +69,8 @@ export interface Settings {
   readonly backoffMaxMs: number;
   readonly keepAliveMs: number;
   readonly keepAliveTimeoutMs: number;
+  readonly returnAfterMs: number;
+  readonly confirmWithinMs: number;
   readonly closeTimeoutMs: number;
   readonly requestsMax: number;
 }
@@ -75,6 +99,8 @@ export function resolveOptions(options: ClientOptions): Settings {
     backoffMaxMs,
     keepAliveMs: readInteger(options, 'keepAliveMs', 15_000),
     keepAliveTimeoutMs: readInteger(options, 'keepAliveTimeoutMs', 5000),
+    returnAfterMs: readInteger(options, 'returnAfterMs', 10_000, 0),
+    confirmWithinMs: readInteger(options, 'confirmWithinMs', 15_000),
     closeTimeoutMs: readInteger(options, 'closeTimeoutMs', 2000),
     requestsMax: readInteger(options, 'requestsMax', 16_384),
   };
@@ -84,10 +110,10 @@ type NumberOption = {
   [K in keyof ClientOptions]-?: ClientOptions[K] extends number | undefined ? K : never;
 }[keyof ClientOptions];
 
-function readInteger(options: ClientOptions, name: NumberOption, fallback: number): number {
+function readInteger(options: ClientOptions, name: NumberOption, fallback: number, least = 1): number {
   const value: unknown = options[name] ?? fallback;
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > timerMaxMs) {
-    throw new OptionError(name, `an integer from 1 to ${timerMaxMs}`);
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > timerMaxMs) {
+    throw new OptionError(name, `an integer from ${least} to ${timerMaxMs}`);
   }
   return value;
 }
@@ -108,4 +134,13 @@ function resolveUrl(server: string): string {
   if (url.pathname === '/' || url.pathname === '') url.pathname = sessionPath;
   url.hash = '';
   return url.href;
+}
+
+/** Checks the timeout of one call. Throws {@link OptionError}. */
+export function readTimeout({ timeoutMs }: CallOptions): number | undefined {
+  if (timeoutMs === undefined) return undefined;
+  if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > timerMaxMs) {
+    throw new OptionError('timeoutMs', `an integer from 1 to ${timerMaxMs}`);
+  }
+  return timeoutMs;
 }

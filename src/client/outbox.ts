@@ -1,8 +1,8 @@
 import type { WireLimits } from '../protocol/types.ts';
-import type { Errand, InFlight } from './books.ts';
+import type { Errand } from './books.ts';
 import { utf8Bytes, wordRegister, wordRequest } from './frames.ts';
-import { isWanted, noteRegistrationSent } from './registrations.ts';
-import { isSeen, noteSubscriptionSent, resumeVersion } from './subscriptions.ts';
+import { isRegistrationMeant, noteRegistrationSent } from './registrations.ts';
+import { isSeen, noteSubscriptionSent, subscribeParams } from './subscriptions.ts';
 import type { Turn } from './turn.ts';
 
 /**
@@ -11,34 +11,35 @@ import type { Turn } from './turn.ts';
  */
 const subscriptionsPerBatchMax = 100;
 const instancesPerBatchMax = 2000;
-/** Kept free of the server's bound for the sign of life. */
-const requestsSpare = 1;
+/** Kept free of the server's bound for the sign of life, and for a page of what the session holds. */
+const requestsSpare = 2;
 
 /** Says why an errand cannot be sent at all. */
 export type RefuseErrand = (errand: Errand, bytes: number, limits: WireLimits) => void;
 
 /** Sends what waits, as far as the server's limits let it: one batch after another, each of one kind. */
 export function sendOutbox(turn: Turn, refuse: RefuseErrand): void {
-  const { link } = turn.state;
-  if (link.kind !== 'ready') return;
+  const { serving: link } = turn;
+  if (link === undefined) return;
   const { outbox, inFlight } = turn.books;
   let next = 0;
   while (next < outbox.length) {
     const room = Math.max(1, link.limits.requestsInFlightMax - requestsSpare) - inFlight.size;
     if (room <= 0) break;
-    next = sendBatch(turn, next, { limits: link.limits, room, refuse });
+    next = sendBatch(turn, next, { socket: link.socket, limits: link.limits, room, refuse });
   }
   if (next > 0) turn.books.outbox = outbox.slice(next);
 }
 
 interface BatchBounds {
+  readonly socket: number;
   readonly limits: WireLimits;
   readonly room: number;
   readonly refuse: RefuseErrand;
 }
 
 /** Sends errands of one kind from `first` on; returns where the next batch begins. */
-function sendBatch(turn: Turn, first: number, { limits, room, refuse }: BatchBounds): number {
+function sendBatch(turn: Turn, first: number, { socket, limits, room, refuse }: BatchBounds): number {
   const { outbox } = turn.books;
   const texts: string[] = [];
   // Two brackets; every entry brings a comma.
@@ -55,7 +56,7 @@ function sendBatch(turn: Turn, first: number, { limits, room, refuse }: BatchBou
       instances += errand.view.size;
       if (texts.length > 0 && instances > instancesPerBatchMax) break;
     }
-    const text = wordErrand(turn.books.nextRequest, errand);
+    const text = wordErrand(turn, turn.books.nextRequest, errand);
     const size = utf8Bytes(text) + 1;
     if (size + 2 > limits.frameBytesMax) {
       refuse(errand, size, limits);
@@ -64,12 +65,12 @@ function sendBatch(turn: Turn, first: number, { limits, room, refuse }: BatchBou
     if (bytes + size > limits.frameBytesMax) break;
     bytes += size;
     texts.push(text);
-    noteSent(turn, errand);
+    noteSent(turn, errand, socket);
   }
   const [only] = texts;
   if (only !== undefined) {
     const text = texts.length === 1 ? only : `[${texts.join(',')}]`;
-    turn.effects.push({ kind: 'send', socket: turn.state.link.socket, text });
+    turn.effects.push({ kind: 'send', socket, text });
   }
   return next;
 }
@@ -82,7 +83,6 @@ function entriesPerBatch(kind: Errand['kind'] | undefined, { batchEntriesMax }: 
     case 'read':
       return 1;
     case 'registration':
-    case 'withdrawal':
     case 'unsubscription':
     case undefined:
       return batchEntriesMax;
@@ -95,12 +95,11 @@ function entriesPerBatch(kind: Errand['kind'] | undefined, { batchEntriesMax }: 
 function isStillMeant(turn: Turn, errand: Errand): boolean {
   switch (errand.kind) {
     case 'registration':
-      return isWanted(turn, errand) && errand.phase === 'queued';
+      return isRegistrationMeant(turn, errand);
     case 'subscription':
       return isSeen(turn, errand) && errand.phase === 'queued';
     case 'read':
       return turn.books.reads.has(errand);
-    case 'withdrawal':
     case 'unsubscription':
       return true;
     default:
@@ -108,29 +107,21 @@ function isStillMeant(turn: Turn, errand: Errand): boolean {
   }
 }
 
-function noteSent(turn: Turn, errand: Errand): void {
-  const { books, nowMs } = turn;
-  const content = errand.kind === 'registration' ? errand.instance : undefined;
-  const request: InFlight = { errand, deadlineMs: nowMs + turn.inputs.settings.requestTimeoutMs, content };
-  books.inFlight.set(books.nextRequest, request);
-  books.nextRequest += 1;
-  if (errand.kind === 'registration') noteRegistrationSent(turn, errand);
+function noteSent(turn: Turn, errand: Errand, socket: number): void {
+  turn.noteRequest(errand, socket, turn.inputs.settings.requestTimeoutMs);
+  if (errand.kind === 'registration') noteRegistrationSent(errand);
   else if (errand.kind === 'subscription') noteSubscriptionSent(errand);
   else if (errand.kind === 'read') errand.isSent = true;
 }
 
-function wordErrand(id: number, errand: Errand): string {
+function wordErrand(turn: Turn, id: number, errand: Errand): string {
   switch (errand.kind) {
     case 'registration':
-      return wordRegister(id, errand.service, errand.instance);
-    case 'withdrawal':
-      return wordRequest(id, 'instance.deregister', { ...errand.service, id: errand.id });
-    case 'subscription': {
-      const version = resumeVersion(errand);
-      const { service, mode, filter } = errand;
-      const resume = version === undefined ? {} : { version, count: errand.view.size };
-      return wordRequest(id, 'service.subscribe', { ...service, mode, ...filter, ...resume });
-    }
+      return errand.wanted === undefined
+        ? wordRequest(id, 'instance.deregister', { ...errand.service, id: errand.id })
+        : wordRegister(id, errand.service, errand.wanted);
+    case 'subscription':
+      return wordRequest(id, 'service.subscribe', subscribeParams(turn, errand));
     case 'unsubscription':
       return wordRequest(id, 'service.unsubscribe', errand.service);
     case 'read':

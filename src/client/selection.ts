@@ -1,3 +1,4 @@
+import { encodeFilter } from '../protocol/instance-filter.ts';
 import type { InstanceFilter } from '../protocol/types.ts';
 
 /** A filter as it is sent: a copy, without what lets everything through. */
@@ -9,13 +10,32 @@ export function copyFilter({ zone, enabledOnly, selector }: InstanceFilter): Ins
   };
 }
 
-/** Whether two filters, as {@link copyFilter} makes them, say the same. */
 export function isSameFilter(a: InstanceFilter, b: InstanceFilter): boolean {
-  const keys = Object.keys(a.selector ?? {});
+  return encodeFilter(a) === encodeFilter(b);
+}
+
+/** The narrowest filter that lets through all that any of these does: what they have in common. */
+export function commonFilter([first, ...others]: readonly InstanceFilter[]): InstanceFilter {
+  if (first === undefined) return {};
+  const { zone, enabledOnly, selector = {} } = first;
+  return copyFilter({
+    ...(zone !== undefined && others.every((other) => other.zone === zone) ? { zone } : {}),
+    enabledOnly: enabledOnly === true && others.every((other) => other.enabledOnly === true),
+    selector: Object.fromEntries(
+      Object.entries(selector).filter(([key, value]) => others.every((other) => hasEntry(other, key, value))),
+    ),
+  });
+}
+
+/** Whether all that `narrow` lets through is let through by `wide`, too. */
+export function covers(wide: InstanceFilter, narrow: InstanceFilter): boolean {
   return (
-    a.zone === b.zone &&
-    a.enabledOnly === b.enabledOnly &&
-    keys.length === Object.keys(b.selector ?? {}).length &&
-    keys.every((key) => b.selector?.[key] === a.selector?.[key])
+    (wide.zone === undefined || wide.zone === narrow.zone) &&
+    (wide.enabledOnly !== true || narrow.enabledOnly === true) &&
+    Object.entries(wide.selector ?? {}).every(([key, value]) => hasEntry(narrow, key, value))
   );
+}
+
+function hasEntry({ selector = {} }: InstanceFilter, key: string, value: string): boolean {
+  return Object.hasOwn(selector, key) && selector[key] === value;
 }

@@ -1,8 +1,9 @@
 import type { Instance, ServiceName } from '../protocol/types.ts';
-import type { SubscriptionEntry } from './books.ts';
-import { Conflation } from './conflation.ts';
+import { Changes } from './changes.ts';
 import { Emitter } from './emitter.ts';
 import type { StopListening } from './emitter.ts';
+import type { FilteredView } from './filtered-view.ts';
+import type { CallOptions } from './options.ts';
 import type { Difference } from './view.ts';
 
 /** What became different in a list. */
@@ -31,42 +32,61 @@ export interface SubscriptionEvents {
 
 /** What {@link Subscription} needs of its client. */
 export interface SubscriptionHost {
-  release(entry: SubscriptionEntry, subscription: Subscription): void;
+  release(view: FilteredView, subscription: Subscription): void;
+  whenApplied(view: FilteredView, options: CallOptions): Promise<void>;
 }
 
 /**
  * A live view of one service. It keeps serving the last known list while the client is cut off, and says so with `isStale`.
  * `for await (const change of subscription)` goes through changes from then on; a slow reader gets several merged into one.
  */
-export class Subscription implements AsyncIterable<Change> {
-  readonly #entry: SubscriptionEntry;
+export class Subscription implements AsyncIterable<Change>, Disposable, AsyncDisposable {
+  readonly #view: FilteredView;
   readonly #host: SubscriptionHost;
   readonly #emitter: Emitter<SubscriptionEvents> = new Emitter();
-  readonly #readers: Set<Reader> = new Set();
+  readonly #changes: Set<Changes> = new Set();
   #isClosed = false;
 
-  constructor(entry: SubscriptionEntry, host: SubscriptionHost) {
-    this.#entry = entry;
+  constructor(view: FilteredView, host: SubscriptionHost) {
+    this.#view = view;
     this.#host = host;
   }
 
   get service(): ServiceName {
-    return this.#entry.service;
+    return this.#view.entry.service;
   }
 
-  /** The list as it is known. The same frozen array until something changes. */
+  /** The list as it is known. The same frozen array until something changes; what is in it is frozen, too. */
   get instances(): readonly Instance[] {
-    return this.#entry.view.instances;
+    return this.#view.instances;
+  }
+
+  /**
+   * Those of `instances` that are known from before the client moved to another registry, or before the registry was started anew, and
+   * that it has not told of since. They leave when it has as many as were known, or after `confirmWithinMs`.
+   */
+  get unconfirmed(): readonly Instance[] {
+    return this.#view.unconfirmed;
   }
 
   /** The version of the list. */
   get version(): number {
-    return this.#entry.view.version ?? 0;
+    return this.#view.version ?? 0;
   }
 
-  /** True while the list may be behind: there is no connection, or the list is being fetched again. */
+  /** True while the list may be behind: there is no connection, the list is being fetched again, or some of it is unconfirmed. */
   get isStale(): boolean {
-    return this.#isClosed || this.#entry.phase !== 'settled';
+    return this.#isClosed || this.#view.isStale;
+  }
+
+  /** True until the first list is there: only a subscription that was made with `standing` begins so. */
+  get isPending(): boolean {
+    return this.#view.version === undefined;
+  }
+
+  /** Resolves when the first list is there, at once if it is. Rejects like a call; the subscription goes on. */
+  whenApplied(options: CallOptions = {}): Promise<void> {
+    return this.#host.whenApplied(this.#view, options);
   }
 
   get isClosed(): boolean {
@@ -75,7 +95,7 @@ export class Subscription implements AsyncIterable<Change> {
 
   /** One instance by its id. */
   get(id: string): Instance | undefined {
-    return this.#entry.view.get(id);
+    return this.#view.get(id);
   }
 
   /** Listens to an event; call the result to stop. */
@@ -87,45 +107,47 @@ export class Subscription implements AsyncIterable<Change> {
   close(): void {
     if (this.#isClosed) return;
     this.end();
-    this.#host.release(this.#entry, this);
+    this.#host.release(this.#view, this);
   }
 
-  /** Iterates over changes from this call on; ends when the subscription is closed. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    return Promise.resolve();
+  }
+
+  /** Iterates over changes from this call on; ends when the subscription is closed, or the iterator returned. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Change, undefined, undefined> {
-    const reader = new Reader();
-    // Registered here and not at the first `next`, so that nothing in between is missed.
-    this.#readers.add(reader);
-    return this.#read(reader);
-  }
-
-  async *#read(reader: Reader): AsyncGenerator<Change, undefined, undefined> {
-    try {
-      for (;;) {
-        while (reader.isEmpty && !this.#isClosed) await reader.wait();
-        if (reader.isEmpty) return undefined;
-        yield this.#word(reader.take());
-      }
-    } finally {
-      this.#readers.delete(reader);
-    }
+    const changes = new Changes(
+      (difference) => this.#word(difference),
+      (ended) => this.#changes.delete(ended),
+    );
+    // Here and not at the first `next`, so that nothing in between is missed.
+    if (this.#isClosed) changes.end();
+    else this.#changes.add(changes);
+    return changes;
   }
 
   /** Called by the client. @internal */
   report(difference: Difference): void {
-    for (const reader of this.#readers) reader.add(difference);
+    for (const changes of this.#changes) changes.add(difference);
     this.#emitter.emit('change', this.#word(difference));
   }
 
   /** Called by the client. @internal */
-  reportFreshness(): void {
-    this.#emitter.emit(this.isStale ? 'stale' : 'fresh', undefined);
+  reportFreshness(isStale: boolean): void {
+    this.#emitter.emit(isStale ? 'stale' : 'fresh', undefined);
   }
 
   /** Called by the client when it is itself closed. @internal */
   end(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const reader of this.#readers) reader.wake();
+    for (const changes of this.#changes) changes.end();
+    this.#changes.clear();
     this.#emitter.emit('close', undefined);
   }
 
@@ -137,35 +159,5 @@ export class Subscription implements AsyncIterable<Change> {
       else if (before !== undefined) removed.push(before);
     }
     return { service: this.service, version: this.version, put, removed, instances: this.instances };
-  }
-}
-
-/** One iteration: what it has not seen yet, merged. */
-class Reader {
-  readonly #conflation: Conflation = new Conflation();
-  #wake: (() => void) | undefined;
-
-  get isEmpty(): boolean {
-    return this.#conflation.isEmpty;
-  }
-
-  add(difference: Difference): void {
-    this.#conflation.add(difference);
-    this.wake();
-  }
-
-  take(): Difference {
-    return this.#conflation.take();
-  }
-
-  wait(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
-  }
-
-  wake(): void {
-    this.#wake?.();
-    this.#wake = undefined;
   }
 }

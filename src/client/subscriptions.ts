@@ -1,10 +1,19 @@
 import type { Failure } from '../protocol/errors.ts';
+import { encodeFilter } from '../protocol/instance-filter.ts';
 import { serviceKey } from '../protocol/service-key.ts';
-import type { ServiceChanged, SubscribeResult } from '../protocol/types.ts';
+import type {
+  ServiceChanged,
+  ServiceName,
+  SubscribeMode,
+  SubscribeParams,
+  SubscribeResult,
+} from '../protocol/types.ts';
 import type { SubscriptionEntry, Ticket } from './books.ts';
 import type { ClientEvent } from './effects.ts';
 import { RequestError } from './errors.ts';
-import { isSameFilter } from './selection.ts';
+import { FilteredView } from './filtered-view.ts';
+import { finishKeeping, keepKnown } from './keeping.ts';
+import { commonFilter, isSameFilter } from './selection.ts';
 import { isPassing } from './turn.ts';
 import type { Turn } from './turn.ts';
 import { View } from './view.ts';
@@ -13,70 +22,111 @@ import type { Difference } from './view.ts';
 /** The user wants to see a service. Returns what the ticket waits for, or why it cannot be. */
 export function subscribe(
   turn: Turn,
-  { ticket, service, mode, filter = {} }: Extract<ClientEvent, { kind: 'subscribe' }>,
-): SubscriptionEntry | RequestError {
+  { ticket, service, mode, filter = {}, isStanding }: Extract<ClientEvent, { kind: 'subscribe' }>,
+): FilteredView | RequestError {
   const { subscriptions } = turn.books;
   const key = serviceKey(service);
   let entry = subscriptions.get(key);
   if (entry === undefined) {
-    const { link } = turn.state;
-    if (link.kind === 'ready' && subscriptions.size >= link.limits.subscriptionsMax) {
-      const max = link.limits.subscriptionsMax;
+    const max = turn.serving?.limits.subscriptionsMax;
+    if (max !== undefined && subscriptions.size >= max) {
       const message = `the session has ${max} subscriptions`;
       return new RequestError({ code: 'limit_exceeded', message, limit: 'subscriptionsMax', max });
     }
-    entry = {
-      kind: 'subscription',
-      key,
-      service,
-      mode,
-      filter,
-      view: new View(),
-      phase: 'unsent',
-      dueAtMs: 0,
-      wantsSnapshot: false,
-      missedTo: 0,
-      handles: 0,
-      waiting: [],
-    };
+    entry = createSubscription(service, mode);
     subscriptions.set(key, entry);
-  } else if (!isSameFilter(entry.filter, filter)) {
-    // A session has one subscription to a service, so one view of it.
-    const message = 'this client has subscribed to the service with another filter; close that subscription first';
-    return new RequestError({ code: 'invalid_request', message });
   }
-  entry.waiting.push(ticket);
+  const name = encodeFilter(filter);
+  let filtered = entry.filtered.get(name);
+  if (filtered === undefined) {
+    filtered = new FilteredView(entry, filter);
+    entry.filtered.set(name, filtered);
+  }
+  filtered.waiting.push(ticket);
+  if (isStanding === true) handOver(turn, filtered);
+  refit(turn, entry);
+  settleSubscribers(turn, filtered);
+  return filtered;
+}
+
+function createSubscription(service: ServiceName, mode: SubscribeMode): SubscriptionEntry {
+  return {
+    kind: 'subscription',
+    key: serviceKey(service),
+    service,
+    mode,
+    filter: {},
+    view: new View(),
+    viewFilter: {},
+    sentFilter: {},
+    filtered: new Map(),
+    phase: 'unsent',
+    isChanged: false,
+    dueAtMs: 0,
+    wantsSnapshot: false,
+    isForeign: false,
+    isAnswered: false,
+    isWarming: false,
+    isAwaitingList: false,
+    keepUntilMs: undefined,
+    keepCount: 0,
+    missedTo: 0,
+    isToldStale: true,
+  };
+}
+
+/** Asks for what those who look have in common, if that is not what was asked for last. */
+function refit(turn: Turn, entry: SubscriptionEntry): void {
+  const filter = commonFilter([...entry.filtered.values()].map((each) => each.filter));
+  const isOther = !isSameFilter(filter, entry.filter);
+  entry.filter = filter;
+  if (entry.phase === 'sent') entry.isChanged ||= isOther;
+  else if (isOther || entry.phase !== 'settled') restart(turn, entry);
+}
+
+/** Subscribes again. Until the answer is there the list may be behind. */
+function restart(turn: Turn, entry: SubscriptionEntry): void {
+  entry.phase = 'unsent';
+  turn.reportFreshness(entry);
   turn.enqueue(entry);
-  return entry;
 }
 
 /** Hands the view to all who wait for it, once there is something to see. */
-export function settleSubscribers(turn: Turn, entry: SubscriptionEntry): void {
-  if (entry.view.version === undefined) return;
-  for (const ticket of entry.waiting) {
-    entry.handles += 1;
-    turn.resolve(ticket, { kind: 'subscribed', subscription: entry });
+export function settleSubscribers(turn: Turn, filtered: FilteredView): void {
+  if (filtered.version !== undefined) handOver(turn, filtered);
+}
+
+function handOver(turn: Turn, filtered: FilteredView): void {
+  const { waiting } = filtered;
+  filtered.waiting = [];
+  for (const ticket of waiting) {
+    if (turn.resolve(ticket, { kind: 'subscribed', subscription: filtered })) filtered.handles += 1;
   }
-  entry.waiting = [];
 }
 
 /** One `Subscription` was closed. */
-export function release(turn: Turn, entry: SubscriptionEntry): void {
-  entry.handles -= 1;
-  dropIfUnseen(turn, entry);
+export function release(turn: Turn, filtered: FilteredView): void {
+  filtered.handles -= 1;
+  dropIfUnseen(turn, filtered);
 }
 
-/** A call waited too long. */
-export function expireSubscription(turn: Turn, entry: SubscriptionEntry, ticket: Ticket): void {
-  entry.waiting = entry.waiting.filter((other) => other !== ticket);
-  dropIfUnseen(turn, entry);
+/** A call waited too long, or was given up. */
+export function expireSubscription(turn: Turn, filtered: FilteredView, ticket: Ticket): void {
+  filtered.waiting = filtered.waiting.filter((other) => other !== ticket);
+  dropIfUnseen(turn, filtered);
 }
 
-function dropIfUnseen(turn: Turn, entry: SubscriptionEntry): void {
-  if (entry.handles > 0 || entry.waiting.length > 0 || !isSeen(turn, entry)) return;
+function dropIfUnseen(turn: Turn, filtered: FilteredView): void {
+  const { entry } = filtered;
+  if (filtered.handles > 0 || filtered.waiting.length > 0 || !isSeen(turn, entry)) return;
+  if (!entry.filtered.delete(encodeFilter(filtered.filter))) return;
+  if (entry.filtered.size > 0) {
+    refit(turn, entry);
+    return;
+  }
   turn.books.subscriptions.delete(entry.key);
   // What has not been sent is skipped when its turn comes; anything else the server may know of.
-  if (entry.phase !== 'unsent') turn.enqueue({ kind: 'unsubscription', service: entry.service });
+  if (entry.phase !== 'unsent' || entry.isAnswered) turn.enqueue({ kind: 'unsubscription', service: entry.service });
 }
 
 export function isSeen(turn: Turn, entry: SubscriptionEntry): boolean {
@@ -86,17 +136,29 @@ export function isSeen(turn: Turn, entry: SubscriptionEntry): boolean {
 /** It goes out now. */
 export function noteSubscriptionSent(entry: SubscriptionEntry): void {
   entry.phase = 'sent';
+  entry.sentFilter = entry.filter;
+  entry.isAwaitingList = false;
+  entry.isChanged = false;
   entry.missedTo = 0;
 }
 
-/** The version to resume from, unless a snapshot is wanted. */
-export function resumeVersion({ view, wantsSnapshot }: SubscriptionEntry): number | undefined {
-  return wantsSnapshot ? undefined : view.version;
+/** What is asked: also from which version on, unless a snapshot is wanted or the version means nothing to this registry. */
+export function subscribeParams(turn: Turn, entry: SubscriptionEntry): SubscribeParams {
+  const { service, mode, filter, view, viewFilter, wantsSnapshot, isForeign } = entry;
+  const { isWarming, registry } = turn.books;
+  const { version } = view;
+  const params = { ...service, mode, ...filter };
+  if (version === undefined || wantsSnapshot || !isSameFilter(filter, viewFilter)) return params;
+  // One that has just started waits with its answer for those who name a version.
+  const resume = isForeign && !isWarming ? {} : { version };
+  const isCounted = registry !== undefined && !entry.isAnswered;
+  return { ...params, ...resume, ...(isCounted ? { count: view.size } : {}) };
 }
 
 export function acceptSubscription(turn: Turn, entry: SubscriptionEntry, result: SubscribeResult): void {
   if (!isSeen(turn, entry)) return;
-  const difference = applyResult(entry, result);
+  entry.isAnswered = true;
+  const difference = applyResult(turn, entry, result);
   if (difference === undefined) {
     // Not an answer to what was asked; a pause, so that a server that goes on like this is not hammered.
     entry.wantsSnapshot = true;
@@ -104,22 +166,34 @@ export function acceptSubscription(turn: Turn, entry: SubscriptionEntry, result:
     return;
   }
   entry.wantsSnapshot = false;
+  entry.isForeign = false;
   entry.phase = 'settled';
-  report(turn, entry, difference);
+  turn.report(entry, difference);
+  finishKeeping(turn, entry);
   // A batch is answered when all of it is, so a push can overtake the list it applies to. What it said is asked for again.
-  if (entry.missedTo > result.version) turn.enqueue(entry);
-  else turn.effects.push({ kind: 'freshness', subscription: entry });
-  settleSubscribers(turn, entry);
+  if (entry.isChanged || entry.missedTo > result.version) turn.enqueue(entry);
+  turn.reportFreshness(entry);
+  for (const filtered of entry.filtered.values()) settleSubscribers(turn, filtered);
 }
 
-function applyResult({ view }: SubscriptionEntry, result: SubscribeResult): Difference | undefined {
-  if (!('from' in result)) return view.applySnapshot(result.version, result.instances);
-  const outcome = view.applyDelta({ from: result.from, to: result.version, put: result.put, remove: result.remove });
+function applyResult(turn: Turn, entry: SubscriptionEntry, result: SubscribeResult): Difference | undefined {
+  const { view } = entry;
+  entry.isWarming = result.warming === true;
+  if (!('from' in result)) {
+    if (entry.isWarming) keepKnown(turn, entry);
+    entry.viewFilter = entry.sentFilter;
+    return view.applySnapshot(result.version, result.instances, entry.keepUntilMs === undefined);
+  }
+  const { from, version, put, remove } = result;
+  if (entry.isWarming && from === view.version && version === from) {
+    entry.isAwaitingList = true;
+    entry.keepUntilMs = undefined;
+    return [];
+  }
+  // From a version that means something else there.
+  if (entry.isForeign) return undefined;
+  const outcome = view.applyDelta({ from, to: version, put, remove });
   return outcome.kind === 'applied' ? outcome.difference : undefined;
-}
-
-function report(turn: Turn, entry: SubscriptionEntry, difference: Difference): void {
-  if (difference.length > 0) turn.effects.push({ kind: 'changed', subscription: entry, difference });
 }
 
 export function refuseSubscription(turn: Turn, entry: SubscriptionEntry, failure: Failure): void {
@@ -129,13 +203,16 @@ export function refuseSubscription(turn: Turn, entry: SubscriptionEntry, failure
     turn.retryLater(entry, turn.waitAfter(failure));
     return;
   }
-  const tickets = entry.waiting;
-  entry.waiting = [];
-  for (const ticket of tickets) turn.reject(ticket, new RequestError(failure));
-  // Not told to the server: there is nothing to unsubscribe.
+  // Refused: the one before, if there was one, goes on, but its pushes have been passed over meanwhile.
   entry.phase = 'unsent';
-  dropIfUnseen(turn, entry);
-  if (!isSeen(turn, entry)) return;
+  const refused = entry.filter;
+  for (const filtered of entry.filtered.values()) {
+    const tickets = filtered.waiting;
+    filtered.waiting = [];
+    for (const ticket of tickets) turn.reject(ticket, new RequestError(failure));
+    dropIfUnseen(turn, filtered);
+  }
+  if (!isSeen(turn, entry) || !isSameFilter(refused, entry.filter)) return;
   turn.notifyRefused(entry, failure);
   turn.retryLater(entry, backoffMaxMs);
 }
@@ -150,23 +227,30 @@ export function takeChange(turn: Turn, change: ServiceChanged): void {
     return;
   }
   if ('snapshot' in change) {
+    if (entry.isAwaitingList) {
+      entry.isAwaitingList = false;
+      entry.isWarming = false;
+      turn.report(entry, entry.view.applySnapshot(change.to, change.instances, true));
+      turn.reportFreshness(entry);
+      return;
+    }
     if (change.to <= (entry.view.version ?? -1)) return;
-    report(turn, entry, entry.view.applySnapshot(change.to, change.instances));
+    turn.report(entry, entry.view.applySnapshot(change.to, change.instances, entry.keepUntilMs === undefined));
+    finishKeeping(turn, entry);
     return;
   }
   const outcome = entry.view.applyDelta(change);
   switch (outcome.kind) {
     case 'applied':
-      report(turn, entry, outcome.difference);
+      turn.report(entry, outcome.difference);
+      finishKeeping(turn, entry);
       return;
     case 'old':
       return;
     case 'gap':
       entry.wantsSnapshot = true;
       // Stale at once, also when it cannot be asked for before the next connection.
-      entry.phase = 'unsent';
-      turn.effects.push({ kind: 'freshness', subscription: entry });
-      turn.enqueue(entry);
+      restart(turn, entry);
       return;
     default:
       outcome satisfies never;
@@ -175,8 +259,8 @@ export function takeChange(turn: Turn, change: ServiceChanged): void {
 
 /** The connection is gone, or the request went unanswered. */
 export function resetSubscription(turn: Turn, entry: SubscriptionEntry): void {
-  const wasFresh = entry.phase === 'settled';
   entry.phase = 'unsent';
+  entry.isChanged = false;
   entry.missedTo = 0;
-  if (wasFresh) turn.effects.push({ kind: 'freshness', subscription: entry });
+  turn.reportFreshness(entry);
 }

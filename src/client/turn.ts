@@ -1,9 +1,21 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { Books, Errand, Postponed, RegistrationEntry, SubscriptionEntry, Ticket } from './books.ts';
+import { isBehind } from './books.ts';
+import type {
+  Books,
+  Errand,
+  InFlight,
+  Postponed,
+  RegistrationEntry,
+  SubscriptionEntry,
+  Ticket,
+  TicketEntry,
+} from './books.ts';
 import type { ClientEffect, Settlement } from './effects.ts';
 import { RequestError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
-import type { Inputs, LinkState } from './link.ts';
+import type { Inputs, LinkState } from './link-state.ts';
+import { servingOf } from './link.ts';
+import type { Difference } from './view.ts';
 
 /** Everything that a client is. The link is a value; the books are updated in place. */
 export interface ClientState {
@@ -32,26 +44,71 @@ export class Turn {
     return this.inputs.nowMs;
   }
 
-  get isReady(): boolean {
-    return this.state.link.kind === 'ready';
+  /** The session that requests are sent on. */
+  get serving(): ReturnType<typeof servingOf> {
+    return servingOf(this.state.link);
   }
 
-  resolve(ticket: Ticket, settlement: Settlement): void {
-    if (this.books.tickets.delete(ticket)) this.effects.push({ kind: 'resolve', ticket, settlement });
+  get isServing(): boolean {
+    return this.serving !== undefined;
+  }
+
+  /** Whether anybody still waited for it. */
+  resolve(ticket: Ticket, settlement: Settlement): boolean {
+    const isAwaited = this.dropTicket(ticket);
+    if (isAwaited) this.effects.push({ kind: 'resolve', ticket, settlement });
+    return isAwaited;
   }
 
   reject(ticket: Ticket, error: SlotcastError): void {
-    if (this.books.tickets.delete(ticket)) this.effects.push({ kind: 'reject', ticket, error });
+    if (this.dropTicket(ticket)) this.effects.push({ kind: 'reject', ticket, error });
+  }
+
+  addTicket(ticket: Ticket, entry: TicketEntry): void {
+    const { tickets, ticketsByTimeout } = this.books;
+    tickets.set(ticket, entry);
+    const { timeoutMs } = entry;
+    if (timeoutMs === undefined) return;
+    const others = ticketsByTimeout.get(timeoutMs) ?? new Set();
+    ticketsByTimeout.set(timeoutMs, others.add(ticket));
+  }
+
+  dropTicket(ticket: Ticket): boolean {
+    const { tickets, ticketsByTimeout } = this.books;
+    const entry = tickets.get(ticket);
+    if (entry === undefined) return false;
+    tickets.delete(ticket);
+    if (entry.timeoutMs !== undefined) {
+      const others = ticketsByTimeout.get(entry.timeoutMs);
+      others?.delete(ticket);
+      if (others?.size === 0) ticketsByTimeout.delete(entry.timeoutMs);
+    }
+    return true;
   }
 
   /** Puts something in the queue to the server. Without a connection there is none: all is told anew on the next. */
   enqueue(errand: Errand): void {
-    if (!this.isReady) return;
+    if (!this.isServing) return;
     if (errand.kind === 'registration' || errand.kind === 'subscription') {
       if (errand.phase === 'queued' || errand.phase === 'sent') return;
+      // What the session holds is not known yet.
+      if (errand.kind === 'registration' && this.books.reconciliation !== undefined) {
+        errand.phase = 'unsent';
+        return;
+      }
       errand.phase = 'queued';
     }
     this.books.outbox.push(errand);
+  }
+
+  /** A request goes out on a socket: gives it its number. */
+  noteRequest(errand: InFlight['errand'], socket: number, timeoutMs: number): number {
+    const { books } = this;
+    const id = books.nextRequest;
+    books.nextRequest += 1;
+    const content = errand.kind === 'registration' ? errand.wanted : undefined;
+    books.inFlight.set(id, { errand, socket, deadlineMs: this.nowMs + timeoutMs, content });
+    return id;
   }
 
   /** Tries a standing wish again later. */
@@ -76,6 +133,23 @@ export class Turn {
 
   wakeForRetry(dueAtMs: number): void {
     this.books.retryAtMs = Math.min(this.books.retryAtMs ?? dueAtMs, dueAtMs);
+  }
+
+  /** Tells those who look at a service what became different for them. */
+  report(entry: SubscriptionEntry, difference: Difference): void {
+    if (difference.length === 0) return;
+    for (const subscription of entry.filtered.values()) {
+      const selected = subscription.select(difference);
+      if (selected.length > 0) this.effects.push({ kind: 'changed', subscription, difference: selected });
+    }
+  }
+
+  /** Tells them whether the list may be behind, when that is different from what they were told. */
+  reportFreshness(entry: SubscriptionEntry): void {
+    const isStale = isBehind(entry);
+    if (isStale === entry.isToldStale) return;
+    entry.isToldStale = isStale;
+    for (const subscription of entry.filtered.values()) this.effects.push({ kind: 'freshness', subscription, isStale });
   }
 
   notifyRefused(entry: RegistrationEntry | SubscriptionEntry, failure: Failure): void {

@@ -24,9 +24,13 @@ export interface Delta {
   readonly count?: number;
 }
 
-/** The list of one service as this client knows it, with its version. Deltas are applied only when they chain (PU1). */
+/**
+ * The list of one service as this client knows it, with its version. Deltas are applied only when they chain (PU1). After a move to
+ * another registry, and after a restart, it may hold instances that are known from before and that nobody has confirmed yet.
+ */
 export class View {
   readonly #instances: Map<string, Instance> = new Map();
+  readonly #unconfirmed: Set<string> = new Set();
   #version: number | undefined;
   #list: readonly Instance[] | undefined;
 
@@ -45,14 +49,25 @@ export class View {
     return this.#instances.size;
   }
 
+  get unconfirmedCount(): number {
+    return this.#unconfirmed.size;
+  }
+
   get(id: string): Instance | undefined {
     return this.#instances.get(id);
   }
 
-  /** Replaces the list. What is as it was before is not in the difference. */
-  applySnapshot(version: number, instances: readonly Instance[]): Difference {
+  isUnconfirmed(id: string): boolean {
+    return this.#unconfirmed.has(id);
+  }
+
+  /** Replaces the list; or, if it may lack some, keeps what it lacks, unconfirmed. What is as it was before is not in the difference. */
+  applySnapshot(version: number, instances: readonly Instance[], isComplete = true): Difference {
     const target = new Map<string, Instance | undefined>();
-    for (const id of this.#instances.keys()) target.set(id, undefined);
+    for (const id of this.#instances.keys()) {
+      if (isComplete) target.set(id, undefined);
+      else this.#unconfirmed.add(id);
+    }
     for (const instance of instances) target.set(instance.id, instance);
     this.#version = version;
     return this.#apply(target);
@@ -71,9 +86,20 @@ export class View {
     return { kind: 'applied', difference: this.#apply(target) };
   }
 
+  /** What nobody has confirmed is there no more. */
+  dropUnconfirmed(): Difference {
+    const target = new Map<string, Instance | undefined>();
+    for (const id of this.#unconfirmed) target.set(id, undefined);
+    return this.#apply(target);
+  }
+
+  /** How many the server has. */
   #countAfter(target: ReadonlyMap<string, Instance | undefined>): number {
-    let count = this.#instances.size;
-    for (const [id, after] of target) count += Number(after !== undefined) - Number(this.#instances.has(id));
+    let count = this.#instances.size - this.#unconfirmed.size;
+    for (const [id, after] of target) {
+      const isHeld = this.#instances.has(id) && !this.#unconfirmed.has(id);
+      count += Number(after !== undefined) - Number(isHeld);
+    }
     return count;
   }
 
@@ -81,15 +107,22 @@ export class View {
   #apply(target: ReadonlyMap<string, Instance | undefined>): Difference {
     const difference: Span[] = [];
     for (const [id, after] of target) {
+      this.#unconfirmed.delete(id);
       const before = this.#instances.get(id);
       if (isSame(before, after)) continue;
       if (after === undefined) this.#instances.delete(id);
-      else this.#instances.set(id, after);
+      else this.#instances.set(id, freezeInstance(after));
       difference.push({ before, after });
     }
     if (difference.length > 0) this.#list = undefined;
     return difference;
   }
+}
+
+/** Nobody who is handed an instance can change what others see. */
+export function freezeInstance(instance: Instance): Instance {
+  if (instance.metadata !== undefined) Object.freeze(instance.metadata);
+  return Object.freeze(instance);
 }
 
 /** Whether two states of an instance say the same, whatever the order of their metadata. */

@@ -15,7 +15,10 @@ export interface WebSocketLike {
   addEventListener(type: 'open' | 'message' | 'close' | 'error', listener: (event: WebSocketEvent) => void): void;
 }
 
-export type WebSocketConstructor = new (url: string) => WebSocketLike;
+export interface WebSocketConstructor {
+  new (url: string): WebSocketLike;
+  readonly prototype: object;
+}
 
 /** The global `WebSocket`, or, where there is none (Node 20), the one of the package `ws`, loaded only then. */
 export async function loadWebSocket(): Promise<WebSocketConstructor> {

@@ -1,4 +1,5 @@
 import type { CloseReason, Failure } from '../protocol/errors.ts';
+import { encodeFilter } from '../protocol/instance-filter.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import { hashRegistration } from '../protocol/registration-digest.ts';
 import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
@@ -13,7 +14,6 @@ import type {
   SessionOpenResult,
   SubscribeMode,
 } from '../protocol/types.ts';
-import { encodeFilter } from '../push/instance-filter.ts';
 import { chooseVariant } from '../push/variant.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import { hostOfSession } from '../workers/partition-core.ts';

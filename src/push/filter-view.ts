@@ -1,6 +1,6 @@
+import { matchesFilter } from '../protocol/instance-filter.ts';
+import type { Traits } from '../protocol/instance-filter.ts';
 import type { InstanceFilter } from '../protocol/types.ts';
-import { matchesFilter } from './instance-filter.ts';
-import type { Traits } from './instance-filter.ts';
 
 /** The instances of a service that one filter lets through, kept up with every change, so that telling one costs what changed. */
 export class FilterView {

@@ -1,5 +1,5 @@
+import { encodeFilter } from '../protocol/instance-filter.ts';
 import type { InstanceFilter, SubscribeMode } from '../protocol/types.ts';
-import { encodeFilter } from './instance-filter.ts';
 
 /** A form in which a service is told: how, and of which instances. Each is encoded once, however many subscribe to it (PU3). */
 export interface Variant {

@@ -1,7 +1,7 @@
+import { readTraits } from '../protocol/instance-filter.ts';
+import type { Traits } from '../protocol/instance-filter.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
 import { FilterView } from './filter-view.ts';
-import { readTraits } from './instance-filter.ts';
-import type { Traits } from './instance-filter.ts';
 import type { VariantInterest } from './interest.ts';
 import { encodeDifference, encodeInstances } from './push-encoding.ts';
 import { readVariant } from './variant.ts';

@@ -1,8 +1,8 @@
 import type { Failure } from '../protocol/errors.ts';
+import { readTraits } from '../protocol/instance-filter.ts';
+import type { Traits } from '../protocol/instance-filter.ts';
 import { Coalescer } from '../push/coalescer.ts';
 import { FilterView } from '../push/filter-view.ts';
-import { readTraits } from '../push/instance-filter.ts';
-import type { Traits } from '../push/instance-filter.ts';
 import { encodeDifference, encodeInstances } from '../push/push-encoding.ts';
 import { readVariant } from '../push/variant.ts';
 import { WatchedService } from '../push/watched-service.ts';

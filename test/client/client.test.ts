@@ -7,8 +7,15 @@ import type { Server } from 'slotcast';
 import { ClosedError, connect, ConnectionLostError, RequestError } from 'slotcast/client';
 import type { Change, Client, ClientOptions, Subscription } from 'slotcast/client';
 import { afterEach, expect, test } from 'vitest';
+import { WebSocket as WsWebSocket } from 'ws';
 
 import { findFreePort } from '../support/free-port.ts';
+
+/**
+ * `TEST_WEB_SOCKET=global` tries the WebSocket that Node brings, with `--experimental-websocket` or from Node 22 on; by default it is
+ * that of the package `ws`, also where there is a global one.
+ */
+const webSocket = { WebSocket: process.env['TEST_WEB_SOCKET'] === 'global' ? globalThis.WebSocket : WsWebSocket };
 
 const stops: (() => Promise<unknown>)[] = [];
 
@@ -35,7 +42,7 @@ function urlOf({ address }: Server): string {
 }
 
 function open(server: string, options: Partial<ClientOptions> = {}): Client {
-  const client = connect({ servers: [server], backoffMinMs: 10, backoffMaxMs: 100, ...options });
+  const client = connect({ servers: [server], backoffMinMs: 10, backoffMaxMs: 100, ...webSocket, ...options });
   stops.push(() => client.close());
   return client;
 }
@@ -131,7 +138,11 @@ test('refusals arrive as RequestError with the facts in fields', async () => {
   const client = open(urlOf(await start()));
   const refused = client.register('greeter', { host, port: 0 });
   await expect(refused).rejects.toBeInstanceOf(RequestError);
-  await expect(refused).rejects.toMatchObject({ code: 'invalid_params', field: '/instance/port' });
+  await expect(refused).rejects.toMatchObject({
+    code: 'invalid_params',
+    field: '/instance/port',
+    message: 'instance.port must be >= 1',
+  });
 });
 
 test('a slow iteration gets changes merged, and only what is different', async () => {
@@ -265,7 +276,11 @@ test('with a filter a view and an answer hold what it lets through, also after a
   await untilView(view, ({ isStale, instances }) => !isStale && instances.length === 1);
   const same = await watcher.subscribe('search', { enabledOnly: true, zone: 'z1', selector: {} });
   expect(same.instances).toBe(view.instances);
-  await expect(watcher.subscribe('search', { zone: 'z2' })).rejects.toMatchObject({ code: 'invalid_request' });
+  const other = await watcher.subscribe('search', { zone: 'z2' });
+  expect(other.instances.map(({ id }) => id)).toEqual(['b:1']);
+  await provider.register('search', { host: 'c', port: 1, zone: 'z2' });
+  await untilView(other, ({ instances }) => instances.length === 2);
+  expect(view.instances.map(({ id }) => id)).toEqual(['a:1']);
 });
 
 test('subscriptions to one service share a view, and each is closed by itself', async () => {
@@ -277,4 +292,145 @@ test('subscriptions to one service share a view, and each is closed by itself', 
   await untilView(second, ({ instances }) => instances.length === 1);
   expect(first.isClosed).toBe(true);
   expect(second.isStale).toBe(false);
+});
+
+test('[SE6] asked to go while the next server hangs, it is served where it is, and others see nothing leave', async () => {
+  const server = await start();
+  const silent = createServer((socket) => socket.on('error', () => socket.destroy()));
+  silent.listen(0, host);
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const sockets: Socket[] = [];
+  silent.on('connection', (socket) => sockets.push(socket));
+  stops.push(async () => {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+    await once(silent, 'close');
+  });
+  const provider = open(urlOf(server), { servers: [urlOf(server), `ws://${host}:${port}`], connectTimeoutMs: 300 });
+  const view = await open(urlOf(server)).subscribe('greeter');
+  await provider.register('greeter', { host, port: 1 });
+  await untilView(view, ({ instances }) => instances.length === 1);
+  const removed: Change[] = [];
+  view.on('change', (change) => {
+    if (change.removed.length > 0) removed.push(change);
+  });
+  const unreachable = until<{ server: string }>((settle) => provider.on('unreachable', settle));
+  const moved = until((settle) => {
+    const stop = provider.on('connected', settle);
+    return stop;
+  });
+  await fetch(`http://${host}:${server.address.port}/v1/sessions/goaway`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: '{"spreadMs":10}',
+  });
+  expect((await unreachable).server).toContain(String(port));
+  expect(provider.isConnected).toBe(true);
+  // Served meanwhile.
+  await provider.register('greeter', { host, port: 2 });
+  expect(await provider.deregister('greeter', `${host}:2`)).toEqual({ pending: false });
+  await moved;
+  await provider.register('greeter', { host, port: 3 });
+  await untilView(view, ({ instances }) => instances.map(({ port }) => port).join() === '1,3');
+  expect(removed.flatMap((change) => change.removed.map(({ id }) => id))).not.toContain(`${host}:1`);
+});
+
+test('a try that is refused fails at once, with every WebSocket', async () => {
+  const port = await findFreePort();
+  const client = open(`ws://${host}:${port}`, { connectTimeoutMs: 60_000 });
+  const { server } = await until<{ server: string }>((settle) => client.on('unreachable', settle));
+  expect(server).toBe(`ws://${host}:${port}/v1/session`);
+});
+
+test('[PU5] another registry of the list is named so, and what was known stays until providers are there', async () => {
+  const [first, second] = [await start(), await start()];
+  const servers = [urlOf(first), urlOf(second)];
+  const provider = open(servers[0]!, { servers, backoffMinMs: 400, backoffMaxMs: 400 });
+  await provider.register('greeter', { host, port: 1 });
+  const viewer = open(servers[0]!, { servers, returnAfterMs: 0 });
+  const view = await viewer.subscribe('greeter');
+  const sizes: number[] = [];
+  view.on('change', ({ instances }) => sizes.push(instances.length));
+  const registry = until<{ registry: string; previous: string }>((settle) => viewer.on('registry', settle));
+  await first.stop();
+  const { registry: present, previous } = await registry;
+  expect(present).not.toBe(previous);
+  await untilView(view, ({ isStale }) => !isStale);
+  expect(view.instances).toHaveLength(1);
+  expect(sizes.filter((size) => size < 1)).toEqual([]);
+});
+
+test('what is to stand from the start does so though there is no registry yet', async () => {
+  const port = await findFreePort();
+  const client = open(`ws://${host}:${port}`, { requestTimeoutMs: 200 });
+  const registration = await client.register('greeter', { host, port: 1 }, { standing: true });
+  const view = await client.subscribe('greeter', { standing: true });
+  expect([registration.isPending, view.isPending, view.isStale]).toEqual([true, true, true]);
+  await expect(registration.whenApplied()).rejects.toBeInstanceOf(ConnectionLostError);
+  await start({ port });
+  await Promise.all([registration.whenApplied({ timeoutMs: 10_000 }), view.whenApplied({ timeoutMs: 10_000 })]);
+  await untilView(view, ({ instances }) => instances.length === 1);
+  expect([registration.isPending, view.isPending]).toEqual([false, false]);
+});
+
+test('a call ends when its signal says so, or its own time is over', async () => {
+  const port = await findFreePort();
+  const client = open(`ws://${host}:${port}`);
+  const abort = new AbortController();
+  const calls = [
+    client.register('greeter', { host, port: 1 }, { signal: abort.signal }),
+    client.subscribe('greeter', { signal: abort.signal }),
+    client.query('greeter', { signal: abort.signal }),
+    client.list({ signal: abort.signal }),
+    client.whenConnected({ signal: abort.signal }),
+  ];
+  const outcomes = Promise.allSettled(calls);
+  abort.abort(new Error('enough'));
+  for (const outcome of await outcomes) {
+    expect(outcome).toMatchObject({ status: 'rejected', reason: { message: 'enough' } });
+  }
+  await expect(client.query('greeter', { signal: abort.signal })).rejects.toThrow('enough');
+  await expect(client.list({ timeoutMs: 20 })).rejects.toMatchObject({ timeoutMs: 20 });
+  await expect(client.list({ timeoutMs: 0 })).rejects.toMatchObject({ option: 'timeoutMs' });
+});
+
+test('what is handed out is frozen all the way down', async () => {
+  const client = open(urlOf(await start()));
+  await client.register('greeter', { host, port: 1, metadata: { tier: 'gold' } });
+  const view = await client.subscribe('greeter');
+  for (const { instances } of [view, await client.query('greeter')]) {
+    const [instance] = instances;
+    expect([Object.isFrozen(instance), Object.isFrozen(instance?.metadata)]).toEqual([true, true]);
+  }
+});
+
+test('an iteration that is left is over at once, and holds nothing', async () => {
+  const client = open(urlOf(await start()));
+  const view = await client.subscribe('greeter');
+  const unused = view[Symbol.asyncIterator]();
+  expect(await unused.return?.()).toEqual({ done: true, value: undefined });
+  const changes = view[Symbol.asyncIterator]();
+  const next = changes.next();
+  expect(await changes.return?.()).toEqual({ done: true, value: undefined });
+  expect(await next).toEqual({ done: true, value: undefined });
+  await client.register('greeter', { host, port: 1 });
+  await untilView(view, ({ instances }) => instances.length === 1);
+  expect(await unused.next()).toEqual({ done: true, value: undefined });
+});
+
+test('a client, a registration and a subscription can be disposed of', async () => {
+  const server = urlOf(await start());
+  const client = open(server);
+  const view = await open(server).subscribe('greeter');
+  const registration = await client.register('greeter', { host, port: 1 });
+  const own = await client.subscribe('greeter');
+  await untilView(view, ({ instances }) => instances.length === 1);
+  await registration[Symbol.asyncDispose]();
+  await untilView(view, ({ instances }) => instances.length === 0);
+  await registration[Symbol.asyncDispose]();
+  own[Symbol.dispose]();
+  expect(own.isClosed).toBe(true);
+  await client[Symbol.asyncDispose]();
+  await expect(client.list()).rejects.toMatchObject({ name: 'ClosedError', closed: 'client' });
 });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
-import { initialLink, linkWakeAt, stepLink } from '../../src/client/link.ts';
-import type { LinkEffect, LinkEvent, LinkState } from '../../src/client/link.ts';
+import type { LinkEffect, LinkEvent, LinkState } from '../../src/client/link-state.ts';
+import { initialLink, linkWakeAt, servingOf, stepLink } from '../../src/client/link.ts';
 import { resolveOptions } from '../../src/client/options.ts';
 import { fakeLimits } from './fake-server.ts';
 
@@ -23,10 +23,16 @@ class Led {
     return this.send({ kind: 'tick' });
   }
 
-  becomeReady(): this {
+  /** Answers `session.open` on the newest socket. */
+  accept(heartbeatMs: number = Infinity): readonly LinkEffect[] {
+    const socket = this.state.newest;
+    this.send({ kind: 'socketOpened', socket });
+    return this.send({ kind: 'openAccepted', socket, limits: fakeLimits, heartbeatMs });
+  }
+
+  becomeReady(heartbeatMs?: number): this {
     if (this.state.kind === 'waiting') this.wake();
-    this.send({ kind: 'socketOpened', socket: this.state.socket });
-    this.send({ kind: 'openAccepted', limits: fakeLimits });
+    this.accept(heartbeatMs);
     if (this.state.kind !== 'ready') throw new Error(`it is ${this.state.kind}`);
     return this;
   }
@@ -35,8 +41,10 @@ class Led {
 test('it connects at once, opens the session, and is ready when that is accepted', () => {
   const link = new Led();
   expect(link.wake()).toEqual([{ kind: 'openSocket', socket: 1, url: 'ws://a/v1/session' }]);
-  expect(link.send({ kind: 'socketOpened', socket: 1 })).toEqual([{ kind: 'sendOpen' }]);
-  expect(link.send({ kind: 'openAccepted', limits: fakeLimits })).toEqual([{ kind: 'up' }]);
+  expect(link.send({ kind: 'socketOpened', socket: 1 })).toEqual([{ kind: 'sendOpen', socket: 1 }]);
+  expect(link.send({ kind: 'openAccepted', socket: 1, limits: fakeLimits, heartbeatMs: 5000 })).toEqual([
+    { kind: 'up' },
+  ]);
 });
 
 test('tries go round the servers, and the wait doubles with each round', () => {
@@ -46,7 +54,7 @@ test('tries go round the servers, and the wait doubles with each round', () => {
     const startMs = link.nowMs;
     for (const effect of link.wake())
       if (effect.kind === 'openSocket') tries.push(`${effect.url} ${link.nowMs - startMs}`);
-    link.send({ kind: 'socketClosed', socket: link.state.socket, cause: 'refused' });
+    link.send({ kind: 'socketClosed', socket: link.state.newest, cause: 'refused' });
   }
   expect(tries.map((each) => each.replace('/v1/session', ''))).toEqual([
     'ws://a 0',
@@ -87,20 +95,96 @@ test('a connection that never opens, or a session that never does, is given up a
   expect(link.nowMs).toBe(settings.connectTimeoutMs);
 });
 
-test('on goaway it stays until the time that was asked for, then connects to the next server, without an orderly close', () => {
+test.each([
+  { heartbeatMs: 5000, asks: 5000, givesUp: 10_000 },
+  { heartbeatMs: 1000, asks: 1000, givesUp: 2000 },
+  { heartbeatMs: Infinity, asks: 15_000, givesUp: 20_000 },
+])(
+  '[SE3] a server that pings after $heartbeatMs ms is asked after $asks and given up after $givesUp ms, before it gives us up',
+  ({ heartbeatMs, asks, givesUp }) => {
+    const link = new Led().becomeReady(heartbeatMs);
+    expect(link.wake()).toEqual([{ kind: 'sendProbe' }]);
+    expect(link.nowMs).toBe(asks);
+    expect(link.wake()).toMatchObject([{ kind: 'closeSocket' }, { kind: 'down' }]);
+    expect(link.nowMs).toBe(givesUp);
+  },
+);
+
+test('[SE6] on goaway the present connection serves until another one does, which is made at the time that was asked for', () => {
   const link = new Led().becomeReady();
-  expect(link.send({ kind: 'goaway', reconnectAfterMs: 300 })).toEqual([]);
-  expect(link.wake()).toEqual([
-    { kind: 'down', cause: 'the server asked us to go', retryInMs: 0 },
-    { kind: 'closeSocket', socket: 1, manner: 'abandon' },
-    { kind: 'openSocket', socket: 2, url: 'ws://b/v1/session' },
-  ]);
+  expect(link.send({ kind: 'goaway', socket: 1, reconnectAfterMs: 300 })).toEqual([]);
+  expect(link.wake()).toEqual([{ kind: 'openSocket', socket: 2, url: 'ws://b/v1/session' }]);
   expect(link.nowMs).toBe(300);
+  expect(servingOf(link.state)?.socket).toBe(1);
+  expect(link.accept()).toEqual([{ kind: 'moved', from: 1 }]);
+  expect(servingOf(link.state)).toMatchObject({ socket: 2, server: 1 });
+});
+
+test('[SE6] a server that hangs or refuses does not cost the present connection: the next one is tried', () => {
+  const link = new Led().becomeReady();
+  link.send({ kind: 'goaway', socket: 1, reconnectAfterMs: 300 });
+  link.wake();
+  expect(link.wake()).toMatchObject([
+    { kind: 'closeSocket', socket: 2, manner: 'abandon' },
+    { kind: 'unreachable', url: 'ws://b/v1/session' },
+  ]);
+  expect(link.wake()).toEqual([{ kind: 'openSocket', socket: 3, url: 'ws://a/v1/session' }]);
+  expect(link.send({ kind: 'socketClosed', socket: 3, cause: 'refused' })).toMatchObject([{ kind: 'unreachable' }]);
+  expect(link.wake()).toMatchObject([{ kind: 'openSocket', socket: 4, url: 'ws://b/v1/session' }]);
+  expect(servingOf(link.state)?.socket).toBe(1);
+});
+
+test('[SE6] when the present connection breaks while another one is made, that one is gone on with', () => {
+  const link = new Led().becomeReady();
+  link.send({ kind: 'goaway', socket: 1, reconnectAfterMs: 300 });
+  link.wake();
+  expect(link.send({ kind: 'socketClosed', socket: 1, cause: 'gone' })).toEqual([
+    { kind: 'down', cause: 'gone', retryInMs: 0 },
+  ]);
+  expect(link.accept()).toEqual([{ kind: 'up' }]);
+});
+
+test('[SE3] the present connection is watched also while another one is made', () => {
+  const link = new Led().becomeReady(1000);
+  link.send({ kind: 'goaway', socket: 1, reconnectAfterMs: 500 });
+  link.wake();
+  expect(link.wake()).toEqual([{ kind: 'sendProbe' }]);
+  expect(link.wake()).toMatchObject([{ kind: 'closeSocket', socket: 1 }, { kind: 'down' }]);
+  expect(link.state).toMatchObject({ kind: 'connecting', socket: 2 });
+});
+
+test('it comes back to the first server when that is there again, and stays where it is until then', () => {
+  const link = new Led();
+  link.wake();
+  link.send({ kind: 'socketClosed', socket: 1, cause: 'refused' });
+  link.becomeReady();
+  expect(servingOf(link.state)).toMatchObject({ socket: 2, server: 1 });
+  const sinceMs = link.nowMs;
+  expect(link.wake()).toEqual([{ kind: 'openSocket', socket: 3, url: 'ws://a/v1/session' }]);
+  expect(link.nowMs - sinceMs).toBe(10_000);
+  expect(link.send({ kind: 'socketClosed', socket: 3, cause: 'refused' })).toEqual([]);
+  expect(servingOf(link.state)).toMatchObject({ socket: 2, server: 1 });
+  // Meanwhile the sign of life is asked for.
+  expect(link.wake()).toEqual([{ kind: 'sendProbe' }]);
+  link.send({ kind: 'heard', socket: 2 });
+  expect(link.wake()).toEqual([{ kind: 'openSocket', socket: 4, url: 'ws://a/v1/session' }]);
+  expect(link.accept()).toEqual([{ kind: 'moved', from: 2 }]);
+  expect(link.state).toMatchObject({ kind: 'ready', server: 0, returnAtMs: undefined });
+});
+
+test('closing while another connection is made closes both', () => {
+  const link = new Led().becomeReady();
+  link.send({ kind: 'goaway', socket: 1, reconnectAfterMs: 0 });
+  link.wake();
+  expect(link.send({ kind: 'close' })).toEqual([
+    { kind: 'closeSocket', socket: 2, manner: 'abandon' },
+    { kind: 'closeSocket', socket: 1, manner: 'orderly' },
+  ]);
 });
 
 test('after goaway, a server that closes sooner does not make it come back sooner', () => {
   const link = new Led().becomeReady();
-  link.send({ kind: 'goaway', reconnectAfterMs: 300 });
+  link.send({ kind: 'goaway', socket: 1, reconnectAfterMs: 300 });
   link.nowMs = 100;
   expect(link.send({ kind: 'socketClosed', socket: 1, cause: 'gone' })).toEqual([
     { kind: 'down', cause: 'gone', retryInMs: 200 },

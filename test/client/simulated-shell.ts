@@ -1,6 +1,7 @@
-import type { SubscriptionEntry, Ticket } from '../../src/client/books.ts';
+import type { Ticket } from '../../src/client/books.ts';
 import type { ClientEffect, ClientEvent, Notice, Settlement, UserCall } from '../../src/client/effects.ts';
 import type { SlotcastError } from '../../src/client/errors.ts';
+import type { FilteredView } from '../../src/client/filtered-view.ts';
 import { createClientState, stepClient } from '../../src/client/machine.ts';
 import { resolveOptions } from '../../src/client/options.ts';
 import type { ClientOptions, Settings } from '../../src/client/options.ts';
@@ -70,7 +71,7 @@ export class SimulatedShell {
     this.nowMs = until;
   }
 
-  release(subscription: SubscriptionEntry): void {
+  release(subscription: FilteredView): void {
     this.dispatch({ kind: 'release', subscription });
   }
 

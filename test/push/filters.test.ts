@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { encodeFilter, matchesFilter, readTraits } from '../../src/push/instance-filter.ts';
+import { encodeFilter, matchesFilter, readTraits } from '../../src/protocol/instance-filter.ts';
 import { chooseVariant, readVariant } from '../../src/push/variant.ts';
 import { WatchedService } from '../../src/push/watched-service.ts';
 import type { Push } from '../../src/push/watched-service.ts';

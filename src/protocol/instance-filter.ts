@@ -1,4 +1,4 @@
-import type { InstanceFilter } from '../protocol/types.ts';
+import type { InstanceFilter } from './types.ts';
 
 /** What filters look at. */
 export interface Traits {
