@@ -4,7 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { ThreadGauges } from '../workers/thread-gauges.ts';
 import type { ServerConfig } from './config.ts';
-import type { GuardEvent } from './loss-guard.ts';
+import type { LossReport } from './loss-messages.ts';
 import { RemoteUnit } from './remote-unit.ts';
 import type { HttpAnswer, HttpCall } from './transport.ts';
 import type { FromIoThread, IoThreadStart, ToIoThread } from './unit-messages.ts';
@@ -18,7 +18,7 @@ export interface IoThreadsOptions {
   readonly bornMicros: number;
   readonly registry: string;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
-  readonly onGuard: (event: GuardEvent) => void;
+  readonly onLosses: (report: LossReport) => void;
   /** A bug in a thread, or its end without having been told to. */
   readonly onFailure: (error: Error) => void;
   /** A thread has shown no sign of life for so long, or shows one again. */
@@ -118,7 +118,7 @@ class IoThread {
     const { port1, port2 } = new MessageChannel();
     this.#unitPort = port1;
     // What it transfers are MessagePorts indeed.
-    this.unit = new RemoteUnit(number, port1 as object as ConstructorParameters<typeof RemoteUnit>[1], events.onGuard);
+    this.unit = new RemoteUnit(number, port1 as object as ConstructorParameters<typeof RemoteUnit>[1], events.onLosses);
     this.#worker = new Worker(new URL('io-thread.js', import.meta.url), {
       name: threadName(number),
       // A process that was given a text to run hands that on, too, and no thread would start.
@@ -126,7 +126,7 @@ class IoThread {
       transferList: [port2],
       workerData: {
         number,
-        config: forThread(config),
+        config,
         table: table.memory,
         lastRequest,
         sessionCounts,
@@ -225,19 +225,6 @@ class IoThread {
   #tell(message: ToIoThread): void {
     this.#worker.postMessage(message);
   }
-}
-
-/**
- * Each thread judges mass loss by its own sessions, which are about an equal part of all: the least that counts as one is divided among them, what is so
- * many of a hundred is not.
- */
-function forThread(config: ServerConfig): ServerConfig {
-  const { ioThreads, lossSessionsMin, lossServiceInstancesMin } = config;
-  return {
-    ...config,
-    lossSessionsMin: Math.ceil(lossSessionsMin / ioThreads),
-    lossServiceInstancesMin: Math.ceil(lossServiceInstancesMin / ioThreads),
-  };
 }
 
 function threadName(number: number): string {

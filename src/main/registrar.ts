@@ -5,7 +5,7 @@ import type { ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
-import type { DropCause, LossGuard } from './loss-guard.ts';
+import type { DropCause, HostLosses } from './host-losses.ts';
 import { readRefusal } from './partition-link.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
 import type { Router } from './router.ts';
@@ -16,7 +16,7 @@ type ReleasedRecord = Extract<Unasked, [typeof fromPartition.released, ...unknow
 
 export interface RegistrarOptions {
   readonly router: Router;
-  readonly guard: LossGuard;
+  readonly losses: HostLosses;
   readonly log: HostLog;
   readonly config: Pick<ServerConfig, 'registrationsMax' | 'instanceBytesMax'>;
   readonly findSession: (number: number) => Session | undefined;
@@ -91,7 +91,7 @@ export class Registrar {
     const { registrations } = session;
     if (!registrations.delete(key, id)) return;
     const isEdge = session.isConnection && registrations.size === 0;
-    this.#options.guard.noteDropped(session.number, { key, id, isEdge }, cause);
+    this.#options.losses.noteDropped(session.number, { key, id, isEdge }, cause);
   }
 
   #withdraw(session: Session, key: string, id: string, cause: DropCause): void {
@@ -104,7 +104,7 @@ export class Registrar {
     const { registrations } = session;
     if (!registrations.set(registration)) return;
     const isEdge = session.isConnection && registrations.size === 1;
-    this.#options.guard.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
+    this.#options.losses.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
   }
 
   /**

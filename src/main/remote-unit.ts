@@ -1,6 +1,6 @@
 import { SlotTable } from '../slots/slot-table.ts';
 import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
-import type { GuardEvent } from './loss-guard.ts';
+import type { GuardOrders, LossReport } from './loss-messages.ts';
 import type { MailboxPort } from './partition-link.ts';
 import type { FromUnit, ToUnit, UnitCalls, UnitMethod, UnitPort } from './unit-messages.ts';
 
@@ -11,7 +11,7 @@ export class RemoteUnit implements HostUnit {
   readonly #waiting: Map<number, (result: never) => void> = new Map();
   #calls = 0;
 
-  constructor(number: number, port: UnitPort<FromUnit, ToUnit>, onGuard: (event: GuardEvent) => void) {
+  constructor(number: number, port: UnitPort<FromUnit, ToUnit>, onLosses: (report: LossReport) => void) {
     this.number = number;
     this.#port = port;
     port.on('message', (message) => {
@@ -23,8 +23,8 @@ export class RemoteUnit implements HostUnit {
           settle?.(message.result as never);
           return;
         }
-        case 'guard':
-          onGuard(message.event);
+        case 'losses':
+          onLosses(message.report);
           return;
         default:
           message satisfies never;
@@ -80,8 +80,8 @@ export class RemoteUnit implements HostUnit {
     return this.#ask('sendAway', [reason, share, spreadMs]);
   }
 
-  releaseGuard(key: string | undefined): void {
-    void this.#ask('releaseGuard', [key]);
+  obeyGuard(orders: GuardOrders): void {
+    void this.#ask('obeyGuard', [orders]);
   }
 
   readState(): Promise<UnitState> {
@@ -153,8 +153,8 @@ function carryOut(unit: HostUnit, call: ToUnit): Result | Promise<Result> {
       return undefined;
     case 'sendAway':
       return unit.sendAway(...call.args);
-    case 'releaseGuard':
-      unit.releaseGuard(...call.args);
+    case 'obeyGuard':
+      unit.obeyGuard(...call.args);
       return undefined;
     case 'readState':
       return unit.readState();

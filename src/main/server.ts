@@ -15,11 +15,13 @@ import { arrivalsBytes, createArrivals } from './arrivals.ts';
 import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
 import { Counters } from './counters.ts';
+import { sum } from './host-figures.ts';
 import { createHostTransport } from './host-transport.ts';
 import type { HostTransportOptions } from './host-transport.ts';
 import type { UnitState } from './host-unit.ts';
 import { HostUnits } from './host-units.ts';
 import { HttpApi } from './http-api.ts';
+import type { GuardState } from './http-api.ts';
 import { inspectRegistry } from './inspection.ts';
 import type { Inspection } from './inspection.ts';
 import { IoThreads } from './io-threads.ts';
@@ -29,7 +31,8 @@ import { Metrics } from './metrics.ts';
 import { Mover } from './mover.ts';
 import { PartitionLives } from './partition-lives.ts';
 import { productVersion } from './product-version.ts';
-import { sumGuards, sumStates } from './registry-state.ts';
+import { RegistryGuard } from './registry-guard.ts';
+import { sumStates } from './registry-state.ts';
 import { countRequests } from './request-numbers.ts';
 import { LocalSessionCounts, SharedSessionCounts, sessionCountsBytes } from './session-counts.ts';
 import { SessionUnit } from './session-unit.ts';
@@ -82,6 +85,7 @@ export class RunningServer implements Server {
   readonly #main: SessionUnit;
   readonly #units: HostUnits;
   readonly #threads: IoThreads;
+  readonly #guard: RegistryGuard;
   readonly #supervisor: Supervisor;
   readonly #mover: Mover;
   readonly #runners: PartitionRunner[] = [];
@@ -129,8 +133,8 @@ export class RunningServer implements Server {
       bornMicros,
       registry,
       onHttp,
-      onGuard: (event) => {
-        this.#logGuard(event);
+      onLosses: (report) => {
+        this.#guard.take(report);
       },
       onFailure: (error) => {
         this.#fail(error);
@@ -141,6 +145,19 @@ export class RunningServer implements Server {
       },
     });
     this.#units = new HostUnits(this.#main, this.#threads.units);
+    this.#guard = new RegistryGuard({
+      settings: config,
+      hosts: this.#units.all().length,
+      counters: this.#counters,
+      send: (host, orders) => {
+        this.#units.obeyGuard(host, orders);
+      },
+      schedule: setImmediate,
+      onEvent: (event) => {
+        this.#logGuard(event);
+      },
+      nowMs,
+    });
     this.#supervisor = this.#createSupervisor(nowMs);
     this.#mover = new Mover({
       units: this.#units,
@@ -234,6 +251,7 @@ export class RunningServer implements Server {
   #tick(nowMs: number): void {
     this.#supervisor.tick(nowMs);
     this.#threads.tick(nowMs);
+    this.#guard.tick(nowMs);
     this.#main.tick(nowMs);
   }
 
@@ -252,8 +270,8 @@ export class RunningServer implements Server {
       random: Math.random,
       schedule: setImmediate,
       delay,
-      onGuard: (event) => {
-        this.#logGuard(event);
+      reportLosses: (report) => {
+        this.#guard.take(report);
       },
     });
   }
@@ -331,10 +349,8 @@ export class RunningServer implements Server {
         sendAway: (percent, spreadMs) => this.#sendAway(percent, spreadMs),
       },
       guard: {
-        describe: async () => sumGuards((await this.#units.readStates()).map(({ guard }) => guard)),
-        release: (key) => {
-          this.#units.releaseGuard(key);
-        },
+        describe: () => this.#describeGuard(),
+        release: (key) => this.#guard.release(key),
       },
       readMetrics: () => this.#metrics.read(),
       readStats: () => this.#readStats(),
@@ -362,9 +378,19 @@ export class RunningServer implements Server {
         threads: new Map([['main', this.#gauges], ...this.#threads.gauges]),
         lives: this.#lives,
         gate: this.#main.router.gate,
+        guard: this.#guard,
         mover: this.#mover,
       },
     });
+  }
+
+  async #describeGuard(): Promise<GuardState> {
+    const [hosts] = await Promise.all([this.#units.readStates(), this.#guard.hearAll()]);
+    return {
+      ...this.#guard.describe(),
+      heldSessions: sum(hosts.map(({ figures }) => figures.held)),
+      heldInstances: sum(hosts.map(({ figures }) => figures.heldInstances)),
+    };
   }
 
   async #sendAway(percent: number, askedMs: number | undefined): Promise<number> {
@@ -423,7 +449,7 @@ export class RunningServer implements Server {
       sessions,
       leases,
       registrations,
-      held: hosts.reduce((held, { guard }) => held + guard.heldSessions, 0),
+      held: hosts.reduce((sum, { figures }) => sum + figures.held, 0),
       ...partitions,
       // The main thread's host first, then those of I/O threads.
       hosts: hosts.map(({ sessions, registrations }, host) => ({ host, sessions, registrations })),

@@ -22,9 +22,9 @@ import type { Reply } from './answers.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
-import { LossGuard } from './loss-guard.ts';
-import type { GuardDescription, GuardEvent } from './loss-guard.ts';
+import type { Held, LossReport } from './loss-messages.ts';
 import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
@@ -54,7 +54,8 @@ export interface SessionHostOptions {
   readonly bornMicros: number;
   /** Names this registry and its history. */
   readonly registry: string;
-  readonly onGuard: (event: GuardEvent) => void;
+  /** To the guard of the whole registry, wherever it is. */
+  readonly reportLosses: (report: LossReport) => void;
 }
 
 /** The longest wait before coming back to a full queue, in shortest ones. */
@@ -67,7 +68,7 @@ export class SessionHost {
   readonly #counters: Counters;
   readonly sessions: Sessions;
   readonly #log: HostLog = new HostLog(textCodec);
-  readonly guard: LossGuard;
+  readonly losses: HostLosses;
   readonly meter: HostMeter = new HostMeter();
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
@@ -76,8 +77,6 @@ export class SessionHost {
   #unsent: Session[] = [];
   #isDraining = false;
   #warmAtMs: number;
-  /** Of the guard: how often it has let go. */
-  #releasesSeen = 0;
   /** Of arrivals: how often somebody was kept out. */
   #crowdsSeen: number;
 
@@ -94,22 +93,34 @@ export class SessionHost {
       counters,
       createName: options.createName,
       nowMs: options.nowMs,
-      onBreak: (session, nowMs) => {
-        this.guard.noteMissing(session.number, session.registrations.services(), nowMs);
+      onBreak: ({ number, registrations }) => {
+        this.losses.noteMissing(number, () => registrations.services());
       },
-      onExpire: (session, nowMs) => this.#expire(session, nowMs),
+      onExpire: (session) => {
+        // PU5: what is held back stays so while the registry stops.
+        if (!this.#isDraining) this.losses.ask(session.number);
+      },
       onEnd: (session) => {
         // PU5: a registry that stops says goodbye; it does not tell anybody that everybody has gone.
         if (!this.#isDraining) this.#registrar.withdrawAll(session);
+        this.losses.noteEnded(session.number);
       },
     });
-    this.guard = new LossGuard(config, (event) => {
-      counters.count(event.kind === 'tripped' ? 'loss_guard_tripped' : 'loss_guard_cleared');
-      options.onGuard(event);
+    this.losses = new HostLosses({
+      host: options.host,
+      seed: options.registry,
+      report: options.reportLosses,
+      onVerdict: (session, held) => {
+        this.#carryOut(session, held);
+      },
+      onRecheck: () => {
+        this.sessions.recheckHeld();
+      },
+      schedule: options.schedule,
     });
     this.#registrar = new Registrar({
       router,
-      guard: this.guard,
+      losses: this.losses,
       log: this.#log,
       config,
       findSession: (number) => this.sessions.find(number),
@@ -147,11 +158,7 @@ export class SessionHost {
     if (nowMs >= this.#warmAtMs) this.#warmUp();
     this.#noteArrivals();
     this.sessions.tick(nowMs);
-    this.guard.advance(this.sessions.clockMs);
-    if (this.guard.releases !== this.#releasesSeen) {
-      this.#releasesSeen = this.guard.releases;
-      this.sessions.recheckHeld();
-    }
+    this.losses.flush();
     this.flush();
   }
 
@@ -341,18 +348,16 @@ export class SessionHost {
     if (loser !== undefined) this.sessions.endEmptied(loser);
   }
 
-  /** A broken session's grace has run out: what no guard holds back goes. Returns whether something is held. */
-  #expire(session: Session, nowMs: number): boolean {
-    // PU5: what is held back stays so while the registry stops.
-    if (this.#isDraining) return session.state.kind === 'held';
-    this.#registrar.withdrawLost(session, (key) => this.guard.isHeld(session.number, key, nowMs));
-    return session.registrations.size > 0;
-  }
-
-  /** What guards hold back, and how much. */
-  describeGuard(): GuardDescription & { readonly heldSessions: number; readonly heldInstances: number } {
-    const { heldCount, heldRegistrationCount } = this.sessions;
-    return { ...this.guard.describe(), heldSessions: heldCount, heldInstances: heldRegistrationCount };
+  /** A broken session has been judged: what no guard holds back goes. */
+  #carryOut(number: number, held: Held): void {
+    const session = this.sessions.find(number);
+    // PU5: a verdict from before a registry began to stop is void, too.
+    if (session === undefined || this.#isDraining) return;
+    if (held !== 'all') {
+      const kept = new Set(held === 'none' ? [] : held);
+      this.#registrar.withdrawLost(session, (key) => kept.has(key));
+    }
+    this.sessions.settle(session);
   }
 
   #close(session: Session, reason: CloseReason): void {

@@ -6,7 +6,7 @@ import type { Counters } from './counters.ts';
 import { readHostFigures } from './host-figures.ts';
 import { readSharedMs } from './host-meter.ts';
 import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
-import type { GuardEvent } from './loss-guard.ts';
+import type { GuardOrders, LossReport } from './loss-messages.ts';
 import { PartitionLink } from './partition-link.ts';
 import type { MailboxPort, PendingRequest } from './partition-link.ts';
 import { askApplied, restoreRegistrations, resumeRequests } from './rebuild.ts';
@@ -34,7 +34,8 @@ export interface SessionUnitOptions {
   readonly bornMicros: number;
   /** Names the registry and its history. */
   readonly registry: string;
-  readonly onGuard: (event: GuardEvent) => void;
+  /** To the guard of the whole registry. */
+  readonly reportLosses: (report: LossReport) => void;
 }
 
 /** How long a partition that has died may take to be gone, in milliseconds, and one that is leaving to say its last. */
@@ -136,8 +137,8 @@ export class SessionUnit implements HostUnit {
     return Promise.resolve(this.host.sendAway(reason, share, spreadMs));
   }
 
-  releaseGuard(key: string | undefined): void {
-    this.host.guard.release(key);
+  obeyGuard(orders: GuardOrders): void {
+    this.host.losses.obey(orders);
   }
 
   readState(): Promise<UnitState> {
@@ -155,7 +156,6 @@ export class SessionUnit implements HostUnit {
       requestsWaiting: router.gate.waitingCount,
       slotShutMaxMs: router.gate.longestShutMs,
       requestsInFlight,
-      guard: host.describeGuard(),
       figures: readHostFigures(host),
     });
   }
