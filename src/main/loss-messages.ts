@@ -67,4 +67,4 @@ export interface GuardOrders {
 }
 
 /** Registrations, services, names or sessions in one message, at most; a single session's are not divided. */
-export const lossEntriesMax = 5000;
+export const lossEntriesMax = 1000;

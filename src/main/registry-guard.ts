@@ -17,7 +17,7 @@ export interface RegistryGuardOptions {
 }
 
 /** What is looked at in one turn, at most: services of lost sessions, some µs each. */
-const workPerTurn = 5000;
+const workPerTurn = 1000;
 
 /** How long the guard waits for hosts to say what they know before it judges without, in milliseconds. Their threads may hang. */
 const answerTimeoutMs = 1000;
