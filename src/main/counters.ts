@@ -5,6 +5,8 @@ export type Happening =
   | 'loss_guard_tripped'
   | 'loss_guard_cleared'
   | 'loss_held'
+  | 'loss_host_unheard'
+  | 'loss_names_full'
   | 'session_opened'
   | 'partition_died'
   | 'session_broken'

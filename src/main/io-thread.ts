@@ -72,8 +72,8 @@ const unit = new SessionUnit({
   nowMs: performance.now(),
   bornMicros: start.bornMicros,
   registry: start.registry,
-  onGuard: (event) => {
-    unitPort.postMessage({ kind: 'guard', event });
+  reportLosses: (report) => {
+    unitPort.postMessage({ kind: 'losses', report });
   },
   isVerbose: start.isVerbose,
   onSession: (event) => {

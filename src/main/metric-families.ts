@@ -11,6 +11,7 @@ import type { HostFigures } from './host-figures.ts';
 import { methodNames } from './host-meter.ts';
 import type { PartitionLives } from './partition-lives.ts';
 import { productVersion } from './product-version.ts';
+import type { RegistryGuard } from './registry-guard.ts';
 
 /** What main knows of one partition. */
 export interface PartitionFigures {
@@ -27,6 +28,7 @@ export interface MetricsSource {
   readonly threads: ReadonlyMap<string, ThreadGauges>;
   readonly lives: Pick<PartitionLives, 'deaths' | 'rebuildSeconds'>;
   readonly gate: { readonly shutCount: number; readonly totalShutMs: number };
+  readonly guard: Pick<RegistryGuard, 'holding'>;
   readonly mover: { readonly slotsMoved: number; readonly stepsRolledBack: number };
   readonly warmUp: { readonly isOver: () => boolean; readonly readTookMs: () => number };
 }
@@ -396,10 +398,10 @@ const guardFamilies: readonly MetricFamily[] = [
     name: 'slotcast_guards_holding',
     type: 'gauge',
     labels: ['scope'],
-    help: 'Mass-loss guards that hold back removals now: of the whole registry, one for each thread that holds sessions, and of services.',
-    read: (reading) => [
-      { labels: { scope: 'registry' }, value: ofHosts(({ guardsHolding }) => guardsHolding.registry)(reading) },
-      { labels: { scope: 'service' }, value: ofHosts(({ guardsHolding }) => guardsHolding.service)(reading) },
+    help: 'Mass-loss guards that hold back removals now: that of the whole registry, and those of services.',
+    read: ({ source }) => [
+      { labels: { scope: 'registry' }, value: source.guard.holding.registry },
+      { labels: { scope: 'service' }, value: source.guard.holding.service },
     ],
   },
   {

@@ -6,7 +6,7 @@ import type { ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
-import type { DropCause, LossGuard } from './loss-guard.ts';
+import type { DropCause, HostLosses } from './host-losses.ts';
 import { readRefusal } from './partition-link.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
 import type { Router } from './router.ts';
@@ -17,7 +17,7 @@ type ClaimRecord = Extract<Unasked, [typeof fromPartition.claim, ...unknown[]]>;
 
 export interface RegistrarOptions {
   readonly router: Router;
-  readonly guard: LossGuard;
+  readonly losses: HostLosses;
   readonly log: HostLog;
   readonly config: Pick<ServerConfig, 'registrationsMax' | 'instanceBytesMax'>;
   readonly findSession: (number: number) => Session | undefined;
@@ -117,7 +117,7 @@ export class Registrar {
     const { registrations } = session;
     if (!registrations.delete(key, id)) return;
     const isEdge = session.isConnection && registrations.size === 0;
-    this.#options.guard.noteDropped(session.number, { key, id, isEdge }, cause);
+    this.#options.losses.noteDropped(session.number, { key, id, isEdge }, cause);
   }
 
   #withdraw(session: Session, key: string, id: string, cause: DropCause): void {
@@ -132,7 +132,7 @@ export class Registrar {
     const before = registrations.set(registration);
     if (before !== undefined) return before;
     const isEdge = session.isConnection && registrations.size === 1;
-    this.#options.guard.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
+    this.#options.losses.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
     return undefined;
   }
 
@@ -153,7 +153,7 @@ export class Registrar {
       const id = readId(fragment);
       const { registrations } = session;
       registrations.setMoved({ key, id, fragment, stamp: Number(fields[i + 2]), standing: Number(fields[i + 3]) });
-      this.#options.guard.noteRegistered(session.number, { key, id, isEdge: registrations.size === 1 });
+      this.#options.losses.noteRegistered(session.number, { key, id, isEdge: registrations.size === 1 });
     }
   }
 

@@ -15,11 +15,13 @@ import { arrivalsBytes, createArrivals } from './arrivals.ts';
 import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
 import { Counters } from './counters.ts';
+import { sum } from './host-figures.ts';
 import { createHostTransport } from './host-transport.ts';
 import type { HostTransportOptions } from './host-transport.ts';
 import type { UnitState } from './host-unit.ts';
 import { HostUnits } from './host-units.ts';
 import { HttpApi } from './http-api.ts';
+import type { GuardState } from './http-api.ts';
 import { inspectRegistry } from './inspection.ts';
 import type { Inspection } from './inspection.ts';
 import { IoThreads } from './io-threads.ts';
@@ -29,7 +31,8 @@ import { Metrics } from './metrics.ts';
 import { Mover } from './mover.ts';
 import { PartitionLives } from './partition-lives.ts';
 import { productVersion } from './product-version.ts';
-import { sumGuards, sumStates } from './registry-state.ts';
+import { RegistryGuard } from './registry-guard.ts';
+import { sumStates } from './registry-state.ts';
 import { countRequests } from './request-numbers.ts';
 import { LocalSessionCounts, SharedSessionCounts, sessionCountsBytes } from './session-counts.ts';
 import { SessionDirectory } from './session-directory.ts';
@@ -89,6 +92,7 @@ export class RunningServer implements Server {
   readonly #units: HostUnits;
   readonly #directory: SessionDirectory;
   readonly #threads: IoThreads;
+  readonly #guard: RegistryGuard;
   readonly #supervisor: Supervisor;
   readonly #mover: Mover;
   readonly #runners: PartitionRunner[] = [];
@@ -151,8 +155,8 @@ export class RunningServer implements Server {
       registry,
       onHttp,
       isVerbose: this.#isVerbose,
-      onGuard: (event) => {
-        this.#logGuard(event);
+      onLosses: (report) => {
+        this.#guard.take(report);
       },
       onSession: (event) => {
         logSession(this.#log, event);
@@ -170,6 +174,19 @@ export class RunningServer implements Server {
     });
     this.#units = new HostUnits(this.#main, this.#threads.units);
     this.#directory = new SessionDirectory(this.#units.all());
+    this.#guard = new RegistryGuard({
+      settings: config,
+      hosts: this.#units.all().length,
+      counters: this.#counters,
+      send: (host, orders) => {
+        this.#units.obeyGuard(host, orders);
+      },
+      schedule: setImmediate,
+      onEvent: (event) => {
+        this.#logGuard(event);
+      },
+      nowMs,
+    });
     this.#supervisor = this.#createSupervisor(nowMs);
     this.#mover = new Mover({
       units: this.#units,
@@ -270,6 +287,7 @@ export class RunningServer implements Server {
     this.#supervisor.tick(nowMs);
     this.#threads.tick(nowMs);
     if (this.#warmUpJudge.tick(nowMs)) this.#logWarm();
+    this.#guard.tick(nowMs);
     this.#main.tick(nowMs);
   }
 
@@ -288,8 +306,8 @@ export class RunningServer implements Server {
       random: Math.random,
       schedule: setImmediate,
       delay,
-      onGuard: (event) => {
-        this.#logGuard(event);
+      reportLosses: (report) => {
+        this.#guard.take(report);
       },
       isVerbose: this.#isVerbose,
       onSession: (event) => {
@@ -380,10 +398,8 @@ export class RunningServer implements Server {
         listSessions: (query) => this.#directory.read(query),
       },
       guard: {
-        describe: async () => sumGuards((await this.#units.readStates()).map(({ guard }) => guard)),
-        release: (key) => {
-          this.#units.releaseGuard(key);
-        },
+        describe: () => this.#describeGuard(),
+        release: (key) => this.#guard.release(key),
       },
       readMetrics: () => this.#metrics.read(),
       readStats: () => this.#readStats(),
@@ -411,10 +427,20 @@ export class RunningServer implements Server {
         threads: new Map([['main', this.#gauges], ...this.#threads.gauges]),
         lives: this.#lives,
         gate: this.#main.router.gate,
+        guard: this.#guard,
         mover: this.#mover,
         warmUp: { isOver: () => this.#warmUp.isOver, readTookMs: () => this.#warmUpJudge.tookMs },
       },
     });
+  }
+
+  async #describeGuard(): Promise<GuardState> {
+    const [hosts] = await Promise.all([this.#units.readStates(), this.#guard.hearAll()]);
+    return {
+      ...this.#guard.describe(),
+      heldSessions: sum(hosts.map(({ figures }) => figures.held)),
+      heldInstances: sum(hosts.map(({ figures }) => figures.heldInstances)),
+    };
   }
 
   async #sendAway(percent: number, askedMs: number | undefined): Promise<number> {
@@ -473,7 +499,7 @@ export class RunningServer implements Server {
       sessions,
       leases,
       registrations,
-      held: hosts.reduce((held, { guard }) => held + guard.heldSessions, 0),
+      held: hosts.reduce((sum, { figures }) => sum + figures.held, 0),
       warming: !this.#warmUp.isOver,
       warmUpTookMs: Math.round(this.#warmUpJudge.tookMs),
       subscriptionsWarming: hosts.reduce((count, { figures }) => count + figures.subscriptionsWarming, 0),

@@ -25,9 +25,9 @@ import type { Arrivals } from './arrivals.ts';
 import { ClaimNotices } from './claim-notices.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
-import { LossGuard } from './loss-guard.ts';
-import type { GuardDescription, GuardEvent } from './loss-guard.ts';
+import type { Held, LossReport } from './loss-messages.ts';
 import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
@@ -63,12 +63,13 @@ export interface SessionHostOptions {
   readonly bornMicros: number;
   /** Names this registry and its history. */
   readonly registry: string;
-  readonly onGuard: (event: GuardEvent) => void;
   /** Whether the log wants to know who comes and goes. */
   readonly isVerbose: boolean;
   readonly onSession: (event: SessionEvent) => void;
   /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
   readonly tellMain?: ((event: TransferEvent) => void) | undefined;
+  /** To the guard of the whole registry, wherever it is. */
+  readonly reportLosses: (report: LossReport) => void;
 }
 
 /** The longest wait before coming back to a full queue, in shortest ones. */
@@ -81,7 +82,7 @@ export class SessionHost {
   readonly #counters: Counters;
   readonly sessions: Sessions;
   readonly #log: HostLog = new HostLog(textCodec);
-  readonly guard: LossGuard;
+  readonly losses: HostLosses;
   readonly meter: HostMeter = new HostMeter();
   readonly #journal: SessionJournal;
   readonly #registrar: Registrar;
@@ -94,8 +95,6 @@ export class SessionHost {
   #isDraining = false;
   #isWarm = false;
   #nowMs: number;
-  /** Of the guard: how often it has let go. */
-  #releasesSeen = 0;
   /** Of arrivals: how often somebody was kept out. */
   #crowdsSeen: number;
 
@@ -113,30 +112,42 @@ export class SessionHost {
       counters,
       createName: options.createName,
       nowMs: options.nowMs,
-      onBreak: (session, nowMs) => {
-        this.guard.noteMissing(session.number, session.registrations.services(), nowMs);
+      onBreak: ({ number, registrations }) => {
+        this.losses.noteMissing(number, () => registrations.services());
+      },
+      onExpire: (session) => {
+        // PU5: what is held back stays so while the registry stops.
+        if (!this.#isDraining) this.losses.ask(session.number);
       },
       onReturn: (session) => {
-        this.guard.noteReturned(session.number);
+        this.losses.noteBack(session.number);
       },
       onFenced: (session) => {
         this.#cutOff(session);
       },
-      onExpire: (session, nowMs) => this.#expire(session, nowMs),
       onEnd: (session) => {
         // PU5: a registry that stops says goodbye; it does not tell anybody that everybody has gone.
         if (!this.#isDraining) this.#registrar.withdrawAll(session);
         const { number } = session;
+        this.losses.noteEnded(number);
         if (hostOfSession(number) !== options.host) options.tellMain?.({ kind: 'gone', session: number });
       },
     });
-    this.guard = new LossGuard(config, (event) => {
-      counters.count(event.kind === 'tripped' ? 'loss_guard_tripped' : 'loss_guard_cleared');
-      options.onGuard(event);
+    this.losses = new HostLosses({
+      host: options.host,
+      seed: options.registry,
+      report: options.reportLosses,
+      onVerdict: (session, held) => {
+        this.#carryOut(session, held);
+      },
+      onRecheck: () => {
+        this.sessions.recheckHeld();
+      },
+      schedule: options.schedule,
     });
     this.#registrar = new Registrar({
       router,
-      guard: this.guard,
+      losses: this.losses,
       log: this.#log,
       config,
       findSession: (number) => this.sessions.find(number),
@@ -193,12 +204,8 @@ export class SessionHost {
     this.#noteWarmUp();
     this.sessions.tick(nowMs);
     this.resumption.tick(nowMs);
-    this.guard.advance(this.sessions.clockMs);
     this.#journal.tick(this.sessions.clockMs);
-    if (this.guard.releases !== this.#releasesSeen) {
-      this.#releasesSeen = this.guard.releases;
-      this.sessions.recheckHeld();
-    }
+    this.losses.flush();
     this.flush();
   }
 
@@ -477,18 +484,14 @@ export class SessionHost {
     this.sessions.endEmptied(session);
   }
 
-  /** A broken session's grace has run out: what no guard holds back goes. Returns whether something is held. */
-  #expire(session: Session, nowMs: number): boolean {
-    // PU5: what is held back stays so while the registry stops.
-    if (this.#isDraining) return session.state.kind === 'held';
-    this.#registrar.withdrawLost(session, (key) => this.guard.isHeld(session.number, key, nowMs));
-    return session.registrations.size > 0;
-  }
-
-  /** What guards hold back, and how much. */
-  describeGuard(): GuardDescription & { readonly heldSessions: number; readonly heldInstances: number } {
-    const { heldCount, heldRegistrationCount } = this.sessions;
-    return { ...this.guard.describe(), heldSessions: heldCount, heldInstances: heldRegistrationCount };
+  /** A broken session has been judged: what no guard holds back goes. */
+  #carryOut(number: number, held: Held): void {
+    const session = this.sessions.find(number);
+    // PU5: a verdict from before a registry began to stop is void, too.
+    if (session === undefined || this.#isDraining) return;
+    const kept = new Set(held === 'all' || held === 'none' ? [] : held);
+    this.#registrar.withdrawLost(session, (key) => held === 'all' || kept.has(key));
+    this.sessions.settle(session);
   }
 
   #close(session: Session, reason: CloseReason): void {

@@ -31,9 +31,9 @@ export interface SessionsOptions {
   /** A name that cannot be guessed: a lease's is all that is needed to end it. */
   readonly createName: () => string;
   /** The connection broke; its registrations stay for now. */
-  readonly onBreak: (session: Session, nowMs: number) => void;
-  /** The grace has run out: remove what may be removed. Returns whether something is held back. */
-  readonly onExpire: (session: Session, nowMs: number) => boolean;
+  readonly onBreak: (session: Session) => void;
+  /** The grace has run out: ask what may be removed. {@link Sessions.settle} follows, perhaps later. */
+  readonly onExpire: (session: Session) => void;
   /** The connection of a broken session is back, or another stands for it. */
   readonly onReturn: (session: Session) => void;
   /** Another connection has taken the session over: what it was to be told ends here. */
@@ -58,7 +58,7 @@ const crowdRecheckMs = 500;
 const goldenRatio = 0.618_033_988_749_895;
 
 /** A gap between ticks counts as at most this long, in milliseconds. */
-const tickGapMaxMs: number = 4 * tickMs;
+export const tickGapMaxMs: number = 4 * tickMs;
 
 /**
  * All sessions of a host and their lives: connected, leased, broken, ended. Its clock counts only time in which the host was running:
@@ -227,7 +227,7 @@ export class Sessions {
     // The clock stands since the last tick; a tick more, and the grace is never cut short.
     const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
     session.state = { kind: 'broken', removeAtMs };
-    this.#options.onBreak(session, this.#clockMs);
+    this.#options.onBreak(session);
     this.#schedule(session, removeAtMs);
   }
 
@@ -301,6 +301,20 @@ export class Sessions {
   endEmptied(session: Session): void {
     const { kind } = session.state;
     if ((kind === 'held' || kind === 'leased') && session.registrations.size === 0) this.end(session);
+  }
+
+  /** What may be removed of a broken session is removed: the rest, if there is any, is held back. */
+  settle(session: Session): void {
+    const { kind } = session.state;
+    if (kind !== 'broken' && kind !== 'held') return;
+    if (session.registrations.size === 0) {
+      this.end(session);
+      return;
+    }
+    if (kind === 'held') return;
+    this.#options.counters.count('loss_held');
+    session.state = { kind: 'held' };
+    this.#held.add(session);
   }
 
   /** Some of what is held back may go: every held session is looked at again, a bounded number in each tick. */
@@ -382,14 +396,9 @@ export class Sessions {
   }
 
   #expire(session: Session): void {
-    if (!this.#options.onExpire(session, this.#clockMs)) {
-      this.end(session);
-      return;
-    }
-    if (session.state.kind === 'held') return;
-    this.#options.counters.count('loss_held');
-    session.state = { kind: 'held' };
-    this.#held.add(session);
+    // Others have taken over all that it held: nothing is left to judge.
+    if (session.registrations.size === 0) this.end(session);
+    else this.#options.onExpire(session);
   }
 
   #checkHeld(): void {
