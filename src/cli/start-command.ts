@@ -16,6 +16,7 @@ import {
 import type { SettingName } from '../main/config.ts';
 import { startServer } from '../main/index.ts';
 import type { Server } from '../main/index.ts';
+import { stopBlocking } from '../main/log.ts';
 import { productVersion } from '../main/product-version.ts';
 
 /** Shown first; the others follow under a heading of their own. */
@@ -63,8 +64,13 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
     wordCount(server.partitions, 'partition'),
     ...(ioThreads > 0 ? [wordCount(ioThreads, 'I/O thread')] : []),
   ];
-  console.log(`slotcast ${productVersion} listens on ${url} and ${http} with ${threads.join(' and ')}`);
+  // Who reads the line below may answer it with a signal.
   stopOnSignals(server);
+  // Whoever reads may stand still, or be gone: no reason not to serve.
+  stopBlocking(process.stdout);
+  process.stdout.removeAllListeners('error');
+  process.stdout.on('error', () => undefined);
+  console.log(`slotcast ${productVersion} listens on ${url} and ${http} with ${threads.join(' and ')}`);
 }
 
 function wordCount(count: number, noun: string): string {

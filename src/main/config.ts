@@ -14,6 +14,7 @@ export interface ServerConfig {
   readonly partitions: number;
   readonly ioThreads: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent';
+  readonly logBytesMax: number;
   readonly openRequired: boolean;
   readonly allowedOrigins: readonly string[];
   readonly disconnectGraceMs: number;
@@ -62,6 +63,7 @@ export interface ServerConfig {
   readonly slowConsumerTimeoutMs: number;
   readonly slowConsumerBytesMax: number;
   readonly pushCharactersInFlightMax: number;
+  readonly turnStepsMax: number;
   readonly fanOutSliceMembers: number;
   readonly fanOutSliceBytes: number;
   readonly changeLogEntriesMax: number;
@@ -108,6 +110,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     default: 'info',
     meaning: 'The least that is logged.',
   },
+  logBytesMax: integer(
+    1_048_576,
+    1024,
+    1024 * 1_048_576,
+    'Bytes of the log that wait for its reader; beyond it lines are dropped.',
+  ),
   openRequired: { schema: { type: 'boolean' }, default: false, meaning: 'Refuse every request before `session.open`.' },
   allowedOrigins: {
     schema: { type: 'array', items: { type: 'string', minLength: 1 } },
@@ -291,6 +299,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1024,
     1024 * 1_048_576,
     'Push text under way from one partition to the sockets; beyond it changes go on being merged.',
+  ),
+  turnStepsMax: integer(
+    1000,
+    1,
+    1_000_000,
+    'Registrations that go with their sessions, in one turn of a thread, before other work has its turn; what is told to every session is paced by it, too.',
   ),
   fanOutSliceMembers: integer(512, 1, 1_000_000, 'Sends in one slice of a fan-out, before other work has its turn.'),
   fanOutSliceBytes: integer(

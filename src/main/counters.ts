@@ -10,6 +10,7 @@ export type Happening =
   | 'session_broken'
   | 'session_conflated'
   | 'lease_expired'
+  | 'log_dropped'
   | 'push_dropped'
   | 'push_resynced';
 

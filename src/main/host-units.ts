@@ -95,8 +95,8 @@ export class HostUnits {
   }
 
   /** Closes all sessions. */
-  closeAll(): void {
-    for (const unit of this.all()) unit.closeAll();
+  async closeAll(): Promise<void> {
+    await Promise.all(this.all().map((unit) => unit.closeAll()));
   }
 
   /** Lets go what guards hold back, of one service or of all. */

@@ -89,7 +89,7 @@ export class HttpApi {
       registerInstance: ({ value }) => this.#register(value as LeaseRegisterBody),
       deregisterInstance: ({ value }) => this.#deregister(value as LeaseDeregisterQuery),
       renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
-      endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.end(session)),
+      endLease: ({ lease }) => this.#endLease(lease),
       readStats: async () => answerJson(JSON.stringify(await options.readStats())),
       readMetrics: async () => answerText(await options.readMetrics()),
       readPartitions: () => this.#describePartitions(),
@@ -228,6 +228,15 @@ export class HttpApi {
     const result: LeaseResult = { lease, ttlMs: session.state.ttlMs };
     act(session);
     return answerJson(JSON.stringify(result));
+  }
+
+  /** Answered when owners have been told of all that it held. */
+  async #endLease(lease: string): Promise<HttpAnswer | Failure> {
+    const { host } = this.#options;
+    const session = this.#findLease(lease);
+    const answer = this.#withLease(lease, (ended) => host.sessions.end(ended));
+    if (!('code' in session)) await host.whenGone(session);
+    return answer;
   }
 
   #grant(ttlMs: number | undefined): Session | Failure {

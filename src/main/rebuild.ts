@@ -60,7 +60,7 @@ export async function restoreRegistrations(options: RebuildOptions, remains: Rem
  * when all hosts are through with this one, too (PU5). Resolves to whether the partition lived to the end of it.
  */
 export async function resumeRequests(options: RebuildOptions, remains: Remains): Promise<boolean> {
-  const { host, router, link } = options;
+  const { host, link } = options;
   if (link.isClosed) return false;
   const pending = remains.pending.sort(([a], [b]) => a - b);
   remains.pending = [];
@@ -68,7 +68,7 @@ export async function resumeRequests(options: RebuildOptions, remains: Remains):
   for (const [number, request] of pending) {
     if (request.session !== undefined) resumeChange(options, number, request, last);
   }
-  for (const record of describeTouched([...remains.touched, ...router.deferredWithdrawals()])) link.tell(record);
+  for (const record of describeTouched(remains.touched)) link.tell(record);
   for (const { key, variant, from } of host.watched(lostKeys(options))) {
     link.tell([toPartition.rewatch, key, variant, from]);
   }

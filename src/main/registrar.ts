@@ -9,7 +9,7 @@ import type { DropCause, LossGuard } from './loss-guard.ts';
 import { readRefusal } from './partition-link.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
 import type { Router } from './router.ts';
-import type { HostLog, Registration } from './session-log.ts';
+import type { HostLog, Registration, RegistrationName } from './session-log.ts';
 import type { Session } from './session.ts';
 
 type ReleasedRecord = Extract<Unasked, [typeof fromPartition.released, ...unknown[]]>;
@@ -74,16 +74,10 @@ export class Registrar {
     else this.drop(session, key, id);
   }
 
-  /** The session has ended: each partition takes away what is still the session's own (SE1). */
-  withdrawAll(session: Session): void {
-    for (const { key, id } of session.registrations.names()) this.#withdraw(session, key, id, 'asked');
-  }
-
-  /** The session is lost: takes away what it holds of services that `isHeld` does not hold back. */
-  withdrawLost(session: Session, isHeld: (key: string) => boolean): void {
-    for (const { key, id } of session.registrations.names()) {
-      if (!isHeld(key)) this.#withdraw(session, key, id, 'lost');
-    }
+  /** The session has ended, or is lost: the owner, whose slot is open, takes away what is still the session's own (SE1). */
+  withdraw(session: Session, { key, id }: RegistrationName, cause: DropCause): void {
+    this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
+    this.drop(session, key, id, cause);
   }
 
   /** Takes a registration out of its session's log. */
@@ -92,11 +86,6 @@ export class Registrar {
     if (!registrations.delete(key, id)) return;
     const isEdge = session.isConnection && registrations.size === 0;
     this.#options.guard.noteDropped(session.number, { key, id, isEdge }, cause);
-  }
-
-  #withdraw(session: Session, key: string, id: string, cause: DropCause): void {
-    this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
-    this.drop(session, key, id, cause);
   }
 
   /** Puts a registration into its session's log. */

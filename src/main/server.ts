@@ -23,7 +23,8 @@ import { HttpApi } from './http-api.ts';
 import { inspectRegistry } from './inspection.ts';
 import type { Inspection } from './inspection.ts';
 import { IoThreads } from './io-threads.ts';
-import { createLogger } from './log.ts';
+import { adoptLog, createLog } from './log.ts';
+import type { ServerLog } from './log.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import { Metrics } from './metrics.ts';
 import { Mover } from './mover.ts';
@@ -63,6 +64,8 @@ export interface ServerOptions {
 
 /** How long the last frames of sessions that are closed have to leave, in milliseconds. */
 const lastFramesMs = 50;
+/** How long it may take until all sessions are told that they are closed, in milliseconds. */
+const closeTimeoutMs = 2000;
 const exitSoftwareError = 70;
 
 /** Starts the registry; resolves once every partition is ready and the port is open. Settings not given have their defaults. */
@@ -77,6 +80,7 @@ export async function startServer(input: Partial<ServerConfig> = {}, options: Se
 export class RunningServer implements Server {
   readonly #config: ServerConfig;
   readonly #log: Logger;
+  readonly #serverLog: ServerLog;
   readonly #onFatal: (error: Error) => void;
   readonly #counters: Counters = new Counters();
   readonly #main: SessionUnit;
@@ -97,7 +101,13 @@ export class RunningServer implements Server {
 
   constructor(config: ServerConfig, options: ServerOptions) {
     this.#config = config;
-    this.#log = options.logger ?? createLogger(config.logLevel);
+    this.#serverLog =
+      options.logger === undefined
+        ? createLog(config, () => {
+            this.#counters.count('log_dropped');
+          })
+        : adoptLog(options.logger);
+    this.#log = this.#serverLog.logger;
     this.#onFatal = options.onFatal ?? (() => process.exit(exitSoftwareError));
     const nowMs = performance.now();
     const bornMicros = Math.floor((performance.timeOrigin + nowMs) * 1000);
@@ -211,10 +221,12 @@ export class RunningServer implements Server {
     await this.#supervisor.stop();
     await this.#threads.end();
     this.#log.info('stopped');
+    await this.#serverLog.flush();
   }
 
   async #closeSockets(): Promise<void> {
-    this.#units.closeAll();
+    // A thread that hangs shall not keep the others from ending.
+    await Promise.race([this.#units.closeAll(), delay(closeTimeoutMs)]);
     await delay(lastFramesMs);
     clearInterval(this.#ticker);
     this.#sampler?.stop();
@@ -290,19 +302,13 @@ export class RunningServer implements Server {
     this.#log.fatal({ err: error }, error.message);
     this.#units.drain('failed');
     this.#transport.stopListening();
-    if (this.#config.ioThreads === 0) {
-      this.#units.closeAll();
-      clearInterval(this.#ticker);
-      this.#transport.close();
-      this.#onFatal(error);
-    } else {
-      void this.#failLater(error);
-    }
+    void this.#giveUp(error);
   }
 
   /** Other threads must have closed their sockets before the process ends. */
-  async #failLater(error: Error): Promise<void> {
+  async #giveUp(error: Error): Promise<void> {
     await this.#closeSockets();
+    await this.#serverLog.flush();
     this.#onFatal(error);
   }
 

@@ -22,6 +22,7 @@ import type { Reply } from './answers.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import { Departures } from './departures.ts';
 import { HostMeter } from './host-meter.ts';
 import { LossGuard } from './loss-guard.ts';
 import type { GuardDescription, GuardEvent } from './loss-guard.ts';
@@ -37,6 +38,7 @@ import type { Session, Socket } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
 import type { WatchedAudience } from './subscriptions.ts';
+import { WorkQueue } from './work-queue.ts';
 
 export interface SessionHostOptions {
   /** Partitions address hosts by number. */
@@ -60,6 +62,9 @@ export interface SessionHostOptions {
 /** The longest wait before coming back to a full queue, in shortest ones. */
 const busySpread = 4;
 
+/** To send a session a frame, or to close it, costs as much as so many steps of other work. */
+const stepsToTell = 4;
+
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
 export class SessionHost {
   readonly #options: SessionHostOptions;
@@ -72,6 +77,9 @@ export class SessionHost {
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
   readonly #pacer: AnswerPacer;
+  readonly #departures: Departures;
+  /** What is told to many sessions, or costs more than others pay for. */
+  readonly #telling: WorkQueue;
   /** Sessions with frames to be sent at the end of this turn. */
   #unsent: Session[] = [];
   #isDraining = false;
@@ -94,13 +102,40 @@ export class SessionHost {
       counters,
       createName: options.createName,
       nowMs: options.nowMs,
-      onBreak: (session, nowMs) => {
-        this.guard.noteMissing(session.number, session.registrations.services(), nowMs);
+      schedule: options.schedule,
+      isBusy: () => this.#departures.isBusy,
+      onBreak: (session) => {
+        this.#departures.noteBroken(session);
       },
-      onExpire: (session, nowMs) => this.#expire(session, nowMs),
+      onExpire: (session) => {
+        this.#expire(session);
+      },
       onEnd: (session) => {
         // PU5: a registry that stops says goodbye; it does not tell anybody that everybody has gone.
-        if (!this.#isDraining) this.#registrar.withdrawAll(session);
+        if (this.#isDraining) this.sessions.forget(session);
+        else this.#departures.end(session);
+      },
+    });
+    const { schedule } = options;
+    const { turnStepsMax: stepsPerTurn } = config;
+    this.#telling = new WorkQueue({ stepsPerTurn, schedule });
+    this.#departures = new Departures({
+      stepsPerTurn,
+      schedule,
+      gate: router.gate,
+      withdraw: (session, name, cause) => {
+        this.#registrar.withdraw(session, name, cause);
+      },
+      isStopping: () => this.#isDraining,
+      isHeld: ({ number }, key) => this.guard.isHeld(number, key, this.sessions.clockMs),
+      noteMissing: ({ number, registrations }) => {
+        this.guard.noteMissing(number, registrations.services(), this.sessions.clockMs);
+      },
+      onGone: (session) => {
+        this.sessions.forget(session);
+      },
+      onLost: (session) => {
+        this.sessions.settleLost(session);
       },
     });
     this.guard = new LossGuard(config, (event) => {
@@ -267,7 +302,7 @@ export class SessionHost {
         this.#open(session, call.params, reply);
         return;
       case 'session.registrations':
-        reply.succeed(wordResults.registrations(pageRegistrations(session.registrations, call.params)));
+        this.#pageRegistrations(session, call.params, reply);
         return;
       case 'instance.register':
         this.#registrar.register(session, call.key, call.instance, reply);
@@ -317,23 +352,59 @@ export class SessionHost {
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
   drain(reason: string): void {
     this.#isDraining = true;
-    this.sendAway(reason, 1, this.#options.config.reconnectSpreadMs);
+    void this.sendAway(reason, 1, this.#options.config.reconnectSpreadMs);
   }
 
   /** Asks a share of the sessions, 0 to 1, to connect anew, each after a time of its own, `spreadMs` at most. Returns how many. */
-  sendAway(reason: string, share: number, spreadMs: number): number {
+  async sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
     const { random } = this.#options;
-    const leavers = this.sessions.connected().filter(() => share >= 1 || random() < share);
-    for (const session of leavers) {
+    let leavers = 0;
+    await this.#tellAll((session) => {
+      if (share < 1 && random() >= share) return;
+      leavers += 1;
       const reconnectAfterMs = Math.round(random() * spreadMs);
       this.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
-    }
-    this.flush();
-    return leavers.length;
+    });
+    return leavers;
   }
 
-  closeAll(): void {
-    for (const session of this.sessions.connected()) this.#close(session, 'going_away');
+  /** Resolves when all are closed. */
+  closeAll(): Promise<void> {
+    return this.#tellAll((session) => {
+      this.#close(session, 'going_away');
+    });
+  }
+
+  /** Resolves when owners have been told all of what an ended session takes with it. */
+  whenGone(session: Session): Promise<void> {
+    return this.#departures.whenGone(session);
+  }
+
+  /** Does something with each session that is connected now; of many, in turns. Resolves when it is done with all. */
+  async #tellAll(tell: (session: Session) => void): Promise<void> {
+    const { connectedCount, lastNumber } = this.sessions;
+    if (connectedCount === 0) return;
+    const rest = this.sessions.all();
+    await new Promise<void>((resolve) => {
+      const job = {
+        isDone: false,
+        run: (steps: number): number => {
+          let taken = 0;
+          while (taken < steps) {
+            const { value: session, done } = rest.next();
+            // Who came later is not meant.
+            job.isDone = done === true || session === undefined || session.number > lastNumber;
+            if (job.isDone || session === undefined) break;
+            taken += stepsToTell;
+            if (session.state.kind === 'connected') tell(session);
+          }
+          this.flush();
+          if (job.isDone) resolve();
+          return taken;
+        },
+      };
+      this.#telling.add(job);
+    });
   }
 
   #release(record: Parameters<Registrar['release']>[0]): void {
@@ -341,12 +412,11 @@ export class SessionHost {
     if (loser !== undefined) this.sessions.endEmptied(loser);
   }
 
-  /** A broken session's grace has run out: what no guard holds back goes. Returns whether something is held. */
-  #expire(session: Session, nowMs: number): boolean {
+  /** A broken session's grace has run out: what no guard holds back goes. */
+  #expire(session: Session): void {
+    if (!this.#isDraining) this.#departures.lose(session);
     // PU5: what is held back stays so while the registry stops.
-    if (this.#isDraining) return session.state.kind === 'held';
-    this.#registrar.withdrawLost(session, (key) => this.guard.isHeld(session.number, key, nowMs));
-    return session.registrations.size > 0;
+    else if (session.state.kind !== 'held') this.sessions.end(session);
   }
 
   /** What guards hold back, and how much. */
@@ -440,6 +510,20 @@ export class SessionHost {
       warming: this.#warmAtMs < Number.POSITIVE_INFINITY,
     };
     reply.succeed(wordResults.opened(result));
+  }
+
+  /** Of a session that has many, it costs as much as taking them away. */
+  #pageRegistrations({ registrations }: Session, params: RegistrationsParams, reply: Reply): void {
+    const job = {
+      isDone: false,
+      run: (): number => {
+        job.isDone = true;
+        reply.succeed(wordResults.registrations(pageRegistrations(registrations, params)));
+        this.flush();
+        return registrations.size;
+      },
+    };
+    this.#telling.add(job);
   }
 
   #query(key: string, filter: string, reply: Reply): void {

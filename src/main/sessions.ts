@@ -28,11 +28,15 @@ export interface SessionsOptions {
   /** A name that cannot be guessed: a lease's is all that is needed to end it. */
   readonly createName: () => string;
   /** The connection broke; its registrations stay for now. */
-  readonly onBreak: (session: Session, nowMs: number) => void;
-  /** The grace has run out: remove what may be removed. Returns whether something is held back. */
-  readonly onExpire: (session: Session, nowMs: number) => boolean;
-  /** The session is over: withdraw what it registered. */
+  readonly onBreak: (session: Session) => void;
+  /** The grace has run out: remove what may be removed. At the end of that comes {@link Sessions.settleLost}. */
+  readonly onExpire: (session: Session) => void;
+  /** The session is over: withdraw what it registered. At the end of that comes {@link Sessions.forget}. */
   readonly onEnd: (session: Session) => void;
+  /** Whether sessions that go wait for their turn already. */
+  readonly isBusy: () => boolean;
+  /** Runs a task in a later turn. */
+  readonly schedule: (task: () => void) => void;
   readonly nowMs: number;
 }
 
@@ -41,6 +45,9 @@ export const tickMs = 50;
 
 /** Sessions that are held back and looked at again in one tick, once some of them may go. */
 const heldPerTick = 2000;
+
+/** Sessions whose time has come that are looked at in one turn: each may be pinged, or closed. */
+const duePerTurn = 500;
 
 /** So long after the last refusal of a crowd, in milliseconds, all who were refused have tried again: clients wait 10 s at most. */
 const crowdSettleMs = 10_000;
@@ -76,6 +83,7 @@ export class Sessions {
   #count = 0;
   #clockMs: number;
   #lastTickMs: number;
+  #isDueScheduled = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -92,6 +100,11 @@ export class Sessions {
   /** What the host's clock says, in milliseconds. */
   get clockMs(): number {
     return this.#clockMs;
+  }
+
+  /** Of the session that came last. */
+  get lastNumber(): number {
+    return this.#options.host * sessionsPerHostMax + this.#count;
   }
 
   get connectedCount(): number {
@@ -114,16 +127,10 @@ export class Sessions {
   }
 
   get registrationCount(): number {
-    let count = 0;
-    for (const session of this.#byNumber.values()) count += session.registrations.size;
-    return count;
+    return this.#options.log.table.count;
   }
 
-  connected(): Session[] {
-    return [...this.#byNumber.values()].filter((session) => session.state.kind === 'connected');
-  }
-
-  /** Every session that is not over, whatever its state. May be iterated while sessions come and go. */
+  /** Every session that holds anything, whatever its state. May be iterated while sessions come and go. */
   all(): IterableIterator<Session> {
     return this.#byNumber.values();
   }
@@ -196,8 +203,25 @@ export class Sessions {
     if (state.kind === 'leased') this.#byLease.delete(state.lease);
     this.#held.delete(session);
     session.state = { kind: 'ended' };
-    this.#byNumber.delete(session.number);
     this.#options.onEnd(session);
+  }
+
+  /** Nothing is left of an ended session. */
+  forget(session: Session): void {
+    this.#byNumber.delete(session.number);
+  }
+
+  /** A session whose grace is over has lost what no guard holds back. */
+  settleLost(session: Session): void {
+    const { state } = session;
+    if (session.registrations.size === 0) {
+      this.end(session);
+      return;
+    }
+    if (state.kind !== 'broken') return;
+    this.#options.counters.count('loss_held');
+    session.state = { kind: 'held' };
+    this.#held.add(session);
   }
 
   /** The connection broke (SE2): what it registered stays for the grace, in case the client comes back and registers again. */
@@ -212,7 +236,7 @@ export class Sessions {
     // The clock stands since the last tick; a tick more, and the grace is never cut short.
     const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
     session.state = { kind: 'broken', removeAtMs };
-    this.#options.onBreak(session, this.#clockMs);
+    this.#options.onBreak(session);
     this.#wheel.schedule(session, removeAtMs);
   }
 
@@ -230,7 +254,7 @@ export class Sessions {
   tick(nowMs: number): void {
     this.#clockMs += Math.min(nowMs - this.#lastTickMs, tickGapMaxMs);
     this.#lastTickMs = nowMs;
-    for (const session of this.#wheel.advance(this.#clockMs)) this.#check(session);
+    if (!this.#isDueScheduled) this.#checkDue();
     this.#checkHeld();
     this.slow.tick(this.#clockMs);
   }
@@ -251,6 +275,16 @@ export class Sessions {
     return session;
   }
 
+  /** However many have come due together, others have their turns in between. */
+  #checkDue(): void {
+    for (const session of this.#wheel.advance(this.#clockMs, duePerTurn)) this.#check(session);
+    this.#isDueScheduled = this.#wheel.isBehind;
+    if (!this.#isDueScheduled) return;
+    this.#options.schedule(() => {
+      this.#checkDue();
+    });
+  }
+
   #check(session: Session): void {
     const { state } = session;
     switch (state.kind) {
@@ -268,7 +302,7 @@ export class Sessions {
       case 'broken':
         if (this.#clockMs < state.removeAtMs) this.#wheel.schedule(session, state.removeAtMs);
         else if (this.#isCrowded) this.#wheel.schedule(session, this.#clockMs + crowdRecheckMs);
-        else this.#expire(session);
+        else this.#options.onExpire(session);
         return;
       case 'held':
       case 'ended':
@@ -278,26 +312,15 @@ export class Sessions {
     }
   }
 
-  #expire(session: Session): void {
-    if (!this.#options.onExpire(session, this.#clockMs)) {
-      this.end(session);
-      return;
-    }
-    if (session.state.kind === 'held') return;
-    this.#options.counters.count('loss_held');
-    session.state = { kind: 'held' };
-    this.#held.add(session);
-  }
-
   #checkHeld(): void {
-    if (this.#isCrowded) return;
+    if (this.#isCrowded || this.#options.isBusy()) return;
     // Not begun anew before the end, so that all have their turn however often guards let go.
     if (this.#heldDue.length === 0 && this.#isHeldStale) {
       this.#isHeldStale = false;
       this.#heldDue = [...this.#held];
     }
     for (const session of this.#heldDue.splice(-heldPerTick)) {
-      if (session.state.kind === 'held') this.#expire(session);
+      if (session.state.kind === 'held') this.#options.onExpire(session);
     }
   }
 
