@@ -7,6 +7,9 @@ export type Happening =
   | 'loss_held'
   | 'session_opened'
   | 'partition_died'
+  | 'partition_start_starved'
+  | 'accept_paused'
+  | 'http_answer_cut'
   | 'session_broken'
   | 'session_conflated'
   | 'lease_expired'
@@ -21,6 +24,7 @@ export type UpgradeRefusalReason =
   | 'origin'
   | 'sessions'
   | 'address'
+  | 'descriptors'
   | 'rate'
   | 'load'
   | 'draining';

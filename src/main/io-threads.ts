@@ -15,6 +15,7 @@ export interface IoThreadsOptions {
   readonly lastRequest: SharedArrayBuffer;
   readonly sessionCounts: SharedArrayBuffer;
   readonly arrivals: SharedArrayBuffer;
+  readonly descriptors: SharedArrayBuffer;
   readonly bornMicros: number;
   readonly registry: string;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
@@ -113,7 +114,17 @@ class IoThread {
 
   constructor(
     number: number,
-    { config, table, lastRequest, sessionCounts, arrivals, bornMicros, registry, ...events }: IoThreadsOptions,
+    {
+      config,
+      table,
+      lastRequest,
+      sessionCounts,
+      arrivals,
+      descriptors,
+      bornMicros,
+      registry,
+      ...events
+    }: IoThreadsOptions,
   ) {
     const { port1, port2 } = new MessageChannel();
     this.#unitPort = port1;
@@ -131,6 +142,7 @@ class IoThread {
         lastRequest,
         sessionCounts,
         arrivals,
+        descriptors,
         bornMicros,
         registry,
         unit: port2,

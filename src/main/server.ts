@@ -15,8 +15,9 @@ import { arrivalsBytes, createArrivals } from './arrivals.ts';
 import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
 import { Counters } from './counters.ts';
+import { DescriptorBudget, descriptorBudgetBytes, Descriptors } from './descriptors.ts';
 import { createHostTransport } from './host-transport.ts';
-import type { HostTransportOptions } from './host-transport.ts';
+import type { HostTransport, HostTransportOptions } from './host-transport.ts';
 import type { UnitState } from './host-unit.ts';
 import { HostUnits } from './host-units.ts';
 import { HttpApi } from './http-api.ts';
@@ -64,6 +65,8 @@ export interface ServerOptions {
 
 /** How long the last frames of sessions that are closed have to leave, in milliseconds. */
 const lastFramesMs = 50;
+/** So many descriptors must be free before connections are taken again. */
+const descriptorsToListen = 8;
 /** How long it may take until all sessions are told that they are closed, in milliseconds. */
 const closeTimeoutMs = 2000;
 const exitSoftwareError = 70;
@@ -89,9 +92,11 @@ export class RunningServer implements Server {
   readonly #supervisor: Supervisor;
   readonly #mover: Mover;
   readonly #runners: PartitionRunner[] = [];
+  readonly #hostTransport: HostTransport;
   readonly #transport: Transport;
   readonly #lives: PartitionLives = new PartitionLives();
   readonly #gauges: ThreadGauges = new ThreadGauges();
+  readonly #descriptors: Descriptors;
   readonly #metrics: Metrics;
   #sampler: ThreadSampler | undefined;
   #address: ServerAddress | undefined;
@@ -117,6 +122,9 @@ export class RunningServer implements Server {
     const isAlone = config.ioThreads === 0;
     const arrivalsMemory = new SharedArrayBuffer(arrivalsBytes);
     const arrivals = createArrivals(arrivalsMemory, config);
+    const descriptorsMemory = new SharedArrayBuffer(descriptorBudgetBytes);
+    const descriptors = new DescriptorBudget(descriptorsMemory);
+    this.#descriptors = new Descriptors({ budget: descriptors, reserved: config.descriptorsReserved });
     this.#main = this.#createMain({
       table,
       arrivals,
@@ -129,13 +137,15 @@ export class RunningServer implements Server {
     const counts = isAlone ? new LocalSessionCounts() : new SharedSessionCounts(sessionCounts);
     const api = this.#createApi();
     const onHttp = (call: HttpCall): Promise<HttpAnswer> => api.handle(call);
-    this.#transport = this.#createTransport({ counts, arrivals, onHttp });
+    this.#hostTransport = this.#createTransport({ counts, arrivals, descriptors, onHttp });
+    this.#transport = this.#hostTransport.transport;
     this.#threads = new IoThreads({
       config,
       table,
       lastRequest,
       sessionCounts,
       arrivals: arrivalsMemory,
+      descriptors: descriptorsMemory,
       bornMicros,
       registry,
       onHttp,
@@ -193,6 +203,7 @@ export class RunningServer implements Server {
       // Every host knows its way to every partition before it gets a session.
       await Promise.all(this.#units.all().map((unit) => unit.readState()));
       for (const descriptor of descriptors) this.#transport.handTo(descriptor);
+      await this.#descriptors.open();
       const bound = await this.#transport.listen(host, port);
       this.#address = { ...bound, url: `ws://${host.includes(':') ? `[${host}]` : host}:${bound.port}${sessionPath}` };
     } catch (error) {
@@ -220,6 +231,7 @@ export class RunningServer implements Server {
     await this.#closeSockets();
     await this.#supervisor.stop();
     await this.#threads.end();
+    this.#descriptors.close();
     this.#log.info('stopped');
     await this.#serverLog.flush();
   }
@@ -247,6 +259,28 @@ export class RunningServer implements Server {
     this.#supervisor.tick(nowMs);
     this.#threads.tick(nowMs);
     this.#main.tick(nowMs);
+    this.#hostTransport.tick(nowMs);
+    this.#descriptors.tick(nowMs);
+    this.#watchListening();
+  }
+
+  /** Whoever uses up the descriptors must not stop those who are in: connections that cannot be taken are not waited for. */
+  #watchListening(): void {
+    if (this.#stopped !== undefined || this.#hasFailed) return;
+    if (this.#transport.isListening) {
+      if (this.#descriptors.hasRoom(1)) return;
+      this.#counters.count('accept_paused');
+      this.#log.warn('no file descriptors are left: no connections are taken for now');
+      this.#transport.pauseListening();
+    } else if (this.#descriptors.hasRoom(descriptorsToListen)) {
+      this.#transport.resumeListening().then(
+        () => {
+          this.#log.info('connections are taken again');
+        },
+        // It is tried again with the next tick.
+        () => undefined,
+      );
+    }
   }
 
   #createMain(
@@ -286,6 +320,7 @@ export class RunningServer implements Server {
       },
       delay,
       nowMs,
+      lendDescriptors: (start) => this.#descriptors.lend(start),
       onTurnOfLife: (partition, turn) => {
         this.#lives.note(partition, turn, performance.now());
       },
@@ -312,7 +347,9 @@ export class RunningServer implements Server {
     this.#onFatal(error);
   }
 
-  #createTransport(options: Pick<HostTransportOptions, 'counts' | 'arrivals' | 'onHttp'>): Transport {
+  #createTransport(
+    options: Pick<HostTransportOptions, 'counts' | 'arrivals' | 'descriptors' | 'onHttp'>,
+  ): HostTransport {
     return createHostTransport({
       config: this.#config,
       host: this.#main.host,

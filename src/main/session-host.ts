@@ -155,6 +155,8 @@ export class SessionHost {
       sliceMembers: config.fanOutSliceMembers,
       sliceBytes: config.fanOutSliceBytes,
       subscriptionsMax: config.subscriptionsMax,
+      watchedServicesMax: config.watchedServicesMax,
+      watchedNameBytesMax: config.watchedNameBytesMax,
       meter: this.meter,
       flush: () => {
         this.flush();

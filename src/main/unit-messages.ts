@@ -55,6 +55,8 @@ export interface IoThreadStart {
   readonly lastRequest: SharedArrayBuffer;
   /** See `SharedSessionCounts`. */
   readonly sessionCounts: SharedArrayBuffer;
+  /** See `DescriptorBudget`. */
+  readonly descriptors: SharedArrayBuffer;
   /** See `Arrivals`. */
   readonly arrivals: SharedArrayBuffer;
   /** Wall clock when the registry started, in µs. */
