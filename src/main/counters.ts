@@ -9,10 +9,14 @@ export type Happening =
   | 'loss_names_full'
   | 'session_opened'
   | 'partition_died'
+  | 'partition_start_starved'
+  | 'accept_paused'
+  | 'http_answer_cut'
   | 'session_broken'
   | 'session_resumed'
   | 'session_conflated'
   | 'lease_expired'
+  | 'log_dropped'
   | 'push_dropped'
   | 'push_resynced'
   | 'held_version_ignored';
@@ -24,6 +28,7 @@ export type UpgradeRefusalReason =
   | 'origin'
   | 'sessions'
   | 'address'
+  | 'descriptors'
   | 'rate'
   | 'load'
   | 'draining';

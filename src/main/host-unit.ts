@@ -55,8 +55,8 @@ export interface HostUnit {
   fence(partition: number): Promise<boolean>;
   /** Says goodbye to all sessions; from now on nobody's leaving is told to others. */
   drain(reason: string): void;
-  /** Closes all sessions. */
-  closeAll(): void;
+  /** Closes all sessions; resolves when that is done. */
+  closeAll(): Promise<void>;
   /** Asks a share of the sessions, 0 to 1, to connect anew within a time. Resolves to how many. */
   sendAway(reason: string, share: number, spreadMs: number): Promise<number>;
   /** The guard of the whole registry has decided something, or asks. */

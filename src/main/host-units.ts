@@ -109,8 +109,8 @@ export class HostUnits {
   }
 
   /** Closes all sessions. */
-  closeAll(): void {
-    for (const unit of this.all()) unit.closeAll();
+  async closeAll(): Promise<void> {
+    await Promise.all(this.all().map((unit) => unit.closeAll()));
   }
 
   /** What the guard of the whole registry tells one host. */

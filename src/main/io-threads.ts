@@ -18,6 +18,7 @@ export interface IoThreadsOptions {
   readonly sessionCounts: SharedArrayBuffer;
   readonly arrivals: SharedArrayBuffer;
   readonly warmUp: SharedArrayBuffer;
+  readonly descriptors: SharedArrayBuffer;
   readonly bornMicros: number;
   readonly registry: string;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
@@ -127,6 +128,7 @@ class IoThread {
       sessionCounts,
       arrivals,
       warmUp,
+      descriptors,
       bornMicros,
       registry,
       isVerbose,
@@ -151,6 +153,7 @@ class IoThread {
         sessionCounts,
         arrivals,
         warmUp,
+        descriptors,
         bornMicros,
         registry,
         isVerbose,

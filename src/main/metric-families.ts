@@ -4,7 +4,7 @@ import { timeBounds } from '../workers/histogram.ts';
 import type { Histogram } from '../workers/histogram.ts';
 import { changeBounds, gcKinds } from '../workers/thread-gauges.ts';
 import type { ThreadGauges } from '../workers/thread-gauges.ts';
-import type { Descriptors } from './descriptors.ts';
+import type { DescriptorCounts } from './descriptor-counts.ts';
 import type { Family, Labels, Sample } from './exposition.ts';
 import { sum, sumHistograms } from './host-figures.ts';
 import type { HostFigures } from './host-figures.ts';
@@ -43,7 +43,7 @@ export interface Reading {
   readonly partitions: readonly PartitionFigures[];
   /** Requests under way, by partition. */
   readonly requestsInFlight: readonly number[];
-  readonly descriptors: Descriptors;
+  readonly descriptors: DescriptorCounts;
   readonly source: MetricsSource;
 }
 

@@ -93,8 +93,8 @@ export class RemoteUnit implements HostUnit {
     void this.#ask('drain', [reason]);
   }
 
-  closeAll(): void {
-    void this.#ask('closeAll', []);
+  async closeAll(): Promise<void> {
+    await this.#ask('closeAll', []);
   }
 
   sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
@@ -218,8 +218,7 @@ function carryOut(
       unit.drain(...call.args);
       return undefined;
     case 'closeAll':
-      unit.closeAll();
-      return undefined;
+      return unit.closeAll().then(() => undefined);
     case 'sendAway':
       return unit.sendAway(...call.args);
     case 'obeyGuard':

@@ -146,12 +146,12 @@ export class SessionUnit implements HostUnit {
     this.host.drain(reason);
   }
 
-  closeAll(): void {
-    this.host.closeAll();
+  closeAll(): Promise<void> {
+    return this.host.closeAll();
   }
 
   sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
-    return Promise.resolve(this.host.sendAway(reason, share, spreadMs));
+    return this.host.sendAway(reason, share, spreadMs);
   }
 
   obeyGuard(orders: GuardOrders): void {

@@ -38,8 +38,12 @@ export interface SessionsOptions {
   readonly onReturn: (session: Session) => void;
   /** Another connection has taken the session over: what it was to be told ends here. */
   readonly onFenced: (session: Session) => void;
-  /** The session is over: withdraw what it registered. */
+  /** The session is over: withdraw what it registered. At the end of that comes {@link Sessions.forget}. */
   readonly onEnd: (session: Session) => void;
+  /** Whether sessions that go wait for their turn already. */
+  readonly isBusy: () => boolean;
+  /** Runs a task in a later turn. */
+  readonly schedule: (task: () => void) => void;
   readonly nowMs: number;
 }
 
@@ -48,6 +52,9 @@ export const tickMs = 50;
 
 /** Sessions that are held back and looked at again in one tick, once some of them may go. */
 const heldPerTick = 2000;
+
+/** Sessions whose time has come that are looked at in one turn: each may be pinged, or closed. */
+const duePerTurn = 500;
 
 /** So long after the last refusal of a crowd, in milliseconds, all who were refused have tried again: clients wait 10 s at most. */
 const crowdSettleMs = 10_000;
@@ -84,6 +91,7 @@ export class Sessions {
   #count = 0;
   #clockMs: number;
   #lastTickMs: number;
+  #isDueScheduled = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -100,6 +108,11 @@ export class Sessions {
   /** What the host's clock says, in milliseconds. */
   get clockMs(): number {
     return this.#clockMs;
+  }
+
+  /** Of the session that came last to this host. */
+  get lastArrival(): number {
+    return this.#arrivals;
   }
 
   get connectedCount(): number {
@@ -122,16 +135,10 @@ export class Sessions {
   }
 
   get registrationCount(): number {
-    let count = 0;
-    for (const session of this.#byNumber.values()) count += session.registrations.size;
-    return count;
+    return this.#options.log.table.count;
   }
 
-  connected(): Session[] {
-    return [...this.#byNumber.values()].filter((session) => session.state.kind === 'connected');
-  }
-
-  /** Every session that is not over, whatever its state. May be iterated while sessions come and go. */
+  /** Every session that holds anything, whatever its state. May be iterated while sessions come and go. */
   all(): IterableIterator<Session> {
     return this.#byNumber.values();
   }
@@ -205,10 +212,27 @@ export class Sessions {
     this.#held.delete(session);
     session.state = { kind: 'ended' };
     session.identity.isOver = true;
-    this.#byNumber.delete(session.number);
     // Else it would be kept until its deadline, a lease for as long as it might have lived.
     this.#wheel.cancel(session, session.wheelPlace);
     this.#options.onEnd(session);
+  }
+
+  /** Nothing is left of an ended session. */
+  forget(session: Session): void {
+    this.#byNumber.delete(session.number);
+  }
+
+  /** A session whose grace is over has lost what no guard holds back. */
+  settleLost(session: Session): void {
+    const { state } = session;
+    if (session.registrations.size === 0) {
+      this.end(session);
+      return;
+    }
+    if (state.kind !== 'broken') return;
+    this.#options.counters.count('loss_held');
+    session.state = { kind: 'held' };
+    this.#held.add(session);
   }
 
   /** The connection broke (SE2): what it registered stays for the grace, in case the client comes back and registers again. */
@@ -326,7 +350,7 @@ export class Sessions {
   tick(nowMs: number): void {
     this.#clockMs += Math.min(nowMs - this.#lastTickMs, tickGapMaxMs);
     this.#lastTickMs = nowMs;
-    for (const session of this.#wheel.advance(this.#clockMs)) this.#check(session);
+    if (!this.#isDueScheduled) this.#checkDue();
     this.#checkHeld();
     this.slow.tick(this.#clockMs);
   }
@@ -366,6 +390,16 @@ export class Sessions {
     session.wheelPlace = this.#wheel.schedule(session, deadlineMs);
   }
 
+  /** However many have come due together, others have their turns in between. */
+  #checkDue(): void {
+    for (const session of this.#wheel.advance(this.#clockMs, duePerTurn)) this.#check(session);
+    this.#isDueScheduled = this.#wheel.isBehind;
+    if (!this.#isDueScheduled) return;
+    this.#options.schedule(() => {
+      this.#checkDue();
+    });
+  }
+
   #check(session: Session): void {
     const { state } = session;
     switch (state.kind) {
@@ -402,14 +436,14 @@ export class Sessions {
   }
 
   #checkHeld(): void {
-    if (this.#isCrowded) return;
+    if (this.#isCrowded || this.#options.isBusy()) return;
     // Not begun anew before the end, so that all have their turn however often guards let go.
     if (this.#heldDue.length === 0 && this.#isHeldStale) {
       this.#isHeldStale = false;
       this.#heldDue = [...this.#held];
     }
     for (const session of this.#heldDue.splice(-heldPerTick)) {
-      if (session.state.kind === 'held') this.#expire(session);
+      if (session.state.kind === 'held') this.#options.onExpire(session);
     }
   }
 

@@ -67,6 +67,8 @@ export interface IoThreadStart {
   readonly lastRequest: SharedArrayBuffer;
   /** See `SharedSessionCounts`. */
   readonly sessionCounts: SharedArrayBuffer;
+  /** See `DescriptorBudget`. */
+  readonly descriptors: SharedArrayBuffer;
   /** See `Arrivals`. */
   readonly arrivals: SharedArrayBuffer;
   /** See `WarmUp`. */
