@@ -127,7 +127,7 @@ export class ServiceStore {
     if ((this.#services.get(key)?.instances.size ?? 0) >= this.#limits.instancesPerServiceMax) {
       return refuseBound('instancesPerServiceMax', this.#limits.instancesPerServiceMax);
     }
-    if (this.#table.usedBytes >= this.#limits.instanceBytesMax) {
+    if (!this.#table.hasRoom(instance.fragment, this.#limits.instanceBytesMax)) {
       return refuseBound('instanceBytesMax', this.#limits.instanceBytesMax);
     }
     const service = this.obtain(key);
