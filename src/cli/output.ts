@@ -1,9 +1,10 @@
 import type { Change, Instance, ServiceSummary } from '../client/index.ts';
+import { highestOf } from '../protocol/extremes.ts';
 
 /** Rows in columns as wide as their widest cell; the last column is not padded. */
 export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, column) =>
-    Math.max(heading.length, ...rows.map((row) => (row[column] ?? '').length)),
+    Math.max(heading.length, highestOf(rows.map((row) => (row[column] ?? '').length))),
   );
   return [headings, ...rows]
     .map((row) =>

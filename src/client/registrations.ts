@@ -105,7 +105,7 @@ export function noteRegistrationSent(turn: Turn, entry: RegistrationEntry): void
 export function noteRegistrationTried(entry: RegistrationEntry): void {
   entry.phase = 'sent';
   entry.isChanged = false;
-  entry.riding.push(...entry.waiting);
+  for (const call of entry.waiting) entry.riding.push(call);
   entry.waiting = [];
 }
 

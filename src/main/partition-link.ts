@@ -39,10 +39,12 @@ export interface PendingRequest {
   readonly key: string;
   /** Whose change it asks for; a change is not sent again for a session that has ended. */
   readonly session?: Session;
+  /** It was under way at a death and has been sent again: if it is at another, it may be the cause of both, and is refused. */
+  isRepeated?: boolean;
   /** Its record; built anew when it must be sent again. */
   build(request: number): ToPartition;
   settle(answer: Answer): void;
-  /** Its partition died, or its session ended: it will not be sent again. Without this it is sent to the partition's next life. */
+  /** Its partition died, or its session ended: it will not be sent again. Without this it is sent to the partition's next life, once. */
   abandon?(): void;
 }
 
@@ -279,6 +281,17 @@ export class PartitionLink {
       this.flush();
     });
   }
+}
+
+/** For a request that was under way at two deaths in a row: what it did, and whether, is not known. */
+const repeatedTooOften: Failure = {
+  code: 'internal',
+  message: 'the partition failed twice while it was under way',
+};
+
+/** The answer to such a request. */
+export function refuseRepeated(request: number): Answer {
+  return [fromPartition.refused, request, repeatedTooOften.code, repeatedTooOften.message, '', 0];
 }
 
 /** Why a partition refused. */

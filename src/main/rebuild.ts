@@ -1,6 +1,7 @@
 import { slotOf } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
+import { refuseRepeated } from './partition-link.ts';
 import type { PartitionLink, PendingRequest, Touched } from './partition-link.ts';
 import { PendingDeregister, PendingRegister } from './registrar.ts';
 import type { Router } from './router.ts';
@@ -39,7 +40,7 @@ export async function restoreRegistrations(options: RebuildOptions, remains: Rem
   const restored = new Restorer(options);
   for (const [, request] of remains.pending) {
     // It must be there to be taken away again.
-    if (request instanceof PendingDeregister && request.registration !== undefined && isAlive(request)) {
+    if (isRepeatable(request) && request instanceof PendingDeregister && request.registration !== undefined) {
       restored.add(request.session.number, request.registration);
     }
   }
@@ -61,21 +62,20 @@ export async function restoreRegistrations(options: RebuildOptions, remains: Rem
  */
 export async function resumeRequests(options: RebuildOptions, remains: Remains): Promise<boolean> {
   const { host, router, link } = options;
-  if (link.isClosed) return false;
+  if (!(await retell(options, [...remains.touched, ...router.deferredWithdrawals()]))) return false;
   const pending = remains.pending.sort(([a], [b]) => a - b);
   remains.pending = [];
   const last = findLastChanges(pending);
   for (const [number, request] of pending) {
     if (request.session !== undefined) resumeChange(options, number, request, last);
   }
-  for (const record of describeTouched([...remains.touched, ...router.deferredWithdrawals()])) link.tell(record);
   for (const { key, variant, from } of host.watched(lostKeys(options))) {
     link.tell([toPartition.rewatch, key, variant, from]);
   }
   for (const [number, request] of pending) {
     if (request.session === undefined) {
-      if (request.abandon === undefined) link.request(number, request);
-      else request.abandon();
+      if (request.abandon !== undefined) request.abandon();
+      else repeat(link, number, request);
     }
   }
   const isThrough = await askApplied(options, (request) => [toPartition.fence, request]);
@@ -115,7 +115,12 @@ function resumeChange(
   request: PendingRequest,
   last: ReadonlyMap<string, number>,
 ): void {
+  if (isAlive(request) && request.isRepeated === true) {
+    request.settle(refuseRepeated(number));
+    return;
+  }
   if (isAlive(request)) {
+    request.isRepeated = true;
     // It comes after everything that was answered in the life that has ended, whatever number that had: so it gets a new one. What the session
     // itself asked for later must stay the later, by its number.
     if (request instanceof PendingRegister && last.get(nameChange(request)) === number) {
@@ -147,14 +152,55 @@ function nameChange({ session, key, id }: PendingRegister | PendingDeregister): 
   return `${session.number}\n${key}\n${id}`;
 }
 
+/** Sent again once: what was under way at two deaths in a row must not be at a third. */
+function repeat(link: PartitionLink, number: number, request: PendingRequest): void {
+  if (request.isRepeated === true) {
+    request.settle(refuseRepeated(number));
+    return;
+  }
+  request.isRepeated = true;
+  link.request(number, request);
+}
+
+function isRepeatable(request: PendingRequest): boolean {
+  return isAlive(request) && request.isRepeated !== true;
+}
+
 function isAlive({ session }: PendingRequest): boolean {
   return session === undefined || session.state.kind !== 'ended';
 }
 
-function describeTouched(touched: readonly Touched[]): ToPartition[] {
+/** In slices, since there may be any number of them. It does not matter when they come, as long as it is before pushes begin. False if the partition died. */
+async function retell(
+  { link, sliceRegistrations, nextTurn }: RebuildOptions,
+  touched: Iterable<Touched>,
+): Promise<boolean> {
+  let told = 0;
+  for (const [key, ids] of describeTouched(touched, sliceRegistrations)) {
+    link.tell([toPartition.retell, key, ids]);
+    told += ids.length;
+    if (told < sliceRegistrations) continue;
+    told = 0;
+    await nextTurn();
+  }
+  return !link.isClosed;
+}
+
+/** `idsMax`: of one service at a time. */
+function* describeTouched(
+  touched: Iterable<Touched>,
+  idsMax: number,
+): Generator<[key: string, ids: string[]], void, undefined> {
   const idsByKey = new Map<string, Set<string>>();
-  for (const { key, id } of touched) idsByKey.set(key, (idsByKey.get(key) ?? new Set()).add(id));
-  return [...idsByKey].map(([key, ids]) => [toPartition.retell, key, [...ids]]);
+  for (const { key, id } of touched) {
+    const ids = idsByKey.get(key);
+    if (ids === undefined) idsByKey.set(key, new Set([id]));
+    else ids.add(id);
+  }
+  for (const [key, ids] of idsByKey) {
+    const rest = [...ids];
+    for (let at = 0; at < rest.length; at += idsMax) yield [key, rest.slice(at, at + idsMax)];
+  }
 }
 
 /** Sends registrations in slices, and waits for the partition now and then. */

@@ -175,10 +175,14 @@ export class PendingRegister implements PendingRequest {
       this.#reply.succeed(wordResults.registered(answer[2], this.id));
       return;
     }
-    // Refused only when the instance was not there, so whatever of it is in the log is this attempt.
+    const failure = readRefusal(answer);
+    // Refused by the partition only when the instance was not there, so whatever of it is in the log is this attempt. What was given up after deaths is there:
+    // it has been restored from the log.
     const { session, key, id } = this;
-    if (session.registrations.stampOf(key, id) === answer[1]) this.#registrar.drop(session, key, id);
-    this.#reply.fail(readRefusal(answer));
+    if (failure.code !== 'internal' && session.registrations.stampOf(key, id) === answer[1]) {
+      this.#registrar.drop(session, key, id);
+    }
+    this.#reply.fail(failure);
   }
 }
 

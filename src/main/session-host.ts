@@ -14,6 +14,7 @@ import type {
 } from '../protocol/types.ts';
 import { encodeFilter } from '../push/instance-filter.ts';
 import { chooseVariant } from '../push/variant.ts';
+import { compareBytes } from '../slots/byte-order.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import { textCodec } from '../workers/text-codec.ts';
 import { AnswerPacer } from './answer-pacer.ts';
@@ -25,6 +26,7 @@ import type { Counters } from './counters.ts';
 import { HostMeter } from './host-meter.ts';
 import { LossGuard } from './loss-guard.ts';
 import type { GuardDescription, GuardEvent } from './loss-guard.ts';
+import { readRefusal } from './partition-link.ts';
 import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
@@ -146,6 +148,7 @@ export class SessionHost {
   tick(nowMs: number): void {
     if (nowMs >= this.#warmAtMs) this.#warmUp();
     this.#noteArrivals();
+    this.#subscriptions.tick(nowMs);
     this.sessions.tick(nowMs);
     this.guard.advance(this.sessions.clockMs);
     if (this.guard.releases !== this.#releasesSeen) {
@@ -459,8 +462,8 @@ export class SessionHost {
       key,
       build: (request) => [toPartition.query, request, key, filter],
       settle: (answer) => {
-        if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a query: ${answer[0]}`);
-        reply.succeed(wordResults.state(answer[2], answer[4]));
+        if (answer[0] === fromPartition.state) reply.succeed(wordResults.state(answer[2], answer[4]));
+        else reply.fail(readRefusal(answer));
       },
     });
     if (typeof asked === 'object') reply.fail(asked);
@@ -489,7 +492,10 @@ export class SessionHost {
       // One more than asked for tells whether there is a next page.
       build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
       settle: (answer) => {
-        if (answers.push(answer) === partitions) reply.succeed(wordResults.listed(mergePages(answers, size)));
+        if (answers.push(answer) < partitions) return;
+        const refused = answers.find(([kind]) => kind === fromPartition.refused);
+        if (refused === undefined) reply.succeed(wordResults.listed(mergePages(answers, size)));
+        else reply.fail(readRefusal(refused));
       },
     });
     if (failure !== undefined) reply.fail(failure);
@@ -531,7 +537,7 @@ function mergePages(answers: readonly Answer[], size: number): ListResult {
       entries.push({ key, summary: { ...parseServiceKey(key), instances: Number(page[i + 1]) } });
     }
   }
-  entries.sort((a, b) => (a.key < b.key ? -1 : 1));
+  entries.sort((a, b) => compareBytes(a.key, b.key));
   const services = entries.slice(0, size).map(({ summary }) => summary);
   const last = entries[size - 1];
   return entries.length > size && last !== undefined

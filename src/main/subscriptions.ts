@@ -44,6 +44,8 @@ export interface SubscriptionsOptions {
 
 /** Subscriptions of one session whose latest state is asked for at a time. */
 const resyncsUnderWay = 32;
+/** How long to wait at least between tries to fetch what could not be fetched, in milliseconds. */
+const resyncRetryMs = 200;
 
 /** The subscriptions of all sessions of this host: who hears of what, who missed something, and the last hop of every push. */
 export class Subscriptions {
@@ -60,6 +62,9 @@ export class Subscriptions {
   readonly #starting: Map<Session, Set<Subscription>> = new Map();
   /** Sessions that get what they missed, and how far that has come among their subscriptions. */
   readonly #catchingUp: Map<Session, MapIterator<Subscription>> = new Map();
+  /** What could not be fetched for those who missed a push: tried again a little later. */
+  #resyncLater: (() => void)[] = [];
+  #resyncAtMs = 0;
   /** Subscribers who resume from an earlier life, until others have had the time to register again. */
   #waitingForWarmth: (() => void)[] = [];
 
@@ -123,6 +128,13 @@ export class Subscriptions {
       if (other === key && variant.filter !== filter) return true;
     }
     return false;
+  }
+
+  /** Moves the clock on. */
+  tick(nowMs: number): void {
+    if (this.#resyncLater.length === 0 || nowMs < this.#resyncAtMs) return;
+    this.#resyncAtMs = nowMs + resyncRetryMs;
+    for (const retry of this.#resyncLater.splice(0)) retry();
   }
 
   /** Enough time has passed since the start. */
@@ -292,7 +304,11 @@ export class Subscriptions {
       key,
       build: (request) => [toPartition.subscribe, request, key, variant.text, 0],
       settle: (answer) => {
-        if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a resync: ${answer[0]}`);
+        if (answer[0] !== fromPartition.state) {
+          // The client keeps what it has, and is behind until a later try succeeds (PU4).
+          this.#resyncLater.push(retry);
+          return;
+        }
         if (session.subscriptions.get(key) !== subscription) {
           this.#resyncNext(session);
           return;
@@ -313,8 +329,8 @@ export class Subscriptions {
         if (delivery === 'dropped') this.#options.onDropped(session);
       },
     });
-    // The partition is busy: try again shortly; the subscription stays stale, and the client keeps what it has.
-    if (typeof asked === 'object') this.#options.schedule(retry);
+    // The partition is busy: the subscription stays stale, and the client keeps what it has.
+    if (typeof asked === 'object') this.#resyncLater.push(retry);
   }
 
   /** It has its first answer, or was refused. */

@@ -1,9 +1,10 @@
 import type { Failure } from '../protocol/errors.ts';
-import { parseServiceKey } from '../protocol/service-key.ts';
+import { compareBytes } from './byte-order.ts';
 import type { TextCodec } from './fragment-bytes.ts';
 import { InstanceTable } from './instance-table.ts';
 import type { StoredInstance } from './service-instances.ts';
 import { ServiceRecord } from './service-record.ts';
+import { SortedKeys } from './sorted-keys.ts';
 
 /** Whose registration was replaced by another session's. */
 export interface Takeover {
@@ -35,6 +36,14 @@ export interface ListQuery {
   readonly limit: number;
 }
 
+export interface ListPage {
+  readonly services: { readonly key: string; readonly instances: number }[];
+  looked: number;
+}
+
+/** The character that follows the one which ends the parts of a key. */
+const afterSlash = '0';
+
 export interface StoreLimits {
   readonly instancesPerServiceMax: number;
   readonly instancesPerPartitionMax: number;
@@ -48,6 +57,8 @@ export interface StoreLimits {
  */
 export class ServiceStore {
   readonly #services: Map<string, ServiceRecord> = new Map();
+  /** Of the services that have instances. */
+  readonly #listed: SortedKeys = new SortedKeys();
   readonly #limits: StoreLimits;
   readonly #table: InstanceTable;
   /** No service forgotten here ever had a version above this: what it starts with when it comes back. */
@@ -133,6 +144,7 @@ export class ServiceStore {
     const service = this.obtain(key);
     service.instances.add(id, instance);
     service.advance(id, nowMicros);
+    if (service.instances.size === 1) this.#listed.add(key);
     return { kind: 'changed', service, takeover: undefined, before: undefined };
   }
 
@@ -145,6 +157,7 @@ export class ServiceStore {
     const row = service.instances.find(id);
     if (row === -1) {
       service.instances.add(id, instance);
+      if (service.instances.size === 1) this.#listed.add(key);
       return undefined;
     }
     const current = service.instances.read(row);
@@ -156,6 +169,7 @@ export class ServiceStore {
   /** Takes a service out that another partition is given: its instances are forgotten. */
   detach(service: ServiceRecord): void {
     this.#services.delete(service.key);
+    if (service.instances.size > 0) this.#listed.delete(service.key);
     service.instances.clear();
   }
 
@@ -163,6 +177,7 @@ export class ServiceStore {
   attach(service: ServiceRecord): void {
     if (this.#services.has(service.key)) throw new Error(`service is here already: ${service.key}`);
     this.#services.set(service.key, service);
+    if (service.instances.size > 0) this.#listed.add(service.key);
   }
 
   /** Services may come here that another partition forgot. */
@@ -187,21 +202,43 @@ export class ServiceStore {
     }
     service.instances.delete(id);
     service.advance(id, nowMicros);
+    if (service.instances.size === 0) this.#listed.delete(key);
     return { kind: 'removed', service, before: current.fragment };
   }
 
-  /** One page, in the order of keys, of the services that have instances. Scans all services: O(services) for a page. */
-  list(query: ListQuery): { key: string; instances: number }[] {
-    const page: { key: string; instances: number }[] = [];
-    for (const [key, service] of this.#services) {
-      if (key <= query.after || service.instances.size === 0) continue;
-      const last = page.at(-1);
-      if (page.length >= query.limit && last !== undefined && key > last.key) continue;
-      if (!matches(key, query)) continue;
-      insertSorted(page, { key, instances: service.instances.size });
-      if (page.length > query.limit) page.pop();
+  /**
+   * One page, in the order of the keys' bytes, of the services that have instances. `looked`: how many keys were looked at for it, which with a prefix may be
+   * more than were found: one or two in each group that has none with it.
+   */
+  list({ namespace, prefix, after, limit }: ListQuery): ListPage {
+    const page: ListPage = { services: [], looked: 0 };
+    let start = after;
+    while (page.services.length < limit) {
+      const next = this.#listFrom(start, { namespace, prefix, after, limit }, page);
+      if (next === undefined) break;
+      start = next;
     }
     return page;
+  }
+
+  /** Adds keys from `start` on, and returns where to go on after a gap; undefined at the end. */
+  #listFrom(start: string, { namespace, prefix, after, limit }: ListQuery, page: ListPage): string | undefined {
+    const first = namespace === '' ? start : laterOf(start, `${namespace}/`);
+    for (const key of this.#listed.from(first)) {
+      page.looked += 1;
+      if (key === after) continue;
+      if (namespace !== '' && !key.startsWith(`${namespace}/`)) return undefined;
+      const nameAt = key.indexOf('/', key.indexOf('/') + 1) + 1;
+      if (!key.startsWith(prefix, nameAt)) {
+        const group = key.slice(0, nameAt);
+        const wanted = group + prefix;
+        // Those with the prefix come later in this group, or there are no more of them in it: on with the next group.
+        return compareBytes(key, wanted) < 0 ? wanted : `${group.slice(0, -1)}${afterSlash}`;
+      }
+      page.services.push({ key, instances: this.#services.get(key)?.instanceCount ?? 0 });
+      if (page.services.length >= limit) return undefined;
+    }
+    return undefined;
   }
 
   services(): IterableIterator<ServiceRecord> {
@@ -213,18 +250,6 @@ function refuseBound(limit: keyof StoreLimits, max: number): RegisterOutcome {
   return { kind: 'refused', failure: { code: 'limit_exceeded', message: `${limit} is ${max}`, limit, max } };
 }
 
-function matches(key: string, query: ListQuery): boolean {
-  if (query.namespace !== '' && !key.startsWith(`${query.namespace}/`)) return false;
-  return query.prefix === '' || parseServiceKey(key).service.startsWith(query.prefix);
-}
-
-function insertSorted(page: { key: string; instances: number }[], entry: { key: string; instances: number }): void {
-  let low = 0;
-  let high = page.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (page[middle]!.key < entry.key) low = middle + 1;
-    else high = middle;
-  }
-  page.splice(low, 0, entry);
+function laterOf(a: string, b: string): string {
+  return compareBytes(a, b) < 0 ? b : a;
 }

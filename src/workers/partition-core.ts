@@ -179,7 +179,7 @@ export class PartitionCore {
           host,
           fromPartition.listed,
           request,
-          page.flatMap(({ key, instances }) => [key, instances]),
+          page.services.flatMap(({ key, instances }) => [key, instances]),
         );
         return;
       }

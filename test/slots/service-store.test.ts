@@ -132,32 +132,54 @@ test('[SE1] [SE5] any history ends in what a plain map says, and versions only r
   );
 });
 
-test('a list has each service with instances once, in the order of keys, page by page', () => {
+test('a list has each service with instances once, in the order of bytes, page by page, whatever came and went', () => {
+  const name = fc.string({
+    minLength: 1,
+    maxLength: 4,
+    unit: fc.constantFrom('a', 'b', '/', 'é', '\uffee', '\u{1f600}'),
+  });
+  const key = fc
+    .tuple(fc.constantFrom('n', 'n-', 'other'), fc.constantFrom('g', 'g-', 'h'), name)
+    .map((parts) => parts.join('/'));
   fc.assert(
     fc.property(
-      fc.uniqueArray(fc.string({ minLength: 1, maxLength: 4, unit: fc.constantFrom('a', 'b', '/', 'é') }), {
-        maxLength: 30,
-      }),
+      fc.uniqueArray(fc.record({ key, goes: fc.boolean() }), { selector: (entry) => entry.key, maxLength: 60 }),
       fc.integer({ min: 1, max: 7 }),
-      fc.constantFrom('', 'a', 'ab'),
-      (names, limit, prefix) => {
+      fc.constantFrom('', 'n', 'none'),
+      fc.constantFrom('', 'a', 'ab', '\uffee', '\u{1f600}'),
+      (entries, limit, namespace, prefix) => {
         const store = createStore({}, 0);
-        for (const name of names)
-          store.register(`n/g/${name}`, 'i', { fragment: encode('i', 'F'), owner: 1, stamp: 1 }, 0);
+        for (const { key: of } of entries)
+          store.register(of, 'i', { fragment: encode('i', 'F'), owner: 1, stamp: 1 }, 0);
+        for (const { key: of, goes } of entries) if (goes) store.deregister(of, 'i', 1, 0);
         store.obtain('n/g/without-instances');
-        store.register('other/g/a', 'i', { fragment: encode('i', 'F'), owner: 1, stamp: 1 }, 0);
         const listed: string[] = [];
         for (let after = ''; ;) {
-          const page = store.list({ namespace: 'n', prefix, after, limit });
-          expect(page.length).toBeLessThanOrEqual(limit);
-          listed.push(...page.map((entry) => entry.key));
-          const last = page.at(-1);
+          const page = store.list({ namespace, prefix, after, limit });
+          expect(page.services.length).toBeLessThanOrEqual(limit);
+          listed.push(...page.services.map((entry) => entry.key));
+          const last = page.services.at(-1);
           if (last === undefined) break;
           after = last.key;
         }
-        const expected = names.filter((name) => name.startsWith(prefix)).map((name) => `n/g/${name}`);
-        expect(listed).toEqual(expected.sort((a, b) => (a < b ? -1 : 1)));
+        const expected = entries
+          .filter(({ goes }) => !goes)
+          .map(({ key: of }) => of)
+          .filter((of) => namespace === '' || of.startsWith(`${namespace}/`))
+          .filter((of) => of.slice(of.indexOf('/', of.indexOf('/') + 1) + 1).startsWith(prefix));
+        expect(listed).toEqual(expected.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
       },
     ),
   );
+});
+
+test('a page costs its length, not the number of services', () => {
+  const store = createStore({}, 0);
+  for (let i = 0; i < 5000; i++) {
+    store.register(`n/g/svc-${String(i).padStart(4, '0')}`, 'i', { fragment: encode('i', 'F'), owner: 1, stamp: 1 }, 0);
+  }
+  for (const prefix of ['', 'svc-2', 'svc-4999', 'zzz']) {
+    const { looked, services } = store.list({ namespace: 'n', prefix, after: '', limit: 10 });
+    expect(looked).toBeLessThanOrEqual(services.length + 3);
+  }
 });

@@ -1,3 +1,4 @@
+import { highestOf } from '../../protocol/extremes.ts';
 import { UsageError } from '../failures.ts';
 import { countRegistered } from '../registry-count.ts';
 import type { Scenario } from '../scenario.ts';
@@ -48,7 +49,7 @@ export const reconnectStorm: Scenario = {
     findings.addFigure(
       'convergenceMs',
       'from the loss until everybody was back',
-      Math.max(...outcomes.map(({ lastBackAtMs }) => lastBackAtMs)) - dropAtMs,
+      highestOf(outcomes.map(({ lastBackAtMs }) => lastBackAtMs)) - dropAtMs,
       'ms',
       'lower',
     );
@@ -68,7 +69,7 @@ export const reconnectStorm: Scenario = {
     );
     if (usage.serverCpuMs !== undefined)
       findings.addFigure('cpuMs', 'CPU of the server for the storm', usage.serverCpuMs, 'ms', 'lower');
-    const rssMax = Math.max(...sampler.samples.map(({ serverRssBytes }) => serverRssBytes ?? Number.NaN));
+    const rssMax = highestOf(sampler.samples.map(({ serverRssBytes }) => serverRssBytes ?? Number.NaN));
     findings.addFigure('rssMaxBytes', 'memory of the server at most', rssMax, 'B', 'lower');
     findings.check(
       'every session came back',
