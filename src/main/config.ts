@@ -62,6 +62,8 @@ export interface ServerConfig {
   readonly slowConsumerTimeoutMs: number;
   readonly slowConsumerBytesMax: number;
   readonly pushCharactersInFlightMax: number;
+  readonly answerCharactersInFlightMax: number;
+  readonly partitionTurnWorkMax: number;
   readonly fanOutSliceMembers: number;
   readonly fanOutSliceBytes: number;
   readonly changeLogEntriesMax: number;
@@ -69,6 +71,7 @@ export interface ServerConfig {
   readonly instancesPerServiceMax: number;
   readonly instancesPerPartitionMax: number;
   readonly instanceBytesMax: number;
+  readonly serviceListBytesMax: number;
 }
 
 export type SettingName = keyof ServerConfig;
@@ -247,7 +250,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   bodyBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one HTTP body.'),
   batchEntriesMax: integer(1000, 1, 100_000, 'Requests in one batch.'),
   batchAnswerCharactersMax: integer(
-    16 * 1_048_576,
+    32 * 1_048_576,
     1024,
     256 * 1_048_576,
     'Characters of all answers of one batch together; those that do not fit are replaced by errors.',
@@ -292,6 +295,18 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1024 * 1_048_576,
     'Push text under way from one partition to the sockets; beyond it changes go on being merged.',
   ),
+  answerCharactersInFlightMax: integer(
+    32 * 1_048_576,
+    1024,
+    1024 * 1_048_576,
+    'Text of answers under way from one partition to one thread with sessions; beyond it what that thread asks waits.',
+  ),
+  partitionTurnWorkMax: integer(
+    4 * 1_048_576,
+    1024,
+    1024 * 1_048_576,
+    'What a partition does in one turn before it shows a sign of life and hears others, in characters read and written; one record may be more.',
+  ),
   fanOutSliceMembers: integer(512, 1, 1_000_000, 'Sends in one slice of a fan-out, before other work has its turn.'),
   fanOutSliceBytes: integer(
     1_048_576,
@@ -317,7 +332,13 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     4 * 2 ** 30,
     1024,
     16 * 2 ** 30,
-    'Bytes of instances held by one partition, and by the sessions of one thread.',
+    'Bytes taken for instances by one partition, and by the sessions of one thread.',
+  ),
+  serviceListBytesMax: integer(
+    32 * 1_048_576,
+    1024,
+    128 * 1_048_576,
+    'Bytes of the list of one service; a registration that would take it beyond is refused.',
   ),
 };
 

@@ -1,6 +1,6 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
-import type { Field, FromPartition, HostBatch, PartitionBatch, ToPartition } from '../workers/messages.ts';
+import type { Credit, Field, FromPartition, HostBatch, PartitionBatch, ToPartition } from '../workers/messages.ts';
 import { forEachFromPartition, fromPartition, toPartition } from '../workers/messages.ts';
 import type { Session } from './session.ts';
 
@@ -22,6 +22,7 @@ export type Answer = Exclude<
       | typeof fromPartition.released
       | typeof fromPartition.moved
       | typeof fromPartition.settled
+      | typeof fromPartition.answered
     ),
     ...unknown[],
   ]
@@ -60,6 +61,8 @@ export interface PartitionLinkOptions {
   /** Requests not yet answered; beyond it the partition is busy. */
   readonly requestsMax: number;
   readonly readTable: () => SlotTable;
+  /** Credit of so many characters is told at once. */
+  readonly creditSoonCharacters: number;
   /** The clock that threads share, in milliseconds; without it nobody learns how old a change is. */
   readonly readMs?: () => number;
   /** Runs a task once all sockets of this turn have been read. */
@@ -84,9 +87,12 @@ export class PartitionLink {
   #lastBatch = 0;
   /** When the first change of the batch that gathers was asked for; 0: there is none. */
   #changedAtMs = 0;
-  /** Requests that were posted and are not answered yet. */
-  #posted = 0;
+  /** Requests were posted, and nothing has come since. */
+  #isAwaiting = false;
   #isFlushScheduled = false;
+  /** What the partition has not been told of yet. */
+  #pushCredit = 0;
+  #answerCredit = 0;
   #isClosed = false;
   readonly #ended: Promise<void>;
   /** The highest version that the partition has told of. */
@@ -100,11 +106,12 @@ export class PartitionLink {
     });
     options.port.on('message', (batch: PartitionBatch) => {
       if (this.#isClosed) return;
+      this.#isAwaiting = false;
       forEachFromPartition(batch, (record) => {
         this.#take(record);
       });
       options.onTurnEnd();
-      if (this.#records.length > 0) this.#scheduleFlush();
+      if (this.#hasAnything) this.#scheduleFlush();
     });
   }
 
@@ -148,6 +155,12 @@ export class PartitionLink {
     this.#scheduleFlush();
   }
 
+  /** Pushes of so many characters have been handed to the sockets. */
+  credit(characters: number): void {
+    this.#pushCredit += characters;
+    this.#scheduleCredit();
+  }
+
   /** What is said from now on goes under a new table; the caller has flushed what was said before. */
   adoptTable(table: SlotTable): void {
     this.#table = table.memory;
@@ -155,14 +168,16 @@ export class PartitionLink {
   }
 
   flush(): void {
-    if ((this.#records.length === 0 && this.#table === undefined) || this.#isClosed) return;
+    if (!this.#hasAnything || this.#isClosed) return;
     const records = this.#records;
     this.#records = [];
     this.#lastBatch += 1;
-    this.#posted = this.#pending.size;
+    this.#isAwaiting = this.#pending.size > 0;
     const changedAtMs = this.#changedAtMs;
     this.#changedAtMs = 0;
-    const batch = { batch: this.#lastBatch, epoch: this.#options.readTable().epoch, changedAtMs, records };
+    const { epoch } = this.#options.readTable();
+    const credit = this.#takeCredit();
+    const batch = { batch: this.#lastBatch, epoch, changedAtMs, records, ...(credit === undefined ? {} : { credit }) };
     this.#options.port.postMessage(
       (this.#table === undefined ? batch : { ...batch, table: this.#table }) satisfies HostBatch,
     );
@@ -196,6 +211,10 @@ export class PartitionLink {
       case fromPartition.released:
         this.#options.onUnasked(record, this);
         return;
+      case fromPartition.answered:
+        this.#answerCredit += record[1];
+        this.#scheduleCredit();
+        return;
       case fromPartition.settled:
         this.#forgetSettled(record[1]);
         return;
@@ -215,6 +234,7 @@ export class PartitionLink {
       case fromPartition.listed:
       case fromPartition.handedOver:
       case fromPartition.measured:
+      case fromPartition.oversize:
         this.#takePending(record[1]).settle(record);
         return;
       default:
@@ -228,7 +248,6 @@ export class PartitionLink {
       throw new Error(`partition ${this.partition} answered request ${request}, which is not under way`);
     }
     this.#pending.delete(request);
-    this.#posted -= 1;
     return pending;
   }
 
@@ -274,7 +293,29 @@ export class PartitionLink {
    * request does, and a partition answers all of a batch in one turn.
    */
   #scheduleFlush(): void {
-    if (this.#isFlushScheduled || this.#posted > 0) return;
+    if (!this.#isAwaiting) this.#flushLater();
+  }
+
+  get #hasAnything(): boolean {
+    return this.#records.length > 0 || this.#table !== undefined || this.#pushCredit + this.#answerCredit > 0;
+  }
+
+  #takeCredit(): Credit | undefined {
+    if (this.#pushCredit + this.#answerCredit === 0) return undefined;
+    const credit = { pushes: this.#pushCredit, answers: this.#answerCredit };
+    this.#pushCredit = 0;
+    this.#answerCredit = 0;
+    return credit;
+  }
+
+  /** So much credit that the partition may be waiting for it does not wait for the answers of a batch, which may wait for it. */
+  #scheduleCredit(): void {
+    if (this.#pushCredit + this.#answerCredit >= this.#options.creditSoonCharacters) this.#flushLater();
+    else this.#scheduleFlush();
+  }
+
+  #flushLater(): void {
+    if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
     this.#options.schedule(() => {
       this.#isFlushScheduled = false;
@@ -291,7 +332,7 @@ const repeatedTooOften: Failure = {
 
 /** The answer to such a request. */
 export function refuseRepeated(request: number): Answer {
-  return [fromPartition.refused, request, repeatedTooOften.code, repeatedTooOften.message, '', 0];
+  return [fromPartition.refused, request, repeatedTooOften.code, repeatedTooOften.message, '', 0, ''];
 }
 
 /** Why a partition refused. */

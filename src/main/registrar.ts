@@ -41,7 +41,7 @@ export class Registrar {
       return;
     }
     const { id, fragment } = instance;
-    const failure = this.#refuse(session, key, id);
+    const failure = this.#refuse(session, key, instance);
     if (failure !== undefined) {
       reply.fail(failure);
       return;
@@ -51,13 +51,16 @@ export class Registrar {
     else this.keep(session, { key, id, fragment, stamp: asked });
   }
 
-  /** Why the log cannot take a registration. One that it knows may always change. */
-  #refuse({ registrations }: Session, key: string, id: string): Failure | undefined {
+  /** Why the log cannot take a registration. One that it knows may always change to one of at most its length. */
+  #refuse({ registrations }: Session, key: string, { id, fragment }: EncodedInstance): Failure | undefined {
     const { log, config } = this.#options;
     const { registrationsMax, instanceBytesMax } = config;
     const isFull = registrations.size >= registrationsMax;
-    if ((!isFull && log.table.usedBytes < instanceBytesMax) || registrations.has(key, id)) return undefined;
-    if (isFull)
+    const hasRoom = log.table.hasRoom(fragment, instanceBytesMax);
+    if (!isFull && hasRoom) return undefined;
+    const known = registrations.get(key, id);
+    if (known !== undefined && (hasRoom || known.fragment.length >= fragment.length)) return undefined;
+    if (isFull && known === undefined)
       return refuseBound('registrationsMax', registrationsMax, `the session has ${registrationsMax} registrations`);
     return refuseBound('instanceBytesMax', instanceBytesMax, `sessions hold ${instanceBytesMax} bytes of instances`);
   }
@@ -176,11 +179,12 @@ export class PendingRegister implements PendingRequest {
       return;
     }
     const failure = readRefusal(answer);
-    // Refused by the partition only when the instance was not there, so whatever of it is in the log is this attempt. What was given up after deaths is there:
-    // it has been restored from the log.
     const { session, key, id } = this;
-    if (failure.code !== 'internal' && session.registrations.stampOf(key, id) === answer[1]) {
-      this.#registrar.drop(session, key, id);
+    const [, stamp, , , , , stands] = answer as Extract<Answer, [typeof fromPartition.refused, ...unknown[]]>;
+    // What was given up after deaths has been restored from the log. Else whatever of it is in the log is this attempt.
+    if (failure.code !== 'internal' && session.registrations.stampOf(key, id) === stamp) {
+      if (stands === '') this.#registrar.drop(session, key, id);
+      else this.#registrar.keep(session, { key, id, fragment: stands, stamp });
     }
     this.#reply.fail(failure);
   }

@@ -18,9 +18,11 @@ import { compareBytes } from '../slots/byte-order.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import { textCodec } from '../workers/text-codec.ts';
 import { AnswerPacer } from './answer-pacer.ts';
-import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
-import type { Reply } from './answers.ts';
+import { BatchAnswers, unlimitedRoom, wordError, wordNotification, wordResults } from './answers.ts';
+import type { ReadTicket, Reply } from './answers.ts';
 import type { Arrivals } from './arrivals.ts';
+import { CallLane } from './call-lane.ts';
+import type { CallKind } from './call-lane.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import { HostMeter } from './host-meter.ts';
@@ -61,6 +63,8 @@ export interface SessionHostOptions {
 
 /** The longest wait before coming back to a full queue, in shortest ones. */
 const busySpread = 4;
+/** Of `fanOutSliceBytes`: up to there an answer is small, and fetched without asking whether there is room for it. */
+const smallAnswersShare = 16;
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
 export class SessionHost {
@@ -138,6 +142,7 @@ export class SessionHost {
       send: (session) => {
         if (session.flush() === 'dropped' || session.hasLostAnswer) this.#close(session, 'slow_consumer');
         else this.sessions.judgeConsumption(session);
+        session.lane?.poke();
       },
     });
     this.#warmAtMs = options.nowMs + config.warmUpMs;
@@ -233,6 +238,8 @@ export class SessionHost {
   ponged(session: Session, mark: string): void {
     this.sessions.hear(session);
     if (this.sessions.acknowledge(session, mark)) this.#subscriptions.catchUp(session);
+    session.lane?.poke();
+    this.flush();
   }
 
   /** The socket's backlog is empty again. */
@@ -246,6 +253,7 @@ export class SessionHost {
   disconnected(session: Session, isClean: boolean): void {
     this.#subscriptions.unsubscribeAll(session);
     this.sessions.slow.forget(session);
+    session.lane?.close();
     session.outgoing = [];
     if (isClean) this.sessions.end(session);
     else this.sessions.break(session);
@@ -377,7 +385,35 @@ export class SessionHost {
     }
     const refusal = this.#refusal(session, incoming.call);
     if (refusal !== undefined) reply.fail(refusal);
-    else this.execute(session, incoming.call, reply);
+    else this.#submit(session, incoming.call, reply);
+  }
+
+  /** Carries out a call, after those of its session that it must not overtake. */
+  #submit(session: Session, call: Call, reply: Reply): void {
+    const { lane } = session;
+    if (lane === undefined || lane.isIdle) {
+      this.execute(session, call, reply);
+      return;
+    }
+    lane.submit({
+      ...describeCall(call),
+      run: () => {
+        this.execute(session, call, reply);
+      },
+      refuse: (failure) => {
+        reply.fail(failure);
+      },
+    });
+  }
+
+  laneOf(session: Session): CallLane {
+    const { fanOutSliceBytes, slowConsumerBytesMax } = this.#options.config;
+    session.lane ??= new CallLane({
+      smallCharacters: Math.ceil(fanOutSliceBytes / smallAnswersShare),
+      owedBytesMax: Math.ceil(slowConsumerBytesMax / 2),
+      readOwedBytes: () => session.consumption.unconsumedBytes + session.unsentBytes,
+    });
+    return session.lane;
   }
 
   #refusal(session: Session, call: Call): Failure | undefined {
@@ -445,28 +481,48 @@ export class SessionHost {
     reply.succeed(wordResults.opened(result));
   }
 
-  #query(key: string, filter: string, reply: Reply): void {
+  /** `ticket`: of a read that has been sent before, and needs more room. */
+  #query(key: string, filter: string, reply: Reply, ticket?: ReadTicket): void {
+    const refuse = (failure: Failure): void => {
+      reply.fail(failure);
+      ticket?.end();
+    };
     if (this.#router.isShut(key)) {
       this.#router.gate.wait(
         key,
         () => {
-          this.#query(key, filter, reply);
+          this.#query(key, filter, reply, ticket);
         },
-        (failure) => {
-          reply.fail(failure);
-        },
+        refuse,
       );
       return;
     }
+    const read = ticket ?? reply.openRead?.('query', key);
     const asked = this.#router.ask({
       key,
-      build: (request) => [toPartition.query, request, key, filter],
+      build: (request) => [toPartition.query, request, key, filter, read?.room ?? unlimitedRoom],
       settle: (answer) => {
+        if (answer[0] === fromPartition.oversize && read !== undefined) {
+          read.enlarge(
+            answer[2],
+            () => {
+              this.#query(key, filter, reply, read);
+            },
+            (failure) => {
+              reply.fail(failure);
+              read.end();
+            },
+          );
+          return;
+        }
         if (answer[0] === fromPartition.state) reply.succeed(wordResults.state(answer[2], answer[4]));
         else reply.fail(readRefusal(answer));
+        read?.end();
       },
     });
-    if (typeof asked === 'object') reply.fail(asked);
+    if (typeof asked === 'number') return;
+    reply.fail(asked);
+    read?.end();
   }
 
   #list(params: ListParams, reply: Reply): void {
@@ -487,6 +543,7 @@ export class SessionHost {
     const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
     const answers: Answer[] = [];
     const partitions = this.#router.links().length;
+    const read = reply.openRead?.('list', '');
     const failure = this.#router.askAll({
       key: '',
       // One more than asked for tells whether there is a next page.
@@ -496,14 +553,39 @@ export class SessionHost {
         const refused = answers.find(([kind]) => kind === fromPartition.refused);
         if (refused === undefined) reply.succeed(wordResults.listed(mergePages(answers, size)));
         else reply.fail(readRefusal(refused));
+        read?.end();
       },
     });
-    if (failure !== undefined) reply.fail(failure);
+    if (failure === undefined) return;
+    reply.fail(failure);
+    read?.end();
   }
 }
 
 export function refuseDraining(retryAfterMs: number): Failure {
   return { code: 'draining', message: 'the server is stopping', retryAfterMs };
+}
+
+/** What a call is to those that come after it. */
+function describeCall(call: Call): { readonly kind: CallKind; readonly key: string } {
+  switch (call.method) {
+    case 'service.query':
+      return { kind: 'query', key: serviceKey(call.params) };
+    case 'service.subscribe':
+      return { kind: 'subscription', key: serviceKey(call.params) };
+    case 'service.list':
+      return { kind: 'list', key: '' };
+    case 'instance.register':
+      return { kind: 'change', key: call.key };
+    case 'instance.deregister':
+      return { kind: 'change', key: serviceKey(call.params) };
+    case 'service.unsubscribe':
+    case 'session.open':
+    case 'session.registrations':
+      return { kind: 'other', key: '' };
+    default:
+      return call satisfies never;
+  }
 }
 
 /** One page, in the order of keys and ids: O(n log n) in what the session has registered. */

@@ -223,6 +223,7 @@ export class SessionUnit implements HostUnit {
       partition,
       port,
       requestsMax: config.mailboxRequestsMax,
+      creditSoonCharacters: Math.min(config.pushCharactersInFlightMax, config.answerCharactersInFlightMax) / 4,
       readTable: () => this.router.table,
       readMs: readSharedMs,
       schedule,

@@ -5,8 +5,8 @@ import type { HostPush } from '../push/fan-out.ts';
 import type { Variant } from '../push/variant.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { FromPartition } from '../workers/messages.ts';
-import { wordResults } from './answers.ts';
-import type { Reply } from './answers.ts';
+import { unlimitedRoom, wordResults } from './answers.ts';
+import type { ReadTicket, Reply } from './answers.ts';
 import type { Counters } from './counters.ts';
 import type { HostMeter } from './host-meter.ts';
 import { readRefusal } from './partition-link.ts';
@@ -143,17 +143,19 @@ export class Subscriptions {
     for (const ask of this.#waitingForWarmth.splice(0)) ask();
   }
 
-  #ask(subscription: Subscription, since: number, reply: Reply): void {
+  /** `ticket`: of a read that has been sent before, and needs more room. */
+  #ask(subscription: Subscription, since: number, reply: Reply, ticket?: ReadTicket): void {
     const { key, variant } = subscription;
     const refuse = (failure: Failure): void => {
       this.#noteStarted(subscription);
       reply.fail(failure);
+      ticket?.end();
     };
     if (this.#router.isShut(key)) {
       this.#router.gate.wait(
         key,
         () => {
-          this.#ask(subscription, since, reply);
+          this.#ask(subscription, since, reply, ticket);
         },
         refuse,
       );
@@ -161,19 +163,34 @@ export class Subscriptions {
     }
     const audience = this.#obtainAudience(key, variant);
     audience.pending += 1;
+    const read = ticket ?? reply.openRead?.('subscription', key);
     const asked = this.#router.ask({
       key,
-      build: (request) => [toPartition.subscribe, request, key, variant.text, since],
+      build: (request) => [toPartition.subscribe, request, key, variant.text, since, read?.room ?? unlimitedRoom],
       settle: (answer) => {
         audience.pending -= 1;
-        this.#begin(subscription, audience, answer, reply);
+        if (answer[0] === fromPartition.oversize && read !== undefined) {
+          const again = (): void => {
+            this.#ask(subscription, since, reply, read);
+          };
+          read.enlarge(answer[2], again, (failure) => {
+            this.#noteStarted(subscription);
+            reply.fail(failure);
+            read.end();
+          });
+        } else {
+          this.#begin(subscription, audience, answer, reply);
+          read?.end();
+        }
         this.#dropIfEmpty(audience);
       },
     });
     if (typeof asked === 'number') return;
     audience.pending -= 1;
     this.#dropIfEmpty(audience);
-    refuse(asked);
+    this.#noteStarted(subscription);
+    reply.fail(asked);
+    read?.end();
   }
 
   unsubscribe(session: Session, key: string): void {
@@ -236,7 +253,7 @@ export class Subscriptions {
   }
 
   #credit(partition: number, characters: number): void {
-    this.#router.link(partition)?.tell([toPartition.credit, characters]);
+    this.#router.link(partition)?.credit(characters);
   }
 
   #runSlice(): void {
@@ -302,7 +319,7 @@ export class Subscriptions {
     }
     const asked = this.#router.ask({
       key,
-      build: (request) => [toPartition.subscribe, request, key, variant.text, 0],
+      build: (request) => [toPartition.subscribe, request, key, variant.text, 0, unlimitedRoom],
       settle: (answer) => {
         if (answer[0] !== fromPartition.state) {
           // The client keeps what it has, and is behind until a later try succeeds (PU4).

@@ -1,5 +1,5 @@
 import type { InstanceFilter } from '../protocol/types.ts';
-import { matchesFilter } from './instance-filter.ts';
+import { matchesFilter, parseFilter } from './instance-filter.ts';
 import type { Traits } from './instance-filter.ts';
 
 /** The instances of a service that one filter lets through, kept up with every change, so that telling one costs what changed. */
@@ -11,7 +11,7 @@ export class FilterView {
 
   /** `filter`: its canonical text; `instances`: all of the service. */
   constructor(filter: string, instances: Iterable<Traits>) {
-    this.#filter = JSON.parse(filter) as InstanceFilter;
+    this.#filter = parseFilter(filter);
     for (const traits of instances) {
       if (matchesFilter(traits, this.#filter)) this.#members.add(traits.id);
     }

@@ -69,6 +69,10 @@ export class InstanceTable implements IndexedRows {
     return this.#bytes.usedBytes;
   }
 
+  measure(fragment: string): number {
+    return this.#bytes.measure(fragment);
+  }
+
   /** Whether a fragment can be added without coming to more than `bytesMax` bytes of texts, used or taken. */
   hasRoom(fragment: string, bytesMax: number): boolean {
     return this.#bytes.hasRoom(this.#bytes.measure(fragment), bytesMax);
@@ -184,6 +188,11 @@ export class InstanceTable implements IndexedRows {
 
   ownerOf(row: number): number {
     return this.#blockOf(row).owner[row & blockMask]!;
+  }
+
+  /** Bytes of a row's text. */
+  bytesOf(row: number): number {
+    return lengthOf(this.#blockOf(row), row & blockMask);
   }
 
   fragmentOf(row: number): string {

@@ -12,6 +12,7 @@ const tag = 0;
 export class ServiceInstances {
   readonly #table: InstanceTable;
   readonly #list: InstanceList;
+  #bytes = 0;
 
   constructor(table: InstanceTable) {
     this.#table = table;
@@ -20,6 +21,16 @@ export class ServiceInstances {
 
   get size(): number {
     return this.#list.size;
+  }
+
+  /** Bytes of all of them as a JSON array, but for its brackets. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Bytes of one of them. */
+  bytesOf(row: number): number {
+    return this.#table.bytesOf(row);
   }
 
   /** The row of an instance, or -1. Valid until one goes. */
@@ -38,11 +49,13 @@ export class ServiceInstances {
 
   /** It must not be there yet. */
   add(id: string, instance: StoredInstance): void {
-    this.#list.add(tag, id, instance);
+    this.#bytes += this.#table.bytesOf(this.#list.add(tag, id, instance)) + 1;
   }
 
   replace(row: number, instance: StoredInstance): void {
+    this.#bytes -= this.#table.bytesOf(row);
     this.#table.replace(row, instance);
+    this.#bytes += this.#table.bytesOf(row);
   }
 
   /** The content stays as it is. */
@@ -51,11 +64,16 @@ export class ServiceInstances {
   }
 
   delete(id: string): boolean {
-    return this.#list.delete(tag, id);
+    const row = this.#list.find(tag, id);
+    if (row === -1) return false;
+    this.#bytes -= this.#table.bytesOf(row) + 1;
+    this.#list.remove(row);
+    return true;
   }
 
   clear(): void {
     this.#list.clear();
+    this.#bytes = 0;
   }
 
   *fragments(): Generator<string, void, undefined> {

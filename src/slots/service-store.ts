@@ -21,7 +21,12 @@ export type RegisterOutcome =
       /** The content before, or undefined if the instance is new. */
       readonly before: string | undefined;
     }
-  | { readonly kind: 'refused'; readonly failure: Failure };
+  | {
+      readonly kind: 'refused';
+      readonly failure: Failure;
+      /** The content that stands, if the instance is there and the caller's own; its stamp is the refused one's. */
+      readonly stands?: string;
+    };
 
 export type RemoveOutcome =
   | { readonly kind: 'removed'; readonly service: ServiceRecord; readonly before: string }
@@ -49,6 +54,8 @@ export interface StoreLimits {
   readonly instancesPerPartitionMax: number;
   /** Of the texts of all instances. */
   readonly instanceBytesMax: number;
+  /** Of the texts of one service's. A list must stay far below the longest text that there can be, 2^29 characters. */
+  readonly serviceListBytesMax: number;
 }
 
 /**
@@ -126,6 +133,12 @@ export class ServiceStore {
       known.instances.note(row, instance);
       return { kind: 'unchanged', service: known, takeover };
     }
+    const refused = this.#refuseBytes(known, instance.fragment, known.instances.bytesOf(row));
+    if (refused !== undefined) {
+      if (takeover !== undefined) return refused;
+      known.instances.note(row, instance);
+      return { ...refused, stands: current.fragment };
+    }
     known.instances.replace(row, instance);
     known.advance(id, nowMicros);
     return { kind: 'changed', service: known, takeover, before: current.fragment };
@@ -138,9 +151,8 @@ export class ServiceStore {
     if ((this.#services.get(key)?.instances.size ?? 0) >= this.#limits.instancesPerServiceMax) {
       return refuseBound('instancesPerServiceMax', this.#limits.instancesPerServiceMax);
     }
-    if (!this.#table.hasRoom(instance.fragment, this.#limits.instanceBytesMax)) {
-      return refuseBound('instanceBytesMax', this.#limits.instanceBytesMax);
-    }
+    const refused = this.#refuseBytes(this.#services.get(key), instance.fragment, 0);
+    if (refused !== undefined) return refused;
     const service = this.obtain(key);
     service.instances.add(id, instance);
     service.advance(id, nowMicros);
@@ -148,13 +160,30 @@ export class ServiceStore {
     return { kind: 'changed', service, takeover: undefined, before: undefined };
   }
 
+  /** Whether a text is too much, for its service or in all. One that takes the place of a text of at least its length never is. */
+  #refuseBytes(service: ServiceRecord | undefined, fragment: string, oldBytes: number): RefusedOutcome | undefined {
+    const { instanceBytesMax, serviceListBytesMax } = this.#limits;
+    const bytes = this.#table.measure(fragment);
+    if (oldBytes > 0 && bytes <= oldBytes) return undefined;
+    if ((service?.instances.bytes ?? 0) - oldBytes + bytes + 1 > serviceListBytesMax) {
+      return refuseBound('serviceListBytesMax', serviceListBytesMax);
+    }
+    return this.#table.hasRoom(fragment, instanceBytesMax)
+      ? undefined
+      : refuseBound('instanceBytesMax', instanceBytesMax);
+  }
+
   /**
    * Rebuilding: puts back what a session holds, without a change of version. Of two sessions that hold the same instance the higher
-   * stamp wins (SE1); the loser is returned.
+   * stamp wins (SE1); the loser is returned. So is what a list cannot hold: beside what was acknowledged, sessions also hold what is under way, and all of it together
+   * may be up to twice what a list may be.
    */
   restore(key: string, id: string, instance: StoredInstance): Takeover | undefined {
     const service = this.obtain(key);
     const row = service.instances.find(id);
+    const oldBytes = row === -1 ? 0 : service.instances.bytesOf(row);
+    const bytes = service.instances.bytes - oldBytes + this.#table.measure(instance.fragment);
+    if (bytes > this.#limits.serviceListBytesMax * 2) return { owner: instance.owner, stamp: instance.stamp };
     if (row === -1) {
       service.instances.add(id, instance);
       if (service.instances.size === 1) this.#listed.add(key);
@@ -246,7 +275,9 @@ export class ServiceStore {
   }
 }
 
-function refuseBound(limit: keyof StoreLimits, max: number): RegisterOutcome {
+type RefusedOutcome = Extract<RegisterOutcome, { readonly kind: 'refused' }>;
+
+function refuseBound(limit: keyof StoreLimits, max: number): RefusedOutcome {
   return { kind: 'refused', failure: { code: 'limit_exceeded', message: `${limit} is ${max}`, limit, max } };
 }
 

@@ -294,6 +294,28 @@ const bounds: readonly Bound[] = [
     },
   },
   {
+    name: 'serviceListBytesMax',
+    config: { serviceListBytesMax: 2048 },
+    counters: ['limit_serviceListBytesMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      const large = (port: number, length: number): object => ({
+        host: 'h',
+        port,
+        metadata: { note: 'x'.repeat(length) },
+      });
+      await client.request('instance.register', { service: 'a', instance: large(1, 1500) });
+      const refused = refuse('limit_exceeded', 'serviceListBytesMax', 2048);
+      for (const instance of [large(2, 800), large(1, 4000)]) {
+        await expect(client.request('instance.register', { service: 'a', instance })).rejects.toMatchObject(refused);
+      }
+      // What was there is as it was.
+      expect(await client.request('service.query', { service: 'a' })).toMatchObject({ instances: [large(1, 1500)] });
+      await client.request('instance.register', { service: 'b', instance: large(2, 800) });
+      client.close();
+    },
+  },
+  {
     name: 'sessionBacklogBytesMax',
     config: { sessionBacklogBytesMax: 1024, frameBytesMax: 4_194_304 },
     counters: ['closed_slow_consumer'],
@@ -441,6 +463,8 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'leaseTtlDefaultMs',
     'leaseTtlMaxMs',
     'pushCharactersInFlightMax',
+    'answerCharactersInFlightMax',
+    'partitionTurnWorkMax',
     'fanOutSliceMembers',
     'fanOutSliceBytes',
     'lossWindowMs',

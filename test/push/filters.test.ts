@@ -8,7 +8,12 @@ import { ServiceStore } from '../../src/slots/service-store.ts';
 import { textCodec } from '../../src/workers/text-codec.ts';
 
 const key = 'public/DEFAULT/pay';
-const limits = { instancesPerServiceMax: 100, instancesPerPartitionMax: 100, instanceBytesMax: 100_000 };
+const limits = {
+  instancesPerServiceMax: 100,
+  instancesPerPartitionMax: 100,
+  instanceBytesMax: 100_000,
+  serviceListBytesMax: 100_000,
+};
 const zone1 = chooseVariant('delta', { zone: 'z1' }).text;
 
 /** One service that is watched, and what is pushed of it. */
@@ -33,7 +38,12 @@ class Bench {
   }
 
   push(): Pick<Push, 'from' | 'to' | 'count' | 'body'>[] {
-    return this.watched.takePushes().map(({ from, to, count, body }) => ({ from, to, count, body }));
+    const pushes: Pick<Push, 'from' | 'to' | 'count' | 'body'>[] = [];
+    for (let push = this.watched.takePush(); push !== undefined; push = this.watched.takePush()) {
+      const { from, to, count, body } = push;
+      pushes.push({ from, to, count, body });
+    }
+    return pushes;
   }
 }
 

@@ -5,7 +5,12 @@ import { ServiceStore } from '../../src/slots/service-store.ts';
 import type { RegisterOutcome, StoreLimits } from '../../src/slots/service-store.ts';
 import { textCodec } from '../../src/workers/text-codec.ts';
 
-const limits: StoreLimits = { instancesPerServiceMax: 100, instancesPerPartitionMax: 1000, instanceBytesMax: 1e6 };
+const limits: StoreLimits = {
+  instancesPerServiceMax: 100,
+  instancesPerPartitionMax: 1000,
+  instanceBytesMax: 1e6,
+  serviceListBytesMax: 1e5,
+};
 const key = 'public/DEFAULT/pay';
 
 function encode(id: string, content: string): string {
@@ -171,6 +176,38 @@ test('a list has each service with instances once, in the order of bytes, page b
       },
     ),
   );
+});
+
+test('[LI1] the list of a service stays within its bound, whatever is registered, changed and restored', () => {
+  const store = createStore({ serviceListBytesMax: 1000 });
+  const fragmentOf = (id: string, length: number): string => JSON.stringify({ id, m: 'é'.repeat(length) });
+  const register = (id: string, length: number, owner = 1, stamp = 1): ReturnType<ServiceStore['register']> =>
+    store.register('n/g/s', id, { fragment: fragmentOf(id, length), owner, stamp }, 0);
+  const refused = { kind: 'refused', failure: { code: 'limit_exceeded', limit: 'serviceListBytesMax', max: 1000 } };
+  expect(register('a', 200)).toMatchObject({ kind: 'changed' });
+  expect(register('b', 200)).toMatchObject({ kind: 'changed' });
+  expect(register('c', 200)).toMatchObject(refused);
+  // One that is there may change to as much or less, or grow as long as there is room; else it stays as it is, under the stamp of the refused one.
+  expect(register('a', 300, 1, 7)).toMatchObject({ ...refused, stands: fragmentOf('a', 200) });
+  expect(store.get('n/g/s')?.instances.read(store.get('n/g/s')!.instances.find('a'))).toMatchObject({ stamp: 7 });
+  // Another's stays the other's.
+  expect(register('a', 300, 2, 8)).toEqual({ kind: 'refused', failure: expect.objectContaining(refused.failure) });
+  expect(register('a', 210, 1, 9)).toMatchObject({ kind: 'changed' });
+  expect(register('b', 10)).toMatchObject({ kind: 'changed' });
+  expect(register('c', 150)).toMatchObject({ kind: 'changed' });
+  // A rebuild also brings what was under way, and takes up to twice as much.
+  for (let i = 0; i < 20; i++) {
+    const instance = { fragment: fragmentOf(`r${i}`, 40), owner: 3, stamp: 100 + i };
+    const loser = store.restore('n/g/s', `r${i}`, instance);
+    const { bytes } = store.get('n/g/s')!.instances;
+    expect(bytes).toBeLessThanOrEqual(2000);
+    if (loser !== undefined) expect(loser).toEqual({ owner: 3, stamp: 100 + i });
+  }
+  const service = store.get('n/g/s')!;
+  expect(service.instances.bytes).toBe(Buffer.byteLength([...service.fragments()].join(',')) + 1);
+  expect(service.instances.bytes).toBeGreaterThan(1800);
+  for (const [id, { owner }] of [...service.instances]) store.deregister('n/g/s', id, owner, 0);
+  expect(service.instances.bytes).toBe(0);
 });
 
 test('a page costs its length, not the number of services', () => {
