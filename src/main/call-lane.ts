@@ -142,6 +142,6 @@ export class CallLane {
   }
 }
 
-export function isRead(kind: CallKind): kind is ReadKind {
+function isRead(kind: CallKind): kind is ReadKind {
   return kind === 'query' || kind === 'subscription' || kind === 'list';
 }

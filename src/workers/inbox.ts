@@ -38,7 +38,9 @@ export class PartitionInbox {
   /** One turn's records. Returns whether more can be applied in the next; else it takes something new. */
   run(core: PartitionCore, clock: PartitionClock): boolean {
     core.beginTurn();
-    for (const [host, queue] of [...this.#queues]) {
+    // As they are now: each is put behind the others.
+    const queues = Array.from(this.#queues);
+    for (const [host, queue] of queues) {
       if (core.isTurnOver) break;
       // Last in the next turn.
       this.#queues.delete(host);

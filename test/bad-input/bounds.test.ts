@@ -67,6 +67,10 @@ function refuse(code: string, limit: SettingName, max: number): object {
   return { data: { code, limit, max } };
 }
 
+function buildLarge(port: number, length: number): object {
+  return { host: 'h', port, metadata: { note: 'x'.repeat(length) } };
+}
+
 const bounds: readonly Bound[] = [
   {
     name: 'registrationsMax',
@@ -299,19 +303,16 @@ const bounds: readonly Bound[] = [
     counters: ['limit_serviceListBytesMax', 'refused_limit_exceeded'],
     meet: async (server) => {
       const client = await server.openClient();
-      const large = (port: number, length: number): object => ({
-        host: 'h',
-        port,
-        metadata: { note: 'x'.repeat(length) },
-      });
-      await client.request('instance.register', { service: 'a', instance: large(1, 1500) });
+      await client.request('instance.register', { service: 'a', instance: buildLarge(1, 1500) });
       const refused = refuse('limit_exceeded', 'serviceListBytesMax', 2048);
-      for (const instance of [large(2, 800), large(1, 4000)]) {
+      for (const instance of [buildLarge(2, 800), buildLarge(1, 4000)]) {
         await expect(client.request('instance.register', { service: 'a', instance })).rejects.toMatchObject(refused);
       }
       // What was there is as it was.
-      expect(await client.request('service.query', { service: 'a' })).toMatchObject({ instances: [large(1, 1500)] });
-      await client.request('instance.register', { service: 'b', instance: large(2, 800) });
+      expect(await client.request('service.query', { service: 'a' })).toMatchObject({
+        instances: [buildLarge(1, 1500)],
+      });
+      await client.request('instance.register', { service: 'b', instance: buildLarge(2, 800) });
       client.close();
     },
   },
