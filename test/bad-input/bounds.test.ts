@@ -74,6 +74,10 @@ function refuse(code: string, limit: SettingName, max: number): object {
   return { data: { code, limit, max } };
 }
 
+function buildLarge(port: number, length: number): object {
+  return { host: 'h', port, metadata: { note: 'x'.repeat(length) } };
+}
+
 const bounds: readonly Bound[] = [
   {
     name: 'registrationsMax',
@@ -376,6 +380,25 @@ const bounds: readonly Bound[] = [
     },
   },
   {
+    name: 'serviceListBytesMax',
+    config: { serviceListBytesMax: 2048 },
+    counters: ['limit_serviceListBytesMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      await client.request('instance.register', { service: 'a', instance: buildLarge(1, 1500) });
+      const refused = refuse('limit_exceeded', 'serviceListBytesMax', 2048);
+      for (const instance of [buildLarge(2, 800), buildLarge(1, 4000)]) {
+        await expect(client.request('instance.register', { service: 'a', instance })).rejects.toMatchObject(refused);
+      }
+      // What was there is as it was.
+      expect(await client.request('service.query', { service: 'a' })).toMatchObject({
+        instances: [buildLarge(1, 1500)],
+      });
+      await client.request('instance.register', { service: 'b', instance: buildLarge(2, 800) });
+      client.close();
+    },
+  },
+  {
     name: 'sessionBacklogBytesMax',
     config: { sessionBacklogBytesMax: 1024, frameBytesMax: 4_194_304 },
     counters: ['closed_slow_consumer'],
@@ -566,6 +589,8 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'descriptorsReserved',
     'httpAnswerBytesMax',
     'httpAnswerTimeoutMs',
+    'answerCharactersInFlightMax',
+    'partitionTurnWorkMax',
   ];
 
   test('every setting is met here, or by another test, or is no bound', () => {
