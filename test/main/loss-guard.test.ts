@@ -863,12 +863,13 @@ const letGoWhileOthersBreak: Step[] = [
 
 /** All that can be told apart from outside; what happens within one tick has no order. */
 function summarize(stage: Stage): object {
+  const guard = stage.describe();
   return {
     live: [...stage.live.keys()].sort((a, b) => a - b),
     broken: [...stage.broken].map(([session, { instances }]) => [session, instances]).sort(compareTexts),
     removed: [...stage.removed.keys()].sort((a, b) => a - b),
     events: stage.events.map((event) => JSON.stringify(event)).sort(),
-    guard: JSON.stringify(stage.describe()),
+    guard: { ...guard, services: guard.services.toSorted((a, b) => (a.key < b.key ? -1 : 1)) },
   };
 }
 
