@@ -16,6 +16,12 @@ test('[PU1] [PU4] [SE1] [SE2] [SE7] [SE8] after any history every subscriber hol
   expect(total.checks).toBeGreaterThan(20_000);
 });
 
+test('[SE2] [PU5] the same holds while mass losses are held back, and nothing of those is removed', async () => {
+  const total = await runHistories(countFrom(1, 200), 200, { percent: 0, kills: false, moves: false, guards: true });
+  expect(total.heldBack).toBeGreaterThan(100);
+  expect(total.resumed).toBeGreaterThan(500);
+});
+
 test('[RE1] [RE3] [PU5] [SE7] [SE8] the same holds while partitions die', async () => {
   const total = await runHistories(countFrom(1, 300), 200, { percent: 3, kills: true, moves: false });
   expect(total.deaths).toBeGreaterThan(300);

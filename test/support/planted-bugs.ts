@@ -1,6 +1,8 @@
 import { AnswerPacer } from '../../src/main/answer-pacer.ts';
 import { Departures } from '../../src/main/departures.ts';
+import { HostLosses } from '../../src/main/host-losses.ts';
 import { HostUnits } from '../../src/main/host-units.ts';
+import { LossGuard } from '../../src/main/loss-guard.ts';
 import { PartitionLink } from '../../src/main/partition-link.ts';
 import type { PendingRequest } from '../../src/main/partition-link.ts';
 import { PendingRegister, Registrar } from '../../src/main/registrar.ts';
@@ -40,6 +42,7 @@ export interface PlantedBug {
 }
 
 const quiet: Faults = { percent: 0, kills: false, moves: false };
+const guarding: Faults = { percent: 0, kills: false, moves: false, guards: true };
 const killing: Faults = { percent: 5, kills: true, moves: false };
 const moving: Faults = { percent: 8, kills: false, moves: true };
 const both: Faults = { percent: 8, kills: true, moves: true };
@@ -245,6 +248,21 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'a broken connection gets no grace',
     faults: quiet,
     plant: () => replace(Sessions.prototype, 'break', () => endAtOnce),
+  },
+  {
+    name: 'a guard holds nothing back',
+    faults: guarding,
+    plant: () => replace(LossGuard.prototype, 'judge', () => () => 'none'),
+  },
+  {
+    name: 'a session that is resumed stays counted as missing',
+    faults: guarding,
+    plant: () => replace(HostLosses.prototype, 'noteBack', () => () => undefined),
+  },
+  {
+    name: 'what is held back is never looked at again',
+    faults: guarding,
+    plant: () => replace(Sessions.prototype, 'recheckHeld', () => () => undefined),
   },
   {
     name: 'the timer wheel loses the last of each bucket',

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 
+import type { GuardDescription } from '../../src/main/loss-guard.ts';
 import type { SessionHost } from '../../src/main/session-host.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
 import type { SessionOpenResult } from '../../src/protocol/types.ts';
@@ -28,6 +29,8 @@ export interface Faults {
   readonly percent: number;
   readonly kills: boolean;
   readonly moves: boolean;
+  /** Whether mass losses are held back. All connections are cut now and then, come back together, or are let go. */
+  readonly guards?: boolean;
 }
 
 /** What a history did, and what was compared. */
@@ -39,6 +42,8 @@ export interface Findings {
   moves: number;
   /** Sessions that were taken over. */
   resumed: number;
+  /** Mass losses of which nothing was removed. */
+  heldBack: number;
   checks: number;
 }
 
@@ -74,6 +79,9 @@ interface World {
   clockMs: number;
   nextMark: number;
   resumed: number;
+  heldBack: number;
+  /** From when on, after it may go, a broken session must be gone; for long if guards may hold it back. */
+  readonly lingerMs: number;
 }
 
 /** After each of so many acts up to six things are delivered. */
@@ -88,6 +96,21 @@ export function createHistory(seed: number, acts: number): History {
 }
 
 const smallSliceBytes = 1024;
+
+/** Sessions break all the time. */
+const unguarded = { lossSessionsPercent: 101, lossServicePercent: 101 };
+const guarded = {
+  lossWindowMs: 1000,
+  lossSessionsMin: 2,
+  lossSessionsPercent: 60,
+  lossServiceInstancesMin: 2,
+  lossServicePercent: 60,
+  lossHoldMaxMs: 4000,
+};
+/** Of a hundred steps of a history with guards, how many concern all clients. */
+const massPercent = 6;
+/** Longer than any history, and over at its end. */
+const unboundedMs = Number.MAX_SAFE_INTEGER / 2;
 
 /** Runs one history, judges every view whenever it changes, and compares everything at its end; rejects with what was wrong. */
 async function runHistory(history: History, faults: Faults, trace: string[] = []): Promise<Findings> {
@@ -106,9 +129,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     // In most histories what goes with its session takes several turns.
     turnStepsMax: 1 + (seed % 4),
     moveSlots: 2048,
-    // Here sessions break all the time; what holds back removals has tests of its own.
-    lossSessionsPercent: 101,
-    lossServicePercent: 101,
+    ...(faults.guards === true ? guarded : unguarded),
   };
   const registry = await InProcessRegistry.start(settings, countHosts(seed));
   const world: World = {
@@ -120,11 +141,14 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     clockMs: 0,
     nextMark: 0,
     resumed: 0,
+    heldBack: 0,
+    lingerMs: faults.guards === true ? unboundedMs : 1000,
   };
   for (const { kind, seed } of history.steps) {
     const random = new Random(seed);
     if (kind === 'deliver') registry.step(random);
     else if (random.below(100) < faults.percent) disturb(world, faults, random);
+    else if (faults.guards === true && random.below(100) < massPercent) actTogether(world, random);
     else act(world, random);
     if (faults.percent > 0) await runPromises();
   }
@@ -132,8 +156,23 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
   trace.push('all read again, and everything comes to rest');
   // From here on only the judgement at the end counts: time moves on behind the world's back.
   world.clockMs = Number.MAX_SAFE_INTEGER;
-  await registry.settle(new Random(seed));
-  return judgeEnd(world);
+  await comeToRest(world, new Random(seed));
+  return judgeEnd(world, await registry.describeGuard(new Random(seed)));
+}
+
+/** All broken sessions go in the end: in some histories guards are told to let go, in others their time runs out. */
+async function comeToRest({ registry }: World, random: Random): Promise<void> {
+  await registry.settle(random);
+  const isReleased = random.below(2) === 0;
+  for (let waitedMs = 0; waitedMs < guarded.lossHoldMaxMs && isHolding(registry); waitedMs += 500) {
+    if (isReleased) await registry.releaseGuard(random);
+    await registry.settle(random);
+  }
+}
+
+function isHolding({ guard, units }: InProcessRegistry): boolean {
+  const { registry, service } = guard.holding;
+  return registry + service > 0 || units.some(({ host }) => host.sessions.heldCount > 0);
 }
 
 /** Session hosts in the history of a seed: every number of partitions meets one to three of them. */
@@ -143,7 +182,7 @@ function countHosts(seed: number): number {
 
 /** Runs the histories of many seeds; on a failure shortens the history and says which it was. */
 export async function runHistories(seeds: readonly number[], steps: number, faults: Faults): Promise<Findings> {
-  const total: Findings = { views: 0, pushes: 0, resyncs: 0, deaths: 0, moves: 0, resumed: 0, checks: 0 };
+  const total: Findings = { views: 0, pushes: 0, resyncs: 0, deaths: 0, moves: 0, resumed: 0, heldBack: 0, checks: 0 };
   for (const seed of seeds) {
     const history = createHistory(seed, steps);
     try {
@@ -254,16 +293,16 @@ function join(world: World): void {
   world.trace.push(`${player.fate.name} comes`);
 }
 
-function connect(world: World, host: SessionHost): Player {
+/** `old`: as whom the client comes back, if it does. */
+function connect(world: World, host: SessionHost, old?: Player): Player {
   const client = new SimulatedClient(world.registry, 6, host);
   client.isPrompt = false;
-  client.request('session.open', { client: 'simulated', capabilities: ['claims'] });
   const fate: Fate = {
     name: `client ${world.players.length + 1}`,
     mayLeaveFromMs: Number.POSITIVE_INFINITY,
     goneByMs: Number.POSITIVE_INFINITY,
   };
-  const player: Player = { client, fate, wanted: undefined, changes: new Map() };
+  const player: Player = { client, fate, wanted: old?.fate, changes: new Map() };
   world.players.push(player);
   client.listener = {
     onAnswer: (answered) => {
@@ -275,27 +314,28 @@ function connect(world: World, host: SessionHost): Player {
     },
     onGone: (isClean) => {
       player.fate.mayLeaveFromMs = isClean ? world.clockMs : world.clockMs + disconnectGraceMs;
-      player.fate.goneByMs = player.fate.mayLeaveFromMs + 1000;
+      player.fate.goneByMs = player.fate.mayLeaveFromMs + (isClean ? 1000 : world.lingerMs);
       const { wanted } = player;
       player.wanted = undefined;
       if (wanted !== undefined) endWish(world, wanted);
     },
   };
+  // It may live longer than its connection.
+  if (old !== undefined) old.fate.goneByMs = Number.POSITIVE_INFINITY;
+  const resume = old === undefined ? {} : { resume: old.client.session.secret };
+  client.request('session.open', { client: 'simulated', capabilities: ['claims'], ...resume });
   return player;
 }
 
 /** Somebody's client comes back on some host, whether its connection is gone, or broken, or nobody has noticed, or not at all. */
 function comeBack(world: World, random: Random): void {
-  const { players, registry, trace } = world;
-  const known = players.filter(({ wanted }) => wanted === undefined);
-  const { client: old, fate } = random.pick(known);
-  const unit = random.pick(registry.units);
-  const player = connect(world, unit.host);
-  player.wanted = fate;
-  // It may live longer than its connection.
-  fate.goneByMs = Number.POSITIVE_INFINITY;
-  trace.push(`${player.fate.name} comes as ${fate.name}, on host ${unit.number}`);
-  player.client.open(old.session.secret);
+  takeBack(world, random.pick(world.players.filter(({ wanted }) => wanted === undefined)), random);
+}
+
+function takeBack(world: World, old: Player, random: Random): void {
+  const { number, host } = random.pick(world.registry.units);
+  world.trace.push(`client ${world.players.length + 1} comes as ${old.fate.name}, on host ${number}`);
+  connect(world, host, old);
 }
 
 function takeOpened(world: World, player: Player, { result }: Answered): void {
@@ -314,11 +354,70 @@ function takeOpened(world: World, player: Player, { result }: Answered): void {
 }
 
 /** Somebody could not take a session over. If nobody else has it or wants it, it ends in time. */
-function endWish({ players, clockMs }: World, wanted: Fate): void {
+function endWish({ players, clockMs, lingerMs }: World, wanted: Fate): void {
   const isWanted = players.some(
     ({ client, fate, wanted: other }) => other === wanted || (client.closed === undefined && fate === wanted),
   );
-  if (!isWanted) wanted.goneByMs = clockMs + takeoverMaxMs + disconnectGraceMs + 1000;
+  if (!isWanted) wanted.goneByMs = clockMs + takeoverMaxMs + disconnectGraceMs + lingerMs;
+}
+
+/** What concerns all clients at once. */
+function actTogether(world: World, random: Random): void {
+  const { players, registry, trace } = world;
+  const roll = random.below(10);
+  if (roll < 5) cut(world, random);
+  else if (roll < 8) {
+    const known = new Set(players.filter(({ client }) => client.closed === undefined).map(({ fate }) => fate));
+    const wanted = new Set(players.map(({ wanted }) => wanted));
+    for (const player of players.slice(-returnersMax)) {
+      if (!known.has(player.fate) && !wanted.has(player.fate)) takeBack(world, player, random);
+      known.add(player.fate);
+    }
+  } else {
+    trace.push('an operator lets go what is held back');
+    void registry.guard.release();
+  }
+}
+
+/** Come back together, at most. */
+const returnersMax = 8;
+
+/**
+ * All connections break at once, and for longer than the grace nobody comes back. If those are a mass loss beyond doubt, nothing of what they registered may
+ * go meanwhile, as somebody sees who came right after.
+ */
+function cut(world: World, random: Random): void {
+  const { players, registry, trace } = world;
+  while (registry.step(random));
+  const wanted = new Set(players.flatMap(({ wanted }) => wanted ?? []));
+  const lost = players.filter(({ client, wanted }) => client.closed === undefined && wanted === undefined);
+  // Somebody else may go on as one of those, and what another's claim hides is not missing.
+  const certain = lost.filter(
+    ({ client, fate }) =>
+      !wanted.has(fate) && [...client.session.registrations.values()].some(({ isHidden }) => !isHidden),
+  );
+  const total = registry.units
+    .flatMap(({ host }) => [...host.sessions.all()])
+    .filter(({ registrations }) => registrations.size > 0).length;
+  const { lossSessionsMin, lossSessionsPercent } = guarded;
+  const isMassLoss =
+    certain.length >= lossSessionsMin &&
+    certain.length * 100 >= lossSessionsPercent * (total + wanted.size) &&
+    registry.units.every(({ router }) => router.gate.isOpen);
+  trace.push(`all ${lost.length} connections are cut${isMassLoss ? ', which is a mass loss' : ''}`);
+  for (const { client } of lost) client.leave(false);
+  if (isMassLoss) for (const { fate } of certain) fate.mayLeaveFromMs = Number.POSITIVE_INFINITY;
+  const { client: watcher } = connect(world, random.pick(registry.units).host);
+  for (const service of services) watcher.subscribe(service);
+  for (let waitedMs = 0; waitedMs < 2 * disconnectGraceMs; waitedMs += 50) {
+    while (registry.step(random));
+    advance(world, 50);
+  }
+  while (registry.step(random));
+  for (const [key, view] of watcher.views) judgeView(world, key, view, world.clockMs);
+  if (!isMassLoss) return;
+  world.heldBack += 1;
+  for (const { fate } of certain) fate.mayLeaveFromMs = world.clockMs;
 }
 
 /** Something comes late on a connection that another has taken the place of: it must not count, so the ledger does not hear of it. */
@@ -423,9 +522,15 @@ function readLogs({ registry }: World): Map<string, Map<string, number>> {
 }
 
 /** All is quiet: everything that knows of registrations and subscriptions must say the same. */
-function judgeEnd(world: World): Findings {
+function judgeEnd(world: World, { isHolding, missingSessions, sessions, services }: GuardDescription): Findings {
   const { registry, players, ledger } = world;
   checkAgreement(world);
+  const holders = players.filter(({ client }) => client.closed === undefined && client.session.registrations.size > 0);
+  expectEqual(
+    'what the guard knows of sessions, and what it holds back',
+    { missingSessions, sessions, isHolding, services },
+    { missingSessions: 0, sessions: holders.length, isHolding: false, services: [] },
+  );
   const logged = readLogs(world);
   let views = 0;
   let pushes = 0;
@@ -456,6 +561,7 @@ function judgeEnd(world: World): Findings {
     deaths,
     moves: registry.router.table.epoch,
     resumed: world.resumed,
+    heldBack: world.heldBack,
     checks: ledger.checks,
   };
 }
