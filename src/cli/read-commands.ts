@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 
 import type { ServiceSummary } from '../client/index.ts';
-import { escapeTerminal } from '../main/terminal-escapes.ts';
-import { exitCodes } from './exit-codes.ts';
+import { describeRefusal, exitCodes } from './exit-codes.ts';
 import { formatChange, formatInstances, formatJson, formatServices, formatText } from './output.ts';
 import {
   addFilterOptions,
@@ -94,7 +93,7 @@ async function watchService(service: string, options: FilterOptions): Promise<vo
       console.error('the registry is back');
     });
     client.on('refused', ({ error }) => {
-      console.error(`the registry refused (${escapeTerminal(error.message)}); trying again`);
+      console.error(`the registry refused (${describeRefusal(error)}); trying again`);
     });
     await interrupted;
   } finally {

@@ -32,6 +32,8 @@ export type MovedRegistration = Registration & { readonly standing: number };
 /** Standings as bits, in the column that names owners in partitions. Nearly always 0, and then never written. */
 const hiddenBit = 1;
 const toldHiddenBit = 2;
+/** The client was told of it at all since it registered it: what it was told last may have been lost. */
+const toldBit = 4;
 
 /** Where all sessions of a host keep what they registered: outside the JavaScript heap, each service's key once. */
 export class HostLog {
@@ -92,11 +94,11 @@ export class SessionLog {
   }
 
   noteHidden(key: string, id: string, isHidden: boolean): void {
-    this.#noteBit(key, id, hiddenBit, isHidden);
+    this.#noteBits(key, id, hiddenBit, isHidden ? hiddenBit : 0);
   }
 
   noteTold(key: string, id: string, isHidden: boolean): void {
-    this.#noteBit(key, id, toldHiddenBit, isHidden);
+    this.#noteBits(key, id, toldHiddenBit | toldBit, isHidden ? toldHiddenBit | toldBit : toldBit);
   }
 
   /** Puts in a registration that comes from another host, as it stood there. */
@@ -109,7 +111,7 @@ export class SessionLog {
 
   /**
    * The client may have missed what it was told last, since it comes back over another connection. Returns the registrations that do not show, or of
-   * which that was told; each counts as told the opposite of what is true, so that it is told again.
+   * which it was told; each counts as told the opposite of what is true, so that it is told again.
    */
   doubtTold(): RegistrationName[] {
     const { table, keys } = this.#host;
@@ -124,12 +126,12 @@ export class SessionLog {
     return doubtful;
   }
 
-  #noteBit(key: string, id: string, bit: number, isSet: boolean): void {
+  #noteBits(key: string, id: string, mask: number, value: number): void {
     const row = this.#find(key, id);
     if (row === -1) return;
     const { table } = this.#host;
     const bits = table.ownerOf(row);
-    table.note(row, { stamp: table.stampOf(row), owner: isSet ? bits | bit : bits & ~bit });
+    table.note(row, { stamp: table.stampOf(row), owner: (bits & ~mask) | value });
   }
 
   /** Returns whether it was there. */

@@ -11,7 +11,8 @@ import type { IoThreadsFigures } from '../../bench/io-threads/io-threads.ts';
 import type { RatiosReport } from '../../bench/ratios/ratios.ts';
 
 const execute = promisify(execFile);
-const runTimeoutMs = 60_000;
+// Only what hangs meets it: half a minute on two quiet cores, and several times that beside other work.
+const runTimeoutMs = 300_000;
 
 interface Report extends RatiosReport, HealingReport {
   readonly environment: Record<string, unknown>;

@@ -57,3 +57,24 @@ test('sessions that share a log each keep their own, in the order in which it ca
     }),
   );
 });
+
+test('whoever comes back is told again of all that does not show, and of all that it was told of', () => {
+  const log = new SessionLog(new HostLog(textCodec));
+  for (const id of ['plain', 'hidden', 'untold', 'back', 'anew'])
+    log.set({ key: 'n/g/a', id, fragment: JSON.stringify({ id }), stamp: 1 });
+  for (const id of ['hidden', 'back', 'anew']) {
+    log.noteHidden('n/g/a', id, true);
+    log.noteTold('n/g/a', id, true);
+  }
+  log.noteHidden('n/g/a', 'untold', true);
+  // That it shows again was told, and may have been lost with the connection.
+  log.noteHidden('n/g/a', 'back', false);
+  log.noteTold('n/g/a', 'back', false);
+  // The answer says that it shows.
+  log.set({ key: 'n/g/a', id: 'anew', fragment: JSON.stringify({ id: 'anew' }), stamp: 2 });
+  expect(log.doubtTold().map(({ id }) => id)).toEqual(['hidden', 'untold', 'back']);
+  for (const id of ['hidden', 'untold', 'back']) {
+    const { isHidden, isToldHidden } = log.standingOf('n/g/a', id);
+    expect(isToldHidden).toBe(!isHidden);
+  }
+});
