@@ -84,6 +84,7 @@ export class Departures {
       return;
     }
     if (cause === 'lost') {
+      session.isGoing = false;
       if (this.#losing.get(session) === state) this.#losing.delete(session);
       if (session.state === state) this.#options.onLost(session);
       return;
@@ -127,6 +128,7 @@ class Withdrawal implements Job {
     const { session, state } = this.going;
     const isWanted = session.state === state && !this.#options.isStopping();
     if (isWanted && this.#names === undefined) {
+      session.isGoing = true;
       this.#names = session.registrations.names();
       // To read many is work for a turn of its own.
       if (this.#names.length > steps) return this.#names.length * stepsToRead;

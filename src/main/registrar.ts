@@ -193,8 +193,9 @@ export class Registrar {
   }
 }
 
+/** Through its grace a session may be taken over, with all that it claims; one that a guard holds back has had that time. */
 function isLost({ state }: Session): boolean {
-  return state.kind === 'broken' || state.kind === 'held';
+  return state.kind === 'held';
 }
 
 export const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };

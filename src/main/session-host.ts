@@ -239,7 +239,8 @@ export class SessionHost {
     this.#noteWarmUp();
     this.#subscriptions.tick(nowMs);
     this.sessions.tick(nowMs);
-    this.resumption.tick(nowMs);
+    // On the clock that stands while the process does.
+    this.resumption.tick(this.sessions.clockMs);
     this.#journal.tick(this.sessions.clockMs);
     this.losses.flush();
     this.flush();

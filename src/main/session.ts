@@ -119,6 +119,8 @@ export class Session {
   readonly createdAtMs: number;
   state: SessionState;
   opened: SessionOpenParams | undefined;
+  /** Its grace is over, and what it registered is being withdrawn: nobody takes over a part of a session. */
+  isGoing = false;
   /** It has asked for something before `session.open`. */
   hasAsked = false;
   /** While it is taking another session over: requests about what that one has registered. */

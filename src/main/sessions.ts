@@ -258,7 +258,7 @@ export class Sessions {
   /** The session that a secret belongs to, if a connection here can take it over (SE8). */
   findResumable(secret: string): Session | undefined {
     const session = this.#byNumber.get(readSecretNumber(secret));
-    if (session?.isConnection !== true || !isSameSecret(session.secret, secret)) return undefined;
+    if (session?.isConnection !== true || session.isGoing || !isSameSecret(session.secret, secret)) return undefined;
     const { kind } = session.state;
     return kind === 'connected' || kind === 'broken' || kind === 'held' ? session : undefined;
   }
