@@ -9,7 +9,7 @@ import type { Session } from './session.ts';
 export interface ReplyHost {
   /** Sends a frame at the end of this turn. */
   send(session: Session, frame: string): void;
-  countRefusal(failure: Failure): void;
+  countRefusal(failure: Failure, session: Session): void;
   readonly meter: HostMeter;
   /** The refusal as it is worded: when to come back differs from one to the next. */
   spread(failure: Failure): Failure;
@@ -66,7 +66,7 @@ export class SessionReply implements Reply {
 
   fail(failure: Failure): void {
     this.#end();
-    if (this.#id === undefined) this.#host.countRefusal(failure);
+    if (this.#id === undefined) this.#host.countRefusal(failure, this.#session);
     else this.#refuse(this.#id, failure);
   }
 
@@ -76,7 +76,7 @@ export class SessionReply implements Reply {
   }
 
   #refuse(id: RequestId, failure: Failure): void {
-    this.#host.countRefusal(failure);
+    this.#host.countRefusal(failure, this.#session);
     this.#send(wordError(id, this.#host.spread(failure)));
   }
 
