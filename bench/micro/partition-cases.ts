@@ -36,8 +36,10 @@ function createCore(): PartitionCore {
 }
 
 function applyAll(core: PartitionCore, records: readonly ToPartition[]): void {
+  core.beginTurn();
   core.beginBatch(host, 1, clock);
   for (const record of records) core.apply(host, table.epoch, record, clock);
+  core.endBatch();
   core.endTurn(clock);
 }
 
@@ -108,7 +110,12 @@ export const partitionCases: Readonly<Record<PartitionCaseName, () => MicroCase>
       (_, ...record) => sink(record.length),
     );
     for (let index = 0; index < operations; index += instancesPerService) {
-      core.apply(host, table.epoch, [toPartition.subscribe, index + 1, keyOf(index), 'delta', 0], clock);
+      core.apply(
+        host,
+        table.epoch,
+        [toPartition.subscribe, index + 1, keyOf(index), 'delta', 0, Number.MAX_SAFE_INTEGER],
+        clock,
+      );
     }
     return createChanging(core);
   },

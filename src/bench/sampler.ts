@@ -1,5 +1,6 @@
 import { cpus } from 'node:os';
 
+import { highestOf } from '../protocol/extremes.ts';
 import { nowMs } from './clock.ts';
 import { estimateRssBytes, readTcpMemoryBytes } from './kernel-memory.ts';
 import type { Beat } from './load-orders.ts';
@@ -86,7 +87,7 @@ export class Sampler {
       serverCpuPercent:
         cpuMs === undefined || this.#markCpuMs === undefined ? null : round((cpuMs - this.#markCpuMs) / elapsedS / 10),
       serverRssBytes: this.#pid === undefined ? null : estimateRssBytes(this.#pid),
-      loadCpuPercent: round(Math.max(0, ...rates.map(({ cpu }) => cpu)) * 100),
+      loadCpuPercent: round(Math.max(0, highestOf(rates.map(({ cpu }) => cpu))) * 100),
       tcpMemoryBytes: readTcpMemoryBytes(),
     };
     this.#beats.clear();

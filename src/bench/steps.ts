@@ -1,3 +1,4 @@
+import { highestOf, lowestOf } from '../protocol/extremes.ts';
 import { addPacked, createHistogram, recordMs } from './histogram.ts';
 import type { Histogram } from './histogram.ts';
 import type { HearingOutcome, RegisterOutcome, Tallies, VerifyOrder } from './load-orders.ts';
@@ -39,7 +40,7 @@ export async function registerAll(
   const stop = stage.sampler.meter();
   const outcomes = await stage.fleet.give('register', { window, rate, startAtMs, isHalf });
   const usage = stop();
-  const endedAtMs = Math.max(...outcomes.map((outcome) => outcome.endedAtMs));
+  const endedAtMs = highestOf(outcomes.map((outcome) => outcome.endedAtMs));
   noteTrouble(stage, outcomes);
   return { outcomes, usage, acks: sum(outcomes, ({ acks }) => acks), tookMs: endedAtMs - startAtMs };
 }
@@ -48,7 +49,7 @@ export async function subscribeAll(stage: Stage): Promise<void> {
   enterPhase(stage, 'subscribe');
   const outcomes = await stage.fleet.give('subscribe', null);
   const { services, subscribers } = stage.population;
-  const tookMs = Math.max(...outcomes.map((outcome) => outcome.tookMs));
+  const tookMs = highestOf(outcomes.map((outcome) => outcome.tookMs));
   stage.findings.addFigure(
     'subscribeMs',
     `${services * subscribers} subscriptions, until each had its first list`,
@@ -123,12 +124,12 @@ export function reportHearing(stage: Stage, report: HearingReport): void {
   for (let event = 0; event < events; event += 1) {
     if (report.only?.(event) === false) continue;
     const due = intendedAtMs(event);
-    const lastMs = combine(outcomes, ({ lastAtMs }) => lastAtMs[event]!, Math.max) - due;
-    const firstMs = combine(outcomes, ({ firstAtMs }) => firstAtMs[event]!, Math.min) - due;
+    const lastMs = combine(outcomes, ({ lastAtMs }) => lastAtMs[event]!, highestOf) - due;
+    const firstMs = combine(outcomes, ({ firstAtMs }) => firstAtMs[event]!, lowestOf) - due;
     record(last, lastMs);
     record(first, firstMs);
-    record(ack, combine(outcomes, ({ ackAtMs }) => ackAtMs[event]!, Math.max) - due);
-    record(lag, combine(outcomes, ({ sentAtMs }) => sentAtMs[event]!, Math.max) - due);
+    record(ack, combine(outcomes, ({ ackAtMs }) => ackAtMs[event]!, highestOf) - due);
+    record(lag, combine(outcomes, ({ sentAtMs }) => sentAtMs[event]!, highestOf) - due);
     if (!Number.isNaN(lastMs)) points.push({ atMs: due - stage.sampler.startedAtMs, ms: lastMs });
   }
   findings.addLatency(`last${suffix}`, `${title}: ${noun} → last push`, last);
@@ -261,9 +262,13 @@ function record(histogram: Histogram, ms: number): void {
   if (!Number.isNaN(ms)) recordMs(histogram, ms);
 }
 
-function combine<T>(items: readonly T[], of: (item: T) => number, choose: (...values: number[]) => number): number {
+function combine<T>(
+  items: readonly T[],
+  of: (item: T) => number,
+  choose: (values: readonly number[]) => number,
+): number {
   const known = items.map(of).filter((value) => !Number.isNaN(value));
-  return known.length === 0 ? Number.NaN : choose(...known);
+  return known.length === 0 ? Number.NaN : choose(known);
 }
 
 /** By the second in which the events were due. */

@@ -1,5 +1,6 @@
 import type { Change, Instance, ServiceSummary } from '../client/index.ts';
 import { escapeJson, escapeTerminal } from '../main/terminal-escapes.ts';
+import { highestOf } from '../protocol/extremes.ts';
 
 /** Stands where there is nothing. */
 const nothing = '-';
@@ -21,7 +22,7 @@ export function formatJson(value: unknown): string {
 /** Rows in columns as wide as their widest cell; the last column is not padded. Cells are shown as they are. */
 export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, column) =>
-    Math.max(heading.length, ...rows.map((row) => (row[column] ?? '').length)),
+    Math.max(heading.length, highestOf(rows.map((row) => (row[column] ?? '').length))),
   );
   return [headings, ...rows]
     .map((row) =>

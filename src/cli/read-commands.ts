@@ -53,7 +53,7 @@ async function listServices(options: ServicesOptions): Promise<void> {
     const services: ServiceSummary[] = [];
     for (let cursor: string | undefined; ;) {
       const page = await client.list({ ...filter, limit: pageServices, ...(cursor === undefined ? {} : { cursor }) });
-      services.push(...page.services);
+      for (const service of page.services) services.push(service);
       ({ cursor } = page);
       if (cursor === undefined) break;
     }

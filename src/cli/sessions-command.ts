@@ -35,7 +35,7 @@ async function listSessions(options: SessionsOptions): Promise<void> {
   for (let cursor: string | undefined; ;) {
     const query = { limit: String(pageSessions), ...(cursor === undefined ? {} : { cursor }) };
     const page = await askServer<SessionsResult>(options, 'listSessions', { query });
-    sessions.push(...page.sessions.filter((session) => isWanted(session, options)));
+    for (const session of page.sessions) if (isWanted(session, options)) sessions.push(session);
     for (const thread of page.silentThreads ?? []) silentThreads.add(thread);
     ({ cursor } = page);
     if (cursor === undefined) break;

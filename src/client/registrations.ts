@@ -151,7 +151,7 @@ export function isRegistrationMeant(turn: Turn, entry: RegistrationEntry): boole
 export function noteRegistrationTried(entry: RegistrationEntry): void {
   entry.phase = 'sent';
   entry.isChanged = false;
-  entry.riding.push(...entry.waiting);
+  for (const call of entry.waiting) entry.riding.push(call);
   entry.waiting = [];
 }
 

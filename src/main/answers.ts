@@ -11,6 +11,7 @@ import type {
   RequestId,
   SessionOpenResult,
 } from '../protocol/types.ts';
+import type { ReadKind } from './call-lane.ts';
 
 /** Where the answer to one request goes. Results come as JSON text, so that what a partition encoded is not taken apart again. */
 export interface Reply {
@@ -18,7 +19,22 @@ export interface Reply {
   /** Runs a task once the answer has been sent, if it waits for the rest of its batch; returns false if it does not wait. */
   defer?(task: () => void): boolean;
   fail(failure: Failure): void;
+  /** A read is sent to a partition: what it may bring back. Without this it may bring anything. */
+  openRead?(kind: ReadKind, key: string): ReadTicket;
 }
+
+/** A read that is under way for a session. */
+export interface ReadTicket {
+  /** Characters that its answer may have. */
+  readonly room: number;
+  /** Its answer has so many: it is asked for again once there is room for it, or refused. */
+  enlarge(characters: number, again: () => void, refuse: (failure: Failure) => void): void;
+  /** It has been answered. */
+  end(): void;
+}
+
+/** For reads that are nobody's: as much as there is. */
+export const unlimitedRoom: number = Number.MAX_SAFE_INTEGER;
 
 /** What is worded from objects is worded by encoders made from the schemas. They take what they are given on trust. */
 function compileEncoder(schema: JsonSchema): (value: object) => string {

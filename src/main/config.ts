@@ -71,6 +71,8 @@ export interface ServerConfig {
   readonly slowConsumerBytesMax: number;
   readonly pushCharactersInFlightMax: number;
   readonly turnStepsMax: number;
+  readonly answerCharactersInFlightMax: number;
+  readonly partitionTurnWorkMax: number;
   readonly fanOutSliceMembers: number;
   readonly fanOutSliceBytes: number;
   readonly changeLogEntriesMax: number;
@@ -79,6 +81,7 @@ export interface ServerConfig {
   readonly claimsPerInstanceMax: number;
   readonly instancesPerPartitionMax: number;
   readonly instanceBytesMax: number;
+  readonly serviceListBytesMax: number;
 }
 
 export type SettingName = keyof ServerConfig;
@@ -285,7 +288,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   ),
   batchEntriesMax: integer(1000, 1, 100_000, 'Requests in one batch.'),
   batchAnswerCharactersMax: integer(
-    16 * 1_048_576,
+    32 * 1_048_576,
     1024,
     256 * 1_048_576,
     'Characters of all answers of one batch together; those that do not fit are replaced by errors.',
@@ -348,6 +351,18 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1_000_000,
     'Registrations that go with their sessions, in one turn of a thread, before other work has its turn; what is told to every session is paced by it, too.',
   ),
+  answerCharactersInFlightMax: integer(
+    32 * 1_048_576,
+    1024,
+    1024 * 1_048_576,
+    'Text of answers under way from one partition to one thread with sessions; beyond it what that thread asks waits.',
+  ),
+  partitionTurnWorkMax: integer(
+    4 * 1_048_576,
+    1024,
+    1024 * 1_048_576,
+    'What a partition does in one turn before it shows a sign of life and hears others, in characters read and written; one record may be more.',
+  ),
   fanOutSliceMembers: integer(512, 1, 1_000_000, 'Sends in one slice of a fan-out, before other work has its turn.'),
   fanOutSliceBytes: integer(
     1_048_576,
@@ -384,7 +399,13 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     4 * 2 ** 30,
     1024,
     16 * 2 ** 30,
-    'Bytes of instances held by one partition, and by the sessions of one thread.',
+    'Bytes taken for instances by one partition, and by the sessions of one thread.',
+  ),
+  serviceListBytesMax: integer(
+    32 * 1_048_576,
+    1024,
+    128 * 1_048_576,
+    'Bytes of the list of one service; a registration that would take it beyond is refused.',
   ),
 };
 

@@ -19,6 +19,8 @@ const positionMask = 0x3fff_ffff;
 export class Consumption {
   readonly #bounds: ConsumptionBounds;
   #sent = 0;
+  /** Of `sent`, the last frame: one is sent whole, however large. */
+  #lastBytes = 0;
   /** The last mark. */
   #marked = 0;
   #consumed = 0;
@@ -40,9 +42,9 @@ export class Consumption {
     return this.#sent !== this.#marked;
   }
 
-  /** More than even its own requests may leave unread. */
+  /** More than even its own requests may leave unread, before the last frame. */
   get isExcessive(): boolean {
-    return this.unconsumedBytes >= this.#bounds.closeBytesMax;
+    return this.unconsumedBytes - this.#lastBytes >= this.#bounds.closeBytesMax;
   }
 
   /** Judges by what has been sent so far. Once behind it stays so until {@link acknowledge} says otherwise. */
@@ -58,6 +60,7 @@ export class Consumption {
 
   noteSent(bytes: number): void {
     this.#sent = (this.#sent + bytes) & positionMask;
+    this.#lastBytes = bytes;
   }
 
   /** The mark that a ping sent now carries. */

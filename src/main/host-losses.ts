@@ -132,8 +132,8 @@ export class HostLosses {
     this.#due.set(session, this.#serial);
   }
 
-  obey({ isReset, track, untrack, watch, unwatch, isRecheck, verdicts, ask }: GuardOrders): void {
-    if (isReset) this.#reset();
+  obey({ isUnwatchingAll, track, untrack, watch, unwatch, isRecheck, verdicts, ask }: GuardOrders): void {
+    if (isUnwatchingAll) this.#watched.clear();
     for (const key of untrack) this.#untrack(this.#service(key));
     for (const key of track) this.#track(this.#service(key));
     for (const name of unwatch) this.#watched.delete(name);
@@ -303,11 +303,6 @@ export class HostLosses {
     this.#tracked.delete(service);
     this.#untold.delete(service);
     this.#prune(service);
-  }
-
-  #reset(): void {
-    for (const service of this.#tracked) this.#untrack(service);
-    this.#watched.clear();
   }
 
   #service(key: string): HeldService {

@@ -1,3 +1,4 @@
+import { highestOf } from '../protocol/extremes.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { HostUnit, UnitState } from './host-unit.ts';
@@ -64,7 +65,7 @@ export class HostUnits {
 
   /** Resolves to the highest version that any host was told of. */
   async lose(partition: number): Promise<number> {
-    return Math.max(...(await Promise.all(this.all().map((unit) => unit.lose(partition)))));
+    return highestOf(await Promise.all(this.all().map((unit) => unit.lose(partition))));
   }
 
   async restore(partition: number): Promise<boolean> {

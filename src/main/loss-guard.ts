@@ -42,8 +42,8 @@ export interface GuardDescription {
 
 /** What has changed for hosts since they were told last. */
 export interface GuardChanges {
-  /** Everything before is void. */
-  readonly isReset: boolean;
+  /** No name is to be watched any more, but those that follow. */
+  readonly isUnwatchingAll: boolean;
   readonly track: readonly string[];
   readonly untrack: readonly string[];
   readonly watch: readonly number[];
@@ -69,20 +69,22 @@ export class LossGuard {
   readonly #onEvent: (event: GuardEvent) => void;
   readonly #serviceThresholds: LossThresholds;
   readonly #names: RemovedNames = new RemovedNames();
-  #registry: LossTally;
-  #book: LossBook;
+  readonly #registry: LossTally;
+  readonly #book: LossBook;
   /** Services of which something is lost; others need no counting. */
-  #services: Map<string, LossTally> = new Map();
+  readonly #services: Map<string, LossTally> = new Map();
   /** Sessions that lost something, by number. */
-  #losses: Map<number, Loss> = new Map();
+  readonly #losses: Map<number, Loss> = new Map();
   /** Losses of the window, oldest first, from `#recentStart` on. */
   #recent: Loss[] = [];
   #recentStart = 0;
   /** Services whose guard holds back. */
   readonly #holding: Map<string, LossTally> = new Map();
   /** Services to track or not to, since hosts were told last. */
-  #tracked: Map<string, boolean> = new Map();
-  #isReset = false;
+  readonly #tracked: Map<string, boolean> = new Map();
+  /** Once everything was let go: losses that may have nothing left. */
+  #unswept: Iterator<Loss, undefined> | undefined;
+  #isUnwatchingAll = false;
   #isRecheck = false;
   #nowMs = Number.NEGATIVE_INFINITY;
 
@@ -98,7 +100,7 @@ export class LossGuard {
       lossHoldMaxMs,
     };
     this.#onEvent = onEvent;
-    this.#registry = this.#createRegistry();
+    this.#registry = new LossTally({ min: lossSessionsMin, percent: lossSessionsPercent, sessionsMin: 0 });
     this.#book = this.#createBook();
     this.#serviceThresholds = {
       min: lossServiceInstancesMin,
@@ -172,9 +174,9 @@ export class LossGuard {
   /** An operator lets go what is held: of one service, or everything. What breaks later is judged anew. */
   release(key?: string): void {
     if (key === undefined) {
-      this.#forgetEverything();
+      this.#letEverythingGo();
     } else {
-      for (const { session } of this.#services.get(key)?.parts ?? []) this.#losses.get(session)?.forget(key);
+      for (const { session } of this.#services.get(key)?.parts ?? []) this.#losses.get(session)?.letGo(key);
       this.#clear(key);
       this.#registry.noteLetGo();
     }
@@ -186,6 +188,7 @@ export class LossGuard {
     if (nowMs <= this.#nowMs) return;
     this.#nowMs = nowMs;
     this.#ageRecent();
+    this.#sweep();
     this.#judgeRegistry();
     let sharesLeft = sharesPerAdvance;
     for (const [key, service] of this.#holding) {
@@ -204,25 +207,25 @@ export class LossGuard {
     const untrack: string[] = [];
     for (const [key, isTracked] of this.#tracked) (isTracked ? track : untrack).push(key);
     const changes = {
-      isReset: this.#isReset,
+      isUnwatchingAll: this.#isUnwatchingAll,
       track,
       untrack,
       ...this.#names.takeChanges(),
       isRecheck: this.#isRecheck,
     };
     this.#tracked.clear();
-    this.#isReset = false;
+    this.#isUnwatchingAll = false;
     this.#isRecheck = false;
     return changes;
   }
 
   describe(): GuardDescription {
-    const { heldSinceMs, missing, total } = this.#registry;
+    const { heldSinceMs, missing, present } = this.#registry;
     return {
       isHolding: heldSinceMs !== undefined,
       ...(heldSinceMs === undefined ? {} : { holdingForMs: Math.round(this.#nowMs - heldSinceMs) }),
       missingSessions: missing,
-      sessions: total,
+      sessions: present,
       services: [...this.#holding].map(([key, service]) => ({
         key,
         holdingForMs: Math.round(this.#nowMs - (service.heldSinceMs ?? this.#nowMs)),
@@ -236,7 +239,7 @@ export class LossGuard {
   #decide(loss: Loss): Held {
     const registry = this.#registry;
     if (!registry.isHolding && registry.isTripped) this.#trip(undefined, registry, this.#nowMs);
-    if (registry.isHolding) return loss.hasForgotten ? [...loss.missingKeys()] : 'all';
+    if (registry.isHolding) return loss.isPartlyLetGo ? [...loss.missingKeys()] : 'all';
     const held = [...loss.missingKeys()].filter((key) => {
       const service = this.#service(key);
       if (!service.isHolding && service.isTripped) this.#trip(key, service, this.#nowMs);
@@ -306,19 +309,30 @@ export class LossGuard {
     this.#recentStart = 0;
   }
 
-  /** However much it is, at once: what is counted from now on is counted anew. */
-  #forgetEverything(): void {
+  /** However many sessions it is, at once: what breaks from now on is counted anew. They stay known until they are gone, so that they are not taken for living. */
+  #letEverythingGo(): void {
     for (const held of this.#holding.keys()) this.#clear(held);
     this.#clear(undefined);
-    this.#registry = this.#createRegistry(this.#registry);
-    this.#book = this.#createBook();
-    this.#services = new Map();
-    this.#losses = new Map();
+    this.#registry.letAllGo();
+    for (const service of this.#services.values()) service.letAllGo();
     this.#recent = [];
     this.#recentStart = 0;
     this.#names.clear();
-    this.#tracked = new Map();
-    this.#isReset = true;
+    this.#isUnwatchingAll = true;
+    this.#unswept = this.#losses.values();
+  }
+
+  /** Forgets those of which everything had been removed when the rest was let go. */
+  #sweep(): void {
+    let sharesLeft = sharesPerAdvance;
+    while (this.#unswept !== undefined && sharesLeft > 0) {
+      const { value: loss } = this.#unswept.next();
+      if (loss === undefined) this.#unswept = undefined;
+      else {
+        sharesLeft -= 1 + loss.size;
+        loss.dropRemoved();
+      }
+    }
   }
 
   #trip(key: string | undefined, tally: LossTally, sinceMs: number): void {
@@ -355,11 +369,6 @@ export class LossGuard {
     if (!service.isIdle || this.#services.get(key) !== service) return;
     this.#services.delete(key);
     this.#tracked.set(key, false);
-  }
-
-  #createRegistry(before?: LossTally): LossTally {
-    const { lossSessionsMin, lossSessionsPercent } = this.#settings;
-    return new LossTally({ min: lossSessionsMin, percent: lossSessionsPercent, sessionsMin: 0 }, before);
   }
 
   #createBook(): LossBook {

@@ -51,8 +51,8 @@ export interface Verdict extends DueSession {
 
 /** What the guard tells a host. */
 export interface GuardOrders {
-  /** Forget what was tracked and watched before; comes before the rest. */
-  readonly isReset: boolean;
+  /** Forget the names that were watched before; comes before the rest. */
+  readonly isUnwatchingAll: boolean;
   /** Services of which to report how many instances the host holds: now, and whenever that changes. */
   readonly track: readonly string[];
   readonly untrack: readonly string[];

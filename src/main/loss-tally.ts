@@ -24,24 +24,40 @@ export class LossPart {
   readonly tally: LossTally;
   #missing = 0;
   #removed = 0;
+  #letGo = 0;
   /** Of the tally's waves, the one that it is recent in. */
   #wave: number;
+  #era: number;
 
   /** `isRecent`: it was lost within the window. */
   constructor(session: number, tally: LossTally, isRecent: boolean) {
     this.session = session;
     this.tally = tally;
     this.#wave = isRecent ? tally.wave : -1;
+    this.#era = tally.era;
   }
 
-  /** Neither come back nor removed. */
+  /** Neither come back nor removed, and not let go. */
   get missing(): number {
+    this.#catchUp();
     return this.#missing;
   }
 
   /** Removed, and not come back. */
   get removed(): number {
+    this.#catchUp();
     return this.#removed;
+  }
+
+  /** Let go, and not removed yet. */
+  get letGo(): number {
+    this.#catchUp();
+    return this.#letGo;
+  }
+
+  /** Whether there is nothing of it. */
+  get isEmpty(): boolean {
+    return this.missing + this.removed + this.letGo === 0;
   }
 
   /** Whether it counts as lost lately. */
@@ -49,11 +65,12 @@ export class LossPart {
     return this.#wave === this.tally.wave;
   }
 
-  set(missing: number, removed: number): void {
-    if (missing === this.#missing && removed === this.#removed) return;
+  set(missing: number, removed: number, letGo: number): void {
+    if (missing === this.missing && removed === this.removed && letGo === this.letGo) return;
     this.tally.count(this, -1);
     this.#missing = missing;
     this.#removed = removed;
+    this.#letGo = letGo;
     this.tally.count(this, 1);
   }
 
@@ -63,40 +80,68 @@ export class LossPart {
     this.#wave = -1;
     this.tally.count(this, 1);
   }
+
+  /** The tally has let everything go since. */
+  #catchUp(): void {
+    if (this.#era === this.tally.era) return;
+    this.#era = this.tally.era;
+    this.#letGo += this.#missing;
+    this.#missing = 0;
+    this.#removed = 0;
+  }
 }
 
-/** What one guard counts: sessions for the whole registry, instances for a service. */
+/**
+ * What one guard counts: sessions for the whole registry, instances for a service. A loss is judged as part of those that live and those that count as
+ * lost with it. Neither changes when something is removed, so it does not matter whose removals are carried out first.
+ */
 export class LossTally {
   readonly #thresholds: LossThresholds;
-  /** All that there are, missing ones included, by host. */
-  readonly #totals: number[];
+  /** All that there are, missing ones and those let go included, by host. */
+  readonly #totals: number[] = [];
   readonly #parts: Set<LossPart> = new Set();
   #wave = 0;
+  #era = 0;
   #missing = 0;
   #missingParts = 0;
   #recent = 0;
   #recentParts = 0;
   #removed = 0;
+  #letGo = 0;
   #hold: Hold | undefined;
 
-  /** `before`: one that counted of the same total. */
-  constructor(thresholds: LossThresholds, before?: LossTally) {
+  constructor(thresholds: LossThresholds) {
     this.#thresholds = thresholds;
-    this.#totals = before === undefined ? [] : [...before.#totals];
   }
 
-  /** Those whose connection broke, and which have neither come back nor been removed. */
+  /** Those whose connection broke, and which have neither come back nor been removed or let go. */
   get missing(): number {
     return this.#missing;
   }
 
-  get total(): number {
+  /** All that there are, however little is left to them. */
+  get present(): number {
     return this.#totals.reduce((sum, total) => sum + total, 0);
+  }
+
+  /** Those that are there and those that are missing. */
+  get total(): number {
+    return this.#living + this.#missing;
+  }
+
+  get #living(): number {
+    // Of a host that is not heard less may be known than is missing there.
+    return Math.max(0, this.present - this.#letGo - this.#missing);
   }
 
   /** Rises when everything that was lost so far ceases to count as lost lately. */
   get wave(): number {
     return this.#wave;
+  }
+
+  /** Rises when everything that is missing is let go. */
+  get era(): number {
+    return this.#era;
   }
 
   /** What sessions lost of this. */
@@ -134,7 +179,8 @@ export class LossTally {
 
   /** For parts: adds what a part holds, or takes it away. */
   count(part: LossPart, sign: 1 | -1): void {
-    const { missing, removed } = part;
+    const { missing, removed, letGo } = part;
+    this.#letGo += sign * letGo;
     this.#missing += sign * missing;
     if (missing > 0) this.#missingParts += sign;
     if (!part.isRecent) return;
@@ -151,9 +197,20 @@ export class LossTally {
     this.#removed = 0;
   }
 
+  /** Everything that is missing may go, and what was removed counts no more. */
+  letAllGo(): void {
+    this.ageAll();
+    this.#era += 1;
+    this.#letGo += this.#missing;
+    this.#missing = 0;
+    this.#missingParts = 0;
+  }
+
   /** Whether what was lost lately is a mass loss. What is removed is part of it: the first to break must not be forgotten when the last do. */
   get isTripped(): boolean {
-    return this.#recentParts >= this.#thresholds.sessionsMin && this.#isLarge(this.#recent, this.total + this.#removed);
+    return (
+      this.#recentParts >= this.#thresholds.sessionsMin && this.#isLarge(this.#recent, this.#living + this.#recent)
+    );
   }
 
   /** Whether what is missing is, by itself, a mass loss; how long ago it broke does not matter. */

@@ -50,14 +50,16 @@ export class Loss {
   readonly #shares: Map<string, LossShare> = new Map();
   #missing = 0;
   #removed = 0;
+  #letGo = 0;
+  #era: number;
   #isJudged = false;
   #isPastWindow = false;
-  #hasForgotten = false;
 
   constructor(session: number, brokeAtMs: number, book: LossBook) {
     this.session = session;
     this.brokeAtMs = brokeAtMs;
     this.#book = book;
+    this.#era = book.registry.era;
     this.#whole = new LossPart(session, book.registry, true);
     book.registry.attach(this.#whole);
   }
@@ -68,6 +70,7 @@ export class Loss {
   }
 
   get isMissing(): boolean {
+    this.#catchUp();
     return this.#missing > 0;
   }
 
@@ -76,9 +79,10 @@ export class Loss {
     return this.#shares.size === 0;
   }
 
-  /** Whether some of it was let go while the rest is missing. */
-  get hasForgotten(): boolean {
-    return this.#hasForgotten;
+  /** Whether some of it may go while the rest is missing. */
+  get isPartlyLetGo(): boolean {
+    this.#catchUp();
+    return this.#letGo > 0;
   }
 
   /** The services of which instances are missing. */
@@ -93,32 +97,35 @@ export class Loss {
       this.#shares.set(key, share);
       tally.attach(share.part);
     }
-    this.#change(share, count, 0);
+    this.#change(share, count, 0, 0);
   }
 
   /** Instances are missing no more: they are somebody else's. */
   settle(key: string, count: number): void {
     const share = this.#shares.get(key);
     if (share === undefined) return;
-    this.#change(share, -Math.min(count, share.part.missing), 0);
+    const missing = Math.min(count, share.part.missing);
+    this.#change(share, -missing, 0, -Math.min(count - missing, share.part.letGo));
     this.#dropIfOver(share);
   }
 
   /** An instance is removed, and counts as lost for the rest of the window, unless it is registered again. */
   remove(key: string, name: number): void {
     const share = this.#shares.get(key);
-    if (share === undefined || share.part.missing === 0) return;
-    const isCounted = share.part.isRecent;
-    this.#change(share, -1, isCounted ? 1 : 0);
+    if (share === undefined) return;
+    const { missing, letGo } = share.part;
+    const isCounted = missing > 0 && share.part.isRecent;
+    if (missing > 0) this.#change(share, -1, isCounted ? 1 : 0, 0);
+    else this.#change(share, 0, 0, -Math.min(1, letGo));
     if (isCounted && this.#book.names.add(name, share)) share.addName(name);
     this.#dropIfOver(share);
   }
 
   /** An instance that was removed has been registered again. */
   restore(share: LossShare, name: number): void {
-    this.#book.names.delete(name);
+    this.#book.names.delete(name, share);
     share.removeName(name);
-    this.#change(share, 0, -Math.min(1, share.part.removed));
+    this.#change(share, 0, -Math.min(1, share.part.removed), 0);
     this.#dropIfOver(share);
   }
 
@@ -146,45 +153,69 @@ export class Loss {
     if (share !== undefined) this.#ageShare(share);
   }
 
-  /** What it lost of a service counts no more, neither as lost lately nor as missing. */
-  forget(key: string): void {
+  /** What it lost of a service may go: it counts neither as lost lately nor as missing. */
+  letGo(key: string): void {
     const share = this.#shares.get(key);
     if (share === undefined) return;
-    this.#hasForgotten = true;
-    this.#forgetShare(share);
+    this.#dropNames(share);
+    const { missing, removed } = share.part;
+    this.#change(share, -missing, -removed, missing);
+    this.#dropIfOver(share);
   }
 
   /** Nothing of it counts any more. */
   forgetAll(): void {
-    for (const share of this.#shares.values()) this.#forgetShare(share);
+    for (const share of this.#shares.values()) {
+      this.#dropNames(share);
+      const { missing, removed, letGo } = share.part;
+      this.#change(share, -missing, -removed, -letGo);
+      this.#dropIfOver(share);
+    }
   }
 
-  #forgetShare(share: LossShare): void {
-    this.#dropNames(share);
-    this.#change(share, -share.part.missing, -share.part.removed);
-    this.#dropIfOver(share);
+  /** Everything was let go, and so what was removed of it counts no more. */
+  dropRemoved(): void {
+    this.#catchUp();
+    for (const share of this.#shares.values()) {
+      if (share.part.removed === 0) this.#dropNames(share);
+      this.#dropIfOver(share);
+    }
   }
 
   #ageShare(share: LossShare): void {
     this.#dropNames(share);
-    this.#change(share, 0, -share.part.removed);
+    this.#change(share, 0, -share.part.removed, 0);
     if (share.part.isRecent) share.part.age();
     this.#dropIfOver(share);
   }
 
   #dropNames(share: LossShare): void {
-    for (const name of share.takeNames()) this.#book.names.delete(name);
+    for (const name of share.takeNames()) this.#book.names.delete(name, share);
   }
 
-  #change({ part }: LossShare, missing: number, removed: number): void {
-    part.set(part.missing + missing, part.removed + removed);
+  #change({ part }: LossShare, missing: number, removed: number, letGo: number): void {
+    this.#catchUp();
+    part.set(part.missing + missing, part.removed + removed, part.letGo + letGo);
     this.#missing += missing;
     this.#removed += removed;
-    this.#whole.set(this.#missing > 0 ? 1 : 0, this.#missing === 0 && this.#removed > 0 ? 1 : 0);
+    this.#letGo += letGo;
+    // Of a session that is there only for what was let go, what was removed before still counts.
+    const isMissing = this.#missing > 0;
+    this.#whole.set(isMissing ? 1 : 0, !isMissing && this.#removed > 0 ? 1 : 0, !isMissing && this.#letGo > 0 ? 1 : 0);
+  }
+
+  /** Everything has been let go since, in all tallies at once. */
+  #catchUp(): void {
+    const { era } = this.#book.registry;
+    if (this.#era === era) return;
+    this.#era = era;
+    this.#letGo += this.#missing;
+    this.#missing = 0;
+    this.#removed = 0;
   }
 
   #dropIfOver({ key, part }: LossShare): void {
-    if (part.missing + part.removed > 0) return;
+    if (!part.isEmpty || this.#shares.get(key)?.part !== part) return;
     this.#shares.delete(key);
     part.tally.detach(part);
     this.#book.onShareOver(key, part.tally);

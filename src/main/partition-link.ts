@@ -1,6 +1,6 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
-import type { Field, FromPartition, HostBatch, PartitionBatch, ToPartition } from '../workers/messages.ts';
+import type { Credit, Field, FromPartition, HostBatch, PartitionBatch, ToPartition } from '../workers/messages.ts';
 import { forEachFromPartition, fromPartition, toPartition } from '../workers/messages.ts';
 import type { Session } from './session.ts';
 
@@ -17,7 +17,13 @@ export interface MailboxPort {
 export type Answer = Exclude<
   FromPartition,
   [
-    typeof fromPartition.push | typeof fromPartition.claim | typeof fromPartition.moved | typeof fromPartition.settled,
+    (
+      | typeof fromPartition.push
+      | typeof fromPartition.claim
+      | typeof fromPartition.moved
+      | typeof fromPartition.settled
+      | typeof fromPartition.answered
+    ),
     ...unknown[],
   ]
 >;
@@ -36,10 +42,12 @@ export interface PendingRequest {
   readonly session?: Session;
   /** Who reads by it, if that is a session: its requests about one service keep their order. */
   readonly reader?: Session | undefined;
+  /** It was under way at a death and has been sent again: if it is at another, it may be the cause of both, and is refused. */
+  isRepeated?: boolean;
   /** Its record; built anew when it must be sent again. */
   build(request: number): ToPartition;
   settle(answer: Answer): void;
-  /** Its partition died, or its session ended: it will not be sent again. Without this it is sent to the partition's next life. */
+  /** Its partition died, or its session ended: it will not be sent again. Without this it is sent to the partition's next life, once. */
   abandon?(): void;
 }
 
@@ -55,6 +63,8 @@ export interface PartitionLinkOptions {
   /** Requests not yet answered; beyond it the partition is busy. */
   readonly requestsMax: number;
   readonly readTable: () => SlotTable;
+  /** Credit of so many characters is told at once. */
+  readonly creditSoonCharacters: number;
   /** The clock that threads share, in milliseconds; without it nobody learns how old a change is. */
   readonly readMs?: () => number;
   /** Runs a task once all sockets of this turn have been read. */
@@ -79,9 +89,12 @@ export class PartitionLink {
   #lastBatch = 0;
   /** When the first change of the batch that gathers was asked for; 0: there is none. */
   #changedAtMs = 0;
-  /** Requests that were posted and are not answered yet. */
-  #posted = 0;
+  /** Requests were posted, and nothing has come since. */
+  #isAwaiting = false;
   #isFlushScheduled = false;
+  /** What the partition has not been told of yet. */
+  #pushCredit = 0;
+  #answerCredit = 0;
   #isClosed = false;
   readonly #ended: Promise<void>;
   /** The highest version that the partition has told of. */
@@ -95,11 +108,12 @@ export class PartitionLink {
     });
     options.port.on('message', (batch: PartitionBatch) => {
       if (this.#isClosed) return;
+      this.#isAwaiting = false;
       forEachFromPartition(batch, (record) => {
         this.#take(record);
       });
       options.onTurnEnd();
-      if (this.#records.length > 0) this.#scheduleFlush();
+      if (this.#hasAnything) this.#scheduleFlush();
     });
   }
 
@@ -143,6 +157,12 @@ export class PartitionLink {
     this.#scheduleFlush();
   }
 
+  /** Pushes of so many characters have been handed to the sockets. */
+  credit(characters: number): void {
+    this.#pushCredit += characters;
+    this.#scheduleCredit();
+  }
+
   /** What is said from now on goes under a new table; the caller has flushed what was said before. */
   adoptTable(table: SlotTable): void {
     this.#table = table.memory;
@@ -150,14 +170,16 @@ export class PartitionLink {
   }
 
   flush(): void {
-    if ((this.#records.length === 0 && this.#table === undefined) || this.#isClosed) return;
+    if (!this.#hasAnything || this.#isClosed) return;
     const records = this.#records;
     this.#records = [];
     this.#lastBatch += 1;
-    this.#posted = this.#pending.size;
+    this.#isAwaiting = this.#pending.size > 0;
     const changedAtMs = this.#changedAtMs;
     this.#changedAtMs = 0;
-    const batch = { batch: this.#lastBatch, epoch: this.#options.readTable().epoch, changedAtMs, records };
+    const { epoch } = this.#options.readTable();
+    const credit = this.#takeCredit();
+    const batch = { batch: this.#lastBatch, epoch, changedAtMs, records, ...(credit === undefined ? {} : { credit }) };
     this.#options.port.postMessage(
       (this.#table === undefined ? batch : { ...batch, table: this.#table }) satisfies HostBatch,
     );
@@ -191,6 +213,10 @@ export class PartitionLink {
       case fromPartition.claim:
         this.#options.onUnasked(record, this);
         return;
+      case fromPartition.answered:
+        this.#answerCredit += record[1];
+        this.#scheduleCredit();
+        return;
       case fromPartition.settled:
         this.#forgetSettled(record[1]);
         return;
@@ -210,6 +236,7 @@ export class PartitionLink {
       case fromPartition.listed:
       case fromPartition.handedOver:
       case fromPartition.measured:
+      case fromPartition.oversize:
         this.#takePending(record[1]).settle(record);
         return;
       default:
@@ -223,7 +250,6 @@ export class PartitionLink {
       throw new Error(`partition ${this.partition} answered request ${request}, which is not under way`);
     }
     this.#pending.delete(request);
-    this.#posted -= 1;
     return pending;
   }
 
@@ -272,13 +298,46 @@ export class PartitionLink {
    * request does, and a partition answers all of a batch in one turn.
    */
   #scheduleFlush(): void {
-    if (this.#isFlushScheduled || this.#posted > 0) return;
+    if (!this.#isAwaiting) this.#flushLater();
+  }
+
+  get #hasAnything(): boolean {
+    return this.#records.length > 0 || this.#table !== undefined || this.#pushCredit + this.#answerCredit > 0;
+  }
+
+  #takeCredit(): Credit | undefined {
+    if (this.#pushCredit + this.#answerCredit === 0) return undefined;
+    const credit = { pushes: this.#pushCredit, answers: this.#answerCredit };
+    this.#pushCredit = 0;
+    this.#answerCredit = 0;
+    return credit;
+  }
+
+  /** So much credit that the partition may be waiting for it does not wait for the answers of a batch, which may wait for it. */
+  #scheduleCredit(): void {
+    if (this.#pushCredit + this.#answerCredit >= this.#options.creditSoonCharacters) this.#flushLater();
+    else this.#scheduleFlush();
+  }
+
+  #flushLater(): void {
+    if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
     this.#options.schedule(() => {
       this.#isFlushScheduled = false;
       this.flush();
     });
   }
+}
+
+/** For a request that was under way at two deaths in a row: what it did, and whether, is not known. */
+const repeatedTooOften: Failure = {
+  code: 'internal',
+  message: 'the partition failed twice while it was under way',
+};
+
+/** The answer to such a request. */
+export function refuseRepeated(request: number): Answer {
+  return [fromPartition.refused, request, repeatedTooOften.code, repeatedTooOften.message, '', 0, ''];
 }
 
 /** Why a partition refused. */

@@ -1,6 +1,6 @@
 import { slotOf } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
-import type { ToPartition } from '../workers/messages.ts';
+import { refuseRepeated } from './partition-link.ts';
 import type { PartitionLink, PendingRequest, Touched } from './partition-link.ts';
 import { PendingDeregister, PendingRegister } from './registrar.ts';
 import { askApplied } from './router.ts';
@@ -64,7 +64,8 @@ function restorePending(restored: Restorer, { pending }: Remains): Set<string> {
   const read = new Set<string>();
   for (const [, request] of pending) {
     if (request.reader !== undefined) read.add(nameService(request.reader, request.key));
-    if (!isChange(request) || !isAlive(request)) continue;
+    // What was under way at a death before is refused: the log stays as it is.
+    if (!isChange(request) || !isAlive(request) || request.isRepeated === true) continue;
     const name = nameChange(request);
     if (undone.has(name)) continue;
     const comesAfterRead = read.has(nameService(request.session, request.key));
@@ -82,16 +83,15 @@ function restorePending(restored: Restorer, { pending }: Remains): Set<string> {
  */
 export async function resumeChanges(options: RebuildOptions, remains: Remains): Promise<boolean> {
   const { host, link } = options;
-  if (link.isClosed) return false;
+  if (!(await retell(options, remains.touched))) return false;
   const pending = remains.pending.sort(([a], [b]) => a - b);
   const last = findLastChanges(pending);
   remains.pending = [];
   for (const [number, request] of pending) {
     if (isChange(request)) resumeChange(link, number, request);
-    else if (number < (last.get(nameService(request.reader, request.key)) ?? 0)) link.request(number, request);
+    else if (number < (last.get(nameService(request.reader, request.key)) ?? 0)) repeat(link, number, request);
     else remains.pending.push([number, request]);
   }
-  for (const record of describeTouched(remains.touched)) link.tell(record);
   for (const { key, variant, from } of host.watched(lostKeys(options))) {
     link.tell([toPartition.rewatch, key, variant, from]);
   }
@@ -111,7 +111,7 @@ export function resumeReads(options: RebuildOptions, remains: Remains): Promise<
   const { pending } = remains;
   remains.pending = [];
   for (const [number, request] of pending) {
-    if (request.abandon === undefined) link.request(number, request);
+    if (request.abandon === undefined) repeat(link, number, request);
     else request.abandon();
   }
   return askApplied(options, (request) => [toPartition.fence, request]);
@@ -131,7 +131,7 @@ function isChange(request: PendingRequest): request is PendingChange {
 /** Under the number that it had: so it is no newer than what others asked for since, whatever was answered when. */
 function resumeChange(link: PartitionLink, number: number, request: PendingChange): void {
   if (isAlive(request)) {
-    link.request(number, request);
+    repeat(link, number, request);
     return;
   }
   // Its session may have ended while this went on, and what was put back for it may be in no log: nobody else would take it away.
@@ -156,14 +156,51 @@ function nameChange({ session, key, id }: { session: Session; key: string; id: s
   return `${nameService(session, key)}\n${id}`;
 }
 
+/** Sent again once: what was under way at two deaths in a row must not be at a third. */
+function repeat(link: PartitionLink, number: number, request: PendingRequest): void {
+  if (request.isRepeated === true) {
+    request.settle(refuseRepeated(number));
+    return;
+  }
+  request.isRepeated = true;
+  link.request(number, request);
+}
+
 function isAlive({ session }: PendingRequest): boolean {
   return session === undefined || !session.identity.isOver;
 }
 
-function describeTouched(touched: readonly Touched[]): ToPartition[] {
+/** In slices, since there may be any number of them. It does not matter when they come, as long as it is before pushes begin. False if the partition died. */
+async function retell(
+  { link, sliceRegistrations, nextTurn }: RebuildOptions,
+  touched: Iterable<Touched>,
+): Promise<boolean> {
+  let told = 0;
+  for (const [key, ids] of describeTouched(touched, sliceRegistrations)) {
+    link.tell([toPartition.retell, key, ids]);
+    told += ids.length;
+    if (told < sliceRegistrations) continue;
+    told = 0;
+    await nextTurn();
+  }
+  return !link.isClosed;
+}
+
+/** `idsMax`: of one service at a time. */
+function* describeTouched(
+  touched: Iterable<Touched>,
+  idsMax: number,
+): Generator<[key: string, ids: string[]], void, undefined> {
   const idsByKey = new Map<string, Set<string>>();
-  for (const { key, id } of touched) idsByKey.set(key, (idsByKey.get(key) ?? new Set()).add(id));
-  return [...idsByKey].map(([key, ids]) => [toPartition.retell, key, [...ids]]);
+  for (const { key, id } of touched) {
+    const ids = idsByKey.get(key);
+    if (ids === undefined) idsByKey.set(key, new Set([id]));
+    else ids.add(id);
+  }
+  for (const [key, ids] of idsByKey) {
+    const rest = [...ids];
+    for (let at = 0; at < rest.length; at += idsMax) yield [key, rest.slice(at, at + idsMax)];
+  }
 }
 
 /** Sends registrations in slices, and waits for the partition now and then. */

@@ -1,5 +1,6 @@
 import type { Audience, HostPush } from '../push/fan-out.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
+import { unlimitedRoom } from './answers.ts';
 import type { Answer } from './partition-link.ts';
 import type { Router } from './router.ts';
 import type { Subscription } from './session.ts';
@@ -130,7 +131,7 @@ export class Refills {
     }
     const asked = router.ask({
       key,
-      build: (request) => [toPartition.subscribe, request, key, variant.text, 0],
+      build: (request) => [toPartition.subscribe, request, key, variant.text, 0, unlimitedRoom],
       settle: (answer) => {
         audience.pending -= 1;
         this.#take(audience, answer);

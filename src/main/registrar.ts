@@ -48,7 +48,7 @@ export class Registrar {
       return;
     }
     const { id, fragment } = instance;
-    const failure = this.#refuse(session, key, id);
+    const failure = this.#refuse(session, key, instance);
     if (failure !== undefined) {
       reply.fail(failure);
       return;
@@ -60,16 +60,19 @@ export class Registrar {
       return;
     }
     session.identity.noteAsked();
-    pending.before = this.#keep(session, { key, id, fragment, stamp: number });
+    pending.before = this.keep(session, { key, id, fragment, stamp: number });
   }
 
-  /** Why the log cannot take a registration. One that it knows may always change. */
-  #refuse({ registrations }: Session, key: string, id: string): Failure | undefined {
+  /** Why the log cannot take a registration. One that it knows may always change to one of at most its length. */
+  #refuse({ registrations }: Session, key: string, { id, fragment }: EncodedInstance): Failure | undefined {
     const { log, config } = this.#options;
     const { registrationsMax, instanceBytesMax } = config;
     const isFull = registrations.size >= registrationsMax;
-    if ((!isFull && log.table.usedBytes < instanceBytesMax) || registrations.has(key, id)) return undefined;
-    if (isFull)
+    const hasRoom = log.table.hasRoom(fragment, instanceBytesMax);
+    if (!isFull && hasRoom) return undefined;
+    const known = registrations.get(key, id);
+    if (known !== undefined && (hasRoom || known.fragment.length >= fragment.length)) return undefined;
+    if (isFull && known === undefined)
       return refuseBound('registrationsMax', registrationsMax, `the session has ${registrationsMax} registrations`);
     return refuseBound('instanceBytesMax', instanceBytesMax, `sessions hold ${instanceBytesMax} bytes of instances`);
   }
@@ -112,7 +115,7 @@ export class Registrar {
   }
 
   /** Puts a registration into its session's log. Returns the one that it replaces. */
-  #keep(session: Session, registration: Registration): HeldRegistration | undefined {
+  keep(session: Session, registration: Registration): HeldRegistration | undefined {
     const { registrations } = session;
     const before = registrations.set(registration);
     if (before !== undefined) return before;
@@ -198,6 +201,7 @@ export const sessionEnded: Failure = { code: 'internal', message: 'the session h
 
 /** A registration under way. */
 export class PendingRegister implements PendingRequest {
+  isRepeated?: boolean;
   readonly key: string;
   readonly session: Session;
   readonly id: string;
@@ -226,20 +230,28 @@ export class PendingRegister implements PendingRequest {
   }
 
   settle(answer: Answer): void {
-    const { session, key, id } = this;
-    if (answer[0] === fromPartition.applied) {
-      this.#reply.succeed(wordResults.registered(answer[2], id));
-    } else {
-      // Refused only when the instance was not there, so whatever of it is in the log is this attempt.
-      if (session.registrations.stampOf(key, id) === answer[1]) this.#registrar.drop(session, key, id);
-      this.#reply.fail(readRefusal(answer));
-    }
+    const { session, id } = this;
+    if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.registered(answer[2], id));
+    else this.#takeRefusal(answer);
     session.identity.noteAnswered();
+  }
+
+  #takeRefusal(answer: Answer): void {
+    const failure = readRefusal(answer);
+    const { session, key, id } = this;
+    const [, stamp, , , , , stands] = answer as Extract<Answer, [typeof fromPartition.refused, ...unknown[]]>;
+    // What was given up after deaths has been restored from the log. Else whatever of it is in the log is this attempt.
+    if (failure.code !== 'internal' && session.registrations.stampOf(key, id) === stamp) {
+      if (stands === '') this.#registrar.drop(session, key, id);
+      else this.#registrar.keep(session, { key, id, fragment: stands, stamp });
+    }
+    this.#reply.fail(failure);
   }
 }
 
 /** A deregistration under way. */
 export class PendingDeregister implements PendingRequest {
+  isRepeated?: boolean;
   readonly key: string;
   readonly session: Session;
   /** What the session's log held before; a partition that is rebuilt before the answer must have it, to take it away. */

@@ -215,16 +215,16 @@ export class RegistryGuard {
   }
 
   #tellHosts(): void {
-    const { isReset, isRecheck, ...changes } = this.#guard.takeChanges();
+    const { isUnwatchingAll, isRecheck, ...changes } = this.#guard.takeChanges();
     const ask = this.#ask;
     this.#ask = 0;
     const { track, untrack, watch, unwatch } = changes;
     const isForAll =
-      isReset || isRecheck || ask > 0 || track.length + untrack.length + watch.length + unwatch.length > 0;
+      isUnwatchingAll || isRecheck || ask > 0 || track.length + untrack.length + watch.length + unwatch.length > 0;
     for (const [host, verdicts] of this.#verdicts.entries()) {
       if (!isForAll && verdicts.length === 0) continue;
       this.#verdicts[host] = [];
-      this.#options.send(host, { isReset, isRecheck, ...changes, verdicts, ask });
+      this.#options.send(host, { isUnwatchingAll, isRecheck, ...changes, verdicts, ask });
     }
   }
 

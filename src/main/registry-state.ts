@@ -1,3 +1,4 @@
+import { highestOf } from '../protocol/extremes.ts';
 import type { UnitState } from './host-unit.ts';
 
 /** What all session hosts hold and have counted, together. */
@@ -7,14 +8,14 @@ export function sumStates(states: readonly UnitState[]): Omit<UnitState, 'figure
   for (const state of states) {
     for (const [name, count] of Object.entries(state.counters)) counters[name] = (counters[name] ?? 0) + count;
   }
-  const partitions = Math.max(...states.map(({ requestsInFlight }) => requestsInFlight.length));
+  const partitions = highestOf(states.map(({ requestsInFlight }) => requestsInFlight.length));
   return {
     sessions: sum(({ sessions }) => sessions),
     leases: sum(({ leases }) => leases),
     registrations: sum(({ registrations }) => registrations),
     counters: Object.fromEntries(Object.entries(counters).sort(([a], [b]) => (a < b ? -1 : 1))),
     requestsWaiting: sum(({ requestsWaiting }) => requestsWaiting),
-    slotShutMaxMs: Math.max(...states.map(({ slotShutMaxMs }) => slotShutMaxMs)),
+    slotShutMaxMs: highestOf(states.map(({ slotShutMaxMs }) => slotShutMaxMs)),
     requestsInFlight: Array.from({ length: partitions }, (_, partition) =>
       sum(({ requestsInFlight }) => requestsInFlight[partition] ?? 0),
     ),

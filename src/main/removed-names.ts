@@ -34,11 +34,14 @@ export class RemovedNames {
     return true;
   }
 
-  delete(name: number): void {
-    if (this.#shares.delete(name)) this.#changes.set(name, false);
+  /** Unless it belongs to another by now. */
+  delete(name: number, share: LossShare): void {
+    if (this.#shares.get(name) !== share) return;
+    this.#shares.delete(name);
+    this.#changes.set(name, false);
   }
 
-  /** All hosts are told to forget everything. */
+  /** All hosts are told to forget all names. */
   clear(): void {
     this.#shares.clear();
     this.#changes.clear();

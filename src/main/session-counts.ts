@@ -1,3 +1,5 @@
+import { lowestOf } from '../protocol/extremes.ts';
+
 /** How many sessions there are, in all and by address of the peer. */
 export interface SessionCounts {
   readonly total: number;
@@ -53,7 +55,7 @@ export class SharedSessionCounts implements SessionCounts {
   }
 
   ofAddress(address: string): number {
-    return Math.min(...placesOf(address).map((place) => Atomics.load(this.#counts, place)));
+    return lowestOf(placesOf(address).map((place) => Atomics.load(this.#counts, place)));
   }
 
   enter(address: string): void {

@@ -77,7 +77,7 @@ export class SessionDirectory {
       // One more than asked for tells whether there is a next page.
       const more = await this.#ask(unit, after, size + 1 - listed.length);
       if (more === undefined) silentThreads.push(unit.number);
-      else listed.push(...more);
+      else for (const session of more) listed.push(session);
       if (listed.length > size) break;
     }
     const page = listed.slice(0, size);

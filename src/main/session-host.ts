@@ -15,13 +15,16 @@ import type {
   SubscribeMode,
 } from '../protocol/types.ts';
 import { chooseVariant } from '../push/variant.ts';
+import { compareBytes } from '../slots/byte-order.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import { hostOfSession } from '../workers/partition-core.ts';
 import { textCodec } from '../workers/text-codec.ts';
 import { AnswerPacer } from './answer-pacer.ts';
-import { BatchAnswers, wordError, wordNotification, wordResults } from './answers.ts';
-import type { Reply } from './answers.ts';
+import { BatchAnswers, unlimitedRoom, wordError, wordNotification, wordResults } from './answers.ts';
+import type { ReadTicket, Reply } from './answers.ts';
 import type { Arrivals } from './arrivals.ts';
+import { CallLane } from './call-lane.ts';
+import type { CallKind } from './call-lane.ts';
 import { ClaimNotices } from './claim-notices.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
@@ -29,6 +32,7 @@ import { Departures } from './departures.ts';
 import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
 import type { Held, LossReport } from './loss-messages.ts';
+import { readRefusal } from './partition-link.ts';
 import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
@@ -76,6 +80,8 @@ export interface SessionHostOptions {
 
 /** The longest wait before coming back to a full queue, in shortest ones. */
 const busySpread = 4;
+/** Of `fanOutSliceBytes`: up to there an answer is small, and fetched without asking whether there is room for it. */
+const smallAnswersShare = 16;
 
 /** To send a session a frame, or to close it, costs as much as so many steps of other work. */
 const stepsToTell = 4;
@@ -210,6 +216,7 @@ export class SessionHost {
       send: (session) => {
         if (session.flush() === 'dropped' || session.hasLostAnswer) this.#close(session, 'slow_consumer');
         else this.sessions.judgeConsumption(session);
+        session.lane?.poke();
       },
     });
     this.#claims = new ClaimNotices({
@@ -237,6 +244,7 @@ export class SessionHost {
     this.#nowMs = nowMs;
     this.#noteArrivals();
     this.#noteWarmUp();
+    this.#subscriptions.tick(nowMs);
     this.sessions.tick(nowMs);
     this.resumption.tick(nowMs);
     this.#journal.tick(this.sessions.clockMs);
@@ -251,7 +259,6 @@ export class SessionHost {
       this.#isWarm = true;
       this.#subscriptions.warmUp();
     }
-    this.#subscriptions.tick();
   }
 
   /** A partition has begun a life: this host speaks to it from now on. */
@@ -342,6 +349,8 @@ export class SessionHost {
   ponged(session: Session, mark: string): void {
     this.sessions.hear(session);
     if (this.sessions.acknowledge(session, mark)) this.#catchUp(session);
+    session.lane?.poke();
+    this.flush();
   }
 
   /** The socket's backlog is empty again. */
@@ -375,6 +384,7 @@ export class SessionHost {
     this.#subscriptions.unsubscribeAll(session);
     this.#claims.forget(session);
     this.sessions.slow.forget(session);
+    session.lane?.close();
     session.outgoing = [];
   }
 
@@ -599,8 +609,36 @@ export class SessionHost {
     if (refusal !== undefined) reply.fail(refusal);
     else {
       if (incoming.call.method !== 'session.open') session.hasAsked = true;
-      this.execute(session, incoming.call, reply);
+      this.#submit(session, incoming.call, reply);
     }
+  }
+
+  /** Carries out a call, after those of its session that it must not overtake. */
+  #submit(session: Session, call: Call, reply: Reply): void {
+    const { lane } = session;
+    if (lane === undefined || lane.isIdle) {
+      this.execute(session, call, reply);
+      return;
+    }
+    lane.submit({
+      ...describeCall(call),
+      run: () => {
+        this.execute(session, call, reply);
+      },
+      refuse: (failure) => {
+        reply.fail(failure);
+      },
+    });
+  }
+
+  laneOf(session: Session): CallLane {
+    const { fanOutSliceBytes, slowConsumerBytesMax } = this.#options.config;
+    session.lane ??= new CallLane({
+      smallCharacters: Math.ceil(fanOutSliceBytes / smallAnswersShare),
+      owedBytesMax: Math.ceil(slowConsumerBytesMax / 2),
+      readOwedBytes: () => session.consumption.unconsumedBytes + session.unsentBytes,
+    });
+    return session.lane;
   }
 
   #refusal(session: Session, call: Call): Failure | undefined {
@@ -701,38 +739,61 @@ export class SessionHost {
     this.#telling.add(job);
   }
 
+  /** `ticket`: of a read that has been sent before, and needs more room. */
   #query(
     reader: Session | undefined,
     key: string,
     filter: string,
     reply: Reply,
+    ticket?: ReadTicket,
     number: number = this.#router.drawNumber(),
   ): void {
     if (this.#router.isShut(key)) {
       this.#router.gate.wait(
         key,
         () => {
-          this.#query(reader, key, filter, reply, number);
+          this.#query(reader, key, filter, reply, ticket, number);
         },
         (failure) => {
           reply.fail(failure);
+          ticket?.end();
         },
       );
       return;
     }
+    const read = ticket ?? reply.openRead?.('query', key);
     const asked = this.#router.ask(
       {
         key,
         reader,
-        build: (request) => [toPartition.query, request, key, filter],
+        build: (request) => [toPartition.query, request, key, filter, read?.room ?? unlimitedRoom],
         settle: (answer) => {
-          if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a query: ${answer[0]}`);
-          reply.succeed(wordResults.state(answer[2], answer[4], this.isWarming));
+          if (answer[0] === fromPartition.oversize && read !== undefined) {
+            read.enlarge(
+              answer[2],
+              () => {
+                this.#query(reader, key, filter, reply, read);
+              },
+              (failure) => {
+                reply.fail(failure);
+                read.end();
+              },
+            );
+            return;
+          }
+          if (answer[0] === fromPartition.state) {
+            reply.succeed(wordResults.state(answer[2], answer[4], this.isWarming));
+          } else {
+            reply.fail(readRefusal(answer));
+          }
+          read?.end();
         },
       },
       number,
     );
-    if (typeof asked === 'object') reply.fail(asked);
+    if (typeof asked === 'number') return;
+    reply.fail(asked);
+    read?.end();
   }
 
   #list(params: ListParams, reply: Reply): void {
@@ -753,15 +814,22 @@ export class SessionHost {
     const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
     const answers: Answer[] = [];
     const partitions = this.#router.links().length;
+    const read = reply.openRead?.('list', '');
     const failure = this.#router.askAll({
       key: '',
       // One more than asked for tells whether there is a next page.
       build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
       settle: (answer) => {
-        if (answers.push(answer) === partitions) reply.succeed(wordResults.listed(mergePages(answers, size)));
+        if (answers.push(answer) < partitions) return;
+        const refused = answers.find(([kind]) => kind === fromPartition.refused);
+        if (refused === undefined) reply.succeed(wordResults.listed(mergePages(answers, size)));
+        else reply.fail(readRefusal(refused));
+        read?.end();
       },
     });
-    if (failure !== undefined) reply.fail(failure);
+    if (failure === undefined) return;
+    reply.fail(failure);
+    read?.end();
   }
 }
 
@@ -772,6 +840,28 @@ function isAboutRegistrations({ method }: Call): boolean {
 
 export function refuseDraining(retryAfterMs: number): Failure {
   return { code: 'draining', message: 'the server is stopping', retryAfterMs };
+}
+
+/** What a call is to those that come after it. */
+function describeCall(call: Call): { readonly kind: CallKind; readonly key: string } {
+  switch (call.method) {
+    case 'service.query':
+      return { kind: 'query', key: serviceKey(call.params) };
+    case 'service.subscribe':
+      return { kind: 'subscription', key: serviceKey(call.params) };
+    case 'service.list':
+      return { kind: 'list', key: '' };
+    case 'instance.register':
+      return { kind: 'change', key: call.key };
+    case 'instance.deregister':
+      return { kind: 'change', key: serviceKey(call.params) };
+    case 'service.unsubscribe':
+    case 'session.open':
+    case 'session.registrations':
+      return { kind: 'other', key: '' };
+    default:
+      return call satisfies never;
+  }
 }
 
 /** One page, in the order of keys and ids: O(n log n) in what the session has registered. */
@@ -805,7 +895,7 @@ function mergePages(answers: readonly Answer[], size: number): ListResult {
       entries.push({ key, summary: { ...parseServiceKey(key), instances: Number(page[i + 1]) } });
     }
   }
-  entries.sort((a, b) => (a.key < b.key ? -1 : 1));
+  entries.sort((a, b) => compareBytes(a.key, b.key));
   const services = entries.slice(0, size).map(({ summary }) => summary);
   const last = entries[size - 1];
   return entries.length > size && last !== undefined

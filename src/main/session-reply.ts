@@ -1,7 +1,8 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { MethodName, RequestId } from '../protocol/types.ts';
 import { wordError, wordResult } from './answers.ts';
-import type { BatchAnswers, Reply } from './answers.ts';
+import type { BatchAnswers, ReadTicket, Reply } from './answers.ts';
+import type { CallLane, ReadKind } from './call-lane.ts';
 import type { HostMeter } from './host-meter.ts';
 import type { Session } from './session.ts';
 
@@ -11,6 +12,7 @@ export interface ReplyHost {
   send(session: Session, frame: string): void;
   countRefusal(failure: Failure, session: Session): void;
   readonly meter: HostMeter;
+  laneOf(session: Session): CallLane;
   /** The refusal as it is worded: when to come back differs from one to the next. */
   spread(failure: Failure): Failure;
 }
@@ -21,6 +23,15 @@ const noRoom: Failure = {
   message: 'it was done, but the answers of the batch are too large together; ask in smaller batches',
   limit: 'batchAnswerCharactersMax',
 };
+
+/** Its answer was not even fetched. */
+const noRoomBefore: Failure = {
+  code: 'limit_exceeded',
+  message: 'nothing was done: the answers of the batch are too large together; ask in smaller batches',
+  limit: 'batchAnswerCharactersMax',
+};
+/** What an answer has beside its list, in characters: its id among them. */
+const envelopeCharacters = 512;
 
 /** Where the answer to a session's request goes: into a frame of its own, or into its batch's. Without an id, nowhere. */
 export class SessionReply implements Reply {
@@ -62,6 +73,36 @@ export class SessionReply implements Reply {
     if (this.#batch?.isWaiting !== true) return false;
     this.#batch.defer(task);
     return true;
+  }
+
+  openRead(kind: ReadKind, key: string): ReadTicket {
+    const lane = this.#host.laneOf(this.#session);
+    const batch = this.#batch;
+    lane.begin(kind, key);
+    let room = lane.smallCharacters;
+    let isLarge = false;
+    return {
+      get room(): number {
+        return room;
+      },
+      enlarge: (characters, again, refuse) => {
+        if (isLarge) lane.endLarge();
+        isLarge = false;
+        lane.waitForRoom({
+          characters: characters + envelopeCharacters,
+          judge: () => (batch?.hasRoom(characters + envelopeCharacters) === false ? noRoomBefore : undefined),
+          grant: () => {
+            isLarge = true;
+            room = characters;
+            again();
+          },
+          refuse,
+        });
+      },
+      end: () => {
+        lane.end(kind, key, isLarge);
+      },
+    };
   }
 
   fail(failure: Failure): void {

@@ -244,7 +244,8 @@ export class SessionUnit implements HostUnit {
       if (pending.session === undefined && pending.abandon !== undefined) pending.abandon();
       else remains.pending.push([request, pending]);
     }
-    remains.touched.push(...touched);
+    // Not as arguments: there may be any number of them.
+    for (const one of touched) remains.touched.push(one);
     remains.versionSeen = Math.max(remains.versionSeen, link.versionSeen);
   }
 
@@ -270,6 +271,7 @@ export class SessionUnit implements HostUnit {
       partition,
       port,
       requestsMax: config.mailboxRequestsMax,
+      creditSoonCharacters: Math.min(config.pushCharactersInFlightMax, config.answerCharactersInFlightMax) / 4,
       readTable: () => this.router.table,
       readMs: readSharedMs,
       schedule,

@@ -2,6 +2,7 @@ import type { CloseReason, Failure } from '../protocol/errors.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
 import type { Variant } from '../push/variant.ts';
+import type { CallLane } from './call-lane.ts';
 import type { Consumption } from './consumption.ts';
 import type { SessionLog } from './session-log.ts';
 
@@ -128,6 +129,8 @@ export class Session {
   wheelPlace = -1;
   requestsInFlight = 0;
   readonly subscriptions: Map<string, Subscription> = new Map();
+  /** Made when it first reads: nearly all calls of those that only register need none. */
+  lane: CallLane | undefined;
   /** Frames of this turn, sent together at its end. */
   outgoing: string[] = [];
   readonly consumption: Consumption;

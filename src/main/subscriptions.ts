@@ -6,8 +6,8 @@ import type { HostPush } from '../push/fan-out.ts';
 import type { Variant } from '../push/variant.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { FromPartition } from '../workers/messages.ts';
-import { wordResults } from './answers.ts';
-import type { Reply } from './answers.ts';
+import { unlimitedRoom, wordResults } from './answers.ts';
+import type { ReadTicket, Reply } from './answers.ts';
 import type { Counters } from './counters.ts';
 import type { HostMeter } from './host-meter.ts';
 import { readRefusal } from './partition-link.ts';
@@ -69,6 +69,8 @@ const leadMicrosMax = 1_000_000;
 
 /** Subscriptions of one session whose latest state is asked for at a time. */
 const resyncsUnderWay = 32;
+/** How long to wait at least between tries to fetch what could not be fetched, in milliseconds. */
+const resyncRetryMs = 200;
 
 /** The subscriptions of all sessions of this host: who hears of what, who missed something, and the last hop of every push. */
 export class Subscriptions {
@@ -90,6 +92,9 @@ export class Subscriptions {
   readonly #refills: Refills;
   /** The highest version that somebody has shown who was there before the registry started, if its clock was ahead of ours. */
   #versionShown = 0;
+  /** What could not be fetched for those who missed a push: tried again a little later. */
+  #resyncLater: (() => void)[] = [];
+  #resyncAtMs = 0;
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
@@ -177,13 +182,17 @@ export class Subscriptions {
     return false;
   }
 
+  /** Moves the clock on. */
+  tick(nowMs: number): void {
+    this.#refills.tick();
+    if (this.#resyncLater.length === 0 || nowMs < this.#resyncAtMs) return;
+    this.#resyncAtMs = nowMs + resyncRetryMs;
+    for (const retry of this.#resyncLater.splice(0)) retry();
+  }
+
   /** Those who were here before the start are back, or have had their time. */
   warmUp(): void {
     this.#refills.release();
-  }
-
-  tick(): void {
-    this.#refills.tick();
   }
 
   /** A partition that has just begun knows nothing of what clients have shown. */
@@ -191,17 +200,25 @@ export class Subscriptions {
     if (this.#versionShown > 0) link.tell([toPartition.raiseFloor, this.#versionShown]);
   }
 
-  #ask(subscription: Subscription, held: Held, reply: Reply, number: number = this.#router.drawNumber()): void {
+  /** `ticket`: of a read that has been sent before, and needs more room. */
+  #ask(
+    subscription: Subscription,
+    held: Held,
+    reply: Reply,
+    ticket?: ReadTicket,
+    number: number = this.#router.drawNumber(),
+  ): void {
     const { key, variant } = subscription;
     const refuse = (failure: Failure): void => {
       this.#noteStarted(subscription);
       reply.fail(failure);
+      ticket?.end();
     };
     if (this.#router.isShut(key)) {
       this.#router.gate.wait(
         key,
         () => {
-          this.#ask(subscription, held, reply, number);
+          this.#ask(subscription, held, reply, ticket, number);
         },
         refuse,
       );
@@ -214,14 +231,34 @@ export class Subscriptions {
     }
     const audience = this.#obtainAudience(key, variant);
     audience.pending += 1;
+    const read = ticket ?? reply.openRead?.('subscription', key);
     const asked = this.#router.ask(
       {
         key,
         reader: subscription.session,
-        build: (request) => [toPartition.subscribe, request, key, variant.text, held.version],
+        build: (request) => [
+          toPartition.subscribe,
+          request,
+          key,
+          variant.text,
+          held.version,
+          read?.room ?? unlimitedRoom,
+        ],
         settle: (answer) => {
           audience.pending -= 1;
-          this.#begin({ subscription, audience, held, reply }, answer);
+          if (answer[0] === fromPartition.oversize && read !== undefined) {
+            const again = (): void => {
+              this.#ask(subscription, held, reply, read);
+            };
+            read.enlarge(answer[2], again, (failure) => {
+              this.#noteStarted(subscription);
+              reply.fail(failure);
+              read.end();
+            });
+          } else {
+            this.#begin({ subscription, audience, held, reply }, answer);
+            read?.end();
+          }
           this.#dropIfEmpty(audience);
         },
       },
@@ -230,7 +267,9 @@ export class Subscriptions {
     if (typeof asked === 'number') return;
     audience.pending -= 1;
     this.#dropIfEmpty(audience);
-    refuse(asked);
+    this.#noteStarted(subscription);
+    reply.fail(asked);
+    read?.end();
   }
 
   unsubscribe(session: Session, key: string): void {
@@ -293,7 +332,7 @@ export class Subscriptions {
   }
 
   #credit(partition: number, characters: number): void {
-    this.#router.link(partition)?.tell([toPartition.credit, characters]);
+    this.#router.link(partition)?.credit(characters);
   }
 
   #runSlice(): void {
@@ -394,9 +433,13 @@ export class Subscriptions {
     }
     const asked = this.#router.ask({
       key,
-      build: (request) => [toPartition.subscribe, request, key, variant.text, 0],
+      build: (request) => [toPartition.subscribe, request, key, variant.text, 0, unlimitedRoom],
       settle: (answer) => {
-        if (answer[0] !== fromPartition.state) throw new Error(`not an answer to a resync: ${answer[0]}`);
+        if (answer[0] !== fromPartition.state) {
+          // The client keeps what it has, and is behind until a later try succeeds (PU4).
+          this.#resyncLater.push(retry);
+          return;
+        }
         if (session.subscriptions.get(key) !== subscription) {
           this.#resyncNext(session);
           return;
@@ -417,8 +460,8 @@ export class Subscriptions {
         if (delivery === 'dropped') this.#options.onDropped(session);
       },
     });
-    // The partition is busy: try again shortly; the subscription stays stale, and the client keeps what it has.
-    if (typeof asked === 'object') this.#options.schedule(retry);
+    // The partition is busy: the subscription stays stale, and the client keeps what it has.
+    if (typeof asked === 'object') this.#resyncLater.push(retry);
   }
 
   /** It has its first answer, or was refused. */

@@ -13,6 +13,11 @@ export function readTraits(fragment: string): Traits {
   return JSON.parse(fragment) as Traits;
 }
 
+/** A filter, from its canonical text. */
+export function parseFilter(text: string): InstanceFilter {
+  return JSON.parse(text) as InstanceFilter;
+}
+
 /** Whether an instance is in the view of a filter. */
 export function matchesFilter({ enabled, zone, metadata }: Traits, filter: InstanceFilter): boolean {
   if (filter.enabledOnly === true && !enabled) return false;

@@ -76,11 +76,15 @@ export class Coalescer<S extends object> {
       this.#begin(service, next, nowMs);
       due.push(service);
     }
-    for (const service of due) this.#unpushed.delete(service);
     return due;
   }
 
-  /** Every change that was noted before then has been pushed. */
+  /** All that changed of a service by now has been pushed. */
+  notePushed(service: S): void {
+    this.#unpushed.delete(service);
+  }
+
+  /** Every change that was noted before then has been pushed, and {@link notePushed} told so. */
   unpushedSince(): number {
     for (const sinceMs of this.#unpushed.values()) return sinceMs;
     return Number.POSITIVE_INFINITY;

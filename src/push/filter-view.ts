@@ -1,4 +1,4 @@
-import { matchesFilter } from '../protocol/instance-filter.ts';
+import { matchesFilter, parseFilter } from '../protocol/instance-filter.ts';
 import type { Traits } from '../protocol/instance-filter.ts';
 import type { InstanceFilter } from '../protocol/types.ts';
 
@@ -11,7 +11,7 @@ export class FilterView {
 
   /** `filter`: its canonical text; `instances`: all of the service. */
   constructor(filter: string, instances: Iterable<Traits>) {
-    this.#filter = JSON.parse(filter) as InstanceFilter;
+    this.#filter = parseFilter(filter);
     for (const traits of instances) {
       if (matchesFilter(traits, this.#filter)) this.#members.add(traits.id);
     }

@@ -1,13 +1,13 @@
 import type { ServiceRecord } from '../slots/service-record.ts';
 import type { FilterView } from './filter-view.ts';
 
-/** The instances of a service, or of a view of it, as a JSON array, joined from their fragments. */
-export function encodeInstances(service: ServiceRecord, view?: FilterView): string {
+/** The instances of a service, or some of them, as a JSON array, joined from their fragments. */
+export function encodeInstances(service: ServiceRecord, ids?: Iterable<string>): string {
   let text = '[';
-  if (view === undefined) {
+  if (ids === undefined) {
     for (const fragment of service.fragments()) text += text.length > 1 ? `,${fragment}` : fragment;
   } else {
-    for (const id of view.ids()) {
+    for (const id of ids) {
       const fragment = service.fragmentOf(id);
       if (fragment !== undefined) text += text.length > 1 ? `,${fragment}` : fragment;
     }

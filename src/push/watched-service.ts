@@ -38,6 +38,8 @@ export class WatchedService {
   /** When the oldest change since the last push was asked for; 0: not known. */
   #changedAtMs = 0;
   #changeCount = 0;
+  /** A round of pushes that has begun: the variants that are still to be pushed in it, the next one last, and what changed meanwhile. */
+  #round: { readonly owed: VariantInterest[]; during: Set<string> | undefined; changedAtMs: number } | undefined;
 
   /** `readAllTraits`: of the service's instances as they are; whoever makes many views in a turn takes them apart only once. */
   constructor(service: ServiceRecord, readAllTraits: () => Iterable<Traits>) {
@@ -47,6 +49,11 @@ export class WatchedService {
 
   get isDirty(): boolean {
     return this.#before !== undefined;
+  }
+
+  /** Whether a round of pushes has begun and not ended. */
+  get isInRound(): boolean {
+    return this.#round !== undefined;
   }
 
   /** Changes noted since the last push. */
@@ -72,6 +79,10 @@ export class WatchedService {
 
   has(variant: string): boolean {
     return this.#find(variant) !== undefined;
+  }
+
+  isWantedBy(host: number, variant: string): boolean {
+    return this.#find(variant)?.hosts.includes(host) === true;
   }
 
   /** The view of a filter, if one of the variants has it. */
@@ -122,11 +133,7 @@ export class WatchedService {
 
   /** After a rebuild: subscribers may not have been told of these, and are told whatever they hold. */
   retell(ids: Iterable<string>): void {
-    for (const id of ids) {
-      this.#before ??= new Map();
-      this.#before.set(id, null);
-      for (const view of this.#views?.values() ?? []) view.noteDoubt(id);
-    }
+    this.#doubt(ids);
     // Whoever holds a version in between must be told all the same.
     for (const interest of this.#variants) interest.wasReadBetween = true;
   }
@@ -137,6 +144,12 @@ export class WatchedService {
     if (this.#changedAtMs === 0) this.#changedAtMs = askedAtMs;
     this.#before ??= new Map();
     if (!this.#before.has(id)) this.#before.set(id, before);
+    const round = this.#round;
+    if (round !== undefined) {
+      if (round.changedAtMs === 0) round.changedAtMs = askedAtMs;
+      round.during ??= new Set();
+      round.during.add(id);
+    }
     if (this.#views === undefined) return;
     // Taken apart once, whatever the number of filters.
     const fragment = this.service.fragmentOf(id);
@@ -144,19 +157,43 @@ export class WatchedService {
     for (const view of this.#views.values()) view.noteChange(id, after);
   }
 
-  /** Encodes what changed since the last push, once per variant for which something did (PU3). */
-  takePushes(): Push[] {
-    const pushes: Push[] = [];
-    for (const interest of this.#variants) {
+  /**
+   * The next push of a round, which encodes what changed since the last round once for each variant for which something did (PU3); undefined at the end of the
+   * round. Other things may happen between two pushes: what changes then is told to those that still wait, and again to all in the next round, since
+   * those that did not wait have not seen it.
+   */
+  takePush(): Push | undefined {
+    this.#round ??= { owed: this.#variants.toReversed(), during: undefined, changedAtMs: 0 };
+    for (let interest = this.#round.owed.pop(); interest !== undefined; interest = this.#round.owed.pop()) {
+      // Nobody wants it any more.
+      if (!this.#variants.includes(interest)) continue;
       const changed = this.#changedIds(interest);
       interest.wasReadBetween = false;
-      if (changed.length > 0) pushes.push(this.#encode(interest, changed));
+      if (changed.length === 0) continue;
+      const push = this.#encode(interest, changed);
+      if (this.#round.owed.length === 0) this.#endRound(this.#round);
+      return push;
     }
+    this.#endRound(this.#round);
+    return undefined;
+  }
+
+  #endRound({ during, changedAtMs }: { during: Set<string> | undefined; changedAtMs: number }): void {
+    this.#round = undefined;
     this.#before = undefined;
-    this.#changedAtMs = 0;
-    this.#changeCount = 0;
+    this.#changedAtMs = changedAtMs;
+    this.#changeCount = during?.size ?? 0;
     for (const view of this.#views?.values() ?? []) view.settle();
-    return pushes;
+    if (during !== undefined) this.#doubt(during);
+  }
+
+  /** It is not known who has been told of these, so all are. */
+  #doubt(ids: Iterable<string>): void {
+    for (const id of ids) {
+      this.#before ??= new Map();
+      this.#before.set(id, null);
+      for (const view of this.#views?.values() ?? []) view.noteDoubt(id);
+    }
   }
 
   #encode(interest: VariantInterest, changed: readonly string[]): Push {
@@ -165,7 +202,8 @@ export class WatchedService {
     const { key, version: to } = service;
     interest.pushedVersion = to;
     const count = view === undefined ? service.instanceCount : view.count;
-    const body = variant.mode === 'delta' ? encodeDifference(service, changed, view) : encodeInstances(service, view);
+    const body =
+      variant.mode === 'delta' ? encodeDifference(service, changed, view) : encodeInstances(service, view?.ids());
     return { key, variant: variant.text, from, to, count, body, changedAtMs: this.#changedAtMs, hosts };
   }
 

@@ -9,6 +9,7 @@ import type { InstanceRow, InstanceTable } from './instance-table.ts';
 export class HiddenClaims {
   readonly #table: InstanceTable;
   readonly #list: InstanceList;
+  #bytes = 0;
 
   constructor(table: InstanceTable) {
     this.#table = table;
@@ -18,6 +19,11 @@ export class HiddenClaims {
   /** Of all instances of the service. */
   get size(): number {
     return this.#list.size;
+  }
+
+  /** Bytes of their texts, and one more for each. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Of one instance. */
@@ -35,7 +41,7 @@ export class HiddenClaims {
 
   /** The session must not have one yet. */
   add(id: string, claim: InstanceRow): void {
-    this.#list.add(this.count(id) + 1, id, claim);
+    this.#bytes += this.#table.bytesOf(this.#list.add(this.count(id) + 1, id, claim)) + 1;
   }
 
   /** Returns whether it was there. */
@@ -71,6 +77,7 @@ export class HiddenClaims {
 
   clear(): void {
     this.#list.clear();
+    this.#bytes = 0;
   }
 
   /** The tag of a session's claim, or 0. */
@@ -100,6 +107,7 @@ export class HiddenClaims {
   #take(tag: number, id: string): InstanceRow {
     const row = this.#list.find(tag, id);
     const taken = this.#table.read(row);
+    this.#bytes -= this.#table.bytesOf(row) + 1;
     const last = this.count(id);
     if (last !== tag) this.#table.replace(row, this.#table.read(this.#list.find(last, id)));
     this.#list.delete(last, id);

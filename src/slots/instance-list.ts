@@ -24,25 +24,31 @@ export class InstanceList {
     return this.#size === 0 ? -1 : this.#table.find(this.#list, tag, id);
   }
 
-  /** Puts in a new row. It must not be there yet. */
-  add(tag: number, id: string, instance: InstanceRow): void {
+  /** Puts in a new row, and returns it. It must not be there yet. */
+  add(tag: number, id: string, instance: InstanceRow): number {
     if (this.#list === unclaimed) this.#list = this.#table.claimList();
     const row = this.#table.add(this.#list, tag, id, instance, this.#last);
     if (this.#first === -1) this.#first = row;
     this.#last = row;
     this.#size += 1;
+    return row;
   }
 
   /** Whether it was there. */
   delete(tag: number, id: string): boolean {
     const row = this.find(tag, id);
     if (row === -1) return false;
+    this.remove(row);
+    return true;
+  }
+
+  /** Takes away a row that is there. */
+  remove(row: number): void {
     const { previous, next } = this.#table.remove(row);
     if (previous === -1) this.#first = next;
     if (next === -1) this.#last = previous;
     this.#size -= 1;
     this.#releaseIfEmpty();
-    return true;
   }
 
   /** Rows in the order in which they came. The list must not change meanwhile. */

@@ -1,5 +1,6 @@
 import { FragmentBytes } from './fragment-bytes.ts';
-import type { TextCodec } from './fragment-bytes.ts';
+import type { HashKey, TextCodec } from './fragment-bytes.ts';
+import { hashName } from './name-hash.ts';
 import { RowIndex } from './row-index.ts';
 import type { IndexedRows } from './row-index.ts';
 
@@ -51,8 +52,11 @@ export class InstanceTable implements IndexedRows {
   #lists = 0;
   #freeLists: number[] = [];
 
+  readonly #hashKey: HashKey;
+
   constructor(codec: TextCodec) {
     this.#bytes = new FragmentBytes(codec);
+    this.#hashKey = codec.hashKey;
   }
 
   /** Rows held. */
@@ -63,6 +67,15 @@ export class InstanceTable implements IndexedRows {
   /** Bytes of texts held. */
   get usedBytes(): number {
     return this.#bytes.usedBytes;
+  }
+
+  measure(fragment: string): number {
+    return this.#bytes.measure(fragment);
+  }
+
+  /** Whether a fragment can be added without coming to more than `bytesMax` bytes of texts, used or taken. */
+  hasRoom(fragment: string, bytesMax: number): boolean {
+    return this.#bytes.hasRoom(this.#bytes.measure(fragment), bytesMax);
   }
 
   /** A number for a list; it may be used again after {@link releaseList}. */
@@ -77,7 +90,7 @@ export class InstanceTable implements IndexedRows {
 
   /** The row, or -1. */
   find(list: number, tag: number, id: string): number {
-    return this.#index.find(hashOf(list, tag, id), list, tag, id);
+    return this.#index.find(hashName(this.#hashKey, list, tag, id), list, tag, id);
   }
 
   hashOf(row: number): number {
@@ -98,7 +111,7 @@ export class InstanceTable implements IndexedRows {
     const row = this.#takeRow();
     const block = this.#blockOf(row);
     const at = row & blockMask;
-    const hash = hashOf(list, tag, id);
+    const hash = hashName(this.#hashKey, list, tag, id);
     block.hash[at] = hash;
     block.list[at] = list;
     // A column that only ever holds zeros is never written, and memory that is never written is never taken.
@@ -177,6 +190,11 @@ export class InstanceTable implements IndexedRows {
     return this.#blockOf(row).owner[row & blockMask]!;
   }
 
+  /** Bytes of a row's text. */
+  bytesOf(row: number): number {
+    return lengthOf(this.#blockOf(row), row & blockMask);
+  }
+
   fragmentOf(row: number): string {
     const block = this.#blockOf(row);
     const at = row & blockMask;
@@ -230,13 +248,4 @@ function isEscapedAt(text: string, quote: number): boolean {
 
 function lengthOf(block: Block, at: number): number {
   return block.length[at]! & ~asciiBit;
-}
-
-/** FNV-1a over the id, begun with list and tag, and mixed at the end, since the index uses the highest bits. */
-function hashOf(list: number, tag: number, id: string): number {
-  let hash = Math.imul(list ^ 0x811c_9dc5, 0x0100_0193) ^ Math.imul(tag + 1, 0x9e37_79b1);
-  for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x0100_0193);
-  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b_3c6d);
-  hash = Math.imul(hash ^ (hash >>> 12), 0x297a_2d39);
-  return (hash ^ (hash >>> 15)) >>> 0;
 }

@@ -24,6 +24,8 @@ export class ServiceInstances {
   readonly #table: InstanceTable;
   readonly #list: InstanceList;
   #hidden: HiddenClaims | undefined;
+  /** Of those that show. */
+  #bytes = 0;
 
   constructor(table: InstanceTable) {
     this.#table = table;
@@ -58,6 +60,16 @@ export class ServiceInstances {
     return [shown, ...hidden];
   }
 
+  /** Bytes of all of them as a JSON array, but for its brackets, if the claims that do not show were among them. */
+  get bytes(): number {
+    return this.#bytes + (this.#hidden?.bytes ?? 0);
+  }
+
+  /** Bytes of one of them. */
+  bytesOf(row: number): number {
+    return this.#table.bytesOf(row);
+  }
+
   /** The row of an instance, or -1. Valid until one goes. */
   find(id: string): number {
     return this.#list.find(tag, id);
@@ -74,11 +86,13 @@ export class ServiceInstances {
 
   /** It must not be there yet. */
   add(id: string, instance: StoredInstance): void {
-    this.#list.add(tag, id, instance);
+    this.#bytes += this.#table.bytesOf(this.#list.add(tag, id, instance)) + 1;
   }
 
   replace(row: number, instance: StoredInstance): void {
+    this.#bytes -= this.#table.bytesOf(row);
     this.#table.replace(row, instance);
+    this.#bytes += this.#table.bytesOf(row);
   }
 
   /** The content stays as it is. */
@@ -88,13 +102,18 @@ export class ServiceInstances {
 
   /** No other session claims it. */
   delete(id: string): boolean {
-    return this.#list.delete(tag, id);
+    const row = this.#list.find(tag, id);
+    if (row === -1) return false;
+    this.#bytes -= this.#table.bytesOf(row) + 1;
+    this.#list.remove(row);
+    return true;
   }
 
   clear(): void {
     this.#list.clear();
     this.#hidden?.clear();
     this.#hidden = undefined;
+    this.#bytes = 0;
   }
 
   *fragments(): Generator<string, void, undefined> {

@@ -1,9 +1,10 @@
 import type { Failure } from '../protocol/errors.ts';
-import { parseServiceKey } from '../protocol/service-key.ts';
+import { compareBytes } from './byte-order.ts';
 import type { TextCodec } from './fragment-bytes.ts';
 import { InstanceTable } from './instance-table.ts';
-import type { StoredInstance } from './service-instances.ts';
+import type { ServiceInstances, StoredInstance } from './service-instances.ts';
 import { ServiceRecord } from './service-record.ts';
+import { SortedKeys } from './sorted-keys.ts';
 
 /** What became of a session's claim to an instance because of what another one did (SE7). */
 export interface ClaimNotice {
@@ -36,7 +37,14 @@ export interface Changed {
   readonly before: string | undefined;
 }
 
-export type StoreOutcome = Unchanged | Changed | { readonly kind: 'refused'; readonly failure: Failure };
+export interface Refused {
+  readonly kind: 'refused';
+  readonly failure: Failure;
+  /** The content that stands, if the instance is there and the caller's own; its stamp is the refused one's. */
+  readonly stands?: string;
+}
+
+export type StoreOutcome = Unchanged | Changed | Refused;
 
 export interface ListQuery {
   /** Empty: every namespace. */
@@ -47,6 +55,14 @@ export interface ListQuery {
   readonly limit: number;
 }
 
+export interface ListPage {
+  readonly services: { readonly key: string; readonly instances: number }[];
+  looked: number;
+}
+
+/** The character that follows the one which ends the parts of a key. */
+const afterSlash = '0';
+
 export interface StoreLimits {
   /** Sessions that have registered one instance. */
   readonly claimsPerInstanceMax: number;
@@ -54,6 +70,8 @@ export interface StoreLimits {
   readonly instancesPerPartitionMax: number;
   /** Of the texts of all instances. */
   readonly instanceBytesMax: number;
+  /** Of the texts of one service's. A list must stay far below the longest text that there can be, 2^29 characters. */
+  readonly serviceListBytesMax: number;
 }
 
 /**
@@ -62,6 +80,8 @@ export interface StoreLimits {
  */
 export class ServiceStore {
   readonly #services: Map<string, ServiceRecord> = new Map();
+  /** Of the services that have instances. */
+  readonly #listed: SortedKeys = new SortedKeys();
   readonly #limits: StoreLimits;
   readonly #table: InstanceTable;
   /** Claims that do not show. */
@@ -122,19 +142,28 @@ export class ServiceStore {
     const service = this.#services.get(key);
     const row = service?.instances.find(id) ?? -1;
     if (service === undefined || row === -1) return this.#add(key, id, instance, nowMicros);
-    const current = service.instances.read(row);
+    const { instances } = service;
+    const current = instances.read(row);
     let told = nothingTold;
     if (current.owner !== instance.owner) {
       if (current.stamp > instance.stamp)
         return { kind: 'unchanged', service, told: this.#hide(service, id, instance) };
+      const refused = this.#refuseBytes(service, instance.fragment, instances.bytesOf(row));
+      if (refused !== undefined) return refused;
       this.#removeHidden(service, id, instance.owner);
       told = this.#hide(service, id, current);
     } else if (current.stamp > instance.stamp) {
       // Sent again after a rebuild that already brought back what the session registered later: it was overtaken, and changes nothing.
       return { kind: 'unchanged', service, told };
     } else if (current.fragment === instance.fragment) {
-      service.instances.note(row, instance);
+      instances.note(row, instance);
       return { kind: 'unchanged', service, told };
+    } else {
+      const refused = this.#refuseBytes(service, instance.fragment, instances.bytesOf(row));
+      if (refused !== undefined) {
+        instances.note(row, instance);
+        return { ...refused, stands: current.fragment };
+      }
     }
     return this.#show(service, id, row, { before: current.fragment, instance, told }, nowMicros);
   }
@@ -167,7 +196,7 @@ export class ServiceStore {
     }
     instances.hide(id, claim);
     this.#hiddenCount += 1;
-    const limit = this.#findFullBound(instances.hidden!.count(id), isPutBack);
+    const limit = this.#findFullBound(instances, id, isPutBack);
     const dropped = limit === undefined ? undefined : instances.hidden!.takeOldest(id);
     if (dropped === undefined) return [{ owner, stamp, state: 'hidden', limit }];
     this.#hiddenCount -= 1;
@@ -176,11 +205,13 @@ export class ServiceStore {
   }
 
   /** Which bound does not let an instance have so many claims behind the one that shows. */
-  #findFullBound(hidden: number, isPutBack: boolean): keyof StoreLimits | undefined {
-    const { claimsPerInstanceMax, instancesPerPartitionMax, instanceBytesMax } = this.#limits;
-    if (hidden >= claimsPerInstanceMax) return 'claimsPerInstanceMax';
+  #findFullBound(instances: ServiceInstances, id: string, isPutBack: boolean): keyof StoreLimits | undefined {
+    const { claimsPerInstanceMax, instancesPerPartitionMax, instanceBytesMax, serviceListBytesMax } = this.#limits;
+    if ((instances.hidden?.count(id) ?? 0) >= claimsPerInstanceMax) return 'claimsPerInstanceMax';
     if (isPutBack) return undefined;
     if (this.#table.count > instancesPerPartitionMax) return 'instancesPerPartitionMax';
+    // What does not show may show again.
+    if (instances.bytes > serviceListBytesMax) return 'serviceListBytesMax';
     return this.#table.usedBytes > instanceBytesMax ? 'instanceBytesMax' : undefined;
   }
 
@@ -197,24 +228,44 @@ export class ServiceStore {
     if ((this.#services.get(key)?.instances.size ?? 0) >= this.#limits.instancesPerServiceMax) {
       return refuseBound('instancesPerServiceMax', this.#limits.instancesPerServiceMax);
     }
-    if (this.#table.usedBytes >= this.#limits.instanceBytesMax) {
-      return refuseBound('instanceBytesMax', this.#limits.instanceBytesMax);
-    }
+    const refused = this.#refuseBytes(this.#services.get(key), instance.fragment, 0);
+    if (refused !== undefined) return refused;
     const service = this.obtain(key);
     service.instances.add(id, instance);
     service.advance(id, nowMicros);
+    if (service.instances.size === 1) this.#listed.add(key);
     return { kind: 'changed', service, told: nothingTold, before: undefined };
+  }
+
+  /** Whether a text is too much, for its service or in all. One that takes the place of a text of at least its length never is. */
+  #refuseBytes(service: ServiceRecord | undefined, fragment: string, oldBytes: number): Refused | undefined {
+    const { instanceBytesMax, serviceListBytesMax } = this.#limits;
+    const bytes = this.#table.measure(fragment);
+    if (oldBytes > 0 && bytes <= oldBytes) return undefined;
+    if ((service?.instances.bytes ?? 0) - oldBytes + bytes + 1 > serviceListBytesMax) {
+      return refuseBound('serviceListBytesMax', serviceListBytesMax);
+    }
+    return this.#table.hasRoom(fragment, instanceBytesMax)
+      ? undefined
+      : refuseBound('instanceBytesMax', instanceBytesMax);
   }
 
   /**
    * Rebuilding, or moving: puts back what a session holds, without a change of version, in whatever order. Returns which claims found no room; where the
-   * others stand is known when all are back.
+   * others stand is known when all are back. Beside what was acknowledged, sessions also hold what is under way, and all of it together may be up to twice what
+   * a list may be.
    */
   restore(service: ServiceRecord, id: string, instance: StoredInstance): readonly ClaimNotice[] {
     const { instances } = service;
     const row = instances.find(id);
+    const { owner, stamp, fragment } = instance;
+    if (instances.bytes + this.#table.measure(fragment) > this.#limits.serviceListBytesMax * 2) {
+      return [{ owner, stamp, state: 'dropped', limit: 'serviceListBytesMax' }];
+    }
     if (row === -1) {
       instances.add(id, instance);
+      // One that is filled elsewhere is listed when it is attached.
+      if (instances.size === 1 && this.#services.get(service.key) === service) this.#listed.add(service.key);
       return nothingTold;
     }
     const current = instances.read(row);
@@ -232,6 +283,7 @@ export class ServiceStore {
   detach(service: ServiceRecord): void {
     this.#services.delete(service.key);
     this.#hiddenCount -= service.instances.hiddenCount;
+    if (service.instances.size > 0) this.#listed.delete(service.key);
     service.instances.clear();
   }
 
@@ -239,6 +291,7 @@ export class ServiceStore {
   attach(service: ServiceRecord): void {
     if (this.#services.has(service.key)) throw new Error(`service is here already: ${service.key}`);
     this.#services.set(service.key, service);
+    if (service.instances.size > 0) this.#listed.add(service.key);
   }
 
   /** Services may come here that another partition forgot. */
@@ -267,6 +320,7 @@ export class ServiceStore {
     if (next === undefined) {
       instances.delete(id);
       service.advance(id, nowMicros);
+      if (instances.size === 0) this.#listed.delete(key);
       return { kind: 'changed', service, told: nothingTold, before: current.fragment };
     }
     this.#hiddenCount -= 1;
@@ -284,18 +338,39 @@ export class ServiceStore {
     return { kind: 'unchanged', service, told: nothingTold };
   }
 
-  /** One page, in the order of keys, of the services that have instances. Scans all services: O(services) for a page. */
-  list(query: ListQuery): { key: string; instances: number }[] {
-    const page: { key: string; instances: number }[] = [];
-    for (const [key, service] of this.#services) {
-      if (key <= query.after || service.instances.size === 0) continue;
-      const last = page.at(-1);
-      if (page.length >= query.limit && last !== undefined && key > last.key) continue;
-      if (!matches(key, query)) continue;
-      insertSorted(page, { key, instances: service.instances.size });
-      if (page.length > query.limit) page.pop();
+  /**
+   * One page, in the order of the keys' bytes, of the services that have instances. `looked`: how many keys were looked at for it, which with a prefix may be
+   * more than were found: one or two in each group that has none with it.
+   */
+  list({ namespace, prefix, after, limit }: ListQuery): ListPage {
+    const page: ListPage = { services: [], looked: 0 };
+    let start = after;
+    while (page.services.length < limit) {
+      const next = this.#listFrom(start, { namespace, prefix, after, limit }, page);
+      if (next === undefined) break;
+      start = next;
     }
     return page;
+  }
+
+  /** Adds keys from `start` on, and returns where to go on after a gap; undefined at the end. */
+  #listFrom(start: string, { namespace, prefix, after, limit }: ListQuery, page: ListPage): string | undefined {
+    const first = namespace === '' ? start : laterOf(start, `${namespace}/`);
+    for (const key of this.#listed.from(first)) {
+      page.looked += 1;
+      if (key === after) continue;
+      if (namespace !== '' && !key.startsWith(`${namespace}/`)) return undefined;
+      const nameAt = key.indexOf('/', key.indexOf('/') + 1) + 1;
+      if (!key.startsWith(prefix, nameAt)) {
+        const group = key.slice(0, nameAt);
+        const wanted = group + prefix;
+        // Those with the prefix come later in this group, or there are no more of them in it: on with the next group.
+        return compareBytes(key, wanted) < 0 ? wanted : `${group.slice(0, -1)}${afterSlash}`;
+      }
+      page.services.push({ key, instances: this.#services.get(key)?.instanceCount ?? 0 });
+      if (page.services.length >= limit) return undefined;
+    }
+    return undefined;
   }
 
   services(): IterableIterator<ServiceRecord> {
@@ -307,22 +382,10 @@ function isDrop({ state }: ClaimNotice): boolean {
   return state === 'dropped';
 }
 
-function refuseBound(limit: keyof StoreLimits, max: number): StoreOutcome {
+function refuseBound(limit: keyof StoreLimits, max: number): Refused {
   return { kind: 'refused', failure: { code: 'limit_exceeded', message: `${limit} is ${max}`, limit, max } };
 }
 
-function matches(key: string, query: ListQuery): boolean {
-  if (query.namespace !== '' && !key.startsWith(`${query.namespace}/`)) return false;
-  return query.prefix === '' || parseServiceKey(key).service.startsWith(query.prefix);
-}
-
-function insertSorted(page: { key: string; instances: number }[], entry: { key: string; instances: number }): void {
-  let low = 0;
-  let high = page.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (page[middle]!.key < entry.key) low = middle + 1;
-    else high = middle;
-  }
-  page.splice(low, 0, entry);
+function laterOf(a: string, b: string): string {
+  return compareBytes(a, b) < 0 ? b : a;
 }

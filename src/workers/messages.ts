@@ -25,6 +25,10 @@ export interface PartitionLimits extends StoreLimits {
   readonly filtersPerServiceMax: number;
   /** Push text under way to one host, in characters; beyond it changes go on being merged. */
   readonly pushCharactersInFlightMax: number;
+  /** Text of answers under way to one host, in characters; beyond it what the host asks waits. */
+  readonly answerCharactersInFlightMax: number;
+  /** What is done in one turn, in characters read and written; other things count for so many. */
+  readonly partitionTurnWorkMax: number;
 }
 
 /**
@@ -40,7 +44,6 @@ export const toPartition = {
   loseInterest: 5,
   query: 6,
   list: 7,
-  credit: 8,
   restore: 9,
   rewatch: 10,
   restored: 11,
@@ -62,14 +65,15 @@ export type ToPartition =
   | [kind: typeof toPartition.deregister, request: number, session: number, key: string, id: string]
   /** The session's claim ends without having been asked for: the session is over, or what it claims has been registered by another. No answer. */
   | [kind: typeof toPartition.withdraw, session: number, key: string, id: string]
-  /** `since` 0: a snapshot is wanted. Variants go by their text. */
-  | [kind: typeof toPartition.subscribe, request: number, key: string, variant: string, since: number]
+  /**
+   * `since` 0: a snapshot is wanted. Variants go by their text. `room`: characters that the answer may have; if it has more, nothing is done, and it is answered with
+   * `oversize`.
+   */
+  | [kind: typeof toPartition.subscribe, request: number, key: string, variant: string, since: number, room: number]
   | [kind: typeof toPartition.loseInterest, key: string, variant: string]
   /** `filter`: its canonical text, or empty. */
-  | [kind: typeof toPartition.query, request: number, key: string, filter: string]
+  | [kind: typeof toPartition.query, request: number, key: string, filter: string, room: number]
   | [kind: typeof toPartition.list, request: number, namespace: string, prefix: string, after: string, limit: number]
-  /** Push text of so many characters has been handed to the sockets. */
-  | [kind: typeof toPartition.credit, characters: number]
   /** Rebuilding (RE1): what a session holds. The highest stamp shows, in whatever order they come. `isHidden`, 0 or 1: as the host knows it. */
   | [
       kind: typeof toPartition.restore,
@@ -106,11 +110,10 @@ const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
   1: 6,
   2: 5,
   3: 4,
-  4: 5,
+  4: 6,
   5: 3,
-  6: 4,
+  6: 5,
   7: 6,
-  8: 2,
   9: 7,
   10: 4,
   11: 2,
@@ -135,12 +138,23 @@ export const fromPartition = {
   handedOver: 9,
   settled: 10,
   measured: 11,
+  oversize: 12,
+  answered: 13,
 } as const;
 
-/** Partition to host. In a batch, a last text equal to the one before it is laid down as null. */
+/** Partition to host. In a batch, a last text equal to an earlier one is laid down as the number of that one, among those laid down as texts. */
 export type FromPartition =
   | [kind: typeof fromPartition.applied, request: number, version: number]
-  | [kind: typeof fromPartition.refused, request: number, code: ErrorCode, message: string, limit: string, max: number]
+  /** `stands`: of a registration that was to change an instance of the session's own, the content that it still has; else empty. */
+  | [
+      kind: typeof fromPartition.refused,
+      request: number,
+      code: ErrorCode,
+      message: string,
+      limit: string,
+      max: number,
+      stands: string,
+    ]
   | [kind: typeof fromPartition.state, request: number, version: number, count: number, instances: string]
   | [kind: typeof fromPartition.resumed, request: number, from: number, version: number, difference: string]
   /** Keys and instance counts, alternating. */
@@ -172,11 +186,15 @@ export type FromPartition =
   /** Whatever the host's batches up to this one changed has been pushed. */
   | [kind: typeof fromPartition.settled, batch: number]
   /** Slots and instance counts, alternating; empty slots are left out. */
-  | [kind: typeof fromPartition.measured, request: number, counts: readonly number[]];
+  | [kind: typeof fromPartition.measured, request: number, counts: readonly number[]]
+  /** The answer would have so many characters, more than there is room for: nothing was done. */
+  | [kind: typeof fromPartition.oversize, request: number, characters: number]
+  /** Answers of so many characters have been sent, for which the host is to give credit once it has them. */
+  | [kind: typeof fromPartition.answered, characters: number];
 
 const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   1: 3,
-  2: 6,
+  2: 7,
   3: 5,
   4: 5,
   5: 3,
@@ -186,6 +204,8 @@ const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   9: 4,
   10: 2,
   11: 3,
+  12: 3,
+  13: 2,
 };
 
 /** Kinds whose last field is a text that may repeat. */
@@ -195,7 +215,13 @@ export function isRepeatable(record: FromPartition): boolean {
   return repeatable.has(record[0]);
 }
 
-export type Field = string | number | null | readonly (string | number)[] | readonly ServiceParcel[];
+export type Field = string | number | readonly (string | number)[] | readonly ServiceParcel[];
+
+/** Characters that a host has done with: pushes that it has handed to its sockets, and answers that it has taken. */
+export interface Credit {
+  readonly pushes: number;
+  readonly answers: number;
+}
 
 /** What a session host posts in one turn: the epoch of the table that routed it, and its records. */
 export interface HostBatch {
@@ -206,6 +232,7 @@ export interface HostBatch {
   readonly table?: SharedArrayBuffer;
   /** When the first change in it was asked for, by the clock that threads share, in milliseconds; 0 or left out: there is none. */
   readonly changedAtMs?: number;
+  readonly credit?: Credit;
   readonly records: readonly Field[];
 }
 
@@ -241,33 +268,29 @@ export interface PartitionStart {
   readonly gauges: SharedArrayBuffer;
 }
 
-/** Calls `take` with each record of a host's batch. */
-export function forEachToPartition(records: readonly Field[], take: (record: ToPartition) => void): void {
-  forEachRecord(records, toPartitionLengths, take as (record: Field[]) => void);
+/** The record of a host's batch that begins at a field. */
+export function recordAt(records: readonly Field[], at: number): ToPartition {
+  return readRecord(records, at, toPartitionLengths) as ToPartition;
 }
 
 /** Calls `take` with each record of a partition's batch, repeated texts filled in. */
 export function forEachFromPartition(records: readonly Field[], take: (record: FromPartition) => void): void {
-  let lastText: Field = '';
-  forEachRecord(records, fromPartitionLengths, (record) => {
+  const texts: Field[] = [];
+  for (let at = 0; at < records.length;) {
+    const record = readRecord(records, at, fromPartitionLengths);
+    at += record.length;
     if (repeatable.has(record[0] as number)) {
       const last = record.length - 1;
-      if (record[last] === null) record[last] = lastText;
-      else lastText = record[last]!;
+      const text = record[last]!;
+      if (typeof text === 'number') record[last] = texts[text]!;
+      else texts.push(text);
     }
     take(record as FromPartition);
-  });
+  }
 }
 
-function forEachRecord(
-  records: readonly Field[],
-  lengths: Record<number, number>,
-  take: (record: Field[]) => void,
-): void {
-  for (let at = 0; at < records.length;) {
-    const length = lengths[records[at] as number];
-    if (length === undefined) throw new Error(`unknown record kind ${JSON.stringify(records[at])} at ${at}`);
-    take(records.slice(at, at + length));
-    at += length;
-  }
+function readRecord(records: readonly Field[], at: number, lengths: Record<number, number>): Field[] {
+  const length = lengths[records[at] as number];
+  if (length === undefined) throw new Error(`unknown record kind ${JSON.stringify(records[at])} at ${at}`);
+  return records.slice(at, at + length);
 }

@@ -1,10 +1,16 @@
 import { fromPartition, isRepeatable } from './messages.ts';
 import type { Field, FromPartition, PartitionBatch } from './messages.ts';
 
-/** Gathers a partition's records of one turn for one host. A text equal to the one before crosses once: a storm of equal snapshots costs one. */
+/** Shorter texts are only compared with the one before: to look for them would cost more than they do. */
+const soughtCharactersMin = 1024;
+
+/** Gathers a partition's records of one turn for one host. Equal texts cross once: a storm of equal lists costs one, also if several kinds of them alternate. */
 export class PartitionOutbox {
   #records: Field[] = [];
-  #lastText: Field = '';
+  #lastText: Field | undefined;
+  #lastNumber = 0;
+  #textCount = 0;
+  #numbers: Map<Field, number> | undefined;
 
   add(record: FromPartition): void {
     const fields: readonly Field[] = record;
@@ -14,9 +20,7 @@ export class PartitionOutbox {
     }
     const last = fields.length - 1;
     for (let i = 0; i < last; i++) this.#records.push(fields[i]!);
-    const text = fields[last]!;
-    this.#records.push(text === this.#lastText ? null : text);
-    this.#lastText = text;
+    this.#records.push(this.#replace(fields[last] as string));
   }
 
   /** The turn's records, or undefined if there are none. */
@@ -24,8 +28,23 @@ export class PartitionOutbox {
     if (this.#records.length === 0) return undefined;
     const records = this.#records;
     this.#records = [];
-    this.#lastText = '';
+    this.#lastText = undefined;
+    this.#textCount = 0;
+    this.#numbers = undefined;
     return records;
+  }
+
+  /** The text, or the number of an equal one. */
+  #replace(text: string): Field {
+    if (text === this.#lastText) return this.#lastNumber;
+    const isSought = text.length >= soughtCharactersMin;
+    const known = isSought ? this.#numbers?.get(text) : undefined;
+    this.#lastText = text;
+    this.#lastNumber = known ?? this.#textCount;
+    if (known !== undefined) return known;
+    if (isSought) this.#numbers = (this.#numbers ?? new Map<Field, number>()).set(text, this.#textCount);
+    this.#textCount += 1;
+    return text;
   }
 }
 

@@ -1,9 +1,7 @@
 import type { Failure } from '../protocol/errors.ts';
-import { readTraits } from '../protocol/instance-filter.ts';
-import type { Traits } from '../protocol/instance-filter.ts';
 import { Coalescer } from '../push/coalescer.ts';
-import { FilterView } from '../push/filter-view.ts';
-import { encodeDifference, encodeInstances } from '../push/push-encoding.ts';
+import { ListCache } from '../push/list-cache.ts';
+import { encodeDifference } from '../push/push-encoding.ts';
 import { readVariant } from '../push/variant.ts';
 import { WatchedService } from '../push/watched-service.ts';
 import type { StoredInstance } from '../slots/service-instances.ts';
@@ -14,7 +12,7 @@ import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import type { Histogram } from './histogram.ts';
 import { fromPartition, toPartition } from './messages.ts';
-import type { FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
+import type { Credit, FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
 import { packService, unpackService, unpackWatch } from './service-parcel.ts';
 import { textCodec } from './text-codec.ts';
 
@@ -29,27 +27,41 @@ interface HostProgress {
   /** The last batch that asked for a change. */
   changedBatch: number;
   settledBatch: number;
+  /** The batch of which not all has been applied; 0: none. */
+  openBatch: number;
   /** Batches that changed something watched which may not have been pushed, oldest first. */
   readonly unsettled: { readonly batch: number; readonly atMs: number }[];
 }
 
-/** Characters of push text that went to a host, and that it has handed to its sockets. */
-interface PushFlow {
+/** Characters that went to a host, and that it has done with. */
+interface Flow {
   emitted: number;
   credited: number;
 }
 
-/** The instances of a service, or those that a filter lets through, as a JSON array. */
-interface EncodedList {
-  readonly count: number;
-  readonly text: string;
+/** What a host is owed an account of for the answers that it got. */
+interface AnswerFlow extends Flow {
+  /** Of `emitted`, what it has been told of. */
+  told: number;
+  /** Texts of this turn: each crosses once. */
+  readonly texts: Set<string>;
 }
+
+/** Work of a record beside what it reads and writes, of a key that is looked at, and of a push; in characters. */
+const recordWork = 256;
+const keyWork = 256;
+const pushWork = 1024;
+/** A host is told of answers once they come to a part of what may be under way. */
+const tellAnswersShare = 8;
+
+type ListAnswer = Extract<FromPartition, [typeof fromPartition.state | typeof fromPartition.resumed, ...unknown[]]>;
 
 interface SubscribeRequest {
   readonly request: number;
   readonly key: string;
   readonly variant: string;
   readonly since: number;
+  readonly room: number;
 }
 
 /** In µs. */
@@ -83,15 +95,18 @@ export class PartitionCore {
   readonly #store: ServiceStore;
   readonly #coalescer: Coalescer<WatchedService>;
   readonly #watched: Map<string, WatchedService> = new Map();
-  readonly #flows: Map<number, PushFlow> = new Map();
+  readonly #flows: Map<number, Flow> = new Map();
+  readonly #answers: Map<number, AnswerFlow> = new Map();
   readonly #isBehind = (watched: WatchedService): boolean => {
     for (const [host, mark] of watched.marks ?? []) if (this.#flowTo(host).credited < mark) return true;
     return false;
   };
-  /** Lists encoded in this turn, by the text of their filter: a storm of subscribers to one service encodes it once. */
-  readonly #lists: Map<ServiceRecord, Map<string, EncodedList>> = new Map();
-  /** Instances taken apart in this turn, for those who come with filters; each costs a µs, whatever the number of filters. */
-  readonly #traits: Map<ServiceRecord, readonly Traits[]> = new Map();
+  readonly #lists: ListCache;
+  /** What has been done in this turn, in characters read and written. */
+  #work = 0;
+  readonly #isTurnOver = (): boolean => this.#work >= this.#limits.partitionTurnWorkMax;
+  /** Services to be pushed, the next one first. */
+  readonly #due: Set<WatchedService> = new Set();
   readonly #progress: Map<number, HostProgress> = new Map();
   /** Hosts are sending what they hold, and nothing may be pushed before all have: instances to be told again then, by service. */
   #retold: Map<string, Set<string>> | undefined;
@@ -121,6 +136,9 @@ export class PartitionCore {
     this.#limits = limits;
     this.#emit = emit;
     this.#store = new ServiceStore(limits, textCodec, versionFloor);
+    this.#lists = new ListCache(limits.serviceListBytesMax, (work) => {
+      this.#work += work;
+    });
     this.#coalescer = new Coalescer({ minMs: limits.coalesceWindowMinMs, maxMs: limits.coalesceWindowMaxMs });
   }
 
@@ -155,18 +173,82 @@ export class PartitionCore {
     this.#table = table;
   }
 
-  /** A host's next batch is about to be applied. `askedAtMs`: when its first change was asked for; 0: not known. */
+  /** A turn begins: records are applied until {@link isTurnOver}. */
+  beginTurn(): void {
+    this.#work = 0;
+  }
+
+  /** Whether so much has been done that others are to have their turn. */
+  get isTurnOver(): boolean {
+    return this.#isTurnOver();
+  }
+
+  /** A host's next batch is about to be applied, or to be gone on with. `askedAtMs`: when its first change was asked for; 0: not known. */
   beginBatch(host: number, batch: number, clock: PartitionClock, askedAtMs = 0): void {
     let progress = this.#progress.get(host);
     if (progress === undefined) {
-      progress = { changedBatch: 0, settledBatch: 0, unsettled: [] };
+      progress = { changedBatch: 0, settledBatch: 0, openBatch: 0, unsettled: [] };
       this.#progress.set(host, progress);
     }
+    progress.openBatch = batch;
     this.#current = { progress, batch, atMs: clock.monotonicMs, askedAtMs };
   }
 
-  /** Applies one record of a batch that was routed by the table of `epoch`. */
-  apply(host: number, epoch: number, record: ToPartition, clock: PartitionClock): void {
+  /** All of the present batch has been applied. */
+  endBatch(): void {
+    if (this.#current !== undefined) this.#current.progress.openBatch = 0;
+  }
+
+  /** A host is done with pushes and answers. */
+  credit(host: number, { pushes, answers }: Credit): void {
+    // What an earlier life of this partition sent is credited to this one.
+    for (const [flow, characters] of [
+      [this.#flowTo(host), pushes],
+      [this.#answersTo(host), answers],
+    ] as const) {
+      flow.credited = Math.min(flow.emitted, flow.credited + characters);
+    }
+  }
+
+  /**
+   * Applies one record of a batch that was routed by the table of `epoch`. False: nothing has been done yet; it must come again in a later turn, and before
+   * anything else of its host.
+   */
+  apply(host: number, epoch: number, record: ToPartition, clock: PartitionClock): boolean {
+    if (!this.#isReadyFor(host, record)) return false;
+    this.#work += recordWork;
+    this.#carryOut(host, epoch, record, clock);
+    return true;
+  }
+
+  /** Whether there is room for the answer, and what it needs has been prepared, which may take turns. */
+  #isReadyFor(host: number, record: ToPartition): boolean {
+    switch (record[0]) {
+      case toPartition.query:
+        return this.#hasAnswerRoom(host) && this.#isTakenApart(record[2], record[3]);
+      case toPartition.subscribe:
+        return this.#hasAnswerRoom(host) && this.#isTakenApart(record[2], readVariant(record[3]).filter);
+      case toPartition.rewatch:
+        return this.#isTakenApart(record[1], readVariant(record[2]).filter);
+      default:
+        return true;
+    }
+  }
+
+  /** A service's instances have been taken apart for a filter that is neither kept up nor known from before. */
+  #isTakenApart(key: string, filter: string): boolean {
+    if (filter === '') return true;
+    const service = this.#store.get(key);
+    if (service === undefined || this.#watched.get(key)?.findView(filter) !== undefined) return true;
+    return this.#lists.takeApart(service, this.#isTurnOver);
+  }
+
+  #hasAnswerRoom(host: number): boolean {
+    const flow = this.#answers.get(host);
+    return flow === undefined || flow.emitted - flow.credited < this.#limits.answerCharactersInFlightMax;
+  }
+
+  #carryOut(host: number, epoch: number, record: ToPartition, clock: PartitionClock): void {
     switch (record[0]) {
       case toPartition.register: {
         const [, request, session, key, id, fragment] = record;
@@ -186,33 +268,29 @@ export class PartitionCore {
         return;
       }
       case toPartition.subscribe: {
-        const [, request, key, variant, since] = record;
-        if (this.#owns(host, epoch, request, key)) this.#subscribe(host, { request, key, variant, since }, clock);
+        const [, request, key, variant, since, room] = record;
+        if (this.#owns(host, epoch, request, key)) this.#subscribe(host, { request, key, variant, since, room }, clock);
         return;
       }
       case toPartition.loseInterest:
         this.#loseInterest(host, record[1], record[2]);
         return;
       case toPartition.query: {
-        const [, request, key, filter] = record;
-        if (this.#owns(host, epoch, request, key)) this.#answerState(host, request, this.#store.get(key), filter);
+        const [, request, key, filter, room] = record;
+        if (!this.#owns(host, epoch, request, key)) return;
+        this.#answer(host, this.#stateOf(request, this.#store.get(key), filter), room);
         return;
       }
       case toPartition.list: {
         const [, request, namespace, prefix, after, limit] = record;
         const page = this.#store.list({ namespace, prefix, after, limit });
+        this.#work += page.looked * keyWork;
         this.#emit(
           host,
           fromPartition.listed,
           request,
-          page.flatMap(({ key, instances }) => [key, instances]),
+          page.services.flatMap(({ key, instances }) => [key, instances]),
         );
-        return;
-      }
-      case toPartition.credit: {
-        const flow = this.#flowTo(host);
-        // What an earlier life of this partition pushed is credited to this one.
-        flow.credited = Math.min(flow.emitted, flow.credited + record[1]);
         return;
       }
       case toPartition.restore: {
@@ -263,12 +341,24 @@ export class PartitionCore {
 
   /** The end of a turn: pushes what is due, unless a host is behind, in which case changes go on merging. */
   endTurn(clock: PartitionClock): void {
-    this.#lists.clear();
-    this.#traits.clear();
     this.#current = undefined;
+    this.#tellAnswers();
     if (this.#isHeldBack()) return;
-    for (const watched of this.#coalescer.takeDue(clock.monotonicMs, this.#isBehind)) this.#push(watched);
+    for (const watched of this.#coalescer.takeDue(clock.monotonicMs, this.#isBehind)) this.#due.add(watched);
+    // Apart from what records cost, so that neither keeps the other waiting.
+    this.#work = 0;
+    for (const watched of this.#due) {
+      if (!this.#pushSome(watched)) break;
+      this.#due.delete(watched);
+      // What changed in the middle of its round waits for the next.
+      if (!watched.isDirty) this.#coalescer.notePushed(watched);
+    }
     this.#settle(this.#coalescer.unpushedSince());
+  }
+
+  /** Whether pushes are due that the last turn had no time for. */
+  get hasDue(): boolean {
+    return this.#due.size > 0 && !this.#isHeldBack();
   }
 
   /**
@@ -279,18 +369,40 @@ export class PartitionCore {
     return this.#isHeldBack() ? undefined : this.#coalescer.nextDueAt();
   }
 
-  #push(watched: WatchedService): void {
-    const { changeCount } = watched;
-    const pushes = watched.takePushes();
-    if (pushes.length > 0 && changeCount > 0) this.#pushChanges?.observe(changeCount);
-    for (const { key, variant, from, to, count, body, changedAtMs, hosts } of pushes) {
-      for (const host of hosts) {
-        this.#emit(host, fromPartition.push, key, variant, from, to, count, changedAtMs, body);
-        const flow = this.#flowTo(host);
-        flow.emitted += body.length;
-        watched.marks ??= new Map();
-        watched.marks.set(host, flow.emitted);
-      }
+  /** Pushes what has changed of a service, variant by variant; false if the turn is over before the last, or hosts have enough. */
+  #pushSome(watched: WatchedService): boolean {
+    while (!this.#isTurnOver() && !this.#isHeldBack()) {
+      if (!this.#pushNext(watched) || !watched.isInRound) return true;
+    }
+    return false;
+  }
+
+  /** False if there is nothing more to push. */
+  #pushNext(watched: WatchedService): boolean {
+    const { changeCount, isInRound } = watched;
+    const push = watched.takePush();
+    if (push === undefined) return false;
+    if (!isInRound && changeCount > 0) this.#pushChanges?.observe(changeCount);
+    const { key, variant, from, to, count, body, changedAtMs, hosts } = push;
+    this.#work += pushWork + body.length * (hosts.length + 1);
+    for (const host of hosts) {
+      this.#emit(host, fromPartition.push, key, variant, from, to, count, changedAtMs, body);
+      const flow = this.#flowTo(host);
+      flow.emitted += body.length;
+      watched.marks ??= new Map();
+      watched.marks.set(host, flow.emitted);
+    }
+    return true;
+  }
+
+  /** Hosts give credit for answers, in sums worth a message. */
+  #tellAnswers(): void {
+    for (const [host, flow] of this.#answers) {
+      flow.texts.clear();
+      const untold = flow.emitted - flow.told;
+      if (untold * tellAnswersShare < this.#limits.answerCharactersInFlightMax) continue;
+      flow.told = flow.emitted;
+      this.#emit(host, fromPartition.answered, untold);
     }
   }
 
@@ -299,7 +411,9 @@ export class PartitionCore {
     for (const [host, progress] of this.#progress) {
       const { unsettled } = progress;
       while (unsettled.length > 0 && unsettled[0]!.atMs < unpushedSinceMs) unsettled.shift();
-      const settled = unsettled.length > 0 ? unsettled[0]!.batch - 1 : progress.changedBatch;
+      const pushed = unsettled.length > 0 ? unsettled[0]!.batch - 1 : progress.changedBatch;
+      // The rest of a batch may hold changes, too.
+      const settled = progress.openBatch === 0 ? pushed : Math.min(pushed, progress.openBatch - 1);
       if (settled <= progress.settledBatch) continue;
       progress.settledBatch = settled;
       this.#emit(host, fromPartition.settled, settled);
@@ -314,7 +428,16 @@ export class PartitionCore {
     return false;
   }
 
-  #flowTo(host: number): PushFlow {
+  #answersTo(host: number): AnswerFlow {
+    let flow = this.#answers.get(host);
+    if (flow === undefined) {
+      flow = { emitted: 0, credited: 0, told: 0, texts: new Set() };
+      this.#answers.set(host, flow);
+    }
+    return flow;
+  }
+
+  #flowTo(host: number): Flow {
     let flow = this.#flows.get(host);
     if (flow === undefined) {
       flow = { emitted: 0, credited: 0 };
@@ -351,7 +474,7 @@ export class PartitionCore {
 
   #answerChange(host: number, request: number, key: string, id: string, outcome: StoreOutcome): void {
     if (outcome.kind === 'refused') {
-      this.#refuse(host, request, outcome.failure);
+      this.#refuse(host, request, outcome.failure, outcome.stands);
       return;
     }
     this.#keepAboveShown(outcome.service);
@@ -374,6 +497,7 @@ export class PartitionCore {
   #restore(key: string, id: string, instance: StoredInstance, isHidden: boolean): void {
     const service = this.#store.obtain(key);
     for (const notice of this.#store.restore(service, id, instance)) this.#tellClaim(key, id, notice);
+    this.#lists.noteChange(service, id);
     if (!isHidden && service.instances.hidden === undefined) return;
     const known = this.#contested.get(key) ?? new Set();
     this.#contested.set(key, known.add(id));
@@ -391,13 +515,12 @@ export class PartitionCore {
     this.#contested.clear();
   }
 
-  #refuse(host: number, request: number, { code, message, limit, max }: Failure): void {
-    this.#emit(host, fromPartition.refused, request, code, message, limit ?? '', max ?? 0);
+  #refuse(host: number, request: number, { code, message, limit, max }: Failure, stands = ''): void {
+    this.#emit(host, fromPartition.refused, request, code, message, limit ?? '', max ?? 0, stands);
   }
 
   #noteChange(service: ServiceRecord, id: string, before: string | undefined): void {
-    this.#lists.delete(service);
-    this.#traits.delete(service);
+    this.#lists.noteChange(service, id);
     const watched = this.#watched.get(service.key);
     if (watched !== undefined) {
       watched.noteChange(id, before, this.#current?.askedAtMs);
@@ -449,10 +572,12 @@ export class PartitionCore {
       if (!leaving.has(slotOf(service.key))) continue;
       const watched = this.#watched.get(service.key);
       // Subscribers are told by this owner all that happened here, so that the next begins in quiet.
-      if (watched !== undefined) this.#push(watched);
+      // A round that had begun leaves what came in the middle of it to a second.
+      if (watched !== undefined) while (this.#pushNext(watched) || watched.isDirty);
       this.#keepAboveShown(service);
       parcels.push(packService(service, watched));
       if (watched !== undefined) this.#unwatch(watched);
+      this.#lists.forget(service);
       this.#store.detach(service);
     }
     this.#emit(host, fromPartition.handedOver, request, this.#store.versionFloor, parcels);
@@ -486,15 +611,16 @@ export class PartitionCore {
   }
 
   #createWatched(service: ServiceRecord): WatchedService {
-    return new WatchedService(service, () => this.#traitsOf(service));
+    return new WatchedService(service, () => this.#lists.traitsOf(service));
   }
 
   #unwatch(watched: WatchedService): void {
     this.#watched.delete(watched.service.key);
+    this.#due.delete(watched);
     this.#coalescer.forget(watched);
   }
 
-  #subscribe(host: number, { request, key, variant, since }: SubscribeRequest, clock: PartitionClock): void {
+  #subscribe(host: number, { request, key, variant, since, room }: SubscribeRequest, clock: PartitionClock): void {
     const { filter } = readVariant(variant);
     const max = this.#limits.filtersPerServiceMax;
     const known = this.#watched.get(key);
@@ -503,18 +629,19 @@ export class PartitionCore {
       this.#refuse(host, request, { code: 'limit_exceeded', message, limit: 'filtersPerServiceMax', max });
       return;
     }
+    const wasInterested = known?.isWantedBy(host, variant) === true;
     const watched = this.#obtainWatched(key);
     const interest = watched.addInterest(host, variant);
-    watched.noteSnapshotTaken(interest);
     const { service } = watched;
     const changed = since > 0 ? service.changedSince(since) : undefined;
-    if (changed === undefined) {
-      // It was told in another life, and what this one tells must be above it. Where the clock has not gone back it is.
-      if (since >= service.version) service.raise(leapOver(since, clock));
-      return this.#answerState(host, request, service, filter);
-    }
-    const difference = encodeDifference(service, changed, interest.view);
-    this.#emit(host, fromPartition.resumed, request, since, service.version, difference);
+    // It was told in another life, and what this one tells must be above it. Where the clock has not gone back it is.
+    if (changed === undefined && since >= service.version) service.raise(leapOver(since, clock));
+    const answer: ListAnswer =
+      changed === undefined
+        ? this.#stateOf(request, service, filter)
+        : [fromPartition.resumed, request, since, service.version, encodeDifference(service, changed, interest.view)];
+    if (this.#answer(host, answer, room)) watched.noteSnapshotTaken(interest);
+    else if (!wasInterested) this.#loseInterest(host, key, variant);
   }
 
   /** Not at once for all services, of which there may be very many: each when it is next told of. */
@@ -522,38 +649,29 @@ export class PartitionCore {
     if (service.version < this.#shownFloor) service.raise(this.#shownFloor);
   }
 
-  #answerState(host: number, request: number, service: ServiceRecord | undefined, filter: string): void {
-    if (service === undefined) {
-      this.#emit(host, fromPartition.state, request, this.#store.versionFloor, 0, '[]');
-      return;
-    }
+  #stateOf(request: number, service: ServiceRecord | undefined, filter: string): ListAnswer {
+    if (service === undefined) return [fromPartition.state, request, this.#store.versionFloor, 0, '[]'];
     this.#keepAboveShown(service);
-    const { count, text } = this.#listOf(service, filter);
-    this.#emit(host, fromPartition.state, request, service.version, count, text);
+    const view = filter === '' ? undefined : this.#watched.get(service.key)?.findView(filter);
+    const { count, text } = this.#lists.encode(service, filter, view);
+    return [fromPartition.state, request, service.version, count, text];
   }
 
-  #listOf(service: ServiceRecord, filter: string): EncodedList {
-    const lists = this.#lists.get(service) ?? new Map<string, EncodedList>();
-    this.#lists.set(service, lists);
-    let list = lists.get(filter);
-    if (list === undefined) {
-      const view =
-        filter === ''
-          ? undefined
-          : (this.#watched.get(service.key)?.findView(filter) ?? new FilterView(filter, this.#traitsOf(service)));
-      list = { count: view?.count ?? service.instanceCount, text: encodeInstances(service, view) };
-      lists.set(filter, list);
+  /** Answers with a list, if there is room for it; else says how much it needs. */
+  #answer(host: number, answer: ListAnswer, room: number): boolean {
+    const { length } = answer[4];
+    if (length > room) {
+      this.#emit(host, fromPartition.oversize, answer[1], length);
+      return false;
     }
-    return list;
-  }
-
-  #traitsOf(service: ServiceRecord): readonly Traits[] {
-    let traits = this.#traits.get(service);
-    if (traits === undefined) {
-      traits = Array.from(service.fragments(), readTraits);
-      this.#traits.set(service, traits);
+    const flow = this.#answersTo(host);
+    if (!flow.texts.has(answer[4])) {
+      flow.texts.add(answer[4]);
+      flow.emitted += length;
+      this.#work += length;
     }
-    return traits;
+    this.#emit(host, ...answer);
+    return true;
   }
 
   #loseInterest(host: number, key: string, variant: string): void {

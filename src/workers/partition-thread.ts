@@ -2,7 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 import { SlotTable } from '../slots/slot-table.ts';
 import { inflictFault } from './fault.ts';
-import { forEachToPartition } from './messages.ts';
+import { PartitionInbox } from './inbox.ts';
 import type { Control, ControlReport, HostBatch, PartitionStart } from './messages.ts';
 import { PartitionOutboxes } from './outbox.ts';
 import { PartitionCore } from './partition-core.ts';
@@ -40,7 +40,9 @@ export default function runPartition(start: PartitionStart): Promise<void> {
 class PartitionThread {
   readonly #core: PartitionCore;
   readonly #ports: Map<number, MessagePort> = new Map();
+  readonly #inbox: PartitionInbox = new PartitionInbox();
   readonly #outboxes: PartitionOutboxes = new PartitionOutboxes();
+  #isTurnScheduled = false;
   readonly #pulse: NodeJS.Timeout;
   readonly #sampler: ThreadSampler;
   #timer: NodeJS.Timeout | undefined;
@@ -67,13 +69,22 @@ class PartitionThread {
     this.#ports.set(host, port);
     this.#outboxes.attach(host);
     port.on('message', (batch: HostBatch) => {
-      const clock = readClock();
-      if (batch.table !== undefined) this.#core.adoptTable(SlotTable.attach(batch.table));
-      this.#core.beginBatch(host, batch.batch, clock, batch.changedAtMs);
-      forEachToPartition(batch.records, (record) => {
-        this.#core.apply(host, batch.epoch, record, clock);
-      });
-      this.#endTurn(clock);
+      this.#inbox.add(host, batch, this.#core);
+      // A turn is to come in which this has its place.
+      if (!this.#isTurnScheduled) this.#runTurn();
+    });
+  }
+
+  /** Signs of life, and what hosts have sent meanwhile, come between turns. */
+  #runTurn(): void {
+    this.#isTurnScheduled = false;
+    const clock = readClock();
+    const isUnfinished = this.#inbox.run(this.#core, clock);
+    this.#endTurn(clock);
+    if (!isUnfinished && !this.#core.hasDue) return;
+    this.#isTurnScheduled = true;
+    setImmediate(() => {
+      this.#runTurn();
     });
   }
 
@@ -101,7 +112,7 @@ class PartitionThread {
     this.#timer = setTimeout(
       () => {
         this.#timerAt = Number.POSITIVE_INFINITY;
-        this.#endTurn(readClock());
+        if (!this.#isTurnScheduled) this.#runTurn();
       },
       Math.max(0, Math.ceil(dueAt - nowMs)),
     );

@@ -35,7 +35,9 @@ test('[PU4] one is behind from the allowance on, and until all but a little is r
 
 test('[PU4] answers count, and make a session excessive in the end', () => {
   const consumption = new Consumption(bounds);
+  // However large one is, it is sent.
   send(consumption, 3999);
+  send(consumption, 10_000);
   expect(consumption.isExcessive).toBe(false);
   send(consumption, 1);
   expect(consumption.isExcessive).toBe(true);

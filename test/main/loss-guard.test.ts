@@ -466,6 +466,40 @@ describe.each([1, 3])('with %i hosts,', (hosts) => {
       expect(stage.events.map(({ kind }) => kind)).toEqual(['tripped', 'cleared', 'tripped']);
     });
 
+    test.each([
+      ['registry', { lossSessionsMin: 3, lossServicePercent: 101 }],
+      ['service', { lossSessionsPercent: 101, lossServicePercent: 40 }],
+    ])('[SE2] of a %s does not take for living those that were let go and have not gone yet', (_, settings) => {
+      for (const key of [undefined, 'a']) {
+        const stage = new Stage(settings, hosts);
+        const sessions = stage.connectMany(12, 'a');
+        for (const session of sessions.slice(0, 6)) stage.break(session);
+        stage.release(key);
+        // Three of the six that are left, though three of twelve.
+        for (const session of sessions.slice(6, 9)) stage.break(session);
+        stage.wait(1500);
+        expect([key, [...stage.broken.keys()]]).toEqual([key, sessions.slice(6, 9)]);
+        expect(stage.events).toMatchObject([{ kind: 'tripped', missing: 3, total: 6 }]);
+        expect(stage.describe()).toMatchObject({ missingSessions: 3, sessions: 6 });
+      }
+    });
+
+    test('[SE2] of a service counts what was let go as neither lost nor there when the rest of its sessions is held', () => {
+      const stage = new Stage({ lossServicePercent: 101 }, hosts);
+      const sessions = stage.connectMany(6, 'a', 'b');
+      for (const session of sessions.slice(0, 4)) stage.break(session);
+      stage.release('a');
+      stage.wait(1500);
+      expect([...stage.broken.values()].map(({ instances }) => instances.map(({ key }) => key))).toEqual(
+        Array.from({ length: 4 }, () => ['b']),
+      );
+      for (const session of sessions.slice(0, 4)) stage.resume(session);
+      stage.wait(50);
+      expect(stage.describe()).toMatchObject({ isHolding: false, missingSessions: 0, sessions: 6, services: [] });
+      stage.wait(11_000);
+      expect(stage.guard.isIdle).toBe(true);
+    });
+
     test.each([101])('is switched off by %i of a hundred', (lossSessionsPercent) => {
       const stage = new Stage({ lossSessionsPercent, lossServicePercent: 101 }, hosts);
       for (const session of stage.connectMany(10, 'a')) stage.break(session);
@@ -804,20 +838,38 @@ describe('hosts beside each other', () => {
         }
         trips += one.events.length;
       }),
-      { numRuns: 40 },
+      { numRuns: 40, examples: [[letGoWhileOthersBreak, 3]] },
     );
     expect(trips).toBeGreaterThan(10);
   });
 });
 
+/** Found by the property: one that was let go goes in the same tick in which three others are judged, on its host before them, or with them. */
+const letGoWhileOthersBreak: Step[] = [
+  { kind: 'connect', keys: ['a'] },
+  { kind: 'connect', keys: ['a'] },
+  { kind: 'break', nth: 0 },
+  { kind: 'release', key: undefined },
+  { kind: 'break', nth: 0 },
+  { kind: 'connect', keys: ['a'] },
+  { kind: 'break', nth: 0 },
+  { kind: 'comeBack', nth: 4 },
+  { kind: 'connect', keys: ['a'] },
+  { kind: 'break', nth: 0 },
+  { kind: 'break', nth: 0 },
+  { kind: 'connect', keys: ['a'] },
+  { kind: 'wait', ms: 2000 },
+];
+
 /** All that can be told apart from outside; what happens within one tick has no order. */
 function summarize(stage: Stage): object {
+  const guard = stage.describe();
   return {
     live: [...stage.live.keys()].sort((a, b) => a - b),
     broken: [...stage.broken].map(([session, { instances }]) => [session, instances]).sort(compareTexts),
     removed: [...stage.removed.keys()].sort((a, b) => a - b),
     events: stage.events.map((event) => JSON.stringify(event)).sort(),
-    guard: JSON.stringify(stage.describe()),
+    guard: { ...guard, services: guard.services.toSorted((a, b) => (a.key < b.key ? -1 : 1)) },
   };
 }
 

@@ -13,6 +13,7 @@ const limits = {
   claimsPerInstanceMax: 10,
   instancesPerPartitionMax: 100,
   instanceBytesMax: 100_000,
+  serviceListBytesMax: 100_000,
 };
 const zone1 = chooseVariant('delta', { zone: 'z1' }).text;
 
@@ -38,7 +39,12 @@ class Bench {
   }
 
   push(): Pick<Push, 'from' | 'to' | 'count' | 'body'>[] {
-    return this.watched.takePushes().map(({ from, to, count, body }) => ({ from, to, count, body }));
+    const pushes: Pick<Push, 'from' | 'to' | 'count' | 'body'>[] = [];
+    for (let push = this.watched.takePush(); push !== undefined; push = this.watched.takePush()) {
+      const { from, to, count, body } = push;
+      pushes.push({ from, to, count, body });
+    }
+    return pushes;
   }
 }
 

@@ -236,7 +236,12 @@ function registerLarge(client: SimulatedClient, port: number): void {
 async function setUpLarge(
   clients: number,
 ): Promise<{ registry: InProcessRegistry; provider: SimulatedClient; crowd: SimulatedClient[]; heard: string[] }> {
-  const { registry, provider } = await setUp({ partitions: 2, fanOutSliceBytes: 20_000 });
+  const { registry, provider } = await setUp({
+    partitions: 2,
+    fanOutSliceBytes: 20_000,
+    partitionTurnWorkMax: 1_000_000,
+    answerCharactersInFlightMax: 1_000_000,
+  });
   const heard: string[] = [];
   const crowd = Array.from({ length: clients }, () => {
     const client = new SimulatedClient(registry);

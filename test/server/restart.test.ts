@@ -34,14 +34,9 @@ async function start(port: number, ...flags: string[]): Promise<RunningCommand> 
   return running;
 }
 
-interface Health {
-  readonly status: number;
-  readonly body: { readonly status: string };
-}
-
-async function read<T = Health>(port: number, path: string): Promise<{ status: number; body: T }> {
+async function read(port: number, path: string): Promise<{ status: number; body: object }> {
   const response = await fetch(`http://127.0.0.1:${port}${path}`);
-  return { status: response.status, body: (await response.json()) as T };
+  return { status: response.status, body: (await response.json()) as object };
 }
 
 async function untilWarm(port: number): Promise<void> {
@@ -99,11 +94,11 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
     await start(port, '--warm-up-ms', '2000', '--sessions-per-second-max', '4', '--sessions-burst-max', '4');
     expect(await read(port, '/health/started')).toMatchObject({ status: 200, body: { status: 'started' } });
     expect(await read(port, '/health/ready')).toMatchObject({ status: 503, body: { status: 'warming' } });
-    expect((await read<object>(port, '/v1/stats')).body).toMatchObject({ warming: true });
-    expect((await read<object>(port, '/v1/instances?service=fleet')).body).toMatchObject({ warming: true });
+    expect((await read(port, '/v1/stats')).body).toMatchObject({ warming: true });
+    expect((await read(port, '/v1/instances?service=fleet')).body).toMatchObject({ warming: true });
     await untilWarm(port);
-    expect((await read<object>(port, '/v1/stats')).body).toMatchObject({ warming: false, subscriptionsWarming: 0 });
-    expect((await read<object>(port, '/v1/instances?service=fleet')).body).not.toHaveProperty('warming');
+    expect((await read(port, '/v1/stats')).body).toMatchObject({ warming: false, subscriptionsWarming: 0 });
+    expect((await read(port, '/v1/instances?service=fleet')).body).not.toHaveProperty('warming');
     expect(shown.filter((count) => count < 13)).toEqual([]);
     expect(told).toEqual([]);
     // They are told of changes again.

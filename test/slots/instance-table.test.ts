@@ -50,6 +50,74 @@ test('what was freed is used again: texts that come and go take no more memory t
   expect(chunks).toBe(1);
 });
 
+test('slabs of which all is free are given back, but for one', () => {
+  const bytes = new FragmentBytes(textCodec);
+  const size = 2 ** 16;
+  const references = Array.from({ length: 40 }, () => bytes.store('x'.repeat(size), size));
+  expect(bytes.takenBytes).toBe(40 * size);
+  for (const reference of references) bytes.free(reference, size);
+  expect(bytes.takenBytes).toBeLessThanOrEqual(2 * 2 ** 18);
+  expect(bytes.usedBytes).toBe(0);
+});
+
+test('freed blocks are joined: texts of rising size that come and go take hardly more memory than is held at a time', () => {
+  const bytes = new FragmentBytes(textCodec);
+  let takenMax = 0;
+  let usedMax = 0;
+  for (let size = 100; size < 8000; size = Math.ceil(size * 1.065)) {
+    const held = Array.from({ length: 200 }, () => bytes.store('x'.repeat(size), size));
+    usedMax = Math.max(usedMax, bytes.usedBytes);
+    takenMax = Math.max(takenMax, bytes.takenBytes);
+    // Not in the order in which they came.
+    for (let i = 0; i < held.length; i++) bytes.free(held[(i * 77) % held.length]!, size);
+  }
+  expect(takenMax).toBeLessThan(usedMax * 1.25 + 2 * 2 ** 18);
+});
+
+test('whatever comes and goes, memory stays within twice what was held at a time', () => {
+  const step = fc.record({ slot: fc.nat(199), size: fc.integer({ min: 1, max: 9000 }) });
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 200, maxLength: 2000 }), (steps) => {
+      const bytes = new FragmentBytes(textCodec);
+      const held = new Map<number, { reference: number; size: number; letter: string }>();
+      let usedMax = 0;
+      for (const [i, { slot, size }] of steps.entries()) {
+        const known = held.get(slot);
+        if (known === undefined) {
+          const letter = String.fromCharCode(97 + (i % 26));
+          held.set(slot, { reference: bytes.store(letter.repeat(size), size), size, letter });
+        } else {
+          bytes.free(known.reference, known.size);
+          held.delete(slot);
+        }
+        usedMax = Math.max(usedMax, bytes.usedBytes);
+        expect(bytes.takenBytes).toBeLessThanOrEqual(2 * usedMax + 2 * 2 ** 18);
+      }
+      for (const { reference, size, letter } of held.values()) {
+        expect(bytes.read(reference, size, true)).toBe(letter.repeat(size));
+        bytes.free(reference, size);
+      }
+      // All that was free has been joined.
+      expect(bytes.takenBytes).toBeLessThanOrEqual(2 * 2 ** 18);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('room is counted by what is used and by what is taken', () => {
+  const bytes = new FragmentBytes(textCodec);
+  const slab = 2 ** 18;
+  expect(bytes.hasRoom(100, 1024)).toBe(true);
+  const references = Array.from({ length: 8 }, () => bytes.store('x'.repeat(slab / 4), slab / 4));
+  expect(bytes.takenBytes).toBe(2 * slab);
+  expect(bytes.hasRoom(100, 2 * slab)).toBe(false);
+  for (const i of [1, 3, 5]) bytes.free(references[i]!, slab / 4);
+  // Three holes, too small for a larger text: no further slab is taken for it.
+  expect(bytes.hasRoom(slab / 4, 2 * slab)).toBe(true);
+  expect(bytes.hasRoom(slab / 2, 2 * slab)).toBe(false);
+  expect(bytes.hasRoom(slab / 2, 3 * slab)).toBe(true);
+});
+
 test('an index finds exactly the rows that it holds, also when hashes collide and rows go', () => {
   // Few values, and such as fall into the same part and the same place.
   const hash = fc.constantFrom(0, 1, 15, 16, 17, 0x0400_0000, 0xffff_ffff);

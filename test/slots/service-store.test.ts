@@ -10,6 +10,7 @@ const limits: StoreLimits = {
   claimsPerInstanceMax: 10,
   instancesPerPartitionMax: 1000,
   instanceBytesMax: 1e6,
+  serviceListBytesMax: 1e5,
 };
 const key = 'public/DEFAULT/pay';
 
@@ -273,32 +274,91 @@ function rebuild(
   return next;
 }
 
-test('a list has each service with instances once, in the order of keys, page by page', () => {
+test('a list has each service with instances once, in the order of bytes, page by page, whatever came and went', () => {
+  const name = fc.string({
+    minLength: 1,
+    maxLength: 4,
+    unit: fc.constantFrom('a', 'b', '/', 'é', '\uffee', '\u{1f600}'),
+  });
+  const key = fc
+    .tuple(fc.constantFrom('n', 'n-', 'other'), fc.constantFrom('g', 'g-', 'h'), name)
+    .map((parts) => parts.join('/'));
   fc.assert(
     fc.property(
-      fc.uniqueArray(fc.string({ minLength: 1, maxLength: 4, unit: fc.constantFrom('a', 'b', '/', 'é') }), {
-        maxLength: 30,
-      }),
+      fc.uniqueArray(fc.record({ key, goes: fc.boolean() }), { selector: (entry) => entry.key, maxLength: 60 }),
       fc.integer({ min: 1, max: 7 }),
-      fc.constantFrom('', 'a', 'ab'),
-      (names, limit, prefix) => {
+      fc.constantFrom('', 'n', 'none'),
+      fc.constantFrom('', 'a', 'ab', '\uffee', '\u{1f600}'),
+      (entries, limit, namespace, prefix) => {
         const store = createStore({}, 0);
-        for (const name of names)
-          store.register(`n/g/${name}`, 'i', { fragment: encode('i', 'F'), owner: 1, stamp: 1 }, 0);
+        for (const { key: of } of entries)
+          store.register(of, 'i', { fragment: encode('i', 'F'), owner: 1, stamp: 1 }, 0);
+        for (const { key: of, goes } of entries) if (goes) store.deregister(of, 'i', 1, Infinity, 0);
         store.obtain('n/g/without-instances');
-        store.register('other/g/a', 'i', { fragment: encode('i', 'F'), owner: 1, stamp: 1 }, 0);
         const listed: string[] = [];
         for (let after = ''; ;) {
-          const page = store.list({ namespace: 'n', prefix, after, limit });
-          expect(page.length).toBeLessThanOrEqual(limit);
-          listed.push(...page.map((entry) => entry.key));
-          const last = page.at(-1);
+          const page = store.list({ namespace, prefix, after, limit });
+          expect(page.services.length).toBeLessThanOrEqual(limit);
+          listed.push(...page.services.map((entry) => entry.key));
+          const last = page.services.at(-1);
           if (last === undefined) break;
           after = last.key;
         }
-        const expected = names.filter((name) => name.startsWith(prefix)).map((name) => `n/g/${name}`);
-        expect(listed).toEqual(expected.sort((a, b) => (a < b ? -1 : 1)));
+        const expected = entries
+          .filter(({ goes }) => !goes)
+          .map(({ key: of }) => of)
+          .filter((of) => namespace === '' || of.startsWith(`${namespace}/`))
+          .filter((of) => of.slice(of.indexOf('/', of.indexOf('/') + 1) + 1).startsWith(prefix));
+        expect(listed).toEqual(expected.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
       },
     ),
   );
+});
+
+function fragmentOf(id: string, length: number): string {
+  return JSON.stringify({ id, m: 'é'.repeat(length) });
+}
+
+test('[LI1] the list of a service stays within its bound, whatever is registered, changed and restored', () => {
+  const store = createStore({ serviceListBytesMax: 1000 });
+  const register = (id: string, length: number, owner = 1, stamp = 1): ReturnType<ServiceStore['register']> =>
+    store.register('n/g/s', id, { fragment: fragmentOf(id, length), owner, stamp }, 0);
+  const refused = { kind: 'refused', failure: { code: 'limit_exceeded', limit: 'serviceListBytesMax', max: 1000 } };
+  expect(register('a', 200)).toMatchObject({ kind: 'changed' });
+  expect(register('b', 200)).toMatchObject({ kind: 'changed' });
+  expect(register('c', 200)).toMatchObject(refused);
+  // One that is there may change to as much or less, or grow as long as there is room; else it stays as it is, under the stamp of the refused one.
+  expect(register('a', 300, 1, 7)).toMatchObject({ ...refused, stands: fragmentOf('a', 200) });
+  expect(store.get('n/g/s')?.instances.read(store.get('n/g/s')!.instances.find('a'))).toMatchObject({ stamp: 7 });
+  // Another's stays the other's.
+  expect(register('a', 300, 2, 8)).toEqual({ kind: 'refused', failure: expect.objectContaining(refused.failure) });
+  expect(register('a', 210, 1, 9)).toMatchObject({ kind: 'changed' });
+  expect(register('b', 10)).toMatchObject({ kind: 'changed' });
+  expect(register('c', 150)).toMatchObject({ kind: 'changed' });
+  // A rebuild also brings what was under way, and takes up to twice as much.
+  for (let i = 0; i < 20; i++) {
+    const instance = { fragment: fragmentOf(`r${i}`, 40), owner: 3, stamp: 100 + i };
+    const [loser] = store.restore(store.obtain('n/g/s'), `r${i}`, instance);
+    const { bytes } = store.get('n/g/s')!.instances;
+    expect(bytes).toBeLessThanOrEqual(2000);
+    if (loser !== undefined) expect(loser).toMatchObject({ owner: 3, stamp: 100 + i, state: 'dropped' });
+  }
+  const service = store.get('n/g/s')!;
+  expect(service.instances.bytes).toBe(Buffer.byteLength([...service.fragments()].join(',')) + 1);
+  expect(service.instances.bytes).toBeGreaterThan(1800);
+  // Not while they go.
+  const owners = Array.from(service.instances, ([id, { owner }]) => ({ id, owner }));
+  for (const { id, owner } of owners) store.deregister('n/g/s', id, owner, Infinity, 0);
+  expect(service.instances.bytes).toBe(0);
+});
+
+test('a page costs its length, not the number of services', () => {
+  const store = createStore({}, 0);
+  for (let i = 0; i < 5000; i++) {
+    store.register(`n/g/svc-${String(i).padStart(4, '0')}`, 'i', { fragment: encode('i', 'F'), owner: 1, stamp: 1 }, 0);
+  }
+  for (const prefix of ['', 'svc-2', 'svc-4999', 'zzz']) {
+    const { looked, services } = store.list({ namespace: 'n', prefix, after: '', limit: 10 });
+    expect(looked).toBeLessThanOrEqual(services.length + 3);
+  }
 });

@@ -21,7 +21,7 @@ import type { Runner } from '../../src/main/supervisor.ts';
 import type { FromUnit, ToUnit, UnitPort } from '../../src/main/unit-messages.ts';
 import { WarmUp, warmUpBytes, WarmUpJudge } from '../../src/main/warm-up.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
-import { forEachToPartition } from '../../src/workers/messages.ts';
+import { PartitionInbox } from '../../src/workers/inbox.ts';
 import type { HostBatch, PartitionBatch } from '../../src/workers/messages.ts';
 import { PartitionOutboxes } from '../../src/workers/outbox.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
@@ -33,6 +33,11 @@ import type { Random } from './random.ts';
 const hostsUsual: number = ioThreads > 0 ? 2 : 1;
 
 const wallStartUsualMicros = 1_700_000_000_000_000;
+/** Turns end in the middle of batches and of rounds of pushes, and answers are worth waiting for, so that other things come in between. */
+const smallTurns: Partial<ServerConfig> = {
+  partitionTurnWorkMax: 1024,
+  answerCharactersInFlightMax: 2048,
+};
 
 /** Deliveries, and rounds of 50 ms, after which a registry that nobody disturbs must have come to rest. */
 const stepsMax = 1_000_000;
@@ -100,7 +105,10 @@ export class SimulatedPartition implements Runner {
   readonly #partition: number;
   readonly #surroundings: Surroundings;
   readonly #onDeath: (partition: number, cause: Error) => void;
+  #inbox = new PartitionInbox();
   #outboxes = new PartitionOutboxes();
+  /** A turn is to come though nothing has: the last one was over before all was done. */
+  isTurnScheduled = false;
   #pulse = 0;
   /** Batches that leave before it dies. */
   #postsLeft = Number.POSITIVE_INFINITY;
@@ -115,6 +123,8 @@ export class SimulatedPartition implements Runner {
     const { config, clock } = this.#surroundings;
     const outboxes = new PartitionOutboxes();
     this.#outboxes = outboxes;
+    this.#inbox = new PartitionInbox();
+    this.isTurnScheduled = false;
     this.core = new PartitionCore(
       this.#partition,
       table,
@@ -169,13 +179,8 @@ export class SimulatedPartition implements Runner {
     const batch = mailbox.inbox.shift();
     const { core } = this;
     if (batch === undefined || core === undefined) return;
-    const clock = this.#surroundings.clock();
-    if (batch.table !== undefined) core.adoptTable(SlotTable.attach(batch.table));
-    core.beginBatch(mailbox.host, batch.batch, clock);
-    forEachToPartition(batch.records, (record) => {
-      core.apply(mailbox.host, batch.epoch, record, clock);
-    });
-    this.endTurn();
+    this.#inbox.add(mailbox.host, batch, core);
+    if (!this.isTurnScheduled) this.runTurn();
   }
 
   deliverOut(mailbox: SimulatedMailbox): void {
@@ -185,8 +190,13 @@ export class SimulatedPartition implements Runner {
     }
   }
 
-  endTurn(): void {
-    this.core?.endTurn(this.#surroundings.clock());
+  runTurn(): void {
+    const { core } = this;
+    if (core === undefined) return;
+    const clock = this.#surroundings.clock();
+    const isUnfinished = this.#inbox.run(core, clock);
+    core.endTurn(clock);
+    this.isTurnScheduled = isUnfinished || core.hasDue;
     this.#outboxes.take((host, batch) => {
       if (this.#postsLeft <= 0) return;
       this.#postsLeft -= 1;
@@ -196,6 +206,7 @@ export class SimulatedPartition implements Runner {
 
   #clear(): void {
     this.core = undefined;
+    this.isTurnScheduled = false;
     for (const mailbox of this.mailboxes) if (mailbox.isAlive) mailbox.end();
   }
 }
@@ -266,7 +277,7 @@ export class InProcessRegistry {
   /** Use {@link start}. */
   constructor(input: Partial<ServerConfig>, hosts: number, wallStartMicros: number) {
     this.#wallStartMicros = wallStartMicros;
-    this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, warmUpMs: 0, ...input });
+    this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, warmUpMs: 0, ...smallTurns, ...input });
     const warmUp = new WarmUp(this.#warmUp);
     this.#judge = new WarmUpJudge({
       warmUp,
@@ -392,7 +403,7 @@ export class InProcessRegistry {
     for (const { run } of due) run();
     for (const partition of this.partitions) {
       const dueAt = partition.core?.nextDueAt();
-      if (dueAt !== undefined && dueAt <= this.#nowMs) partition.endTurn();
+      if (dueAt !== undefined && dueAt <= this.#nowMs && !partition.isTurnScheduled) partition.runTurn();
     }
   }
 
@@ -401,6 +412,11 @@ export class InProcessRegistry {
     const choices: (() => void)[] = [];
     if (this.#tasks.length > 0) choices.push(() => this.#tasks.shift()?.());
     for (const partition of this.partitions) {
+      if (partition.isTurnScheduled) {
+        choices.push(() => {
+          partition.runTurn();
+        });
+      }
       for (const mailbox of partition.mailboxes) {
         if (mailbox.inbox.length > 0) {
           choices.push(() => {
@@ -474,6 +490,7 @@ export class InProcessRegistry {
     return (
       this.#tasks.length > 0 ||
       this.#channels.some((channel) => channel.deliveries().length > 0) ||
+      this.partitions.some(({ isTurnScheduled }) => isTurnScheduled) ||
       this.partitions.some(({ mailboxes }) => mailboxes.some(({ inbox, outbox }) => inbox.length + outbox.length > 0))
     );
   }

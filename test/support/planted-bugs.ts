@@ -60,7 +60,10 @@ function changeRecords(change: (record: ToPartition, core: PartitionCore, host: 
     'apply',
     (apply) =>
       function changed(this: PartitionCore, host, epoch, record, clock) {
-        for (const each of change(record, this, host)) apply.call(this, host, epoch, each, clock);
+        for (const each of change(record, this, host)) {
+          if (!apply.call(this, host, epoch, each, clock)) return false;
+        }
+        return true;
       },
   );
 }

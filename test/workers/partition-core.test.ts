@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 
 import { SlotTable } from '../../src/slots/slot-table.ts';
 import { slotOf } from '../../src/slots/slot.ts';
+import { PartitionInbox } from '../../src/workers/inbox.ts';
 import { fromPartition, toPartition } from '../../src/workers/messages.ts';
 import type { FromPartition, PartitionLimits, ToPartition } from '../../src/workers/messages.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
@@ -16,8 +17,12 @@ const limits: PartitionLimits = {
   claimsPerInstanceMax: 3,
   instancesPerPartitionMax: 100,
   instanceBytesMax: 1_000_000,
+  serviceListBytesMax: 1_000_000,
+  answerCharactersInFlightMax: 1000,
+  partitionTurnWorkMax: 1_000_000,
 };
 const key = 'public/DEFAULT/pay';
+const unlimited = Number.MAX_SAFE_INTEGER;
 
 class Bench {
   readonly records: FromPartition[] = [];
@@ -26,12 +31,12 @@ class Bench {
   #nowMs = 0;
   #batch = 0;
 
-  constructor(table: SlotTable = SlotTable.even(2)) {
+  constructor(table: SlotTable = SlotTable.even(2), bounds: Partial<PartitionLimits> = {}) {
     this.table = table;
     this.core = new PartitionCore(
       table.ownerOf(slotOf(key)),
       table,
-      limits,
+      { ...limits, ...bounds },
       this.clock().wallMicros,
       (_host, ...record) => {
         this.records.push(record);
@@ -47,10 +52,16 @@ class Bench {
   turn(record: ToPartition, epoch: number = this.table.epoch): FromPartition[] {
     this.records.length = 0;
     this.#batch += 1;
+    this.core.beginTurn();
     this.core.beginBatch(0, this.#batch, this.clock());
-    this.core.apply(0, epoch, record, this.clock());
+    if (!this.core.apply(0, epoch, record, this.clock())) throw new Error('not applied in one turn');
+    this.core.endBatch();
     this.core.endTurn(this.clock());
     return this.records.filter(([kind]) => kind !== fromPartition.settled);
+  }
+
+  pass(ms: number): void {
+    this.#nowMs += ms;
   }
 
   wait(ms: number): FromPartition[] {
@@ -81,7 +92,9 @@ test('[SL2] a request that carries an older epoch is carried out by the slot’s
   const moved = old.withOwners(new Map([[slot, 1 - owner]])).withOwners(new Map());
   bench.core.adoptTable(moved);
   expect(bench.turn(register(2, 'b', '{"id":"b"}'), old.epoch)).toEqual([[fromPartition.moved, 2, moved.epoch]]);
-  expect(bench.turn([toPartition.query, 3, key, ''], old.epoch)).toEqual([[fromPartition.moved, 3, moved.epoch]]);
+  expect(bench.turn([toPartition.query, 3, key, '', unlimited], old.epoch)).toEqual([
+    [fromPartition.moved, 3, moved.epoch],
+  ]);
   expect(bench.core.instanceCount).toBe(1);
 });
 
@@ -92,7 +105,7 @@ test('[SL2] a table that is not newer is never taken up', () => {
 
 test('[LI1] push text under way to a host is bounded: while it is behind, changes merge, and its credit brings the latest', () => {
   const bench = new Bench();
-  bench.turn([toPartition.subscribe, 1, key, 'delta', 0]);
+  bench.turn([toPartition.subscribe, 1, key, 'delta', 0, unlimited]);
   const big = `{"id":"a","text":"${'x'.repeat(100)}"}`;
   const pushed = bench.turn(register(2, 'a', big)).filter(([kind]) => kind === fromPartition.push);
   expect(pushed).toHaveLength(1);
@@ -104,7 +117,8 @@ test('[LI1] push text under way to a host is bounded: while it is behind, change
     expect(bench.wait(50)).toEqual([]);
   }
   expect(bench.core.nextDueAt()).toBeUndefined();
-  const after = bench.turn([toPartition.credit, 1000]);
+  bench.core.credit(0, { pushes: 1000, answers: 0 });
+  const after = bench.wait(0);
   expect(after).toMatchObject([
     [
       fromPartition.push,
@@ -121,7 +135,7 @@ test('[LI1] push text under way to a host is bounded: while it is behind, change
 
 test('[PU2] a window that ends without a change is quiet: the next change is pushed at once', () => {
   const bench = new Bench();
-  bench.turn([toPartition.subscribe, 1, key, 'delta', 0]);
+  bench.turn([toPartition.subscribe, 1, key, 'delta', 0, unlimited]);
   expect(bench.turn(register(2, 'a', '{"id":"a"}')).filter(isPush)).toHaveLength(1);
   expect(bench.core.nextDueAt()).toBe(20);
   expect(bench.wait(20)).toEqual([]);
@@ -134,7 +148,7 @@ test('a service that nobody has and nobody watches is forgotten, and its version
   const [added] = bench.turn(register(1, 'a', '{"id":"a"}'));
   const [removed] = bench.turn([toPartition.deregister, 2, 1, key, 'a']);
   expect(bench.core.serviceCount).toBe(0);
-  const [state] = bench.turn([toPartition.query, 3, key, '']);
+  const [state] = bench.turn([toPartition.query, 3, key, '', unlimited]);
   expect(removed![2]).toBeGreaterThan(Number(added![2]));
   expect(state).toEqual([fromPartition.state, 3, removed![2], 0, '[]']);
   const [again] = bench.turn(register(4, 'a', '{"id":"a"}'));
@@ -143,11 +157,144 @@ test('a service that nobody has and nobody watches is forgotten, and its version
 
 test('a watched service without instances is kept, and forgotten with its last subscriber', () => {
   const bench = new Bench();
-  bench.turn([toPartition.subscribe, 1, key, 'delta', 0]);
-  bench.turn([toPartition.subscribe, 2, key, 'snapshot', 0]);
+  bench.turn([toPartition.subscribe, 1, key, 'delta', 0, unlimited]);
+  bench.turn([toPartition.subscribe, 2, key, 'snapshot', 0, unlimited]);
   expect(bench.core.serviceCount).toBe(1);
   bench.turn([toPartition.loseInterest, key, 'delta']);
   expect(bench.core.serviceCount).toBe(1);
   bench.turn([toPartition.loseInterest, key, 'snapshot']);
   expect(bench.core.serviceCount).toBe(0);
+});
+
+/** Runs turns until nothing is left; returns what each of them brought. */
+function runTurns(bench: Bench, inbox: PartitionInbox): FromPartition[][] {
+  const turns: FromPartition[][] = [];
+  for (let isUnfinished = true; isUnfinished || bench.core.hasDue;) {
+    bench.records.length = 0;
+    isUnfinished = inbox.run(bench.core, bench.clock());
+    bench.core.endTurn(bench.clock());
+    turns.push([...bench.records]);
+  }
+  return turns;
+}
+
+test('[LI1] a turn ends in the middle of a batch when it has done enough; the rest follows in order, and is not settled before', () => {
+  const bench = new Bench(undefined, { partitionTurnWorkMax: 600 });
+  const inbox = new PartitionInbox();
+  const records = Array.from({ length: 9 }, (_, i) => register(i + 1, `i${i}`, `{"id":"i${i}"}`));
+  inbox.add(0, { batch: 1, epoch: bench.table.epoch, records: records.flat() }, bench.core);
+  inbox.add(1, { batch: 1, epoch: bench.table.epoch, records: register(99, 'other', '{"id":"other"}', 2) }, bench.core);
+  const turns = runTurns(bench, inbox);
+  expect(turns.length).toBeGreaterThan(3);
+  const answered = turns.map((turn) =>
+    turn.filter(([kind]) => kind === fromPartition.applied).map(([, request]) => request),
+  );
+  expect(answered.flat().filter((request) => request !== 99)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  // The other host does not wait for the end of it.
+  expect(answered.findIndex((turn) => turn.includes(99))).toBeLessThan(answered.length - 1);
+  const settledAt = turns.findIndex((turn) => turn.some(([kind]) => kind === fromPartition.settled));
+  expect(settledAt).toBeGreaterThanOrEqual(answered.findIndex((turn) => turn.includes(99)));
+});
+
+test('[LI1] instances are taken apart for a filter over several turns, and then the answer is right', () => {
+  const bench = new Bench(undefined, { partitionTurnWorkMax: 2000 });
+  const inbox = new PartitionInbox();
+  for (let i = 0; i < 10; i++) {
+    bench.turn(register(i + 1, `i${i}`, `{"id":"i${i}","enabled":${String(i % 2 === 0)},"zone":"${'z'.repeat(100)}"}`));
+  }
+  inbox.add(
+    0,
+    { batch: 99, epoch: bench.table.epoch, records: [toPartition.query, 50, key, '{"enabledOnly":true}', unlimited] },
+    bench.core,
+  );
+  const turns = runTurns(bench, inbox);
+  expect(turns.length).toBeGreaterThan(2);
+  const state = turns.flat().find(([kind]) => kind === fromPartition.state);
+  expect(state).toEqual([fromPartition.state, 50, expect.any(Number), 5, expect.stringContaining('"i8"')]);
+});
+
+test('[LI1] answers under way to a host are bounded: the next waits for credit, and what has no room is not done', () => {
+  const bench = new Bench();
+  const inbox = new PartitionInbox();
+  for (const id of ['a', 'b']) bench.turn(register(1, id, `{"id":"${id}","text":"${'x'.repeat(600)}"}`));
+  const ask = (request: number, filter: string): ToPartition => [toPartition.query, request, key, filter, unlimited];
+  const records = [ask(5, ''), ask(6, '{"zone":"none"}'), ask(7, '')].flat();
+  inbox.add(0, { batch: 99, epoch: bench.table.epoch, records }, bench.core);
+  const before = runTurns(bench, inbox).flat();
+  expect(before.map(([kind]) => kind)).toEqual([fromPartition.state, fromPartition.answered]);
+  inbox.add(
+    0,
+    { batch: 100, epoch: bench.table.epoch, records: [], credit: { pushes: 0, answers: Number(before[1]![1]) } },
+    bench.core,
+  );
+  const after = runTurns(bench, inbox).flat();
+  expect(after.filter(([kind]) => kind === fromPartition.state).map(([, request]) => request)).toEqual([6, 7]);
+  bench.core.credit(0, { pushes: 0, answers: 10_000 });
+  const [oversize] = bench.turn([toPartition.subscribe, 8, key, 'delta', 0, 100]);
+  expect(oversize).toEqual([fromPartition.oversize, 8, expect.any(Number)]);
+  expect(bench.core.describeInterest()).toEqual([]);
+});
+
+test('[PU2] a round of pushes that is interrupted goes on, and what changed meanwhile is told to all in the end', () => {
+  const bench = new Bench(undefined, { partitionTurnWorkMax: 1, pushCharactersInFlightMax: 100_000 });
+  const inbox = new PartitionInbox();
+  const variants = ['delta', 'snapshot', 'delta{"enabledOnly":true}', 'snapshot{"enabledOnly":true}'];
+  const views = new Map<string, Map<string, string>>(variants.map((variant) => [variant, new Map()]));
+  const take = (records: readonly FromPartition[]): void => {
+    for (const record of records) {
+      if (record[0] !== fromPartition.push) continue;
+      const [, , variant, , , , , body] = record;
+      const view = views.get(variant)!;
+      if (variant.startsWith('snapshot')) {
+        view.clear();
+        for (const instance of JSON.parse(body) as { id: string }[]) view.set(instance.id, JSON.stringify(instance));
+        continue;
+      }
+      const { put, remove } = JSON.parse(`{${body}}`) as { put: { id: string }[]; remove: string[] };
+      for (const instance of put) view.set(instance.id, JSON.stringify(instance));
+      for (const id of remove) view.delete(id);
+    }
+  };
+  let batch = 0;
+  const add = (record: ToPartition): void => {
+    batch += 1;
+    inbox.add(0, { batch, epoch: bench.table.epoch, records: record }, bench.core);
+  };
+  const turn = (): void => {
+    bench.records.length = 0;
+    inbox.run(bench.core, bench.clock());
+    bench.core.endTurn(bench.clock());
+    take(bench.records);
+  };
+  for (const [i, variant] of variants.entries()) {
+    add([toPartition.subscribe, i + 1, key, variant, 0, unlimited]);
+    turn();
+  }
+  const contents = [
+    '{"id":"a","enabled":true}',
+    '{"id":"a","enabled":false}',
+    '{"id":"a","enabled":true}',
+    '{"id":"b","enabled":true}',
+  ];
+  for (let step = 0; step < 40; step++) {
+    const fragment = contents[(step * 7) % contents.length]!;
+    add(register(100 + step, fragment.includes('"a"') ? 'a' : 'b', fragment));
+    turn();
+    if (step % 3 === 0) bench.pass(25);
+  }
+  for (let i = 0; i < 40; i++) {
+    bench.pass(200);
+    turn();
+  }
+  bench.core.credit(0, { pushes: 0, answers: 100_000 });
+  add([toPartition.query, 999, key, '', unlimited]);
+  turn();
+  const state = bench.records.find(([kind]) => kind === fromPartition.state);
+  const instances = JSON.parse(String(state![4])) as { id: string }[];
+  const held = new Map(instances.map((instance) => [instance.id, JSON.stringify(instance)]));
+  expect(views.get('delta')).toEqual(held);
+  expect(views.get('snapshot')).toEqual(held);
+  const enabled = new Map([...held].filter(([, fragment]) => fragment.includes('true')));
+  expect(views.get(variants[2]!)).toEqual(enabled);
+  expect(views.get(variants[3]!)).toEqual(enabled);
 });

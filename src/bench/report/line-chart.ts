@@ -1,3 +1,4 @@
+import { highestOf, lowestOf } from '../../protocol/extremes.ts';
 import { escapeHtml } from './markup.ts';
 
 /** One line of a chart; `color` is one of the page's, 1 to 4. */
@@ -97,10 +98,10 @@ function createScaleY(
   { isLogarithmic }: Chart,
   values: readonly number[],
 ): { readonly ticks: readonly number[]; readonly scale: (y: number) => number } {
-  const max = Math.max(...values, 0);
+  const max = Math.max(highestOf(values), 0);
   if (isLogarithmic === true) {
     const positive = values.filter((value) => value > 0);
-    const low = Math.floor(Math.log10(Math.min(...positive, max || 1)));
+    const low = Math.floor(Math.log10(Math.min(lowestOf(positive), max || 1)));
     const high = Math.max(low + 1, Math.ceil(Math.log10(max || 1)));
     const ticks = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
     const scale = (y: number): number =>
@@ -123,7 +124,7 @@ function chooseTicks(low: number, high: number, count: number): number[] {
 }
 
 function extent(values: readonly number[]): readonly [number, number] {
-  return [Math.min(...values), Math.max(...values)];
+  return [lowestOf(values), highestOf(values)];
 }
 
 function fix(value: number): string {

@@ -1,3 +1,4 @@
+import { highestOf } from '../../protocol/extremes.ts';
 import type { NamedLatency, RunResult, Sample } from '../result.ts';
 import { renderChart } from './line-chart.ts';
 import type { Series } from './line-chart.ts';
@@ -107,7 +108,7 @@ function renderPercentiles(run: RunResult, before: RunResult | undefined): strin
       ...(other === undefined ? [] : [{ label: `${label}, before`, color, isDashed: true, points: curve(other) }]),
     ];
   });
-  const right = Math.max(1, ...series.flatMap(({ points }) => points.map(([x]) => x)));
+  const right = Math.max(1, highestOf(series.flatMap(({ points }) => points.map(([x]) => x))));
   return renderChart({
     title: 'Latency by percentile',
     isLogarithmic: true,

@@ -1,10 +1,11 @@
+import { highestOf } from '../../protocol/extremes.ts';
 import type { BenchResult, RunResult } from '../result.ts';
 import { compareRuns } from './comparison.ts';
 import { wordEnvironment, wordFigure, wordMs, wordOption } from './wording.ts';
 
 /** Columns as wide as their widest cell; the first to the left, the others to the right. */
 function layTable(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  const widths = (rows[0] ?? []).map((_, column) => highestOf(rows.map((row) => (row[column] ?? '').length)));
   return rows
     .map((row) =>
       row

@@ -1,3 +1,4 @@
+import { highestOf } from '../../protocol/extremes.ts';
 import { UsageError } from '../failures.ts';
 import { countRegistered } from '../registry-count.ts';
 import type { Scenario } from '../scenario.ts';
@@ -57,7 +58,7 @@ export const reconnectStorm: Scenario = {
         '%',
         'lower',
       );
-    const rssMax = Math.max(...sampler.samples.map(({ serverRssBytes }) => serverRssBytes ?? Number.NaN));
+    const rssMax = highestOf(sampler.samples.map(({ serverRssBytes }) => serverRssBytes ?? Number.NaN));
     findings.addFigure('rssMaxBytes', 'memory of the server at most', rssMax, 'B', 'lower');
   },
 };
@@ -90,7 +91,7 @@ async function storm(stage: Stage, { isResuming, phase, suffix, title }: Storm):
   findings.addFigure(
     `convergenceMs${suffix}`,
     `${title}: from the loss until everybody was back`,
-    Math.max(...outcomes.map(({ lastBackAtMs }) => lastBackAtMs)) - dropAtMs,
+    highestOf(outcomes.map(({ lastBackAtMs }) => lastBackAtMs)) - dropAtMs,
     'ms',
     'lower',
   );

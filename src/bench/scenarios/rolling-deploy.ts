@@ -1,3 +1,4 @@
+import { highestOf, lowestOf } from '../../protocol/extremes.ts';
 import { UsageError } from '../failures.ts';
 import type { Scenario } from '../scenario.ts';
 import { enterPhase, soonMs } from '../stage.ts';
@@ -75,7 +76,7 @@ export const rollingDeploy: Scenario = {
       noun: 'close',
       only: (event) => event % 2 === 0,
     });
-    const lastHeardMs = Math.max(...outcomes.flatMap(({ lastAtMs }) => lastAtMs.reduce((a, b) => (b > a ? b : a), 0)));
+    const lastHeardMs = highestOf(outcomes.map(({ lastAtMs }) => lastAtMs.reduce((a, b) => (b > a ? b : a), 0)));
     findings.addFigure(
       'deployMs',
       'from the first close until all knew of all',
@@ -101,7 +102,7 @@ export const rollingDeploy: Scenario = {
     findings.addFigure(
       'countMin',
       'the shortest list that a subscriber held',
-      Math.min(...outcomes.map(({ countMin }) => countMin)),
+      lowestOf(outcomes.map(({ countMin }) => countMin)),
       'instances',
       'higher',
     );

@@ -1,3 +1,4 @@
+import { highestOf } from '../../protocol/extremes.ts';
 import type { Scenario } from '../scenario.ts';
 import { enterPhase } from '../stage.ts';
 import { addRss, churn, setUp, sum, verifyViews } from '../steps.ts';
@@ -42,8 +43,8 @@ export const slowConsumers: Scenario = {
     });
     addRss(stage, 'rssBytes', 'memory of the server while some had stopped');
     const tcpOf = (phase: string): number =>
-      Math.max(
-        ...sampler.samples
+      highestOf(
+        sampler.samples
           .filter((sample) => sample.phase === phase)
           .map(({ tcpMemoryBytes }) => tcpMemoryBytes ?? Number.NaN),
       );

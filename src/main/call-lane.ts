@@ -1,0 +1,147 @@
+import type { Failure } from '../protocol/errors.ts';
+
+/** What a call is to those that come after it: a query and a subscription fetch a list of a service, a change concerns one. */
+export type CallKind = 'query' | 'subscription' | 'list' | 'change' | 'other';
+export type ReadKind = Exclude<CallKind, 'change' | 'other'>;
+
+/** An answer that is larger than what is fetched unasked. */
+interface LargeRead {
+  readonly characters: number;
+  readonly grant: () => void;
+  readonly refuse: (failure: Failure) => void;
+  /** Why it can never be taken. */
+  readonly judge: () => Failure | undefined;
+}
+
+interface WaitingCall {
+  readonly kind: CallKind;
+  readonly key: string;
+  readonly run: () => void;
+  readonly refuse: (failure: Failure) => void;
+}
+
+export interface CallLaneOptions {
+  /** Characters that an answer may have without further ado. */
+  readonly smallCharacters: number;
+  /** What a session may owe when a large answer is fetched for it, that one included, in bytes. */
+  readonly owedBytesMax: number;
+  readonly readOwedBytes: () => number;
+}
+
+/** Reads of one session under way: with small answers, they come to no more than one large one. */
+const readsMax = 64;
+
+const connectionGone: Failure = { code: 'internal', message: 'the connection has gone' };
+
+/**
+ * The calls of one session that fetch lists, and those that must not overtake them. So many may be under way, and of those whose answers are large one, which is
+ * fetched when the client has read enough of what it was sent. Calls about a service wait for its reads, other calls for those before them that wait: so all are
+ * carried out in their order, and who asks for much waits for it alone.
+ */
+export class CallLane {
+  readonly #options: CallLaneOptions;
+  /** Queries and subscriptions under way, by service. */
+  readonly #queries: Map<string, number> = new Map();
+  readonly #subscriptions: Map<string, number> = new Map();
+  #underWay = 0;
+  #waiting: WaitingCall[] = [];
+  #next = 0;
+  readonly #large: LargeRead[] = [];
+  #isLargeUnderWay = false;
+
+  constructor(options: CallLaneOptions) {
+    this.#options = options;
+  }
+
+  get smallCharacters(): number {
+    return this.#options.smallCharacters;
+  }
+
+  /** Nothing is under way that somebody would have to wait for. */
+  get isIdle(): boolean {
+    return this.#underWay === 0 && this.#next >= this.#waiting.length;
+  }
+
+  /** Runs a call, now or when its turn comes. */
+  submit(call: WaitingCall): void {
+    if (this.#next < this.#waiting.length || !this.#mayRun(call)) this.#waiting.push(call);
+    else call.run();
+  }
+
+  /** A read is sent to its partition. While it waits for a slot, or for others to come back after a restart, it keeps nobody. */
+  begin(kind: ReadKind, key: string): void {
+    this.#underWay += 1;
+    const counts = this.#countsOf(kind);
+    counts?.set(key, (counts.get(key) ?? 0) + 1);
+  }
+
+  /** A read has its answer. */
+  end(kind: ReadKind, key: string, wasLarge: boolean): void {
+    this.#underWay -= 1;
+    if (wasLarge) this.#isLargeUnderWay = false;
+    const counts = this.#countsOf(kind);
+    const left = (counts?.get(key) ?? 0) - 1;
+    if (left > 0) counts?.set(key, left);
+    else counts?.delete(key);
+    this.poke();
+  }
+
+  /** A large read has to ask for even more. */
+  endLarge(): void {
+    this.#isLargeUnderWay = false;
+  }
+
+  /** The answer to a read is large: it is fetched, or refused, in its turn. */
+  waitForRoom(read: LargeRead): void {
+    this.#large.push(read);
+    this.poke();
+  }
+
+  /** Something may go on. */
+  poke(): void {
+    while (!this.#isLargeUnderWay && this.#large.length > 0) {
+      const read = this.#large[0]!;
+      const failure = read.judge();
+      const owed = this.#options.readOwedBytes();
+      if (failure === undefined && owed > 0 && owed + read.characters > this.#options.owedBytesMax) break;
+      this.#large.shift();
+      if (failure === undefined) {
+        this.#isLargeUnderWay = true;
+        read.grant();
+      } else read.refuse(failure);
+    }
+    while (this.#next < this.#waiting.length && this.#mayRun(this.#waiting[this.#next]!)) {
+      const call = this.#waiting[this.#next]!;
+      this.#next += 1;
+      call.run();
+    }
+    if (this.#next * 2 < this.#waiting.length) return;
+    this.#waiting = this.#waiting.slice(this.#next);
+    this.#next = 0;
+  }
+
+  /** The connection has gone: what waits is not carried out. */
+  close(): void {
+    const waiting = this.#waiting.slice(this.#next);
+    this.#waiting = [];
+    this.#next = 0;
+    for (const read of this.#large.splice(0)) read.refuse(connectionGone);
+    for (const call of waiting) call.refuse(connectionGone);
+  }
+
+  #mayRun({ kind, key }: WaitingCall): boolean {
+    if (isRead(kind) && this.#underWay >= readsMax) return false;
+    if (kind === 'list' || kind === 'other') return true;
+    if (this.#subscriptions.size > 0 && this.#subscriptions.has(key)) return false;
+    return kind === 'query' || this.#queries.size === 0 || !this.#queries.has(key);
+  }
+
+  #countsOf(kind: ReadKind): Map<string, number> | undefined {
+    if (kind === 'query') return this.#queries;
+    return kind === 'subscription' ? this.#subscriptions : undefined;
+  }
+}
+
+function isRead(kind: CallKind): kind is ReadKind {
+  return kind === 'query' || kind === 'subscription' || kind === 'list';
+}
