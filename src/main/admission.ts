@@ -49,7 +49,7 @@ export class Admission {
       const offered = call.protocols.split(',').map((protocol) => protocol.trim());
       return { accept: true, protocol: offered.includes(subprotocol) ? subprotocol : '' };
     }
-    this.#options.counters.countUpgradeRefusal(refusal.reason);
+    this.#options.counters.countUpgradeRefusal(refusal.reason, call.address);
     if (refusal.reason === 'origin') this.#options.onOriginRefused(call.origin, call.address);
     return { accept: false, answer: answerFailure(refusal.failure, refusal.status) };
   }

@@ -36,6 +36,12 @@ interface HeldService {
   isTracked: boolean;
 }
 
+/** How many registrations of each service of a missing session are still to be told. */
+interface PartlyReported {
+  readonly session: number;
+  readonly rest: Map<string, number>;
+}
+
 /**
  * What one host knows of losses: which of its sessions are missing, and, for the guard on the main thread, what becomes of them. While nothing is lost it
  * only counts; what it has to say of losses gathers, and is said once in each tick, in bounded messages.
@@ -56,6 +62,8 @@ export class HostLosses {
   readonly #reported: Set<number> = new Set();
   /** Missing sessions that it does not know of yet, with how to read the service of each registration. */
   readonly #unreported: Map<number, () => Iterable<string>> = new Map();
+  /** A missing session of which the guard knows a part. */
+  #partly: PartlyReported | undefined;
   #changes: Map<number, Map<string, number>> = new Map();
   #removed: Map<number, Map<string, number[]>> = new Map();
   #returned: number[] = [];
@@ -110,6 +118,7 @@ export class HostLosses {
   noteBack(session: number): void {
     this.#due.delete(session);
     this.#asked.delete(session);
+    this.#forgetPart(session);
     if (this.#unreported.delete(session) || !this.#reported.delete(session)) return;
     this.#changes.delete(session);
     this.#removed.delete(session);
@@ -118,6 +127,7 @@ export class HostLosses {
 
   /** A session is over, and holds nothing any more. */
   noteEnded(session: number): void {
+    this.#forgetPart(session);
     this.#unreported.delete(session);
     this.#due.delete(session);
     this.#asked.delete(session);
@@ -163,6 +173,7 @@ export class HostLosses {
 
   get #hasNews(): boolean {
     return (
+      this.#partly !== undefined ||
       this.#unreported.size + this.#changes.size + this.#removed.size + this.#returned.length > 0 ||
       this.#back.size + this.#due.size + this.#untold.size + this.#question > 0 ||
       (this.#tracked.size > 0 && this.#sessions !== this.#sessionsTold)
@@ -171,7 +182,11 @@ export class HostLosses {
 
   /** More is left than goes into one message. */
   get #isBehind(): boolean {
-    return this.#unreported.size > 0 || this.#untold.size > 0 || this.#due.size > 0;
+    return this.#hasUnreported || this.#untold.size > 0 || this.#due.size > 0;
+  }
+
+  get #hasUnreported(): boolean {
+    return this.#unreported.size > 0 || this.#partly !== undefined;
   }
 
   #continueLater(): void {
@@ -187,7 +202,10 @@ export class HostLosses {
     const keys = new Keys();
     const back = [...this.#back];
     this.#back.clear();
-    const changes = [...this.#changes].map(([session, byKey]) => ({ session, services: keys.count(byKey) }));
+    const changes: CountedLoss[] = [...this.#changes].map(([session, byKey]) => ({
+      session,
+      services: keys.count(byKey),
+    }));
     this.#changes = new Map();
     const removed = [...this.#removed].map(([session, byKey]) => ({
       session,
@@ -197,7 +215,7 @@ export class HostLosses {
     const returned = this.#returned;
     this.#returned = [];
     this.#namesUntold = 0;
-    const missing = this.#takeMissing(keys);
+    const missing = this.#takeMissing(keys, changes);
     const due = this.#takeDue();
     const totals = this.#takeTotals(keys);
     this.#sessionsTold = this.#sessions;
@@ -219,27 +237,45 @@ export class HostLosses {
     };
   }
 
-  #takeMissing(keys: Keys): LossReport['missing'] {
-    const missing: LossReport['missing'][number][] = [];
+  /** What goes into one message; of a session that has much, the rest comes later as changes. */
+  #takeMissing(keys: Keys, changes: CountedLoss[]): CountedLoss[] {
+    const missing: CountedLoss[] = [];
     let left = lossEntriesMax;
-    for (const [session, readKeys] of this.#unreported) {
-      if (left <= 0) break;
-      const byKey = new Map<string, number>();
-      for (const key of readKeys()) {
-        byKey.set(key, (byKey.get(key) ?? 0) + 1);
-        left -= 1;
-      }
-      this.#unreported.delete(session);
-      this.#reported.add(session);
-      missing.push({ session, services: keys.count(byKey) });
+    while (left > 0 && this.#hasUnreported) {
+      const isBegun = this.#partly !== undefined;
+      if (!isBegun) left -= this.#beginReport();
+      const { session, rest } = this.#partly!;
+      const part = takeFirst(rest, lossEntriesMax);
+      left -= 1 + part.size;
+      (isBegun ? changes : missing).push({ session, services: keys.count(part) });
+      if (rest.size === 0) this.#partly = undefined;
     }
     return missing;
+  }
+
+  /** Reads what the next missing session holds. Returns how many registrations that is. */
+  #beginReport(): number {
+    const [session, readKeys] = this.#unreported.entries().next().value!;
+    this.#unreported.delete(session);
+    this.#reported.add(session);
+    const rest = new Map<string, number>();
+    let count = 0;
+    for (const key of readKeys()) {
+      rest.set(key, (rest.get(key) ?? 0) + 1);
+      count += 1;
+    }
+    this.#partly = { session, rest };
+    return count;
+  }
+
+  #forgetPart(session: number): void {
+    if (this.#partly?.session === session) this.#partly = undefined;
   }
 
   #takeDue(): LossReport['due'] {
     const due: LossReport['due'][number][] = [];
     // The guard must know of what it judges.
-    if (this.#unreported.size > 0) return due;
+    if (this.#hasUnreported) return due;
     for (const [session, serial] of this.#due) {
       if (due.length >= lossEntriesMax) break;
       this.#due.delete(session);
@@ -259,6 +295,13 @@ export class HostLosses {
   }
 
   #noteChange(session: number, key: string, change: number): void {
+    const partly = this.#partly;
+    const untold = partly?.session === session ? partly.rest.get(key) : undefined;
+    if (partly !== undefined && untold !== undefined) {
+      if (untold + change > 0) partly.rest.set(key, untold + change);
+      else partly.rest.delete(key);
+      return;
+    }
     let byKey = this.#changes.get(session);
     if (byKey === undefined) {
       byKey = new Map();
@@ -324,6 +367,19 @@ export class HostLosses {
     const high = hashText(id, hashText(key, ~this.#seed));
     return (high & 0x1f_ffff) * 0x1_0000_0000 + low;
   }
+}
+
+type CountedLoss = LossReport['missing'][number];
+
+/** Takes the first entries out, so many at most. */
+function takeFirst(counts: Map<string, number>, max: number): Map<string, number> {
+  const first = new Map<string, number>();
+  for (const [key, count] of counts) {
+    if (first.size === max) break;
+    counts.delete(key);
+    first.set(key, count);
+  }
+  return first;
 }
 
 /** Services of one message, each named once. */

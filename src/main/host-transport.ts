@@ -58,21 +58,21 @@ export function createHostTransport({
     bytesMax: httpAnswerBytesMax,
     stallTimeoutMs: slowConsumerTimeoutMs,
     timeoutMs: httpAnswerTimeoutMs,
-    onCut: () => {
-      counters.count('http_answer_cut');
+    onCut: (address) => {
+      counters.count('http_answer_cut', address);
     },
   });
   const reads = new PacedReads(httpAnswerBytesMax);
-  const refuseUnread = (): HttpAnswer => {
+  const refuseUnread = (address: string): HttpAnswer => {
     const failure = refuseUnreadAnswer(httpAnswerBytesMax);
-    counters.countRefusal(failure.code, failure.limit);
+    counters.countRefusal(failure.code, failure.limit, address);
     return answerFailure(host.spread(failure));
   };
   const answerHttp = (call: HttpCall): Promise<HttpAnswer> => {
     if (call.path === sessionPath) return Promise.resolve(admission.refuseHandshake());
     if (call.method !== 'GET' || !listPaths.has(call.path)) return onHttp(call);
     // What reads lists is not even asked when there is no room for them.
-    return reads.run(() => (unread.hasRoom(1) ? onHttp(call) : Promise.resolve(refuseUnread())));
+    return reads.run(() => (unread.hasRoom(1) ? onHttp(call) : Promise.resolve(refuseUnread(call.address))));
   };
   const transport = new Transport({
     frameBytesMax: config.frameBytesMax,

@@ -34,7 +34,7 @@ export interface HttpApiOptions {
     'leaseTtlMinMs' | 'leaseTtlDefaultMs' | 'leaseTtlMaxMs' | 'leasesMax' | 'bodyBytesMax' | 'reconnectSpreadMs'
   >;
   readonly isOriginAllowed: (origin: string) => boolean;
-  readonly countRefusal: (code: ErrorCode, limit?: string) => void;
+  readonly countRefusal: (code: ErrorCode, limit: string | undefined, address: string) => void;
   readonly administration: Administration;
   readonly guard: GuardAdministration;
   readonly readMetrics: () => Promise<MetricsText>;
@@ -155,15 +155,15 @@ export class HttpApi {
     const route = routes?.get(call.method === 'HEAD' ? 'GET' : call.method);
     if (route !== undefined) {
       const answer = await this.#answer(route, call, lease);
-      return 'status' in answer ? answer : this.#refuse(answer);
+      return 'status' in answer ? answer : this.#refuse(answer, call);
     }
-    if (routes === undefined) return this.#refuse({ code: 'not_found', message: 'there is no such page' });
-    const refused = this.#refuse({ code: 'unknown_method', message: `${call.method} is not served here` });
+    if (routes === undefined) return this.#refuse({ code: 'not_found', message: 'there is no such page' }, call);
+    const refused = this.#refuse({ code: 'unknown_method', message: `${call.method} is not served here` }, call);
     return { ...refused, headers: { ...refused.headers, Allow: listMethods(routes) } };
   }
 
-  #refuse(failure: Failure): HttpAnswer {
-    this.#options.countRefusal(failure.code, failure.limit);
+  #refuse(failure: Failure, { address }: HttpCall): HttpAnswer {
+    this.#options.countRefusal(failure.code, failure.limit, address);
     return answerFailure(this.#options.host.spread(failure));
   }
 

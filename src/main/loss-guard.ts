@@ -162,6 +162,11 @@ export class LossGuard {
     this.#losses.get(session)?.forgetAll();
   }
 
+  /** How many services a session lost something of: what it costs to judge it. */
+  sizeOf(session: number): number {
+    return this.#losses.get(session)?.size ?? 0;
+  }
+
   /** What a missing session registered whose time is over: what of it is to stay for now. */
   judge(session: number): Held {
     const loss = this.#losses.get(session);

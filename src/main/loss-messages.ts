@@ -66,5 +66,5 @@ export interface GuardOrders {
   readonly ask: number;
 }
 
-/** Registrations, services, names or sessions in one message, at most; a single session's are not divided. */
+/** Registrations, services, names or sessions in one message, about. Of a session that has more, the rest follows as changes. */
 export const lossEntriesMax = 1000;

@@ -175,8 +175,9 @@ export class RegistryGuard {
     while (this.#workLeft > 0 && round.judged < round.due.length) {
       const { host, session, serial } = round.due[round.judged]!;
       round.judged += 1;
+      // It looks at each service, whatever comes of it.
+      this.#spend(1 + this.#guard.sizeOf(session));
       const held = this.#guard.judge(session);
-      this.#spend(typeof held === 'string' ? 1 : 1 + held.length);
       this.#verdicts[host]!.push({ session, serial, held });
     }
     if (round.judged === round.due.length) this.#round = undefined;

@@ -439,8 +439,8 @@ export class RunningServer implements Server {
       host: this.#main.host,
       config,
       isOriginAllowed: (origin) => isOriginAllowed(config.allowedOrigins, origin),
-      countRefusal: (code, limit) => {
-        this.#counters.countRefusal(code, limit);
+      countRefusal: (code, limit, address) => {
+        this.#counters.countRefusal(code, limit, address);
       },
       administration: {
         describe: () => this.#describe().then(({ partitions }) => partitions),

@@ -119,6 +119,9 @@ export class SessionHost {
     this.#counters = counters;
     this.#crowdsSeen = options.arrivals.crowds;
     this.#journal = new SessionJournal(options.isVerbose, options.onSession);
+    counters.watchBounds((bound, cause) => {
+      this.#journal.noteBound(bound, cause, this.sessions.clockMs);
+    });
     this.sessions = new Sessions({
       host: options.host,
       log: this.#log,
@@ -149,10 +152,14 @@ export class SessionHost {
     });
     const { schedule } = options;
     const { turnStepsMax: stepsPerTurn } = config;
-    this.#telling = new WorkQueue({ stepsPerTurn, schedule });
+    const onPutOff = (): void => {
+      counters.countLimit('turnStepsMax');
+    };
+    this.#telling = new WorkQueue({ stepsPerTurn, schedule, onPutOff });
     this.#departures = new Departures({
       stepsPerTurn,
       schedule,
+      onPutOff,
       gate: router.gate,
       withdraw: (session, name, cause) => {
         this.#registrar.withdraw(session, name, cause);
@@ -326,7 +333,7 @@ export class SessionHost {
         break;
       }
       case 'unreadable':
-        this.countRefusal(frame.failure);
+        this.countRefusal(frame.failure, session);
         this.send(session, wordError(null, frame.failure));
         break;
       default:
@@ -559,7 +566,7 @@ export class SessionHost {
     const session = this.#registrar.takeClaim(record);
     if (session === undefined) return;
     const [, , key, id, , state, limit] = record;
-    if (state === 'dropped') this.#counters.countLimit(limit);
+    if (state === 'dropped') this.#counters.countLimit(limit, session);
     else this.#claims.note(session, key, id);
     this.sessions.endEmptied(session);
   }
@@ -664,8 +671,8 @@ export class SessionHost {
     return undefined;
   }
 
-  countRefusal(failure: Failure): void {
-    this.#counters.countRefusal(failure.code, failure.limit);
+  countRefusal(failure: Failure, session: Session): void {
+    this.#counters.countRefusal(failure.code, failure.limit, session);
   }
 
   /** Who meets a full queue together shall not come back together. */

@@ -1,4 +1,5 @@
 import type { CloseReason } from '../protocol/errors.ts';
+import type { BoundCause } from './counters.ts';
 import type { Session } from './session.ts';
 
 /** Who a line of the log is about. Nothing of it is a secret: a session's name only names it. */
@@ -16,6 +17,8 @@ export type SessionEvent =
   | ({ readonly kind: 'broken'; readonly registrations: number } & SessionIdentity)
   | ({ readonly kind: 'closed'; readonly reason: CloseReason; readonly registrations: number } & SessionIdentity)
   | { readonly kind: 'originRefused'; readonly origin: string; readonly address: string }
+  /** A bound has been met, so many times since that was told last; `cause` is who met it this time. */
+  | ({ readonly kind: 'boundMet'; readonly bound: string; readonly count: number } & Partial<SessionIdentity>)
   /** Events of one sort that are not told one by one, since there were too many at once. */
   | { readonly kind: 'suppressed'; readonly what: string; readonly count: number };
 
@@ -37,6 +40,13 @@ export function isFault(reason: CloseReason): boolean {
   return faults.has(reason);
 }
 
+/** A bound that was met, and told: until the window is over, it is only counted. */
+interface MetBound {
+  readonly endsAtMs: number;
+  untold: number;
+  lastCause: BoundCause;
+}
+
 interface Window {
   readonly endsAtMs: number;
   told: number;
@@ -51,6 +61,7 @@ export class SessionJournal {
   readonly isVerbose: boolean;
   readonly #tell: (event: SessionEvent) => void;
   readonly #windows: Map<string, Window> = new Map();
+  readonly #bounds: Map<string, MetBound> = new Map();
 
   constructor(isVerbose: boolean, tell: (event: SessionEvent) => void) {
     this.isVerbose = isVerbose;
@@ -82,11 +93,34 @@ export class SessionJournal {
     this.#tell({ kind: 'originRefused', origin: origin.slice(0, originCharsMax), address });
   }
 
+  /** A bound was met. The first time is told at once, further ones once in each window. */
+  noteBound(bound: string, cause: BoundCause, nowMs: number): void {
+    const met = this.#bounds.get(bound);
+    if (met === undefined || nowMs >= met.endsAtMs) {
+      this.#tellBound(bound, cause, (met?.untold ?? 0) + 1, nowMs);
+      return;
+    }
+    met.untold += 1;
+    met.lastCause = cause;
+  }
+
   /** Tells how many were left out, once a window is over. */
   tick(nowMs: number): void {
     for (const [what, window] of this.#windows) {
       if (nowMs >= window.endsAtMs) this.#end(what, window);
     }
+    for (const [bound, { endsAtMs, untold, lastCause }] of this.#bounds) {
+      if (nowMs < endsAtMs) continue;
+      if (untold > 0) this.#tellBound(bound, lastCause, untold, nowMs);
+      else this.#bounds.delete(bound);
+    }
+  }
+
+  #tellBound(bound: string, cause: BoundCause, count: number, nowMs: number): void {
+    // A session that is over by the time it is told is not kept for that.
+    this.#bounds.set(bound, { endsAtMs: nowMs + windowMs, untold: 0, lastCause: undefined });
+    const identity = typeof cause === 'object' ? identify(cause) : cause === undefined ? {} : { address: cause };
+    this.#tell({ kind: 'boundMet', bound, count, ...identity });
   }
 
   #admit(what: string, nowMs: number): boolean {

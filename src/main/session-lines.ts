@@ -3,6 +3,9 @@ import type { Logger } from 'pino';
 import { isFault } from './session-journal.ts';
 import type { SessionEvent } from './session-journal.ts';
 
+/** Bounds that refuse nothing: they only make work wait for its turn. */
+const paces: ReadonlySet<string> = new Set(['turnStepsMax']);
+
 /** Words what happens to sessions for the log: `warn` for what an operator should know, `debug` for the comings and goings of everybody. */
 export function logSession(log: Logger, event: SessionEvent): void {
   const { kind, ...fields } = event;
@@ -24,6 +27,9 @@ export function logSession(log: Logger, event: SessionEvent): void {
       return;
     case 'originRefused':
       log.warn(fields, 'refused a page of an Origin that is not in allowedOrigins');
+      return;
+    case 'boundMet':
+      log[paces.has(event.bound) ? 'info' : 'warn'](fields, 'a bound was met');
       return;
     case 'suppressed':
       log.warn(fields, 'more of the same were not logged one by one');

@@ -10,7 +10,7 @@ import type { Session } from './session.ts';
 export interface ReplyHost {
   /** Sends a frame at the end of this turn. */
   send(session: Session, frame: string): void;
-  countRefusal(failure: Failure): void;
+  countRefusal(failure: Failure, session: Session): void;
   readonly meter: HostMeter;
   laneOf(session: Session): CallLane;
   /** The refusal as it is worded: when to come back differs from one to the next. */
@@ -107,7 +107,7 @@ export class SessionReply implements Reply {
 
   fail(failure: Failure): void {
     this.#end();
-    if (this.#id === undefined) this.#host.countRefusal(failure);
+    if (this.#id === undefined) this.#host.countRefusal(failure, this.#session);
     else this.#refuse(this.#id, failure);
   }
 
@@ -117,7 +117,7 @@ export class SessionReply implements Reply {
   }
 
   #refuse(id: RequestId, failure: Failure): void {
-    this.#host.countRefusal(failure);
+    this.#host.countRefusal(failure, this.#session);
     this.#send(wordError(id, this.#host.spread(failure)));
   }
 

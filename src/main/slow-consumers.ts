@@ -30,7 +30,7 @@ export class SlowConsumers {
     if (!this.#behind.has(session)) {
       this.#behind.add(session);
       consumption.progressAtMs = nowMs;
-      this.#options.counters.count('session_conflated');
+      this.#options.counters.count('session_conflated', session);
     }
     if (consumption.isExcessive) this.#close(session);
   }

@@ -71,7 +71,7 @@ export interface TransportOptions {
   readonly countClose: (reason: CloseReason) => void;
   readonly unread: UnreadAnswers;
   /** Instead of an answer for which there is no room. */
-  readonly refuseUnread: () => HttpAnswer;
+  readonly refuseUnread: (address: string) => HttpAnswer;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
 }
 
@@ -181,8 +181,9 @@ export class Transport {
   #serveSockets(): void {
     const options = this.#options;
     this.#app.ws<Connection>('/*', {
-      // Larger than what is accepted, so that a frame somewhat too big gets a close code; uWebSockets.js itself just cuts the line.
-      maxPayloadLength: options.frameBytesMax * 2,
+      // Somewhat larger than what is accepted, so that a message that is slightly too big gets a close code; uWebSockets.js itself just cuts the line. No more
+      // than that: an unfinished message is kept for as long as its sender goes on answering pings, and nothing tells that it is there.
+      maxPayloadLength: options.frameBytesMax + frameExcessBytes,
       maxBackpressure: options.backlogBytesMax,
       closeOnBackpressureLimit: false,
       sendPingsAutomatically: false,
@@ -216,9 +217,13 @@ export class Transport {
         const { session } = ws.getUserData();
         if (session !== undefined) options.onPong(session, Buffer.from(message).toString('latin1'));
       },
-      close: (ws, code) => {
+      close: (ws, code, message) => {
         const { session, socket, address } = ws.getUserData();
-        const reason = socket?.reason;
+        let reason = socket?.reason;
+        if (reason === undefined && code === 1006 && Buffer.from(message).toString('latin1') === tooBigMessage) {
+          reason = 'frame_too_big';
+          options.countClose(reason);
+        }
         socket?.markClosed();
         if (session !== undefined)
           options.onClose(session, reason === undefined && isCleanClose(code), address, reason);
@@ -272,7 +277,7 @@ export class Transport {
       this.#options.onHttp({ ...head, body }).then(
         (answer) => {
           if (isAborted) return;
-          onAborted = this.#answer(response, answer, head.method === 'HEAD');
+          onAborted = this.#answer(response, answer, head);
         },
         (error: unknown) => {
           // A bug: the handler turns everything expected into an answer. Die loudly, as for any uncaught exception.
@@ -285,7 +290,12 @@ export class Transport {
   }
 
   /** Returns what is to be done when the connection ends before all has left. */
-  #answer(response: HttpResponse, answer: HttpAnswer, isHead: boolean): () => void {
+  #answer(
+    response: HttpResponse,
+    answer: HttpAnswer,
+    { method, address }: Pick<HttpCall, 'method' | 'address'>,
+  ): () => void {
+    const isHead = method === 'HEAD';
     const { unread } = this.#options;
     if (isHead || answer.body.length < smallAnswerCharacters) {
       response.cork(() => writeAnswer(response, answer, isHead));
@@ -293,10 +303,10 @@ export class Transport {
     }
     const body = Buffer.from(answer.body);
     if (!unread.hasRoom(body.length)) {
-      response.cork(() => writeAnswer(response, this.#options.refuseUnread()));
+      response.cork(() => writeAnswer(response, this.#options.refuseUnread(address)));
       return () => undefined;
     }
-    const large = new LargeAnswer(response, body);
+    const large = new LargeAnswer(response, body, address);
     response.onWritable((offset) => {
       const isThrough = large.goOn(offset);
       unread.note(large, performance.now());
@@ -325,6 +335,11 @@ export class Transport {
   }
 }
 
+/** So much above `frameBytesMax` a message still gets a close code. */
+const frameExcessBytes = 65_536;
+/** What uWebSockets.js says when it cuts the line because a message is larger. */
+const tooBigMessage = 'Received too big message';
+
 /** Below this the kernel takes nearly every answer at once, and uWebSockets.js may keep the rest. */
 const smallAnswerCharacters = 16_384;
 
@@ -332,10 +347,12 @@ const smallAnswerCharacters = 16_384;
 class LargeAnswer implements UnreadAnswer {
   readonly #response: HttpResponse;
   readonly #body: Buffer;
+  readonly address: string;
   #isOver = false;
   bytesLeft: number;
 
-  constructor(response: HttpResponse, body: Buffer) {
+  constructor(response: HttpResponse, body: Buffer, address: string) {
+    this.address = address;
     this.#response = response;
     this.#body = body;
     this.bytesLeft = body.length;

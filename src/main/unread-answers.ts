@@ -2,6 +2,8 @@
 export interface UnreadAnswer {
   /** Bytes of it that have not left. */
   readonly bytesLeft: number;
+  /** Of its caller. */
+  readonly address: string;
   /** Cuts the connection. */
   cut(): void;
 }
@@ -13,7 +15,7 @@ export interface UnreadAnswersOptions {
   readonly stallTimeoutMs: number;
   /** How long one may take, in milliseconds. */
   readonly timeoutMs: number;
-  readonly onCut: () => void;
+  readonly onCut: (address: string) => void;
 }
 
 interface Progress {
@@ -69,7 +71,7 @@ export class UnreadAnswers {
     for (const [answer, { changedAtMs, endsAtMs }] of this.#answers) {
       if (nowMs - changedAtMs < this.#options.stallTimeoutMs && nowMs < endsAtMs) continue;
       this.remove(answer);
-      this.#options.onCut();
+      this.#options.onCut(answer.address);
       answer.cut();
     }
   }

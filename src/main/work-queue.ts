@@ -10,6 +10,8 @@ export interface WorkQueueOptions {
   readonly stepsPerTurn: number;
   /** Runs a task in a later turn. */
   readonly schedule: (task: () => void) => void;
+  /** There was more to do than one turn has room for. */
+  readonly onPutOff: () => void;
 }
 
 /** Jobs, done in their order. What one turn has room for is done at once; the rest waits for the next turns, and everything else has its own in between. */
@@ -36,6 +38,7 @@ export class WorkQueue {
 
   #work(job: Job): void {
     while (this.#stepsLeft > 0 && !job.isDone) this.#stepsLeft -= Math.max(1, job.run(this.#stepsLeft));
+    if (!job.isDone) this.#options.onPutOff();
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     this.#options.schedule(() => {

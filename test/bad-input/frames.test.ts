@@ -39,8 +39,8 @@ describe('[WP3] frames that break the protocol end the connection, and what foll
     ['an empty binary frame', 1003, encodeFrame('', { opcode: opcodes.binary })],
     ['a compressed payload', 1003, encodeFrame(Buffer.from([0x1f, 0x8b, 8, 0]), { opcode: opcodes.binary })],
     ['a frame of one byte more than is allowed', 1009, encodeFrame(pad(frameBytesMax + 1))],
-    ['a frame of twice what is allowed', 1009, encodeFrame(pad(frameBytesMax * 2))],
-    ['a frame of more than twice what is allowed', undefined, encodeFrame(pad(frameBytesMax * 2 + 1))],
+    ['a message of 65,536 bytes more', 1009, encodeFrame(pad(frameBytesMax + 65_536))],
+    ['a message of 65,537 bytes more', undefined, encodeFrame(pad(frameBytesMax + 65_537))],
     [
       'fragments that add up to too much',
       1009,

@@ -727,6 +727,23 @@ describe.each([1, 3])('with %i hosts,', (hosts) => {
       expect(stage.turns).toBeGreaterThanOrEqual(50_000 / lossEntriesMax);
     });
 
+    test('of one session that has much are many, too, and name each service once', () => {
+      const stage = new Stage({}, hosts);
+      const keys = Array.from({ length: lossEntriesMax * 3 }, (_, i) => `service-${i}`);
+      const [session] = stage.connectMany(1, ...keys);
+      stage.connectMany(20, 'other');
+      stage.break(session!);
+      stage.wait(50);
+      const sizes = stage.reports.map(({ missing, changes }) =>
+        [...missing, ...changes].reduce((sum, { services }) => sum + services.length, 0),
+      );
+      expect(Math.max(...sizes)).toBeLessThanOrEqual(lossEntriesMax);
+      expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(keys.length);
+      stage.wait(2000);
+      expect(stage.broken.size).toBe(0);
+      expect(stage.describe()).toMatchObject({ isHolding: false, missingSessions: 0, services: [] });
+    });
+
     test('are none while nothing is lost, however much is registered', () => {
       const stage = new Stage({}, hosts);
       for (const session of stage.connectMany(100, 'a', 'b')) if (session % 2 === 0) stage.leave(session);

@@ -63,3 +63,30 @@ test('comings and goings are told only to a log that wants them, and never with 
     if (isVerbose) expect(events[1]).toMatchObject({ session: session.name, app: 'shop', client: 'test/1' });
   }
 });
+
+test('[LI1] a bound is told at once when it is met, and then once in a window with how often that was, and by whom last', async () => {
+  const session = await connect();
+  session.opened = { client: 'test/1', app: 'shop' };
+  const { journal, events } = record(false);
+  const identity = { session: session.name, address: session.address, client: 'test/1', app: 'shop' };
+  journal.noteBound('registrationsMax', session, 1000);
+  expect(events).toEqual([{ kind: 'boundMet', bound: 'registrationsMax', count: 1, ...identity }]);
+  for (let i = 0; i < 10_000; i++) journal.noteBound('registrationsMax', '10.0.0.9', 1000 + i / 10);
+  journal.noteBound('registrationsMax', session, 2000);
+  // Others have windows of their own.
+  journal.noteBound('leasesMax', '10.0.0.8', 2000);
+  expect(events.splice(1)).toEqual([{ kind: 'boundMet', bound: 'leasesMax', count: 1, address: '10.0.0.8' }]);
+  journal.tick(10_999);
+  expect(events).toHaveLength(1);
+  journal.tick(11_000);
+  expect(events.splice(1)).toEqual([{ kind: 'boundMet', bound: 'registrationsMax', count: 10_001, ...identity }]);
+  // What is told when a window is over begins another one.
+  journal.noteBound('registrationsMax', undefined, 20_999);
+  journal.noteBound('registrationsMax', undefined, 21_000);
+  expect(events.splice(1)).toEqual([{ kind: 'boundMet', bound: 'registrationsMax', count: 2 }]);
+  // After a quiet window it is as at first.
+  journal.tick(31_000);
+  expect(events).toHaveLength(1);
+  journal.noteBound('registrationsMax', undefined, 31_001);
+  expect(events.splice(1)).toEqual([{ kind: 'boundMet', bound: 'registrationsMax', count: 1 }]);
+});

@@ -2,10 +2,12 @@ import { expect, test } from 'vitest';
 
 import { PacedReads } from '../../src/main/paced-reads.ts';
 import { UnreadAnswers } from '../../src/main/unread-answers.ts';
+import type { UnreadAnswer } from '../../src/main/unread-answers.ts';
 
-function createAnswer(bytesLeft: number): { bytesLeft: number; isCut: boolean; cut: () => void } {
+function createAnswer(bytesLeft: number): UnreadAnswer & { bytesLeft: number; isCut: boolean } {
   const answer = {
     bytesLeft,
+    address: '10.0.0.1',
     isCut: false,
     cut: () => {
       answer.isCut = true;

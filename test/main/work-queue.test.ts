@@ -29,7 +29,12 @@ class Steps implements Job {
 test('[LI1] what a turn has room for is done at once, the rest in order over the next turns', () => {
   const turns: (() => void)[] = [];
   const done: string[] = [];
-  const queue = new WorkQueue({ stepsPerTurn: 10, schedule: (task) => turns.push(task) });
+  let putOff = 0;
+  const queue = new WorkQueue({
+    stepsPerTurn: 10,
+    schedule: (task) => turns.push(task),
+    onPutOff: () => (putOff += 1),
+  });
   for (const [name, steps] of [
     ['a', 4],
     ['b', 25],
@@ -46,6 +51,7 @@ test('[LI1] what a turn has room for is done at once, the rest in order over the
   turns.shift()?.();
   expect(done.splice(0)).toEqual(['c2']);
   expect(queue.size).toBe(0);
+  expect(putOff).toBe(3);
   // A turn of its own for what comes next.
   turns.shift()?.();
   queue.add(new Steps('d', 10, done));
