@@ -15,7 +15,7 @@ import {
 } from '../main/config.ts';
 import type { SettingName } from '../main/config.ts';
 import type { Server } from '../main/index.ts';
-import { createLogger } from '../main/log.ts';
+import { stopBlocking } from '../main/log.ts';
 import { productVersion } from '../main/product-version.ts';
 import { loadServer } from '../main/server-loading.ts';
 import { stopSignals } from './registry.ts';
@@ -58,17 +58,9 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   const fromFile = typeof file === 'string' ? readConfigFile(file) : {};
   const environment = readEnvironment(process.env);
   const values: Record<string, unknown> = { ...fromFile, ...environment.values, ...given };
-  const { logLevel } = resolveConfig(values);
+  resolveConfig(values);
   const { startServer } = await loadServer();
-  const logger = createLogger(logLevel);
-  if (environment.passedOver.length > 0) {
-    const variables = environment.passedOver;
-    logger.warn(
-      { variables },
-      'passed over variables that Kubernetes sets for a service of this name: they are no settings',
-    );
-  }
-  const server = await startServer(values, { logger });
+  const server = await startServer(values, { variablesPassedOver: environment.passedOver });
   const { url } = server.address;
   const http = url.replace(/^ws/, 'http').replace(/\/v1\/session$/, '');
   const ioThreads = Number(values['ioThreads'] ?? 0);
@@ -76,8 +68,13 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
     wordCount(server.partitions, 'partition'),
     ...(ioThreads > 0 ? [wordCount(ioThreads, 'I/O thread')] : []),
   ];
-  console.log(`slotcast ${productVersion} listens on ${url} and ${http} with ${threads.join(' and ')}`);
+  // Who reads the line below may answer it with a signal.
   stopOnSignals(server);
+  // Whoever reads may stand still, or be gone: no reason not to serve.
+  stopBlocking(process.stdout);
+  process.stdout.removeAllListeners('error');
+  process.stdout.on('error', () => undefined);
+  console.log(`slotcast ${productVersion} listens on ${url} and ${http} with ${threads.join(' and ')}`);
 }
 
 function wordCount(count: number, noun: string): string {

@@ -3,6 +3,7 @@ import { sessionPath, subprotocol } from '../protocol/limits.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters, UpgradeRefusalReason } from './counters.ts';
+import type { DescriptorBudget } from './descriptors.ts';
 import { answerFailure } from './http-answers.ts';
 import type { SessionCounts } from './session-counts.ts';
 import { refuseDraining } from './session-host.ts';
@@ -14,6 +15,7 @@ export interface AdmissionOptions {
     | 'allowedOrigins'
     | 'sessionsMax'
     | 'sessionsPerAddressMax'
+    | 'descriptorsReserved'
     | 'sessionsPerSecondMax'
     | 'arrivalRequestsMax'
     | 'reconnectSpreadMs'
@@ -22,6 +24,8 @@ export interface AdmissionOptions {
   /** Over all threads. */
   readonly counts: SessionCounts;
   readonly isDraining: () => boolean;
+  /** Over all threads. */
+  readonly descriptors: DescriptorBudget;
   /** Over all threads. */
   readonly arrivals: Arrivals;
   /** Requests of this thread under way to all partitions. */
@@ -58,14 +62,16 @@ export class Admission {
 
   enter(address: string): void {
     this.#options.counts.enter(address);
+    this.#options.descriptors.take();
   }
 
   leave(address: string): void {
     this.#options.counts.leave(address);
+    this.#options.descriptors.giveBack();
   }
 
   #refusal(call: UpgradeCall): { reason: UpgradeRefusalReason; failure: Failure; status?: number } | undefined {
-    const { config, counts, isDraining } = this.#options;
+    const { config, counts, descriptors, isDraining } = this.#options;
     if (call.path !== sessionPath) {
       return { reason: 'path', failure: { code: 'not_found', message: `sessions are opened at ${sessionPath}` } };
     }
@@ -84,6 +90,10 @@ export class Admission {
         failure: refuseSession('sessionsPerAddressMax', config.sessionsPerAddressMax),
         status: 503,
       };
+    }
+    if (descriptors.isSpent) {
+      const failure = refuseSession('descriptorsReserved', config.descriptorsReserved);
+      return { reason: 'descriptors', failure, status: 503 };
     }
     return this.#refuseCrowd();
   }

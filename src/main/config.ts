@@ -15,6 +15,7 @@ export interface ServerConfig {
   readonly partitions: number;
   readonly ioThreads: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent';
+  readonly logBytesMax: number;
   readonly openRequired: boolean;
   readonly allowedOrigins: readonly string[];
   readonly disconnectGraceMs: number;
@@ -46,17 +47,22 @@ export interface ServerConfig {
   readonly leaseTtlMaxMs: number;
   readonly leasesMax: number;
   readonly sessionsMax: number;
+  readonly descriptorsReserved: number;
   readonly sessionsPerAddressMax: number;
   readonly sessionsPerSecondMax: number;
   readonly sessionsBurstMax: number;
   readonly arrivalRequestsMax: number;
   readonly frameBytesMax: number;
   readonly bodyBytesMax: number;
+  readonly httpAnswerBytesMax: number;
+  readonly httpAnswerTimeoutMs: number;
   readonly batchEntriesMax: number;
   readonly batchAnswerCharactersMax: number;
   readonly requestsInFlightMax: number;
   readonly registrationsMax: number;
   readonly subscriptionsMax: number;
+  readonly watchedServicesMax: number;
+  readonly watchedNameBytesMax: number;
   readonly mailboxRequestsMax: number;
   readonly sessionShareRequests: number;
   readonly sessionBacklogBytesMax: number;
@@ -64,6 +70,7 @@ export interface ServerConfig {
   readonly slowConsumerTimeoutMs: number;
   readonly slowConsumerBytesMax: number;
   readonly pushCharactersInFlightMax: number;
+  readonly turnStepsMax: number;
   readonly fanOutSliceMembers: number;
   readonly fanOutSliceBytes: number;
   readonly changeLogEntriesMax: number;
@@ -113,6 +120,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     default: 'info',
     meaning: 'The least that is logged.',
   },
+  logBytesMax: integer(
+    1_048_576,
+    1024,
+    1024 * 1_048_576,
+    'Bytes of the log that wait for its reader; beyond it lines are dropped.',
+  ),
   openRequired: { schema: { type: 'boolean' }, default: false, meaning: 'Refuse every request before `session.open`.' },
   allowedOrigins: {
     schema: { type: 'array', items: { type: 'string', minLength: 1 } },
@@ -236,6 +249,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     10_000_000,
     'WebSocket sessions at a time; the file descriptors of the process are the harder limit.',
   ),
+  descriptorsReserved: integer(
+    64,
+    0,
+    100_000,
+    'File descriptors of the process that sessions leave to others, callers over HTTP for instance; an eighth of all, if that is less.',
+  ),
   sessionsPerAddressMax: integer(1_000_000, 1, 10_000_000, 'WebSocket sessions at a time from one address.'),
   sessionsPerSecondMax: integer(
     10_000,
@@ -252,6 +271,18 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   ),
   frameBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one WebSocket frame from a client.'),
   bodyBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one HTTP body.'),
+  httpAnswerBytesMax: integer(
+    16 * 1_048_576,
+    1024,
+    16 * 2 ** 30,
+    'Bytes of answers over HTTP that wait in one thread for their callers to read; one answer may be more. Beyond it further ones are refused.',
+  ),
+  httpAnswerTimeoutMs: integer(
+    minute,
+    100,
+    60 * minute,
+    'A caller over HTTP has this long to read its answer; one that reads nothing for `slowConsumerTimeoutMs` is cut before.',
+  ),
   batchEntriesMax: integer(1000, 1, 100_000, 'Requests in one batch.'),
   batchAnswerCharactersMax: integer(
     16 * 1_048_576,
@@ -262,6 +293,18 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   requestsInFlightMax: integer(4096, 1, 1_000_000, 'Requests of one session that are not yet answered.'),
   registrationsMax: integer(10_000, 1, 10_000_000, 'Instances registered by one session.'),
   subscriptionsMax: integer(10_000, 1, 10_000_000, 'Services subscribed by one session.'),
+  watchedServicesMax: integer(
+    100_000,
+    1,
+    10_000_000,
+    'Services, each once for every filter and mode, that the sessions of one thread have subscribed together.',
+  ),
+  watchedNameBytesMax: integer(
+    16 * 1_048_576,
+    1024,
+    16 * 2 ** 30,
+    'Bytes of the names of those services; a name that takes them there may be as long as it is.',
+  ),
   mailboxRequestsMax: integer(65_536, 1, 10_000_000, 'Requests under way to one partition.'),
   sessionShareRequests: integer(
     16,
@@ -298,6 +341,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1024,
     1024 * 1_048_576,
     'Push text under way from one partition to the sockets; beyond it changes go on being merged.',
+  ),
+  turnStepsMax: integer(
+    1000,
+    1,
+    1_000_000,
+    'Registrations that go with their sessions, in one turn of a thread, before other work has its turn; what is told to every session is paced by it, too.',
   ),
   fanOutSliceMembers: integer(512, 1, 1_000_000, 'Sends in one slice of a fan-out, before other work has its turn.'),
   fanOutSliceBytes: integer(

@@ -9,8 +9,6 @@ export interface HostFigures {
   readonly leases: number;
   readonly registrations: number;
   readonly heldInstances: number;
-  /** Guards that hold back now. */
-  readonly guardsHolding: { readonly registry: number; readonly service: number };
   readonly subscriptions: Readonly<Record<SubscribeMode, number>>;
   /** Of those, such as go on with what they knew before the registry started. */
   readonly subscriptionsWarming: number;
@@ -24,14 +22,12 @@ export interface HostFigures {
 
 export function readHostFigures(host: SessionHost): HostFigures {
   const { sessions, meter } = host;
-  const guard = host.describeGuard();
   return {
     connected: sessions.connectedCount,
-    held: guard.heldSessions,
+    held: sessions.heldCount,
     leases: sessions.leaseCount,
     registrations: sessions.registrationCount,
-    heldInstances: guard.heldInstances,
-    guardsHolding: { registry: guard.isHolding ? 1 : 0, service: guard.services.length },
+    heldInstances: sessions.heldRegistrationCount,
     subscriptions: host.subscriptionCounts,
     subscriptionsWarming: host.subscriptionsWarming,
     pushes: meter.pushes,

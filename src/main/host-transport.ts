@@ -1,12 +1,17 @@
+import type { Failure } from '../protocol/errors.ts';
 import { sessionPath } from '../protocol/limits.ts';
 import { Admission } from './admission.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import type { DescriptorBudget } from './descriptors.ts';
+import { answerFailure } from './http-answers.ts';
+import { PacedReads } from './paced-reads.ts';
 import type { SessionCounts } from './session-counts.ts';
 import type { SessionHost } from './session-host.ts';
 import { Transport } from './transport.ts';
 import type { HttpAnswer, HttpCall } from './transport.ts';
+import { UnreadAnswers } from './unread-answers.ts';
 
 export interface HostTransportOptions {
   readonly config: ServerConfig;
@@ -14,24 +19,33 @@ export interface HostTransportOptions {
   readonly counters: Counters;
   readonly counts: SessionCounts;
   readonly arrivals: Arrivals;
+  readonly descriptors: DescriptorBudget;
   /** Answers everything over HTTP that is no handshake. */
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
 }
 
-/** The sockets of a session host, on whichever thread it lives. */
+/** The sockets of a session host, on whichever thread it lives, and the answers over HTTP that nobody has read. */
+export interface HostTransport {
+  readonly transport: Transport;
+  /** Moves time on. */
+  readonly tick: (nowMs: number) => void;
+}
+
 export function createHostTransport({
   config,
   host,
   counters,
   counts,
   arrivals,
+  descriptors,
   onHttp,
-}: HostTransportOptions): Transport {
+}: HostTransportOptions): HostTransport {
   const admission = new Admission({
     config,
     counters,
     counts,
     arrivals,
+    descriptors,
     isDraining: () => host.isDraining,
     readRequestsInFlight: () => host.requestsInFlight,
     random: Math.random,
@@ -39,7 +53,28 @@ export function createHostTransport({
       host.noteOriginRefused(origin, address);
     },
   });
-  return new Transport({
+  const { httpAnswerBytesMax, httpAnswerTimeoutMs, slowConsumerTimeoutMs } = config;
+  const unread = new UnreadAnswers({
+    bytesMax: httpAnswerBytesMax,
+    stallTimeoutMs: slowConsumerTimeoutMs,
+    timeoutMs: httpAnswerTimeoutMs,
+    onCut: () => {
+      counters.count('http_answer_cut');
+    },
+  });
+  const reads = new PacedReads(httpAnswerBytesMax);
+  const refuseUnread = (): HttpAnswer => {
+    const failure = refuseUnreadAnswer(httpAnswerBytesMax);
+    counters.countRefusal(failure.code, failure.limit);
+    return answerFailure(host.spread(failure));
+  };
+  const answerHttp = (call: HttpCall): Promise<HttpAnswer> => {
+    if (call.path === sessionPath) return Promise.resolve(admission.refuseHandshake());
+    if (call.method !== 'GET' || !listPaths.has(call.path)) return onHttp(call);
+    // What reads lists is not even asked when there is no room for them.
+    return reads.run(() => (unread.hasRoom(1) ? onHttp(call) : Promise.resolve(refuseUnread())));
+  };
+  const transport = new Transport({
     frameBytesMax: config.frameBytesMax,
     bodyBytesMax: config.bodyBytesMax,
     backlogBytesMax: config.sessionBacklogBytesMax,
@@ -68,6 +103,27 @@ export function createHostTransport({
     countClose: (reason) => {
       counters.countClose(reason);
     },
-    onHttp: (call) => (call.path === sessionPath ? Promise.resolve(admission.refuseHandshake()) : onHttp(call)),
+    unread,
+    refuseUnread,
+    onHttp: answerHttp,
   });
+  return {
+    transport,
+    tick: (nowMs) => {
+      unread.tick(nowMs);
+    },
+  };
+}
+
+/** Where answers may be large. */
+const listPaths: ReadonlySet<string> = new Set(['/v1/instances', '/v1/services']);
+
+function refuseUnreadAnswer(max: number): Failure {
+  return {
+    code: 'busy',
+    message: `callers have not read ${max} bytes of answers`,
+    limit: 'httpAnswerBytesMax',
+    max,
+    retryAfterMs: 1000,
+  };
 }

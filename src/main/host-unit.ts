@@ -1,6 +1,6 @@
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { HostFigures } from './host-figures.ts';
-import type { GuardDescription } from './loss-guard.ts';
+import type { GuardOrders } from './loss-messages.ts';
 import type { MailboxPort } from './partition-link.ts';
 import type { ListedSession } from './session-directory.ts';
 import type { AsideOutcome, SessionRecord, SessionSlice, WantedOutcome } from './session-transfer.ts';
@@ -17,12 +17,8 @@ export interface UnitState {
   readonly slotShutMaxMs: number;
   /** By partition. */
   readonly requestsInFlight: readonly number[];
-  readonly guard: GuardState;
   readonly figures: HostFigures;
 }
-
-/** What the guards of a host hold back, and how much. */
-export type GuardState = GuardDescription & { readonly heldSessions: number; readonly heldInstances: number };
 
 /** An instance in a session's log, for checkers. */
 export interface LoggedInstance {
@@ -59,11 +55,12 @@ export interface HostUnit {
   fence(partition: number): Promise<boolean>;
   /** Says goodbye to all sessions; from now on nobody's leaving is told to others. */
   drain(reason: string): void;
-  /** Closes all sessions. */
-  closeAll(): void;
+  /** Closes all sessions; resolves when that is done. */
+  closeAll(): Promise<void>;
   /** Asks a share of the sessions, 0 to 1, to connect anew within a time. Resolves to how many. */
   sendAway(reason: string, share: number, spreadMs: number): Promise<number>;
-  releaseGuard(key: string | undefined): void;
+  /** The guard of the whole registry has decided something, or asks. */
+  obeyGuard(orders: GuardOrders): void;
   readState(): Promise<UnitState>;
   readLog(): Promise<LoggedInstance[]>;
   /** Sessions with places above `after`, `limit` at most. */

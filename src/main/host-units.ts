@@ -1,6 +1,7 @@
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { HostUnit, UnitState } from './host-unit.ts';
+import type { GuardOrders } from './loss-messages.ts';
 import type { MailboxPort, PartitionLink } from './partition-link.ts';
 import { askApplied } from './router.ts';
 import { SessionTransfers } from './session-transfers.ts';
@@ -108,13 +109,13 @@ export class HostUnits {
   }
 
   /** Closes all sessions. */
-  closeAll(): void {
-    for (const unit of this.all()) unit.closeAll();
+  async closeAll(): Promise<void> {
+    await Promise.all(this.all().map((unit) => unit.closeAll()));
   }
 
-  /** Lets go what guards hold back, of one service or of all. */
-  releaseGuard(key: string | undefined): void {
-    for (const unit of this.all()) unit.releaseGuard(key);
+  /** What the guard of the whole registry tells one host. */
+  obeyGuard(host: number, orders: GuardOrders): void {
+    this.all()[host]?.obeyGuard(orders);
   }
 
   /** Tells a partition something through the main thread's mailbox; resolves to whether it lived to apply it. */

@@ -16,8 +16,8 @@ import type {
 import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
 import type { ServerConfig } from './config.ts';
-import type { GuardState } from './host-unit.ts';
 import { answerFailure, answerJson, answerText, waitForReply } from './http-answers.ts';
+import type { GuardDescription } from './loss-guard.ts';
 import type { MetricsText } from './metrics.ts';
 import { encodeRegister } from './requests.ts';
 import { refuseDraining } from './session-host.ts';
@@ -55,10 +55,14 @@ export interface Administration {
   listSessions(query: SessionsQuery): Promise<SessionsResult>;
 }
 
-/** What guards of all session hosts hold back. */
+/** What guards hold back, and how much of it hosts hold. */
+export type GuardState = GuardDescription & { readonly heldSessions: number; readonly heldInstances: number };
+
+/** The guard of the whole registry. */
 export interface GuardAdministration {
   describe(): Promise<GuardState>;
-  release(key: string | undefined): void;
+  /** Resolves when nothing of it counts as lost any more; what was held goes soon after. */
+  release(key: string | undefined): Promise<void>;
 }
 
 /** The input of one operation: its checked query or body, and the lease that its path names. */
@@ -104,7 +108,7 @@ export class HttpApi {
         options.administration.resize((value as ResizeBody).partitions) ?? this.#describePartitions(),
       rebalancePartitions: () => options.administration.rebalance() ?? this.#describePartitions(),
       readGuard: () => this.#describeGuard(),
-      releaseGuard: ({ value }) => {
+      releaseGuard: async ({ value }) => {
         const { service, ...names } = value as ReleaseBody;
         if (service === undefined && Object.keys(names).length > 0) {
           return {
@@ -113,7 +117,7 @@ export class HttpApi {
             field: '/service',
           };
         }
-        options.guard.release(service === undefined ? undefined : serviceKey({ ...names, service }));
+        await options.guard.release(service === undefined ? undefined : serviceKey({ ...names, service }));
         return this.#describeGuard();
       },
       sendAway: async ({ value }) => {

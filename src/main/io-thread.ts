@@ -9,6 +9,7 @@ import { SlotTable } from '../slots/slot-table.ts';
 import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
 import { createArrivals } from './arrivals.ts';
 import { Counters } from './counters.ts';
+import { DescriptorBudget } from './descriptors.ts';
 import { createHostTransport } from './host-transport.ts';
 import { serveUnit } from './remote-unit.ts';
 import { countRequests } from './request-numbers.ts';
@@ -72,8 +73,8 @@ const unit = new SessionUnit({
   nowMs: performance.now(),
   bornMicros: start.bornMicros,
   registry: start.registry,
-  onGuard: (event) => {
-    unitPort.postMessage({ kind: 'guard', event });
+  reportLosses: (report) => {
+    unitPort.postMessage({ kind: 'losses', report });
   },
   isVerbose: start.isVerbose,
   onSession: (event) => {
@@ -83,11 +84,12 @@ const unit = new SessionUnit({
     unitPort.postMessage({ kind: 'transfer', event });
   },
 });
-const transport = createHostTransport({
+const { transport, tick } = createHostTransport({
   config,
   host: unit.host,
   counters,
   arrivals,
+  descriptors: new DescriptorBudget(start.descriptors),
   counts: new SharedSessionCounts(start.sessionCounts),
   onHttp: askMain,
 });
@@ -96,6 +98,7 @@ const ticker = setInterval(() => {
   Atomics.add(pulse, 0, 1);
   sampler.sample();
   unit.tick(performance.now());
+  tick(performance.now());
 }, tickMs);
 
 function closeSockets(): void {

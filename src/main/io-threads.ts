@@ -4,7 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { ThreadGauges } from '../workers/thread-gauges.ts';
 import type { ServerConfig } from './config.ts';
-import type { GuardEvent } from './loss-guard.ts';
+import type { LossReport } from './loss-messages.ts';
 import { RemoteUnit } from './remote-unit.ts';
 import type { SessionEvent } from './session-journal.ts';
 import type { TransferEvent } from './session-transfer.ts';
@@ -18,11 +18,12 @@ export interface IoThreadsOptions {
   readonly sessionCounts: SharedArrayBuffer;
   readonly arrivals: SharedArrayBuffer;
   readonly warmUp: SharedArrayBuffer;
+  readonly descriptors: SharedArrayBuffer;
   readonly bornMicros: number;
   readonly registry: string;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
   readonly isVerbose: boolean;
-  readonly onGuard: (event: GuardEvent) => void;
+  readonly onLosses: (report: LossReport) => void;
   readonly onSession: (event: SessionEvent) => void;
   /** A host's word about a session that goes on at another. */
   readonly onTransfer: (host: number, event: TransferEvent) => void;
@@ -127,6 +128,7 @@ class IoThread {
       sessionCounts,
       arrivals,
       warmUp,
+      descriptors,
       bornMicros,
       registry,
       isVerbose,
@@ -145,12 +147,13 @@ class IoThread {
       transferList: [port2],
       workerData: {
         number,
-        config: forThread(config),
+        config,
         table: table.memory,
         lastRequest,
         sessionCounts,
         arrivals,
         warmUp,
+        descriptors,
         bornMicros,
         registry,
         isVerbose,
@@ -246,19 +249,6 @@ class IoThread {
   #tell(message: ToIoThread): void {
     this.#worker.postMessage(message);
   }
-}
-
-/**
- * Each thread judges mass loss by its own sessions, which are about an equal part of all: the least that counts as one is divided among them, what is so
- * many of a hundred is not.
- */
-function forThread(config: ServerConfig): ServerConfig {
-  const { ioThreads, lossSessionsMin, lossServiceInstancesMin } = config;
-  return {
-    ...config,
-    lossSessionsMin: Math.ceil(lossSessionsMin / ioThreads),
-    lossServiceInstancesMin: Math.ceil(lossServiceInstancesMin / ioThreads),
-  };
 }
 
 function threadName(number: number): string {

@@ -1,6 +1,10 @@
 import type { ServerConfig } from './config.ts';
-import { Loss, LossTally } from './loss-tally.ts';
-import type { LossBook, LossThresholds } from './loss-tally.ts';
+import type { Held } from './loss-messages.ts';
+import { LossTally } from './loss-tally.ts';
+import type { LossThresholds } from './loss-tally.ts';
+import { Loss } from './loss.ts';
+import type { LossBook } from './loss.ts';
+import { RemovedNames } from './removed-names.ts';
 
 export type LossGuardSettings = Pick<
   ServerConfig,
@@ -20,21 +24,6 @@ export interface GuardEvent {
   readonly total: number;
 }
 
-/** Why an instance is in its session's log no more. */
-export type DropCause =
-  /** The session, or another one that took it over, said so. */
-  | 'asked'
-  /** The session is lost, and no guard held it back. */
-  | 'lost';
-
-/** An instance that came into a session's log, or left it. */
-export interface LogChange {
-  readonly key: string;
-  readonly id: string;
-  /** The session is a connection, and this was its first registration, or its last. */
-  readonly isEdge: boolean;
-}
-
 export interface GuardDescription {
   readonly isHolding: boolean;
   /** How long it has held back; left out when it does not. */
@@ -51,36 +40,51 @@ export interface GuardDescription {
   readonly thresholds: LossGuardSettings;
 }
 
-/** Names an instance in the whole registry. */
-function instanceName(key: string, id: string): string {
-  return `${key}\n${id}`;
+/** What has changed for hosts since they were told last. */
+export interface GuardChanges {
+  /** Everything before is void. */
+  readonly isReset: boolean;
+  readonly track: readonly string[];
+  readonly untrack: readonly string[];
+  readonly watch: readonly number[];
+  readonly unwatch: readonly number[];
+  /** Something that was held back may go. */
+  readonly isRecheck: boolean;
 }
 
 /** So many sessions must have lost instances of a service before its guard trips: one that crashes alone is no network cut. */
 const serviceSessionsMin = 3;
 
+/** Shares of losses that are looked at in one step of time, at most; the rest has its turn in the next. */
+const sharesPerAdvance = 20_000;
+
 /**
  * Tells a network cut from a deploy: when a large part of all sessions breaks within a short time, what they registered is held back rather
- * than removed. One guard watches sessions of the whole registry, one each service. What was removed already counts as lost for the window,
- * unless it is registered again, since a cut that heartbeats find comes to light over seconds. Pure: it is told what breaks, comes back and goes, and asked whether a
- * removal may go on. Only broken connections count; who leaves in order is never held back.
+ * than removed. One guard watches sessions of the whole registry, one each service, whichever hosts hold them. What was removed already counts as
+ * lost for the window, unless it is registered again, since a cut that heartbeats find comes to light over seconds. Pure: it is told what breaks,
+ * comes back and goes, and asked whether a removal may go on. Only broken connections count; who leaves in order is never held back.
  */
 export class LossGuard {
   readonly #settings: LossGuardSettings;
   readonly #onEvent: (event: GuardEvent) => void;
   readonly #serviceThresholds: LossThresholds;
-  readonly #registry: LossTally;
-  readonly #services: Map<string, LossTally> = new Map();
-  /** Missing sessions, by number. */
-  readonly #losses: Map<number, Loss> = new Map();
+  readonly #names: RemovedNames = new RemovedNames();
+  #registry: LossTally;
+  #book: LossBook;
+  /** Services of which something is lost; others need no counting. */
+  #services: Map<string, LossTally> = new Map();
+  /** Sessions that lost something, by number. */
+  #losses: Map<number, Loss> = new Map();
   /** Losses of the window, oldest first, from `#recentStart` on. */
   #recent: Loss[] = [];
   #recentStart = 0;
   /** Services whose guard holds back. */
   readonly #holding: Map<string, LossTally> = new Map();
-  readonly #book: LossBook;
+  /** Services to track or not to, since hosts were told last. */
+  #tracked: Map<string, boolean> = new Map();
+  #isReset = false;
+  #isRecheck = false;
   #nowMs = Number.NEGATIVE_INFINITY;
-  #releases = 0;
 
   constructor(settings: LossGuardSettings, onEvent: (event: GuardEvent) => void) {
     const { lossWindowMs, lossSessionsMin, lossSessionsPercent } = settings;
@@ -94,14 +98,8 @@ export class LossGuard {
       lossHoldMaxMs,
     };
     this.#onEvent = onEvent;
-    this.#registry = new LossTally({ min: lossSessionsMin, percent: lossSessionsPercent, sessionsMin: 0 });
-    this.#book = {
-      registry: this.#registry,
-      removed: new Map(),
-      onIdle: (key, service) => {
-        this.#prune(key, service);
-      },
-    };
+    this.#registry = this.#createRegistry();
+    this.#book = this.#createBook();
     this.#serviceThresholds = {
       min: lossServiceInstancesMin,
       percent: lossServicePercent,
@@ -109,115 +107,125 @@ export class LossGuard {
     };
   }
 
-  /** Rises whenever something that was held may go. */
-  get releases(): number {
-    return this.#releases;
-  }
-
   /** Whether it has nothing to remember. */
   get isEmpty(): boolean {
-    return this.#registry.isEmpty && this.#services.size + this.#losses.size + this.#book.removed.size === 0;
+    return this.#services.size + this.#losses.size + this.#names.size + this.#recent.length - this.#recentStart === 0;
   }
 
-  /** A session registered an instance that it did not hold. */
-  noteRegistered(session: number, { key, id, isEdge }: LogChange): void {
-    if (isEdge) this.#registry.total += 1;
-    const service = this.#service(key);
-    service.total += 1;
-    const { removed } = this.#book;
-    if (removed.size > 0) {
-      const name = instanceName(key, id);
-      removed.get(name)?.restore(key, name);
-    }
-    // It was asked for before the connection broke, and had to wait.
-    if (this.#losses.size > 0) this.#losses.get(session)?.add(key, service);
+  /** Guards that hold back now. */
+  get holding(): { readonly registry: number; readonly service: number } {
+    return { registry: this.#registry.isHolding ? 1 : 0, service: this.#holding.size };
   }
 
-  /** A session holds an instance no more. */
-  noteDropped(session: number, { key, id, isEdge }: LogChange, cause: DropCause): void {
-    if (isEdge) this.#registry.total -= 1;
-    const service = this.#service(key);
-    service.total -= 1;
-    const loss = this.#losses.size === 0 ? undefined : this.#losses.get(session);
-    if (loss !== undefined) {
-      if (cause === 'lost') loss.remove(key, instanceName(key, id));
-      else loss.settle(key);
-      if (isEdge) {
-        this.#losses.delete(session);
-        loss.end(cause === 'lost');
-      }
-    }
-    this.#prune(key, service);
+  /** Names that it could not watch for, so far. */
+  get namesOverflow(): number {
+    return this.#names.overflow;
   }
 
-  /** A connection broke. `keys`: the service of each of its registrations. */
-  noteMissing(session: number, keys: Iterable<string>, nowMs: number): void {
-    this.advance(nowMs);
-    const loss = new Loss(session, nowMs, this.#book);
-    for (const key of keys) loss.add(key, this.#service(key));
-    this.#losses.set(session, loss);
-    this.#recent.push(loss);
+  /** So many connections of a host hold registrations. */
+  setSessions(host: number, sessions: number): void {
+    this.#registry.setTotal(host, sessions);
   }
 
-  /** SE8: a missing session has a connection again, with all that it still holds. */
-  noteReturned(session: number): void {
+  /** A host holds so many instances of a service. */
+  setTotal(host: number, key: string, total: number): void {
+    this.#services.get(key)?.setTotal(host, total);
+  }
+
+  /** A connection broke. `services`: how many instances it held of each. */
+  noteMissing(session: number, services: Iterable<readonly [key: string, count: number]>): void {
+    this.#losses.get(session)?.forgetAll();
+    for (const [key, count] of services) this.#add(session, key, count);
+  }
+
+  /** A missing session holds more of a service, or less since it is somebody else's. */
+  noteChanged(session: number, key: string, change: number): void {
+    if (change > 0) this.#add(session, key, change);
+    else this.#losses.get(session)?.settle(key, -change);
+  }
+
+  /** An instance of a missing session was removed. */
+  noteRemoved(session: number, key: string, name: number): void {
+    this.#losses.get(session)?.remove(key, name);
+  }
+
+  /** An instance that was removed has been registered again. */
+  noteReturned(name: number): void {
+    const share = this.#names.find(name);
+    share?.loss.restore(share, name);
+  }
+
+  /** A missing session goes on, with all that it held. */
+  noteBack(session: number): void {
+    this.#losses.get(session)?.forgetAll();
+  }
+
+  /** What a missing session registered whose time is over: what of it is to stay for now. */
+  judge(session: number): Held {
     const loss = this.#losses.get(session);
-    if (loss === undefined) return;
-    this.#losses.delete(session);
-    loss.forgetAll();
-  }
-
-  /** Whether what a missing session registered of a service is to stay for now. */
-  isHeld(session: number, key: string, nowMs: number): boolean {
-    this.advance(nowMs);
-    if (this.#losses.get(session)?.isMissing(key) !== true) return false;
-    const registry = this.#registry;
-    if (registry.hold === undefined && registry.isTripped) this.#trip(undefined, registry, nowMs);
-    if (registry.hold !== undefined) return true;
-    const service = this.#service(key);
-    if (service.hold === undefined && service.isTripped) this.#trip(key, service, nowMs);
-    return service.hold !== undefined;
+    if (loss?.isMissing !== true) return 'none';
+    const held = this.#decide(loss);
+    loss.noteJudged();
+    return held;
   }
 
   /** An operator lets go what is held: of one service, or everything. What breaks later is judged anew. */
   release(key?: string): void {
     if (key === undefined) {
-      for (const loss of this.#losses.values()) loss.forgetAll();
-      this.#losses.clear();
-      this.#forgetRecent();
-      for (const held of this.#holding.keys()) this.#clear(held);
-      this.#clear(undefined);
+      this.#forgetEverything();
     } else {
-      for (const loss of this.#services.get(key)?.losses ?? []) this.#forget(loss, key);
+      for (const { session } of this.#services.get(key)?.parts ?? []) this.#losses.get(session)?.forget(key);
       this.#clear(key);
-      // They have not come back: that few are left is no reason to let go of the rest.
-      if (this.#registry.hold !== undefined) this.#registry.hold.peak = this.#registry.missing;
+      this.#registry.noteLetGo();
     }
-    this.#releases += 1;
+    this.#isRecheck = true;
   }
 
   /** Moves time on: what broke too long ago is no recent loss, and guards end whose time is over or whose sessions are back. */
   advance(nowMs: number): void {
     if (nowMs <= this.#nowMs) return;
     this.#nowMs = nowMs;
-    this.#ageRecent(nowMs);
-    if (this.#registry.hold !== undefined) this.#judgeRegistry(this.#registry.hold.sinceMs);
+    this.#ageRecent();
+    this.#judgeRegistry();
+    let sharesLeft = sharesPerAdvance;
     for (const [key, service] of this.#holding) {
-      if (service.hold !== undefined && this.#isTimeOver(service.hold.sinceMs)) this.release(key);
-      else if (service.isOver) this.#end(key, service);
+      if (sharesLeft <= 0) break;
+      const shares = service.parts.size;
+      if (this.#isTimeOver(service)) this.release(key);
+      else if (service.judgeOver(this.#nowMs, this.#settings.lossWindowMs)) this.#end(key, service);
+      else continue;
+      sharesLeft -= shares;
     }
   }
 
+  /** What hosts are to be told, since the last time. */
+  takeChanges(): GuardChanges {
+    const track: string[] = [];
+    const untrack: string[] = [];
+    for (const [key, isTracked] of this.#tracked) (isTracked ? track : untrack).push(key);
+    const changes = {
+      isReset: this.#isReset,
+      track,
+      untrack,
+      ...this.#names.takeChanges(),
+      isRecheck: this.#isRecheck,
+    };
+    this.#tracked.clear();
+    this.#isReset = false;
+    this.#isRecheck = false;
+    return changes;
+  }
+
   describe(): GuardDescription {
-    const { hold, missing, total } = this.#registry;
+    const { heldSinceMs, missing, total } = this.#registry;
     return {
-      isHolding: hold !== undefined,
-      ...(hold === undefined ? {} : { holdingForMs: Math.round(this.#nowMs - hold.sinceMs) }),
+      isHolding: heldSinceMs !== undefined,
+      ...(heldSinceMs === undefined ? {} : { holdingForMs: Math.round(this.#nowMs - heldSinceMs) }),
       missingSessions: missing,
       sessions: total,
       services: [...this.#holding].map(([key, service]) => ({
         key,
-        holdingForMs: Math.round(this.#nowMs - (service.hold?.sinceMs ?? this.#nowMs)),
+        holdingForMs: Math.round(this.#nowMs - (service.heldSinceMs ?? this.#nowMs)),
         missing: service.missing,
         total: service.total,
       })),
@@ -225,74 +233,104 @@ export class LossGuard {
     };
   }
 
-  #isTimeOver(sinceMs: number): boolean {
-    return this.#nowMs - sinceMs >= this.#settings.lossHoldMaxMs;
+  #decide(loss: Loss): Held {
+    const registry = this.#registry;
+    if (!registry.isHolding && registry.isTripped) this.#trip(undefined, registry, this.#nowMs);
+    if (registry.isHolding) return loss.hasForgotten ? [...loss.missingKeys()] : 'all';
+    const held = [...loss.missingKeys()].filter((key) => {
+      const service = this.#service(key);
+      if (!service.isHolding && service.isTripped) this.#trip(key, service, this.#nowMs);
+      return service.isHolding;
+    });
+    return held.length === 0 ? 'none' : held;
   }
 
-  #judgeRegistry(sinceMs: number): void {
-    if (this.#isTimeOver(sinceMs)) {
+  #add(session: number, key: string, count: number): void {
+    let loss = this.#losses.get(session);
+    if (loss === undefined) {
+      loss = new Loss(session, this.#nowMs, this.#book);
+      this.#losses.set(session, loss);
+      this.#recent.push(loss);
+    }
+    loss.add(key, this.#service(key), count);
+  }
+
+  #isTimeOver({ heldSinceMs }: LossTally): boolean {
+    return heldSinceMs !== undefined && this.#nowMs - heldSinceMs >= this.#settings.lossHoldMaxMs;
+  }
+
+  #judgeRegistry(): void {
+    const registry = this.#registry;
+    if (this.#isTimeOver(registry)) {
       this.release();
       return;
     }
-    if (!this.#registry.isOver) return;
-    // Most are back, but a service of which most is still missing goes on being guarded by itself.
-    const keys = new Set<string>();
-    for (const loss of this.#losses.values()) for (const key of loss.keys()) keys.add(key);
-    for (const key of keys) {
-      const service = this.#service(key);
-      if (service.hold === undefined && service.isMissingMuch) this.#trip(key, service, sinceMs);
+    if (!registry.judgeOver(this.#nowMs, this.#settings.lossWindowMs)) return;
+    const sinceMs = registry.heldSinceMs ?? this.#nowMs;
+    for (const [key, service] of this.#services) {
+      // Most are back, but a service of which most is still missing goes on being guarded by itself.
+      if (!service.isHolding && service.isMissingMuch) this.#trip(key, service, sinceMs);
+      // Else what was lost lately would trip it again at once.
+      if (!service.isHolding) service.ageAll();
     }
+    registry.ageAll();
     this.#clear(undefined);
-    // Else what was lost lately would trip it again at once.
-    this.#forgetRecent();
-    this.#releases += 1;
+    this.#isRecheck = true;
   }
 
   /** A service's guard ends because enough have come back. */
   #end(key: string, service: LossTally): void {
-    for (const loss of service.losses) loss.ageShare(key);
+    // Those that it has nothing to remember of leave it on the way.
+    for (const { session } of service.parts) this.#losses.get(session)?.ageService(key);
     this.#clear(key);
-    this.#releases += 1;
+    this.#isRecheck = true;
   }
 
-  #forget(loss: Loss, key: string): void {
-    loss.forget(key);
-    // One that was removed already is missing no more.
-    if (this.#losses.get(loss.session) !== loss || loss.keys().length > 0) return;
-    this.#losses.delete(loss.session);
-    loss.forgetAll();
-  }
-
-  #ageRecent(nowMs: number): void {
-    const { lossWindowMs } = this.#settings;
-    for (;;) {
+  #ageRecent(): void {
+    // While it holds back, the losses that tripped it count until they are back, removed or not.
+    if (this.#registry.isHolding) {
+      this.#recent = this.#recent.slice(this.#recentStart).filter(({ isOver }) => !isOver);
+      this.#recentStart = 0;
+      return;
+    }
+    let sharesLeft = sharesPerAdvance;
+    while (sharesLeft > 0) {
       const loss = this.#recent[this.#recentStart];
-      if (loss === undefined || nowMs - loss.brokeAtMs <= lossWindowMs) break;
+      if (loss === undefined || this.#nowMs - loss.brokeAtMs <= this.#settings.lossWindowMs) break;
       this.#recentStart += 1;
-      loss.age();
+      sharesLeft -= 1 + loss.size;
+      loss.endWindow();
     }
     if (this.#recentStart * 2 <= this.#recent.length) return;
     this.#recent = this.#recent.slice(this.#recentStart);
     this.#recentStart = 0;
   }
 
-  #forgetRecent(): void {
-    const recent = this.#recent;
+  /** However much it is, at once: what is counted from now on is counted anew. */
+  #forgetEverything(): void {
+    for (const held of this.#holding.keys()) this.#clear(held);
+    this.#clear(undefined);
+    this.#registry = this.#createRegistry(this.#registry);
+    this.#book = this.#createBook();
+    this.#services = new Map();
+    this.#losses = new Map();
     this.#recent = [];
     this.#recentStart = 0;
-    for (const loss of recent) loss.age();
+    this.#names.clear();
+    this.#tracked = new Map();
+    this.#isReset = true;
   }
 
   #trip(key: string | undefined, tally: LossTally, sinceMs: number): void {
-    tally.hold = { sinceMs, peak: tally.missing };
+    tally.hold(sinceMs, this.#nowMs);
     if (key !== undefined) this.#holding.set(key, tally);
     this.#report('tripped', key, tally);
   }
 
   #clear(key: string | undefined): void {
     const tally = key === undefined ? this.#registry : this.#services.get(key);
-    if (tally?.hold === undefined) return;
-    tally.hold = undefined;
+    if (tally?.isHolding !== true) return;
+    tally.letGo();
     this.#report('cleared', key, tally);
     if (key === undefined) return;
     this.#holding.delete(key);
@@ -308,11 +346,32 @@ export class LossGuard {
     if (service === undefined) {
       service = new LossTally(this.#serviceThresholds);
       this.#services.set(key, service);
+      this.#tracked.set(key, true);
     }
     return service;
   }
 
   #prune(key: string, service: LossTally): void {
-    if (service.isEmpty) this.#services.delete(key);
+    if (!service.isIdle || this.#services.get(key) !== service) return;
+    this.#services.delete(key);
+    this.#tracked.set(key, false);
+  }
+
+  #createRegistry(before?: LossTally): LossTally {
+    const { lossSessionsMin, lossSessionsPercent } = this.#settings;
+    return new LossTally({ min: lossSessionsMin, percent: lossSessionsPercent, sessionsMin: 0 }, before);
+  }
+
+  #createBook(): LossBook {
+    return {
+      registry: this.#registry,
+      names: this.#names,
+      onShareOver: (key, tally) => {
+        this.#prune(key, tally);
+      },
+      onOver: (loss) => {
+        if (this.#losses.get(loss.session) === loss) this.#losses.delete(loss.session);
+      },
+    };
   }
 }

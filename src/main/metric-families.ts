@@ -4,13 +4,14 @@ import { timeBounds } from '../workers/histogram.ts';
 import type { Histogram } from '../workers/histogram.ts';
 import { changeBounds, gcKinds } from '../workers/thread-gauges.ts';
 import type { ThreadGauges } from '../workers/thread-gauges.ts';
-import type { Descriptors } from './descriptors.ts';
+import type { DescriptorCounts } from './descriptor-counts.ts';
 import type { Family, Labels, Sample } from './exposition.ts';
 import { sum, sumHistograms } from './host-figures.ts';
 import type { HostFigures } from './host-figures.ts';
 import { methodNames } from './host-meter.ts';
 import type { PartitionLives } from './partition-lives.ts';
 import { productVersion } from './product-version.ts';
+import type { RegistryGuard } from './registry-guard.ts';
 
 /** What main knows of one partition. */
 export interface PartitionFigures {
@@ -27,6 +28,7 @@ export interface MetricsSource {
   readonly threads: ReadonlyMap<string, ThreadGauges>;
   readonly lives: Pick<PartitionLives, 'deaths' | 'rebuildSeconds'>;
   readonly gate: { readonly shutCount: number; readonly totalShutMs: number };
+  readonly guard: Pick<RegistryGuard, 'holding'>;
   readonly mover: { readonly slotsMoved: number; readonly stepsRolledBack: number };
   readonly warmUp: { readonly isOver: () => boolean; readonly readTookMs: () => number };
 }
@@ -41,7 +43,7 @@ export interface Reading {
   readonly partitions: readonly PartitionFigures[];
   /** Requests under way, by partition. */
   readonly requestsInFlight: readonly number[];
-  readonly descriptors: Descriptors;
+  readonly descriptors: DescriptorCounts;
   readonly source: MetricsSource;
 }
 
@@ -396,10 +398,10 @@ const guardFamilies: readonly MetricFamily[] = [
     name: 'slotcast_guards_holding',
     type: 'gauge',
     labels: ['scope'],
-    help: 'Mass-loss guards that hold back removals now: of the whole registry, one for each thread that holds sessions, and of services.',
-    read: (reading) => [
-      { labels: { scope: 'registry' }, value: ofHosts(({ guardsHolding }) => guardsHolding.registry)(reading) },
-      { labels: { scope: 'service' }, value: ofHosts(({ guardsHolding }) => guardsHolding.service)(reading) },
+    help: 'Mass-loss guards that hold back removals now: that of the whole registry, and those of services.',
+    read: ({ source }) => [
+      { labels: { scope: 'registry' }, value: source.guard.holding.registry },
+      { labels: { scope: 'service' }, value: source.guard.holding.service },
     ],
   },
   {

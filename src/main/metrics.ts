@@ -1,4 +1,4 @@
-import { readDescriptors } from './descriptors.ts';
+import { countDescriptors } from './descriptor-counts.ts';
 import { wordFamily, expositionType } from './exposition.ts';
 import { metricFamilies } from './metric-families.ts';
 import type { MetricsSource } from './metric-families.ts';
@@ -26,7 +26,7 @@ export class Metrics {
   }
 
   async read(): Promise<MetricsText> {
-    const [states, descriptors] = await Promise.all([this.#states.read(), readDescriptors()]);
+    const [states, descriptors] = await Promise.all([this.#states.read(), countDescriptors()]);
     const { counters, requestsWaiting, requestsInFlight } = sumStates(states);
     const reading = {
       hosts: states.map(({ figures }) => figures),

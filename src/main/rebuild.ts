@@ -81,7 +81,7 @@ function restorePending(restored: Restorer, { pending }: Remains): Set<string> {
  * told (RE2); who subscribes. Resolves to whether the partition lived to the end of it.
  */
 export async function resumeChanges(options: RebuildOptions, remains: Remains): Promise<boolean> {
-  const { host, router, link } = options;
+  const { host, link } = options;
   if (link.isClosed) return false;
   const pending = remains.pending.sort(([a], [b]) => a - b);
   const last = findLastChanges(pending);
@@ -91,7 +91,7 @@ export async function resumeChanges(options: RebuildOptions, remains: Remains): 
     else if (number < (last.get(nameService(request.reader, request.key)) ?? 0)) link.request(number, request);
     else remains.pending.push([number, request]);
   }
-  for (const record of describeTouched([...remains.touched, ...router.deferredWithdrawals()])) link.tell(record);
+  for (const record of describeTouched(remains.touched)) link.tell(record);
   for (const { key, variant, from } of host.watched(lostKeys(options))) {
     link.tell([toPartition.rewatch, key, variant, from]);
   }

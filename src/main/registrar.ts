@@ -6,18 +6,18 @@ import type { ToPartition } from '../workers/messages.ts';
 import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { ServerConfig } from './config.ts';
-import type { DropCause, LossGuard } from './loss-guard.ts';
+import type { DropCause, HostLosses } from './host-losses.ts';
 import { readRefusal } from './partition-link.ts';
 import type { Answer, PendingRequest, Unasked } from './partition-link.ts';
 import type { Router } from './router.ts';
-import type { HeldRegistration, HostLog, Registration } from './session-log.ts';
+import type { HeldRegistration, HostLog, Registration, RegistrationName } from './session-log.ts';
 import type { Session } from './session.ts';
 
 type ClaimRecord = Extract<Unasked, [typeof fromPartition.claim, ...unknown[]]>;
 
 export interface RegistrarOptions {
   readonly router: Router;
-  readonly guard: LossGuard;
+  readonly losses: HostLosses;
   readonly log: HostLog;
   readonly config: Pick<ServerConfig, 'registrationsMax' | 'instanceBytesMax'>;
   readonly findSession: (number: number) => Session | undefined;
@@ -96,20 +96,11 @@ export class Registrar {
     this.drop(session, key, id);
   }
 
-  /** The session has ended, and its claims with it (SE1). */
-  withdrawAll(session: Session): void {
-    for (const { key, id } of session.registrations.names()) this.#withdraw(session, key, id, 'asked');
-  }
-
-  /**
-   * The session is lost: takes away what it holds of services that `isHeld` does not hold back. What does not show need not be held: another session has
-   * registered it since, and so it is not missing.
-   */
-  withdrawLost(session: Session, isHeld: (key: string) => boolean): void {
-    for (const { key, id } of session.registrations.names()) {
-      const { isHidden } = session.registrations.standingOf(key, id);
-      if (isHidden || !isHeld(key)) this.#withdraw(session, key, id, isHidden ? 'asked' : 'lost');
-    }
+  /** The session has ended, or is lost: the owner, whose slot is open, takes away what is still the session's own (SE1). */
+  withdraw(session: Session, { key, id }: RegistrationName, cause: DropCause): void {
+    session.identity.hasWithdrawn = true;
+    this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
+    this.drop(session, key, id, cause);
   }
 
   /** Takes a registration out of its session's log. */
@@ -117,13 +108,7 @@ export class Registrar {
     const { registrations } = session;
     if (!registrations.delete(key, id)) return;
     const isEdge = session.isConnection && registrations.size === 0;
-    this.#options.guard.noteDropped(session.number, { key, id, isEdge }, cause);
-  }
-
-  #withdraw(session: Session, key: string, id: string, cause: DropCause): void {
-    session.identity.hasWithdrawn = true;
-    this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
-    this.drop(session, key, id, cause);
+    this.#options.losses.noteDropped(session.number, { key, id, isEdge }, cause);
   }
 
   /** Puts a registration into its session's log. Returns the one that it replaces. */
@@ -132,7 +117,7 @@ export class Registrar {
     const before = registrations.set(registration);
     if (before !== undefined) return before;
     const isEdge = session.isConnection && registrations.size === 1;
-    this.#options.guard.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
+    this.#options.losses.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
     return undefined;
   }
 
@@ -153,7 +138,7 @@ export class Registrar {
       const id = readId(fragment);
       const { registrations } = session;
       registrations.setMoved({ key, id, fragment, stamp: Number(fields[i + 2]), standing: Number(fields[i + 3]) });
-      this.#options.guard.noteRegistered(session.number, { key, id, isEdge: registrations.size === 1 });
+      this.#options.losses.noteRegistered(session.number, { key, id, isEdge: registrations.size === 1 });
     }
   }
 
@@ -166,9 +151,25 @@ export class Registrar {
     if (session?.registrations.stampOf(key, id) !== stamp) return undefined;
     if (state === 'dropped') this.drop(session, key, id);
     // Another one has it now, most likely the client itself that is back: what a lost session left behind must not come up again.
-    else if (state === 'hidden' && isLost(session)) this.#withdraw(session, key, id, 'asked');
-    else session.registrations.noteHidden(key, id, state === 'hidden');
+    else {
+      session.registrations.noteHidden(key, id, state === 'hidden');
+      if (state === 'hidden') this.#giveUpLost(session, { key, id });
+    }
     return session;
+  }
+
+  /** Another session has it now, most likely the client itself that is back: what a lost session left behind must not come up again. */
+  #giveUpLost(session: Session, name: RegistrationName): void {
+    const { registrations } = session;
+    const { key, id } = name;
+    if (!isLost(session) || !registrations.has(key, id) || !registrations.standingOf(key, id).isHidden) return;
+    const { gate } = this.#router;
+    if (!gate.isShut(key)) this.withdraw(session, name, 'asked');
+    else {
+      gate.defer(key, () => {
+        this.#giveUpLost(session, name);
+      });
+    }
   }
 
   /**

@@ -1,6 +1,6 @@
 import { SlotTable } from '../slots/slot-table.ts';
 import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
-import type { GuardEvent } from './loss-guard.ts';
+import type { GuardOrders, LossReport } from './loss-messages.ts';
 import type { MailboxPort } from './partition-link.ts';
 import type { ListedSession } from './session-directory.ts';
 import type { SessionEvent } from './session-journal.ts';
@@ -9,7 +9,7 @@ import type { FromUnit, ToUnit, UnitCalls, UnitMethod, UnitPort } from './unit-m
 
 /** What a host on another thread says unasked. */
 export interface UnitEvents {
-  readonly onGuard: (event: GuardEvent) => void;
+  readonly onLosses: (report: LossReport) => void;
   readonly onSession: (event: SessionEvent) => void;
   /** A host's word about a session that goes on at another. */
   readonly onTransfer: (host: number, event: TransferEvent) => void;
@@ -34,8 +34,8 @@ export class RemoteUnit implements HostUnit {
           settle?.(message.result as never);
           return;
         }
-        case 'guard':
-          events.onGuard(message.event);
+        case 'losses':
+          events.onLosses(message.report);
           return;
         case 'session':
           events.onSession(message.event);
@@ -93,16 +93,16 @@ export class RemoteUnit implements HostUnit {
     void this.#ask('drain', [reason]);
   }
 
-  closeAll(): void {
-    void this.#ask('closeAll', []);
+  async closeAll(): Promise<void> {
+    await this.#ask('closeAll', []);
   }
 
   sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
     return this.#ask('sendAway', [reason, share, spreadMs]);
   }
 
-  releaseGuard(key: string | undefined): void {
-    void this.#ask('releaseGuard', [key]);
+  obeyGuard(orders: GuardOrders): void {
+    void this.#ask('obeyGuard', [orders]);
   }
 
   readState(): Promise<UnitState> {
@@ -218,12 +218,11 @@ function carryOut(
       unit.drain(...call.args);
       return undefined;
     case 'closeAll':
-      unit.closeAll();
-      return undefined;
+      return unit.closeAll().then(() => undefined);
     case 'sendAway':
       return unit.sendAway(...call.args);
-    case 'releaseGuard':
-      unit.releaseGuard(...call.args);
+    case 'obeyGuard':
+      unit.obeyGuard(...call.args);
       return undefined;
     case 'readState':
       return unit.readState();

@@ -3,7 +3,7 @@ import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
-import type { PartitionLink, PendingRequest, Touched } from './partition-link.ts';
+import type { PartitionLink, PendingRequest } from './partition-link.ts';
 import type { SlotGate } from './slot-gate.ts';
 
 /** How long a caller is asked to wait when a partition's mailbox is full. */
@@ -28,7 +28,6 @@ export class Router {
   readonly #isBearer: boolean;
   readonly #links: (PartitionLink | undefined)[] = [];
   #table: SlotTable;
-  readonly #deferredWithdrawals: Set<Touched> = new Set();
 
   constructor({ table, gate, nextRequest, isBearer }: RouterOptions) {
     this.#table = table;
@@ -128,26 +127,9 @@ export class Router {
     return undefined;
   }
 
-  /** Tells the owner of a service, once its slot is open. */
+  /** Tells the owner of a service, whose slot must be open. */
   tell(key: string, record: ToPartition): void {
-    if (!this.gate.isShut(key)) {
-      this.linkOf(key).tell(record);
-      return;
-    }
-    const withdrawal = record[0] === toPartition.withdraw ? { key, id: record[3] } : undefined;
-    if (withdrawal !== undefined) this.#deferredWithdrawals.add(withdrawal);
-    this.gate.defer(key, () => {
-      if (withdrawal !== undefined) this.#deferredWithdrawals.delete(withdrawal);
-      this.linkOf(key).tell(record);
-    });
-  }
-
-  /**
-   * What sessions held that ended while its slot was shut, for whatever reason. If the owner is rebuilt before the slot opens, none of it is
-   * restored, and subscribers must hear of it.
-   */
-  deferredWithdrawals(): Iterable<Touched> {
-    return this.#deferredWithdrawals;
+    this.linkOf(key).tell(record);
   }
 
   /** SL2: a partition sent back a request that was routed by an older table; the present one says where to. */

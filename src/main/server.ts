@@ -15,21 +15,26 @@ import { arrivalsBytes, createArrivals } from './arrivals.ts';
 import { resolveConfig } from './config.ts';
 import type { ServerConfig } from './config.ts';
 import { Counters } from './counters.ts';
+import { DescriptorBudget, descriptorBudgetBytes, Descriptors } from './descriptors.ts';
+import { sum } from './host-figures.ts';
 import { createHostTransport } from './host-transport.ts';
-import type { HostTransportOptions } from './host-transport.ts';
+import type { HostTransport, HostTransportOptions } from './host-transport.ts';
 import type { UnitState } from './host-unit.ts';
 import { HostUnits } from './host-units.ts';
 import { HttpApi } from './http-api.ts';
+import type { GuardState } from './http-api.ts';
 import { inspectRegistry } from './inspection.ts';
 import type { Inspection } from './inspection.ts';
 import { IoThreads } from './io-threads.ts';
-import { createLogger } from './log.ts';
+import { adoptLog, createLog } from './log.ts';
+import type { ServerLog } from './log.ts';
 import type { GuardEvent } from './loss-guard.ts';
 import { Metrics } from './metrics.ts';
 import { Mover } from './mover.ts';
 import { PartitionLives } from './partition-lives.ts';
 import { productVersion } from './product-version.ts';
-import { sumGuards, sumStates } from './registry-state.ts';
+import { RegistryGuard } from './registry-guard.ts';
+import { sumStates } from './registry-state.ts';
 import { countRequests } from './request-numbers.ts';
 import { LocalSessionCounts, SharedSessionCounts, sessionCountsBytes } from './session-counts.ts';
 import { SessionDirectory } from './session-directory.ts';
@@ -58,6 +63,8 @@ export interface Server {
 
 export interface ServerOptions {
   readonly logger?: Logger;
+  /** Variables of the environment that were taken for no settings; the log names them. */
+  readonly variablesPassedOver?: readonly string[];
   /**
    * The server cannot go on: partitions keep dying, and their slots must not be served empty (PU5). Connections are closed already.
    * By default the process exits with status 70.
@@ -67,6 +74,10 @@ export interface ServerOptions {
 
 /** How long the last frames of sessions that are closed have to leave, in milliseconds. */
 const lastFramesMs = 50;
+/** So many descriptors must be free before connections are taken again. */
+const descriptorsToListen = 8;
+/** How long it may take until all sessions are told that they are closed, in milliseconds. */
+const closeTimeoutMs = 2000;
 const exitSoftwareError = 70;
 
 /** Starts the registry; resolves once every partition is ready and the port is open. Settings not given have their defaults. */
@@ -83,20 +94,24 @@ export class RunningServer implements Server {
   readonly #log: Logger;
   /** Whether the log wants to know who comes and goes. */
   readonly #isVerbose: boolean;
+  readonly #serverLog: ServerLog;
   readonly #onFatal: (error: Error) => void;
   readonly #counters: Counters = new Counters();
   readonly #main: SessionUnit;
   readonly #units: HostUnits;
   readonly #directory: SessionDirectory;
   readonly #threads: IoThreads;
+  readonly #guard: RegistryGuard;
   readonly #supervisor: Supervisor;
   readonly #mover: Mover;
   readonly #runners: PartitionRunner[] = [];
+  readonly #hostTransport: HostTransport;
   readonly #transport: Transport;
   readonly #warmUp: WarmUp;
   readonly #warmUpJudge: WarmUpJudge;
   readonly #lives: PartitionLives = new PartitionLives();
   readonly #gauges: ThreadGauges = new ThreadGauges();
+  readonly #descriptors: Descriptors;
   readonly #metrics: Metrics;
   #sampler: ThreadSampler | undefined;
   #address: ServerAddress | undefined;
@@ -106,8 +121,21 @@ export class RunningServer implements Server {
 
   constructor(config: ServerConfig, options: ServerOptions) {
     this.#config = config;
-    this.#log = options.logger ?? createLogger(config.logLevel);
+    this.#serverLog =
+      options.logger === undefined
+        ? createLog(config, () => {
+            this.#counters.count('log_dropped');
+          })
+        : adoptLog(options.logger);
+    this.#log = this.#serverLog.logger;
     this.#isVerbose = this.#log.isLevelEnabled('debug');
+    const { variablesPassedOver: variables = [] } = options;
+    if (variables.length > 0) {
+      this.#log.warn(
+        { variables },
+        'passed over variables that Kubernetes sets for a service of this name: they are no settings',
+      );
+    }
     this.#onFatal = options.onFatal ?? (() => process.exit(exitSoftwareError));
     const nowMs = performance.now();
     const bornMicros = Math.floor((performance.timeOrigin + nowMs) * 1000);
@@ -126,6 +154,9 @@ export class RunningServer implements Server {
       isHealing: () => this.#readWaiting().length > 0,
       nowMs,
     });
+    const descriptorsMemory = new SharedArrayBuffer(descriptorBudgetBytes);
+    const descriptors = new DescriptorBudget(descriptorsMemory);
+    this.#descriptors = new Descriptors({ budget: descriptors, reserved: config.descriptorsReserved });
     this.#main = this.#createMain({
       table,
       arrivals,
@@ -139,7 +170,8 @@ export class RunningServer implements Server {
     const counts = isAlone ? new LocalSessionCounts() : new SharedSessionCounts(sessionCounts);
     const api = this.#createApi();
     const onHttp = (call: HttpCall): Promise<HttpAnswer> => api.handle(call);
-    this.#transport = this.#createTransport({ counts, arrivals, onHttp });
+    this.#hostTransport = this.#createTransport({ counts, arrivals, descriptors, onHttp });
+    this.#transport = this.#hostTransport.transport;
     this.#threads = new IoThreads({
       config,
       table,
@@ -147,12 +179,13 @@ export class RunningServer implements Server {
       sessionCounts,
       arrivals: arrivalsMemory,
       warmUp: warmUpMemory,
+      descriptors: descriptorsMemory,
       bornMicros,
       registry,
       onHttp,
       isVerbose: this.#isVerbose,
-      onGuard: (event) => {
-        this.#logGuard(event);
+      onLosses: (report) => {
+        this.#guard.take(report);
       },
       onSession: (event) => {
         logSession(this.#log, event);
@@ -170,6 +203,19 @@ export class RunningServer implements Server {
     });
     this.#units = new HostUnits(this.#main, this.#threads.units);
     this.#directory = new SessionDirectory(this.#units.all());
+    this.#guard = new RegistryGuard({
+      settings: config,
+      hosts: this.#units.all().length,
+      counters: this.#counters,
+      send: (host, orders) => {
+        this.#units.obeyGuard(host, orders);
+      },
+      schedule: setImmediate,
+      onEvent: (event) => {
+        this.#logGuard(event);
+      },
+      nowMs,
+    });
     this.#supervisor = this.#createSupervisor(nowMs);
     this.#mover = new Mover({
       units: this.#units,
@@ -212,6 +258,7 @@ export class RunningServer implements Server {
       // Every host knows its way to every partition before it gets a session.
       await Promise.all(this.#units.all().map((unit) => unit.readState()));
       for (const descriptor of descriptors) this.#transport.handTo(descriptor);
+      await this.#descriptors.open();
       const bound = await this.#transport.listen(host, port);
       this.#address = { ...bound, url: `ws://${host.includes(':') ? `[${host}]` : host}:${bound.port}${sessionPath}` };
     } catch (error) {
@@ -245,11 +292,14 @@ export class RunningServer implements Server {
     await this.#closeSockets();
     await this.#supervisor.stop();
     await this.#threads.end();
+    this.#descriptors.close();
     this.#log.info('stopped');
+    await this.#serverLog.flush();
   }
 
   async #closeSockets(): Promise<void> {
-    this.#units.closeAll();
+    // A thread that hangs shall not keep the others from ending.
+    await Promise.race([this.#units.closeAll(), delay(closeTimeoutMs)]);
     await delay(lastFramesMs);
     clearInterval(this.#ticker);
     this.#sampler?.stop();
@@ -270,7 +320,30 @@ export class RunningServer implements Server {
     this.#supervisor.tick(nowMs);
     this.#threads.tick(nowMs);
     if (this.#warmUpJudge.tick(nowMs)) this.#logWarm();
+    this.#guard.tick(nowMs);
     this.#main.tick(nowMs);
+    this.#hostTransport.tick(nowMs);
+    this.#descriptors.tick(nowMs);
+    this.#watchListening();
+  }
+
+  /** Whoever uses up the descriptors must not stop those who are in: connections that cannot be taken are not waited for. */
+  #watchListening(): void {
+    if (this.#stopped !== undefined || this.#hasFailed) return;
+    if (this.#transport.isListening) {
+      if (this.#descriptors.hasRoom(1)) return;
+      this.#counters.count('accept_paused');
+      this.#log.warn('no file descriptors are left: no connections are taken for now');
+      this.#transport.pauseListening();
+    } else if (this.#descriptors.hasRoom(descriptorsToListen)) {
+      this.#transport.resumeListening().then(
+        () => {
+          this.#log.info('connections are taken again');
+        },
+        // It is tried again with the next tick.
+        () => undefined,
+      );
+    }
   }
 
   #createMain(
@@ -288,8 +361,8 @@ export class RunningServer implements Server {
       random: Math.random,
       schedule: setImmediate,
       delay,
-      onGuard: (event) => {
-        this.#logGuard(event);
+      reportLosses: (report) => {
+        this.#guard.take(report);
       },
       isVerbose: this.#isVerbose,
       onSession: (event) => {
@@ -322,6 +395,7 @@ export class RunningServer implements Server {
       },
       delay,
       nowMs,
+      lendDescriptors: (start) => this.#descriptors.lend(start),
       onTurnOfLife: (partition, turn) => {
         this.#lives.note(partition, turn, performance.now());
       },
@@ -338,23 +412,19 @@ export class RunningServer implements Server {
     this.#log.fatal({ err: error }, error.message);
     this.#units.drain('failed');
     this.#transport.stopListening();
-    if (this.#config.ioThreads === 0) {
-      this.#units.closeAll();
-      clearInterval(this.#ticker);
-      this.#transport.close();
-      this.#onFatal(error);
-    } else {
-      void this.#failLater(error);
-    }
+    void this.#giveUp(error);
   }
 
   /** Other threads must have closed their sockets before the process ends. */
-  async #failLater(error: Error): Promise<void> {
+  async #giveUp(error: Error): Promise<void> {
     await this.#closeSockets();
+    await this.#serverLog.flush();
     this.#onFatal(error);
   }
 
-  #createTransport(options: Pick<HostTransportOptions, 'counts' | 'arrivals' | 'onHttp'>): Transport {
+  #createTransport(
+    options: Pick<HostTransportOptions, 'counts' | 'arrivals' | 'descriptors' | 'onHttp'>,
+  ): HostTransport {
     return createHostTransport({
       config: this.#config,
       host: this.#main.host,
@@ -380,10 +450,8 @@ export class RunningServer implements Server {
         listSessions: (query) => this.#directory.read(query),
       },
       guard: {
-        describe: async () => sumGuards((await this.#units.readStates()).map(({ guard }) => guard)),
-        release: (key) => {
-          this.#units.releaseGuard(key);
-        },
+        describe: () => this.#describeGuard(),
+        release: (key) => this.#guard.release(key),
       },
       readMetrics: () => this.#metrics.read(),
       readStats: () => this.#readStats(),
@@ -411,10 +479,20 @@ export class RunningServer implements Server {
         threads: new Map([['main', this.#gauges], ...this.#threads.gauges]),
         lives: this.#lives,
         gate: this.#main.router.gate,
+        guard: this.#guard,
         mover: this.#mover,
         warmUp: { isOver: () => this.#warmUp.isOver, readTookMs: () => this.#warmUpJudge.tookMs },
       },
     });
+  }
+
+  async #describeGuard(): Promise<GuardState> {
+    const [hosts] = await Promise.all([this.#units.readStates(), this.#guard.hearAll()]);
+    return {
+      ...this.#guard.describe(),
+      heldSessions: sum(hosts.map(({ figures }) => figures.held)),
+      heldInstances: sum(hosts.map(({ figures }) => figures.heldInstances)),
+    };
   }
 
   async #sendAway(percent: number, askedMs: number | undefined): Promise<number> {
@@ -473,7 +551,7 @@ export class RunningServer implements Server {
       sessions,
       leases,
       registrations,
-      held: hosts.reduce((held, { guard }) => held + guard.heldSessions, 0),
+      held: hosts.reduce((sum, { figures }) => sum + figures.held, 0),
       warming: !this.#warmUp.isOver,
       warmUpTookMs: Math.round(this.#warmUpJudge.tookMs),
       subscriptionsWarming: hosts.reduce((count, { figures }) => count + figures.subscriptionsWarming, 0),

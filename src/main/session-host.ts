@@ -25,9 +25,10 @@ import type { Arrivals } from './arrivals.ts';
 import { ClaimNotices } from './claim-notices.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import { Departures } from './departures.ts';
+import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
-import { LossGuard } from './loss-guard.ts';
-import type { GuardDescription, GuardEvent } from './loss-guard.ts';
+import type { Held, LossReport } from './loss-messages.ts';
 import type { Answer, PartitionLink, Unasked } from './partition-link.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
@@ -45,6 +46,7 @@ import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
 import type { WatchedAudience } from './subscriptions.ts';
 import type { WarmUp } from './warm-up.ts';
+import { WorkQueue } from './work-queue.ts';
 
 export interface SessionHostOptions {
   /** Partitions address hosts by number. */
@@ -63,16 +65,20 @@ export interface SessionHostOptions {
   readonly bornMicros: number;
   /** Names this registry and its history. */
   readonly registry: string;
-  readonly onGuard: (event: GuardEvent) => void;
   /** Whether the log wants to know who comes and goes. */
   readonly isVerbose: boolean;
   readonly onSession: (event: SessionEvent) => void;
   /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
   readonly tellMain?: ((event: TransferEvent) => void) | undefined;
+  /** To the guard of the whole registry, wherever it is. */
+  readonly reportLosses: (report: LossReport) => void;
 }
 
 /** The longest wait before coming back to a full queue, in shortest ones. */
 const busySpread = 4;
+
+/** To send a session a frame, or to close it, costs as much as so many steps of other work. */
+const stepsToTell = 4;
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
 export class SessionHost {
@@ -81,7 +87,7 @@ export class SessionHost {
   readonly #counters: Counters;
   readonly sessions: Sessions;
   readonly #log: HostLog = new HostLog(textCodec);
-  readonly guard: LossGuard;
+  readonly losses: HostLosses;
   readonly meter: HostMeter = new HostMeter();
   readonly #journal: SessionJournal;
   readonly #registrar: Registrar;
@@ -89,13 +95,14 @@ export class SessionHost {
   readonly #pacer: AnswerPacer;
   readonly #claims: ClaimNotices;
   readonly resumption: Resumption;
+  readonly #departures: Departures;
+  /** What is told to many sessions, or costs more than others pay for. */
+  readonly #telling: WorkQueue;
   /** Sessions with frames to be sent at the end of this turn. */
   #unsent: Session[] = [];
   #isDraining = false;
   #isWarm = false;
   #nowMs: number;
-  /** Of the guard: how often it has let go. */
-  #releasesSeen = 0;
   /** Of arrivals: how often somebody was kept out. */
   #crowdsSeen: number;
 
@@ -113,30 +120,60 @@ export class SessionHost {
       counters,
       createName: options.createName,
       nowMs: options.nowMs,
-      onBreak: (session, nowMs) => {
-        this.guard.noteMissing(session.number, session.registrations.services(), nowMs);
+      schedule: options.schedule,
+      isBusy: () => this.#departures.isBusy,
+      onBreak: ({ number, registrations }) => {
+        this.losses.noteMissing(number, () => registrations.services());
+      },
+      onExpire: (session) => {
+        // PU5: what is held back stays so while the registry stops.
+        if (!this.#isDraining) this.losses.ask(session.number);
       },
       onReturn: (session) => {
-        this.guard.noteReturned(session.number);
+        this.losses.noteBack(session.number);
       },
       onFenced: (session) => {
         this.#cutOff(session);
       },
-      onExpire: (session, nowMs) => this.#expire(session, nowMs),
       onEnd: (session) => {
         // PU5: a registry that stops says goodbye; it does not tell anybody that everybody has gone.
-        if (!this.#isDraining) this.#registrar.withdrawAll(session);
-        const { number } = session;
-        if (hostOfSession(number) !== options.host) options.tellMain?.({ kind: 'gone', session: number });
+        if (this.#isDraining) this.#forget(session);
+        else this.#departures.end(session);
       },
     });
-    this.guard = new LossGuard(config, (event) => {
-      counters.count(event.kind === 'tripped' ? 'loss_guard_tripped' : 'loss_guard_cleared');
-      options.onGuard(event);
+    const { schedule } = options;
+    const { turnStepsMax: stepsPerTurn } = config;
+    this.#telling = new WorkQueue({ stepsPerTurn, schedule });
+    this.#departures = new Departures({
+      stepsPerTurn,
+      schedule,
+      gate: router.gate,
+      withdraw: (session, name, cause) => {
+        this.#registrar.withdraw(session, name, cause);
+      },
+      isStopping: () => this.#isDraining,
+      onGone: (session) => {
+        this.#forget(session);
+      },
+      onLost: (session) => {
+        this.sessions.settle(session);
+      },
+    });
+    this.losses = new HostLosses({
+      host: options.host,
+      seed: options.registry,
+      report: options.reportLosses,
+      onVerdict: (session, held) => {
+        this.#carryOut(session, held);
+      },
+      onRecheck: () => {
+        this.sessions.recheckHeld();
+      },
+      schedule: options.schedule,
     });
     this.#registrar = new Registrar({
       router,
-      guard: this.guard,
+      losses: this.losses,
       log: this.#log,
       config,
       findSession: (number) => this.sessions.find(number),
@@ -147,6 +184,8 @@ export class SessionHost {
       sliceMembers: config.fanOutSliceMembers,
       sliceBytes: config.fanOutSliceBytes,
       subscriptionsMax: config.subscriptionsMax,
+      watchedServicesMax: config.watchedServicesMax,
+      watchedNameBytesMax: config.watchedNameBytesMax,
       meter: this.meter,
       flush: () => {
         this.flush();
@@ -193,12 +232,8 @@ export class SessionHost {
     this.#noteWarmUp();
     this.sessions.tick(nowMs);
     this.resumption.tick(nowMs);
-    this.guard.advance(this.sessions.clockMs);
     this.#journal.tick(this.sessions.clockMs);
-    if (this.guard.releases !== this.#releasesSeen) {
-      this.#releasesSeen = this.guard.releases;
-      this.sessions.recheckHeld();
-    }
+    this.losses.flush();
     this.flush();
   }
 
@@ -366,7 +401,7 @@ export class SessionHost {
         this.#open(session, call.params, reply);
         return;
       case 'session.registrations':
-        reply.succeed(wordResults.registrations(pageRegistrations(session.registrations, call.params)));
+        this.#pageRegistrations(session, call.params, reply);
         return;
       case 'instance.register':
         this.#registrar.register(session, call.key, call.instance, reply);
@@ -403,7 +438,12 @@ export class SessionHost {
       const keys = new Set(session.registrations.services());
       const end = (): void => {
         this.sessions.end(session);
-        void this.#router.whenApplied(keys).then(() => resolve(undefined));
+        void this.#departures
+          .whenGone(session)
+          .then(() => this.#router.whenApplied(keys))
+          .then(() => {
+            resolve(undefined);
+          });
       };
       const { gate } = this.#router;
       if (Array.from(keys).some((key) => gate.isShut(key))) gate.waitForAll(end, resolve);
@@ -449,23 +489,59 @@ export class SessionHost {
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
   drain(reason: string): void {
     this.#isDraining = true;
-    this.sendAway(reason, 1, this.#options.config.reconnectSpreadMs);
+    void this.sendAway(reason, 1, this.#options.config.reconnectSpreadMs);
   }
 
   /** Asks a share of the sessions, 0 to 1, to connect anew, each after a time of its own, `spreadMs` at most. Returns how many. */
-  sendAway(reason: string, share: number, spreadMs: number): number {
+  async sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
     const { random } = this.#options;
-    const leavers = this.sessions.connected().filter(() => share >= 1 || random() < share);
-    for (const session of leavers) {
+    let leavers = 0;
+    await this.#tellAll((session) => {
+      if (share < 1 && random() >= share) return;
+      leavers += 1;
       const reconnectAfterMs = Math.round(random() * spreadMs);
       this.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
-    }
-    this.flush();
-    return leavers.length;
+    });
+    return leavers;
   }
 
-  closeAll(): void {
-    for (const session of this.sessions.connected()) this.#close(session, 'going_away');
+  /** Resolves when all are closed. */
+  closeAll(): Promise<void> {
+    return this.#tellAll((session) => {
+      this.#close(session, 'going_away');
+    });
+  }
+
+  /** Resolves when owners have been told all of what an ended session takes with it. */
+  whenGone(session: Session): Promise<void> {
+    return this.#departures.whenGone(session);
+  }
+
+  /** Does something with each session that is connected now; of many, in turns. Resolves when it is done with all. */
+  async #tellAll(tell: (session: Session) => void): Promise<void> {
+    const { connectedCount, lastArrival } = this.sessions;
+    if (connectedCount === 0) return;
+    const rest = this.sessions.all();
+    await new Promise<void>((resolve) => {
+      const job = {
+        isDone: false,
+        run: (steps: number): number => {
+          let taken = 0;
+          while (taken < steps) {
+            const { value: session, done } = rest.next();
+            // Who came later is not meant.
+            job.isDone = done === true || session === undefined || session.arrival > lastArrival;
+            if (job.isDone || session === undefined) break;
+            taken += stepsToTell;
+            if (session.state.kind === 'connected') tell(session);
+          }
+          this.flush();
+          if (job.isDone) resolve();
+          return taken;
+        },
+      };
+      this.#telling.add(job);
+    });
   }
 
   #takeClaim(record: Parameters<Registrar['takeClaim']>[0]): void {
@@ -477,18 +553,22 @@ export class SessionHost {
     this.sessions.endEmptied(session);
   }
 
-  /** A broken session's grace has run out: what no guard holds back goes. Returns whether something is held. */
-  #expire(session: Session, nowMs: number): boolean {
-    // PU5: what is held back stays so while the registry stops.
-    if (this.#isDraining) return session.state.kind === 'held';
-    this.#registrar.withdrawLost(session, (key) => this.guard.isHeld(session.number, key, nowMs));
-    return session.registrations.size > 0;
+  /** Nothing is left of a session. */
+  #forget(session: Session): void {
+    const { number } = session;
+    this.sessions.forget(session);
+    this.losses.noteEnded(number);
+    const { host, tellMain } = this.#options;
+    if (hostOfSession(number) !== host) tellMain?.({ kind: 'gone', session: number });
   }
 
-  /** What guards hold back, and how much. */
-  describeGuard(): GuardDescription & { readonly heldSessions: number; readonly heldInstances: number } {
-    const { heldCount, heldRegistrationCount } = this.sessions;
-    return { ...this.guard.describe(), heldSessions: heldCount, heldInstances: heldRegistrationCount };
+  /** A broken session has been judged: what no guard holds back goes. */
+  #carryOut(number: number, held: Held): void {
+    const session = this.sessions.find(number);
+    // PU5: a verdict from before a registry began to stop is void, too.
+    if (session === undefined || this.#isDraining) return;
+    const kept = new Set(held === 'all' || held === 'none' ? [] : held);
+    this.#departures.lose(session, (key) => held === 'all' || kept.has(key));
   }
 
   #close(session: Session, reason: CloseReason): void {
@@ -598,6 +678,20 @@ export class SessionHost {
       ...(resumed === undefined ? {} : { resumed }),
     };
     reply.succeed(wordResults.opened(result));
+  }
+
+  /** Of a session that has many, it costs as much as taking them away. */
+  #pageRegistrations({ registrations }: Session, params: RegistrationsParams, reply: Reply): void {
+    const job = {
+      isDone: false,
+      run: (): number => {
+        job.isDone = true;
+        reply.succeed(wordResults.registrations(pageRegistrations(registrations, params)));
+        this.flush();
+        return registrations.size;
+      },
+    };
+    this.#telling.add(job);
   }
 
   #query(

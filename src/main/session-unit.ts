@@ -6,7 +6,7 @@ import type { Counters } from './counters.ts';
 import { readHostFigures } from './host-figures.ts';
 import { readSharedMs } from './host-meter.ts';
 import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
-import type { GuardEvent } from './loss-guard.ts';
+import type { GuardOrders, LossReport } from './loss-messages.ts';
 import { PartitionLink } from './partition-link.ts';
 import type { MailboxPort, PendingRequest } from './partition-link.ts';
 import { restoreRegistrations, resumeChanges, resumeReads } from './rebuild.ts';
@@ -40,12 +40,13 @@ export interface SessionUnitOptions {
   readonly bornMicros: number;
   /** Names the registry and its history. */
   readonly registry: string;
-  readonly onGuard: (event: GuardEvent) => void;
   /** Whether the log wants to know who comes and goes. */
   readonly isVerbose: boolean;
   readonly onSession: (event: SessionEvent) => void;
   /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
   readonly tellMain?: ((event: TransferEvent) => void) | undefined;
+  /** To the guard of the whole registry. */
+  readonly reportLosses: (report: LossReport) => void;
 }
 
 /** How long a partition that has died may take to be gone, in milliseconds, and one that is leaving to say its last. */
@@ -145,16 +146,16 @@ export class SessionUnit implements HostUnit {
     this.host.drain(reason);
   }
 
-  closeAll(): void {
-    this.host.closeAll();
+  closeAll(): Promise<void> {
+    return this.host.closeAll();
   }
 
   sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
-    return Promise.resolve(this.host.sendAway(reason, share, spreadMs));
+    return this.host.sendAway(reason, share, spreadMs);
   }
 
-  releaseGuard(key: string | undefined): void {
-    this.host.guard.release(key);
+  obeyGuard(orders: GuardOrders): void {
+    this.host.losses.obey(orders);
   }
 
   readState(): Promise<UnitState> {
@@ -172,7 +173,6 @@ export class SessionUnit implements HostUnit {
       requestsWaiting: router.gate.waitingCount,
       slotShutMaxMs: router.gate.longestShutMs,
       requestsInFlight,
-      guard: host.describeGuard(),
       figures: readHostFigures(host),
     });
   }

@@ -31,15 +31,19 @@ export interface SessionsOptions {
   /** A name that cannot be guessed: a lease's is all that is needed to end it. */
   readonly createName: () => string;
   /** The connection broke; its registrations stay for now. */
-  readonly onBreak: (session: Session, nowMs: number) => void;
-  /** The grace has run out: remove what may be removed. Returns whether something is held back. */
-  readonly onExpire: (session: Session, nowMs: number) => boolean;
+  readonly onBreak: (session: Session) => void;
+  /** The grace has run out: ask what may be removed. {@link Sessions.settle} follows, perhaps later. */
+  readonly onExpire: (session: Session) => void;
   /** The connection of a broken session is back, or another stands for it. */
   readonly onReturn: (session: Session) => void;
   /** Another connection has taken the session over: what it was to be told ends here. */
   readonly onFenced: (session: Session) => void;
-  /** The session is over: withdraw what it registered. */
+  /** The session is over: withdraw what it registered. At the end of that comes {@link Sessions.forget}. */
   readonly onEnd: (session: Session) => void;
+  /** Whether sessions that go wait for their turn already. */
+  readonly isBusy: () => boolean;
+  /** Runs a task in a later turn. */
+  readonly schedule: (task: () => void) => void;
   readonly nowMs: number;
 }
 
@@ -48,6 +52,9 @@ export const tickMs = 50;
 
 /** Sessions that are held back and looked at again in one tick, once some of them may go. */
 const heldPerTick = 2000;
+
+/** Sessions whose time has come that are looked at in one turn: each may be pinged, or closed. */
+const duePerTurn = 500;
 
 /** So long after the last refusal of a crowd, in milliseconds, all who were refused have tried again: clients wait 10 s at most. */
 const crowdSettleMs = 10_000;
@@ -58,7 +65,7 @@ const crowdRecheckMs = 500;
 const goldenRatio = 0.618_033_988_749_895;
 
 /** A gap between ticks counts as at most this long, in milliseconds. */
-const tickGapMaxMs: number = 4 * tickMs;
+export const tickGapMaxMs: number = 4 * tickMs;
 
 /**
  * All sessions of a host and their lives: connected, leased, broken, ended. Its clock counts only time in which the host was running:
@@ -84,6 +91,7 @@ export class Sessions {
   #count = 0;
   #clockMs: number;
   #lastTickMs: number;
+  #isDueScheduled = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -100,6 +108,11 @@ export class Sessions {
   /** What the host's clock says, in milliseconds. */
   get clockMs(): number {
     return this.#clockMs;
+  }
+
+  /** Of the session that came last to this host. */
+  get lastArrival(): number {
+    return this.#arrivals;
   }
 
   get connectedCount(): number {
@@ -122,16 +135,10 @@ export class Sessions {
   }
 
   get registrationCount(): number {
-    let count = 0;
-    for (const session of this.#byNumber.values()) count += session.registrations.size;
-    return count;
+    return this.#options.log.table.count;
   }
 
-  connected(): Session[] {
-    return [...this.#byNumber.values()].filter((session) => session.state.kind === 'connected');
-  }
-
-  /** Every session that is not over, whatever its state. May be iterated while sessions come and go. */
+  /** Every session that holds anything, whatever its state. May be iterated while sessions come and go. */
   all(): IterableIterator<Session> {
     return this.#byNumber.values();
   }
@@ -205,10 +212,27 @@ export class Sessions {
     this.#held.delete(session);
     session.state = { kind: 'ended' };
     session.identity.isOver = true;
-    this.#byNumber.delete(session.number);
     // Else it would be kept until its deadline, a lease for as long as it might have lived.
     this.#wheel.cancel(session, session.wheelPlace);
     this.#options.onEnd(session);
+  }
+
+  /** Nothing is left of an ended session. */
+  forget(session: Session): void {
+    this.#byNumber.delete(session.number);
+  }
+
+  /** A session whose grace is over has lost what no guard holds back. */
+  settleLost(session: Session): void {
+    const { state } = session;
+    if (session.registrations.size === 0) {
+      this.end(session);
+      return;
+    }
+    if (state.kind !== 'broken') return;
+    this.#options.counters.count('loss_held');
+    session.state = { kind: 'held' };
+    this.#held.add(session);
   }
 
   /** The connection broke (SE2): what it registered stays for the grace, in case the client comes back and registers again. */
@@ -227,7 +251,7 @@ export class Sessions {
     // The clock stands since the last tick; a tick more, and the grace is never cut short.
     const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
     session.state = { kind: 'broken', removeAtMs };
-    this.#options.onBreak(session, this.#clockMs);
+    this.#options.onBreak(session);
     this.#schedule(session, removeAtMs);
   }
 
@@ -303,6 +327,20 @@ export class Sessions {
     if ((kind === 'held' || kind === 'leased') && session.registrations.size === 0) this.end(session);
   }
 
+  /** What may be removed of a broken session is removed: the rest, if there is any, is held back. */
+  settle(session: Session): void {
+    const { kind } = session.state;
+    if (kind !== 'broken' && kind !== 'held') return;
+    if (session.registrations.size === 0) {
+      this.end(session);
+      return;
+    }
+    if (kind === 'held') return;
+    this.#options.counters.count('loss_held');
+    session.state = { kind: 'held' };
+    this.#held.add(session);
+  }
+
   /** Some of what is held back may go: every held session is looked at again, a bounded number in each tick. */
   recheckHeld(): void {
     this.#isHeldStale = true;
@@ -312,7 +350,7 @@ export class Sessions {
   tick(nowMs: number): void {
     this.#clockMs += Math.min(nowMs - this.#lastTickMs, tickGapMaxMs);
     this.#lastTickMs = nowMs;
-    for (const session of this.#wheel.advance(this.#clockMs)) this.#check(session);
+    if (!this.#isDueScheduled) this.#checkDue();
     this.#checkHeld();
     this.slow.tick(this.#clockMs);
   }
@@ -352,6 +390,16 @@ export class Sessions {
     session.wheelPlace = this.#wheel.schedule(session, deadlineMs);
   }
 
+  /** However many have come due together, others have their turns in between. */
+  #checkDue(): void {
+    for (const session of this.#wheel.advance(this.#clockMs, duePerTurn)) this.#check(session);
+    this.#isDueScheduled = this.#wheel.isBehind;
+    if (!this.#isDueScheduled) return;
+    this.#options.schedule(() => {
+      this.#checkDue();
+    });
+  }
+
   #check(session: Session): void {
     const { state } = session;
     switch (state.kind) {
@@ -382,25 +430,20 @@ export class Sessions {
   }
 
   #expire(session: Session): void {
-    if (!this.#options.onExpire(session, this.#clockMs)) {
-      this.end(session);
-      return;
-    }
-    if (session.state.kind === 'held') return;
-    this.#options.counters.count('loss_held');
-    session.state = { kind: 'held' };
-    this.#held.add(session);
+    // Others have taken over all that it held: nothing is left to judge.
+    if (session.registrations.size === 0) this.end(session);
+    else this.#options.onExpire(session);
   }
 
   #checkHeld(): void {
-    if (this.#isCrowded) return;
+    if (this.#isCrowded || this.#options.isBusy()) return;
     // Not begun anew before the end, so that all have their turn however often guards let go.
     if (this.#heldDue.length === 0 && this.#isHeldStale) {
       this.#isHeldStale = false;
       this.#heldDue = [...this.#held];
     }
     for (const session of this.#heldDue.splice(-heldPerTick)) {
-      if (session.state.kind === 'held') this.#expire(session);
+      if (session.state.kind === 'held') this.#options.onExpire(session);
     }
   }
 

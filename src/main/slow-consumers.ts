@@ -7,6 +7,9 @@ export interface SlowConsumersOptions {
   readonly counters: Counters;
 }
 
+/** Closing one costs the kernel some work. */
+const closedPerTick = 200;
+
 /** Sessions that are behind with reading, and the end of those that stay so (PU4). */
 export class SlowConsumers {
   readonly #options: SlowConsumersOptions;
@@ -45,8 +48,12 @@ export class SlowConsumers {
   }
 
   tick(nowMs: number): void {
+    let closed = 0;
     for (const session of this.#behind) {
-      if (nowMs - session.consumption.progressAtMs >= this.#options.timeoutMs) this.#close(session);
+      if (nowMs - session.consumption.progressAtMs < this.#options.timeoutMs) continue;
+      if (closed === closedPerTick) return;
+      closed += 1;
+      this.#close(session);
     }
   }
 

@@ -42,6 +42,8 @@ export interface SubscriptionsOptions {
   readonly sliceMembers: number;
   readonly sliceBytes: number;
   readonly subscriptionsMax: number;
+  readonly watchedServicesMax: number;
+  readonly watchedNameBytesMax: number;
   readonly meter: HostMeter;
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
   readonly flush: () => void;
@@ -74,6 +76,9 @@ export class Subscriptions {
   readonly #router: Router;
   /** By the text of the variant, then by service. */
   readonly #audiences: Map<string, Map<string, Audience<Subscription>>> = new Map();
+  /** Audiences, and the characters of their services' names. */
+  #watched = 0;
+  #watchedNameBytes = 0;
   readonly #fanOut: FanOut<Subscription>;
   /** Subscriptions that have begun. */
   readonly counts: Record<SubscribeMode, number> = { delta: 0, snapshot: 0 };
@@ -200,6 +205,11 @@ export class Subscriptions {
         },
         refuse,
       );
+      return;
+    }
+    const failure = this.#refuseWatch(key, variant);
+    if (failure !== undefined) {
+      refuse(failure);
       return;
     }
     const audience = this.#obtainAudience(key, variant);
@@ -427,6 +437,21 @@ export class Subscriptions {
     this.#dropIfEmpty(audience);
   }
 
+  /** Why nobody may begin to watch a service that nobody watches yet: names cost memory here and at their owner, whether or not anybody registers them. */
+  #refuseWatch(key: string, variant: Variant): Failure | undefined {
+    const { watchedServicesMax, watchedNameBytesMax } = this.#options;
+    const isFull = this.#watched >= watchedServicesMax;
+    if (!isFull && this.#watchedNameBytes < watchedNameBytesMax) return undefined;
+    if (this.#audiences.get(variant.text)?.has(key) === true) return undefined;
+    const limit = isFull ? 'watchedServicesMax' : 'watchedNameBytesMax';
+    return {
+      code: 'limit_exceeded',
+      message: 'sessions have subscribed too many services',
+      limit,
+      max: this.#options[limit],
+    };
+  }
+
   #obtainAudience(key: string, variant: Variant): Audience<Subscription> {
     const audiences = this.#audiences.get(variant.text) ?? new Map<string, Audience<Subscription>>();
     this.#audiences.set(variant.text, audiences);
@@ -434,6 +459,8 @@ export class Subscriptions {
     if (audience === undefined) {
       audience = new Audience<Subscription>(key, variant);
       audiences.set(key, audience);
+      this.#watched += 1;
+      this.#watchedNameBytes += key.length;
     }
     return audience;
   }
@@ -443,6 +470,8 @@ export class Subscriptions {
     const audiences = this.#audiences.get(variant.text);
     if (!audience.isEmpty || audiences?.get(key) !== audience) return;
     audiences.delete(key);
+    this.#watched -= 1;
+    this.#watchedNameBytes -= key.length;
     if (audiences.size === 0) this.#audiences.delete(variant.text);
     this.#loseInterest(key, variant.text);
   }

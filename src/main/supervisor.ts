@@ -5,6 +5,7 @@ import { slotCount } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import { isDescriptorShortage } from './descriptors.ts';
 import type { HostUnits } from './host-units.ts';
 import type { MailboxPort } from './partition-link.ts';
 
@@ -34,6 +35,8 @@ export interface SupervisorOptions {
   readonly delay: (ms: number) => Promise<void>;
   readonly nowMs: number;
   readonly onFatal: (error: Error) => void;
+  /** Runs the start of a thread with the descriptors that are held for it. */
+  readonly lendDescriptors?: (start: () => Promise<void>) => Promise<void>;
   /** A partition died, or is rebuilt and serves again: for metrics. */
   readonly onTurnOfLife?: (partition: number, turn: 'died' | 'rebuilt') => void;
 }
@@ -49,6 +52,8 @@ class Ward {
   state: PartitionState = 'starting';
   /** Deaths so far; tells whether one came in between. */
   deaths = 0;
+  /** Starts that failed, one after the other, because the process had no descriptors left. */
+  starved = 0;
   isHealing = false;
   /** The highest version that any host was told of, once all have heard what the last life said. */
   versionSeen: Promise<number> = Promise.resolve(0);
@@ -178,10 +183,14 @@ export class Supervisor {
   #onDeath(ward: Ward, cause: Error): void {
     const { partition } = ward;
     if (this.#isStopping || ward.state === 'stopping') return;
+    ward.deaths += 1;
+    if (ward.isHealing && isDescriptorShortage(cause)) {
+      this.#noteStarved(ward, cause);
+      return;
+    }
     this.#options.counters.count('partition_died');
     this.#options.onTurnOfLife?.(partition, 'died');
     this.#options.log.error({ partition, err: cause }, `partition ${partition} died: ${cause.message}`);
-    ward.deaths += 1;
     const isHopeless = this.#countDeath() > this.#options.config.partitionRestartsMax;
     const isFirst = !ward.isHealing && ward.state !== 'starting';
     const slots = isFirst ? this.#slotsOf(partition) : [];
@@ -196,6 +205,16 @@ export class Supervisor {
     this.#heal(ward, slots).catch((error: unknown) => {
       this.#fail(partition, error instanceof Error ? error : new Error(String(error)));
     });
+  }
+
+  /** It could not begin: that says nothing about it, and ends when others have closed what they hold. */
+  #noteStarved(ward: Ward, cause: Error): void {
+    this.#options.counters.count('partition_start_starved');
+    if (ward.starved === 0) {
+      const { partition } = ward;
+      this.#options.log.error({ partition, err: cause }, `partition ${partition} cannot start: no file descriptors`);
+    }
+    ward.starved += 1;
   }
 
   #fail(partition: number, cause: Error): void {
@@ -230,14 +249,16 @@ export class Supervisor {
   async #tryHeal(ward: Ward): Promise<boolean> {
     const { partitionRestartBackoffMs } = this.#options.config;
     await this.#options.delay(
-      Math.min(backoffMaxMs, partitionRestartBackoffMs * 2 ** (this.#recentDeathsMs.length - 1)),
+      Math.min(backoffMaxMs, partitionRestartBackoffMs * 2 ** (this.#recentDeathsMs.length - 1 + ward.starved)),
     );
     const versionSeen = await ward.versionSeen;
     if (!this.#isWanted(ward)) return false;
     const { deaths } = ward;
     const { table } = this.#units;
     try {
-      await ward.runner.start(table, versionSeen + 1);
+      const { lendDescriptors = (start) => start() } = this.#options;
+      await lendDescriptors(() => ward.runner.start(table, versionSeen + 1));
+      ward.starved = 0;
     } catch (error) {
       // A death that was reported is counted already.
       if (ward.deaths === deaths) this.#onDeath(ward, error instanceof Error ? error : new Error(String(error)));

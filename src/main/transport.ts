@@ -14,6 +14,7 @@ import { closeCodes } from '../protocol/errors.ts';
 import type { CloseReason } from '../protocol/errors.ts';
 import type { Delivery } from '../push/fan-out.ts';
 import type { Session, Socket } from './session.ts';
+import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
 
 /** An HTTP request, its body read. */
 export interface HttpCall {
@@ -68,6 +69,9 @@ export interface TransportOptions {
   /** `reason`: the server had closed it. */
   readonly onClose: (session: Session, isClean: boolean, address: string, reason: CloseReason | undefined) => void;
   readonly countClose: (reason: CloseReason) => void;
+  readonly unread: UnreadAnswers;
+  /** Instead of an answer for which there is no room. */
+  readonly refuseUnread: () => HttpAnswer;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
 }
 
@@ -102,6 +106,7 @@ export class Transport {
   readonly #app: TemplatedApp = App();
   readonly #options: TransportOptions;
   #listenSocket: us_listen_socket | undefined;
+  #address: ListenAddress | undefined;
   /** Transports that connections go to. */
   readonly #children: unknown[] = [];
 
@@ -123,9 +128,25 @@ export class Transport {
           return;
         }
         this.#listenSocket = socket;
-        resolve({ host, port: us_socket_local_port(socket) });
+        this.#address = { host, port: us_socket_local_port(socket) };
+        resolve(this.#address);
       });
     });
+  }
+
+  get isListening(): boolean {
+    return this.#listenSocket !== undefined;
+  }
+
+  /** Takes no more connections for now: while they cannot be taken, those that wait would keep the thread awake without end. */
+  pauseListening(): void {
+    if (this.#listenSocket !== undefined) us_listen_socket_close(this.#listenSocket);
+    this.#listenSocket = undefined;
+  }
+
+  /** Rejects if it cannot: there are no descriptors, or somebody else has the port. */
+  async resumeListening(): Promise<void> {
+    if (this.#address !== undefined && !this.isListening) await this.listen(this.#address.host, this.#address.port);
   }
 
   /** By which another thread's transport hands its connections to this one. */
@@ -147,8 +168,8 @@ export class Transport {
     for (const descriptor of this.#children.splice(0)) {
       (this.#app as object as ChildApp).removeChildAppDescriptor(descriptor);
     }
-    if (this.#listenSocket !== undefined) us_listen_socket_close(this.#listenSocket);
-    this.#listenSocket = undefined;
+    this.pauseListening();
+    this.#address = undefined;
   }
 
   /** Closes everything at once. */
@@ -233,8 +254,10 @@ export class Transport {
 
   #serveHttp(response: HttpResponse, request: HttpRequest): void {
     let isAborted = false;
+    let onAborted: (() => void) | undefined;
     response.onAborted(() => {
       isAborted = true;
+      onAborted?.();
     });
     const head = {
       method: request.getMethod().toUpperCase(),
@@ -248,7 +271,8 @@ export class Transport {
     this.#readBody(response, (body) => {
       this.#options.onHttp({ ...head, body }).then(
         (answer) => {
-          if (!isAborted) response.cork(() => writeAnswer(response, answer, head.method === 'HEAD'));
+          if (isAborted) return;
+          onAborted = this.#answer(response, answer, head.method === 'HEAD');
         },
         (error: unknown) => {
           // A bug: the handler turns everything expected into an answer. Die loudly, as for any uncaught exception.
@@ -260,6 +284,35 @@ export class Transport {
     });
   }
 
+  /** Returns what is to be done when the connection ends before all has left. */
+  #answer(response: HttpResponse, answer: HttpAnswer, isHead: boolean): () => void {
+    const { unread } = this.#options;
+    if (isHead || answer.body.length < smallAnswerCharacters) {
+      response.cork(() => writeAnswer(response, answer, isHead));
+      return () => undefined;
+    }
+    const body = Buffer.from(answer.body);
+    if (!unread.hasRoom(body.length)) {
+      response.cork(() => writeAnswer(response, this.#options.refuseUnread()));
+      return () => undefined;
+    }
+    const large = new LargeAnswer(response, body);
+    response.onWritable((offset) => {
+      const isThrough = large.goOn(offset);
+      unread.note(large, performance.now());
+      return isThrough;
+    });
+    response.cork(() => {
+      writeHead(response, answer);
+      large.goOn(0);
+    });
+    if (large.bytesLeft > 0) unread.add(large, performance.now());
+    return () => {
+      large.end();
+      unread.remove(large);
+    };
+  }
+
   #readBody(response: HttpResponse, take: (body: HttpCall['body']) => void): void {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -269,6 +322,41 @@ export class Transport {
       else chunks.length = 0;
       if (isLast) take(bytes > this.#options.bodyBytesMax ? 'too large' : decodeBody(Buffer.concat(chunks)));
     });
+  }
+}
+
+/** Below this the kernel takes nearly every answer at once, and uWebSockets.js may keep the rest. */
+const smallAnswerCharacters = 16_384;
+
+/** An answer that leaves as its caller reads. uWebSockets.js by itself would keep a copy of all that the kernel does not take, without a bound. */
+class LargeAnswer implements UnreadAnswer {
+  readonly #response: HttpResponse;
+  readonly #body: Buffer;
+  #isOver = false;
+  bytesLeft: number;
+
+  constructor(response: HttpResponse, body: Buffer) {
+    this.#response = response;
+    this.#body = body;
+    this.bytesLeft = body.length;
+  }
+
+  /** Writes what the kernel takes from here on; returns whether that was all. */
+  goOn(offset: number): boolean {
+    if (this.#isOver) return true;
+    const [isThrough, isDone] = this.#response.tryEnd(this.#body.subarray(offset), this.#body.length);
+    if (isDone) this.end();
+    else this.bytesLeft = this.#body.length - this.#response.getWriteOffset();
+    return isThrough;
+  }
+
+  end(): void {
+    this.#isOver = true;
+    this.bytesLeft = 0;
+  }
+
+  cut(): void {
+    if (!this.#isOver) this.#response.close();
   }
 }
 
@@ -353,13 +441,17 @@ function decodeBody(bytes: Buffer): HttpCall['body'] {
   return isUtf8(bytes) ? { text: bytes.toString() } : 'not utf-8';
 }
 
-function writeAnswer(response: HttpResponse, { status, body, headers }: HttpAnswer, isHead = false): void {
+function writeHead(response: HttpResponse, { status, headers }: HttpAnswer): void {
   response.writeStatus(`${status} ${reasonPhrases[status] ?? 'Status'}`);
   for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value);
+}
+
+function writeAnswer(response: HttpResponse, answer: HttpAnswer, isHead = false): void {
+  writeHead(response, answer);
   // What follows the head of an answer to HEAD would be read as the next answer.
   // (Given a length, uWebSockets.js 20 takes no further request on the connection.)
   if (isHead) response.endWithoutBody();
-  else response.end(body);
+  else response.end(answer.body);
 }
 
 const reasonPhrases: Readonly<Record<number, string>> = {

@@ -2,7 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 import type { ServerConfig } from './config.ts';
 import type { LoggedInstance, UnitState } from './host-unit.ts';
-import type { GuardEvent } from './loss-guard.ts';
+import type { GuardOrders, LossReport } from './loss-messages.ts';
 import type { MailboxPort } from './partition-link.ts';
 import type { ListedSession } from './session-directory.ts';
 import type { SessionEvent } from './session-journal.ts';
@@ -24,7 +24,7 @@ export interface UnitCalls {
   drain: { readonly args: [reason: string]; readonly result: undefined };
   closeAll: { readonly args: []; readonly result: undefined };
   sendAway: { readonly args: [reason: string, share: number, spreadMs: number]; readonly result: number };
-  releaseGuard: { readonly args: [key: string | undefined]; readonly result: undefined };
+  obeyGuard: { readonly args: [orders: GuardOrders]; readonly result: undefined };
   readState: { readonly args: []; readonly result: UnitState };
   readLog: { readonly args: []; readonly result: LoggedInstance[] };
   readSessions: { readonly args: [after: number, limit: number]; readonly result: ListedSession[] };
@@ -45,7 +45,7 @@ export type ToUnit = {
 /** What a host says to the main thread. */
 export type FromUnit =
   | { readonly kind: 'result'; readonly call: number; readonly result: UnitCalls[UnitMethod]['result'] }
-  | { readonly kind: 'guard'; readonly event: GuardEvent }
+  | { readonly kind: 'losses'; readonly report: LossReport }
   | { readonly kind: 'session'; readonly event: SessionEvent }
   | { readonly kind: 'transfer'; readonly event: TransferEvent };
 
@@ -67,6 +67,8 @@ export interface IoThreadStart {
   readonly lastRequest: SharedArrayBuffer;
   /** See `SharedSessionCounts`. */
   readonly sessionCounts: SharedArrayBuffer;
+  /** See `DescriptorBudget`. */
+  readonly descriptors: SharedArrayBuffer;
   /** See `Arrivals`. */
   readonly arrivals: SharedArrayBuffer;
   /** See `WarmUp`. */

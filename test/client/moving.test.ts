@@ -75,7 +75,7 @@ test('[PU5] what a warming registry lets stand is shown, stale, until it pushes 
   const [request] = scene.takeRequests();
   expect(request?.params).toMatchObject({ version: 5, count: 3 });
   scene.answer(request!.id, { from: 5, version: 5, put: [], remove: [], warming: true });
-  scene.advance(20_000);
+  scene.advance(2000);
   expect(scene.takeRequests().filter(({ method }) => method === 'service.subscribe')).toEqual([]);
   expect(shown(scene)).toEqual(['a', 'b', 'c']);
   expect(scene.filtered().isStale).toBe(true);

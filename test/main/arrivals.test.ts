@@ -4,6 +4,7 @@ import { Admission } from '../../src/main/admission.ts';
 import { Arrivals, arrivalsBytes } from '../../src/main/arrivals.ts';
 import { resolveConfig } from '../../src/main/config.ts';
 import { Counters } from '../../src/main/counters.ts';
+import { DescriptorBudget, descriptorBudgetBytes } from '../../src/main/descriptors.ts';
 import { LocalSessionCounts } from '../../src/main/session-counts.ts';
 import type { UpgradeCall } from '../../src/main/transport.ts';
 
@@ -65,12 +66,15 @@ test('[LI1, LI2] while more than arrivalRequestsMax requests are under way, nobo
   const [arrivals] = scene.threads as [Arrivals];
   const counters = new Counters();
   let requests = 9;
+  const descriptorsMemory = new SharedArrayBuffer(descriptorBudgetBytes);
+  new DescriptorBudget(descriptorsMemory).set(100);
   let dice = 0;
   const admission = new Admission({
     config: resolveConfig({ arrivalRequestsMax: 8 }),
     counters,
     counts: new LocalSessionCounts(),
     arrivals,
+    descriptors: new DescriptorBudget(descriptorsMemory),
     isDraining: () => false,
     readRequestsInFlight: () => requests,
     onOriginRefused: () => undefined,

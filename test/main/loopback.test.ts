@@ -25,8 +25,11 @@ test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(
         listSessions: () => Promise.resolve({ sessions: [] }),
       },
       guard: {
-        describe: () => Promise.resolve(registry.host.describeGuard()),
-        release: () => void done.push('release'),
+        describe: () => Promise.resolve({ ...registry.guard.describe(), heldSessions: 0, heldInstances: 0 }),
+        release: () => {
+          done.push('release');
+          return Promise.resolve();
+        },
       },
       readMetrics: () => Promise.resolve({ contentType: 'text/plain', text: '' }),
       readStats: () => Promise.resolve({}),

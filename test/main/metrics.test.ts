@@ -31,6 +31,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
       threads: new Map(),
       lives: new PartitionLives(),
       gate: first!.router.gate,
+      guard: registry.guard,
       mover: registry.mover,
       warmUp: { isOver: () => false, readTookMs: () => 2500 },
     },

@@ -283,14 +283,15 @@ describe.each(places)('$name', (place) => {
     first.leave(false);
     await pass(registry, 2 * graceMs);
     const { host } = registry.units[place.from]!;
-    expect(host.describeGuard()).toMatchObject({ isHolding: true, missingSessions: 1, heldSessions: 1 });
+    expect(registry.guard.describe()).toMatchObject({ isHolding: true, missingSessions: 1 });
+    expect(host.sessions.heldCount).toBe(1);
     const second = come();
     const opened = second.open(secret);
     await registry.deliver(random);
     expect(resumedOf(opened)).toEqual({ registrations: 3, digest: digestOf(held) });
-    expect(host.describeGuard()).toMatchObject({ missingSessions: 0, heldSessions: 0, heldInstances: 0 });
+    expect(host.sessions.heldCount).toBe(0);
     await pass(registry, 100);
-    expect(host.describeGuard().isHolding).toBe(false);
+    expect(registry.guard.describe()).toMatchObject({ isHolding: false, missingSessions: 0 });
     second.request('instance.deregister', { service: 'pay', id: 'a' });
     await registry.deliver(random);
     await pass(registry, 400);

@@ -5,9 +5,10 @@ import { resolveConfig } from '../../src/main/config.ts';
 import type { ServerConfig } from '../../src/main/config.ts';
 import { Counters } from '../../src/main/counters.ts';
 import { HostUnits } from '../../src/main/host-units.ts';
-import type { GuardEvent } from '../../src/main/loss-guard.ts';
+import type { GuardDescription, GuardEvent } from '../../src/main/loss-guard.ts';
 import { Mover } from '../../src/main/mover.ts';
 import type { MailboxPort } from '../../src/main/partition-link.ts';
+import { RegistryGuard } from '../../src/main/registry-guard.ts';
 import { RemoteUnit, serveUnit } from '../../src/main/remote-unit.ts';
 import type { Router } from '../../src/main/router.ts';
 import type { SessionHost } from '../../src/main/session-host.ts';
@@ -241,6 +242,7 @@ export class InProcessRegistry {
   readonly counters: Counters = new Counters();
   /** The one of the main thread first. */
   readonly units: readonly SessionUnit[];
+  readonly guard: RegistryGuard;
   readonly supervisor: Supervisor;
   readonly mover: Mover;
   readonly transfers: SessionTransfers;
@@ -282,7 +284,9 @@ export class InProcessRegistry {
       others.map(
         ({ unit, channel }) =>
           new RemoteUnit(unit.number, channel.main, {
-            onGuard: ignore,
+            onLosses: (report) => {
+              this.guard.take(report);
+            },
             onSession: ignore,
             onTransfer: (host, event) => {
               this.transfers.take(host, event);
@@ -291,6 +295,19 @@ export class InProcessRegistry {
       ),
     );
     this.transfers = units.transfers;
+    this.guard = new RegistryGuard({
+      settings: this.config,
+      hosts,
+      counters: this.counters,
+      send: (host, orders) => {
+        units.obeyGuard(host, orders);
+      },
+      schedule: (task) => {
+        this.schedule(task);
+      },
+      onEvent: (event) => this.guardEvents.push(event),
+      nowMs: 0,
+    });
     const log = pino({ level: 'silent' });
     this.supervisor = new Supervisor({
       config: this.config,
@@ -368,6 +385,7 @@ export class InProcessRegistry {
     this.#nowMs += ms;
     this.supervisor.tick(this.#nowMs);
     this.#judge.tick(this.#nowMs);
+    this.guard.tick(this.#nowMs);
     for (const unit of this.units) unit.tick(this.#nowMs);
     const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
     this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
@@ -431,6 +449,27 @@ export class InProcessRegistry {
     await this.deliver(random);
   }
 
+  /** What the guard says once all hosts have told it what they know, and what hosts hold back. */
+  async describeGuard(
+    random: Random,
+  ): Promise<GuardDescription & { readonly heldSessions: number; readonly heldInstances: number }> {
+    const heard = this.guard.hearAll();
+    await this.deliver(random);
+    await heard;
+    const held = this.units.map(({ host }) => host.sessions);
+    return {
+      ...this.guard.describe(),
+      heldSessions: held.reduce((sum, { heldCount }) => sum + heldCount, 0),
+      heldInstances: held.reduce((sum, { heldRegistrationCount }) => sum + heldRegistrationCount, 0),
+    };
+  }
+
+  async releaseGuard(random: Random, key?: string): Promise<void> {
+    const released = this.guard.release(key);
+    await this.deliver(random);
+    await released;
+  }
+
   #hasWork(): boolean {
     return (
       this.#tasks.length > 0 ||
@@ -461,7 +500,11 @@ export class InProcessRegistry {
       nowMs: 0,
       bornMicros: this.#wallStartMicros,
       registry: 'simulated',
-      onGuard: (event) => this.guardEvents.push(event),
+      reportLosses: (report) => {
+        // The first is the main thread's own.
+        if (number === 0) this.guard.take(report);
+        else this.#channels[number - 1]?.unit.postMessage({ kind: 'losses', report });
+      },
       isVerbose: true,
       onSession: (event) => this.sessionEvents.push(event),
       ...(this.#channels.length === 0 ? {} : { tellMain: this.#describeWay(number) }),

@@ -1,4 +1,5 @@
 import { AnswerPacer } from '../../src/main/answer-pacer.ts';
+import { Departures } from '../../src/main/departures.ts';
 import { HostUnits } from '../../src/main/host-units.ts';
 import { PartitionLink } from '../../src/main/partition-link.ts';
 import type { PendingRequest } from '../../src/main/partition-link.ts';
@@ -13,6 +14,7 @@ import { Sessions } from '../../src/main/sessions.ts';
 import { SlotGate } from '../../src/main/slot-gate.ts';
 import { Subscriptions } from '../../src/main/subscriptions.ts';
 import { TimerWheel } from '../../src/main/timer-wheel.ts';
+import { WorkQueue } from '../../src/main/work-queue.ts';
 import { FilterView } from '../../src/push/filter-view.ts';
 import { WatchedService } from '../../src/push/watched-service.ts';
 import { ChangeLog } from '../../src/slots/change-log.ts';
@@ -249,8 +251,8 @@ export const plantedBugs: readonly PlantedBug[] = [
         TimerWheel.prototype,
         'advance',
         (advance) =>
-          function lose(this: TimerWheel<unknown>, nowMs) {
-            return advance.call(this, nowMs).slice(0, -1);
+          function lose(this: TimerWheel<unknown>, nowMs, itemsMax) {
+            return advance.call(this, nowMs, itemsMax).slice(0, -1);
           },
       ),
   },
@@ -376,22 +378,40 @@ export const plantedBugs: readonly PlantedBug[] = [
     },
   },
   {
-    name: 'a withdrawal that must wait for its slot is forgotten',
+    name: 'what goes with its session while its slot is shut is forgotten',
     faults: moving,
     plant: () =>
       replace(
-        Router.prototype,
-        'tell',
-        (tell) =>
-          function forget(this: Router, key, record) {
-            if (record[0] !== toPartition.withdraw || !this.isShut(key)) tell.call(this, key, record);
+        Departures.prototype,
+        'end',
+        (end) =>
+          function forget(this: Departures, session) {
+            end.call(this, session);
+            for (const { key, id } of session.registrations.names()) session.registrations.delete(key, id);
           },
       ),
   },
   {
-    name: 'a rebuild does not tell of who left meanwhile',
-    faults: both,
-    plant: () => replace(Router.prototype, 'deferredWithdrawals', () => () => []),
+    name: 'a session that goes in several turns is forgotten after the first',
+    faults: quiet,
+    plant: () =>
+      replace(
+        WorkQueue.prototype,
+        'add',
+        (add) =>
+          function forget(this: WorkQueue, job) {
+            let isOnceRun = false;
+            add.call(this, {
+              get isDone() {
+                return isOnceRun || job.isDone;
+              },
+              run: (steps) => {
+                isOnceRun = true;
+                return job.run(steps);
+              },
+            });
+          },
+      ),
   },
   {
     name: 'a client resumes from a version of which nothing is known',

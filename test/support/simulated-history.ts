@@ -103,6 +103,8 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     changeLogEntriesMax: 8,
     pushCharactersInFlightMax: 1024,
     restoreSliceRegistrations: 2,
+    // In most histories what goes with its session takes several turns.
+    turnStepsMax: 1 + (seed % 4),
     moveSlots: 2048,
     // Here sessions break all the time; what holds back removals has tests of its own.
     lossSessionsPercent: 101,

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 
 import { expect, onTestFinished, test } from 'vitest';
 
-import { readDescriptors } from '../../src/main/descriptors.ts';
+import { countDescriptors } from '../../src/main/descriptor-counts.ts';
 
 test('where there is no /proc, nothing is told', async () => {
-  expect(await readDescriptors('/nowhere')).toEqual({});
+  expect(await countDescriptors('/nowhere')).toEqual({});
 });
 
 test.each([
@@ -24,7 +24,7 @@ test.each([
     join(proc, 'limits'),
     `Max cpu time              unlimited            unlimited            seconds   \n${limits}`,
   );
-  const { open, ...rest } = await readDescriptors(proc);
+  const { open, ...rest } = await countDescriptors(proc);
   expect(rest).toEqual(expected);
   expect(open).toBeTypeOf('number');
 });
