@@ -48,5 +48,6 @@ export function exitCodeOf(error: unknown): number {
 
 /** An error as one line for people. Whoever refused something may have put anything into its words. */
 export function describeError(error: unknown): string {
+  if (error instanceof RequestError) return escapeTerminal(`${error.code}: ${error.message}`);
   return escapeTerminal(error instanceof Error ? error.message : String(error));
 }

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 
 import type { Change, ServiceSummary, Subscription } from '../client/index.ts';
-import { escapeTerminal } from '../main/terminal-escapes.ts';
-import { exitCodes } from './exit-codes.ts';
+import { describeError, exitCodes } from './exit-codes.ts';
 import { formatChange, formatInstances, formatJson, formatServices, formatText } from './output.ts';
 import {
   addFilterOptions,
@@ -79,7 +78,7 @@ async function watchService(service: string, options: FilterOptions & WaitOption
   const client = openClient(options);
   try {
     client.on('refused', ({ error }) => {
-      console.error(`the registry refused (${escapeTerminal(error.message)}); trying again`);
+      console.error(`the registry refused (${describeError(error)}); trying again`);
     });
     const name = readServiceFields(service, options);
     const filter = readFilter(options);

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { RequestError } from '../client/index.ts';
 import type { InstanceInput, Registration } from '../client/index.ts';
 import { escapeTerminal } from '../main/terminal-escapes.ts';
+import { describeError } from './exit-codes.ts';
 import { formatJson, formatText } from './output.ts';
 import {
   addServiceOptions,
@@ -58,11 +59,12 @@ async function registerInstance(
     // It is tried again and again, and refused each time: that is said once.
     let refusal = '';
     client.on('connected', () => (refusal = ''));
-    client.on('refused', ({ what, error: { code, message } }) => {
+    client.on('refused', ({ what, error }) => {
+      const { code, message } = error;
       if (message === refusal) return;
       refusal = message;
       const subject = what.kind === 'registration' ? `the registration of ${formatText(what.id)}` : 'the session';
-      report('refused', `${subject} was refused (${escapeTerminal(message)}); trying again`, {
+      report('refused', `${subject} was refused (${describeError(error)}); trying again`, {
         ...(what.kind === 'registration' ? { id: what.id } : {}),
         code,
         message,
@@ -106,7 +108,7 @@ async function deregister(registration: Registration, report: Report): Promise<v
   } catch (error) {
     if (!(error instanceof RequestError) || !(error.code === 'not_found' || error.code === 'not_owner')) throw error;
     const { code, message } = error;
-    report('gone', `${formatText(id)} was not registered by this command any more (${escapeTerminal(message)})`, {
+    report('gone', `${formatText(id)} was not registered by this command any more (${describeError(error)})`, {
       id,
       code,
       message,

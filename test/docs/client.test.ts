@@ -155,7 +155,7 @@ test.each(examples)('the example of %s runs', async (name, code) => {
     .replaceAll('/var/tmp/gateway-lists', join(folder, 'lists'));
   const path = join(folder, `${name.replaceAll(' ', '-')}.mjs`);
   writeFileSync(path, program);
-  await run(process.execPath, [path], { timeout: 30_000 });
+  await expect(run(process.execPath, [path], { timeout: 30_000 })).resolves.toBeDefined();
 });
 
 test('there are examples, and the packed client runs them without anything of the server', async () => {
