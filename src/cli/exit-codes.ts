@@ -48,11 +48,6 @@ export function exitCodeOf(error: unknown): number {
 
 /** An error as one line for people. Whoever refused something may have put anything into its words. */
 export function describeError(error: unknown): string {
-  if (error instanceof RequestError) return describeRefusal(error);
+  if (error instanceof RequestError) return escapeTerminal(`${error.code}: ${error.message}`);
   return escapeTerminal(error instanceof Error ? error.message : String(error));
-}
-
-/** A refusal with its code, which its message does not repeat, and which is what one can look up. */
-export function describeRefusal({ code, message }: Pick<RequestError, 'code' | 'message'>): string {
-  return `${code}: ${escapeTerminal(message)}`;
 }

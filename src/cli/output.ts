@@ -58,14 +58,22 @@ export function formatInstances(instances: readonly Instance[]): string {
 }
 
 /** One line for each instance that came, changed or went. */
-export function formatChange({ put, removed, instances }: Pick<Change, 'put' | 'removed' | 'instances'>): string[] {
+export function formatChange({
+  put,
+  removed,
+  instances,
+  unconfirmed = 0,
+}: Pick<Change, 'put' | 'removed' | 'instances'> & { readonly unconfirmed?: number }): string[] {
   const lines = [
     ...put.map((instance) => `+ ${formatInstance(instance)}`),
     ...removed.map((instance) => `- ${formatInstance(instance)}`),
   ];
   return lines.length === 0
     ? []
-    : [...lines, `= ${instances.length} ${instances.length === 1 ? 'instance' : 'instances'}`];
+    : [
+        ...lines,
+        `= ${instances.length} ${instances.length === 1 ? 'instance' : 'instances'}${unconfirmed > 0 ? `, ${unconfirmed} unconfirmed` : ''}`,
+      ];
 }
 
 function formatInstance({ id, host, port, weight, enabled }: Instance): string {

@@ -1,20 +1,22 @@
 import type { Command } from 'commander';
 
-import type { ServiceSummary } from '../client/index.ts';
-import { describeRefusal, exitCodes } from './exit-codes.ts';
+import type { Change, ServiceSummary, Subscription } from '../client/index.ts';
+import { describeError, exitCodes } from './exit-codes.ts';
 import { formatChange, formatInstances, formatJson, formatServices, formatText } from './output.ts';
 import {
   addFilterOptions,
   addRegistryOptions,
   addServiceOptions,
+  addWaitOption,
   awaitRegistry,
   openClient,
+  patienceMs,
   readFilter,
   readServiceFields,
   waitForInterrupt,
   withClient,
 } from './registry.ts';
-import type { FilterOptions, RegistryOptions, ServiceOptions } from './registry.ts';
+import type { FilterOptions, RegistryOptions, ServiceOptions, WaitOptions } from './registry.ts';
 
 /** Services asked for at a time. */
 const pageServices = 1000;
@@ -42,7 +44,7 @@ export function addReadCommands(program: Command): void {
     .command('watch')
     .description('print the instances of a service, and then each change as it comes, until interrupted')
     .argument('<service>', 'name of the service');
-  addFilterOptions(addServiceOptions(watch)).action(watchService);
+  addWaitOption(addFilterOptions(addServiceOptions(watch))).action(watchService);
 }
 
 async function listServices(options: ServicesOptions): Promise<void> {
@@ -70,30 +72,42 @@ async function listInstances(service: string, options: FilterOptions): Promise<v
   });
 }
 
-async function watchService(service: string, options: FilterOptions): Promise<void> {
+async function watchService(service: string, options: FilterOptions & WaitOptions): Promise<void> {
   const interrupted = waitForInterrupt();
   // Not closed at the first failure: it is there to outlive them.
   const client = openClient(options);
   try {
-    const subscription = await Promise.race([
-      interrupted,
-      awaitRegistry(client, options, () => client.subscribe(readServiceFields(service, options), readFilter(options))),
-    ]);
-    if (subscription === 'interrupted') return;
-    const { instances, version } = subscription;
-    printChange(options, { version, put: instances, removed: [], instances, isStale: subscription.isStale });
-    if (!options.json && instances.length === 0) console.log('= 0 instances');
-    subscription.on('change', ({ version: to, put, removed, instances: after }) => {
-      printChange(options, { version: to, put, removed, instances: after, isStale: subscription.isStale });
+    client.on('refused', ({ error }) => {
+      console.error(`the registry refused (${describeError(error)}); trying again`);
     });
+    const name = readServiceFields(service, options);
+    const filter = readFilter(options);
+    const begin = async (): Promise<Subscription> => {
+      if (!options.wait) return await awaitRegistry(client, options, () => client.subscribe(name, filter));
+      const standing = await client.subscribe(name, { ...filter, standing: true });
+      console.error('waiting for a registry');
+      await standing.whenApplied({ timeoutMs: patienceMs });
+      return standing;
+    };
+    const subscription = await Promise.race([interrupted, begin()]);
+    if (subscription === 'interrupted') return;
+    const { instances } = subscription;
+    printState(options, subscription, { put: instances, removed: [] });
+    if (!options.json && instances.length === 0) console.log('= 0 instances');
+    subscription.on('change', (change) => {
+      printState(options, subscription, change);
+    });
+    // Without a change in them: a program learns from them what its list is worth.
+    const printWorth = (): void => {
+      if (options.json) printState(options, subscription, { put: [], removed: [] });
+    };
     subscription.on('stale', () => {
       console.error('the registry is out of reach; what is shown may be old');
+      printWorth();
     });
     subscription.on('fresh', () => {
       console.error('the registry is back');
-    });
-    client.on('refused', ({ error }) => {
-      console.error(`the registry refused (${describeRefusal(error)}); trying again`);
+      printWorth();
     });
     await interrupted;
   } finally {
@@ -101,10 +115,13 @@ async function watchService(service: string, options: FilterOptions): Promise<vo
   }
 }
 
-function printChange(
+/** A change, and the list after it. */
+function printState(
   options: ServiceOptions,
-  change: Parameters<typeof formatChange>[0] & { readonly version: number; readonly isStale: boolean },
+  { version, instances, unconfirmed, isStale }: Subscription,
+  { put, removed }: Pick<Change, 'put' | 'removed'>,
 ): void {
-  if (options.json) console.log(formatJson(change));
-  else for (const line of formatChange(change)) console.log(line);
+  const state = { version, put, removed, instances, isStale };
+  if (options.json) console.log(formatJson({ ...state, unconfirmed: unconfirmed.map(({ id }) => id) }));
+  else for (const line of formatChange({ ...state, unconfirmed: unconfirmed.length })) console.log(line);
 }

@@ -4,19 +4,21 @@ import type { Command } from 'commander';
 import { RequestError } from '../client/index.ts';
 import type { InstanceInput, Registration } from '../client/index.ts';
 import { escapeTerminal } from '../main/terminal-escapes.ts';
-import { describeRefusal } from './exit-codes.ts';
+import { describeError } from './exit-codes.ts';
 import { formatJson, formatText } from './output.ts';
 import {
   addServiceOptions,
+  addWaitOption,
   awaitRegistry,
   openClient,
   parseCount,
+  patienceMs,
   readServiceFields,
   waitForInterrupt,
 } from './registry.ts';
-import type { ServiceOptions } from './registry.ts';
+import type { ServiceOptions, WaitOptions } from './registry.ts';
 
-interface RegisterOptions extends ServiceOptions {
+interface RegisterOptions extends ServiceOptions, WaitOptions {
   readonly id?: string;
   readonly weight?: number;
   readonly zone?: string;
@@ -26,7 +28,7 @@ interface RegisterOptions extends ServiceOptions {
 
 /** `register`: holds a registration until it is interrupted. */
 export function addRegisterCommand(program: Command): void {
-  addServiceOptions(
+  const command = addServiceOptions(
     program
       .command('register')
       .description('register an instance, and hold it until interrupted')
@@ -37,7 +39,8 @@ export function addRegisterCommand(program: Command): void {
       .option('--zone <name>', 'where it runs')
       .option('--disabled', 'known, but takes no traffic', false)
       .option('--meta <k=v>', 'metadata; may be given more than once', parseMeta),
-  ).action(registerInstance);
+  );
+  addWaitOption(command).action(registerInstance);
 }
 
 async function registerInstance(
@@ -53,11 +56,29 @@ async function registerInstance(
   try {
     const name = readServiceFields(service, options);
     const instance = readInstance(address, options);
+    // It is tried again and again, and refused each time: that is said once.
+    let refusal = '';
+    client.on('connected', () => (refusal = ''));
+    client.on('refused', ({ what, error }) => {
+      const { code, message } = error;
+      if (message === refusal) return;
+      refusal = message;
+      const subject = what.kind === 'registration' ? `the registration of ${formatText(what.id)}` : 'the session';
+      report('refused', `${subject} was refused (${describeError(error)}); trying again`, {
+        ...(what.kind === 'registration' ? { id: what.id } : {}),
+        code,
+        message,
+      });
+    });
+    const begin = async (): Promise<Registration> => {
+      if (!options.wait) return await awaitRegistry(client, options, () => client.register(name, instance));
+      const standing = await client.register(name, instance, { standing: true });
+      report('waiting', `waiting for a registry that takes ${formatText(standing.id)}`, { id: standing.id });
+      await standing.whenApplied({ timeoutMs: patienceMs });
+      return standing;
+    };
     // Whoever interrupts it while it waits for a registry need not wait, too.
-    const registration = await Promise.race([
-      interrupted,
-      awaitRegistry(client, options, () => client.register(name, instance)),
-    ]);
+    const registration = await Promise.race([interrupted, begin()]);
     if (registration === 'interrupted') return;
     const { id, version } = registration;
     const shown = formatText(id);
@@ -69,16 +90,6 @@ async function registerInstance(
     });
     client.on('connected', () => {
       report('regained', 'the registry is back');
-    });
-    // It is tried again and again, and refused each time: that is said once.
-    let refusal = '';
-    client.on('connected', () => (refusal = ''));
-    client.on('refused', ({ what, error }) => {
-      const { code, message } = error;
-      if (message === refusal) return;
-      refusal = message;
-      const subject = what.kind === 'registration' ? `the registration of ${shown}` : 'the session';
-      report('refused', `${subject} was refused (${describeRefusal(error)}); trying again`, { id, code, message });
     });
     await interrupted;
     if (client.isConnected) await deregister(registration, report);
@@ -97,7 +108,7 @@ async function deregister(registration: Registration, report: Report): Promise<v
   } catch (error) {
     if (!(error instanceof RequestError) || !(error.code === 'not_found' || error.code === 'not_owner')) throw error;
     const { code, message } = error;
-    report('gone', `${formatText(id)} was not registered by this command any more (${describeRefusal(error)})`, {
+    report('gone', `${formatText(id)} was not registered by this command any more (${describeError(error)})`, {
       id,
       code,
       message,

@@ -152,6 +152,18 @@ export function awaitRegistry<T>(client: Client, options: RegistryOptions, run: 
   return runIdentified(client, { servers: readServers(options), timeoutMs: options.timeoutMs }, run);
 }
 
+/** The option of commands that may begin before their registry does. */
+export interface WaitOptions {
+  readonly wait: boolean;
+}
+
+export function addWaitOption(command: Command): Command {
+  return command.option('--wait', 'wait for a registry for as long as it takes', false);
+}
+
+/** For what waits as long as it takes: the longest time that a call can have. */
+export const patienceMs: number = timeoutMaxMs;
+
 /** Resolves at the first SIGINT, SIGTERM or SIGHUP, which a terminal sends that is closed; a second one ends the process at once. */
 export function waitForInterrupt(): Promise<'interrupted'> {
   return new Promise((resolve) => {

@@ -86,6 +86,18 @@ export interface SubscriptionEntry {
   keepCount: number;
   /** The highest version of a push that came before the answer to the request under way. */
   missedTo: number;
+  /** The cache is being read. */
+  isLoading: boolean;
+  /** Until then those who subscribed wait for a registry, although the cache may have a list. */
+  cacheDueAtMs: number | undefined;
+  /** The view is as the cache had it: no registry has told anything of it since. */
+  isFromCache: boolean;
+  /** The registry that the cached list is of. */
+  cachedRegistry: string | undefined;
+  /** When the list, which has changed since it was saved, is saved. */
+  saveAtMs: number | undefined;
+  /** Tickets of those who need not wait for a list. */
+  readonly standing: Set<Ticket>;
   /** What users were last told: whether the list may be behind. */
   isToldStale: boolean;
 }

@@ -16,6 +16,8 @@ import { Emitter } from './emitter.ts';
 import type { StopListening } from './emitter.ts';
 import type { FilteredView } from './filtered-view.ts';
 import { servingOf } from './link.ts';
+import { readCachedList } from './list-cache.ts';
+import type { CachedList, ListCache } from './list-cache.ts';
 import { createClientState, stepClient } from './machine.ts';
 import { readTimeout, resolveOptions } from './options.ts';
 import type { CallOptions, ClientOptions, Settings } from './options.ts';
@@ -27,6 +29,8 @@ import type { ClientState } from './turn.ts';
 
 /** What happens to a client, by name. */
 export type ClientEvents = { readonly [N in Notice as N['kind']]: Omit<N, 'kind'> } & {
+  /** A list could not be read from the cache, for instance since it is damaged, or not be written to it: the client goes on without. */
+  readonly cache: { readonly service: ServiceName; readonly action: 'load' | 'save'; readonly cause: string };
   /** Closed by the user. */
   readonly closed: undefined;
 };
@@ -70,6 +74,8 @@ export class Client implements AsyncDisposable {
   readonly #emitter: Emitter<ClientEvents> = new Emitter();
   readonly #deferreds: Map<Ticket, Deferred> = new Map();
   readonly #subscriptions: Map<FilteredView, Set<Subscription>> = new Map();
+  readonly #cache: ListCache | undefined;
+  readonly #saving: Set<Promise<unknown>> = new Set();
   readonly #closed: Promise<void>;
   #noteClosed: () => void = () => {};
   #state: ClientState = createClientState();
@@ -83,6 +89,7 @@ export class Client implements AsyncDisposable {
   constructor(options: ClientOptions) {
     this.#settings = resolveOptions(options);
     this.#random = options.random ?? Math.random;
+    this.#cache = options.cache;
     this.#closed = new Promise((resolve) => {
       this.#noteClosed = resolve;
     });
@@ -285,13 +292,58 @@ export class Client implements AsyncDisposable {
       case 'freshness':
         for (const subscription of this.#shown(effect.subscription)) subscription.reportFreshness(effect.isStale);
         return;
+      case 'loadList':
+        void this.#loadList(effect.service);
+        return;
+      case 'saveList':
+        this.#saveList(effect.list);
+        return;
       case 'closed':
-        this.#noteClosed();
-        this.#emitter.emit('closed', undefined);
+        if (this.#saving.size === 0) this.#finish();
+        else void this.#finishSaved();
         return;
       default:
         effect satisfies never;
     }
+  }
+
+  #finish(): void {
+    this.#noteClosed();
+    this.#emitter.emit('closed', undefined);
+  }
+
+  /** What the cache has been given is to be there for the next start, but nobody waits for a disk for ever. */
+  async #finishSaved(): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, this.#settings.closeTimeoutMs);
+    });
+    await Promise.race([Promise.all(this.#saving), late]);
+    clearTimeout(timer);
+    this.#finish();
+  }
+
+  async #loadList(service: ServiceName): Promise<void> {
+    let list: CachedList | undefined;
+    try {
+      const value: unknown = await this.#cache?.load(service);
+      if (value !== undefined) list = readCachedList(value, service);
+    } catch (error) {
+      this.#emitter.emit('cache', { service, action: 'load', cause: wordCause(error) });
+    }
+    this.#dispatch({ kind: 'listLoaded', service, list });
+  }
+
+  #saveList(list: CachedList): void {
+    const save = async (): Promise<void> => {
+      try {
+        await this.#cache?.save(list);
+      } catch (error) {
+        this.#emitter.emit('cache', { service: list.service, action: 'save', cause: wordCause(error) });
+      }
+    };
+    const saving = save().finally(() => this.#saving.delete(saving));
+    this.#saving.add(saving);
   }
 
   #notify<N extends Notice['kind']>(notice: Extract<Notice, { kind: N }>): void {
@@ -338,6 +390,10 @@ export class Client implements AsyncDisposable {
     if (this.#state.link.kind === 'closing' || this.#state.link.kind === 'closed') subscription.close();
     return subscription;
   }
+}
+
+function wordCause(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function toServiceName(service: string | ServiceFields): ServiceName {

@@ -1,5 +1,6 @@
 import { serviceKey } from '../protocol/service-key.ts';
 import type { Ticket, TicketEntry, Unsubscription } from './books.ts';
+import { attendCache } from './cached-lists.ts';
 import { ConnectionLostError, TimeoutError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
 import { expireFormer } from './former.ts';
@@ -97,6 +98,7 @@ export function retryRefused(turn: Turn): void {
     }
   }
   expireKeeping(turn);
+  attendCache(turn);
 }
 
 /** Ends a subscription now that could not be ended before; unless the user has come to want it again meanwhile. */

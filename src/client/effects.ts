@@ -10,6 +10,7 @@ import type {
 import type { RegistrationEntry, Ticket } from './books.ts';
 import type { RequestError, SlotcastError } from './errors.ts';
 import type { FilteredView } from './filtered-view.ts';
+import type { CachedList } from './list-cache.ts';
 import type { Difference } from './view.ts';
 
 /** What can happen to a client: its sockets, its timer, its user. */
@@ -21,6 +22,8 @@ export type ClientEvent =
   /** The turn in which the user called is over: what it asked for goes out together. */
   | { readonly kind: 'flush' }
   | { readonly kind: 'close' }
+  /** The cache has been read: undefined if it has no list that can be used. */
+  | { readonly kind: 'listLoaded'; readonly service: ServiceName; readonly list: CachedList | undefined }
   | UserCall
   /** The user waits for a call no more. */
   | { readonly kind: 'abort'; readonly ticket: Ticket }
@@ -99,4 +102,6 @@ export type ClientEffect =
   | { readonly kind: 'notify'; readonly notice: Notice }
   | { readonly kind: 'changed'; readonly subscription: FilteredView; readonly difference: Difference }
   | { readonly kind: 'freshness'; readonly subscription: FilteredView; readonly isStale: boolean }
+  | { readonly kind: 'loadList'; readonly service: ServiceName }
+  | { readonly kind: 'saveList'; readonly list: CachedList }
   | { readonly kind: 'closed' };

@@ -38,6 +38,7 @@ export {
 } from './errors.ts';
 export { Picker } from './picker.ts';
 export type { InstanceSource, Picked, PickerOptions, PickPolicy } from './picker.ts';
+export type { CachedList, ListCache } from './list-cache.ts';
 export type { CallOptions, ClientOptions } from './options.ts';
 export type { Deregistration, DeregisterOptions, Registration } from './registration.ts';
 export type { Change, Subscription, SubscriptionEvents } from './subscription.ts';

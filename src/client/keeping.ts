@@ -1,4 +1,5 @@
 import type { SubscriptionEntry } from './books.ts';
+import { noteUnsaved } from './caching.ts';
 import type { Turn } from './turn.ts';
 
 /**
@@ -35,6 +36,7 @@ export function finishKeeping(turn: Turn, entry: SubscriptionEntry): void {
   entry.keepUntilMs = undefined;
   turn.report(entry, view.dropUnconfirmed());
   turn.reportFreshness(entry);
+  noteUnsaved(turn, entry);
 }
 
 /** The time to confirm what is kept is over: it goes; but a registry that said that it is warming is asked again. */

@@ -1,6 +1,8 @@
 import { accept, refuse, takeRequest } from './answers.ts';
 import { createBooks } from './books.ts';
 import type { Read, RegistrationEntry, Ticket, TicketEntry } from './books.ts';
+import { takeCached } from './cached-lists.ts';
+import { saveAll } from './caching.ts';
 import { abort, expire, firstDeadline, retryRefused } from './deadlines.ts';
 import type { ClientEffect, ClientEvent, UserCall } from './effects.ts';
 import { ClosedError, QueueFullError, RequestError } from './errors.ts';
@@ -58,6 +60,7 @@ function isUserCall(event: ClientEvent): boolean {
     case 'tick':
     case 'flush':
     case 'close':
+    case 'listLoaded':
       return false;
     default:
       return event satisfies never;
@@ -108,6 +111,9 @@ function take(turn: Turn, event: ClientEvent): void {
       return;
     case 'close':
       close(turn);
+      return;
+    case 'listLoaded':
+      takeCached(turn, event.service, event.list);
       return;
     case 'release':
       release(turn, event.subscription);
@@ -262,6 +268,7 @@ function close(turn: Turn): void {
   const error = new ClosedError('client', 'the client was closed');
   for (const ticket of books.tickets.keys()) turn.reject(ticket, error);
   dropFormer(turn);
+  saveAll(turn);
   books.registrations.clear();
   books.subscriptions.clear();
   books.reads.clear();

@@ -1,6 +1,7 @@
 import { protocolVersion, sessionPath } from '../protocol/limits.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 import { OptionError } from './errors.ts';
+import type { ListCache } from './list-cache.ts';
 import type { WebSocketConstructor } from './web-socket.ts';
 
 /** Options of `connect`. All times are in milliseconds. */
@@ -45,6 +46,10 @@ export interface ClientOptions {
   readonly closeTimeoutMs?: number;
   /** Calls that wait for an answer at a time; one more is refused with `QueueFullError`. By default 16384. */
   readonly requestsMax?: number;
+  /** Where the last known lists are kept, to begin with while no registry can be reached; by default none. `slotcast/client/file-cache` has one for Node. */
+  readonly cache?: ListCache;
+  /** `subscribe` waits this long for a registry before it resolves with what the cache has; by default 1000. */
+  readonly cacheAfterMs?: number;
   /** By default the global `WebSocket`, and where there is none (Node 20), the one of the package `ws`. */
   readonly WebSocket?: WebSocketConstructor;
   /** In [0, 1), for jitter; by default `Math.random`. */
@@ -73,6 +78,8 @@ export interface Settings {
   readonly confirmWithinMs: number;
   readonly closeTimeoutMs: number;
   readonly requestsMax: number;
+  readonly isCaching: boolean;
+  readonly cacheAfterMs: number;
 }
 
 /** Longest time that a timer can hold. */
@@ -103,6 +110,8 @@ export function resolveOptions(options: ClientOptions): Settings {
     confirmWithinMs: readInteger(options, 'confirmWithinMs', 15_000),
     closeTimeoutMs: readInteger(options, 'closeTimeoutMs', 2000),
     requestsMax: readInteger(options, 'requestsMax', 16_384),
+    isCaching: options.cache !== undefined,
+    cacheAfterMs: readInteger(options, 'cacheAfterMs', 1000),
   };
 }
 

@@ -147,7 +147,7 @@ function goUp(turn: Turn, opened: Opened | undefined, former?: number): void {
   for (const entry of books.registrations.values()) pursue(turn, entry);
   for (const entry of books.subscriptions.values()) {
     entry.isAnswered = false;
-    if (isForeign) moveToForeign(turn, entry);
+    if (entry.isFromCache ? entry.cachedRegistry !== registry : isForeign) moveToForeign(turn, entry);
     turn.enqueue(entry);
   }
   for (const read of books.reads) turn.enqueue(read);

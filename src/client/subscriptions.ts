@@ -9,6 +9,7 @@ import type {
   SubscribeResult,
 } from '../protocol/types.ts';
 import type { SubscriptionEntry, Ticket } from './books.ts';
+import { askCache, noteUnsaved, save } from './caching.ts';
 import type { ClientEvent } from './effects.ts';
 import { RequestError } from './errors.ts';
 import { FilteredView } from './filtered-view.ts';
@@ -35,6 +36,7 @@ export function subscribe(
     }
     entry = createSubscription(service, mode);
     subscriptions.set(key, entry);
+    askCache(turn, entry);
   }
   const name = encodeFilter(filter);
   let filtered = entry.filtered.get(name);
@@ -43,7 +45,7 @@ export function subscribe(
     entry.filtered.set(name, filtered);
   }
   filtered.waiting.push(ticket);
-  if (isStanding === true) handOver(turn, filtered);
+  if (isStanding === true) entry.standing.add(ticket);
   refit(turn, entry);
   settleSubscribers(turn, filtered);
   return filtered;
@@ -71,6 +73,12 @@ function createSubscription(service: ServiceName, mode: SubscribeMode): Subscrip
     keepUntilMs: undefined,
     keepCount: 0,
     missedTo: 0,
+    isLoading: false,
+    cacheDueAtMs: undefined,
+    isFromCache: false,
+    cachedRegistry: undefined,
+    saveAtMs: undefined,
+    standing: new Set(),
     isToldStale: true,
   };
 }
@@ -91,15 +99,23 @@ function restart(turn: Turn, entry: SubscriptionEntry): void {
   turn.enqueue(entry);
 }
 
-/** Hands the view to all who wait for it, once there is something to see. */
+/**
+ * Hands the view to all who wait for it, once there is something to see, and to those who need not wait once the cache has been read. What
+ * only the cache knows is shown after a while, so that whoever can reach a registry begins with what is.
+ */
 export function settleSubscribers(turn: Turn, filtered: FilteredView): void {
-  if (filtered.version !== undefined) handOver(turn, filtered);
-}
-
-function handOver(turn: Turn, filtered: FilteredView): void {
-  const { waiting } = filtered;
+  const { entry, waiting } = filtered;
+  const { cacheDueAtMs, standing } = entry;
+  const isDue = cacheDueAtMs === undefined || turn.nowMs >= cacheDueAtMs;
+  const isShown = filtered.version !== undefined && (isDue || !entry.isFromCache);
+  const isRead = isDue || !entry.isLoading;
   filtered.waiting = [];
   for (const ticket of waiting) {
+    if (!isShown && !(isRead && standing.has(ticket))) {
+      filtered.waiting.push(ticket);
+      continue;
+    }
+    standing.delete(ticket);
     if (turn.resolve(ticket, { kind: 'subscribed', subscription: filtered })) filtered.handles += 1;
   }
 }
@@ -113,6 +129,7 @@ export function release(turn: Turn, filtered: FilteredView): void {
 /** A call waited too long, or was given up. */
 export function expireSubscription(turn: Turn, filtered: FilteredView, ticket: Ticket): void {
   filtered.waiting = filtered.waiting.filter((other) => other !== ticket);
+  filtered.entry.standing.delete(ticket);
   dropIfUnseen(turn, filtered);
 }
 
@@ -124,6 +141,7 @@ function dropIfUnseen(turn: Turn, filtered: FilteredView): void {
     refit(turn, entry);
     return;
   }
+  save(turn, entry);
   turn.books.subscriptions.delete(entry.key);
   // What has not been sent is skipped when its turn comes; anything else the server may know of.
   if (entry.phase !== 'unsent' || entry.isAnswered) turn.enqueue({ kind: 'unsubscription', service: entry.service });
@@ -169,7 +187,11 @@ export function acceptSubscription(turn: Turn, entry: SubscriptionEntry, result:
   entry.isForeign = false;
   entry.phase = 'settled';
   turn.report(entry, difference);
+  // What it lets stand for now is as the cache had it; but it has answered.
+  entry.isFromCache &&= entry.isAwaitingList;
+  entry.cacheDueAtMs = undefined;
   finishKeeping(turn, entry);
+  noteUnsaved(turn, entry);
   // A batch is answered when all of it is, so a push can overtake the list it applies to. What it said is asked for again.
   if (entry.isChanged || entry.missedTo > result.version) turn.enqueue(entry);
   turn.reportFreshness(entry);
@@ -193,7 +215,9 @@ function applyResult(turn: Turn, entry: SubscriptionEntry, result: SubscribeResu
   // From a version that means something else there.
   if (entry.isForeign) return undefined;
   const outcome = view.applyDelta({ from, to: version, put, remove });
-  return outcome.kind === 'applied' ? outcome.difference : undefined;
+  if (outcome.kind !== 'applied') return undefined;
+  if (entry.isFromCache) view.confirmAll();
+  return outcome.difference;
 }
 
 export function refuseSubscription(turn: Turn, entry: SubscriptionEntry, failure: Failure): void {
@@ -209,7 +233,10 @@ export function refuseSubscription(turn: Turn, entry: SubscriptionEntry, failure
   for (const filtered of entry.filtered.values()) {
     const tickets = filtered.waiting;
     filtered.waiting = [];
-    for (const ticket of tickets) turn.reject(ticket, new RequestError(failure));
+    for (const ticket of tickets) {
+      entry.standing.delete(ticket);
+      turn.reject(ticket, new RequestError(failure));
+    }
     dropIfUnseen(turn, filtered);
   }
   if (!isSeen(turn, entry) || !isSameFilter(refused, entry.filter)) return;
@@ -230,13 +257,16 @@ export function takeChange(turn: Turn, change: ServiceChanged): void {
     if (entry.isAwaitingList) {
       entry.isAwaitingList = false;
       entry.isWarming = false;
+      entry.isFromCache = false;
       turn.report(entry, entry.view.applySnapshot(change.to, change.instances, true));
       turn.reportFreshness(entry);
+      noteUnsaved(turn, entry);
       return;
     }
     if (change.to <= (entry.view.version ?? -1)) return;
     turn.report(entry, entry.view.applySnapshot(change.to, change.instances, entry.keepUntilMs === undefined));
     finishKeeping(turn, entry);
+    noteUnsaved(turn, entry);
     return;
   }
   const outcome = entry.view.applyDelta(change);
@@ -244,6 +274,7 @@ export function takeChange(turn: Turn, change: ServiceChanged): void {
     case 'applied':
       turn.report(entry, outcome.difference);
       finishKeeping(turn, entry);
+      noteUnsaved(turn, entry);
       return;
     case 'old':
       return;

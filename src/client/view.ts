@@ -73,6 +73,18 @@ export class View {
     return this.#apply(target);
   }
 
+  /** Begins with a list that was kept from an earlier life of the client, of which nobody has confirmed anything yet. */
+  applyCached(version: number, instances: readonly Instance[]): Difference {
+    const difference = this.applySnapshot(version, instances);
+    for (const { id } of instances) this.#unconfirmed.add(id);
+    return difference;
+  }
+
+  /** What is held is what the server has at this version. */
+  confirmAll(): void {
+    this.#unconfirmed.clear();
+  }
+
   /** Applies a delta if it starts at the version held and leads to as many instances as the server has; else changes nothing. */
   applyDelta({ from, to, put, remove, count }: Delta): DeltaOutcome {
     if (this.#version === undefined) return { kind: 'gap' };

@@ -166,6 +166,34 @@ test('register holds an instance until it is interrupted', async () => {
   expect(await provider.request('service.query', { service: 'held' })).toMatchObject({ instances: [] });
 });
 
+test('with --wait, register and watch begin before their registry does, and can be interrupted meanwhile', async () => {
+  const port = await findFreePort();
+  const flags = ['--wait', '--json', '--server', `127.0.0.1:${port}`];
+  const early = new RunningCommand(['register', 'late', '127.0.0.1:3', ...flags]);
+  await early.waitFor(/"event":"waiting"/);
+  early.signal('SIGTERM');
+  expect(await early.exited).toBe(0);
+  expect(early.out).not.toContain('"event":"registered"');
+  const register = new RunningCommand(['register', 'late', '127.0.0.1:1', ...flags, '--timeout-ms', '200']);
+  const watch = new RunningCommand(['watch', 'late', ...flags]);
+  await Promise.all([register.waitFor(/"event":"waiting"/), watch.waitForError(/waiting for a registry/)]);
+  const server = await startServer({
+    port,
+    partitions: 1,
+    logLevel: 'silent',
+    drainTimeoutMs: 0,
+    reconnectSpreadMs: 0,
+  });
+  await Promise.all([register.waitFor(/"event":"registered"/), watch.waitFor(/"id":"127\.0\.0\.1:1"/)]);
+  // What is worth how much is told to programs, too: once cut off, the list is stale.
+  await server.stop();
+  await watch.waitFor(/"put":\[\].*"isStale":true,"unconfirmed":\[\]/);
+  for (const command of [register, watch]) {
+    command.signal('SIGINT');
+    expect(await command.exited).toBe(0);
+  }
+});
+
 test('register says when it loses the registry and when it is back', async () => {
   // Chosen beforehand: the system does not let a port that it chose itself be taken again at once.
   const port = await findFreePort();

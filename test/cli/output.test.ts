@@ -45,3 +45,10 @@ test.each(['', 'h', 'h:', ':1', '::1:80', 'h:0', 'h:65536', 'h:1x', '[]:1'])('%j
 test('metadata adds up, and values may hold an equals sign', () => {
   expect(parseMeta('b=2=3', parseMeta('a=', undefined))).toEqual({ a: '', b: '2=3' });
 });
+
+test('a change says how many instances are unconfirmed', () => {
+  const one = { id: 'h:1', host: 'h', port: 1, weight: 1, enabled: true };
+  const change = { put: [one], removed: [], instances: [one] };
+  expect(formatChange(change).at(-1)).toBe('= 1 instance');
+  expect(formatChange({ ...change, unconfirmed: 1 }).at(-1)).toBe('= 1 instance, 1 unconfirmed');
+});

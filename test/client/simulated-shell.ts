@@ -99,6 +99,8 @@ export class SimulatedShell {
       case 'closeSocket':
       case 'changed':
       case 'freshness':
+      case 'loadList':
+      case 'saveList':
       case 'closed':
         break;
       default:
