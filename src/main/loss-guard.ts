@@ -135,20 +135,29 @@ export class LossGuard {
   }
 
   /** A connection broke. `services`: how many instances it held of each. */
-  noteMissing(session: number, services: Iterable<readonly [key: string, count: number]>): void {
+  noteMissing(host: number, session: number, services: Iterable<readonly [key: string, count: number]>): void {
     this.#losses.get(session)?.forgetAll();
     for (const [key, count] of services) this.#add(session, key, count);
+    const loss = this.#losses.get(session);
+    if (loss !== undefined) loss.host = host;
   }
 
   /** A missing session holds more of a service, or less since it is somebody else's. */
-  noteChanged(session: number, key: string, change: number): void {
-    if (change > 0) this.#add(session, key, change);
-    else this.#losses.get(session)?.settle(key, -change);
+  noteChanged(host: number, session: number, key: string, change: number): void {
+    const loss = this.#losses.get(session);
+    if (loss !== undefined && loss.host !== host) return;
+    if (change > 0) {
+      this.#add(session, key, change);
+      this.#losses.get(session)!.host = host;
+    } else {
+      loss?.settle(key, -change);
+    }
   }
 
   /** An instance of a missing session was removed. */
-  noteRemoved(session: number, key: string, name: number): void {
-    this.#losses.get(session)?.remove(key, name);
+  noteRemoved(host: number, session: number, key: string, name: number): void {
+    const loss = this.#losses.get(session);
+    if (loss?.host === host) loss.remove(key, name);
   }
 
   /** An instance that was removed has been registered again. */
@@ -158,8 +167,10 @@ export class LossGuard {
   }
 
   /** A missing session goes on, with all that it held. */
-  noteBack(session: number): void {
-    this.#losses.get(session)?.forgetAll();
+  noteBack(host: number, session: number): void {
+    const loss = this.#losses.get(session);
+    // What one host says of a session that has broken at another since comes late.
+    if (loss?.host === host) loss.forgetAll();
   }
 
   /** How many services a session lost something of: what it costs to judge it. */

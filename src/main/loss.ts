@@ -55,6 +55,9 @@ export class Loss {
   #isJudged = false;
   #isPastWindow = false;
 
+  /** Whose word counts: the host that told of it last. A session that goes on at another and breaks there is that one's. */
+  host = 0;
+
   constructor(session: number, brokeAtMs: number, book: LossBook) {
     this.session = session;
     this.brokeAtMs = brokeAtMs;

@@ -153,7 +153,6 @@ export class Registrar {
     const session = this.#options.findSession(number);
     if (session?.registrations.stampOf(key, id) !== stamp) return undefined;
     if (state === 'dropped') this.drop(session, key, id);
-    // Another one has it now, most likely the client itself that is back: what a lost session left behind must not come up again.
     else {
       session.registrations.noteHidden(key, id, state === 'hidden');
       if (state === 'hidden') this.#giveUpLost(session, { key, id });

@@ -187,21 +187,22 @@ export class RegistryGuard {
     const { host, keys } = report;
     const guard = this.#guard;
     let work = 1 + report.back.length + report.returned.length + report.due.length + report.totals.length;
-    for (const session of report.back) guard.noteBack(session);
+    for (const session of report.back) guard.noteBack(host, session);
     for (const { session, services } of report.missing) {
       guard.noteMissing(
+        host,
         session,
         services.map(({ service, count }) => [keys[service]!, count]),
       );
       work += services.length;
     }
     for (const { session, services } of report.changes) {
-      for (const { service, count } of services) guard.noteChanged(session, keys[service]!, count);
+      for (const { service, count } of services) guard.noteChanged(host, session, keys[service]!, count);
       work += services.length;
     }
     for (const { session, services } of report.removed) {
       for (const { service, names } of services) {
-        for (const name of names) guard.noteRemoved(session, keys[service]!, name);
+        for (const name of names) guard.noteRemoved(host, session, keys[service]!, name);
         work += names.length;
       }
     }

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
+import { protocolLimits } from '../../src/protocol/limits.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { expectRefusal, wordRequest } from '../support/refusal.ts';
 import type { Refusal } from '../support/refusal.ts';
@@ -84,10 +85,19 @@ describe('[PU1] subscribing from a version that the client cannot have gives a s
     ['one from the future', (now: number) => now + 1],
     ['one of ours from a year ahead', (now: number) => now + 365 * 86_400 * 1_000_000],
     ['one that lies between two of ours', (now: number) => now - 1],
-  ])('%s', async (_, choose) => {
-    const { version } = await client.request<{ version: number }>('service.query', { service: 'known' });
-    const state = await client.request('service.subscribe', { service: 'known', version: choose(version) });
-    expect(state).toEqual({ version, instances: [expect.anything(), expect.anything()] });
+  ])('%s', async (name, choose) => {
+    // A service of its own: a version that is ahead of it raises the service's (PU5), and its watchers must not hear of that.
+    const service = `versions-${name}`;
+    const instance = { host: 'h', port: 1 };
+    const { version } = await client.request<{ version: number }>('instance.register', { service, instance });
+    const asked = choose(version);
+    const state = await client.request('service.subscribe', { service, version: asked });
+    expect(state).toEqual({ version: expect.any(Number), instances: [expect.anything()] });
+    const answered = (state as { version: number }).version;
+    if (asked < version || asked > protocolLimits.heldVersionMax) expect(answered).toBe(version);
+    else expect(answered).toBeGreaterThan(asked);
+    await client.request('service.unsubscribe', { service });
+    await client.request('instance.deregister', { service, id: 'h:1' });
   });
 
   test('[PU1] -0 is 0', async () => {

@@ -464,7 +464,8 @@ function takeAnswer(world: World, player: Player, answered: Answered): void {
   if (change === undefined) return;
   player.changes.delete(answered);
   if (answered.result === undefined) {
-    world.ledger.refuse(change);
+    // What was under way at two deaths may or may not have been carried out.
+    if (answered.error?.data.code !== 'internal') world.ledger.refuse(change);
     return;
   }
   world.ledger.acknowledge(change, (answered.result as { version: number }).version);
