@@ -368,7 +368,8 @@ const bounds: readonly Bound[] = [
     // The backlog within the process has room for all of it.
     config: { slowConsumerBytesMax: 1_048_576, sessionBacklogBytesMax: 256 * 1_048_576 },
     counters: ['closed_slow_consumer'],
-    meet: (server) => expectDeafClosed(server),
+    // Larger ones are not fetched for a client that has not read those before.
+    meet: (server) => expectDeafClosed(server, 6),
   },
   {
     name: 'instancesPerServiceMax',
@@ -583,10 +584,10 @@ async function expectTtl(wish: object, ttlMs: number): Promise<void> {
 }
 
 /** A client that asks for large lists and reads nothing is closed. */
-async function expectDeafClosed(server: Witness): Promise<void> {
+async function expectDeafClosed(server: Witness, instances = 100): Promise<void> {
   const client = await server.openClient();
   const note = 'x'.repeat(8000);
-  for (let port = 1; port <= 100; port++) {
+  for (let port = 1; port <= instances; port++) {
     await client.request('instance.register', {
       service: 'big',
       instance: { host: 'h', port, metadata: { note } },

@@ -41,8 +41,8 @@ export interface PlantedBug {
   readonly plant: () => () => void;
 }
 
-const quiet: Faults = { percent: 0, kills: false, moves: false };
-const guarding: Faults = { percent: 0, kills: false, moves: false, guards: true };
+const quiet: Faults = { percent: 0, kills: false, moves: false, resumes: true };
+const guarding: Faults = { percent: 0, kills: false, moves: false, guards: true, resumes: true };
 const killing: Faults = { percent: 5, kills: true, moves: false };
 const moving: Faults = { percent: 8, kills: false, moves: true };
 const both: Faults = { percent: 8, kills: true, moves: true };
@@ -447,30 +447,7 @@ export const plantedBugs: readonly PlantedBug[] = [
           },
       ),
   },
-  {
-    name: 'the next owner does not know how far versions have come',
-    faults: { percent: 25, kills: false, moves: true },
-    acts: 400,
-    plant: () =>
-      changeRecords((record) =>
-        record[0] === toPartition.takeOver ? [[record[0], record[1], 0, record[3]]] : [record],
-      ),
-  },
   // Those that follow need more than one session host.
-  {
-    name: 'a rebuild goes on before another host has said what its sessions hold',
-    faults: killing,
-    plant: () =>
-      replace(
-        RemoteUnit.prototype,
-        'restore',
-        (restore) =>
-          function hurry(this: RemoteUnit, partition) {
-            void restore.call(this, partition);
-            return Promise.resolve(true);
-          },
-      ),
-  },
   {
     name: 'a rebuilt partition pushes before all hosts have said who subscribes',
     faults: killing,
@@ -590,12 +567,6 @@ export const plantedBugs: readonly PlantedBug[] = [
         const parcels = record[3].map((parcel) => ({ ...parcel, instances: keepFirst(parcel.instances) }));
         return [[record[0], record[1], record[2], parcels]];
       }),
-  },
-  {
-    name: 'after a rebuild hosts are not told where claims stand',
-    faults: both,
-    plant: () =>
-      changeRecords((record) => (record[0] === toPartition.restore ? [[...record.slice(0, 6), 0] as never] : [record])),
   },
   {
     name: 'what still comes on a connection whose session goes on over another counts',

@@ -31,6 +31,8 @@ export interface Faults {
   readonly moves: boolean;
   /** Whether mass losses are held back. All connections are cut now and then, come back together, or are let go. */
   readonly guards?: boolean;
+  /** Clients take over the sessions that they had. */
+  readonly resumes?: boolean;
 }
 
 /** What a history did, and what was compared. */
@@ -75,6 +77,8 @@ interface World {
   /** Views of clients that have gone: somebody may come back with one. */
   readonly abandoned: Map<string, SubscriberView>;
   readonly trace: string[];
+  /** Whether clients take over the sessions that they had. */
+  readonly mayComeBack: boolean;
   /** As the session host's clock goes. */
   clockMs: number;
   nextMark: number;
@@ -138,6 +142,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     players: [],
     abandoned: new Map(),
     trace,
+    mayComeBack: faults.resumes === true,
     clockMs: 0,
     nextMark: 0,
     resumed: 0,
@@ -275,7 +280,7 @@ function act(world: World, random: Random): void {
   } else if (roll < 92) {
     advance(world, random.below(60));
   } else if (roll < 97) {
-    comeBack(world, random);
+    if (world.mayComeBack) comeBack(world, random);
   } else if (roll < 98) {
     sendLate(world, random, { service, id });
   } else if (roll < 99) {
