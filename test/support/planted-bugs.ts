@@ -45,7 +45,6 @@ const quiet: Faults = { percent: 0, kills: false, moves: false, resumes: true };
 const guarding: Faults = { percent: 0, kills: false, moves: false, guards: true, resumes: true };
 const killing: Faults = { percent: 5, kills: true, moves: false };
 const moving: Faults = { percent: 8, kills: false, moves: true };
-const both: Faults = { percent: 8, kills: true, moves: true };
 
 /** Replaces a method by what `make` makes of it. */
 function replace<T extends object, K extends keyof T>(target: T, name: K, make: (original: T[K]) => T[K]): () => void {
