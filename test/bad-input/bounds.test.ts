@@ -115,13 +115,14 @@ const bounds: readonly Bound[] = [
   {
     name: 'watchedServicesMax',
     // One of them the witness's own.
-    config: { watchedServicesMax: 3 },
+    // Bounds of one thread: so all sessions are on the same.
+    config: { watchedServicesMax: 3, ioThreads: 0 },
     counters: ['limit_watchedServicesMax', 'refused_limit_exceeded'],
     meet: (server) => watchTooMuch(server, 'watchedServicesMax', 3, ['a', 'b', 'c']),
   },
   {
     name: 'watchedNameBytesMax',
-    config: { watchedNameBytesMax: 1024 },
+    config: { watchedNameBytesMax: 1024, ioThreads: 0 },
     counters: ['limit_watchedNameBytesMax', 'refused_limit_exceeded'],
     meet: (server) => watchTooMuch(server, 'watchedNameBytesMax', 1024, ['a'.repeat(500), 'b'.repeat(510), 'c']),
   },
@@ -307,7 +308,7 @@ const bounds: readonly Bound[] = [
   },
   {
     name: 'turnStepsMax',
-    config: { turnStepsMax: 1 },
+    config: { turnStepsMax: 1, ioThreads: 0 },
     counters: ['limit_turnStepsMax'],
     meet: async (server) => {
       const instances = 2000;
