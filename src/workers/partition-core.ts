@@ -264,7 +264,9 @@ export class PartitionCore {
         const [, session, key, id] = record;
         this.#noteMutation();
         // Refused: it never got this far.
-        this.#noteOutcome(key, id, this.#store.deregister(key, id, session, Infinity, clock.wallMicros));
+        const outcome = this.#store.deregister(key, id, session, Infinity, clock.wallMicros);
+        if (outcome.kind !== 'refused') this.#keepAboveShown(outcome.service);
+        this.#noteOutcome(key, id, outcome);
         return;
       }
       case toPartition.subscribe: {
@@ -484,7 +486,6 @@ export class PartitionCore {
 
   #noteOutcome(key: string, id: string, outcome: StoreOutcome): void {
     if (outcome.kind === 'refused') return;
-    this.#keepAboveShown(outcome.service);
     // Nearly always nobody; a registration is too short to begin a loop for nothing.
     if (outcome.told.length > 0) for (const notice of outcome.told) this.#tellClaim(key, id, notice);
     if (outcome.kind === 'changed') this.#noteChange(outcome.service, id, outcome.before);
