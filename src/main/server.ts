@@ -294,7 +294,7 @@ export class RunningServer implements Server {
     await this.#threads.end();
     this.#descriptors.close();
     this.#log.info('stopped');
-    await this.#serverLog.flush();
+    await this.#serverLog.close();
   }
 
   async #closeSockets(): Promise<void> {
@@ -418,7 +418,7 @@ export class RunningServer implements Server {
   /** Other threads must have closed their sockets before the process ends. */
   async #giveUp(error: Error): Promise<void> {
     await this.#closeSockets();
-    await this.#serverLog.flush();
+    await this.#serverLog.close();
     this.#onFatal(error);
   }
 
