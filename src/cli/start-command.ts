@@ -17,11 +17,17 @@ import type { SettingName } from '../main/config.ts';
 import type { Server } from '../main/index.ts';
 import { stopBlocking } from '../main/log.ts';
 import { productVersion } from '../main/product-version.ts';
-import { loadServer } from '../main/server-loading.ts';
 import { stopSignals } from './registry.ts';
 
 /** Shown first; the others follow under a heading of their own. */
-const mainSettings: ReadonlySet<SettingName> = new Set(['host', 'port', 'partitions', 'ioThreads', 'logLevel']);
+const mainSettings: ReadonlySet<SettingName> = new Set([
+  'host',
+  'port',
+  'partitions',
+  'ioThreads',
+  'transport',
+  'logLevel',
+]);
 
 /** `start`: runs the registry. Every setting is a flag. */
 export function addStartCommand(program: Command): void {
@@ -59,7 +65,8 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   const environment = readEnvironment(process.env);
   const values: Record<string, unknown> = { ...fromFile, ...environment.values, ...given };
   resolveConfig(values);
-  const { startServer } = await loadServer();
+  // Only here: commands that merely talk to a registry start sooner without it.
+  const { startServer } = await import('../main/index.ts');
   const server = await startServer(values, { variablesPassedOver: environment.passedOver });
   const { url } = server.address;
   const http = url.replace(/^ws/, 'http').replace(/\/v1\/session$/, '');

@@ -16,6 +16,7 @@ import type {
 } from '../protocol/types.ts';
 import { chooseVariant } from '../push/variant.ts';
 import { compareBytes } from '../slots/byte-order.ts';
+import type { Socket } from '../transport/transport.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import { hostOfSession } from '../workers/partition-core.ts';
 import { textCodec } from '../workers/text-codec.ts';
@@ -45,7 +46,7 @@ import { HostLog } from './session-log.ts';
 import type { SessionLog } from './session-log.ts';
 import { SessionReply } from './session-reply.ts';
 import type { SessionRecord, TransferEvent } from './session-transfer.ts';
-import type { Session, Socket } from './session.ts';
+import type { Session } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
 import type { WatchedAudience } from './subscriptions.ts';

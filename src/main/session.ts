@@ -1,24 +1,11 @@
-import type { CloseReason, Failure } from '../protocol/errors.ts';
+import type { Failure } from '../protocol/errors.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
 import type { Variant } from '../push/variant.ts';
+import type { Socket } from '../transport/transport.ts';
 import type { CallLane } from './call-lane.ts';
 import type { Consumption } from './consumption.ts';
 import type { SessionLog } from './session-log.ts';
-
-/** What a session needs of its connection. */
-export interface Socket {
-  /** Where the peer is, as text: an address without a port, which uWebSockets.js does not tell. */
-  readonly address: string;
-  /** `dropped`: the backlog is full, and the frame is not sent. */
-  send(frame: string | Uint8Array): Delivery;
-  /** Runs `send`s as one write to the kernel. */
-  cork(sends: () => void): void;
-  /** Pings with a payload that the pong brings back. Returns whether it was sent. */
-  ping(mark: string): boolean;
-  /** Sends a close frame with a code of the list and ends the connection. */
-  end(reason: CloseReason): void;
-}
 
 /**
  * Where a session stands. Registrations are kept through `broken`, until `removeAtMs`, and through `held`, when the grace is over and a

@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 
+import type { Socket } from '../transport/transport.ts';
 import { sessionsPerHostMax } from '../workers/partition-core.ts';
 import type { ServerConfig } from './config.ts';
 import { Consumption } from './consumption.ts';
@@ -9,7 +10,7 @@ import { SessionLog } from './session-log.ts';
 import type { HostLog } from './session-log.ts';
 import type { SessionSlice } from './session-transfer.ts';
 import { Session, SessionIdentity } from './session.ts';
-import type { SessionState, Socket } from './session.ts';
+import type { SessionState } from './session.ts';
 import { SlowConsumers } from './slow-consumers.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
