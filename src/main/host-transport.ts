@@ -1,6 +1,6 @@
 import type { Failure } from '../protocol/errors.ts';
 import { sessionPath } from '../protocol/limits.ts';
-import type { CreateTransport, HttpAnswer, HttpCall, Transport } from '../transport/transport.ts';
+import type { CreateTransport, HeadFailure, HttpAnswer, HttpCall, Transport } from '../transport/transport.ts';
 import { UnreadAnswers } from '../transport/unread-answers.ts';
 import { Admission } from './admission.ts';
 import type { Arrivals } from './arrivals.ts';
@@ -107,6 +107,11 @@ export function createHostTransport({
     },
     unread,
     refuseUnread,
+    refuseHead: (reason) => {
+      const { status, failure } = headRefusals[reason];
+      counters.countRefusal(failure.code, failure.limit);
+      return answerFailure(failure, status);
+    },
     onHttp: answerHttp,
   });
   return {
@@ -119,6 +124,13 @@ export function createHostTransport({
 
 /** Where answers may be large. */
 const listPaths: ReadonlySet<string> = new Set(['/v1/instances', '/v1/services']);
+
+const headRefusals: Readonly<Record<HeadFailure, { readonly status: number; readonly failure: Failure }>> = {
+  malformed: { status: 400, failure: { code: 'invalid_request', message: 'this is no HTTP request' } },
+  'unknown method': { status: 405, failure: { code: 'unknown_method', message: 'there is no such method' } },
+  'too large': { status: 431, failure: { code: 'invalid_request', message: 'the head of the request is too large' } },
+  'too slow': { status: 408, failure: { code: 'invalid_request', message: 'the request took too long to come' } },
+};
 
 function refuseUnreadAnswer(max: number): Failure {
   return {

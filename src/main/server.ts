@@ -284,7 +284,7 @@ export class RunningServer implements Server {
       'listening',
     );
     if (this.#fallback !== undefined)
-      this.#log.warn({ transport }, `${this.#fallback}: sockets are held by Node's own, which are slower`);
+      this.#log.info({ transport }, `${this.#fallback}: sockets are held by Node's own, which are slower`);
     if (!isLoopbackHost(host)) {
       this.#log.warn(
         { host },

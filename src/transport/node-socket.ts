@@ -57,8 +57,11 @@ export class NodeSocket<S> implements Socket {
     this.#ws.on('message', (message: Buffer, isBinary) => {
       this.#take(session, message, isBinary);
     });
-    this.#ws.on('ping', () => {
-      if (!this.#isClosed) onAlive(session);
+    this.#ws.on('ping', (payload) => {
+      if (this.#isClosed) return;
+      // Who does not read its pongs gets no more of them.
+      if (!this.#isFull) this.#ws.pong(payload);
+      onAlive(session);
     });
     this.#ws.on('pong', (payload) => {
       if (!this.#isClosed) onPong(session, payload.toString('latin1'));

@@ -11,7 +11,14 @@ import { encodeRefusal, sendAnswer } from './node-answer.ts';
 import { AttentiveWebSocket, NodeSocket } from './node-socket.ts';
 import { PortSharer } from './port-sharer.ts';
 import { decodeBody, frameExcessBytes } from './transport.ts';
-import type { ConnectionTaker, HttpCall, ListenAddress, Transport, TransportOptions } from './transport.ts';
+import type {
+  ConnectionTaker,
+  HeadFailure,
+  HttpCall,
+  ListenAddress,
+  Transport,
+  TransportOptions,
+} from './transport.ts';
 
 /** A request's head must be there within this, and all of it within the second, in milliseconds. */
 const headTimeoutMs = 10_000;
@@ -44,6 +51,8 @@ export class NodeTransport<S> implements Transport {
       maxPayload: options.frameBytesMax + frameExcessBytes,
       handleProtocols: (_, request) => this.#protocols.get(request) || false,
       WebSocket: AttentiveWebSocket,
+      // `ws` by itself ends the connection of whoever has sent a few dozen pings in one packet.
+      autoPong: false,
       closeTimeout: lingerMs,
     };
     this.#webSockets = new WebSocketServer(settings);
@@ -56,6 +65,9 @@ export class NodeTransport<S> implements Transport {
     });
     this.#http.on('request', (request, response) => {
       this.#serve(request, response);
+    });
+    this.#http.on('clientError', (error: Error & { readonly code?: string }, socket) => {
+      this.#refuseHead(error.code ?? '', socket as NetSocket);
     });
     this.#http.on('upgrade', (request, socket, head) => {
       this.#upgrade(request, socket as NetSocket, head);
@@ -168,6 +180,15 @@ export class NodeTransport<S> implements Transport {
     });
   }
 
+  /** What came is no request, or not all of one in time. */
+  #refuseHead(error: string, raw: NetSocket): void {
+    if (!raw.writable || error === 'ECONNRESET') {
+      raw.destroy();
+      return;
+    }
+    refuse(raw, encodeRefusal(this.#options.refuseHead(headFailures[error] ?? 'malformed')));
+  }
+
   /** What is offered beside WebSocket is not taken, and the request is answered as if it had not been offered. */
   #passOver(request: IncomingMessage, raw: NetSocket): void {
     const response = new ServerResponse(request);
@@ -233,6 +254,14 @@ function setLinger(raw: NetSocket): void {
     raw.destroy();
   });
 }
+
+/** How Node names what is wrong with a request. */
+const headFailures: Readonly<Record<string, HeadFailure>> = {
+  HPE_INVALID_METHOD: 'unknown method',
+  HPE_HEADER_OVERFLOW: 'too large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'too large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'too slow',
+};
 
 /** Path and query, from either form of a request's target. */
 function splitTarget({ url = '/' }: IncomingMessage): { path: string; query: string } {

@@ -56,6 +56,9 @@ export type UpgradeVerdict =
   | { readonly accept: true; readonly protocol: string }
   | { readonly accept: false; readonly answer: HttpAnswer };
 
+/** What may be wrong with a request so that it is not even read. */
+export type HeadFailure = 'malformed' | 'unknown method' | 'too large' | 'too slow';
+
 /** `S`: what stands for a session; sockets only hand it back. */
 export interface TransportOptions<S> {
   readonly frameBytesMax: number;
@@ -76,6 +79,7 @@ export interface TransportOptions<S> {
   readonly unread: UnreadAnswers;
   /** Instead of an answer for which there is no room. */
   readonly refuseUnread: (address: string) => HttpAnswer;
+  readonly refuseHead: (failure: HeadFailure) => HttpAnswer;
   readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
 }
 

@@ -27,6 +27,9 @@ import type { UnreadAnswer } from './unread-answers.ts';
 /** Refuse a port that another process listens on, rather than share it. */
 const exclusivePort = 1;
 
+/** How often a free port is looked for. */
+const freePortTries = 5;
+
 /** The run-time signature; the published types leave out this form. */
 interface ExclusiveListener {
   listen(host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void): void;
@@ -62,7 +65,25 @@ export class UwsTransport<S> implements Transport {
     });
   }
 
-  listen(host: string, port: number): Promise<ListenAddress> {
+  async listen(host: string, port: number): Promise<ListenAddress> {
+    let address = await this.#bind(host, port);
+    // uWebSockets.js lets a port that it chose itself be taken again only once every connection to it has gone.
+    for (let tries = 1; port === 0; tries++) {
+      this.pauseListening();
+      try {
+        address = await this.#bind(host, address.port);
+        break;
+      } catch (error) {
+        // Somebody else was given it in between.
+        if (tries === freePortTries) throw error;
+        address = await this.#bind(host, 0);
+      }
+    }
+    this.#address = address;
+    return address;
+  }
+
+  #bind(host: string, port: number): Promise<ListenAddress> {
     return new Promise((resolve, reject) => {
       (this.#app as object as ExclusiveListener).listen(host, port, exclusivePort, (socket) => {
         if (socket === false) {
@@ -72,8 +93,7 @@ export class UwsTransport<S> implements Transport {
           return;
         }
         this.#listenSocket = socket;
-        this.#address = { host, port: us_socket_local_port(socket) };
-        resolve(this.#address);
+        resolve({ host, port: us_socket_local_port(socket) });
       });
     });
   }

@@ -638,6 +638,7 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     'port',
     'partitions',
     'ioThreads',
+    'transport',
     'logLevel',
     'openRequired',
     'allowedOrigins',
