@@ -1,4 +1,4 @@
-import { startServer } from '../main/index.ts';
+import { loadServer } from '../main/server-loading.ts';
 import type { ServerReport } from './bench-server.ts';
 
 /** The registry under test, in a process of its own, on a free port. It ends with its parent. */
@@ -7,6 +7,7 @@ process.once('disconnect', () => process.exit(0));
 // An interrupt reaches the whole group; the parent decides.
 process.on('SIGINT', () => {});
 try {
+  const { startServer } = await loadServer();
   const server = await startServer({ port: 0, logLevel: 'error', warmUpMs: 0, ...settings });
   process.send?.({ kind: 'listening', url: server.address.url, partitions: server.partitions } satisfies ServerReport);
 } catch (error) {

@@ -17,6 +17,7 @@ import type { SettingName } from '../main/config.ts';
 import type { Server } from '../main/index.ts';
 import { stopBlocking } from '../main/log.ts';
 import { productVersion } from '../main/product-version.ts';
+import { loadServer } from '../main/server-loading.ts';
 import { stopSignals } from './registry.ts';
 
 /** Shown first; the others follow under a heading of their own. */
@@ -65,8 +66,7 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   const environment = readEnvironment(process.env);
   const values: Record<string, unknown> = { ...fromFile, ...environment.values, ...given };
   resolveConfig(values);
-  // Only here: commands that merely talk to a registry start sooner without it.
-  const { startServer } = await import('../main/index.ts');
+  const { startServer } = await loadServer();
   const server = await startServer(values, { variablesPassedOver: environment.passedOver });
   const { url } = server.address;
   const http = url.replace(/^ws/, 'http').replace(/\/v1\/session$/, '');

@@ -70,6 +70,7 @@ export class NodeSocket<S> implements Socket {
       if (!this.#isClosed) onDrain(session);
     });
     this.#ws.on('error', (error: Error & { readonly code?: string }) => {
+      this.#raw.end();
       const isTooBig = error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' && !this.#isClosed;
       if (isTooBig) this.#options.countClose('frame_too_big');
       this.#finish(false, isTooBig ? 'frame_too_big' : undefined);
@@ -105,6 +106,8 @@ export class NodeSocket<S> implements Socket {
     // Before anybody hears of it: what is sent from now on is not meant for this connection.
     this.#isClosed = true;
     this.#ws.close(closeCodes[reason].number, reason);
+    // Whoever does not answer the close frame shall know all the same that nothing more comes.
+    this.#raw.end();
     this.#leave(false, reason);
   }
 

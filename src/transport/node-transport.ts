@@ -1,7 +1,6 @@
 import { createServer, ServerResponse } from 'node:http';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket as NetSocket } from 'node:net';
-import type { Duplex } from 'node:stream';
 
 import { WebSocketServer } from 'ws';
 import type { ServerOptions } from 'ws';
@@ -171,7 +170,7 @@ export class NodeTransport<S> implements Transport {
       return;
     }
     this.#protocols.set(request, verdict.protocol);
-    this.#webSockets.handleUpgrade(request, raw as Duplex, head, (ws) => {
+    this.#webSockets.handleUpgrade(request, raw, head, (ws) => {
       const socket: NodeSocket<S> = new NodeSocket(ws as AttentiveWebSocket, raw, address, this.#options, () => {
         this.#sockets.delete(socket);
       });

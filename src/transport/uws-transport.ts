@@ -68,19 +68,24 @@ export class UwsTransport<S> implements Transport {
   async listen(host: string, port: number): Promise<ListenAddress> {
     let address = await this.#bind(host, port);
     // uWebSockets.js lets a port that it chose itself be taken again only once every connection to it has gone.
-    for (let tries = 1; port === 0; tries++) {
+    if (port === 0) address = await this.#bindAnew(address);
+    this.#address = address;
+    return address;
+  }
+
+  async #bindAnew(chosen: ListenAddress): Promise<ListenAddress> {
+    const { host } = chosen;
+    let { port } = chosen;
+    for (let tries = 1; ; tries++) {
       this.pauseListening();
       try {
-        address = await this.#bind(host, address.port);
-        break;
+        return await this.#bind(host, port);
       } catch (error) {
         // Somebody else was given it in between.
         if (tries === freePortTries) throw error;
-        address = await this.#bind(host, 0);
+        ({ port } = await this.#bind(host, 0));
       }
     }
-    this.#address = address;
-    return address;
   }
 
   #bind(host: string, port: number): Promise<ListenAddress> {

@@ -29,14 +29,17 @@ const answer = { jsonrpc: '2.0', id: 7, result: { instances: [] } };
 const intrude =
   '{"jsonrpc":"2.0","id":8,"method":"instance.register","params":{"service":"known","instance":{"host":"intruder","port":1}}}';
 
+/** The close code where there is one: uWebSockets.js just cuts the connection. */
+function say(code: number): number | undefined {
+  return transportKind === 'uws' ? undefined : code;
+}
+
 /** A request padded with white space, which JSON allows, to so many bytes. */
 function pad(bytes: number): string {
   return query.padEnd(bytes, ' ');
 }
 
 describe('[WP3] frames that break the protocol end the connection, and what follows them is not carried out', () => {
-  /** uWebSockets.js just cuts the connection; others say why. */
-  const say = (code: number): number | undefined => (transportKind === 'uws' ? undefined : code);
   const broken: readonly (readonly [string, number | undefined, Uint8Array])[] = [
     ['a binary frame', 1003, encodeFrame(query, { opcode: opcodes.binary })],
     ['an empty binary frame', 1003, encodeFrame('', { opcode: opcodes.binary })],
