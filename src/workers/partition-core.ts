@@ -7,7 +7,7 @@ import { WatchedService } from '../push/watched-service.ts';
 import type { StoredInstance } from '../slots/service-instances.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
 import { ServiceStore } from '../slots/service-store.ts';
-import type { ClaimNotice, StoreOutcome } from '../slots/service-store.ts';
+import type { ClaimNotice, ListPage, StoreOutcome } from '../slots/service-store.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import type { Histogram } from './histogram.ts';
@@ -102,6 +102,8 @@ export class PartitionCore {
     return false;
   };
   readonly #lists: ListCache;
+  /** Pages of services that hosts have asked for, as far as they have come: one for each, since what it asked for next waits behind it. */
+  readonly #pages: Map<number, ListPage> = new Map();
   /** What has been done in this turn, in characters read and written. */
   #work = 0;
   readonly #isTurnOver = (): boolean => this.#work >= this.#limits.partitionTurnWorkMax;
@@ -228,11 +230,27 @@ export class PartitionCore {
         return this.#hasAnswerRoom(host) && this.#isTakenApart(record[2], record[3]);
       case toPartition.subscribe:
         return this.#hasAnswerRoom(host) && this.#isTakenApart(record[2], readVariant(record[3]).filter);
+      case toPartition.list:
+        return this.#hasAnswerRoom(host) && this.#isPageWhole(host, record);
       case toPartition.rewatch:
         return this.#isTakenApart(record[1], readVariant(record[2]).filter);
       default:
         return true;
     }
+  }
+
+  /** A page of services may take turns, too: with a prefix that few have, all groups are looked at. */
+  #isPageWhole(host: number, record: Extract<ToPartition, [typeof toPartition.list, ...unknown[]]>): boolean {
+    const [, , namespace, prefix, after, limit] = record;
+    const query = { namespace, prefix, after, limit };
+    const page = this.#pages.get(host) ?? this.#store.beginPage(query);
+    this.#pages.set(host, page);
+    this.#store.fillPage(page, query, () => {
+      if (this.#isTurnOver()) return false;
+      this.#work += keyWork;
+      return true;
+    });
+    return page.next === undefined;
   }
 
   /** A service's instances have been taken apart for a filter that is neither kept up nor known from before. */
@@ -284,14 +302,14 @@ export class PartitionCore {
         return;
       }
       case toPartition.list: {
-        const [, request, namespace, prefix, after, limit] = record;
-        const page = this.#store.list({ namespace, prefix, after, limit });
-        this.#work += page.looked * keyWork;
+        const { services } = this.#pages.get(host)!;
+        this.#pages.delete(host);
+        this.#answersTo(host).emitted += services.length * keyWork;
         this.#emit(
           host,
           fromPartition.listed,
-          request,
-          page.services.flatMap(({ key, instances }) => [key, instances]),
+          record[1],
+          services.flatMap(({ key, instances }) => [key, instances]),
         );
         return;
       }

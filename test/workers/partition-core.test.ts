@@ -76,8 +76,16 @@ function register(request: number, id: string, fragment: string, session = 1): T
   return [toPartition.register, request, session, key, id, fragment];
 }
 
+function list(request: number, prefix: string): ToPartition {
+  return [toPartition.list, request, '', prefix, '', 10];
+}
+
 function isPush([kind]: FromPartition): boolean {
   return kind === fromPartition.push;
+}
+
+function isPage([kind]: FromPartition): boolean {
+  return kind === fromPartition.listed;
 }
 
 test('[SL2] a request that carries an older epoch is carried out by the slot’s owner and sent back by anybody else', () => {
@@ -233,6 +241,32 @@ test('[LI1] answers under way to a host are bounded: the next waits for credit, 
   const [oversize] = bench.turn([toPartition.subscribe, 8, key, 'delta', 0, 100]);
   expect(oversize).toEqual([fromPartition.oversize, 8, expect.any(Number)]);
   expect(bench.core.describeInterest()).toEqual([]);
+});
+
+test('[LI1] a page of services is made over several turns, counts as an answer under way, and keeps no other host waiting', () => {
+  const bench = new Bench(undefined, { partitionTurnWorkMax: 512, answerCharactersInFlightMax: 1000 });
+  const inbox = new PartitionInbox();
+  const groups = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+  for (const [i, group] of groups.entries()) {
+    for (const service of ['one', 'two']) {
+      bench.turn([toPartition.register, i + 1, 1, `public/${group}/${service}`, 'x', '{"id":"x"}']);
+    }
+  }
+  const records = [list(51, 'none'), list(52, 'two'), list(53, '')].flat();
+  inbox.add(0, { batch: 99, epoch: bench.table.epoch, records }, bench.core);
+  inbox.add(1, { batch: 1, epoch: bench.table.epoch, records: list(54, 'one') }, bench.core);
+  const turns = runTurns(bench, inbox);
+  expect(turns.length).toBeGreaterThan(8);
+  const named = (service: string): (string | number)[] => groups.flatMap((group) => [`public/${group}/${service}`, 1]);
+  expect(turns.flat().filter(isPage)).toEqual([
+    [fromPartition.listed, 51, []],
+    [fromPartition.listed, 54, named('one')],
+    [fromPartition.listed, 52, named('two')],
+  ]);
+  // Eight entries come to more than may be under way to one host.
+  const credit = { pushes: 0, answers: 10_000 };
+  inbox.add(0, { batch: 100, epoch: bench.table.epoch, records: [], credit }, bench.core);
+  expect(runTurns(bench, inbox).flat().filter(isPage)).toMatchObject([[fromPartition.listed, 53, { length: 20 }]]);
 });
 
 test('[PU2] a round of pushes that is interrupted goes on, and what changed meanwhile is told to all in the end', () => {
