@@ -269,6 +269,57 @@ test('[LI1] a page of services is made over several turns, counts as an answer u
   expect(runTurns(bench, inbox).flat().filter(isPage)).toMatchObject([[fromPartition.listed, 53, { length: 20 }]]);
 });
 
+test('[SL3] [LI1] slots are handed over in parts of one turn each, kept until they are to be forgotten, and taken in over turns', () => {
+  const slot = slotOf(key);
+  const giver = new Bench(undefined, { partitionTurnWorkMax: 2000, pushCharactersInFlightMax: 10_000 });
+  const taker = new Bench(undefined, { partitionTurnWorkMax: 2000 });
+  const variants = ['delta', 'delta{"enabledOnly":true}'];
+  for (const [at, variant] of variants.entries()) {
+    giver.turn([toPartition.subscribe, at + 1, key, variant, 0, unlimited]);
+  }
+  for (let i = 0; i < 10; i++) {
+    giver.turn(
+      register(10 + i, `i${i}`, `{"id":"i${i}","enabled":${String(i % 2 === 0)},"t":"${'x'.repeat(300)}"}`, 1),
+    );
+  }
+  // Claims that do not show go along.
+  giver.turn(register(30, 'i1', '{"id":"i1","enabled":true}', 2));
+  const claims = giver.core.describeInstances();
+  const [inbox, other] = [new PartitionInbox(), new PartitionInbox()];
+  const run = (bench: Bench, of: PartitionInbox, record: ToPartition): FromPartition[][] => {
+    of.add(0, { batch: 999, epoch: bench.table.epoch, records: record }, bench.core);
+    return runTurns(bench, of);
+  };
+  let parts = 0;
+  let isLast = false;
+  for (let request = 100; !isLast; request += 2) {
+    const turns = run(giver, inbox, [toPartition.handOver, request, parts === 0 ? [slot] : []]);
+    const part = turns.flat().find(([kind]) => kind === fromPartition.handedOver);
+    if (part?.[0] !== fromPartition.handedOver) throw new Error('no part');
+    // The changes that had not been pushed went ahead.
+    if (parts === 0) expect(turns.flat().findIndex(isPush)).toBeLessThan(turns.flat().indexOf(part));
+    expect(JSON.stringify(part).length).toBeLessThan(2500);
+    isLast = part[4] === 1;
+    parts += 1;
+    const taken = run(taker, other, [toPartition.takeOver, request + 1, part[2], part[3]]);
+    expect(taken.flat()).toEqual([[fromPartition.applied, request + 1, 0]]);
+  }
+  expect(parts).toBeGreaterThan(2);
+  expect(giver.core.describeInstances()).toEqual(claims);
+  expect(taker.core.describeInstances()).toEqual(claims);
+  expect(taker.core.describeInterest()).toEqual(giver.core.describeInterest());
+  expect(taker.core.describeInterest()).toHaveLength(2);
+  run(giver, inbox, [toPartition.forget, 300, [slot]]);
+  expect([giver.core.describeInstances(), giver.core.describeInterest(), giver.core.serviceCount]).toEqual([[], [], 0]);
+  // It goes on where the other one was.
+  taker.pass(1000);
+  const pushed = taker.turn(register(400, 'i3', '{"id":"i3","enabled":true}', 1)).filter(isPush);
+  expect(pushed.map(([, , variant, , , count]) => [variant, count])).toEqual([
+    ['delta', 10],
+    ['delta{"enabledOnly":true}', 7],
+  ]);
+});
+
 test('[PU2] a round of pushes that is interrupted goes on, and what changed meanwhile is told to all in the end', () => {
   const bench = new Bench(undefined, { partitionTurnWorkMax: 1, pushCharactersInFlightMax: 100_000 });
   const inbox = new PartitionInbox();
