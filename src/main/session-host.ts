@@ -5,11 +5,9 @@ import { hashRegistration } from '../protocol/registration-digest.ts';
 import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
 import type {
   ListParams,
-  ListResult,
   RegistrationsParams,
   RegistrationsResult,
   ResumedSession,
-  ServiceSummary,
   SessionOpenParams,
   SessionOpenResult,
   SubscribeMode,
@@ -40,6 +38,7 @@ import { readFrame } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
 import { Resumption } from './resumption.ts';
 import type { Router } from './router.ts';
+import { ServicePage } from './service-page.ts';
 import { SessionJournal } from './session-journal.ts';
 import type { SessionEvent } from './session-journal.ts';
 import { HostLog } from './session-log.ts';
@@ -727,15 +726,24 @@ export class SessionHost {
     reply.succeed(wordResults.opened(result));
   }
 
-  /** Of a session that has many, it costs as much as taking them away. */
+  /** Of a session that has many, it costs as much as taking them away: one at a time. */
   #pageRegistrations({ registrations }: Session, params: RegistrationsParams, reply: Reply): void {
+    const read = reply.openRead?.('registrations', '');
+    this.#later(registrations.size, () => {
+      reply.succeed(wordResults.registrations(pageRegistrations(registrations, params)));
+      read?.end();
+    });
+  }
+
+  /** Does what costs so many steps when its turn comes, which is now if there is time. */
+  #later(steps: number, work: () => void): void {
     const job = {
       isDone: false,
       run: (): number => {
         job.isDone = true;
-        reply.succeed(wordResults.registrations(pageRegistrations(registrations, params)));
+        work();
         this.flush();
-        return registrations.size;
+        return steps;
       },
     };
     this.#telling.add(job);
@@ -814,19 +822,25 @@ export class SessionHost {
     const { namespace, prefix, limit, cursor } = params;
     const size = limit ?? protocolLimits.listLimitDefault;
     const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
-    const answers: Answer[] = [];
-    const partitions = this.#router.links().length;
+    const page = new ServicePage(size);
+    let refused: Answer | undefined;
+    let awaited = this.#router.links().length;
     const read = reply.openRead?.('list', '');
     const failure = this.#router.askAll({
       key: '',
       // One more than asked for tells whether there is a next page.
       build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
       settle: (answer) => {
-        if (answers.push(answer) < partitions) return;
-        const refused = answers.find(([kind]) => kind === fromPartition.refused);
-        if (refused === undefined) reply.succeed(wordResults.listed(mergePages(answers, size)));
-        else reply.fail(readRefusal(refused));
-        read?.end();
+        if (answer[0] === fromPartition.listed) page.add(answer[2]);
+        else refused = answer;
+        awaited -= 1;
+        if (awaited > 0) return;
+        // Wording many large pages is more than one turn has room for.
+        this.#later(size, () => {
+          if (refused === undefined) reply.succeed(wordResults.listed(page.read()));
+          else reply.fail(readRefusal(refused));
+          read?.end();
+        });
       },
     });
     if (failure === undefined) return;
@@ -857,9 +871,10 @@ function describeCall(call: Call): { readonly kind: CallKind; readonly key: stri
       return { kind: 'change', key: call.key };
     case 'instance.deregister':
       return { kind: 'change', key: serviceKey(call.params) };
+    case 'session.registrations':
+      return { kind: 'registrations', key: '' };
     case 'service.unsubscribe':
     case 'session.open':
-    case 'session.registrations':
       return { kind: 'other', key: '' };
     default:
       return call satisfies never;
@@ -873,8 +888,8 @@ function pageRegistrations(log: SessionLog, { limit, cursor }: RegistrationsPara
   const names = log
     .names()
     .map(({ key, id }) => ({ key, id, place: `${key}\n${id}` }))
-    .filter(({ place }) => place > after)
-    .sort((a, b) => (a.place < b.place ? -1 : 1));
+    .filter(({ place }) => compareBytes(place, after) > 0)
+    .sort((a, b) => compareBytes(a.place, b.place));
   const page = names.slice(0, size);
   const registrations = page.map(({ key, id }) => ({
     ...parseServiceKey(key),
@@ -885,22 +900,4 @@ function pageRegistrations(log: SessionLog, { limit, cursor }: RegistrationsPara
   return names.length > size && last !== undefined
     ? { registrations, cursor: Buffer.from(last.place).toString('base64url') }
     : { registrations };
-}
-
-function mergePages(answers: readonly Answer[], size: number): ListResult {
-  const entries: { key: string; summary: ServiceSummary }[] = [];
-  for (const answer of answers) {
-    if (answer[0] !== fromPartition.listed) throw new Error(`not an answer to a list: ${answer[0]}`);
-    const page = answer[2];
-    for (let i = 0; i < page.length; i += 2) {
-      const key = String(page[i]);
-      entries.push({ key, summary: { ...parseServiceKey(key), instances: Number(page[i + 1]) } });
-    }
-  }
-  entries.sort((a, b) => compareBytes(a.key, b.key));
-  const services = entries.slice(0, size).map(({ summary }) => summary);
-  const last = entries[size - 1];
-  return entries.length > size && last !== undefined
-    ? { services, cursor: Buffer.from(last.key).toString('base64url') }
-    : { services };
 }
