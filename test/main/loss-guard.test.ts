@@ -733,15 +733,32 @@ describe.each([1, 3])('with %i hosts,', (hosts) => {
       const [session] = stage.connectMany(1, ...keys);
       stage.connectMany(20, 'other');
       stage.break(session!);
-      stage.wait(50);
+      stage.wait(2000);
+      expect(stage.broken.size).toBe(0);
       const sizes = stage.reports.map(({ missing, changes }) =>
         [...missing, ...changes].reduce((sum, { services }) => sum + services.length, 0),
       );
       expect(Math.max(...sizes)).toBeLessThanOrEqual(lossEntriesMax);
       expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(keys.length);
-      stage.wait(2000);
-      expect(stage.broken.size).toBe(0);
       expect(stage.describe()).toMatchObject({ isHolding: false, missingSessions: 0, services: [] });
+    });
+
+    test('are none of those who are back before any grace is over, and tell of all who are missing from then on', () => {
+      const stage = new Stage({}, hosts);
+      const sessions = stage.connectMany(20, 'a', 'b');
+      for (const session of sessions) stage.break(session);
+      stage.wait(500);
+      for (const session of sessions.slice(3)) stage.resume(session);
+      stage.wait(300);
+      expect(stage.reports).toEqual([]);
+      stage.wait(300);
+      const told = stage.reports.flatMap(({ missing }) => missing.map(({ session }) => session));
+      expect(told.toSorted((a, b) => a - b)).toEqual(sessions.slice(0, 3));
+      // Their removal is remembered, and what breaks meanwhile is told at once.
+      const count = stage.reports.length;
+      stage.break(sessions[4]!);
+      stage.wait(50);
+      expect(stage.reports.slice(count).flatMap(({ missing }) => missing)).toMatchObject([{ session: sessions[4] }]);
     });
 
     test('are none while nothing is lost, however much is registered', () => {
