@@ -223,19 +223,6 @@ export class Sessions {
     this.#byNumber.delete(session.number);
   }
 
-  /** A session whose grace is over has lost what no guard holds back. */
-  settleLost(session: Session): void {
-    const { state } = session;
-    if (session.registrations.size === 0) {
-      this.end(session);
-      return;
-    }
-    if (state.kind !== 'broken') return;
-    this.#options.counters.count('loss_held');
-    session.state = { kind: 'held' };
-    this.#held.add(session);
-  }
-
   /** The connection broke (SE2): what it registered stays for the grace, in case the client comes back and registers again. */
   break(session: Session): void {
     if (session.state.kind !== 'connected') return;
