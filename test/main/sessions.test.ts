@@ -4,7 +4,9 @@ import { resolveConfig } from '../../src/main/config.ts';
 import type { ServerConfig } from '../../src/main/config.ts';
 import { Counters } from '../../src/main/counters.ts';
 import { HostLog } from '../../src/main/session-log.ts';
+import type { Session } from '../../src/main/session.ts';
 import { Sessions } from '../../src/main/sessions.ts';
+import type { Socket } from '../../src/transport/transport.ts';
 import type { Socket } from '../../src/transport/transport.ts';
 import { textCodec } from '../../src/workers/text-codec.ts';
 
