@@ -7,7 +7,6 @@ import { HostLog } from '../../src/main/session-log.ts';
 import type { Session } from '../../src/main/session.ts';
 import { Sessions } from '../../src/main/sessions.ts';
 import type { Socket } from '../../src/transport/transport.ts';
-import type { Socket } from '../../src/transport/transport.ts';
 import { textCodec } from '../../src/workers/text-codec.ts';
 
 const second = 1000;
