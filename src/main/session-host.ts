@@ -16,7 +16,6 @@ import { chooseVariant } from '../push/variant.ts';
 import { compareBytes } from '../slots/byte-order.ts';
 import type { Socket } from '../transport/transport.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
-import { hostOfSession } from '../workers/partition-core.ts';
 import { textCodec } from '../workers/text-codec.ts';
 import { AnswerPacer } from './answer-pacer.ts';
 import { BatchAnswers, unlimitedRoom, wordError, wordNotification, wordResults } from './answers.ts';
@@ -190,6 +189,9 @@ export class SessionHost {
       log: this.#log,
       config,
       findSession: (number) => this.sessions.find(number),
+      onClaim: (session, { key, id }) => {
+        this.#claims.note(session, key, id);
+      },
     });
     this.#subscriptions = new Subscriptions({
       router,
@@ -327,6 +329,11 @@ export class SessionHost {
       case 'batch': {
         const answers = new BatchAnswers(this.#options.config.batchAnswerCharactersMax, (answer) => {
           this.send(session, answer);
+        });
+        session.openBatches += 1;
+        answers.defer(() => {
+          session.openBatches -= 1;
+          this.#claims.catchUp(session);
         });
         for (const incoming of frame.entries) this.#take(session, incoming, answers);
         answers.close();
@@ -475,20 +482,24 @@ export class SessionHost {
     else this.#takeSessionRecord(record);
   }
 
-  /** What a partition says of one session goes to the host where that session began: it may be on another by now, or on its way there. */
+  /**
+   * What a partition says of one session goes to the host where that session began. If the session is elsewhere by now, or has been, the main thread passes
+   * it on.
+   */
   #takeSessionRecord(record: SessionRecord): void {
     const [, number, key, id] = record;
     const session = this.sessions.find(number);
-    const hasLeft =
+    const isAstray =
       session === undefined ||
-      (session.state.kind === 'moving' && session.state.isLeaving && !session.registrations.has(key, id));
-    if (hasLeft) this.#options.tellMain?.({ kind: 'astray', record });
+      session.identity.hasTravelled ||
+      (session.state.kind === 'moving' && !session.registrations.has(key, id));
+    if (isAstray) this.#options.tellMain?.({ kind: 'astray', record });
     else this.#takeClaim(record);
   }
 
-  /** What another host was told of a session that is here. */
+  /** What another host was told of a session that is here; if it is not, it has ended. */
   takeAstray(record: SessionRecord): void {
-    this.#takeSessionRecord(record);
+    this.#takeClaim(record);
   }
 
   /** The audiences of services that `isLost` accepts. */
@@ -565,19 +576,17 @@ export class SessionHost {
   #takeClaim(record: Parameters<Registrar['takeClaim']>[0]): void {
     const session = this.#registrar.takeClaim(record);
     if (session === undefined) return;
-    const [, , key, id, , state, limit] = record;
+    const [, , , , , state, limit] = record;
     if (state === 'dropped') this.#counters.countLimit(limit, session);
-    else this.#claims.note(session, key, id);
     this.sessions.endEmptied(session);
   }
 
   /** Nothing is left of a session. */
   #forget(session: Session): void {
-    const { number } = session;
+    const { number, identity } = session;
     this.sessions.forget(session);
     this.losses.noteEnded(number);
-    const { host, tellMain } = this.#options;
-    if (hostOfSession(number) !== host) tellMain?.({ kind: 'gone', session: number });
+    if (identity.hasTravelled) this.#options.tellMain?.({ kind: 'gone', session: number });
   }
 
   /** A broken session has been judged: what no guard holds back goes. */

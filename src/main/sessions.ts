@@ -281,7 +281,7 @@ export class Sessions {
 
   /** A client has come back on another host: the session waits here, without a connection, until it is fetched. */
   setAside(old: Session): Session {
-    const session = this.#create(old.identity, { kind: 'moving', isLeaving: true }, old.address);
+    const session = this.#create(old.identity, { kind: 'moving' }, old.address);
     this.takeOver(session, old);
     return session;
   }
@@ -295,8 +295,15 @@ export class Sessions {
   /** A session is coming from another host; what it registered follows. */
   admit({ number, name, secret, address }: Omit<SessionSlice, 'registrations' | 'isLast'>): Session {
     const registrations = new SessionLog(this.#options.log);
-    const identity = new SessionIdentity({ number, name, secret, isConnection: true, registrations });
-    const session = this.#create(identity, { kind: 'moving', isLeaving: false }, address);
+    const identity = new SessionIdentity({
+      number,
+      name,
+      secret,
+      isConnection: true,
+      hasTravelled: true,
+      registrations,
+    });
+    const session = this.#create(identity, { kind: 'moving' }, address);
     this.#byNumber.set(number, session);
     return session;
   }
@@ -353,6 +360,7 @@ export class Sessions {
       // The number says where to look, the rest cannot be guessed.
       secret: `${number.toString(secretRadix)}-${createName()}`,
       isConnection: state.kind === 'connected',
+      hasTravelled: false,
       registrations: new SessionLog(this.#options.log),
     });
     const session = this.#create(identity, state, address);
