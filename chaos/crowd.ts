@@ -248,6 +248,8 @@ export class Crowd {
       const code = error?.data.code ?? 'nothing';
       this.#tally.countOperation(`refused: ${code}`);
       this.#chronicle.note(`${actor.fate.name} is refused ${kind} ${service} ${id} : ${code}`);
+      // What was under way at two deaths is refused, and may or may not have been carried out.
+      if (code === 'internal') return;
       this.ledger.refuse(change);
       if (!allowed.includes(code)) this.#options.onWrong(`${actor.fate.name}: ${kind} was refused with ${code}`);
       return;
@@ -267,7 +269,7 @@ export class Crowd {
       `${actor.fate.name} subscribes ${service} (${mode}, ${filter}, ${abandoned?.version ?? 'anew'})`,
     );
     actor.subscribe(service, mode, held, ({ error }) => {
-      if (error !== undefined && error.data.code !== 'busy') {
+      if (error !== undefined && !['busy', 'internal'].includes(error.data.code)) {
         this.#options.onWrong(`${actor.fate.name}: a subscription was refused with ${error.data.code}`);
       }
     });
@@ -281,7 +283,7 @@ export class Crowd {
         const view = new SubscriberView(filter);
         view.begin(result as never);
         this.#judgeMarks(actor, service, view);
-      } else if (error?.data.code !== 'busy') {
+      } else if (error?.data.code !== 'busy' && error?.data.code !== 'internal') {
         this.#options.onWrong(`${actor.fate.name}: a query was refused with ${error?.data.code}`);
       }
     });
