@@ -1,58 +1,61 @@
-import type { Fault } from '../src/main/testing.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+
 import { Random } from '../test/support/random.ts';
 import { Chronicle } from './chronicle.ts';
-import { Crowd, delay } from './crowd.ts';
+import { Crowd } from './crowd.ts';
+import { Disturbances } from './disturbances.ts';
+import { Judge } from './judge.ts';
 import { compareAll, waitForQuiet } from './quiet.ts';
-import { ServerProcess } from './server.ts';
-import type { Stats } from './server.ts';
+import { RegistryProcess } from './registry-process.ts';
+import type { Stats } from './registry-process.ts';
+import { Restarts } from './restarts.ts';
 import { settings } from './settings.ts';
+import type { SettingValues } from './settings.ts';
 import { SteadyClock } from './steady-clock.ts';
-import { Tally } from './tally.ts';
+import { findLack, Tally } from './tally.ts';
 
 export interface CampaignOptions {
   readonly seconds: number;
   readonly seed: number;
-  /** Of the server; 0: sessions live on its main thread. */
+  /** Of the registry; 0: sessions live on its main thread. */
   readonly ioThreads: number;
+  /** Settings by which the registry breaks what it promises; the run must find it. */
+  readonly broken: SettingValues;
   readonly print: (line: string) => void;
 }
 
 export interface CampaignResult {
   readonly tally: Tally;
   readonly checks: number;
-  readonly stats: Stats | undefined;
   /** What was wrong first, if anything. */
   readonly failure: string | undefined;
-  /** What led to it. */
+  /** Why the run proves nothing although nothing was wrong. */
+  readonly lack: string | undefined;
+  /** What led to the failure. */
   readonly story: readonly string[];
 }
 
-const deaths: readonly Fault[] = ['throw', 'exit', 'hang', 'memory'];
 const lookEveryMs = 50;
-/** How long is waited for a moment without another fault, in milliseconds. */
-const steadyWithinMs = 5000;
-/** Quiet comes this often, in milliseconds. */
-const quietEveryMs = 9000;
+/** How long the registry is disturbed before and after each restart, and where there is none, in milliseconds. */
+const stormMs = { long: 7000, short: 2500 } as const;
+/** Runs below this have a restart at once. */
+const shortRunSeconds = 20;
+/** A machine that is short of time does less: so a run goes on until it has done enough, for so many times its length at most. */
+const stretchMax = 4;
 
-/** One run: a server, a crowd, faults, and now and then quiet, in which everything is compared. */
+/** One run: a registry, a crowd, faults, restarts, and now and then quiet, in which everything is compared. */
 export class Campaign {
   readonly #options: CampaignOptions;
   readonly #random: Random;
   readonly #tally = new Tally();
   readonly #chronicle = new Chronicle();
   readonly #clock = new SteadyClock();
-  readonly #tasks: Set<Promise<void>> = new Set();
-  #server: ServerProcess | undefined;
-  #crowd: Crowd | undefined;
   #stats: Stats | undefined;
+  /** The life of the registry that they are of. */
+  #statsLife = 0;
   #failure: string | undefined;
   #story: readonly string[] = [];
   #isOver = false;
-  #isSuspended = false;
-  #isResizing = false;
-  #deathsAsked = 0;
-  /** Each kind of fault comes next at, in milliseconds. */
-  readonly #due: Map<string, number> = new Map();
 
   constructor(options: CampaignOptions) {
     this.#options = options;
@@ -60,32 +63,28 @@ export class Campaign {
   }
 
   async run(): Promise<CampaignResult> {
-    this.#server = await ServerProcess.start(this.#options.ioThreads, (reason) => {
-      this.#fail(reason);
-    });
-    const url = `ws://127.0.0.1:${this.#server.port}/v1/session`;
-    this.#crowd = new Crowd({
-      url,
-      random: this.#random,
-      tally: this.#tally,
-      clock: this.#clock,
-      chronicle: this.#chronicle,
-      onWrong: (message) => {
-        this.#fail(message);
-      },
-    });
-    const looking = this.#look(this.#server);
+    const onWrong = (message: string): void => {
+      this.#fail(message);
+    };
+    const { ioThreads, broken } = this.#options;
+    const registry = await RegistryProcess.start({ settings: { ...settings, ioThreads, ...broken }, onEnd: onWrong });
+    const tools = { random: this.#random, tally: this.#tally, clock: this.#clock, chronicle: this.#chronicle, onWrong };
+    const judge = new Judge({ ...tools, warmUpMs: settings.warmUpMs });
+    const crowd = new Crowd({ ...tools, registry, judge });
+    const looking = this.#look(registry, crowd);
     try {
-      await this.#play(this.#server, this.#crowd);
+      await this.#play(registry, crowd, tools);
     } catch (error) {
       this.#fail(error instanceof Error ? (error.stack ?? error.message) : String(error));
     }
     this.#isOver = true;
     await looking;
-    await this.#crowd.end();
-    await this.#server.stop();
-    const { checks } = this.#crowd.ledger;
-    return { tally: this.#tally, checks, stats: this.#stats, failure: this.#failure, story: this.#story };
+    await crowd.end();
+    await registry.end('SIGTERM');
+    this.#tally.addLife(this.#stats);
+    const { checks } = judge.ledger;
+    const lack = this.#failure === undefined ? findLack(this.#tally, checks, this.#options) : undefined;
+    return { tally: this.#tally, checks, failure: this.#failure, lack, story: this.#story };
   }
 
   #fail(message: string): void {
@@ -94,122 +93,92 @@ export class Campaign {
     this.#story = this.#chronicle.tellOf(message);
   }
 
-  async #play(server: ServerProcess, crowd: Crowd): Promise<void> {
-    const { seconds, print } = this.#options;
-    const endMs = performance.now() + seconds * 1000;
-    while (performance.now() < endMs && this.#failure === undefined) {
-      const quietMs = Math.min(endMs, performance.now() + quietEveryMs);
-      this.#due.clear();
-      // Before the end there must be time for everybody who has gone to be forgotten.
-      while (performance.now() < quietMs && this.#failure === undefined) {
-        for (let acts = this.#random.below(16); acts > 0; acts--) await crowd.act();
-        this.#disturb(server, crowd);
-        await delay(10);
+  async #play(
+    registry: RegistryProcess,
+    crowd: Crowd,
+    tools: Pick<ConstructorParameters<typeof Restarts>[0], 'random' | 'tally' | 'clock' | 'chronicle' | 'onWrong'>,
+  ): Promise<void> {
+    const { seconds, seed, print } = this.#options;
+    const latestStats = (): Stats | undefined => (this.#statsLife === registry.life ? this.#stats : undefined);
+    const disturbances = new Disturbances({ ...tools, registry, crowd, latestStats });
+    // No more than a quarter of the run, each.
+    const downMaxMs = (seconds * 1000) / 4;
+    const restarts = new Restarts({ ...tools, registry, crowd, latestStats, seed, downMaxMs });
+    const isShort = seconds < shortRunSeconds;
+    const startMs = performance.now();
+    for (let round = 0; this.#isWanted(startMs, crowd); round++) {
+      await this.#storm(isShort ? stormMs.short : stormMs.long, crowd, disturbances);
+      // Without one what is left over can be seen in quiet; with two, what is left over of the first.
+      for (let left = isShort ? 1 : (round % 2) * 2; left > 0 && this.#failure === undefined; left--) {
+        await restarts.run((isCalm) => this.#act(crowd, isCalm));
+        await this.#storm(stormMs.short, crowd, disturbances);
       }
       if (this.#failure !== undefined) return;
-      await Promise.all(this.#tasks);
-      const failure = await this.#quieten(server, crowd);
+      await disturbances.settle();
+      const failure = await this.#quieten(registry, crowd);
       if (failure !== undefined) this.#fail(failure);
-      print(
-        `${Math.round(seconds - (endMs - performance.now()) / 1000)} s: ${this.#tally.viewsCompared} views compared in quiet so far`,
-      );
+      const { viewsCompared } = this.#tally;
+      print(`${Math.round((performance.now() - startMs) / 1000)} s: ${viewsCompared} views compared in quiet so far`);
     }
   }
 
-  async #quieten(server: ServerProcess, crowd: Crowd): Promise<string | undefined> {
+  /** Whether the run is to go on: it has its time, and more of it while too little was done. */
+  #isWanted(startMs: number, { judge }: Crowd): boolean {
+    if (this.#failure !== undefined) return false;
+    const { seconds } = this.#options;
+    const gone = (performance.now() - startMs) / 1000;
+    if (gone < seconds) return true;
+    return gone < seconds * stretchMax && findLack(this.#tally, judge.ledger.checks, this.#options) !== undefined;
+  }
+
+  async #storm(ms: number, crowd: Crowd, disturbances: Disturbances): Promise<void> {
+    // A run that is very short does very little, and says so.
+    const untilMs = performance.now() + Math.min(ms, (this.#options.seconds * 1000) / 3);
+    while (performance.now() < untilMs && this.#failure === undefined) {
+      await this.#act(crowd, false);
+      disturbances.tick();
+      await delay(10);
+    }
+  }
+
+  async #act(crowd: Crowd, isCalm: boolean): Promise<void> {
+    for (let acts = this.#random.below(16); acts > 0; acts--) await crowd.act(isCalm);
+  }
+
+  async #quieten(registry: RegistryProcess, crowd: Crowd): Promise<string | undefined> {
     this.#chronicle.note('quiet', true);
-    const restless = await waitForQuiet(server, crowd, this.#clock);
+    const restless = await waitForQuiet(registry, crowd, this.#clock);
     if (restless !== undefined) return restless;
-    crowd.sweep();
-    return compareAll(server, crowd, this.#tally);
+    crowd.judge.sweep(crowd.reading());
+    return compareAll(registry, crowd, this.#tally);
   }
 
   /** Keeps the steady clock, and looks for what should have gone. */
-  async #look(server: ServerProcess): Promise<void> {
+  async #look(registry: RegistryProcess, crowd: Crowd): Promise<void> {
+    let { life } = registry;
     for (let looks = 0; !this.#isOver; looks++) {
+      await delay(lookEveryMs);
+      if (registry.life !== life) {
+        this.#tally.addLife(this.#stats);
+        this.#stats = undefined;
+        life = registry.life;
+      }
+      if (!registry.isUp) continue;
       try {
-        this.#stats = await server.readStats();
+        const stats = await registry.readStats();
+        if (!registry.isUp || registry.life !== life) continue;
+        this.#stats = stats;
+        this.#statsLife = life;
       } catch (error) {
-        this.#fail(`the server does not answer: ${String(error)}`);
-        return;
+        if (registry.isUp && registry.life === life) {
+          this.#fail(`the registry does not answer: ${String(error)}`);
+          return;
+        }
+        continue;
       }
       this.#clock.look(this.#stats);
       this.#tally.slotShutMaxMs = Math.max(this.#tally.slotShutMaxMs, this.#stats.slotShutMaxMs);
-      if (looks % 5 === 0) this.#crowd?.sweep();
-      await delay(lookEveryMs);
+      if (looks % 5 === 0) crowd.judge.sweep(crowd.reading());
     }
-  }
-
-  #disturb(server: ServerProcess, crowd: Crowd): void {
-    this.#when('death', 1100, () => this.#kill(server));
-    this.#when('resize', 1300, async () => {
-      if (this.#isSuspended) return;
-      const partitions = 2 + this.#random.below(4);
-      this.#fault('resize', `resize to ${partitions}`);
-      this.#isResizing = true;
-      await server.resize(partitions).catch((error: unknown) => {
-        this.#chronicle.note(`the resize ended early: ${String(error)}`, true);
-      });
-      this.#isResizing = false;
-    });
-    this.#when('slow reader', 4500, () => crowd.slowDown(800));
-    this.#when('frozen client', 4000, () => {
-      crowd.freezeOne();
-      return Promise.resolve();
-    });
-    this.#when('suspended process', 8000, () => this.#suspend(server));
-  }
-
-  /** About every so many milliseconds, one at a time of its kind. */
-  #when(kind: string, everyMs: number, disturb: () => Promise<void>): void {
-    const nowMs = performance.now();
-    const dueMs = this.#due.get(kind) ?? nowMs + this.#random.below(everyMs);
-    if (nowMs < dueMs) {
-      this.#due.set(kind, dueMs);
-      return;
-    }
-    this.#due.set(kind, Number.POSITIVE_INFINITY);
-    const task = disturb().then(() => {
-      this.#due.set(kind, performance.now() + everyMs / 3 + this.#random.below(everyMs));
-      this.#tasks.delete(task);
-    });
-    this.#tasks.add(task);
-  }
-
-  async #kill(server: ServerProcess): Promise<void> {
-    if (this.#isSuspended) return;
-    const partitions = this.#stats?.partitions.length ?? settings.partitions;
-    // Kinds take turns; now and then two partitions die at once.
-    for (let dying = this.#random.below(5) === 0 ? 2 : 1; dying > 0; dying--) {
-      const fault = deaths[this.#deathsAsked % deaths.length]!;
-      this.#deathsAsked += 1;
-      const partition = this.#random.below(partitions);
-      this.#fault(`partition ${fault}`, `partition ${partition} dies: ${fault}`);
-      this.#clock.expectFault();
-      await server.inflict(partition, fault);
-    }
-  }
-
-  async #suspend(server: ServerProcess): Promise<void> {
-    // Longer than the grace and the heartbeat timeout together: nobody may be taken for dead when it wakes.
-    const ms = settings.disconnectGraceMs + settings.heartbeatTimeoutMs + 500;
-    // Not while slots are shut: how long they do not answer is to be the registry's own doing.
-    const untilMs = performance.now() + steadyWithinMs;
-    while (this.#isResizing || !this.#clock.isSteady) {
-      if (performance.now() > untilMs) return;
-      await delay(1);
-    }
-    this.#fault('suspended process', `the server stands still for ${ms} ms`);
-    this.#isSuspended = true;
-    server.suspend();
-    await delay(ms);
-    server.wake();
-    this.#isSuspended = false;
-    this.#chronicle.note('the server goes on', true);
-  }
-
-  #fault(kind: string, text: string): void {
-    this.#tally.countFault(kind);
-    this.#chronicle.note(text, true);
   }
 }

@@ -1,37 +1,25 @@
-import { Ledger } from '../test/support/ledger.ts';
-import type { Change, Fate } from '../test/support/ledger.ts';
-import { describeMark, filters, isShown } from '../test/support/marked-content.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import type { GoawayParams } from '../src/protocol/types.ts';
+import type { Fate } from '../test/support/ledger.ts';
 import type { Random } from '../test/support/random.ts';
-import { SubscriberView } from '../test/support/subscriber-view.ts';
-import { Actor } from './actor.ts';
-import type { Answer } from './actor.ts';
+import type { SubscriberView } from '../test/support/subscriber-view.ts';
+import { Actor, HandshakeRefusal } from './actor.ts';
+import type { ActorState } from './actor.ts';
+import { bulkyIds, bulkyService, ids, services } from './catalog.ts';
 import type { Chronicle } from './chronicle.ts';
+import type { Judge } from './judge.ts';
+import type { RegistryProcess } from './registry-process.ts';
+import { Requests } from './requests.ts';
+import { Returns } from './returns.ts';
 import { goneWithinMs, settings } from './settings.ts';
 import type { SteadyClock } from './steady-clock.ts';
 import type { Tally } from './tally.ts';
 
-/** Some of them not ASCII, some with a hash tag. */
-export const services: readonly string[] = [
-  'pay',
-  'ship',
-  'mail',
-  '{eu}stock',
-  '{eu}price',
-  'größe/世界',
-  'com.example.Orders:1.0@dubbo',
-  'a',
-  'b',
-  'c',
-];
-/** Its instances are large, so that slow readers cannot keep up. */
-export const bulkyService = 'bulky';
-const ids = ['i1', 'i2', 'i3', 'i4', 'i5', 'i6'] as const;
-const bulkyIds: readonly string[] = Array.from({ length: 24 }, (_, i) => `i${i + 100}`);
-const bulk = 'x'.repeat(8000);
 const actorsMin = 8;
 const actorsMax = 28;
-/** How long a view that was not read for a while has to catch up before ghosts in it count. */
-const catchUpMs = 1500;
+/** How long nobody new comes after one has been refused, in milliseconds. */
+const refusedForMs = 500;
 
 const garbage = [
   '{"jsonrpc":',
@@ -44,26 +32,38 @@ const garbage = [
 ] as const;
 
 export interface CrowdOptions {
-  readonly url: string;
+  readonly registry: RegistryProcess;
   readonly random: Random;
   readonly tally: Tally;
   readonly clock: SteadyClock;
   readonly chronicle: Chronicle;
+  readonly judge: Judge;
   readonly onWrong: (message: string) => void;
 }
 
-/** Everybody who uses the registry, and what must be true of what they see. */
+type Leaving = 'clean close' | 'broken close' | 'frozen client';
+
+/** Everybody who uses the registry: they come and go, do this and that, and come back. */
 export class Crowd {
-  readonly ledger: Ledger = new Ledger();
   readonly actors: Set<Actor> = new Set();
+  readonly judge: Judge;
+  readonly requests: Requests;
+  readonly returns: Returns;
   readonly #options: CrowdOptions;
   readonly #random: Random;
   readonly #tally: Tally;
   readonly #chronicle: Chronicle;
   /** Views of those who have gone: somebody may come back with one. */
   readonly #abandoned: Map<string, SubscriberView> = new Map();
+  /** Those that do not read any more and have not been cut off yet. */
+  readonly #frozen: Set<Actor> = new Set();
+  /** Those that come back when the registry does. */
+  #returning: Set<Actor> = new Set();
+  /** Not before then, since too many came. */
+  #joinAgainAtMs = 0;
+  /** Of all sessions of the registry's present life. */
+  #fates: Fate[] = [];
   #names = 0;
-  #marks = 0;
   /** By when everybody who has gone must be forgotten, on the steady clock. */
   goneByMs = 0;
 
@@ -72,77 +72,115 @@ export class Crowd {
     this.#random = options.random;
     this.#tally = options.tally;
     this.#chronicle = options.chronicle;
+    this.judge = options.judge;
+    this.requests = new Requests({
+      ...options,
+      onAcknowledged: (service) => {
+        for (const actor of this.reading()) this.judge.judgeView(actor, service);
+      },
+      isDraining: () => !options.registry.isUp,
+    });
+    this.returns = new Returns({ ...options, crowd: this });
   }
 
   /** Those that read. */
   reading(): Actor[] {
-    return [...this.actors].filter(({ state }) => state === 'open');
+    return [...this.actors].filter(isReading);
   }
 
-  async join(isWatcher: boolean = this.#random.below(3) === 0): Promise<Actor> {
-    this.#names += 1;
-    const fate: Fate = {
-      name: `client ${this.#names}`,
-      mayLeaveFromMs: Number.POSITIVE_INFINITY,
-      goneByMs: Number.POSITIVE_INFINITY,
-    };
-    const actor = await Actor.open(this.#options.url, fate, isWatcher, {
-      onChange: (actor, service, isPush, isEmpty) => {
-        if (isPush) this.#tally.pushes += 1;
-        if (isEmpty) this.#tally.pushesEmpty += 1;
-        const view = actor.views.get(service);
-        const what = isPush ? 'is told' : 'begins with';
-        const held = [...(view?.instances.keys() ?? [])].join(' ');
-        if (view !== undefined) this.#chronicle.note(`${actor.fate.name} ${what} ${service} ${view.version}: ${held}`);
-        this.#judge(actor, service);
-      },
-      onClose: (actor, code, state) => {
-        this.actors.delete(actor);
-        if (state === 'frozen' || actor.isWatcher) return;
-        this.#options.onWrong(`${fate.name} was closed by the server, with ${code}`);
-      },
-      onWrong: this.#options.onWrong,
-    });
-    this.actors.add(actor);
-    this.#did('join', `${fate.name} comes`);
+  /** Connects, and no more; undefined: the registry is not there, or lets nobody in just now. */
+  async connect(isWatcher: boolean): Promise<Actor | undefined> {
+    const { registry, onWrong } = this.#options;
+    const { url, life, isUp } = registry;
+    const fate = this.#createFate();
+    const askedAtMs = performance.now();
+    try {
+      const actor = await Actor.connect({
+        url,
+        fate,
+        isWatcher,
+        life,
+        events: {
+          onChange: (actor, change) => {
+            this.judge.takeChange(actor, change);
+          },
+          onClose: (actor, code, state) => {
+            this.#noteClosed(actor, code, state);
+          },
+          onGoaway: (actor, goaway) => {
+            this.#reconnect(actor, goaway);
+          },
+          onWrong,
+        },
+      });
+      this.actors.add(actor);
+      if (life === registry.life) this.#fates.push(fate);
+      return actor;
+    } catch (error) {
+      const isLost = !isUp || !registry.isUp || registry.life !== life;
+      if (error instanceof HandshakeRefusal && error.code === 'busy') {
+        this.#tally.countOperation('refused at the door');
+        this.#joinAgainAtMs = performance.now() + refusedForMs;
+        this.judge.watch.noteRefusal(askedAtMs);
+      } else if (!isLost) {
+        onWrong(`nobody can connect: ${String(error)}`);
+      }
+      return undefined;
+    }
+  }
+
+  /** Somebody new. */
+  async join(isWatcher: boolean = this.#random.below(3) === 0): Promise<Actor | undefined> {
+    const actor = await this.connect(isWatcher);
+    if (actor === undefined) return undefined;
+    const answer = await actor.open();
+    if (answer?.result === undefined) {
+      this.drop(actor);
+      return undefined;
+    }
+    actor.enter();
+    this.#did('join', `${actor.fate.name} comes`);
     return actor;
   }
 
-  /** One step of one of them, chosen at random. */
-  async act(): Promise<void> {
+  /** One step of one of them, chosen at random; `isCalm`: nothing by which lists change. */
+  async act(isCalm = false): Promise<void> {
     const random = this.#random;
     const open = this.reading();
-    const roll = random.below(1000);
-    if (open.length < actorsMin || (roll < 15 && this.actors.size < actorsMax)) {
-      await this.join();
+    const roll = isCalm ? 600 + random.below(260) : random.below(1000);
+    const population = this.actors.size + this.returns.pending;
+    if (population < actorsMin || (roll < 15 && population < actorsMax)) {
+      if (performance.now() >= this.#joinAgainAtMs) await this.join(isCalm ? true : undefined);
       return;
     }
+    if (open.length === 0) return;
     const actor = random.pick(open);
     const service = random.pick(services);
     const id = random.pick(ids);
-    if (roll < 500) this.#register(actor, service, id);
-    else if (roll < 600) this.#deregister(actor, service, id);
-    else if (roll < 720) this.#subscribe(actor, service);
-    else if (roll < 760) {
-      this.#did('unsubscribe', `${actor.fate.name} unsubscribes ${service} `);
-      actor.unsubscribe(service, () => undefined);
-    } else if (roll < 860) this.#query(actor, service);
-    else if (roll < 870) this.leave(actor, 'clean close');
-    else if (roll < 880) this.leave(actor, 'broken close');
-    else if (roll < 885) await this.#comeBack(actor);
-    else if (roll < 900) {
+    if (roll < 500) this.requests.register(actor, service, id);
+    else if (roll < 600) this.requests.deregister(actor, service, id);
+    else if (roll < 720) {
+      const held = random.below(2) === 0 ? this.#abandoned.get(service) : undefined;
+      this.requests.subscribe(actor, service, random.pick(['delta', 'delta', 'snapshot'] as const), held);
+    } else if (roll < 760) this.requests.unsubscribe(actor, service);
+    else if (roll < 860) this.requests.query(actor, service);
+    else if (roll < 868) this.leave(actor, 'clean close');
+    else if (roll < 876) this.leave(actor, 'broken close');
+    else if (roll < 890) this.#comeBack(actor);
+    else if (roll < 905) {
       this.#fault('garbage', `${actor.fate.name} sends garbage`);
       actor.sendGarbage(random.pick(garbage));
     }
   }
 
-  leave(actor: Actor, how: 'clean close' | 'broken close' | 'frozen client'): void {
+  leave(actor: Actor, how: Leaving): void {
     const { fate } = actor;
     const nowMs = performance.now();
     const steadyMs = this.#options.clock.nowMs;
     const { disconnectGraceMs, heartbeatTimeoutMs } = settings;
     this.#fault(how, `${fate.name} goes: ${how}`);
-    for (const [service, view] of actor.views) this.#abandon(service, view);
+    for (const [service, view] of actor.views) this.#abandoned.set(service, view.copy());
+    for (const { service, id } of this.judge.ledger.possessionsOf(fate)) this.judge.watch.forget(service, id);
     if (how === 'clean close') {
       fate.mayLeaveFromMs = nowMs;
       fate.goneByMs = steadyMs + goneWithinMs;
@@ -157,8 +195,21 @@ export class Crowd {
       fate.goneByMs = steadyMs + heartbeatTimeoutMs + disconnectGraceMs + goneWithinMs;
       actor.freeze();
     }
-    if (how !== 'frozen client') this.actors.delete(actor);
-    this.goneByMs = Math.max(this.goneByMs, fate.goneByMs);
+    if (how === 'frozen client') this.#frozen.add(actor);
+    this.actors.delete(actor);
+    this.#returning.delete(actor);
+    this.expectGone(fate);
+  }
+
+  /** Quiet has to wait until this one is forgotten. */
+  expectGone({ goneByMs }: Fate): void {
+    this.goneByMs = Math.max(this.goneByMs, goneByMs);
+  }
+
+  /** A connection of no use. */
+  drop(actor: Actor): void {
+    this.actors.delete(actor);
+    actor.terminate();
   }
 
   freezeOne(): void {
@@ -170,14 +221,15 @@ export class Crowd {
   async slowDown(ms: number): Promise<void> {
     const watcher = this.reading().find(({ isWatcher }) => isWatcher) ?? (await this.join(true));
     const provider = this.reading().find(({ isWatcher }) => !isWatcher) ?? (await this.join(false));
+    if (!isReading(watcher) || !isReading(provider)) return;
     watcher.subscribe(bulkyService, 'snapshot', {}, () => undefined);
-    for (const id of bulkyIds) this.#register(provider, bulkyService, id, bulk);
+    for (const id of bulkyIds) this.requests.register(provider, bulkyService, id);
     this.#fault('slow reader', `${watcher.fate.name} does not read for ${ms} ms`);
     watcher.pause();
     const untilMs = performance.now() + ms;
     while (performance.now() < untilMs) {
       await delay(22);
-      if (provider.state === 'open') this.#register(provider, bulkyService, this.#random.pick(bulkyIds), bulk);
+      if (provider.state === 'open') this.requests.register(provider, bulkyService, this.#random.pick(bulkyIds));
     }
     if (watcher.state === 'paused') {
       watcher.resumedAtMs = this.#options.clock.nowMs;
@@ -185,123 +237,101 @@ export class Crowd {
     }
   }
 
-  /** Looks for instances that should have gone with their sessions. */
-  sweep(): void {
-    const { nowMs } = this.#options.clock;
-    this.#tally.ghostSweeps += 1;
-    for (const actor of this.reading()) {
-      if (nowMs < actor.resumedAtMs + catchUpMs) continue;
-      for (const [service, view] of actor.views) {
-        const wrong = this.ledger.findGhost(service, readMarks(view), nowMs);
-        if (wrong !== undefined) this.#options.onWrong(`in the view of ${actor.fate.name}: ${wrong}`);
+  /** The registry is about to end. Those who are there come back to its next life, except for some; what those hold must not be missing. */
+  expectEnd(): void {
+    const { watch, ledger } = this.judge;
+    watch.begin();
+    this.#returning = new Set(
+      [...this.actors].filter(({ state }) => (state === 'open' || state === 'paused') && this.#random.below(6) > 0),
+    );
+    for (const { fate } of this.#returning) {
+      for (const { service, id, marks, isCertain } of ledger.possessionsOf(fate)) {
+        if (isCertain) watch.expect(service, id, marks);
       }
+    }
+    for (const fate of this.#fates) {
+      if (fate.goneByMs < this.#options.clock.nowMs) continue;
+      for (const { service, id, marks } of ledger.possessionsOf(fate)) watch.noteRival(service, id, marks);
     }
   }
 
+  /** The registry has ended, and with it all sessions. */
+  noteEnd(): void {
+    const nowMs = performance.now();
+    for (const fate of this.#fates) {
+      fate.mayLeaveFromMs = Math.min(fate.mayLeaveFromMs, nowMs);
+      // The steady clock stands still until the next life is warm.
+      fate.goneByMs = this.#options.clock.nowMs + goneWithinMs;
+      this.expectGone(fate);
+    }
+    this.#fates = [];
+    this.returns.superseded.clear();
+    for (const actor of this.actors) {
+      for (const [service, view] of actor.views) this.#abandoned.set(service, view.copy());
+      if (actor.state !== 'opening') this.drop(actor);
+    }
+    for (const actor of this.#frozen) actor.terminate();
+    this.#frozen.clear();
+    for (const actor of this.#returning) {
+      const isResuming = this.#random.below(2) === 0;
+      this.returns.start(actor, { isResuming, afterMs: this.#random.below(800) });
+    }
+    this.#returning.clear();
+  }
+
   async end(): Promise<void> {
-    for (const actor of this.actors) actor.terminate();
+    this.returns.end();
+    for (const actor of [...this.actors, ...this.#frozen, ...this.returns.superseded]) actor.terminate();
     this.actors.clear();
     await delay(10);
   }
 
-  /** A client whose connection breaks, and which comes back within the grace and registers what it had. */
-  async #comeBack(actor: Actor): Promise<void> {
-    if (actor.isWatcher) return;
-    const held = this.ledger.heldBy(actor.fate);
-    this.leave(actor, 'broken close');
-    const next = await this.join(false);
-    this.#did('come back', `${next.fate.name} is ${actor.fate.name}, come back`);
-    for (const { service, id, mark } of held) {
-      if (service !== bulkyService) this.#request(next, service, id, mark, '');
-    }
+  note(text: string): void {
+    this.#chronicle.note(text);
   }
 
-  #register(actor: Actor, service: string, id: string, filling = ''): void {
-    if (actor.isWatcher) return;
-    const last = this.#random.below(5) === 0 ? this.ledger.lastMark(service, id) : undefined;
-    this.#request(actor, service, id, last ?? (this.#marks += 1), filling);
+  /** Somebody is, or believes itself, cut off, and comes back over another connection: with the secret of its session, or without. */
+  #comeBack(actor: Actor): void {
+    const random = this.#random;
+    const roll = random.below(4);
+    const isResuming = random.below(4) > 0;
+    // The registry may know of it, or not yet, or it may not be so.
+    if (roll === 0) this.leave(actor, 'frozen client');
+    else if (roll === 1 || !isResuming) this.leave(actor, 'broken close');
+    else this.#leaveBehind(actor);
+    this.returns.start(actor, { isResuming, afterMs: random.below(settings.disconnectGraceMs / 2) });
   }
 
-  #request(actor: Actor, service: string, id: string, mark: number, filling: string): void {
-    this.#did('register', `${actor.fate.name} registers ${service} ${id} = ${mark}`);
-    const change = this.ledger.ask('register', actor.fate, { service, id, mark }, this.#options.clock.nowMs);
-    const { color, ...content } = describeMark(mark);
-    const metadata = { color, mark: String(mark), ...(filling === '' ? {} : { filling }) };
-    const instance = { id, host: 'h', port: 1, ...content, metadata };
-    actor.request('instance.register', { service, instance }, (answer) => {
-      this.#settle(actor, change, answer, ['busy']);
-    });
+  #leaveBehind(actor: Actor): void {
+    this.actors.delete(actor);
+    this.#returning.delete(actor);
+    actor.leaveBehind();
+    this.#did('leave behind', `${actor.fate.name} is to be taken over`);
   }
 
-  #deregister(actor: Actor, service: string, id: string): void {
-    if (actor.isWatcher) return;
-    this.#did('deregister', `${actor.fate.name} deregisters ${service} ${id} `);
-    const change = this.ledger.ask('deregister', actor.fate, { service, id }, this.#options.clock.nowMs);
-    actor.request('instance.deregister', { service, id }, (answer) => {
-      this.#settle(actor, change, answer, ['busy', 'not_found', 'not_owner']);
-    });
+  #reconnect(actor: Actor, { reason, reconnectAfterMs }: GoawayParams): void {
+    if (reason === 'stopping' || actor.state !== 'open') return;
+    this.#leaveBehind(actor);
+    this.returns.start(actor, { isResuming: this.#random.below(3) > 0, afterMs: reconnectAfterMs });
   }
 
-  #settle(actor: Actor, change: Change, { result, error }: Answer, allowed: readonly string[]): void {
-    const { service, id, kind } = change;
-    if (result === undefined) {
-      const code = error?.data.code ?? 'nothing';
-      this.#tally.countOperation(`refused: ${code}`);
-      this.#chronicle.note(`${actor.fate.name} is refused ${kind} ${service} ${id} : ${code}`);
-      this.ledger.refuse(change);
-      if (!allowed.includes(code)) this.#options.onWrong(`${actor.fate.name}: ${kind} was refused with ${code}`);
-      return;
-    }
-    this.#chronicle.note(`${actor.fate.name} has the answer to ${kind} ${service} ${id} : ${result.version}`);
-    this.ledger.acknowledge(change, result.version);
-    for (const other of this.reading()) if (other.views.has(service)) this.#judge(other, service);
+  #noteClosed(actor: Actor, code: number, state: ActorState): void {
+    const { registry, onWrong } = this.#options;
+    this.actors.delete(actor);
+    this.#frozen.delete(actor);
+    this.returns.superseded.delete(actor);
+    if (!registry.isUp || actor.life !== registry.life || state === 'frozen' || actor.isWatcher) return;
+    if (state === 'left' && code === 4003) return;
+    onWrong(`${actor.fate.name} was closed by the server, with ${code}`);
   }
 
-  #subscribe(actor: Actor, service: string): void {
-    const mode = this.#random.pick(['delta', 'delta', 'snapshot'] as const);
-    const abandoned = this.#random.below(2) === 0 ? this.#abandoned.get(service) : undefined;
-    const held = abandoned ?? this.#random.pick(filters);
-    const filter = JSON.stringify(abandoned?.filter ?? held);
-    this.#did(
-      abandoned === undefined ? 'subscribe' : 'resume',
-      `${actor.fate.name} subscribes ${service} (${mode}, ${filter}, ${abandoned?.version ?? 'anew'})`,
-    );
-    actor.subscribe(service, mode, held, ({ error }) => {
-      if (error !== undefined && error.data.code !== 'busy') {
-        this.#options.onWrong(`${actor.fate.name}: a subscription was refused with ${error.data.code}`);
-      }
-    });
-  }
-
-  #query(actor: Actor, service: string): void {
-    this.#did('query', `${actor.fate.name} queries ${service} `);
-    const filter = this.#random.pick(filters);
-    actor.request('service.query', { service, ...filter }, ({ result, error }) => {
-      if (result !== undefined) {
-        const view = new SubscriberView(filter);
-        view.begin(result as never);
-        this.#judgeMarks(actor, service, view);
-      } else if (error?.data.code !== 'busy') {
-        this.#options.onWrong(`${actor.fate.name}: a query was refused with ${error?.data.code}`);
-      }
-    });
-  }
-
-  #judge(actor: Actor, service: string): void {
-    const view = actor.views.get(service);
-    if (view !== undefined) this.#judgeMarks(actor, service, view);
-  }
-
-  #judgeMarks(actor: Actor, service: string, view: SubscriberView): void {
-    this.#tally.viewsJudged += 1;
-    const { version, filter } = view;
-    const isVisible = (mark: number): boolean => isShown(filter, mark);
-    const wrong = this.ledger.judge(service, version, readMarks(view), performance.now(), isVisible);
-    if (wrong !== undefined) this.#options.onWrong(`in the view of ${actor.fate.name}: ${wrong}`);
-  }
-
-  #abandon(service: string, view: SubscriberView): void {
-    this.#abandoned.set(service, view.copy());
+  #createFate(): Fate {
+    this.#names += 1;
+    return {
+      name: `client ${this.#names}`,
+      mayLeaveFromMs: Number.POSITIVE_INFINITY,
+      goneByMs: Number.POSITIVE_INFINITY,
+    };
   }
 
   #did(operation: string, text: string): void {
@@ -315,13 +345,6 @@ export class Crowd {
   }
 }
 
-/** What a view holds, by id. */
-export function readMarks(view: SubscriberView): Map<string, number> {
-  return new Map([...view.instances].map(([id, { metadata }]) => [id, Number(metadata?.['mark'])]));
-}
-
-export function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
+function isReading(actor: Actor | undefined): actor is Actor {
+  return actor?.state === 'open';
 }

@@ -1,12 +1,15 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 
 import { serviceKey } from '../src/protocol/service-key.ts';
 import { slotOf } from '../src/slots/slot.ts';
 import { isShown } from '../test/support/marked-content.ts';
 import { SubscriberView } from '../test/support/subscriber-view.ts';
-import { bulkyService, delay, readMarks, services } from './crowd.ts';
+import { bulkyService, services } from './catalog.ts';
+import { compareClaims } from './claims.ts';
 import type { Crowd } from './crowd.ts';
-import type { ServerProcess } from './server.ts';
+import { readMarks } from './judge.ts';
+import type { RegistryProcess } from './registry-process.ts';
 import type { SteadyClock } from './steady-clock.ts';
 import type { Tally } from './tally.ts';
 
@@ -16,31 +19,39 @@ const quietWithinMs = 30_000;
 
 /** Waits until nothing is under way any more and everybody who has gone must be forgotten; says what does not come to rest. */
 export async function waitForQuiet(
-  server: ServerProcess,
+  registry: RegistryProcess,
   crowd: Crowd,
   clock: SteadyClock,
 ): Promise<string | undefined> {
   const deadlineMs = performance.now() + quietWithinMs;
   for (;;) {
-    const { partitions, move, requestsWaiting } = await server.readStats();
+    const { partitions, move, requestsWaiting } = await registry.readStats();
     const waiting = partitions.filter(({ state }) => state !== 'ready').length;
     const unanswered = crowd.reading().filter((actor) => actor.unanswered > 0);
-    const isQuiet = waiting === 0 && !move.isRunning && requestsWaiting === 0 && unanswered.length === 0;
+    const { pending, superseded } = crowd.returns;
+    const isQuiet =
+      waiting === 0 &&
+      !move.isRunning &&
+      requestsWaiting === 0 &&
+      unanswered.length === 0 &&
+      pending === 0 &&
+      superseded.size === 0;
     if (isQuiet && clock.nowMs > crowd.goneByMs) return undefined;
     if (performance.now() > deadlineMs) {
       const names = unanswered.map(({ fate }) => fate.name).join(', ');
-      return `no rest: ${waiting} partitions are not ready, ${requestsWaiting} requests wait, move ${JSON.stringify(move)}, not answered: ${names}`;
+      const standing = [...superseded].map(({ fate }) => fate.name).join(', ');
+      return `no rest: ${waiting} partitions are not ready, ${requestsWaiting} requests wait, move ${JSON.stringify(move)}, not answered: ${names}; ${pending} are on their way back; still connected though taken over: ${standing}`;
     }
     await delay(20);
   }
 }
 
 /** Views, queries, session logs, partitions and table, all of one mind; says what is not. */
-export async function compareAll(server: ServerProcess, crowd: Crowd, tally: Tally): Promise<string | undefined> {
+export async function compareAll(registry: RegistryProcess, crowd: Crowd, tally: Tally): Promise<string | undefined> {
   const startMs = performance.now();
   let difference: string | undefined;
   do {
-    difference = await findDifference(server, crowd, tally);
+    difference = await findDifference(registry, crowd, tally);
     if (difference === undefined) break;
     await delay(20);
   } while (performance.now() - startMs < convergeWithinMs);
@@ -49,8 +60,8 @@ export async function compareAll(server: ServerProcess, crowd: Crowd, tally: Tal
   return difference;
 }
 
-async function findDifference(server: ServerProcess, crowd: Crowd, tally: Tally): Promise<string | undefined> {
-  const { logged, held, owners } = await server.inspect();
+async function findDifference(registry: RegistryProcess, crowd: Crowd, tally: Tally): Promise<string | undefined> {
+  const { logged, held, owners } = await registry.inspect();
   const logs = new Map<string, Map<string, number>>();
   const perSlot = new Map<number, number>();
   for (const { key, id, fragment, isHidden } of logged) {
@@ -69,9 +80,13 @@ async function findDifference(server: ServerProcess, crowd: Crowd, tally: Tally)
     perSlot.delete(slot);
   }
   if (perSlot.size > 0) return `no partition holds slots ${[...perSlot.keys()].join(', ')}, and sessions do`;
-  const { registrations } = await server.readStats();
+  const { registrations } = await registry.readStats();
   if (registrations !== logged.length) return `${registrations} registrations are counted, ${logged.length} are held`;
-  return (await compareAnswers(crowd, logs, tally)) ?? compareViews(crowd, logs, tally);
+  return (
+    (await compareAnswers(crowd, logs, tally)) ??
+    compareViews(crowd, logs, tally) ??
+    (await compareClaims(crowd, logs, logged.length, tally))
+  );
 }
 
 function compareViews(crowd: Crowd, logs: Map<string, Map<string, number>>, tally: Tally): string | undefined {
@@ -98,19 +113,17 @@ async function compareAnswers(
   tally: Tally,
 ): Promise<string | undefined> {
   const asker = crowd.reading()[0] ?? (await crowd.join());
+  if (asker === undefined) return 'nobody can ask';
   for (const service of [...services, bulkyService]) {
     const view = new SubscriberView();
-    await new Promise<void>((resolve) => {
-      asker.request('service.query', { service }, ({ result }) => {
-        if (result !== undefined) view.begin(result as never);
-        resolve();
-      });
-    });
+    const answer = await asker.ask('service.query', { service });
+    if (answer?.result === undefined) return `a query of ${service} gets ${JSON.stringify(answer?.error)}`;
+    view.begin(answer.result as never);
     const expected = logs.get(serviceKey({ service })) ?? new Map<string, number>();
     const marks = readMarks(view);
     if (!isSame(marks, expected))
       return `${service} is answered as ${word(marks)}, and sessions hold ${word(expected)}`;
-    const wrong = crowd.ledger.judge(service, Number.MAX_SAFE_INTEGER, marks, performance.now());
+    const wrong = crowd.judge.ledger.judge(service, Number.MAX_SAFE_INTEGER, marks, performance.now());
     if (wrong !== undefined) return `in quiet: ${wrong}`;
     tally.servicesCompared += 1;
   }

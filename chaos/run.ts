@@ -1,79 +1,79 @@
 /**
- * A real server under faults, checked against a model. The seed decides who does what and which faults come; threads, sockets and timers
+ * A real registry under faults, checked against a model. The seed decides who does what and which faults come; threads, sockets and timers
  * decide the rest, so a run with the same seed is similar, not the same. Ends with status 0 if nothing was wrong and enough was done.
  */
 import { parseArgs } from 'node:util';
 
 import { Campaign } from './campaign.ts';
-import type { CampaignResult } from './campaign.ts';
-import { findLack } from './tally.ts';
+import { runFleet } from './fleet.ts';
+import { wordReport } from './report.ts';
+import type { SettingValues } from './settings.ts';
 
 const exitUsage = 2;
+const fleetClients = 30;
 const usage = `Usage: npm run chaos -- [--seconds N] [--seed N] [--io-threads N] [--json]
+       npm run chaos -- --down N[,N…] [--io-threads N] [--json]
 
-  --seconds N      how long (default 60)
-  --seed N         who does what, and which faults come (default 1)
-  --io-threads N   threads that hold sessions; 0, the default: they are on the main thread
-  --json           the result as JSON
+  --seconds N           how long (default 60); longer where the machine is too busy to do enough in that time
+  --seed N              who does what, and which faults come (default 1)
+  --io-threads N        threads that hold sessions; 0, the default: they are on the main thread
+  --break SETTING=VALUE starts the registry with a setting by which it breaks what it promises, to see that it is found
+  --json                the result as JSON
+  --down N[,N…]         instead: ${fleetClients} clients of the SDK, all defaults, and a registry that is down for so many seconds, one time after the other
 `;
 
-function readOptions(): { seconds: string; seed: string; 'io-threads': string; json: boolean; help: boolean } {
-  try {
-    return parseArgs({
-      options: {
-        seconds: { type: 'string', default: '60' },
-        seed: { type: 'string', default: '1' },
-        'io-threads': { type: 'string', default: '0' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    }).values;
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
-    return process.exit(exitUsage);
+interface Options {
+  readonly seconds: number;
+  readonly seed: number;
+  readonly ioThreads: number;
+  readonly broken: SettingValues;
+  readonly isJson: boolean;
+  /** Seconds; undefined: the usual run. */
+  readonly down: readonly number[] | undefined;
+}
+
+/** Undefined: help was asked for. */
+function readOptions(): Options | undefined {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: 'string', default: '60' },
+      seed: { type: 'string', default: '1' },
+      'io-threads': { type: 'string', default: '0' },
+      break: { type: 'string', multiple: true, default: [] },
+      down: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const seconds = Number(values.seconds);
+  const seed = Number(values.seed);
+  const ioThreads = Number(values['io-threads']);
+  if (!Number.isFinite(seconds) || seconds <= 0 || !Number.isInteger(seed) || !Number.isInteger(ioThreads)) {
+    throw new Error('--seconds must be above 0, and --seed and --io-threads whole numbers');
   }
+  const down = values.down?.split(',').map(Number);
+  if (down?.some((seconds) => !(seconds >= 0)) === true) throw new Error('--down wants seconds, with commas between');
+  const broken = Object.fromEntries(values.break.map(readSetting));
+  return { seconds, seed, ioThreads, broken, isJson: values.json, down };
 }
 
-const values = readOptions();
-const seconds = Number(values.seconds);
-const seed = Number(values.seed);
-const ioThreads = Number(values['io-threads']);
-
-function print(line: string): void {
-  if (!values.json) process.stdout.write(`${line}\n`);
+function readSetting(text: string): [string, string] {
+  const [, name, value] = /^(\w+)=(.*)$/.exec(text) ?? [];
+  if (name === undefined || value === undefined) throw new Error(`--break wants SETTING=VALUE, not ${text}`);
+  return [name, value];
 }
 
-function wordCounts(counts: Readonly<Record<string, number>>): string {
-  return Object.entries(counts)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, count]) => `${name} ${count}`)
-    .join(', ');
-}
-
-function wordReport({ tally, checks, stats }: CampaignResult): string[] {
-  const { counters = {}, move } = stats ?? {};
-  const of = (name: string): number => counters[name] ?? 0;
-  return [
-    `operations: ${wordCounts(tally.operations)}`,
-    `faults: ${wordCounts(tally.faults)}`,
-    `partitions that died: ${of('partition_died')}; sessions that broke: ${of('session_broken')}; steps of moves taken back at the end: ${move?.stepsRolledBack ?? 0}`,
-    `checks: ${tally.viewsJudged} views judged as they changed, ${checks} instances in them; ${tally.ghostSweeps} searches for what should have gone`,
-    `in quiet, ${tally.barriers} times: ${tally.viewsCompared} views and ${tally.servicesCompared} services compared with what sessions and partitions hold; the longest until all agreed ${tally.convergenceMaxMs} ms`,
-    `pushes: ${tally.pushes}, of which ${tally.pushesEmpty} changed nothing; dropped for slow readers ${of('push_dropped')}, made up for ${of('push_resynced')}`,
-    `the longest that a slot did not answer: ${tally.slotShutMaxMs} ms`,
-  ];
-}
-
-async function runCampaign(): Promise<void> {
+async function runCampaign({ isJson, ...options }: Options): Promise<void> {
+  const print = (line: string): void => {
+    if (!isJson) process.stdout.write(`${line}\n`);
+  };
+  const { seed, seconds, ioThreads } = options;
   print(`seed ${seed}, ${seconds} s, ${ioThreads} I/O threads`);
-  const result = await new Campaign({ seconds, seed, ioThreads, print }).run();
-  const { tally, checks, failure, story, stats } = result;
-  const lack = failure === undefined ? findLack(tally, checks, seconds) : undefined;
-  if (values.json) {
-    const { counters } = stats ?? {};
-    process.stdout.write(
-      `${JSON.stringify({ seed, seconds, ioThreads, failure, lack, story, checks, tally, counters })}\n`,
-    );
+  const result = await new Campaign({ ...options, print }).run();
+  const { tally, checks, failure, lack, story } = result;
+  if (isJson) {
+    process.stdout.write(`${JSON.stringify({ seed, seconds, ioThreads, failure, lack, story, checks, tally })}\n`);
   }
   for (const line of wordReport(result)) print(line);
   if (failure !== undefined) {
@@ -86,11 +86,31 @@ async function runCampaign(): Promise<void> {
   process.exitCode = failure === undefined && lack === undefined ? 0 : 1;
 }
 
-if (values.help) {
-  process.stdout.write(usage);
-} else if (Number.isFinite(seconds) && seconds > 0 && Number.isInteger(seed) && Number.isInteger(ioThreads)) {
-  await runCampaign();
-} else {
-  process.stderr.write(`--seconds must be above 0, and --seed and --io-threads whole numbers\n\n${usage}`);
-  process.exitCode = exitUsage;
+async function runDown(down: readonly number[], { ioThreads, broken, isJson }: Options): Promise<void> {
+  const lines: string[] = [];
+  const print = (line: string): void => {
+    lines.push(line);
+    if (!isJson) process.stdout.write(`${line}\n`);
+  };
+  const { failures } = await runFleet({ clients: fleetClients, downSeconds: down, ioThreads, broken, print });
+  if (isJson) process.stdout.write(`${JSON.stringify({ ioThreads, failures, lines })}\n`);
+  for (const failure of failures) print(`FAILED: ${failure}`);
+  if (failures.length === 0) print('nothing was wrong');
+  process.exitCode = failures.length === 0 ? 0 : 1;
 }
+
+function readOptionsOrSay(): Options | undefined {
+  try {
+    const options = readOptions();
+    if (options === undefined) process.stdout.write(usage);
+    return options;
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+    process.exitCode = exitUsage;
+    return undefined;
+  }
+}
+
+const options = readOptionsOrSay();
+if (options?.down !== undefined) await runDown(options.down, options);
+else if (options !== undefined) await runCampaign(options);

@@ -1,14 +1,15 @@
 import type { Fault } from '../src/main/testing.ts';
 
-/** The server's: short times and small bounds, so that they are met. */
+/** The registry's: short times and small bounds, so that they are met. */
 export const settings = {
-  port: 0,
   partitions: 3,
-  logLevel: 'silent',
+  logLevel: 'fatal',
   disconnectGraceMs: 500,
   heartbeatTimeoutMs: 3000,
-  warmUpMs: 0,
-  drainTimeoutMs: 0,
+  warmUpMs: 3000,
+  warmUpMaxMs: 30_000,
+  drainTimeoutMs: 400,
+  reconnectSpreadMs: 200,
   partitionHeartbeatTimeoutMs: 1000,
   partitionHeapMaxMb: 48,
   partitionRestartsMax: 1000,
@@ -25,19 +26,29 @@ export const settings = {
   lossServicePercent: 101,
 } as const;
 
-/** How long after its grace an instance whose session has ended may still be seen, in milliseconds. */
-export const goneWithinMs = 1000;
+/** Of a registry whose door is narrow: those who come back together are let in over seconds. */
+export const narrowDoor = { sessionsPerSecondMax: 10, sessionsBurstMax: 5 } as const;
 
-/** What the checker asks of the server's process, beside what clients ask. */
+/** How long after its grace an instance whose session has ended may still be seen, in milliseconds. */
+export const goneWithinMs = 2000;
+
+export type SettingValues = Readonly<Record<string, string | number>>;
+
+/** Settings as the command line has them. */
+export function wordFlags(values: SettingValues): string[] {
+  return Object.entries(values).flatMap(([name, value]) => [
+    `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+    String(value),
+  ]);
+}
+
+/** What the checker asks of the registry's process, beside what clients and operators ask. */
 export type Order =
   | { readonly kind: 'inflict'; readonly partition: number; readonly fault: Fault }
   | { readonly kind: 'resize'; readonly partitions: number }
-  | { readonly kind: 'inspect' }
-  | { readonly kind: 'stop' };
+  | { readonly kind: 'inspect' };
 
-/** What the server's process says. */
+/** What comes back. */
 export type Report =
-  | { readonly kind: 'ready'; readonly port: number }
-  | { readonly kind: 'fatal'; readonly message: string }
   | { readonly kind: 'done'; readonly number: number; readonly result: unknown }
   | { readonly kind: 'failed'; readonly number: number; readonly message: string };

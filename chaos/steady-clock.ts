@@ -1,12 +1,13 @@
-import type { Stats } from './server.ts';
+import type { Stats } from './registry-process.ts';
 
 /** A gap between looks counts for at most this long, in milliseconds. */
-const gapMaxMs = 250;
+const gapMaxMs = 100;
 /** How long a fault may take to show. */
 const faultShowsWithinMs = 3000;
 
 /**
- * Time in which the registry could do its work: it stands still while partitions are being rebuilt, and while the process or the checker do.
+ * Time in which the registry could do its work: it stands still while partitions are being rebuilt, while the registry is down or waits for those who were there
+ * before, and while the process or the checker stand still.
  * Whatever must be done within a time is measured by it.
  */
 export class SteadyClock {
@@ -30,13 +31,20 @@ export class SteadyClock {
     this.#expected = { deaths: this.#deaths, untilMs: performance.now() + faultShowsWithinMs };
   }
 
-  look({ partitions, counters }: Stats): void {
+  /** The registry has ended. */
+  noteEnd(): void {
+    this.#wasReady = false;
+    this.#deaths = 0;
+    this.#expected = undefined;
+  }
+
+  look({ partitions, counters, warming }: Stats): void {
     const atMs = performance.now();
     this.#deaths = counters['partition_died'] ?? 0;
     if (this.#expected !== undefined && (this.#deaths > this.#expected.deaths || atMs > this.#expected.untilMs)) {
       this.#expected = undefined;
     }
-    const isReady = this.#expected === undefined && partitions.every(({ state }) => state === 'ready');
+    const isReady = !warming && this.#expected === undefined && partitions.every(({ state }) => state === 'ready');
     if (isReady && this.#wasReady) this.#nowMs += Math.min(atMs - this.#lookedAtMs, gapMaxMs);
     this.#wasReady = isReady;
     this.#lookedAtMs = atMs;

@@ -29,6 +29,20 @@ export interface Change {
   answeredAt: number | undefined;
 }
 
+/** One instance that a client has registered, or may have. */
+export interface Possession {
+  readonly service: string;
+  readonly id: string;
+  /** The contents that it may have. */
+  readonly marks: readonly number[];
+  /** Whether it is there beyond doubt, with one of them. */
+  readonly isCertain: boolean;
+  /** Whether something that the client asked for has not been answered. */
+  readonly isDoubtful: boolean;
+  /** What it last asked for. */
+  readonly last: Change;
+}
+
 /** What one client asked for of one instance, as a view at some version includes it. */
 interface Standing {
   readonly by: Fate;
@@ -104,14 +118,21 @@ export class Ledger {
       ?.changes.findLast(({ kind }) => kind === 'register')?.mark;
   }
 
-  /** What a client was told that it has, and has not been told that it has no more. */
-  heldBy(fate: Fate): Change[] {
-    return [...this.#services.values()].flatMap((histories) =>
-      [...histories.values()].flatMap(({ changes }) => {
-        const last = changes.findLast(({ version, by }) => version !== undefined && by === fate);
-        return last?.kind === 'register' ? [last] : [];
-      }),
-    );
+  /** What a client has registered, or may have: what it was answered, and what it does not know the outcome of. */
+  possessionsOf(fate: Fate): Possession[] {
+    const possessions: Possession[] = [];
+    for (const [service, histories] of this.#services) {
+      for (const [id, history] of histories) {
+        const standing = readStandings(history, Number.POSITIVE_INFINITY).find(({ by }) => by === fate);
+        if (standing === undefined) continue;
+        const marks = readRegisters(standing).map(({ mark }) => mark);
+        if (marks.length === 0) continue;
+        const { settled, open } = standing;
+        const isCertain = settled?.kind === 'register' && open.every(({ kind }) => kind === 'register');
+        possessions.push({ service, id, marks, isCertain, isDoubtful: open.length > 0, last: open.at(-1) ?? settled! });
+      }
+    }
+    return possessions;
   }
 
   /**

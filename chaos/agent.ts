@@ -1,0 +1,56 @@
+/**
+ * Loaded into the registry's process ahead of the `slotcast` command (`node --import`): finds the server that the command starts, and does with it what the
+ * checker asks, which no client can. The command itself knows nothing of it.
+ */
+import { isMainThread } from 'node:worker_threads';
+
+import type { RunningServer } from '../src/main/server.ts';
+import type { Order, Report } from './settings.ts';
+
+function report(message: Report): void {
+  if (process.connected) process.send?.(message);
+}
+
+async function obey(server: RunningServer | undefined, order: Order): Promise<unknown> {
+  if (server === undefined) throw new Error('no server has been started yet');
+  switch (order.kind) {
+    case 'inflict':
+      server.inflict(order.partition, order.fault);
+      return undefined;
+    case 'resize':
+      return server.resize(order.partitions);
+    case 'inspect':
+      return server.inspect();
+    default:
+      return order satisfies never;
+  }
+}
+
+async function attach(): Promise<void> {
+  const { RunningServer } = await import('../src/main/server.ts');
+  let running: RunningServer | undefined;
+  const { prototype } = RunningServer;
+  const start = Reflect.get(prototype, 'start');
+  const note = (server: RunningServer): Promise<void> => {
+    running = server;
+    return start.call(server);
+  };
+  prototype.start = function (this: RunningServer): Promise<void> {
+    return note(this);
+  };
+  process.on('message', ({ number, order }: { number: number; order: Order }) => {
+    obey(running, order).then(
+      (result) => {
+        report({ kind: 'done', number, result });
+      },
+      (error: unknown) => {
+        report({ kind: 'failed', number, message: String(error) });
+      },
+    );
+  });
+  // Whoever started it has gone.
+  process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+}
+
+// Threads of the process load it as well.
+if (isMainThread) await attach();

@@ -1,0 +1,204 @@
+import { fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+import type { Inspection } from '../src/main/testing.ts';
+import { findFreePort } from '../test/support/free-port.ts';
+import { wordFlags } from './settings.ts';
+import type { Order, Report, SettingValues } from './settings.ts';
+
+/** Of `GET /v1/stats`, what the checker reads. */
+export interface Stats {
+  readonly sessions: number;
+  readonly registrations: number;
+  readonly slotShutMaxMs: number;
+  readonly requestsWaiting: number;
+  readonly warming: boolean;
+  readonly partitions: readonly { readonly state: string }[];
+  readonly move: { readonly isRunning: boolean; readonly slotsMoved: number; readonly stepsRolledBack: number };
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+/** How the process is ended: on the spot, or in order. */
+export type Ending = 'SIGKILL' | 'SIGTERM';
+
+export interface RegistryOptions {
+  readonly settings: SettingValues;
+  /** It ended without being told to. */
+  readonly onEnd: (reason: string) => void;
+}
+
+const command = fileURLToPath(new URL('../src/cli/slotcast.js', import.meta.url));
+const agent = new URL('agent.js', import.meta.url).href;
+/** How long a process may take to listen, and to end when it is told to. */
+const lifecycleTimeoutMs = 60_000;
+
+/**
+ * `slotcast start` as a process of its own: if it dies, the checker lives to tell. It may be ended and started anew, on the same port and with nothing of its
+ * life before.
+ */
+export class RegistryProcess {
+  readonly #options: RegistryOptions;
+  readonly port: number;
+  #child: ChildProcess | undefined;
+  #waiting: Map<number, { resolve: (result: unknown) => void; reject: (error: Error) => void }> = new Map();
+  #number = 0;
+  /** The last that this life has said of what is wrong. */
+  #words = '';
+  /** Which life of it this is, from 1. */
+  life = 0;
+  /** When the process of this life was started: before it could do anything. */
+  startedAtMs = 0;
+  /** Whether it listens and has not been told to end. */
+  isUp = false;
+
+  private constructor(port: number, options: RegistryOptions) {
+    this.port = port;
+    this.#options = options;
+  }
+
+  static async start(options: RegistryOptions): Promise<RegistryProcess> {
+    const registry = new RegistryProcess(await findFreePort(), options);
+    await registry.begin();
+    return registry;
+  }
+
+  get lastWords(): string {
+    return this.#words;
+  }
+
+  get url(): string {
+    return `ws://127.0.0.1:${this.port}/v1/session`;
+  }
+
+  /** Starts it; resolves when it listens. `more`: settings of this life alone. */
+  async begin(more: SettingValues = {}): Promise<void> {
+    this.life += 1;
+    this.startedAtMs = performance.now();
+    this.#words = '';
+    const flags = wordFlags({ ...this.#options.settings, port: this.port, ...more });
+    const child = fork(command, ['start', ...flags], { execArgv: ['--import', agent], silent: true });
+    this.#child = child;
+    child.on('message', (report: Report) => {
+      this.#take(report);
+    });
+    child.stderr?.on('data', (chunk) => {
+      this.#words = `${this.#words}${String(chunk)}`.slice(-2000);
+    });
+    child.on('exit', (code, signal) => {
+      const wasUp = this.isUp;
+      this.isUp = false;
+      for (const { reject } of this.#waiting.values()) reject(new Error('the registry has ended'));
+      this.#waiting.clear();
+      if (wasUp) this.#options.onEnd(`the registry ended with ${code ?? signal ?? 'nothing'}: ${this.#words}`);
+    });
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new Error(`the registry does not listen after ${lifecycleTimeoutMs} ms: ${this.#words}`));
+      }, lifecycleTimeoutMs);
+      child.once('exit', (code) => {
+        clearTimeout(timer);
+        reject(new Error(`the registry ended with ${code} before it listened: ${this.#words}`));
+      });
+      child.stdout?.on('data', (chunk) => {
+        if (!String(chunk).includes(' listens on ')) return;
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+    this.isUp = true;
+  }
+
+  /** Ends it; resolves with its exit status when it is gone. */
+  async end(ending: Ending): Promise<number | NodeJS.Signals> {
+    const child = this.#child!;
+    this.isUp = false;
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode ?? child.signalCode!;
+    const ended = new Promise<number | NodeJS.Signals>((resolve) => {
+      child.once('exit', (code, signal) => {
+        resolve(code ?? signal ?? 0);
+      });
+    });
+    this.wake();
+    child.kill(ending);
+    const timer = setTimeout(() => child.kill('SIGKILL'), lifecycleTimeoutMs);
+    const status = await ended;
+    clearTimeout(timer);
+    return status;
+  }
+
+  async inflict(partition: number, fault: Extract<Order, { kind: 'inflict' }>['fault']): Promise<void> {
+    await this.#ask({ kind: 'inflict', partition, fault });
+  }
+
+  async resize(partitions: number): Promise<void> {
+    await this.#ask({ kind: 'resize', partitions });
+  }
+
+  inspect(): Promise<Inspection> {
+    return this.#ask({ kind: 'inspect' }) as Promise<Inspection>;
+  }
+
+  readStats(): Promise<Stats> {
+    return this.#fetch('/v1/stats') as Promise<Stats>;
+  }
+
+  /** The thread that each connected session is on, by the session's name. */
+  async readThreads(): Promise<Map<string, number>> {
+    const { sessions } = (await this.#fetch('/v1/sessions?limit=1000')) as {
+      sessions: readonly { readonly session: string; readonly thread: number; readonly state: string }[];
+    };
+    return new Map(sessions.filter(({ state }) => state === 'connected').map((entry) => [entry.session, entry.thread]));
+  }
+
+  /** As an operator who asks so many of a hundred sessions to connect anew. */
+  async sendAway(percent: number, spreadMs: number): Promise<void> {
+    const body = JSON.stringify({ percent, spreadMs });
+    await this.#fetch('/v1/sessions/goaway', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+    });
+  }
+
+  /** The whole process stands still, as in a suspended machine. */
+  suspend(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  wake(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  async #fetch(path: string, init: RequestInit = {}): Promise<unknown> {
+    const response = await fetch(`http://127.0.0.1:${this.port}${path}`, init);
+    return response.json();
+  }
+
+  #ask(order: Order): Promise<unknown> {
+    if (!this.isUp) return Promise.reject(new Error('the registry has ended'));
+    this.#number += 1;
+    const number = this.#number;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(number, { resolve, reject });
+      this.#child!.send({ number, order }, (error) => {
+        if (error !== null) reject(error);
+      });
+    });
+  }
+
+  #take(report: Report): void {
+    const waiting = this.#waiting.get(report.number);
+    this.#waiting.delete(report.number);
+    switch (report.kind) {
+      case 'done':
+        waiting?.resolve(report.result);
+        return;
+      case 'failed':
+        waiting?.reject(new Error(report.message));
+        return;
+      default:
+        report satisfies never;
+    }
+  }
+}
