@@ -130,8 +130,13 @@ export class LoadPart implements SessionTaker {
     // Who does not read may be closed; that is for the scenario to judge.
     if (session.hasStalled) return;
     this.#lostConnections += 1;
+    const awayMs = nowMs() - this.#beatMark.atMs;
+    const excuse =
+      awayMs < awayMsMax
+        ? ''
+        : `; this load process had not come round for ${Math.round(awayMs / 1000)} s: it needs more CPU`;
     this.#onFailure(
-      new Error(`the server ended a session that did its part (close code ${session.closeCode ?? 'none'})`),
+      new Error(`the server ended a session that did its part (close code ${session.closeCode ?? 'none'}${excuse})`),
     );
   }
 
@@ -188,10 +193,17 @@ export class LoadPart implements SessionTaker {
   }
 
   async #registerAll({ window, isHalf }: RegisterOrder, ack: Histogram): Promise<number> {
-    const counts = await Promise.all(
-      this.#providers.map((session) => this.#registerSession(session, window, isHalf ? 2 : 1, ack)),
-    );
-    return counts.reduce((sum, count) => sum + count, 0);
+    // Not all at once: a round over the sockets must not take so long that those that have nothing to do answer their pings too late.
+    const rest = this.#providers.values();
+    let sum = 0;
+    const registerNext = async (): Promise<void> => {
+      for (const session of rest) {
+        const count = await this.#registerSession(session, window, isHalf ? 2 : 1, ack);
+        sum += count;
+      }
+    };
+    await Promise.all(Array.from({ length: registeringAtOnce }, registerNext));
+    return sum;
   }
 
   readonly #registering: Map<LoadSession, (index: number) => void> = new Map();
@@ -516,6 +528,10 @@ export class LoadPart implements SessionTaker {
 type PushCounts = Pick<Tallies, 'pushes' | 'pushBytes'>;
 
 const subscriptionsAtOnce = 500;
+/** Sessions that register at a time, each with its window: more than enough to keep a server busy. */
+const registeringAtOnce = 1000;
+/** It says how it does once a second; one that says nothing for so long, in milliseconds, may have answered no pings either. */
+const awayMsMax = 5000;
 const zeroCounts = { sent: 0, acks: 0, pushes: 0, pushBytes: 0 };
 
 function createMoments(count: number): Float64Array {

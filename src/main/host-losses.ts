@@ -44,8 +44,7 @@ interface PartlyReported {
 
 /**
  * What one host knows of losses: which of its sessions are missing, and, for the guard on the main thread, what becomes of them. While nothing is lost it
- * only counts; what it has to say of losses gathers, and is said once in each tick, in bounded messages. Nobody needs to know what a session held that is
- * missing as long as nothing is to be judged: of those who are back before the first grace is over nothing is read or said, however many they are.
+ * only counts; what it has to say of losses gathers, and is said once in each tick, in bounded messages.
  */
 export class HostLosses {
   readonly #options: HostLossesOptions;
@@ -174,21 +173,16 @@ export class HostLosses {
 
   get #hasNews(): boolean {
     return (
-      (this.#hasUnreported && this.#mustReport) ||
-      this.#changes.size + this.#removed.size + this.#returned.length > 0 ||
+      this.#partly !== undefined ||
+      this.#unreported.size + this.#changes.size + this.#removed.size + this.#returned.length > 0 ||
       this.#back.size + this.#due.size + this.#untold.size + this.#question > 0 ||
       (this.#tracked.size > 0 && this.#sessions !== this.#sessionsTold)
     );
   }
 
-  /** A session is to be judged, here or elsewhere, or was: then all that are missing count. */
-  get #mustReport(): boolean {
-    return this.#due.size + this.#question + this.#reported.size + this.#tracked.size > 0;
-  }
-
   /** More is left than goes into one message. */
   get #isBehind(): boolean {
-    return (this.#hasUnreported && this.#mustReport) || this.#untold.size > 0 || this.#due.size > 0;
+    return this.#hasUnreported || this.#untold.size > 0 || this.#due.size > 0;
   }
 
   get #hasUnreported(): boolean {
@@ -247,7 +241,7 @@ export class HostLosses {
   #takeMissing(keys: Keys, changes: CountedLoss[]): { readonly missing: CountedLoss[]; readonly left: number } {
     const missing: CountedLoss[] = [];
     let left = lossEntriesMax;
-    while (left > 0 && this.#hasUnreported && this.#mustReport) {
+    while (left > 0 && this.#hasUnreported) {
       const isBegun = this.#partly !== undefined;
       if (!isBegun) left -= this.#beginReport();
       const { session, rest } = this.#partly!;

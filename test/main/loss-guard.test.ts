@@ -758,24 +758,6 @@ describe.each([1, 3])('with %i hosts,', (hosts) => {
       expect(stage.describe()).toMatchObject({ isHolding: false, missingSessions: 0, services: [] });
     });
 
-    test('are none of those who are back before any grace is over, and tell of all who are missing from then on', () => {
-      const stage = new Stage({}, hosts);
-      const sessions = stage.connectMany(20, 'a', 'b');
-      for (const session of sessions) stage.break(session);
-      stage.wait(500);
-      for (const session of sessions.slice(3)) stage.resume(session);
-      stage.wait(300);
-      expect(stage.reports).toEqual([]);
-      stage.wait(300);
-      const told = stage.reports.flatMap(({ missing }) => missing.map(({ session }) => session));
-      expect(told.toSorted((a, b) => a - b)).toEqual(sessions.slice(0, 3));
-      // Their removal is remembered, and what breaks meanwhile is told at once.
-      const count = stage.reports.length;
-      stage.break(sessions[4]!);
-      stage.wait(50);
-      expect(stage.reports.slice(count).flatMap(({ missing }) => missing)).toMatchObject([{ session: sessions[4] }]);
-    });
-
     test('are none while nothing is lost, however much is registered', () => {
       const stage = new Stage({}, hosts);
       for (const session of stage.connectMany(100, 'a', 'b')) if (session % 2 === 0) stage.leave(session);

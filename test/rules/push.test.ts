@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
@@ -208,8 +209,14 @@ test('[PU1] so it is if the subscription with the other filter has not been answ
     client.request('service.subscribe', { service, version, ...(zone === undefined ? {} : { zone }) });
   const whole = { instances: [{ id: 'b:1' }] };
   const resumed = { from: version, put: [], remove: [] };
+  // While their slots are shut, requests of one session about one service wait beside each other.
+  const slots = [slotOf('public/DEFAULT/pay'), slotOf('public/DEFAULT/ship')];
+  const { gate } = registry.router;
+  gate.shut(slots);
   const results = async (...answers: Answered[]): Promise<unknown[]> => {
+    gate.open(slots);
     await registry.settle(random);
+    gate.shut(slots);
     return answers.map(({ result }) => result);
   };
   const [one, two, three] = Array.from({ length: 3 }, () => new SimulatedClient(registry)) as [
@@ -220,7 +227,7 @@ test('[PU1] so it is if the subscription with the other filter has not been answ
   expect(await results(ask(one, 'pay', 'z1'), ask(one, 'pay', 'z2'))).toMatchObject([resumed, whole]);
   expect(await results(ask(two, 'ship', 'z1'), ask(two, 'pay', 'z2'))).toMatchObject([{ instances: [] }, resumed]);
   expect(await results(ask(three, 'pay', 'z2'), ask(three, 'pay', 'z2'))).toMatchObject([resumed, resumed]);
-  // What another service is subscribed with does not matter either once it has begun.
+  // What another service is subscribed with matters as little once it has begun.
   expect(await results(ask(two, 'pay', 'z2'), ask(three, 'ship'))).toMatchObject([resumed, { instances: [] }]);
 });
 
