@@ -1,7 +1,9 @@
-import { RegistrationDigest } from '../protocol/registration-digest.ts';
+import { RegistrationDigest, RegistrationHasher } from '../protocol/registration-digest.ts';
+import type { Lanes } from '../protocol/registration-digest.ts';
 import type { TextCodec } from '../slots/fragment-bytes.ts';
 import { InstanceList } from '../slots/instance-list.ts';
 import { InstanceTable } from '../slots/instance-table.ts';
+import type { InstanceRow } from '../slots/instance-table.ts';
 
 /** An instance that a session registered: what its partition would be rebuilt from. */
 export interface Registration {
@@ -41,9 +43,17 @@ const doubtBit = 8;
 export class HostLog {
   readonly table: InstanceTable;
   readonly keys: KeyNumbers = new KeyNumbers();
+  readonly #hasher: RegistrationHasher = new RegistrationHasher();
+  readonly #hashText = (bytes: Uint8Array, start: number, end: number): Lanes => this.#hasher.hash(bytes, start, end);
 
   constructor(codec: TextCodec) {
     this.table = new InstanceTable(codec);
+  }
+
+  /** What a row counts for in the digest of its session. */
+  hashRow(row: number, key: string): Lanes {
+    this.#hasher.setKey(key);
+    return this.table.visitText(row, this.#hashText);
   }
 }
 
@@ -51,6 +61,8 @@ export class HostLog {
 export class SessionLog {
   readonly #host: HostLog;
   readonly #list: InstanceList;
+  /** Kept up to date: of a text that has only just been stored it costs little, of many that lie far apart in memory much. */
+  #digest: RegistrationDigest | undefined;
 
   constructor(host: HostLog) {
     this.#host = host;
@@ -80,12 +92,12 @@ export class SessionLog {
     const { table, keys } = this.#host;
     const row = this.#find(key, id);
     if (row === -1) {
-      this.#list.add(keys.claim(key), id, { fragment, stamp, owner: 0 });
+      this.#count(this.#list.add(keys.claim(key), id, { fragment, stamp, owner: 0 }), key);
       return undefined;
     }
     const before = this.#read(row, key, id);
     if (before.fragment === fragment) table.note(row, { stamp, owner: 0 });
-    else table.replace(row, { fragment, stamp, owner: 0 });
+    else this.#replace(row, key, { fragment, stamp, owner: 0 });
     return before;
   }
 
@@ -106,10 +118,10 @@ export class SessionLog {
 
   /** Puts in a registration that comes from another host, as it stood there. */
   setMoved({ key, id, fragment, stamp, standing }: MovedRegistration): void {
-    const { table, keys } = this.#host;
+    const { keys } = this.#host;
     const row = this.#find(key, id);
-    if (row === -1) this.#list.add(keys.claim(key), id, { fragment, stamp, owner: standing });
-    else table.replace(row, { fragment, stamp, owner: standing });
+    if (row === -1) this.#count(this.#list.add(keys.claim(key), id, { fragment, stamp, owner: standing }), key);
+    else this.#replace(row, key, { fragment, stamp, owner: standing });
   }
 
   /**
@@ -138,11 +150,25 @@ export class SessionLog {
 
   /** Returns whether it was there. */
   delete(key: string, id: string): boolean {
-    const { keys } = this.#host;
-    const number = keys.find(key);
-    if (number === -1 || !this.#list.delete(number, id)) return false;
+    const { keys, table } = this.#host;
+    const row = this.#find(key, id);
+    if (row === -1) return false;
+    this.#digest?.subtractLanes(this.#host.hashRow(row, key));
+    const number = table.tagOf(row);
+    this.#list.remove(row);
     keys.release(number);
     return true;
+  }
+
+  #count(row: number, key: string): void {
+    this.#digest ??= new RegistrationDigest();
+    this.#digest.addLanes(this.#host.hashRow(row, key));
+  }
+
+  #replace(row: number, key: string, instance: InstanceRow): void {
+    this.#digest?.subtractLanes(this.#host.hashRow(row, key));
+    this.#host.table.replace(row, instance);
+    this.#count(row, key);
   }
 
   /** The service of each registration. The log must not change meanwhile. */
@@ -188,21 +214,9 @@ export class SessionLog {
     return head;
   }
 
-  /** What the session holds, in 16 digits. Read where it lies: nothing is made of 10,000 registrations but this. */
+  /** What the session holds, in 16 digits. */
   digest(): string {
-    const { table, keys } = this.#host;
-    const digest = new RegistrationDigest();
-    const add = (bytes: Uint8Array, start: number, end: number): void => {
-      digest.addBytes(bytes, start, end);
-    };
-    let tag = -1;
-    for (const row of this.#list.rows()) {
-      const next = table.tagOf(row);
-      if (next !== tag) digest.setKey(keys.nameOf(next));
-      tag = next;
-      table.visitText(row, add);
-    }
-    return digest.toString();
+    return (this.#digest ?? new RegistrationDigest()).toString();
   }
 
   #find(key: string, id: string): number {

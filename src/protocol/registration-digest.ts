@@ -6,7 +6,7 @@
 const utf8: TextEncoder = new TextEncoder();
 
 /** Two independent 32-bit hashes of one registration. */
-interface Lanes {
+export interface Lanes {
   readonly low: number;
   readonly high: number;
 }
@@ -19,29 +19,52 @@ export function hashRegistration(key: string, fragment: string): string {
   return formatLanes(hashLanes(key, fragment));
 }
 
-/** The digest of a set of registrations, in whatever order they are added: the sums, modulo 2^32, of the two halves of their hashes. */
+/** The digest of a set of registrations, in whatever order they come and go: the sums, modulo 2^32, of the two halves of their hashes. */
 export class RegistrationDigest {
   #low = 0;
   #high = 0;
-  /** The key of what comes next, a line feed, and room for what completes its last word. */
+
+  add(key: string, fragment: string): void {
+    this.addLanes(hashLanes(key, fragment));
+  }
+
+  addLanes({ low, high }: Lanes): void {
+    this.#low = (this.#low + low) >>> 0;
+    this.#high = (this.#high + high) >>> 0;
+  }
+
+  subtractLanes({ low, high }: Lanes): void {
+    this.#low = (this.#low - low) >>> 0;
+    this.#high = (this.#high - high) >>> 0;
+  }
+
+  /** 16 hexadecimal digits. */
+  toString(): string {
+    return formatLanes({ low: this.#low, high: this.#high });
+  }
+}
+
+/** Hashes registrations whose fragments lie somewhere as bytes, without a copy of them. */
+export class RegistrationHasher {
+  /** The service of the last one. */
+  #name = '';
+  /** The key of that, a line feed, and room for what completes its last word. */
   #key: Uint8Array = new Uint8Array(0);
   #keyBytes = 0;
 
-  add(key: string, fragment: string): void {
-    this.#add(hashLanes(key, fragment));
-  }
-
-  /** The service of the registrations that are added as bytes from now on. */
-  setKey(key: string): void {
-    const bytesMax = key.length * utf8BytesMax + 1 + wordBytes;
+  /** The key of the service of the registrations that follow. */
+  setKey(name: string): void {
+    if (name === this.#name && this.#keyBytes > 0) return;
+    const bytesMax = name.length * utf8BytesMax + 1 + wordBytes;
     if (this.#key.length < bytesMax) this.#key = new Uint8Array(bytesMax);
-    this.#keyBytes = utf8.encodeInto(key, this.#key).written;
+    this.#keyBytes = utf8.encodeInto(name, this.#key).written;
     this.#key[this.#keyBytes] = lineFeed;
     this.#keyBytes += 1;
+    this.#name = name;
   }
 
-  /** Adds a registration whose fragment lies somewhere as bytes, without a copy of them. */
-  addBytes(bytes: Uint8Array, start: number, end: number): void {
+  /** The text of one registration of the service that was set last, from `start` to `end`. */
+  hash(bytes: Uint8Array, start: number, end: number): Lanes {
     const key = this.#key;
     const lanes = new MurmurLanes();
     let at = start;
@@ -53,17 +76,7 @@ export class RegistrationDigest {
     } else {
       lanes.finish(key, lanes.take(key, 0, keyEnd), keyEnd, this.#keyBytes + end - start);
     }
-    this.#add(lanes);
-  }
-
-  #add({ low, high }: Lanes): void {
-    this.#low = (this.#low + low) >>> 0;
-    this.#high = (this.#high + high) >>> 0;
-  }
-
-  /** 16 hexadecimal digits. */
-  toString(): string {
-    return formatLanes({ low: this.#low, high: this.#high });
+    return lanes;
   }
 }
 

@@ -122,9 +122,9 @@ export class FragmentBytes {
   }
 
   /** Gives what is stored as bytes, where they lie. */
-  visit(reference: number, length: number, take: (bytes: Uint8Array, start: number, end: number) => void): void {
+  visit<T>(reference: number, length: number, take: (bytes: Uint8Array, start: number, end: number) => T): T {
     const start = byteOf(reference);
-    take(this.#slabOf(reference).chunk.bytes, start, start + length);
+    return take(this.#slabOf(reference).chunk.bytes, start, start + length);
   }
 
   /**

@@ -202,10 +202,10 @@ export class InstanceTable implements IndexedRows {
   }
 
   /** Gives the bytes of a row's text, where they lie; they are the caller's only during the call. */
-  visitText(row: number, take: (bytes: Uint8Array, start: number, end: number) => void): void {
+  visitText<T>(row: number, take: (bytes: Uint8Array, start: number, end: number) => T): T {
     const block = this.#blockOf(row);
     const at = row & blockMask;
-    this.#bytes.visit(block.text[at]!, lengthOf(block, at), take);
+    return this.#bytes.visit(block.text[at]!, lengthOf(block, at), take);
   }
 
   idOf(row: number): string {

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 
 import { HostLog, SessionLog } from '../../src/main/session-log.ts';
 import type { HeldRegistration } from '../../src/main/session-log.ts';
+import { RegistrationDigest } from '../../src/protocol/registration-digest.ts';
 import { textCodec } from '../../src/workers/text-codec.ts';
 
 const step = fc.record({
@@ -49,9 +50,13 @@ test('sessions that share a log each keep their own, in the order in which it ca
           [...model.values()].filter(({ key }) => key === 'n/g/b').map(({ key, id }) => ({ key, id })),
         );
         expect(log.size).toBe(model.size);
+        const digest = new RegistrationDigest();
+        for (const { key, fragment } of model.values()) digest.add(key, fragment);
+        expect(log.digest()).toBe(digest.toString());
       }
       for (const { log } of sessions) for (const { key, id } of log.names()) log.delete(key, id);
       expect([host.table.count, host.table.usedBytes]).toEqual([0, 0]);
+      expect(sessions.map(({ log }) => log.digest())).toEqual(sessions.map(() => new RegistrationDigest().toString()));
     }),
   );
 });
