@@ -1,11 +1,10 @@
-import type { Failure } from '../protocol/errors.ts';
 import { sessionPath } from '../protocol/limits.ts';
 import { Admission } from './admission.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import type { DescriptorBudget } from './descriptors.ts';
-import { answerFailure } from './http-answers.ts';
+import { answerFailure, refuseUnreadAnswer } from './http-answers.ts';
 import { PacedReads } from './paced-reads.ts';
 import type { SessionCounts } from './session-counts.ts';
 import type { SessionHost } from './session-host.ts';
@@ -72,7 +71,10 @@ export function createHostTransport({
     if (call.path === sessionPath) return Promise.resolve(admission.refuseHandshake());
     if (call.method !== 'GET' || !listPaths.has(call.path)) return onHttp(call);
     // What reads lists is not even asked when there is no room for them.
-    return reads.run(() => (unread.hasRoom(1) ? onHttp(call) : Promise.resolve(refuseUnread(call.address))));
+    return reads.run(() => {
+      const { room } = unread;
+      return room > 0 ? onHttp({ ...call, room }) : Promise.resolve(refuseUnread(call.address));
+    });
   };
   const transport = new Transport({
     frameBytesMax: config.frameBytesMax,
@@ -117,13 +119,3 @@ export function createHostTransport({
 
 /** Where answers may be large. */
 const listPaths: ReadonlySet<string> = new Set(['/v1/instances', '/v1/services']);
-
-function refuseUnreadAnswer(max: number): Failure {
-  return {
-    code: 'busy',
-    message: `callers have not read ${max} bytes of answers`,
-    limit: 'httpAnswerBytesMax',
-    max,
-    retryAfterMs: 1000,
-  };
-}

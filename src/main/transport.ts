@@ -29,6 +29,8 @@ export interface HttpCall {
   readonly isLocal: boolean;
   /** A text, or why there is none: it was larger than `bodyBytesMax`, or not UTF-8. */
   readonly body: { readonly text: string } | 'too large' | 'not utf-8';
+  /** Characters that a list in the answer may have: others wait for their callers to read. */
+  readonly room: number;
 }
 
 export interface HttpAnswer {
@@ -274,7 +276,7 @@ export class Transport {
       isLocal: isLoopback(new Uint8Array(response.getRemoteAddress())),
     };
     this.#readBody(response, (body) => {
-      this.#options.onHttp({ ...head, body }).then(
+      this.#options.onHttp({ ...head, body, room: this.#options.unread.room }).then(
         (answer) => {
           if (isAborted) return;
           onAborted = this.#answer(response, answer, head);
