@@ -27,6 +27,8 @@ export interface Reply {
 export interface ReadTicket {
   /** Characters that its answer may have. */
   readonly room: number;
+  /** Why it need not be sent: there is no room for any answer. */
+  readonly refusal: Failure | undefined;
   /** Its answer has so many: it is asked for again once there is room for it, or refused. */
   enlarge(characters: number, again: () => void, refuse: (failure: Failure) => void): void;
   /** It has been answered. */
@@ -104,13 +106,13 @@ export const wordResults = {
 export class BatchAnswers {
   readonly #parts: string[] = [];
   readonly #send: (frame: string) => void;
-  readonly #charactersMax: number;
+  readonly charactersMax: number;
   #characters = 0;
   #waiting = 1;
   #afterSending: (() => void)[] = [];
 
   constructor(charactersMax: number, send: (frame: string) => void) {
-    this.#charactersMax = charactersMax;
+    this.charactersMax = charactersMax;
     this.#send = send;
   }
 
@@ -120,7 +122,7 @@ export class BatchAnswers {
 
   /** Whether an answer of this length still fits. */
   hasRoom(characters: number): boolean {
-    return this.#characters + characters <= this.#charactersMax;
+    return this.#characters + characters <= this.charactersMax;
   }
 
   /** Runs a task once the batch has been answered. */

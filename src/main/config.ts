@@ -295,7 +295,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   ),
   batchEntriesMax: integer(1000, 1, 100_000, 'Requests in one batch.'),
   batchAnswerCharactersMax: integer(
-    32 * 1_048_576,
+    16 * 1_048_576,
     1024,
     256 * 1_048_576,
     'Characters of all answers of one batch together; those that do not fit are replaced by errors.',

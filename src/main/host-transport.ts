@@ -7,7 +7,7 @@ import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import type { DescriptorBudget } from './descriptors.ts';
-import { answerFailure } from './http-answers.ts';
+import { answerFailure, refuseUnreadAnswer } from './http-answers.ts';
 import { PacedReads } from './paced-reads.ts';
 import type { SessionCounts } from './session-counts.ts';
 import type { SessionHost } from './session-host.ts';
@@ -74,7 +74,10 @@ export function createHostTransport({
     if (call.path === sessionPath) return Promise.resolve(admission.refuseHandshake());
     if (call.method !== 'GET' || !listPaths.has(call.path)) return onHttp(call);
     // What reads lists is not even asked when there is no room for them.
-    return reads.run(() => (unread.hasRoom(1) ? onHttp(call) : Promise.resolve(refuseUnread(call.address))));
+    return reads.run(() => {
+      const { room } = unread;
+      return room > 0 ? onHttp({ ...call, room }) : Promise.resolve(refuseUnread(call.address));
+    });
   };
   const transport = create<Session>({
     frameBytesMax: config.frameBytesMax,
@@ -131,13 +134,3 @@ const headRefusals: Readonly<Record<HeadFailure, { readonly status: number; read
   'too large': { status: 431, failure: { code: 'invalid_request', message: 'the head of the request is too large' } },
   'too slow': { status: 408, failure: { code: 'invalid_request', message: 'the request took too long to come' } },
 };
-
-function refuseUnreadAnswer(max: number): Failure {
-  return {
-    code: 'busy',
-    message: `callers have not read ${max} bytes of answers`,
-    limit: 'httpAnswerBytesMax',
-    max,
-    retryAfterMs: 1000,
-  };
-}

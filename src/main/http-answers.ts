@@ -1,7 +1,7 @@
 import { errorCodes } from '../protocol/errors.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { HttpAnswer } from '../transport/transport.ts';
-import type { Reply } from './answers.ts';
+import type { ReadTicket, Reply } from './answers.ts';
 import type { MetricsText } from './metrics.ts';
 
 const headers: Readonly<Record<string, string>> = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
@@ -22,9 +22,35 @@ export function answerFailure(failure: Failure, status: number = errorCodes[fail
   return { status, body, headers: { ...headers, 'Retry-After': String(Math.ceil(retryAfterMs / 1000)) } };
 }
 
-/** Waits for an answer in the form that WebSocket requests get it, too. */
-export async function waitForReply(ask: (reply: Reply) => void): Promise<string | Failure> {
+/** Beyond what may wait in one thread for callers over HTTP to read. */
+export function refuseUnreadAnswer(max: number): Failure {
+  return {
+    code: 'busy',
+    message: `callers have not read ${max} bytes of answers`,
+    limit: 'httpAnswerBytesMax',
+    max,
+    retryAfterMs: 1000,
+  };
+}
+
+/** Waits for an answer in the form that WebSocket requests get it, too. `read`: how large its list may be, and the refusal of a larger one. */
+export async function waitForReply(
+  ask: (reply: Reply) => void,
+  read?: { readonly room: number; readonly tooLarge: Failure },
+): Promise<string | Failure> {
   return new Promise((resolve) => {
-    ask({ succeed: resolve, fail: resolve });
+    if (read === undefined) {
+      ask({ succeed: resolve, fail: resolve });
+      return;
+    }
+    const ticket: ReadTicket = {
+      room: read.room,
+      refusal: undefined,
+      enlarge: (_characters, _again, refuse) => {
+        refuse(read.tooLarge);
+      },
+      end: () => undefined,
+    };
+    ask({ succeed: resolve, fail: resolve, openRead: () => ticket });
   });
 }

@@ -17,7 +17,7 @@ import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
 import type { HttpAnswer, HttpCall } from '../transport/transport.ts';
 import type { ServerConfig } from './config.ts';
-import { answerFailure, answerJson, answerText, waitForReply } from './http-answers.ts';
+import { answerFailure, answerJson, answerText, refuseUnreadAnswer, waitForReply } from './http-answers.ts';
 import type { GuardDescription } from './loss-guard.ts';
 import type { MetricsText } from './metrics.ts';
 import { encodeRegister } from './requests.ts';
@@ -31,7 +31,13 @@ export interface HttpApiOptions {
   readonly host: SessionHost;
   readonly config: Pick<
     ServerConfig,
-    'leaseTtlMinMs' | 'leaseTtlDefaultMs' | 'leaseTtlMaxMs' | 'leasesMax' | 'bodyBytesMax' | 'reconnectSpreadMs'
+    | 'leaseTtlMinMs'
+    | 'leaseTtlDefaultMs'
+    | 'leaseTtlMaxMs'
+    | 'leasesMax'
+    | 'bodyBytesMax'
+    | 'httpAnswerBytesMax'
+    | 'reconnectSpreadMs'
   >;
   readonly isOriginAllowed: (origin: string) => boolean;
   readonly countRefusal: (code: ErrorCode, limit: string | undefined, address: string) => void;
@@ -71,6 +77,8 @@ interface OperationInput {
   readonly lease: string;
   /** Of the caller. */
   readonly address: string;
+  /** Characters that a list in the answer may have. */
+  readonly room: number;
 }
 
 type Handler = (input: OperationInput) => Promise<HttpAnswer | Failure> | HttpAnswer | Failure;
@@ -96,7 +104,7 @@ export class HttpApi {
     this.#options = options;
     const handlers: Record<OperationId, Handler> = {
       listServices: ({ value }) => this.#list(value as ListParams),
-      queryService: ({ value }) => this.#query(value as ServiceFields),
+      queryService: ({ value, room }) => this.#query(value as ServiceFields, room),
       registerInstance: ({ value, address }) => this.#register(value as LeaseRegisterBody, address),
       deregisterInstance: ({ value }) => this.#deregister(value as LeaseDeregisterQuery),
       renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
@@ -177,7 +185,9 @@ export class HttpApi {
     }
     if (route.changes && this.#options.host.isDraining) return refuseDraining(this.#options.config.reconnectSpreadMs);
     const input = this.#readInput(route, call);
-    return 'failure' in input ? input.failure : route.handle({ value: input.value, lease, address: call.address });
+    return 'failure' in input
+      ? input.failure
+      : route.handle({ value: input.value, lease, address: call.address, room: call.room });
   }
 
   #readInput(route: Route, call: HttpCall): { readonly value: unknown } | { readonly failure: Failure } {
@@ -204,12 +214,17 @@ export class HttpApi {
     return this.#read((reply) => this.#options.host.execute(undefined, { method: 'service.list', params }, reply));
   }
 
-  async #query(params: ServiceFields): Promise<HttpAnswer | Failure> {
-    return this.#read((reply) => this.#options.host.execute(undefined, { method: 'service.query', params }, reply));
+  async #query(params: ServiceFields, room: number): Promise<HttpAnswer | Failure> {
+    // What would be refused when it is there is not even fetched.
+    const read = { room, tooLarge: refuseUnreadAnswer(this.#options.config.httpAnswerBytesMax) };
+    return this.#read(
+      (reply) => this.#options.host.execute(undefined, { method: 'service.query', params }, reply),
+      read,
+    );
   }
 
-  async #read(ask: Parameters<typeof waitForReply>[0]): Promise<HttpAnswer | Failure> {
-    const reply = await waitForReply(ask);
+  async #read(...args: Parameters<typeof waitForReply>): Promise<HttpAnswer | Failure> {
+    const reply = await waitForReply(...args);
     return typeof reply === 'string' ? answerJson(reply) : reply;
   }
 

@@ -835,23 +835,26 @@ export class SessionHost {
     let refused: Answer | undefined;
     let awaited = this.#router.links().length;
     const read = reply.openRead?.('list', '');
-    const failure = this.#router.askAll({
-      key: '',
-      // One more than asked for tells whether there is a next page.
-      build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
-      settle: (answer) => {
-        if (answer[0] === fromPartition.listed) page.add(answer[2]);
-        else refused = answer;
-        awaited -= 1;
-        if (awaited > 0) return;
-        // Wording many large pages is more than one turn has room for.
-        this.#later(size, () => {
-          if (refused === undefined) reply.succeed(wordResults.listed(page.read()));
-          else reply.fail(readRefusal(refused));
-          read?.end();
-        });
-      },
-    });
+    // Else a batch would have pages made for nothing.
+    const failure =
+      read?.refusal ??
+      this.#router.askAll({
+        key: '',
+        // One more than asked for tells whether there is a next page.
+        build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
+        settle: (answer) => {
+          if (answer[0] === fromPartition.listed) page.add(answer[2]);
+          else refused = answer;
+          awaited -= 1;
+          if (awaited > 0) return;
+          // Wording many large pages is more than one turn has room for.
+          this.#later(size, () => {
+            if (refused === undefined) reply.succeed(wordResults.listed(page.read()));
+            else reply.fail(readRefusal(refused));
+            read?.end();
+          });
+        },
+      });
     if (failure === undefined) return;
     reply.fail(failure);
     read?.end();

@@ -17,19 +17,13 @@ export interface ReplyHost {
   spread(failure: Failure): Failure;
 }
 
-/** The request was carried out, but its answer is more than its batch may hold. */
-const noRoom: Failure = {
-  code: 'limit_exceeded',
-  message: 'it was done, but the answers of the batch are too large together; ask in smaller batches',
-  limit: 'batchAnswerCharactersMax',
-};
+/** Its batch has no room for the answer: to a request that was carried out, or to one whose answer was not even fetched. */
+function refuseForRoom(max: number, isDone: boolean): Failure {
+  const rest = 'the answers of the batch are too large together';
+  const message = isDone ? `it was done, but ${rest}; ask in smaller batches` : `nothing was done: ${rest}`;
+  return { code: 'limit_exceeded', message, limit: 'batchAnswerCharactersMax', max };
+}
 
-/** Its answer was not even fetched. */
-const noRoomBefore: Failure = {
-  code: 'limit_exceeded',
-  message: 'nothing was done: the answers of the batch are too large together; ask in smaller batches',
-  limit: 'batchAnswerCharactersMax',
-};
 /** What an answer has beside its list, in characters: its id among them. */
 const envelopeCharacters = 512;
 
@@ -66,7 +60,7 @@ export class SessionReply implements Reply {
     if (this.#id === undefined) return;
     const answer = wordResult(this.#id, result);
     if (this.#batch === undefined || this.#batch.hasRoom(answer.length)) this.#send(answer);
-    else this.#refuse(this.#id, noRoom);
+    else this.#refuse(this.#id, refuseForRoom(this.#batch.charactersMax, true));
   }
 
   defer(task: () => void): boolean {
@@ -81,16 +75,23 @@ export class SessionReply implements Reply {
     lane.begin(kind, key);
     let room = lane.smallCharacters;
     let isLarge = false;
+    const judge = (characters: number): Failure | undefined =>
+      batch === undefined || batch.hasRoom(characters + envelopeCharacters)
+        ? undefined
+        : refuseForRoom(batch.charactersMax, false);
     return {
       get room(): number {
         return room;
+      },
+      get refusal(): Failure | undefined {
+        return judge(0);
       },
       enlarge: (characters, again, refuse) => {
         if (isLarge) lane.endLarge();
         isLarge = false;
         lane.waitForRoom({
           characters: characters + envelopeCharacters,
-          judge: () => (batch?.hasRoom(characters + envelopeCharacters) === false ? noRoomBefore : undefined),
+          judge: () => judge(characters),
           grant: () => {
             isLarge = true;
             room = characters;

@@ -20,11 +20,12 @@ export function sendAnswer(
     sendWhole(response, answer);
     return;
   }
-  const body = Buffer.from(answer.body);
-  if (!unread.hasRoom(body.length)) {
+  // Judged by its characters, which are no more than its bytes: one that is refused must not take memory of its own before.
+  if (!unread.hasRoom(answer.body.length)) {
     sendWhole(response, refuseUnread(address));
     return;
   }
+  const body = Buffer.from(answer.body);
   writeHead(response, answer, body.length);
   new LargeAnswer(response, body, address, unread).begin();
 }

@@ -212,7 +212,7 @@ export class NodeTransport<S> implements Transport {
       isLocal: isLoopbackAddress(address),
     };
     this.#readBody(request, (body) => {
-      this.#options.onHttp({ ...head, body }).then(
+      this.#options.onHttp({ ...head, body, room: this.#options.unread.room }).then(
         (answer) => {
           sendAnswer(response, answer, address, this.#options);
         },

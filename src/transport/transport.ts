@@ -32,6 +32,8 @@ export interface HttpCall {
   readonly isLocal: boolean;
   /** A text, or why there is none: it was larger than `bodyBytesMax`, or not UTF-8. */
   readonly body: { readonly text: string } | 'too large' | 'not utf-8';
+  /** Characters that a list in the answer may have: others wait for their callers to read. */
+  readonly room: number;
 }
 
 export interface HttpAnswer {

@@ -38,9 +38,13 @@ export class UnreadAnswers {
     return this.#bytes;
   }
 
-  /** Whether so many bytes more may wait. One answer may, however large it is. */
+  /** How many bytes more may wait. One answer may, however large it is. */
+  get room(): number {
+    return this.#bytes === 0 ? Number.MAX_SAFE_INTEGER : Math.max(0, this.#options.bytesMax - this.#bytes);
+  }
+
   hasRoom(bytes: number): boolean {
-    return this.#bytes === 0 || this.#bytes + bytes <= this.#options.bytesMax;
+    return bytes <= this.room;
   }
 
   add(answer: UnreadAnswer, nowMs: number): void {

@@ -235,7 +235,7 @@ export class UwsTransport<S> implements Transport {
       isLocal: isLoopback(new Uint8Array(response.getRemoteAddress())),
     };
     this.#readBody(response, (body) => {
-      this.#options.onHttp({ ...head, body }).then(
+      this.#options.onHttp({ ...head, body, room: this.#options.unread.room }).then(
         (answer) => {
           if (isAborted) return;
           onAborted = this.#answer(response, answer, head);
@@ -262,11 +262,12 @@ export class UwsTransport<S> implements Transport {
       response.cork(() => writeAnswer(response, answer, isHead));
       return () => undefined;
     }
-    const body = Buffer.from(answer.body);
-    if (!unread.hasRoom(body.length)) {
+    // Judged by its characters, which are no more than its bytes: one that is refused must not take memory of its own before.
+    if (!unread.hasRoom(answer.body.length)) {
       response.cork(() => writeAnswer(response, this.#options.refuseUnread(address)));
       return () => undefined;
     }
+    const body = Buffer.from(answer.body);
     const large = new LargeAnswer(response, body, address);
     response.onWritable((offset) => {
       const isThrough = large.goOn(offset);

@@ -45,6 +45,7 @@ test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(
       address: '10.0.0.1',
       isLocal: false,
       body: { text: path === '/v1/partitions' ? '{"partitions":2}' : '{}' },
+      room: 1_048_576,
     };
     const refused = await api.handle(call);
     expect([refused.status, JSON.parse(refused.body)]).toMatchObject([403, { error: { code: 'forbidden' } }]);
