@@ -73,7 +73,8 @@ export class Restarts {
       status = await Promise.race([ended, delay(10, undefined)]);
     }
     const expected = ending === 'SIGTERM' ? 0 : ending;
-    if (status !== expected) onWrong(`the registry was told to end by ${ending}, and ended with ${status}: ${registry.lastWords}`);
+    if (status !== expected)
+      onWrong(`the registry was told to end by ${ending}, and ended with ${status}: ${registry.lastWords}`);
   }
 
   async #awaitHome(act: (isCalm: boolean) => Promise<void>, isCalm: boolean): Promise<void> {
