@@ -29,14 +29,10 @@ async function obey(server: RunningServer | undefined, order: Order): Promise<un
 async function attach(): Promise<void> {
   const { RunningServer } = await import('../src/main/server.ts');
   let running: RunningServer | undefined;
-  const { prototype } = RunningServer;
-  const start = Reflect.get(prototype, 'start');
-  const note = (server: RunningServer): Promise<void> => {
-    running = server;
-    return start.call(server);
-  };
-  prototype.start = function (this: RunningServer): Promise<void> {
-    return note(this);
+  const start = RunningServer.start.bind(RunningServer);
+  RunningServer.start = async (...given: Parameters<typeof start>): Promise<RunningServer> => {
+    running = await start(...given);
+    return running;
   };
   process.on('message', ({ number, order }: { number: number; order: Order }) => {
     obey(running, order).then(

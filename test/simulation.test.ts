@@ -15,23 +15,47 @@ test('[PU1] [PU4] [SE1] [SE2] [SE7] after any history every subscriber holds exa
   expect(total.checks).toBeGreaterThan(20_000);
 });
 
-// Few and short, and without deaths and moves: of longer ones, and of those with them, the checker still objects to about one in twenty.
 test('[SE7] [SE8] the same holds while clients take over the sessions that they had', async () => {
-  const total = await runHistories(countFrom(1, 40), 200, { percent: 0, kills: false, moves: false, resumes: true });
-  expect(total.resumed).toBeGreaterThan(100);
+  const total = await runHistories(countFrom(1, 150), 250, { percent: 0, kills: false, moves: false, resumes: true });
+  expect(total.resumed).toBeGreaterThan(500);
 });
 
-// Few: in longer runs the checker still objects that a claim which another session covers while a guard holds its own back is given up.
-test('[SE2] [PU5] the same holds while mass losses are held back, and nothing of those is removed', async () => {
-  const total = await runHistories(countFrom(1, 10), 200, {
+test('[SE2] [SE8] [PU5] the same holds while mass losses are held back, and nothing of those is removed', async () => {
+  const total = await runHistories(countFrom(1, 150), 200, {
     percent: 0,
     kills: false,
     moves: false,
     guards: true,
     resumes: true,
   });
-  expect(total.heldBack).toBeGreaterThan(5);
-  expect(total.resumed).toBeGreaterThan(20);
+  expect(total.heldBack).toBeGreaterThan(50);
+  expect(total.resumed).toBeGreaterThan(300);
+});
+
+test('[SE8] [SL3] the same holds while clients take sessions over and slots move', async () => {
+  const total = await runHistories(countFrom(1, 100), 200, { percent: 8, kills: false, moves: true, resumes: true });
+  expect(total.resumed).toBeGreaterThan(300);
+  expect(total.moves).toBeGreaterThan(500);
+});
+
+test('[SE8] [RE1] the same holds while clients take sessions over and partitions die', async () => {
+  const total = await runHistories(countFrom(1, 60), 200, { percent: 5, kills: true, moves: false, resumes: true });
+  expect(total.resumed).toBeGreaterThan(150);
+  expect(total.deaths).toBeGreaterThan(50);
+});
+
+test('[SE8] [SE2] [RE1] [SL3] the same holds with all of that together', async () => {
+  const total = await runHistories(countFrom(1, 100), 200, {
+    percent: 6,
+    kills: true,
+    moves: true,
+    guards: true,
+    resumes: true,
+  });
+  expect(total.heldBack).toBeGreaterThan(20);
+  expect(total.resumed).toBeGreaterThan(200);
+  expect(total.deaths).toBeGreaterThan(50);
+  expect(total.moves).toBeGreaterThan(300);
 });
 
 test('[RE1] [RE3] [PU5] [SE7] the same holds while partitions die', async () => {

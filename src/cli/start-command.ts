@@ -21,7 +21,14 @@ import { loadServer } from '../main/server-loading.ts';
 import { stopSignals } from './registry.ts';
 
 /** Shown first; the others follow under a heading of their own. */
-const mainSettings: ReadonlySet<SettingName> = new Set(['host', 'port', 'partitions', 'ioThreads', 'logLevel']);
+const mainSettings: ReadonlySet<SettingName> = new Set([
+  'host',
+  'port',
+  'partitions',
+  'ioThreads',
+  'transport',
+  'logLevel',
+]);
 
 /** `start`: runs the registry. Every setting is a flag. */
 export function addStartCommand(program: Command): void {

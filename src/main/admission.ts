@@ -1,5 +1,6 @@
 import type { Failure } from '../protocol/errors.ts';
 import { sessionPath, subprotocol } from '../protocol/limits.ts';
+import type { HttpAnswer, UpgradeCall, UpgradeVerdict } from '../transport/transport.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
 import type { Counters, UpgradeRefusalReason } from './counters.ts';
@@ -7,7 +8,6 @@ import type { DescriptorBudget } from './descriptors.ts';
 import { answerFailure } from './http-answers.ts';
 import type { SessionCounts } from './session-counts.ts';
 import { refuseDraining } from './session-host.ts';
-import type { HttpAnswer, UpgradeCall, UpgradeVerdict } from './transport.ts';
 
 export interface AdmissionOptions {
   readonly config: Pick<

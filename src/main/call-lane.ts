@@ -1,7 +1,10 @@
 import type { Failure } from '../protocol/errors.ts';
 
-/** What a call is to those that come after it: a query and a subscription fetch a list of a service, a change concerns one. */
-export type CallKind = 'query' | 'subscription' | 'list' | 'change' | 'other';
+/**
+ * What a call is to those that come after it: a query and a subscription fetch a list of a service, `list` and `registrations` a page of services and of what the
+ * session has registered, a change concerns one service.
+ */
+export type CallKind = 'query' | 'subscription' | 'list' | 'registrations' | 'change' | 'other';
 export type ReadKind = Exclude<CallKind, 'change' | 'other'>;
 
 /** An answer that is larger than what is fetched unasked. */
@@ -44,6 +47,8 @@ export class CallLane {
   readonly #queries: Map<string, number> = new Map();
   readonly #subscriptions: Map<string, number> = new Map();
   #underWay = 0;
+  /** A page of what the session has registered costs as much as all that it has: of those, one is under way. */
+  #isPagingOwn = false;
   #waiting: WaitingCall[] = [];
   #next = 0;
   readonly #large: LargeRead[] = [];
@@ -71,6 +76,7 @@ export class CallLane {
   /** A read is sent to its partition. While it waits for a slot, or for others to come back after a restart, it keeps nobody. */
   begin(kind: ReadKind, key: string): void {
     this.#underWay += 1;
+    if (kind === 'registrations') this.#isPagingOwn = true;
     const counts = this.#countsOf(kind);
     counts?.set(key, (counts.get(key) ?? 0) + 1);
   }
@@ -78,6 +84,7 @@ export class CallLane {
   /** A read has its answer. */
   end(kind: ReadKind, key: string, wasLarge: boolean): void {
     this.#underWay -= 1;
+    if (kind === 'registrations') this.#isPagingOwn = false;
     if (wasLarge) this.#isLargeUnderWay = false;
     const counts = this.#countsOf(kind);
     const left = (counts?.get(key) ?? 0) - 1;
@@ -131,6 +138,7 @@ export class CallLane {
 
   #mayRun({ kind, key }: WaitingCall): boolean {
     if (isRead(kind) && this.#underWay >= readsMax) return false;
+    if (kind === 'registrations') return !this.#isPagingOwn;
     if (kind === 'list' || kind === 'other') return true;
     if (this.#subscriptions.size > 0 && this.#subscriptions.has(key)) return false;
     return kind === 'query' || this.#queries.size === 0 || !this.#queries.has(key);
@@ -143,5 +151,5 @@ export class CallLane {
 }
 
 function isRead(kind: CallKind): kind is ReadKind {
-  return kind === 'query' || kind === 'subscription' || kind === 'list';
+  return kind !== 'change' && kind !== 'other';
 }

@@ -31,12 +31,14 @@ export class ClaimNotices {
   /** Whether a registration shows may have changed. */
   note(session: Session, key: string, id: string): void {
     if (session.socket === undefined || session.opened?.capabilities?.includes(capabilities.claims) !== true) return;
+    // It is being taken over: all that may not be known is told after the answer.
+    if (session.heldBack !== undefined) return;
     const names = this.#due.get(session) ?? new Map<string, RegistrationName>();
     this.#due.set(session, names.set(`${key}\n${id}`, { key, id }));
     this.#schedule();
   }
 
-  /** The client has read what waited for it. */
+  /** The client has read what waited for it, or been answered a batch. */
   catchUp(session: Session): void {
     if (this.#due.has(session)) this.#schedule();
   }
@@ -59,33 +61,38 @@ export class ClaimNotices {
     this.#options.flush();
     for (const [session, names] of this.#due) {
       const { socket } = session;
+      // The answer to the registration may wait for the rest of its batch: what is told before it would be taken for older.
+      if (socket !== undefined && session.openBatches > 0) continue;
+      let hasRoom = true;
       if (socket !== undefined) {
         socket.cork(() => {
-          this.#tell(session, names);
+          hasRoom = this.#tell(session, names);
         });
       }
       if (socket === undefined || names.size === 0) this.#due.delete(session);
-      else if (!session.consumption.isBehind) this.#schedule();
+      else if (hasRoom) this.#schedule();
     }
   }
 
-  #tell(session: Session, names: Map<string, RegistrationName>): void {
+  /** False: it must first read what waits for it, or is being closed. */
+  #tell(session: Session, names: Map<string, RegistrationName>): boolean {
     // What waits for its turn may be the answer to the registration.
     if (session.outgoing.length > 0 && session.flush() === 'dropped') {
       session.hasLostAnswer = true;
-      return;
+      return false;
     }
     let left = noticesPerTurn;
     for (const [name, { key, id }] of names) {
-      if (left === 0) return;
+      if (left === 0) return true;
       left -= 1;
-      const { isHidden, isToldHidden } = session.registrations.standingOf(key, id);
-      if (isHidden !== isToldHidden) {
+      const { isHidden, isTold } = session.registrations.standingOf(key, id);
+      if (!isTold) {
         const notice = wordNotification('instance.claim', { ...parseServiceKey(key), id, shown: !isHidden });
-        if (session.push(notice) !== 'sent') return;
+        if (session.push(notice) !== 'sent') return false;
         session.registrations.noteTold(key, id, isHidden);
       }
       names.delete(name);
     }
+    return true;
   }
 }

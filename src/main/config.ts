@@ -14,6 +14,7 @@ export interface ServerConfig {
   readonly port: number;
   readonly partitions: number;
   readonly ioThreads: number;
+  readonly transport: 'auto' | 'uws' | 'node';
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent';
   readonly logBytesMax: number;
   readonly openRequired: boolean;
@@ -118,6 +119,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'Worker threads that own slots; by default one per core less one.',
   ),
   ioThreads: integer(0, 0, 64, 'Threads that hold sessions and their sockets; 0 leaves them to the main thread.'),
+  transport: {
+    schema: { type: 'string', enum: ['auto', 'uws', 'node'] },
+    default: 'auto',
+    meaning:
+      "What holds the sockets: `uws` is uWebSockets.js, `node` is Node's own, slower and on every platform; `auto` takes the first where it runs.",
+  },
   logLevel: {
     schema: { type: 'string', enum: ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] },
     default: 'info',

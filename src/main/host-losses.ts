@@ -44,7 +44,8 @@ interface PartlyReported {
 
 /**
  * What one host knows of losses: which of its sessions are missing, and, for the guard on the main thread, what becomes of them. While nothing is lost it
- * only counts; what it has to say of losses gathers, and is said once in each tick, in bounded messages.
+ * only counts; what it has to say of losses gathers, and is said once in each tick, in bounded messages. Nobody needs to know what a session held that is
+ * missing as long as nothing is to be judged: of those who are back before the first grace is over nothing is read or said, however many they are.
  */
 export class HostLosses {
   readonly #options: HostLossesOptions;
@@ -173,16 +174,21 @@ export class HostLosses {
 
   get #hasNews(): boolean {
     return (
-      this.#partly !== undefined ||
-      this.#unreported.size + this.#changes.size + this.#removed.size + this.#returned.length > 0 ||
+      (this.#hasUnreported && this.#mustReport) ||
+      this.#changes.size + this.#removed.size + this.#returned.length > 0 ||
       this.#back.size + this.#due.size + this.#untold.size + this.#question > 0 ||
       (this.#tracked.size > 0 && this.#sessions !== this.#sessionsTold)
     );
   }
 
+  /** A session is to be judged, here or elsewhere, or was: then all that are missing count. */
+  get #mustReport(): boolean {
+    return this.#due.size + this.#question + this.#reported.size + this.#tracked.size > 0;
+  }
+
   /** More is left than goes into one message. */
   get #isBehind(): boolean {
-    return this.#hasUnreported || this.#untold.size > 0 || this.#due.size > 0;
+    return (this.#hasUnreported && this.#mustReport) || this.#untold.size > 0 || this.#due.size > 0;
   }
 
   get #hasUnreported(): boolean {
@@ -215,8 +221,8 @@ export class HostLosses {
     const returned = this.#returned;
     this.#returned = [];
     this.#namesUntold = 0;
-    const missing = this.#takeMissing(keys, changes);
-    const due = this.#takeDue();
+    const { missing, left } = this.#takeMissing(keys, changes);
+    const due = this.#takeDue(left);
     const totals = this.#takeTotals(keys);
     this.#sessionsTold = this.#sessions;
     const answers = this.#isBehind ? 0 : this.#question;
@@ -237,11 +243,11 @@ export class HostLosses {
     };
   }
 
-  /** What goes into one message; of a session that has much, the rest comes later as changes. */
-  #takeMissing(keys: Keys, changes: CountedLoss[]): CountedLoss[] {
+  /** What goes into one message, and for how much more it has room; of a session that has much, the rest comes later as changes. */
+  #takeMissing(keys: Keys, changes: CountedLoss[]): { readonly missing: CountedLoss[]; readonly left: number } {
     const missing: CountedLoss[] = [];
     let left = lossEntriesMax;
-    while (left > 0 && this.#hasUnreported) {
+    while (left > 0 && this.#hasUnreported && this.#mustReport) {
       const isBegun = this.#partly !== undefined;
       if (!isBegun) left -= this.#beginReport();
       const { session, rest } = this.#partly!;
@@ -250,7 +256,7 @@ export class HostLosses {
       (isBegun ? changes : missing).push({ session, services: keys.count(part) });
       if (rest.size === 0) this.#partly = undefined;
     }
-    return missing;
+    return { missing, left };
   }
 
   /** Reads what the next missing session holds. Returns how many registrations that is. */
@@ -272,12 +278,12 @@ export class HostLosses {
     if (this.#partly?.session === session) this.#partly = undefined;
   }
 
-  #takeDue(): LossReport['due'] {
+  #takeDue(max: number): LossReport['due'] {
     const due: LossReport['due'][number][] = [];
     // The guard must know of what it judges.
     if (this.#hasUnreported) return due;
     for (const [session, serial] of this.#due) {
-      if (due.length >= lossEntriesMax) break;
+      if (due.length >= max) break;
       this.#due.delete(session);
       due.push({ session, serial });
     }

@@ -1,5 +1,7 @@
 import type { Failure } from '../protocol/errors.ts';
 import { sessionPath } from '../protocol/limits.ts';
+import type { CreateTransport, HeadFailure, HttpAnswer, HttpCall, Transport } from '../transport/transport.ts';
+import { UnreadAnswers } from '../transport/unread-answers.ts';
 import { Admission } from './admission.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { ServerConfig } from './config.ts';
@@ -9,11 +11,10 @@ import { answerFailure } from './http-answers.ts';
 import { PacedReads } from './paced-reads.ts';
 import type { SessionCounts } from './session-counts.ts';
 import type { SessionHost } from './session-host.ts';
-import { Transport } from './transport.ts';
-import type { HttpAnswer, HttpCall } from './transport.ts';
-import { UnreadAnswers } from './unread-answers.ts';
+import type { Session } from './session.ts';
 
 export interface HostTransportOptions {
+  readonly create: CreateTransport;
   readonly config: ServerConfig;
   readonly host: SessionHost;
   readonly counters: Counters;
@@ -32,6 +33,7 @@ export interface HostTransport {
 }
 
 export function createHostTransport({
+  create,
   config,
   host,
   counters,
@@ -74,7 +76,7 @@ export function createHostTransport({
     // What reads lists is not even asked when there is no room for them.
     return reads.run(() => (unread.hasRoom(1) ? onHttp(call) : Promise.resolve(refuseUnread(call.address))));
   };
-  const transport = new Transport({
+  const transport = create<Session>({
     frameBytesMax: config.frameBytesMax,
     bodyBytesMax: config.bodyBytesMax,
     backlogBytesMax: config.sessionBacklogBytesMax,
@@ -105,6 +107,11 @@ export function createHostTransport({
     },
     unread,
     refuseUnread,
+    refuseHead: (reason) => {
+      const { status, failure } = headRefusals[reason];
+      counters.countRefusal(failure.code, failure.limit);
+      return answerFailure(failure, status);
+    },
     onHttp: answerHttp,
   });
   return {
@@ -117,6 +124,13 @@ export function createHostTransport({
 
 /** Where answers may be large. */
 const listPaths: ReadonlySet<string> = new Set(['/v1/instances', '/v1/services']);
+
+const headRefusals: Readonly<Record<HeadFailure, { readonly status: number; readonly failure: Failure }>> = {
+  malformed: { status: 400, failure: { code: 'invalid_request', message: 'this is no HTTP request' } },
+  'unknown method': { status: 405, failure: { code: 'unknown_method', message: 'there is no such method' } },
+  'too large': { status: 431, failure: { code: 'invalid_request', message: 'the head of the request is too large' } },
+  'too slow': { status: 408, failure: { code: 'invalid_request', message: 'the request took too long to come' } },
+};
 
 function refuseUnreadAnswer(max: number): Failure {
   return {

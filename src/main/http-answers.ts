@@ -1,8 +1,8 @@
 import { errorCodes } from '../protocol/errors.ts';
 import type { Failure } from '../protocol/errors.ts';
+import type { HttpAnswer } from '../transport/transport.ts';
 import type { Reply } from './answers.ts';
 import type { MetricsText } from './metrics.ts';
-import type { HttpAnswer } from './transport.ts';
 
 const headers: Readonly<Record<string, string>> = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
 

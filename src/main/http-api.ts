@@ -15,6 +15,7 @@ import type {
 } from '../protocol/http-operations.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../protocol/types.ts';
+import type { HttpAnswer, HttpCall } from '../transport/transport.ts';
 import type { ServerConfig } from './config.ts';
 import { answerFailure, answerJson, answerText, waitForReply } from './http-answers.ts';
 import type { GuardDescription } from './loss-guard.ts';
@@ -23,7 +24,6 @@ import { encodeRegister } from './requests.ts';
 import { refuseDraining } from './session-host.ts';
 import type { SessionHost } from './session-host.ts';
 import type { Session } from './session.ts';
-import type { HttpAnswer, HttpCall } from './transport.ts';
 import { compileValidator } from './validation.ts';
 import type { Validate } from './validation.ts';
 

@@ -6,6 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { SlotTable } from '../slots/slot-table.ts';
+import { chooseTransport } from '../transport/choose-transport.ts';
+import type { HttpAnswer, HttpCall } from '../transport/transport.ts';
 import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
 import { createArrivals } from './arrivals.ts';
 import { Counters } from './counters.ts';
@@ -16,7 +18,6 @@ import { countRequests } from './request-numbers.ts';
 import { SharedSessionCounts } from './session-counts.ts';
 import { SessionUnit } from './session-unit.ts';
 import { tickMs } from './sessions.ts';
-import type { HttpAnswer, HttpCall } from './transport.ts';
 import type { FromIoThread, FromUnit, IoThreadStart, ToIoThread, UnitPort } from './unit-messages.ts';
 import { WarmUp } from './warm-up.ts';
 
@@ -84,7 +85,9 @@ const unit = new SessionUnit({
     unitPort.postMessage({ kind: 'transfer', event });
   },
 });
+const { create } = await chooseTransport(config.transport);
 const { transport, tick } = createHostTransport({
+  create,
   config,
   host: unit.host,
   counters,
@@ -127,4 +130,5 @@ main.on('message', (message: ToIoThread) => {
   }
 });
 serveUnit(unit, unitPort as object as Parameters<typeof serveUnit>[1]);
-report({ kind: 'ready', descriptor: transport.descriptor });
+const { value, transfer } = transport.taker;
+main.postMessage({ kind: 'ready', taker: value } satisfies FromIoThread, transfer);

@@ -2,13 +2,13 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 
 import type { SlotTable } from '../slots/slot-table.ts';
+import type { HttpAnswer, HttpCall } from '../transport/transport.ts';
 import { ThreadGauges } from '../workers/thread-gauges.ts';
 import type { ServerConfig } from './config.ts';
 import type { LossReport } from './loss-messages.ts';
 import { RemoteUnit } from './remote-unit.ts';
 import type { SessionEvent } from './session-journal.ts';
 import type { TransferEvent } from './session-transfer.ts';
-import type { HttpAnswer, HttpCall } from './transport.ts';
 import type { FromIoThread, IoThreadStart, ToIoThread } from './unit-messages.ts';
 
 export interface IoThreadsOptions {
@@ -186,7 +186,7 @@ class IoThread {
       this.#worker.on('message', (message: FromIoThread) => {
         switch (message.kind) {
           case 'ready':
-            resolve(message.descriptor);
+            resolve(message.taker);
             return;
           case 'closed':
             return;

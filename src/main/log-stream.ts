@@ -3,6 +3,7 @@ export interface LogSink {
   readonly writableLength: number;
   write(text: string, done?: (error?: Error | null) => void): boolean;
   on(event: 'error', take: (error: Error) => void): unknown;
+  off(event: 'error', take: (error: Error) => void): unknown;
 }
 
 export interface LogStreamOptions {
@@ -21,13 +22,14 @@ export class LogStream {
   readonly #options: LogStreamOptions;
   #unreported = 0;
   #isBroken = false;
+  // What cannot be written cannot be reported either.
+  readonly #onError = (): void => {
+    this.#isBroken = true;
+  };
 
   constructor(options: LogStreamOptions) {
     this.#options = options;
-    // What cannot be written cannot be reported either.
-    options.sink.on('error', () => {
-      this.#isBroken = true;
-    });
+    options.sink.on('error', this.#onError);
   }
 
   write(line: string): void {
@@ -42,8 +44,13 @@ export class LogStream {
     sink.write(line);
   }
 
-  /** Resolves when all that was written has left, or when that takes too long. */
-  async flush(timeoutMs: number): Promise<void> {
+  /** Lets go of the sink, which others may use, too, once all that was written has left, or when that takes too long. */
+  async close(timeoutMs: number): Promise<void> {
+    await this.#flush(timeoutMs);
+    this.#options.sink.off('error', this.#onError);
+  }
+
+  async #flush(timeoutMs: number): Promise<void> {
     if (this.#isBroken || this.#options.sink.writableLength === 0) return;
     let timer: NodeJS.Timeout | undefined;
     const over = new Promise<void>((resolve) => {

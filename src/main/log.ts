@@ -9,7 +9,7 @@ import { escapeJson } from './terminal-escapes.ts';
 export interface ServerLog {
   readonly logger: Logger;
   /** Resolves when all lines have left, or when that takes too long. */
-  readonly flush: () => Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** How long the last lines have to leave, in milliseconds. */
@@ -25,13 +25,13 @@ export function createLog(
   return {
     // Somebody reads it in a terminal, and clients choose names.
     logger: pino({ level: logLevel, base: null, hooks: { streamWrite: escapeJson } }, stream),
-    flush: () => stream.flush(flushTimeoutMs),
+    close: () => stream.close(flushTimeoutMs),
   };
 }
 
 /** A log of the caller's, who sees to it. */
 export function adoptLog(logger: Logger): ServerLog {
-  return { logger, flush: () => Promise.resolve() };
+  return { logger, close: () => Promise.resolve() };
 }
 
 /** Node makes pipes and terminals block when they are full: a reader that stands still would stop the whole process. */

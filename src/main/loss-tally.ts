@@ -18,6 +18,9 @@ interface Hold {
   fewestAtMs: number;
 }
 
+/** While somebody has come back within this time, in milliseconds, more are coming. */
+const returnGapMs = 1000;
+
 /** What one session lost of what a tally counts. It belongs to its tally, which alone adds up. */
 export class LossPart {
   readonly session: number;
@@ -233,9 +236,9 @@ export class LossTally {
   }
 
   /**
-   * Whether enough have come back since it began to hold back. What is left is small, and the smaller part of what was held back, or of all that
-   * was lost; or it is small, and has not become less for `quietMs`: those who were going to come back are back. So what goes is always less
-   * than what would have tripped it.
+   * Whether enough have come back since it began to hold back, and no more are on their way. What is left is small, and the smaller part of what was held back,
+   * or of all that was lost; or it is small, and has not become less for `quietMs`: those who were going to come back are back. So what goes is always less
+   * than what would have tripped it, and nobody goes in the middle of a storm of those who come back.
    */
   judgeOver(nowMs: number, quietMs: number): boolean {
     const hold = this.#hold;
@@ -248,6 +251,8 @@ export class LossTally {
       hold.fewest = lost;
       hold.fewestAtMs = nowMs;
     }
+    if (lost === 0) return true;
+    if (nowMs - hold.fewestAtMs < Math.min(returnGapMs, quietMs)) return false;
     if (!this.#isLarge(missing, this.total) && missing * 2 <= hold.missingPeak) return true;
     if (this.#isLarge(lost, this.total + this.#removed)) return false;
     return lost * 2 <= hold.lostPeak || nowMs - hold.fewestAtMs >= quietMs;

@@ -168,12 +168,18 @@ export class Loss {
 
   /** Nothing of it counts any more. */
   forgetAll(): void {
+    if (this.isOver) return;
     for (const share of this.#shares.values()) {
       this.#dropNames(share);
-      const { missing, removed, letGo } = share.part;
-      this.#change(share, -missing, -removed, -letGo);
-      this.#dropIfOver(share);
+      const { tally } = share.part;
+      tally.detach(share.part);
+      this.#book.onShareOver(share.key, tally);
     }
+    this.#shares.clear();
+    this.#missing = 0;
+    this.#removed = 0;
+    this.#letGo = 0;
+    this.#end();
   }
 
   /** Everything was let go, and so what was removed of it counts no more. */
@@ -222,7 +228,10 @@ export class Loss {
     this.#shares.delete(key);
     part.tally.detach(part);
     this.#book.onShareOver(key, part.tally);
-    if (this.#shares.size > 0) return;
+    if (this.isOver) this.#end();
+  }
+
+  #end(): void {
     this.#whole.tally.detach(this.#whole);
     this.#book.onOver(this);
   }

@@ -39,17 +39,23 @@ interface Step {
   readonly slots: readonly number[];
 }
 
-interface Handover {
+interface Route {
+  readonly owner: PartitionLink;
+  readonly receiver: PartitionLink;
+  readonly slots: readonly number[];
+}
+
+interface Part {
   readonly versionFloor: number;
   readonly parcels: readonly ServiceParcel[];
+  readonly isLast: boolean;
 }
 
 /**
  * Moves slots between partitions while they are in use (SL3). One step at a time: all hosts shut the slots, and the owner has applied what they
- * had sent; the owner hands the slots over whole; the new table takes effect; the new owner has taken them over, and all hosts have heard what the
- * old one said; the slots open. If the owner dies before it has handed over, the step is rolled
- * back: the slots stay its own and are rebuilt with the rest; the step is tried again. Once the owner has handed over, the step is
- * rolled forward: if the new owner dies then, it is rebuilt with the slots that the new table gives it.
+ * had sent; what the slots hold goes to the new owner, part by part, so that no thread has more of it at a time than it has time for; all hosts have heard what
+ * the old one said; the new table takes effect; the old one forgets the slots; they open. Until the table changes the old owner has all that it had: if either dies before,
+ * the step is rolled back, and tried again. If either dies after that, it is rebuilt with the slots that the new table gives it.
  */
 export class Mover {
   readonly #options: MoverOptions;
@@ -170,24 +176,36 @@ export class Mover {
     const owner = units.link(from);
     // Each host has a mailbox of its own: what another one sent before must not come after the slots have been given away.
     if (owner === undefined || !(await units.fenceOthers(from))) return false;
-    const handover = await this.#handOver(owner, slots);
-    if (handover === undefined) return false;
-    const { versionFloor, parcels } = handover;
-    const takeOver = (request: number): ToPartition => [toPartition.takeOver, request, versionFloor, parcels];
     const receiver = units.link(to);
-    if (receiver === undefined || !this.#options.supervisor.isReady(to)) {
-      // The new owner died meanwhile: the old one takes them back. If that has died since, it is rebuilt with them, for the table names it.
-      await units.ask(owner, takeOver);
+    if (receiver === undefined) return false;
+    const forget = (request: number): ToPartition => [toPartition.forget, request, slots];
+    // Nor must what the new owner says overtake what the old one said.
+    const isThere = (await this.#carry({ owner, receiver, slots })) && (await units.fenceOthers(from));
+    if (!isThere || owner.isClosed || receiver.isClosed || !this.#options.supervisor.isReady(to)) {
+      await units.ask(receiver, forget);
       return false;
     }
     units.setTable(units.table.withOwners(new Map(slots.map((slot) => [slot, to]))));
-    // Nor must what the new owner says overtake what the old one said. If either dies here, the table tells with what it is rebuilt.
-    await Promise.all([units.ask(receiver, takeOver), units.fenceOthers(from)]);
+    await units.ask(owner, forget);
     return true;
   }
 
-  /** Undefined: the owner died first. */
-  #handOver(link: PartitionLink, slots: readonly number[]): Promise<Handover | undefined> {
+  /** Brings what slots hold from one partition to another, which takes in a part while the next is packed. False if one of them died. */
+  async #carry({ owner, receiver, slots }: Route): Promise<boolean> {
+    let takenIn = Promise.resolve(true);
+    let part = await this.#handOver(owner, slots);
+    while (part !== undefined && (await takenIn)) {
+      const { versionFloor, parcels, isLast } = part;
+      takenIn = this.#units.ask(receiver, (request) => [toPartition.takeOver, request, versionFloor, parcels]);
+      if (isLast) return takenIn;
+      part = await this.#handOver(owner, []);
+    }
+    await takenIn;
+    return false;
+  }
+
+  /** The first part of what slots hold, or, without any, the next. Undefined: the owner died first. */
+  #handOver(link: PartitionLink, slots: readonly number[]): Promise<Part | undefined> {
     if (link.isClosed) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       this.#units.main.router.askLink(link, {
@@ -195,7 +213,7 @@ export class Mover {
         build: (request) => [toPartition.handOver, request, slots],
         settle: (answer) => {
           if (answer[0] !== fromPartition.handedOver) throw new Error(`not an answer to a handover: ${answer[0]}`);
-          resolve({ versionFloor: answer[2], parcels: answer[3] });
+          resolve({ versionFloor: answer[2], parcels: answer[3], isLast: answer[4] === 1 });
         },
         abandon: () => {
           resolve(undefined);

@@ -1,4 +1,4 @@
-import type { HttpAnswer } from './transport.ts';
+import type { HttpAnswer } from '../transport/transport.ts';
 
 /** How large answers are taken to be before any has come, in characters. */
 const firstGuess = 8 * 1_048_576;

@@ -142,6 +142,11 @@ export class PartitionLink {
     return this.#pending.size;
   }
 
+  /** A request under way, by its number. */
+  find(request: number): PendingRequest | undefined {
+    return this.#pending.get(request);
+  }
+
   /** Sends what will be answered; the caller has looked at {@link isFull}. */
   request(request: number, pending: PendingRequest): void {
     this.#pending.set(request, pending);

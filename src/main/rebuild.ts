@@ -92,6 +92,7 @@ export async function resumeChanges(options: RebuildOptions, remains: Remains): 
     else if (number < (last.get(nameService(request.reader, request.key)) ?? 0)) repeat(link, number, request);
     else remains.pending.push([number, request]);
   }
+  withdrawGone(link, pending);
   for (const { key, variant, from } of host.watched(lostKeys(options))) {
     link.tell([toPartition.rewatch, key, variant, from]);
   }
@@ -137,6 +138,18 @@ function resumeChange(link: PartitionLink, number: number, request: PendingChang
   // Its session may have ended while this went on, and what was put back for it may be in no log: nobody else would take it away.
   if (request.before !== undefined) link.tell([toPartition.withdraw, request.session.number, request.key, request.id]);
   request.abandon();
+}
+
+/**
+ * What a session registered may have been withdrawn while that was under way: the session is lost, and its client has not come back in time, or somebody else
+ * has registered the instance. The life before may not have heard that either, and nobody would tell this one any more.
+ */
+function withdrawGone(link: PartitionLink, pending: Remains['pending']): void {
+  for (const [, request] of pending) {
+    if (!(request instanceof PendingRegister) || !isAlive(request)) continue;
+    const { session, key, id } = request;
+    if (!session.registrations.has(key, id)) link.tell([toPartition.withdraw, session.number, key, id]);
+  }
 }
 
 /** The number of the last change that each session asked for of each service. */

@@ -21,6 +21,8 @@ export interface RegistrarOptions {
   readonly log: HostLog;
   readonly config: Pick<ServerConfig, 'registrationsMax' | 'instanceBytesMax'>;
   readonly findSession: (number: number) => Session | undefined;
+  /** The client is to be told whether its registration shows, if it does not know. */
+  readonly onClaim: (session: Session, name: RegistrationName) => void;
 }
 
 /** Registers and deregisters for sessions, and keeps each session's log of what it holds: what partitions are rebuilt from. */
@@ -155,9 +157,30 @@ export class Registrar {
     if (state === 'dropped') this.drop(session, key, id);
     else {
       session.registrations.noteHidden(key, id, state === 'hidden');
+      this.#noteClaim(session, { key, id }, stamp);
       if (state === 'hidden') this.#giveUpLost(session, { key, id });
     }
     return session;
+  }
+
+  /** What a partition says of a claim may overtake its answer to the registration, which goes another way to a session that has travelled. */
+  #noteClaim(session: Session, name: RegistrationName, stamp: number): void {
+    const { gate } = this.#router;
+    if (gate.isShut(name.key)) {
+      // Its answer may be to come from the partition's next life.
+      gate.defer(name.key, () => {
+        this.#noteClaim(session, name, stamp);
+      });
+      return;
+    }
+    const request = this.#router.findRequest(stamp);
+    if (request instanceof PendingRegister) request.isContested = true;
+    else this.#options.onClaim(session, name);
+  }
+
+  /** A registration has been answered, and it has been said meanwhile how it stands among other sessions' claims. */
+  tellStanding(session: Session, name: RegistrationName): void {
+    this.#options.onClaim(session, name);
   }
 
   /** Another session has it now, most likely the client itself that is back: what a lost session left behind must not come up again. */
@@ -207,6 +230,8 @@ export class PendingRegister implements PendingRequest {
   readonly id: string;
   /** What the session's log held before: what a read that came earlier must find, if both have to be sent again. */
   before: HeldRegistration | undefined;
+  /** It has been said already how it stands among other sessions' claims. */
+  isContested = false;
   readonly #registrar: Registrar;
   readonly #fragment: string;
   readonly #reply: Reply;
@@ -230,9 +255,10 @@ export class PendingRegister implements PendingRequest {
   }
 
   settle(answer: Answer): void {
-    const { session, id } = this;
+    const { session, key, id } = this;
     if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.registered(answer[2], id));
     else this.#takeRefusal(answer);
+    if (this.isContested) this.#registrar.tellStanding(session, { key, id });
     session.identity.noteAnswered();
   }
 

@@ -93,12 +93,19 @@ export class Resumption {
       if (waiting.deadlineMs > nowMs) break;
       this.#fail(waiting, this.#busy());
     }
-    for (const [number, { session, done, deadlineMs }] of this.#aside) {
-      if (deadlineMs > nowMs) break;
-      this.#aside.delete(number);
-      this.#options.sessions.land(session);
-      done('busy');
+    for (const aside of this.#aside.values()) {
+      if (aside.deadlineMs > nowMs) break;
+      this.#giveUp(aside);
     }
+  }
+
+  /** What is under way for a session does not come to an end: it stays here. */
+  #giveUp(aside: Aside): void {
+    const { session, done } = aside;
+    if (this.#aside.get(session.number) !== aside) return;
+    this.#aside.delete(session.number);
+    this.#options.sessions.land(session);
+    done('busy');
   }
 
   /** A client has come back on another host: cuts the session off its connection and waits until nothing is under way for it. */
@@ -119,8 +126,12 @@ export class Resumption {
       done('aside');
     };
     identity.whenSettled(() => {
-      if (identity.hasWithdrawn) this.#whenApplied(finish);
-      else finish();
+      if (!identity.hasWithdrawn) finish();
+      else {
+        this.#whenApplied(finish, () => {
+          this.#giveUp(aside);
+        });
+      }
     });
   }
 
@@ -164,9 +175,9 @@ export class Resumption {
     this.#waiting.delete(session);
     const { registrations } = session;
     const resumed = isResumed ? { registrations: registrations.size, digest: registrations.digest() } : undefined;
-    this.#options.succeed(session, reply, resumed);
     const heldBack = session.heldBack ?? [];
     session.heldBack = undefined;
+    this.#options.succeed(session, reply, resumed);
     for (const { run } of heldBack) run();
   }
 
@@ -181,27 +192,25 @@ export class Resumption {
   }
 
   /** What was withdrawn is answered by nobody: the next host must not tell a partition something that this overtakes. */
-  #whenApplied(run: () => void): void {
+  #whenApplied(run: () => void, refuse: () => void): void {
     const { router } = this.#options;
-    router.gate.waitForAll(
-      () => {
-        const links = router.links();
-        let left = links.length;
-        for (const link of links) {
-          router.askLink(link, {
-            key: '',
-            build: (request) => [toPartition.fence, request],
-            settle: () => {
-              left -= 1;
-              if (left === 0) run();
-            },
-            // It has died with all that it was told; until the deadline the session stays aside.
-            abandon: () => undefined,
-          });
-        }
-      },
-      () => undefined,
-    );
+    router.gate.waitForAll(() => {
+      const links = router.links();
+      let left = links.length;
+      const noteApplied = (): void => {
+        left -= 1;
+        if (left === 0) run();
+      };
+      for (const link of links) {
+        router.askLink(link, {
+          key: '',
+          build: (request) => [toPartition.fence, request],
+          settle: noteApplied,
+          // It has died, and what it was told has died with it: its next life hears what logs hold.
+          abandon: noteApplied,
+        });
+      }
+    }, refuse);
   }
 
   #busy(): Failure {

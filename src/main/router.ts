@@ -62,6 +62,15 @@ export class Router {
     return this.#links.filter((link) => link !== undefined);
   }
 
+  /** A request under way, by its number, wherever it was sent. */
+  findRequest(request: number): PendingRequest | undefined {
+    for (const link of this.#links) {
+      const pending = link?.find(request);
+      if (pending !== undefined) return pending;
+    }
+    return undefined;
+  }
+
   setLink(partition: number, link: PartitionLink | undefined): void {
     this.#links[partition] = link;
   }

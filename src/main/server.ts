@@ -7,6 +7,9 @@ import { describeOpenapi } from '../protocol/http-operations.ts';
 import { protocolLimits, sessionPath } from '../protocol/limits.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { SlotTable } from '../slots/slot-table.ts';
+import { chooseTransport } from '../transport/choose-transport.ts';
+import type { ChosenTransport } from '../transport/choose-transport.ts';
+import type { CreateTransport, HttpAnswer, HttpCall, Transport } from '../transport/transport.ts';
 import type { Fault } from '../workers/messages.ts';
 import { PartitionRunner } from '../workers/partition-runner.ts';
 import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
@@ -43,7 +46,6 @@ import type { TransferEvent } from './session-transfer.ts';
 import { SessionUnit } from './session-unit.ts';
 import { tickMs } from './sessions.ts';
 import { Supervisor } from './supervisor.ts';
-import type { HttpAnswer, HttpCall, Transport } from './transport.ts';
 import { WarmUp, warmUpBytes, WarmUpJudge } from './warm-up.ts';
 
 export interface ServerAddress {
@@ -82,15 +84,14 @@ const exitSoftwareError = 70;
 
 /** Starts the registry; resolves once every partition is ready and the port is open. Settings not given have their defaults. */
 export async function startServer(input: Partial<ServerConfig> = {}, options: ServerOptions = {}): Promise<Server> {
-  const config = resolveConfig(input);
-  const server = new RunningServer(config, options);
-  await server.start();
-  return server;
+  return RunningServer.start(resolveConfig(input), options);
 }
 
 /** What {@link startServer} starts; tests take it as it is, to make partitions fail. */
 export class RunningServer implements Server {
   readonly #config: ServerConfig;
+  /** Why sockets are not held by the faster library, though nobody wished so. */
+  readonly #fallback: string | undefined;
   readonly #log: Logger;
   /** Whether the log wants to know who comes and goes. */
   readonly #isVerbose: boolean;
@@ -119,8 +120,10 @@ export class RunningServer implements Server {
   #stopped: Promise<void> | undefined;
   #hasFailed = false;
 
-  constructor(config: ServerConfig, options: ServerOptions) {
+  constructor(wanted: ServerConfig, options: ServerOptions, { kind, create, fallback }: ChosenTransport) {
+    const config = { ...wanted, transport: kind };
     this.#config = config;
+    this.#fallback = fallback;
     this.#serverLog =
       options.logger === undefined
         ? createLog(config, () => {
@@ -170,7 +173,7 @@ export class RunningServer implements Server {
     const counts = isAlone ? new LocalSessionCounts() : new SharedSessionCounts(sessionCounts);
     const api = this.#createApi();
     const onHttp = (call: HttpCall): Promise<HttpAnswer> => api.handle(call);
-    this.#hostTransport = this.#createTransport({ counts, arrivals, descriptors, onHttp });
+    this.#hostTransport = this.#createTransport(create, { counts, arrivals, descriptors, onHttp });
     this.#transport = this.#hostTransport.transport;
     this.#threads = new IoThreads({
       config,
@@ -227,6 +230,12 @@ export class RunningServer implements Server {
     this.#metrics = this.#createMetrics();
   }
 
+  static async start(config: ServerConfig, options: ServerOptions): Promise<RunningServer> {
+    const server = new RunningServer(config, options, await chooseTransport(config.transport));
+    await server.#start();
+    return server;
+  }
+
   get partitions(): number {
     return this.#units.table.partitions;
   }
@@ -251,13 +260,13 @@ export class RunningServer implements Server {
     return this.#mover.resize(partitions);
   }
 
-  async start(): Promise<void> {
-    const { host, port, partitions, ioThreads } = this.#config;
+  async #start(): Promise<void> {
+    const { host, port, partitions, ioThreads, transport } = this.#config;
     try {
-      const [descriptors] = await Promise.all([this.#threads.start(), this.#supervisor.startUpTo(partitions)]);
+      const [takers] = await Promise.all([this.#threads.start(), this.#supervisor.startUpTo(partitions)]);
       // Every host knows its way to every partition before it gets a session.
       await Promise.all(this.#units.all().map((unit) => unit.readState()));
-      for (const descriptor of descriptors) this.#transport.handTo(descriptor);
+      for (const taker of takers) this.#transport.handTo(taker);
       await this.#descriptors.open();
       const bound = await this.#transport.listen(host, port);
       this.#address = { ...bound, url: `ws://${host.includes(':') ? `[${host}]` : host}:${bound.port}${sessionPath}` };
@@ -270,7 +279,12 @@ export class RunningServer implements Server {
       this.#sampler?.sample();
       this.#tick(performance.now());
     }, tickMs);
-    this.#log.info({ host: this.#address.host, port: this.#address.port, partitions, ioThreads }, 'listening');
+    this.#log.info(
+      { host: this.#address.host, port: this.#address.port, partitions, ioThreads, transport },
+      'listening',
+    );
+    if (this.#fallback !== undefined)
+      this.#log.info({ transport }, `${this.#fallback}: sockets are held by Node's own, which are slower`);
     if (!isLoopbackHost(host)) {
       this.#log.warn(
         { host },
@@ -294,7 +308,7 @@ export class RunningServer implements Server {
     await this.#threads.end();
     this.#descriptors.close();
     this.#log.info('stopped');
-    await this.#serverLog.flush();
+    await this.#serverLog.close();
   }
 
   async #closeSockets(): Promise<void> {
@@ -418,14 +432,16 @@ export class RunningServer implements Server {
   /** Other threads must have closed their sockets before the process ends. */
   async #giveUp(error: Error): Promise<void> {
     await this.#closeSockets();
-    await this.#serverLog.flush();
+    await this.#serverLog.close();
     this.#onFatal(error);
   }
 
   #createTransport(
+    create: CreateTransport,
     options: Pick<HostTransportOptions, 'counts' | 'arrivals' | 'descriptors' | 'onHttp'>,
   ): HostTransport {
     return createHostTransport({
+      create,
       config: this.#config,
       host: this.#main.host,
       counters: this.#counters,

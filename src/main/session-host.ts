@@ -5,19 +5,17 @@ import { hashRegistration } from '../protocol/registration-digest.ts';
 import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
 import type {
   ListParams,
-  ListResult,
   RegistrationsParams,
   RegistrationsResult,
   ResumedSession,
-  ServiceSummary,
   SessionOpenParams,
   SessionOpenResult,
   SubscribeMode,
 } from '../protocol/types.ts';
 import { chooseVariant } from '../push/variant.ts';
 import { compareBytes } from '../slots/byte-order.ts';
+import type { Socket } from '../transport/transport.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
-import { hostOfSession } from '../workers/partition-core.ts';
 import { textCodec } from '../workers/text-codec.ts';
 import { AnswerPacer } from './answer-pacer.ts';
 import { BatchAnswers, unlimitedRoom, wordError, wordNotification, wordResults } from './answers.ts';
@@ -39,13 +37,14 @@ import { readFrame } from './requests.ts';
 import type { Call, Incoming } from './requests.ts';
 import { Resumption } from './resumption.ts';
 import type { Router } from './router.ts';
+import { ServicePage } from './service-page.ts';
 import { SessionJournal } from './session-journal.ts';
 import type { SessionEvent } from './session-journal.ts';
 import { HostLog } from './session-log.ts';
 import type { SessionLog } from './session-log.ts';
 import { SessionReply } from './session-reply.ts';
 import type { SessionRecord, TransferEvent } from './session-transfer.ts';
-import type { Session, Socket } from './session.ts';
+import type { Session } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
 import type { WatchedAudience } from './subscriptions.ts';
@@ -190,6 +189,9 @@ export class SessionHost {
       log: this.#log,
       config,
       findSession: (number) => this.sessions.find(number),
+      onClaim: (session, { key, id }) => {
+        this.#claims.note(session, key, id);
+      },
     });
     this.#subscriptions = new Subscriptions({
       router,
@@ -327,6 +329,11 @@ export class SessionHost {
       case 'batch': {
         const answers = new BatchAnswers(this.#options.config.batchAnswerCharactersMax, (answer) => {
           this.send(session, answer);
+        });
+        session.openBatches += 1;
+        answers.defer(() => {
+          session.openBatches -= 1;
+          this.#claims.catchUp(session);
         });
         for (const incoming of frame.entries) this.#take(session, incoming, answers);
         answers.close();
@@ -475,20 +482,24 @@ export class SessionHost {
     else this.#takeSessionRecord(record);
   }
 
-  /** What a partition says of one session goes to the host where that session began: it may be on another by now, or on its way there. */
+  /**
+   * What a partition says of one session goes to the host where that session began. If the session is elsewhere by now, or has been, the main thread passes
+   * it on.
+   */
   #takeSessionRecord(record: SessionRecord): void {
     const [, number, key, id] = record;
     const session = this.sessions.find(number);
-    const hasLeft =
+    const isAstray =
       session === undefined ||
-      (session.state.kind === 'moving' && session.state.isLeaving && !session.registrations.has(key, id));
-    if (hasLeft) this.#options.tellMain?.({ kind: 'astray', record });
+      session.identity.hasTravelled ||
+      (session.state.kind === 'moving' && !session.registrations.has(key, id));
+    if (isAstray) this.#options.tellMain?.({ kind: 'astray', record });
     else this.#takeClaim(record);
   }
 
-  /** What another host was told of a session that is here. */
+  /** What another host was told of a session that is here; if it is not, it has ended. */
   takeAstray(record: SessionRecord): void {
-    this.#takeSessionRecord(record);
+    this.#takeClaim(record);
   }
 
   /** The audiences of services that `isLost` accepts. */
@@ -565,19 +576,17 @@ export class SessionHost {
   #takeClaim(record: Parameters<Registrar['takeClaim']>[0]): void {
     const session = this.#registrar.takeClaim(record);
     if (session === undefined) return;
-    const [, , key, id, , state, limit] = record;
+    const [, , , , , state, limit] = record;
     if (state === 'dropped') this.#counters.countLimit(limit, session);
-    else this.#claims.note(session, key, id);
     this.sessions.endEmptied(session);
   }
 
   /** Nothing is left of a session. */
   #forget(session: Session): void {
-    const { number } = session;
+    const { number, identity } = session;
     this.sessions.forget(session);
     this.losses.noteEnded(number);
-    const { host, tellMain } = this.#options;
-    if (hostOfSession(number) !== host) tellMain?.({ kind: 'gone', session: number });
+    if (identity.hasTravelled) this.#options.tellMain?.({ kind: 'gone', session: number });
   }
 
   /** A broken session has been judged: what no guard holds back goes. */
@@ -726,15 +735,24 @@ export class SessionHost {
     reply.succeed(wordResults.opened(result));
   }
 
-  /** Of a session that has many, it costs as much as taking them away. */
+  /** Of a session that has many, it costs as much as taking them away: one at a time. */
   #pageRegistrations({ registrations }: Session, params: RegistrationsParams, reply: Reply): void {
+    const read = reply.openRead?.('registrations', '');
+    this.#later(registrations.size, () => {
+      reply.succeed(wordResults.registrations(pageRegistrations(registrations, params)));
+      read?.end();
+    });
+  }
+
+  /** Does what costs so many steps when its turn comes, which is now if there is time. */
+  #later(steps: number, work: () => void): void {
     const job = {
       isDone: false,
       run: (): number => {
         job.isDone = true;
-        reply.succeed(wordResults.registrations(pageRegistrations(registrations, params)));
+        work();
         this.flush();
-        return registrations.size;
+        return steps;
       },
     };
     this.#telling.add(job);
@@ -813,19 +831,25 @@ export class SessionHost {
     const { namespace, prefix, limit, cursor } = params;
     const size = limit ?? protocolLimits.listLimitDefault;
     const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
-    const answers: Answer[] = [];
-    const partitions = this.#router.links().length;
+    const page = new ServicePage(size);
+    let refused: Answer | undefined;
+    let awaited = this.#router.links().length;
     const read = reply.openRead?.('list', '');
     const failure = this.#router.askAll({
       key: '',
       // One more than asked for tells whether there is a next page.
       build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
       settle: (answer) => {
-        if (answers.push(answer) < partitions) return;
-        const refused = answers.find(([kind]) => kind === fromPartition.refused);
-        if (refused === undefined) reply.succeed(wordResults.listed(mergePages(answers, size)));
-        else reply.fail(readRefusal(refused));
-        read?.end();
+        if (answer[0] === fromPartition.listed) page.add(answer[2]);
+        else refused = answer;
+        awaited -= 1;
+        if (awaited > 0) return;
+        // Wording many large pages is more than one turn has room for.
+        this.#later(size, () => {
+          if (refused === undefined) reply.succeed(wordResults.listed(page.read()));
+          else reply.fail(readRefusal(refused));
+          read?.end();
+        });
       },
     });
     if (failure === undefined) return;
@@ -856,9 +880,10 @@ function describeCall(call: Call): { readonly kind: CallKind; readonly key: stri
       return { kind: 'change', key: call.key };
     case 'instance.deregister':
       return { kind: 'change', key: serviceKey(call.params) };
+    case 'session.registrations':
+      return { kind: 'registrations', key: '' };
     case 'service.unsubscribe':
     case 'session.open':
-    case 'session.registrations':
       return { kind: 'other', key: '' };
     default:
       return call satisfies never;
@@ -872,8 +897,8 @@ function pageRegistrations(log: SessionLog, { limit, cursor }: RegistrationsPara
   const names = log
     .names()
     .map(({ key, id }) => ({ key, id, place: `${key}\n${id}` }))
-    .filter(({ place }) => place > after)
-    .sort((a, b) => (a.place < b.place ? -1 : 1));
+    .filter(({ place }) => compareBytes(place, after) > 0)
+    .sort((a, b) => compareBytes(a.place, b.place));
   const page = names.slice(0, size);
   const registrations = page.map(({ key, id }) => ({
     ...parseServiceKey(key),
@@ -884,22 +909,4 @@ function pageRegistrations(log: SessionLog, { limit, cursor }: RegistrationsPara
   return names.length > size && last !== undefined
     ? { registrations, cursor: Buffer.from(last.place).toString('base64url') }
     : { registrations };
-}
-
-function mergePages(answers: readonly Answer[], size: number): ListResult {
-  const entries: { key: string; summary: ServiceSummary }[] = [];
-  for (const answer of answers) {
-    if (answer[0] !== fromPartition.listed) throw new Error(`not an answer to a list: ${answer[0]}`);
-    const page = answer[2];
-    for (let i = 0; i < page.length; i += 2) {
-      const key = String(page[i]);
-      entries.push({ key, summary: { ...parseServiceKey(key), instances: Number(page[i + 1]) } });
-    }
-  }
-  entries.sort((a, b) => compareBytes(a.key, b.key));
-  const services = entries.slice(0, size).map(({ summary }) => summary);
-  const last = entries[size - 1];
-  return entries.length > size && last !== undefined
-    ? { services, cursor: Buffer.from(last.key).toString('base64url') }
-    : { services };
 }

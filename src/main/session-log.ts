@@ -20,8 +20,8 @@ export type RegistrationName = Pick<Registration, 'key' | 'id'>;
 export interface Standing {
   /** Another session has registered the instance since. */
   readonly isHidden: boolean;
-  /** That is what the client was told last. */
-  readonly isToldHidden: boolean;
+  /** Whether the client knows that, be it because it was never told otherwise. */
+  readonly isTold: boolean;
 }
 
 export type HeldRegistration = Registration & Pick<Standing, 'isHidden'>;
@@ -34,6 +34,8 @@ const hiddenBit = 1;
 const toldHiddenBit = 2;
 /** The client was told of it at all since it registered it: what it was told last may have been lost. */
 const toldBit = 4;
+/** It may have been: the client is to be told again, whatever it was told. */
+const doubtBit = 8;
 
 /** Where all sessions of a host keep what they registered: outside the JavaScript heap, each service's key once. */
 export class HostLog {
@@ -90,7 +92,8 @@ export class SessionLog {
   standingOf(key: string, id: string): Standing {
     const row = this.#find(key, id);
     const bits = row === -1 ? 0 : this.#host.table.ownerOf(row);
-    return { isHidden: (bits & hiddenBit) !== 0, isToldHidden: (bits & toldHiddenBit) !== 0 };
+    const isHidden = (bits & hiddenBit) !== 0;
+    return { isHidden, isTold: (bits & doubtBit) === 0 && isHidden === ((bits & toldHiddenBit) !== 0) };
   }
 
   noteHidden(key: string, id: string, isHidden: boolean): void {
@@ -98,7 +101,7 @@ export class SessionLog {
   }
 
   noteTold(key: string, id: string, isHidden: boolean): void {
-    this.#noteBits(key, id, toldHiddenBit | toldBit, isHidden ? toldHiddenBit | toldBit : toldBit);
+    this.#noteBits(key, id, toldHiddenBit | toldBit | doubtBit, isHidden ? toldHiddenBit | toldBit : toldBit);
   }
 
   /** Puts in a registration that comes from another host, as it stood there. */
@@ -111,7 +114,7 @@ export class SessionLog {
 
   /**
    * The client may have missed what it was told last, since it comes back over another connection. Returns the registrations that do not show, or of
-   * which it was told; each counts as told the opposite of what is true, so that it is told again.
+   * which it was told, which it is to be told again.
    */
   doubtTold(): RegistrationName[] {
     const { table, keys } = this.#host;
@@ -120,8 +123,7 @@ export class SessionLog {
       const bits = table.ownerOf(row);
       if (bits === 0) continue;
       doubtful.push({ key: keys.nameOf(table.tagOf(row)), id: table.idOf(row) });
-      const told = (bits & hiddenBit) === 0 ? toldHiddenBit : 0;
-      table.note(row, { stamp: table.stampOf(row), owner: (bits & ~toldHiddenBit) | told });
+      table.note(row, { stamp: table.stampOf(row), owner: bits | doubtBit });
     }
     return doubtful;
   }

@@ -9,9 +9,9 @@ export type SessionRecord = Exclude<Unasked, [typeof fromPartition.push, ...unkn
 export type TransferEvent =
   /** A client has come back here whose session is on another host; `call` numbers the wish. */
   | { readonly kind: 'wanted'; readonly call: number; readonly secret: string }
-  /** A partition said something of a session that is not here, or no longer. */
+  /** A partition said something of a session that has left this host, be it that it is back: only so nothing of it overtakes what was said before. */
   | { readonly kind: 'astray'; readonly record: SessionRecord }
-  /** A session that began on another host has ended here. */
+  /** A session that had been on another host has ended here. */
   | { readonly kind: 'gone'; readonly session: number };
 
 /** Whether a session has been set aside for another host: `busy` if what is under way for it does not come to an end. */

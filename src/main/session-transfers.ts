@@ -17,8 +17,10 @@ interface Wish {
  */
 export class SessionTransfers {
   readonly #units: ReadonlyMap<number, HostUnit>;
-  /** Hosts of sessions that are not where they began. */
+  /** Hosts of sessions that have left the host where they began, also of those that have come back to it. */
   readonly #homes: Map<number, number> = new Map();
+  /** What partitions have said of sessions on their way, the latest of each registration. */
+  readonly #kept: Map<number, Map<string, SessionRecord>> = new Map();
   /** Wishes for the same session, of which the first is being fulfilled: whoever asked last has it in the end. */
   readonly #wishes: Map<number, Wish[]> = new Map();
   /** Sessions of which a host has given a part and not all. */
@@ -31,8 +33,8 @@ export class SessionTransfers {
     this.#units = new Map(units.map((unit) => [unit.number, unit]));
   }
 
-  /** Sessions that are not on the host where they began. */
-  get awayCount(): number {
+  /** Sessions that have left the host where they began, and that somebody may still take over. */
+  get travelledCount(): number {
     return this.#homes.size;
   }
 
@@ -42,7 +44,7 @@ export class SessionTransfers {
         this.#wish(this.#unit(host), event.call, event.secret);
         return;
       case 'astray':
-        this.#forward(host, event.record);
+        this.#forward(event.record);
         return;
       case 'gone':
         if (this.#homes.get(event.session) === host) this.#homes.delete(event.session);
@@ -112,20 +114,22 @@ export class SessionTransfers {
       return;
     }
     this.#onTheirWay += 1;
+    this.#kept.set(number, new Map());
     this.#carryNext(number, from, to);
   }
 
   #carryNext(number: number, from: HostUnit, to: HostUnit): void {
     from.takeSlice(number, (slice) => {
       if (slice !== undefined) {
-        if (to.number === hostOfSession(number)) this.#homes.delete(number);
-        else this.#homes.set(number, to.number);
+        this.#homes.set(number, to.number);
         to.bring(slice);
         if (!slice.isLast) {
           this.#carryNext(number, from, to);
           return;
         }
       }
+      for (const record of this.#kept.get(number)?.values() ?? []) to.takeAstray(record);
+      this.#kept.delete(number);
       this.#onTheirWay -= 1;
       if (this.#onTheirWay === 0) for (const resolve of this.#waitingForArrivals.splice(0)) resolve();
       this.#finish(number, slice === undefined ? 'absent' : 'here');
@@ -138,10 +142,16 @@ export class SessionTransfers {
     this.#fulfil(number);
   }
 
-  /** Who says that a session is not there any more says so after whatever brought it elsewhere: so it is elsewhere, or has ended. */
-  #forward(host: number, record: SessionRecord): void {
-    const home = this.#homeOf(record[1]);
-    if (home !== host) this.#units.get(home)?.takeAstray(record);
+  /**
+   * What is said of a session that has travelled goes through here, wherever the session is, so nothing overtakes what was said before. Whoever says that a
+   * session is not there any more says so after what brought it elsewhere: one that is not known here has ended.
+   */
+  #forward(record: SessionRecord): void {
+    const [, number, key, id] = record;
+    const home = this.#homes.get(number);
+    const kept = this.#kept.get(number);
+    if (kept !== undefined) kept.set(`${key}\n${id}`, record);
+    else if (home !== undefined) this.#unit(home).takeAstray(record);
   }
 
   #homeOf(number: number): number {

@@ -1,24 +1,11 @@
-import type { CloseReason, Failure } from '../protocol/errors.ts';
+import type { Failure } from '../protocol/errors.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
 import type { Variant } from '../push/variant.ts';
+import type { Socket } from '../transport/transport.ts';
 import type { CallLane } from './call-lane.ts';
 import type { Consumption } from './consumption.ts';
 import type { SessionLog } from './session-log.ts';
-
-/** What a session needs of its connection. */
-export interface Socket {
-  /** Where the peer is, as text: an address without a port, which uWebSockets.js does not tell. */
-  readonly address: string;
-  /** `dropped`: the backlog is full, and the frame is not sent. */
-  send(frame: string | Uint8Array): Delivery;
-  /** Runs `send`s as one write to the kernel. */
-  cork(sends: () => void): void;
-  /** Pings with a payload that the pong brings back. Returns whether it was sent. */
-  ping(mark: string): boolean;
-  /** Sends a close frame with a code of the list and ends the connection. */
-  end(reason: CloseReason): void;
-}
 
 /**
  * Where a session stands. Registrations are kept through `broken`, until `removeAtMs`, and through `held`, when the grace is over and a
@@ -30,7 +17,7 @@ export type SessionState =
   | { readonly kind: 'broken'; readonly removeAtMs: number }
   | { readonly kind: 'held' }
   /** On its way to another host, or from one; nobody may take it over until it is there. */
-  | { readonly kind: 'moving'; readonly isLeaving: boolean }
+  | { readonly kind: 'moving' }
   /** Another connection has taken it over: nothing that still comes here counts (SE8). */
   | { readonly kind: 'resumed' }
   | { readonly kind: 'ended' };
@@ -48,16 +35,19 @@ export class SessionIdentity {
   readonly registrations: SessionLog;
   /** Some of what it held has been withdrawn, and nobody was asked to say when that is done. */
   hasWithdrawn = false;
+  /** It has come from another host. */
+  readonly hasTravelled: boolean;
   /** It has ended: nobody takes it over any more. */
   isOver = false;
   #changesUnderWay = 0;
   #waiting: (() => void)[] = [];
 
-  constructor({ number, name, secret, isConnection, registrations }: IdentityFields) {
+  constructor({ number, name, secret, isConnection, hasTravelled, registrations }: IdentityFields) {
     this.number = number;
     this.name = name;
     this.secret = secret;
     this.isConnection = isConnection;
+    this.hasTravelled = hasTravelled;
     this.registrations = registrations;
   }
 
@@ -88,6 +78,7 @@ export interface IdentityFields {
   readonly name: string;
   readonly secret: string;
   readonly isConnection: boolean;
+  readonly hasTravelled: boolean;
   readonly registrations: SessionLog;
 }
 
@@ -130,6 +121,8 @@ export class Session {
   /** Where it waits for its deadline: its place in the timer wheel; -1: nowhere. */
   wheelPlace = -1;
   requestsInFlight = 0;
+  /** Batches of which not all is answered, and so nothing: what came of their requests is not known to the client yet. */
+  openBatches = 0;
   readonly subscriptions: Map<string, Subscription> = new Map();
   /** Made when it first reads: nearly all calls of those that only register need none. */
   lane: CallLane | undefined;

@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 
+import type { Socket } from '../transport/transport.ts';
 import { sessionsPerHostMax } from '../workers/partition-core.ts';
 import type { ServerConfig } from './config.ts';
 import { Consumption } from './consumption.ts';
@@ -9,7 +10,7 @@ import { SessionLog } from './session-log.ts';
 import type { HostLog } from './session-log.ts';
 import type { SessionSlice } from './session-transfer.ts';
 import { Session, SessionIdentity } from './session.ts';
-import type { SessionState, Socket } from './session.ts';
+import type { SessionState } from './session.ts';
 import { SlowConsumers } from './slow-consumers.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
@@ -222,19 +223,6 @@ export class Sessions {
     this.#byNumber.delete(session.number);
   }
 
-  /** A session whose grace is over has lost what no guard holds back. */
-  settleLost(session: Session): void {
-    const { state } = session;
-    if (session.registrations.size === 0) {
-      this.end(session);
-      return;
-    }
-    if (state.kind !== 'broken') return;
-    this.#options.counters.count('loss_held');
-    session.state = { kind: 'held' };
-    this.#held.add(session);
-  }
-
   /** The connection broke (SE2): what it registered stays for the grace, in case the client comes back and registers again. */
   break(session: Session): void {
     if (session.state.kind !== 'connected') return;
@@ -293,7 +281,7 @@ export class Sessions {
 
   /** A client has come back on another host: the session waits here, without a connection, until it is fetched. */
   setAside(old: Session): Session {
-    const session = this.#create(old.identity, { kind: 'moving', isLeaving: true }, old.address);
+    const session = this.#create(old.identity, { kind: 'moving' }, old.address);
     this.takeOver(session, old);
     return session;
   }
@@ -307,8 +295,15 @@ export class Sessions {
   /** A session is coming from another host; what it registered follows. */
   admit({ number, name, secret, address }: Omit<SessionSlice, 'registrations' | 'isLast'>): Session {
     const registrations = new SessionLog(this.#options.log);
-    const identity = new SessionIdentity({ number, name, secret, isConnection: true, registrations });
-    const session = this.#create(identity, { kind: 'moving', isLeaving: false }, address);
+    const identity = new SessionIdentity({
+      number,
+      name,
+      secret,
+      isConnection: true,
+      hasTravelled: true,
+      registrations,
+    });
+    const session = this.#create(identity, { kind: 'moving' }, address);
     this.#byNumber.set(number, session);
     return session;
   }
@@ -365,6 +360,7 @@ export class Sessions {
       // The number says where to look, the rest cannot be guessed.
       secret: `${number.toString(secretRadix)}-${createName()}`,
       isConnection: state.kind === 'connected',
+      hasTravelled: false,
       registrations: new SessionLog(this.#options.log),
     });
     const session = this.#create(identity, state, address);

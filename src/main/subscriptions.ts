@@ -419,8 +419,8 @@ export class Subscriptions {
 
   /** Fetches the latest state for one who missed a push, and sends it as a snapshot. */
   #resync(subscription: Subscription): void {
-    const { session, key, variant } = subscription;
-    if (subscription.isResyncing) return;
+    const { session, key, variant, audience } = subscription;
+    if (subscription.isResyncing || audience === undefined) return;
     subscription.isResyncing = true;
     const retry = (): void => {
       subscription.isResyncing = false;
@@ -435,6 +435,9 @@ export class Subscriptions {
       key,
       build: (request) => [toPartition.subscribe, request, key, variant.text, 0, unlimitedRoom],
       settle: (answer) => {
+        // Until now the owner was to be interested: a life of it that has only just been asked has not heard who left before.
+        audience.pending -= 1;
+        this.#dropIfEmpty(audience);
         if (answer[0] !== fromPartition.state) {
           // The client keeps what it has, and is behind until a later try succeeds (PU4).
           this.#resyncLater.push(retry);
@@ -462,6 +465,7 @@ export class Subscriptions {
     });
     // The partition is busy: the subscription stays stale, and the client keeps what it has.
     if (typeof asked === 'object') this.#resyncLater.push(retry);
+    else audience.pending += 1;
   }
 
   /** It has its first answer, or was refused. */

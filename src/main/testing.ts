@@ -15,7 +15,5 @@ export async function startFaultyServer(
   input: Partial<ServerConfig> = {},
   options: ServerOptions = {},
 ): Promise<FaultyServer> {
-  const server = new RunningServer(resolveConfig(input), options);
-  await server.start();
-  return server;
+  return RunningServer.start(resolveConfig(input), options);
 }

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 
+import type { HttpAnswer, HttpCall } from '../transport/transport.ts';
 import type { ServerConfig } from './config.ts';
 import type { LoggedInstance, UnitState } from './host-unit.ts';
 import type { GuardOrders, LossReport } from './loss-messages.ts';
@@ -7,7 +8,6 @@ import type { MailboxPort } from './partition-link.ts';
 import type { ListedSession } from './session-directory.ts';
 import type { SessionEvent } from './session-journal.ts';
 import type { AsideOutcome, TransferEvent, SessionRecord, SessionSlice, WantedOutcome } from './session-transfer.ts';
-import type { HttpAnswer, HttpCall } from './transport.ts';
 
 /** Everything that the main thread asks of a session host on another thread; see `HostUnit`, whose calls these are. */
 export interface UnitCalls {
@@ -99,8 +99,8 @@ export type ToIoThread =
 
 /** What an I/O thread says to the main thread, beside answers of its session host. */
 export type FromIoThread =
-  /** `descriptor`: by which accepted sockets are handed to it. */
-  | { readonly kind: 'ready'; readonly descriptor: unknown }
+  /** `taker`: by which connections are handed to it. */
+  | { readonly kind: 'ready'; readonly taker: unknown }
   | { readonly kind: 'http'; readonly number: number; readonly call: HttpCall }
   | { readonly kind: 'closed' }
   /** A bug: something was thrown that nobody expected. The thread goes on until it is told to close. */

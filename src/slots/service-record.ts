@@ -1,16 +1,19 @@
 import { ChangeLog } from './change-log.ts';
 import type { InstanceTable } from './instance-table.ts';
 import { ServiceInstances } from './service-instances.ts';
+import { slotOf } from './slot.ts';
 
 /** One service in its slot: its instances, its version, and, once somebody has subscribed, what changed when. */
 export class ServiceRecord {
   readonly key: string;
+  readonly slot: number;
   readonly instances: ServiceInstances;
   #version: number;
   #log: ChangeLog | undefined;
 
   constructor(key: string, version: number, table: InstanceTable) {
     this.key = key;
+    this.slot = slotOf(key);
     this.instances = new ServiceInstances(table);
     this.#version = version;
   }

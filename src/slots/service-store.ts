@@ -55,9 +55,11 @@ export interface ListQuery {
   readonly limit: number;
 }
 
+/** A page as far as it has come. */
 export interface ListPage {
   readonly services: { readonly key: string; readonly instances: number }[];
-  looked: number;
+  /** Where to go on; undefined: it is whole. */
+  next: string | undefined;
 }
 
 /** The character that follows the one which ends the parts of a key. */
@@ -338,39 +340,46 @@ export class ServiceStore {
     return { kind: 'unchanged', service, told: nothingTold };
   }
 
-  /**
-   * One page, in the order of the keys' bytes, of the services that have instances. `looked`: how many keys were looked at for it, which with a prefix may be
-   * more than were found: one or two in each group that has none with it.
-   */
-  list({ namespace, prefix, after, limit }: ListQuery): ListPage {
-    const page: ListPage = { services: [], looked: 0 };
-    let start = after;
-    while (page.services.length < limit) {
-      const next = this.#listFrom(start, { namespace, prefix, after, limit }, page);
-      if (next === undefined) break;
-      start = next;
-    }
-    return page;
+  /** Begins a page, in the order of the keys' bytes, of the services that have instances. */
+  beginPage({ after }: ListQuery): ListPage {
+    return { services: [], next: after };
   }
 
-  /** Adds keys from `start` on, and returns where to go on after a gap; undefined at the end. */
-  #listFrom(start: string, { namespace, prefix, after, limit }: ListQuery, page: ListPage): string | undefined {
+  /**
+   * Goes on with a page until it is whole, or `mayLook` says no, which is asked before each key that is looked at: with a prefix those may be more than are found,
+   * one or two in each group that has none with it.
+   */
+  fillPage(page: ListPage, query: ListQuery, mayLook: () => boolean): void {
+    while (page.next !== undefined && mayLook()) this.#fillFrom(page.next, page, query, mayLook);
+  }
+
+  /** Adds keys from `start` on, up to the next gap, or until `mayLook` says no for another. */
+  #fillFrom(
+    start: string,
+    page: ListPage,
+    { namespace, prefix, after, limit }: ListQuery,
+    mayLook: () => boolean,
+  ): void {
     const first = namespace === '' ? start : laterOf(start, `${namespace}/`);
+    let isFirst = true;
     for (const key of this.#listed.from(first)) {
-      page.looked += 1;
+      page.next = key;
+      if (!isFirst && !mayLook()) return;
+      isFirst = false;
       if (key === after) continue;
-      if (namespace !== '' && !key.startsWith(`${namespace}/`)) return undefined;
+      if (namespace !== '' && !key.startsWith(`${namespace}/`)) break;
       const nameAt = key.indexOf('/', key.indexOf('/') + 1) + 1;
       if (!key.startsWith(prefix, nameAt)) {
         const group = key.slice(0, nameAt);
         const wanted = group + prefix;
         // Those with the prefix come later in this group, or there are no more of them in it: on with the next group.
-        return compareBytes(key, wanted) < 0 ? wanted : `${group.slice(0, -1)}${afterSlash}`;
+        page.next = compareBytes(key, wanted) < 0 ? wanted : `${group.slice(0, -1)}${afterSlash}`;
+        return;
       }
       page.services.push({ key, instances: this.#services.get(key)?.instanceCount ?? 0 });
-      if (page.services.length >= limit) return undefined;
+      if (page.services.length >= limit) break;
     }
-    return undefined;
+    page.next = undefined;
   }
 
   services(): IterableIterator<ServiceRecord> {

@@ -3,10 +3,12 @@ import type { MessagePort } from 'node:worker_threads';
 import type { ErrorCode } from '../protocol/errors.ts';
 import type { ClaimState, StoreLimits } from '../slots/service-store.ts';
 
-/** A service on its way from one partition to another: everything that its owner knows of it. */
+/** A service on its way from one partition to another, or a part of it: together everything that its owner knows of it. What is not in lists comes with the last. */
 export interface ServiceParcel {
   readonly key: string;
   readonly version: number;
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
   /** Four fields a claim: id, fragment, owner, stamp. An instance that several sessions claim comes once for each. */
   readonly instances: readonly (string | number)[];
   /** The change log, if one is kept: the version it begins after, then a version and an id for each change. */
@@ -54,6 +56,7 @@ export const toPartition = {
   goOn: 16,
   fence: 17,
   raiseFloor: 18,
+  forget: 19,
 } as const;
 
 /**
@@ -97,14 +100,16 @@ export type ToPartition =
   | [kind: typeof toPartition.goOn, request: number]
   /** Answered with `applied`, when all that was sent before has been applied. */
   | [kind: typeof toPartition.fence, request: number]
-  /** Moving (SL3): give away these slots, whole. */
+  /** Moving (SL3): the first part of what these slots hold, or, if none are named, the next. The owner keeps it until it is to forget it. */
   | [kind: typeof toPartition.handOver, request: number, slots: readonly number[]]
-  /** Moving: what another partition gave away, and the version that none of its forgotten services was above. Answered with `applied`. */
+  /** Moving: a part of what another partition gives away, and the version that none of its forgotten services was above. Answered with `applied`. */
   | [kind: typeof toPartition.takeOver, request: number, versionFloor: number, parcels: readonly ServiceParcel[]]
   /** How much each slot holds. */
   | [kind: typeof toPartition.measure, request: number]
   /** A client has shown that the registry told of this version before it started: none may be told from now on that is not above it. */
-  | [kind: typeof toPartition.raiseFloor, version: number];
+  | [kind: typeof toPartition.raiseFloor, version: number]
+  /** Moving: these slots are another's, and what is held of them is forgotten. Answered with `applied`. */
+  | [kind: typeof toPartition.forget, request: number, slots: readonly number[]];
 
 const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
   1: 6,
@@ -124,6 +129,7 @@ const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
   16: 2,
   17: 2,
   18: 2,
+  19: 3,
 };
 
 export const fromPartition = {
@@ -182,7 +188,14 @@ export type FromPartition =
     ]
   /** The slot is not this partition's at the epoch that it holds: route the request again (SL2). */
   | [kind: typeof fromPartition.moved, request: number, epoch: number]
-  | [kind: typeof fromPartition.handedOver, request: number, versionFloor: number, parcels: readonly ServiceParcel[]]
+  /** `isLast`, 0 or 1: no part of the slots follows. */
+  | [
+      kind: typeof fromPartition.handedOver,
+      request: number,
+      versionFloor: number,
+      parcels: readonly ServiceParcel[],
+      isLast: number,
+    ]
   /** Whatever the host's batches up to this one changed has been pushed. */
   | [kind: typeof fromPartition.settled, batch: number]
   /** Slots and instance counts, alternating; empty slots are left out. */
@@ -201,7 +214,7 @@ const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   6: 8,
   7: 7,
   8: 3,
-  9: 4,
+  9: 5,
   10: 2,
   11: 3,
   12: 3,

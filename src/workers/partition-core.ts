@@ -7,13 +7,16 @@ import { WatchedService } from '../push/watched-service.ts';
 import type { StoredInstance } from '../slots/service-instances.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
 import { ServiceStore } from '../slots/service-store.ts';
-import type { ClaimNotice, StoreOutcome } from '../slots/service-store.ts';
+import type { ClaimNotice, ListPage, StoreOutcome } from '../slots/service-store.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import type { Histogram } from './histogram.ts';
 import { fromPartition, toPartition } from './messages.ts';
-import type { Credit, FromPartition, PartitionLimits, ServiceParcel, ToPartition } from './messages.ts';
-import { packService, unpackService, unpackWatch } from './service-parcel.ts';
+import type { Credit, FromPartition, PartitionLimits, ToPartition } from './messages.ts';
+import { SlotHandover } from './slot-handover.ts';
+import type { HandoverOwner } from './slot-handover.ts';
+import { SlotTakeover } from './slot-takeover.ts';
+import type { TakeoverReceiver } from './slot-takeover.ts';
 import { textCodec } from './text-codec.ts';
 
 /** Both clocks, read once a turn: wall clock in µs for versions, monotonic milliseconds for windows. */
@@ -50,6 +53,8 @@ interface AnswerFlow extends Flow {
 /** Work of a record beside what it reads and writes, of a key that is looked at, and of a push; in characters. */
 const recordWork = 256;
 const keyWork = 256;
+/** Of a service that is merely passed by, and of an instance that is forgotten. */
+const lookWork = 16;
 const pushWork = 1024;
 /** A host is told of answers once they come to a part of what may be under way. */
 const tellAnswersShare = 8;
@@ -101,10 +106,33 @@ export class PartitionCore {
     for (const [host, mark] of watched.marks ?? []) if (this.#flowTo(host).credited < mark) return true;
     return false;
   };
-  readonly #lists: ListCache;
   /** What has been done in this turn, in characters read and written. */
   #work = 0;
   readonly #isTurnOver = (): boolean => this.#work >= this.#limits.partitionTurnWorkMax;
+  readonly #lists: ListCache;
+  /** A look at all services for one record: its host's later ones wait behind it, and no other host sends any that needs one. */
+  #sweep: { readonly request: number; readonly rest: Iterator<ServiceRecord, unknown> } | undefined;
+  /** Instances in each slot, as far as they have been counted. */
+  readonly #loads: Map<number, number> = new Map();
+  #handover: SlotHandover | undefined;
+  readonly #handoverOwner: HandoverOwner = {
+    nextService: () => this.#nextSwept(),
+    isTurnOver: this.#isTurnOver,
+    spend: (work) => {
+      this.#work += work;
+    },
+    settle: (service) => {
+      const watched = this.#watched.get(service.key);
+      if (watched !== undefined && !this.#isPushed(watched)) return false;
+      this.#keepAboveShown(service);
+      return true;
+    },
+    watchOf: (service) => this.#watched.get(service.key),
+  };
+  #takeover: SlotTakeover | undefined;
+  readonly #takeoverReceiver: TakeoverReceiver;
+  /** Pages of services that hosts have asked for, as far as they have come: one for each, since what it asked for next waits behind it. */
+  readonly #pages: Map<number, ListPage> = new Map();
   /** Services to be pushed, the next one first. */
   readonly #due: Set<WatchedService> = new Set();
   readonly #progress: Map<number, HostProgress> = new Map();
@@ -139,6 +167,18 @@ export class PartitionCore {
     this.#lists = new ListCache(limits.serviceListBytesMax, (work) => {
       this.#work += work;
     });
+    this.#takeoverReceiver = {
+      store: this.#store,
+      changeLogEntriesMax: limits.changeLogEntriesMax,
+      isTurnOver: this.#isTurnOver,
+      spend: this.#handoverOwner.spend,
+      watch: (service) => {
+        const watched = this.#createWatched(service);
+        this.#watched.set(service.key, watched);
+        return watched;
+      },
+      takeApart: (service, filter) => filter === '' || this.#lists.takeApart(service, this.#isTurnOver),
+    };
     this.#coalescer = new Coalescer({ minMs: limits.coalesceWindowMinMs, maxMs: limits.coalesceWindowMaxMs });
   }
 
@@ -228,11 +268,36 @@ export class PartitionCore {
         return this.#hasAnswerRoom(host) && this.#isTakenApart(record[2], record[3]);
       case toPartition.subscribe:
         return this.#hasAnswerRoom(host) && this.#isTakenApart(record[2], readVariant(record[3]).filter);
+      case toPartition.list:
+        return this.#hasAnswerRoom(host) && this.#isPageWhole(host, record);
       case toPartition.rewatch:
         return this.#isTakenApart(record[1], readVariant(record[2]).filter);
+      case toPartition.handOver:
+        return this.#isPartPacked(record[1], record[2]);
+      case toPartition.takeOver:
+        this.#takeover ??= new SlotTakeover(record[3], this.#takeoverReceiver);
+        return this.#takeover.goOn();
+      case toPartition.forget:
+        return this.#isForgotten(record[1], new Set(record[2]));
+      case toPartition.measure:
+        return this.#isMeasured(record[1]);
       default:
         return true;
     }
+  }
+
+  /** A page of services may take turns, too: with a prefix that few have, all groups are looked at. */
+  #isPageWhole(host: number, record: Extract<ToPartition, [typeof toPartition.list, ...unknown[]]>): boolean {
+    const [, , namespace, prefix, after, limit] = record;
+    const query = { namespace, prefix, after, limit };
+    const page = this.#pages.get(host) ?? this.#store.beginPage(query);
+    this.#pages.set(host, page);
+    this.#store.fillPage(page, query, () => {
+      if (this.#isTurnOver()) return false;
+      this.#work += keyWork;
+      return true;
+    });
+    return page.next === undefined;
   }
 
   /** A service's instances have been taken apart for a filter that is neither kept up nor known from before. */
@@ -284,14 +349,14 @@ export class PartitionCore {
         return;
       }
       case toPartition.list: {
-        const [, request, namespace, prefix, after, limit] = record;
-        const page = this.#store.list({ namespace, prefix, after, limit });
-        this.#work += page.looked * keyWork;
+        const { services } = this.#pages.get(host)!;
+        this.#pages.delete(host);
+        this.#answersTo(host).emitted += services.length * keyWork;
         this.#emit(
           host,
           fromPartition.listed,
-          request,
-          page.services.flatMap(({ key, instances }) => [key, instances]),
+          record[1],
+          services.flatMap(({ key, instances }) => [key, instances]),
         );
         return;
       }
@@ -320,12 +385,18 @@ export class PartitionCore {
       case toPartition.fence:
         this.#emit(host, fromPartition.applied, record[1], 0);
         return;
-      case toPartition.handOver:
-        this.#handOver(host, record[1], record[2]);
+      case toPartition.handOver: {
+        const { parcels, isLast } = this.#handover!.take();
+        this.#emit(host, fromPartition.handedOver, record[1], this.#store.versionFloor, parcels, isLast ? 1 : 0);
+        if (isLast) this.#handover = undefined;
         return;
+      }
       case toPartition.takeOver:
+        this.#takeover = undefined;
         this.#store.raiseVersionFloor(record[2]);
-        for (const parcel of record[3]) this.#takeOver(parcel);
+        this.#emit(host, fromPartition.applied, record[1], 0);
+        return;
+      case toPartition.forget:
         this.#emit(host, fromPartition.applied, record[1], 0);
         return;
       case toPartition.raiseFloor:
@@ -334,7 +405,8 @@ export class PartitionCore {
         this.#store.raiseVersionFloor(this.#shownFloor);
         return;
       case toPartition.measure:
-        this.#emit(host, fromPartition.measured, record[1], this.#measure());
+        this.#emit(host, fromPartition.measured, record[1], [...this.#loads].flat());
+        this.#loads.clear();
         return;
       default:
         record satisfies never;
@@ -566,38 +638,55 @@ export class PartitionCore {
     }
   }
 
-  #handOver(host: number, request: number, slots: readonly number[]): void {
-    const leaving = new Set(slots);
-    const parcels: ServiceParcel[] = [];
-    for (const service of this.#store.services()) {
-      if (!leaving.has(slotOf(service.key))) continue;
+  #isPartPacked(request: number, slots: readonly number[]): boolean {
+    if (slots.length > 0 && this.#sweep?.request !== request) {
+      this.#sweep = { request, rest: this.#store.services() };
+      this.#handover = new SlotHandover(slots, this.#handoverOwner);
+    }
+    if (this.#handover === undefined) throw new Error('the next part of no slots');
+    return this.#handover.fill();
+  }
+
+  /** The next service of a look at all of them, which may take turns; undefined: not in this turn. */
+  #nextSwept(): IteratorResult<ServiceRecord, unknown> | undefined {
+    if (this.#isTurnOver()) return undefined;
+    this.#work += lookWork;
+    return this.#sweep?.rest.next();
+  }
+
+  /** Goes on with a look at all services; whether it is through. */
+  #hasSwept(request: number, visit: (service: ServiceRecord) => void): boolean {
+    if (this.#sweep?.request !== request) this.#sweep = { request, rest: this.#store.services() };
+    for (let next = this.#nextSwept(); next !== undefined; next = this.#nextSwept()) {
+      if (next.done === true) return true;
+      visit(next.value);
+    }
+    return false;
+  }
+
+  /** Pushes what has changed of a service; false if that is not all of it. A round that had begun leaves what came in the middle of it to a second. */
+  #isPushed(watched: WatchedService): boolean {
+    while (watched.isDirty || watched.isInRound) if (!this.#pushSome(watched)) return false;
+    this.#due.delete(watched);
+    this.#coalescer.notePushed(watched);
+    return true;
+  }
+
+  #isForgotten(request: number, slots: ReadonlySet<number>): boolean {
+    return this.#hasSwept(request, (service) => {
+      if (!slots.has(service.slot)) return;
+      this.#work += service.instances.size * lookWork;
       const watched = this.#watched.get(service.key);
-      // Subscribers are told by this owner all that happened here, so that the next begins in quiet.
-      // A round that had begun leaves what came in the middle of it to a second.
-      if (watched !== undefined) while (this.#pushNext(watched) || watched.isDirty);
-      this.#keepAboveShown(service);
-      parcels.push(packService(service, watched));
       if (watched !== undefined) this.#unwatch(watched);
       this.#lists.forget(service);
       this.#store.detach(service);
-    }
-    this.#emit(host, fromPartition.handedOver, request, this.#store.versionFloor, parcels);
+    });
   }
 
-  #takeOver(parcel: ServiceParcel): void {
-    const service = unpackService(parcel, this.#limits.changeLogEntriesMax, this.#store);
-    this.#store.attach(service);
-    const watched = unpackWatch(parcel, () => this.#createWatched(service));
-    if (watched !== undefined) this.#watched.set(service.key, watched);
-  }
-
-  #measure(): number[] {
-    const counts = new Map<number, number>();
-    for (const { key, instances } of this.#store.services()) {
-      const slot = slotOf(key);
-      counts.set(slot, (counts.get(slot) ?? 0) + instances.size);
-    }
-    return [...counts].flat();
+  #isMeasured(request: number): boolean {
+    return this.#hasSwept(request, ({ slot, instances }) => {
+      this.#loads.set(slot, (this.#loads.get(slot) ?? 0) + instances.size);
+    });
   }
 
   #obtainWatched(key: string): WatchedService {

@@ -39,7 +39,7 @@ function encodeCall({ method = 'PUT', path = '/v1/instances', headers, body = ''
 
 async function call(request: Call): Promise<HttpReply> {
   socket.write(encodeCall(request));
-  return socket.readReply();
+  return socket.readReply({ hasBody: request.method !== 'HEAD' });
 }
 
 function expectFailure(reply: HttpReply, status: number, code: string): void {

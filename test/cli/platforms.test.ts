@@ -24,17 +24,20 @@ function asUrl(source: string): string {
   return `data:text/javascript,${encodeURIComponent(source)}`;
 }
 
-test('where the socket library has no binary, start says so in one line, with status 1', async () => {
-  const { status, out, err } = await runCommand(['start', '--port', '0'], withoutLibrary);
-  expect(err).toMatch(/^slotcast: the server cannot run here: .*\n$/);
-  expect([status, out]).toEqual([1, '']);
+test('where uWebSockets.js has no binary, sockets are Node’s own, and the log says why', async () => {
+  const registry = new RunningCommand(['start', '--port', '0'], withoutLibrary);
+  const [, port] = await registry.waitFor(/listens on ws:\/\/127\.0\.0\.1:(\d+)/);
+  expect(registry.err).toContain('uWebSockets.js has no binary for Node');
+  const { status, out } = await runCommand(['services', '--server', `127.0.0.1:${port}`], withoutLibrary);
+  expect([status, out]).toEqual([0, expect.stringContaining('NAMESPACE')]);
+  registry.signal('SIGTERM');
+  expect(await registry.exited).toBe(0);
 });
 
-test('so does a bench that would start a server', async () => {
-  const { status, err } = await runCommand(['bench', 'hot-service', '--size', 'smoke', '--quiet'], withoutLibrary);
-  expect(err).toContain('slotcast: the server cannot run here');
-  expect(err).not.toContain('    at ');
-  expect(status).not.toBe(0);
+test('whoever wants uWebSockets.js alone is told in one line that it cannot run, with status 1', async () => {
+  const { status, out, err } = await runCommand(['start', '--port', '0', '--transport', 'uws'], withoutLibrary);
+  expect(err).toMatch(/^slotcast: the transport uws cannot run here: .*\n$/);
+  expect([status, out]).toEqual([1, '']);
 });
 
 test('commands that talk to a registry work there', async () => {

@@ -6,7 +6,7 @@ import { resolveConfig } from '../../src/main/config.ts';
 import { Counters } from '../../src/main/counters.ts';
 import { DescriptorBudget, descriptorBudgetBytes } from '../../src/main/descriptors.ts';
 import { LocalSessionCounts } from '../../src/main/session-counts.ts';
-import type { UpgradeCall } from '../../src/main/transport.ts';
+import type { UpgradeCall } from '../../src/transport/transport.ts';
 
 /** As on so many threads: each has its own view of one memory. */
 class Scene {

@@ -6,7 +6,7 @@ import type { LogSink } from '../../src/main/log-stream.ts';
 class Reader implements LogSink {
   readonly lines: string[] = [];
   writableLength = 0;
-  fail: (error: Error) => void = () => undefined;
+  readonly listeners: Set<(error: Error) => void> = new Set();
   readonly #waiting: (() => void)[] = [];
 
   write(text: string, done?: () => void): boolean {
@@ -17,7 +17,15 @@ class Reader implements LogSink {
   }
 
   on(_event: 'error', take: (error: Error) => void): void {
-    this.fail = take;
+    this.listeners.add(take);
+  }
+
+  off(_event: 'error', take: (error: Error) => void): void {
+    this.listeners.delete(take);
+  }
+
+  fail(error: Error): void {
+    for (const take of this.listeners) take(error);
   }
 
   read(): void {
@@ -33,8 +41,6 @@ test('[LI1] lines that a reader who stands still has no room for are dropped, co
   for (const line of ['first\n', 'second\n', 'third\n']) stream.write(line);
   expect(reader.lines).toEqual(['first\n']);
   expect(dropped).toBe(2);
-  // Nobody waits for it without end.
-  await stream.flush(5);
   reader.read();
   stream.write('fourth\n');
   expect(reader.lines.filter((line) => line !== '')).toEqual([
@@ -50,6 +56,18 @@ test('[LI1] a reader who is gone is no reason to fail, nor to wait', async () =>
   const stream = new LogStream({ sink: reader, bytesMax: 1000, onDropped: () => (dropped += 1) });
   reader.fail(new Error('EPIPE'));
   stream.write('lost\n');
-  await stream.flush(10_000);
+  await stream.close(10_000);
   expect([reader.lines, dropped]).toEqual([[], 1]);
+});
+
+test('[LI1] closing waits for a slow reader, but not without end, and leaves nothing behind on what others write to as well', async () => {
+  const reader = new Reader();
+  const streams = [1, 2].map(() => new LogStream({ sink: reader, bytesMax: 1000, onDropped: () => undefined }));
+  for (const stream of streams) stream.write('last\n');
+  await streams[0]?.close(5);
+  expect(reader.listeners.size).toBe(1);
+  const closed = streams[1]?.close(60_000);
+  reader.read();
+  await closed;
+  expect(reader.listeners.size).toBe(0);
 });

@@ -415,7 +415,7 @@ describe.each([1, 3])('with %i hosts,', (hosts) => {
       stage.wait(1000);
       expect(stage.broken.size).toBe(4);
       for (const session of [...stage.broken.keys()].slice(0, 2)) stage.comeBack(session);
-      stage.wait(50);
+      stage.wait(1100);
       expect(stage.broken.size).toBe(0);
       for (const session of sessions.slice(8, 11)) stage.break(session);
       stage.wait(1500);
@@ -445,7 +445,7 @@ describe.each([1, 3])('with %i hosts,', (hosts) => {
       stage.wait(5000);
       expect([...stage.broken.keys()]).toEqual(few);
       stage.comeBack(few[0]!);
-      stage.wait(50);
+      stage.wait(1100);
       expect(stage.broken.size).toBe(0);
     });
 
@@ -563,7 +563,7 @@ describe.each([1, 3])('with %i hosts,', (hosts) => {
       stage.comeBack(first!);
       stage.comeBack(second!);
       stage.connectMany(3, 'a');
-      stage.wait(100);
+      stage.wait(1100);
       expect(stage.events.map(({ kind, key }) => [kind, key])).toEqual([
         ['tripped', 'a'],
         ['cleared', 'a'],
@@ -591,8 +591,23 @@ describe.each([1, 3])('with %i hosts,', (hosts) => {
       stage.wait(30_000);
       expect([stage.removed.size, stage.broken.size]).toEqual([4, 1]);
       for (const session of stage.removed.keys()) stage.comeBack(session);
-      stage.wait(100);
+      stage.wait(1100);
       expect(stage.broken.size).toBe(0);
+      expect(stage.events.map(({ kind }) => kind)).toEqual(['tripped', 'cleared']);
+    });
+
+    test('[SE2] [PU5] stays as long as others go on coming back, few as those are who are left, and goes when no more have come for a second', () => {
+      const stage = new Stage({ lossSessionsMin: 5, lossSessionsPercent: 40 }, hosts);
+      const sessions = stage.connectMany(20, 'a');
+      for (const session of sessions) stage.break(session);
+      stage.wait(1500);
+      for (const session of sessions.slice(0, 18)) {
+        stage.resume(session);
+        stage.wait(900);
+        expect(stage.removed.size).toBe(0);
+      }
+      stage.wait(200);
+      expect([...stage.removed.keys()].toSorted((a, b) => a - b)).toEqual(sessions.slice(18));
       expect(stage.events.map(({ kind }) => kind)).toEqual(['tripped', 'cleared']);
     });
 
@@ -733,15 +748,32 @@ describe.each([1, 3])('with %i hosts,', (hosts) => {
       const [session] = stage.connectMany(1, ...keys);
       stage.connectMany(20, 'other');
       stage.break(session!);
-      stage.wait(50);
+      stage.wait(2000);
+      expect(stage.broken.size).toBe(0);
       const sizes = stage.reports.map(({ missing, changes }) =>
         [...missing, ...changes].reduce((sum, { services }) => sum + services.length, 0),
       );
       expect(Math.max(...sizes)).toBeLessThanOrEqual(lossEntriesMax);
       expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(keys.length);
-      stage.wait(2000);
-      expect(stage.broken.size).toBe(0);
       expect(stage.describe()).toMatchObject({ isHolding: false, missingSessions: 0, services: [] });
+    });
+
+    test('are none of those who are back before any grace is over, and tell of all who are missing from then on', () => {
+      const stage = new Stage({}, hosts);
+      const sessions = stage.connectMany(20, 'a', 'b');
+      for (const session of sessions) stage.break(session);
+      stage.wait(500);
+      for (const session of sessions.slice(3)) stage.resume(session);
+      stage.wait(300);
+      expect(stage.reports).toEqual([]);
+      stage.wait(300);
+      const told = stage.reports.flatMap(({ missing }) => missing.map(({ session }) => session));
+      expect(told.toSorted((a, b) => a - b)).toEqual(sessions.slice(0, 3));
+      // Their removal is remembered, and what breaks meanwhile is told at once.
+      const count = stage.reports.length;
+      stage.break(sessions[4]!);
+      stage.wait(50);
+      expect(stage.reports.slice(count).flatMap(({ missing }) => missing)).toMatchObject([{ session: sessions[4] }]);
     });
 
     test('are none while nothing is lost, however much is registered', () => {

@@ -33,10 +33,8 @@ test('sessions that share a log each keep their own, in the order in which it ca
           expect(log.delete(key, id)).toBe(model.delete(name));
         } else if (kind === 'tell') {
           log.noteTold(key, id, true);
-          expect(log.standingOf(key, id)).toEqual({
-            isHidden: model.get(name)?.isHidden ?? false,
-            isToldHidden: isKnown,
-          });
+          const isHidden = model.get(name)?.isHidden ?? false;
+          expect(log.standingOf(key, id)).toEqual({ isHidden, isTold: isHidden || !isKnown });
           log.noteTold(key, id, false);
         } else {
           log.noteHidden(key, id, kind === 'hide');
@@ -74,7 +72,12 @@ test('whoever comes back is told again of all that does not show, and of all tha
   log.set({ key: 'n/g/a', id: 'anew', fragment: JSON.stringify({ id: 'anew' }), stamp: 2 });
   expect(log.doubtTold().map(({ id }) => id)).toEqual(['hidden', 'untold', 'back']);
   for (const id of ['hidden', 'untold', 'back']) {
-    const { isHidden, isToldHidden } = log.standingOf('n/g/a', id);
-    expect(isToldHidden).toBe(!isHidden);
+    const { isHidden, isTold } = log.standingOf('n/g/a', id);
+    expect(isTold).toBe(false);
+    // Whatever becomes of it before it is told.
+    log.noteHidden('n/g/a', id, !isHidden);
+    expect(log.standingOf('n/g/a', id)).toEqual({ isHidden: !isHidden, isTold: false });
+    log.noteTold('n/g/a', id, !isHidden);
+    expect(log.standingOf('n/g/a', id)).toEqual({ isHidden: !isHidden, isTold: true });
   }
 });

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
+import type { Answered } from '../support/simulated-client.ts';
 import type { SubscriberView } from '../support/subscriber-view.ts';
 
 const random = new Random(1);
@@ -194,6 +195,33 @@ test('[PU1] a session that subscribes again with another filter is answered with
   const same = client.request('service.subscribe', { service: 'pay', zone: 'z2', version: first.version });
   await registry.settle(random);
   expect(same.result).toMatchObject({ from: first.version, put: [], remove: [] });
+});
+
+test('[PU1] so it is if the subscription with the other filter has not been answered yet, and only if it is to the same service', async () => {
+  const { registry, provider } = await setUp();
+  registerIn(provider, 'a', 'z1');
+  registerIn(provider, 'b', 'z2');
+  await registry.settle(random);
+  const { view } = await subscribe(registry);
+  const { version } = view;
+  const ask = (client: SimulatedClient, service: string, zone?: string): Answered =>
+    client.request('service.subscribe', { service, version, ...(zone === undefined ? {} : { zone }) });
+  const whole = { instances: [{ id: 'b:1' }] };
+  const resumed = { from: version, put: [], remove: [] };
+  const results = async (...answers: Answered[]): Promise<unknown[]> => {
+    await registry.settle(random);
+    return answers.map(({ result }) => result);
+  };
+  const [one, two, three] = Array.from({ length: 3 }, () => new SimulatedClient(registry)) as [
+    SimulatedClient,
+    SimulatedClient,
+    SimulatedClient,
+  ];
+  expect(await results(ask(one, 'pay', 'z1'), ask(one, 'pay', 'z2'))).toMatchObject([resumed, whole]);
+  expect(await results(ask(two, 'ship', 'z1'), ask(two, 'pay', 'z2'))).toMatchObject([{ instances: [] }, resumed]);
+  expect(await results(ask(three, 'pay', 'z2'), ask(three, 'pay', 'z2'))).toMatchObject([resumed, resumed]);
+  // What another service is subscribed with does not matter either once it has begun.
+  expect(await results(ask(two, 'pay', 'z2'), ask(three, 'ship'))).toMatchObject([resumed, { instances: [] }]);
 });
 
 test('[PU1] of subscriptions to one service that a session asks for at once, the last one holds', async () => {

@@ -130,7 +130,7 @@ describe.each(places)('$name', (place) => {
     await pass(registry, 400);
     expect(readHeld(watcher)).toEqual([]);
     expect(registry.partitions.reduce((sum, { core }) => sum + (core?.instanceCount ?? 0), 0)).toBe(0);
-    expect(registry.transfers.awayCount).toBe(0);
+    expect(registry.transfers.travelledCount).toBe(0);
   });
 
   test('[SE8] the old connection is cut off though it has not been noticed that it is dead, and nothing that it sends counts', async () => {

@@ -3,6 +3,11 @@ export interface Fate {
   readonly name: string;
   /** Before this its registrations may not go by themselves; infinite while it is connected. On the clock of {@link Ledger.judge}. */
   mayLeaveFromMs: number;
+  /**
+   * Before this nothing of it may go, not even what another session has registered since: its client may take it over. On the same clock; left out: as long as
+   * it is connected.
+   */
+  isWholeUntilMs?: number;
   /** By then they must have gone. On the clock of {@link Ledger.findGhost}. */
   goneByMs: number;
 }
@@ -131,6 +136,23 @@ export class Ledger {
   }
 
   /**
+   * A session goes on over another connection. What is said not to be registered any more may have gone after its grace; says what should not have, or
+   * undefined.
+   */
+  resume(by: Fate, isRegistered: (service: string, id: string) => boolean, nowMs: number): string | undefined {
+    for (const [service, histories] of this.#services) {
+      for (const [id, history] of histories) {
+        const standing = readStandings(history, Number.POSITIVE_INFINITY).find((standing) => standing.by === by);
+        if (standing?.settled?.kind !== 'register' || isRegistered(service, id)) continue;
+        if (isCertain(standing, history, nowMs))
+          return `${service} ${id} of ${by.name} is lost: ${describe([standing])}`;
+        this.ask('deregister', by, { service, id }, nowMs);
+      }
+    }
+    return undefined;
+  }
+
+  /**
    * Says what is wrong with a view that holds these marks at this version, or undefined. `isShown`: which contents the filter of the view
    * lets through.
    */
@@ -222,11 +244,13 @@ function isOlder(a: Change, b: Change): boolean {
   return a.answeredAt !== undefined && a.answeredAt < b.askedAt;
 }
 
-/** Whether the client's registration is there beyond doubt. Of one whose connection broke, what others registered later may have taken its place. */
+/** Whether the client's registration is there beyond doubt. After the grace of its session what others registered later may have taken its place. */
 function isCertain({ by, settled, open }: Standing, { changes }: History, nowMs: number): boolean {
   if (settled?.kind !== 'register' || open.some(({ kind }) => kind === 'deregister')) return false;
-  if (by.mayLeaveFromMs === Number.POSITIVE_INFINITY) return true;
-  return by.mayLeaveFromMs > nowMs && changes.every((other) => other.by === by || isOlder(other, settled));
+  const { mayLeaveFromMs, isWholeUntilMs } = by;
+  if (mayLeaveFromMs <= nowMs) return false;
+  const isWhole = isWholeUntilMs === undefined ? mayLeaveFromMs === Number.POSITIVE_INFINITY : isWholeUntilMs > nowMs;
+  return isWhole || changes.every((other) => other.by === by || isOlder(other, settled));
 }
 
 /** Not if somebody registered something else later, which is still there (SE7). */

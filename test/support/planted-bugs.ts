@@ -27,6 +27,7 @@ import { fromPartition, toPartition } from '../../src/workers/messages.ts';
 import type { FromPartition, ToPartition } from '../../src/workers/messages.ts';
 import { PartitionOutbox } from '../../src/workers/outbox.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
+import { SlotHandover } from '../../src/workers/slot-handover.ts';
 import { SimulatedMailbox, SimulatedPartition } from './in-process-registry.ts';
 import type { Faults } from './simulated-history.ts';
 
@@ -82,17 +83,14 @@ function every(n: number): () => boolean {
 /** Requests that have been sent. */
 const sentBefore = new WeakSet<PendingRequest>();
 
-/** Of claims, four fields each, the first to each instance. */
-function keepFirst(fields: readonly (string | number)[]): (string | number)[] {
-  const seen = new Set<string | number>();
-  return fields.filter((_, at) => {
-    const id = fields[at - (at % 4)]!;
-    if (at % 4 === 3 && !seen.has(id)) {
-      seen.add(id);
-      return true;
-    }
-    return !seen.has(id);
-  });
+/** Of claims, four fields each, the first to each instance that is not among those seen. */
+function keepFirst(fields: readonly (string | number)[], seen: Set<string | number>): (string | number)[] {
+  const first: (string | number)[] = [];
+  for (let at = 0; at < fields.length; at += 4) {
+    if (!seen.has(fields[at]!)) first.push(...fields.slice(at, at + 4));
+    seen.add(fields[at]!);
+  }
+  return first;
 }
 
 function takeOldest(this: HiddenClaims, id: string): ReturnType<HiddenClaims['takeOldest']> {
@@ -212,6 +210,48 @@ export const plantedBugs: readonly PlantedBug[] = [
           ? [[record[0], record[1], record[2], record[3].map((parcel) => ({ ...parcel, watch: undefined }))]]
           : [record],
       ),
+  },
+  {
+    name: 'of a service that moves in parts only the first arrives',
+    faults: moving,
+    plant: () =>
+      replace(
+        SlotHandover.prototype,
+        'take',
+        (take) =>
+          function lose(this: SlotHandover) {
+            const { parcels, isLast } = take.call(this);
+            return { parcels: parcels.map((part) => (part.isFirst ? part : { ...part, instances: [] })), isLast };
+          },
+      ),
+  },
+  {
+    name: 'slots are handed over before their subscribers have been told all',
+    faults: moving,
+    plant: () =>
+      replace(
+        PartitionCore.prototype,
+        'apply',
+        (apply) =>
+          function forget(this: PartitionCore, host, epoch, record, clock) {
+            if (record[0] !== toPartition.handOver) return apply.call(this, host, epoch, record, clock);
+            const undo = replace(WatchedService.prototype, 'takePush', () => () => undefined);
+            const undoDirty = Object.getOwnPropertyDescriptor(WatchedService.prototype, 'isDirty')!;
+            Object.defineProperty(WatchedService.prototype, 'isDirty', { ...undoDirty, get: () => false });
+            try {
+              return apply.call(this, host, epoch, record, clock);
+            } finally {
+              undo();
+              Object.defineProperty(WatchedService.prototype, 'isDirty', undoDirty);
+            }
+          },
+      ),
+  },
+  {
+    name: 'a move leaves behind what it moved',
+    faults: moving,
+    plant: () =>
+      changeRecords((record) => (record[0] === toPartition.forget ? [[record[0], record[1], []]] : [record])),
   },
   {
     name: 'a rebuilt partition pushes before it has everything back',
@@ -560,12 +600,22 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'claims that do not show are lost in a move',
     faults: moving,
-    plant: () =>
-      changeRecords((record) => {
-        if (record[0] !== toPartition.takeOver) return [record];
-        const parcels = record[3].map((parcel) => ({ ...parcel, instances: keepFirst(parcel.instances) }));
-        return [[record[0], record[1], record[2], parcels]];
-      }),
+    plant: () => {
+      let seen = new Set<string | number>();
+      return replace(
+        SlotHandover.prototype,
+        'take',
+        (take) =>
+          function lose(this: SlotHandover) {
+            const { parcels, isLast } = take.call(this);
+            const rest = parcels.map((parcel) => {
+              if (parcel.isFirst) seen = new Set();
+              return { ...parcel, instances: keepFirst(parcel.instances, seen) };
+            });
+            return { parcels: rest, isLast };
+          },
+      );
+    },
   },
   {
     name: 'what still comes on a connection whose session goes on over another counts',

@@ -145,7 +145,7 @@ export class RawSocket {
   }
 
   /** The head and, as far as `Content-Length` says, the body of an HTTP response. */
-  async readReply(): Promise<HttpReply> {
+  async readReply({ hasBody = true }: { readonly hasBody?: boolean } = {}): Promise<HttpReply> {
     const end = '\r\n\r\n';
     const head = await this.#take((bytes) => {
       const at = bytes.indexOf(end);
@@ -158,7 +158,7 @@ export class RawSocket {
         return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
       }),
     );
-    const length = Number(headers.get('content-length') ?? 0);
+    const length = hasBody ? Number(headers.get('content-length') ?? 0) : 0;
     const body = await this.#take((bytes) => (bytes.length >= length ? length : undefined));
     return { status: Number(first.split(' ')[1]), headers, body: body.toString() };
   }

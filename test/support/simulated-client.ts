@@ -1,5 +1,5 @@
 import type { SessionHost } from '../../src/main/session-host.ts';
-import type { Session, Socket } from '../../src/main/session.ts';
+import type { Session } from '../../src/main/session.ts';
 import type { CloseReason } from '../../src/protocol/errors.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
 import type {
@@ -15,6 +15,7 @@ import type {
   SubscribeResult,
 } from '../../src/protocol/types.ts';
 import type { Delivery } from '../../src/push/fan-out.ts';
+import type { Socket } from '../../src/transport/transport.ts';
 import type { InProcessRegistry } from './in-process-registry.ts';
 import { SubscriberView } from './subscriber-view.ts';
 

@@ -172,6 +172,8 @@ async function comeToRest({ registry }: World, random: Random): Promise<void> {
   for (let waitedMs = 0; waitedMs < guarded.lossHoldMaxMs && isHolding(registry); waitedMs += 500) {
     if (isReleased) await registry.releaseGuard(random);
     await registry.settle(random);
+    // What was let go at the end of that is to be told, too.
+    if (!isHolding(registry)) await registry.settle(random);
   }
 }
 
@@ -305,6 +307,7 @@ function connect(world: World, host: SessionHost, old?: Player): Player {
   const fate: Fate = {
     name: `client ${world.players.length + 1}`,
     mayLeaveFromMs: Number.POSITIVE_INFINITY,
+    isWholeUntilMs: Number.POSITIVE_INFINITY,
     goneByMs: Number.POSITIVE_INFINITY,
   };
   const player: Player = { client, fate, wanted: old?.fate, changes: new Map() };
@@ -319,6 +322,7 @@ function connect(world: World, host: SessionHost, old?: Player): Player {
     },
     onGone: (isClean) => {
       player.fate.mayLeaveFromMs = isClean ? world.clockMs : world.clockMs + disconnectGraceMs;
+      player.fate.isWholeUntilMs = player.fate.mayLeaveFromMs;
       player.fate.goneByMs = player.fate.mayLeaveFromMs + (isClean ? 1000 : world.lingerMs);
       const { wanted } = player;
       player.wanted = undefined;
@@ -352,8 +356,13 @@ function takeOpened(world: World, player: Player, { result }: Answered): void {
     return;
   }
   world.trace.push(`${player.fate.name} is ${wanted.name} now`);
+  const { registrations } = player.client.session;
+  const isRegistered = (service: string, id: string): boolean => registrations.has(serviceKey({ service }), id);
+  const lost = world.ledger.resume(wanted, isRegistered, world.clockMs);
+  if (lost !== undefined) throw new Error(lost);
   player.fate = wanted;
   wanted.mayLeaveFromMs = Number.POSITIVE_INFINITY;
+  wanted.isWholeUntilMs = Number.POSITIVE_INFINITY;
   wanted.goneByMs = Number.POSITIVE_INFINITY;
   world.resumed += 1;
 }

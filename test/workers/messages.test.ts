@@ -36,6 +36,8 @@ const inward: fc.Arbitrary<ToPartition> = fc.oneof(
   fc.tuple(fc.constant(toPartition.goOn), number),
   fc.tuple(fc.constant(toPartition.fence), number),
   fc.tuple(fc.constant(toPartition.takeOver), number, number, fc.constant([])),
+  fc.tuple(fc.constant(toPartition.handOver), number, fc.array(number)),
+  fc.tuple(fc.constant(toPartition.forget), number, fc.array(number)),
 );
 
 test('whatever a partition says in a turn arrives as it was said, repeated texts included', () => {

@@ -76,8 +76,16 @@ function register(request: number, id: string, fragment: string, session = 1): T
   return [toPartition.register, request, session, key, id, fragment];
 }
 
+function list(request: number, prefix: string): ToPartition {
+  return [toPartition.list, request, '', prefix, '', 10];
+}
+
 function isPush([kind]: FromPartition): boolean {
   return kind === fromPartition.push;
+}
+
+function isPage([kind]: FromPartition): boolean {
+  return kind === fromPartition.listed;
 }
 
 test('[SL2] a request that carries an older epoch is carried out by the slot’s owner and sent back by anybody else', () => {
@@ -233,6 +241,83 @@ test('[LI1] answers under way to a host are bounded: the next waits for credit, 
   const [oversize] = bench.turn([toPartition.subscribe, 8, key, 'delta', 0, 100]);
   expect(oversize).toEqual([fromPartition.oversize, 8, expect.any(Number)]);
   expect(bench.core.describeInterest()).toEqual([]);
+});
+
+test('[LI1] a page of services is made over several turns, counts as an answer under way, and keeps no other host waiting', () => {
+  const bench = new Bench(undefined, { partitionTurnWorkMax: 512, answerCharactersInFlightMax: 1000 });
+  const inbox = new PartitionInbox();
+  const groups = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+  for (const [i, group] of groups.entries()) {
+    for (const service of ['one', 'two']) {
+      bench.turn([toPartition.register, i + 1, 1, `public/${group}/${service}`, 'x', '{"id":"x"}']);
+    }
+  }
+  const records = [list(51, 'none'), list(52, 'two'), list(53, '')].flat();
+  inbox.add(0, { batch: 99, epoch: bench.table.epoch, records }, bench.core);
+  inbox.add(1, { batch: 1, epoch: bench.table.epoch, records: list(54, 'one') }, bench.core);
+  const turns = runTurns(bench, inbox);
+  expect(turns.length).toBeGreaterThan(8);
+  const named = (service: string): (string | number)[] => groups.flatMap((group) => [`public/${group}/${service}`, 1]);
+  expect(turns.flat().filter(isPage)).toEqual([
+    [fromPartition.listed, 51, []],
+    [fromPartition.listed, 54, named('one')],
+    [fromPartition.listed, 52, named('two')],
+  ]);
+  // Eight entries come to more than may be under way to one host.
+  const credit = { pushes: 0, answers: 10_000 };
+  inbox.add(0, { batch: 100, epoch: bench.table.epoch, records: [], credit }, bench.core);
+  expect(runTurns(bench, inbox).flat().filter(isPage)).toMatchObject([[fromPartition.listed, 53, { length: 20 }]]);
+});
+
+test('[SL3] [LI1] slots are handed over in parts of one turn each, kept until they are to be forgotten, and taken in over turns', () => {
+  const slot = slotOf(key);
+  const giver = new Bench(undefined, { partitionTurnWorkMax: 2000, pushCharactersInFlightMax: 10_000 });
+  const taker = new Bench(undefined, { partitionTurnWorkMax: 2000 });
+  const variants = ['delta', 'delta{"enabledOnly":true}'];
+  for (const [at, variant] of variants.entries()) {
+    giver.turn([toPartition.subscribe, at + 1, key, variant, 0, unlimited]);
+  }
+  for (let i = 0; i < 10; i++) {
+    giver.turn(
+      register(10 + i, `i${i}`, `{"id":"i${i}","enabled":${String(i % 2 === 0)},"t":"${'x'.repeat(300)}"}`, 1),
+    );
+  }
+  // Claims that do not show go along.
+  giver.turn(register(30, 'i1', '{"id":"i1","enabled":true}', 2));
+  const claims = giver.core.describeInstances();
+  const [inbox, other] = [new PartitionInbox(), new PartitionInbox()];
+  const run = (bench: Bench, of: PartitionInbox, record: ToPartition): FromPartition[][] => {
+    of.add(0, { batch: 999, epoch: bench.table.epoch, records: record }, bench.core);
+    return runTurns(bench, of);
+  };
+  let parts = 0;
+  let isLast = false;
+  for (let request = 100; !isLast; request += 2) {
+    const turns = run(giver, inbox, [toPartition.handOver, request, parts === 0 ? [slot] : []]);
+    const part = turns.flat().find(([kind]) => kind === fromPartition.handedOver);
+    if (part?.[0] !== fromPartition.handedOver) throw new Error('no part');
+    // The changes that had not been pushed went ahead.
+    if (parts === 0) expect(turns.flat().findIndex(isPush)).toBeLessThan(turns.flat().indexOf(part));
+    expect(JSON.stringify(part).length).toBeLessThan(2500);
+    isLast = part[4] === 1;
+    parts += 1;
+    const taken = run(taker, other, [toPartition.takeOver, request + 1, part[2], part[3]]);
+    expect(taken.flat()).toEqual([[fromPartition.applied, request + 1, 0]]);
+  }
+  expect(parts).toBeGreaterThan(2);
+  expect(giver.core.describeInstances()).toEqual(claims);
+  expect(taker.core.describeInstances()).toEqual(claims);
+  expect(taker.core.describeInterest()).toEqual(giver.core.describeInterest());
+  expect(taker.core.describeInterest()).toHaveLength(2);
+  run(giver, inbox, [toPartition.forget, 300, [slot]]);
+  expect([giver.core.describeInstances(), giver.core.describeInterest(), giver.core.serviceCount]).toEqual([[], [], 0]);
+  // It goes on where the other one was.
+  taker.pass(1000);
+  const pushed = taker.turn(register(400, 'i3', '{"id":"i3","enabled":true}', 1)).filter(isPush);
+  expect(pushed.map(([, , variant, , , count]) => [variant, count])).toEqual([
+    ['delta', 10],
+    ['delta{"enabledOnly":true}', 7],
+  ]);
 });
 
 test('[PU2] a round of pushes that is interrupted goes on, and what changed meanwhile is told to all in the end', () => {

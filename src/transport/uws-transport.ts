@@ -1,5 +1,3 @@
-import { isUtf8 } from 'node:buffer';
-
 import { App, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
 import type {
   HttpRequest,
@@ -13,75 +11,24 @@ import type {
 import { closeCodes } from '../protocol/errors.ts';
 import type { CloseReason } from '../protocol/errors.ts';
 import type { Delivery } from '../push/fan-out.ts';
-import type { Session, Socket } from './session.ts';
-import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
-
-/** An HTTP request, its body read. */
-export interface HttpCall {
-  readonly method: string;
-  readonly path: string;
-  readonly query: string;
-  readonly origin: string;
-  readonly contentType: string;
-  /** Where it comes from. */
-  readonly address: string;
-  /** Whether the connection comes from this machine itself. */
-  readonly isLocal: boolean;
-  /** A text, or why there is none: it was larger than `bodyBytesMax`, or not UTF-8. */
-  readonly body: { readonly text: string } | 'too large' | 'not utf-8';
-}
-
-export interface HttpAnswer {
-  readonly status: number;
-  readonly body: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-/** What a handshake asks for. */
-export interface UpgradeCall {
-  readonly path: string;
-  readonly upgrade: string;
-  readonly version: string;
-  readonly key: string;
-  readonly origin: string;
-  readonly protocols: string;
-  readonly address: string;
-}
-
-/** Whether a handshake is accepted, and with which subprotocol. */
-export type UpgradeVerdict =
-  | { readonly accept: true; readonly protocol: string }
-  | { readonly accept: false; readonly answer: HttpAnswer };
-
-export interface TransportOptions {
-  readonly frameBytesMax: number;
-  readonly bodyBytesMax: number;
-  readonly backlogBytesMax: number;
-  readonly heartbeatTimeoutMs: number;
-  readonly judgeUpgrade: (call: UpgradeCall) => UpgradeVerdict;
-  readonly onOpen: (socket: Socket, address: string) => Session;
-  readonly onText: (session: Session, text: string) => void;
-  /** The peer pinged. */
-  readonly onAlive: (session: Session) => void;
-  /** The peer answered a ping, with its payload. */
-  readonly onPong: (session: Session, payload: string) => void;
-  readonly onDrain: (session: Session) => void;
-  /** `reason`: the server had closed it. */
-  readonly onClose: (session: Session, isClean: boolean, address: string, reason: CloseReason | undefined) => void;
-  readonly countClose: (reason: CloseReason) => void;
-  readonly unread: UnreadAnswers;
-  /** Instead of an answer for which there is no room. */
-  readonly refuseUnread: (address: string) => HttpAnswer;
-  readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
-}
-
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
+import { formatAddress, isLoopback } from './addresses.ts';
+import { decodeBody, frameExcessBytes, isCleanClose, smallAnswerCharacters } from './transport.ts';
+import type {
+  ConnectionTaker,
+  HttpAnswer,
+  HttpCall,
+  ListenAddress,
+  Socket,
+  Transport,
+  TransportOptions,
+} from './transport.ts';
+import type { UnreadAnswer } from './unread-answers.ts';
 
 /** Refuse a port that another process listens on, rather than share it. */
 const exclusivePort = 1;
+
+/** How often a free port is looked for. */
+const freePortTries = 5;
 
 /** The run-time signature; the published types leave out this form. */
 interface ExclusiveListener {
@@ -95,22 +42,22 @@ interface ChildApp {
   removeChildAppDescriptor(descriptor: unknown): void;
 }
 
-interface Connection {
+interface Connection<S> {
   readonly address: string;
-  socket: UwsSocket | undefined;
-  session: Session | undefined;
+  socket: UwsSocket<S> | undefined;
+  session: S | undefined;
 }
 
 /** The one place that knows uWebSockets.js. Everything it hands out is copied: its buffers are gone after the callback. */
-export class Transport {
+export class UwsTransport<S> implements Transport {
   readonly #app: TemplatedApp = App();
-  readonly #options: TransportOptions;
+  readonly #options: TransportOptions<S>;
   #listenSocket: us_listen_socket | undefined;
   #address: ListenAddress | undefined;
   /** Transports that connections go to. */
   readonly #children: unknown[] = [];
 
-  constructor(options: TransportOptions) {
+  constructor(options: TransportOptions<S>) {
     this.#options = options;
     this.#serveSockets();
     this.#app.any('/*', (response, request) => {
@@ -118,7 +65,30 @@ export class Transport {
     });
   }
 
-  listen(host: string, port: number): Promise<ListenAddress> {
+  async listen(host: string, port: number): Promise<ListenAddress> {
+    let address = await this.#bind(host, port);
+    // uWebSockets.js lets a port that it chose itself be taken again only once every connection to it has gone.
+    if (port === 0) address = await this.#bindAnew(address);
+    this.#address = address;
+    return address;
+  }
+
+  async #bindAnew(chosen: ListenAddress): Promise<ListenAddress> {
+    const { host } = chosen;
+    let { port } = chosen;
+    for (let tries = 1; ; tries++) {
+      this.pauseListening();
+      try {
+        return await this.#bind(host, port);
+      } catch (error) {
+        // Somebody else was given it in between.
+        if (tries === freePortTries) throw error;
+        ({ port } = await this.#bind(host, 0));
+      }
+    }
+  }
+
+  #bind(host: string, port: number): Promise<ListenAddress> {
     return new Promise((resolve, reject) => {
       (this.#app as object as ExclusiveListener).listen(host, port, exclusivePort, (socket) => {
         if (socket === false) {
@@ -128,8 +98,7 @@ export class Transport {
           return;
         }
         this.#listenSocket = socket;
-        this.#address = { host, port: us_socket_local_port(socket) };
-        resolve(this.#address);
+        resolve({ host, port: us_socket_local_port(socket) });
       });
     });
   }
@@ -138,32 +107,25 @@ export class Transport {
     return this.#listenSocket !== undefined;
   }
 
-  /** Takes no more connections for now: while they cannot be taken, those that wait would keep the thread awake without end. */
   pauseListening(): void {
     if (this.#listenSocket !== undefined) us_listen_socket_close(this.#listenSocket);
     this.#listenSocket = undefined;
   }
 
-  /** Rejects if it cannot: there are no descriptors, or somebody else has the port. */
   async resumeListening(): Promise<void> {
     if (this.#address !== undefined && !this.isListening) await this.listen(this.#address.host, this.#address.port);
   }
 
-  /** By which another thread's transport hands its connections to this one. */
-  get descriptor(): unknown {
-    return (this.#app as object as ChildApp).getDescriptor();
+  get taker(): ConnectionTaker {
+    return { value: (this.#app as object as ChildApp).getDescriptor(), transfer: [] };
   }
 
-  /**
-   * From now on connections go to another thread's transport, or to each of several in turn. uWebSockets.js keeps a raw pointer: the
-   * other one must not close before it is taken out by {@link stopListening}.
-   */
+  /** uWebSockets.js keeps a raw pointer: the other one must not close before it is taken out by {@link stopListening}. */
   handTo(descriptor: unknown): void {
     (this.#app as object as ChildApp).addChildAppDescriptor(descriptor);
     this.#children.push(descriptor);
   }
 
-  /** Takes no more connections; those that are open stay. */
   stopListening(): void {
     for (const descriptor of this.#children.splice(0)) {
       (this.#app as object as ChildApp).removeChildAppDescriptor(descriptor);
@@ -172,7 +134,6 @@ export class Transport {
     this.#address = undefined;
   }
 
-  /** Closes everything at once. */
   close(): void {
     this.#listenSocket = undefined;
     this.#app.close();
@@ -180,7 +141,7 @@ export class Transport {
 
   #serveSockets(): void {
     const options = this.#options;
-    this.#app.ws<Connection>('/*', {
+    this.#app.ws<Connection<S>>('/*', {
       // Somewhat larger than what is accepted, so that a message that is slightly too big gets a close code; uWebSockets.js itself just cuts the line. No more
       // than that: an unfinished message is kept for as long as its sender goes on answering pings, and nothing tells that it is there.
       maxPayloadLength: options.frameBytesMax + frameExcessBytes,
@@ -231,7 +192,7 @@ export class Transport {
     });
   }
 
-  #refuseFrame(socket: UwsSocket, reason: CloseReason): void {
+  #refuseFrame(socket: UwsSocket<S>, reason: CloseReason): void {
     this.#options.countClose(reason);
     socket.end(reason);
   }
@@ -252,9 +213,9 @@ export class Transport {
       writeAnswer(response, verdict.answer);
       return;
     }
-    const connection: Connection = { address, socket: undefined, session: undefined };
+    const connection: Connection<S> = { address, socket: undefined, session: undefined };
     // No extensions: compression is not offered.
-    response.upgrade<Connection>(connection, key, verdict.protocol, '', context);
+    response.upgrade<Connection<S>>(connection, key, verdict.protocol, '', context);
   }
 
   #serveHttp(response: HttpResponse, request: HttpRequest): void {
@@ -335,13 +296,8 @@ export class Transport {
   }
 }
 
-/** So much above `frameBytesMax` a message still gets a close code. */
-const frameExcessBytes = 65_536;
 /** What uWebSockets.js says when it cuts the line because a message is larger. */
 const tooBigMessage = 'Received too big message';
-
-/** Below this the kernel takes nearly every answer at once, and uWebSockets.js may keep the rest. */
-const smallAnswerCharacters = 16_384;
 
 /** An answer that leaves as its caller reads. uWebSockets.js by itself would keep a copy of all that the kernel does not take, without a bound. */
 class LargeAnswer implements UnreadAnswer {
@@ -378,14 +334,14 @@ class LargeAnswer implements UnreadAnswer {
 }
 
 /** A socket that may be used at any time: once closed, it does nothing. uWebSockets.js throws at any call on a closed one. */
-class UwsSocket implements Socket {
-  readonly #ws: WebSocket<Connection>;
+class UwsSocket<S> implements Socket {
+  readonly #ws: WebSocket<Connection<S>>;
   readonly address: string;
   isClosed = false;
   /** Why this side has closed it. */
   reason: CloseReason | undefined;
 
-  constructor(ws: WebSocket<Connection>, address: string) {
+  constructor(ws: WebSocket<Connection<S>>, address: string) {
     this.#ws = ws;
     this.address = address;
   }
@@ -416,34 +372,8 @@ class UwsSocket implements Socket {
   }
 }
 
-/** 1000 and 1001 are a client that leaves, 1005 one that leaves without a word; anything else is a broken connection. */
-function isCleanClose(code: number): boolean {
-  return code === 1000 || code === 1001 || code === 1005;
-}
-
 function readAddress(response: HttpResponse): string {
   return formatAddress(new Uint8Array(response.getRemoteAddress()));
-}
-
-/** An address of 4 or 16 bytes as text: `10.0.0.1`, `2001:db8::1`; an IPv4 one that came as IPv6 as what it is. */
-export function formatAddress(address: Uint8Array): string {
-  if (address.length === 4) return address.join('.');
-  if (address.length !== 16) return '';
-  const words = Array.from({ length: 8 }, (_, i) =>
-    (((address[i * 2] ?? 0) << 8) | (address[i * 2 + 1] ?? 0)).toString(16),
-  );
-  if (words.slice(0, 6).join() === '0,0,0,0,0,ffff') return address.subarray(12).join('.');
-  // URLs spell IPv6 addresses in the one way that RFC 5952 asks for.
-  return new URL(`http://[${words.join(':')}]`).hostname.slice(1, -1);
-}
-
-/** An address of 4 or 16 bytes: 127.0.0.0/8, ::1, or ::ffff:127.0.0.0/104. */
-export function isLoopback(address: Uint8Array): boolean {
-  if (address.length === 4) return address[0] === 127;
-  if (address.length !== 16) return false;
-  const isZeroTo = (end: number): boolean => address.subarray(0, end).every((byte) => byte === 0);
-  if (isZeroTo(15)) return address[15] === 1;
-  return isZeroTo(10) && address[10] === 255 && address[11] === 255 && address[12] === 127;
 }
 
 /**
@@ -452,10 +382,6 @@ export function isLoopback(address: Uint8Array): boolean {
  */
 function lingerSeconds(heartbeatTimeoutMs: number): number {
   return Math.min(960, Math.max(32, Math.ceil((heartbeatTimeoutMs * 2) / 1000)));
-}
-
-function decodeBody(bytes: Buffer): HttpCall['body'] {
-  return isUtf8(bytes) ? { text: bytes.toString() } : 'not utf-8';
 }
 
 function writeHead(response: HttpResponse, { status, headers }: HttpAnswer): void {

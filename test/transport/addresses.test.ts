@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 
 import { HttpApi } from '../../src/main/http-api.ts';
-import { formatAddress, isLoopback } from '../../src/main/transport.ts';
-import type { HttpCall } from '../../src/main/transport.ts';
 import { httpOperations } from '../../src/protocol/http-operations.ts';
+import { formatAddress, isLoopback } from '../../src/transport/addresses.ts';
+import type { HttpCall } from '../../src/transport/transport.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 
 test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(

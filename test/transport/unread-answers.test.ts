@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 
 import { PacedReads } from '../../src/main/paced-reads.ts';
-import { UnreadAnswers } from '../../src/main/unread-answers.ts';
-import type { UnreadAnswer } from '../../src/main/unread-answers.ts';
+import { UnreadAnswers } from '../../src/transport/unread-answers.ts';
+import type { UnreadAnswer } from '../../src/transport/unread-answers.ts';
 
 function createAnswer(bytesLeft: number): UnreadAnswer & { bytesLeft: number; isCut: boolean } {
   const answer = {

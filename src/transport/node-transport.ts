@@ -1,0 +1,282 @@
+import { createServer, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
+import type { Socket as NetSocket } from 'node:net';
+
+import { WebSocketServer } from 'ws';
+import type { ServerOptions } from 'ws';
+
+import { isLoopbackAddress, normalizeAddress } from './addresses.ts';
+import { encodeRefusal, sendAnswer } from './node-answer.ts';
+import { AttentiveWebSocket, NodeSocket } from './node-socket.ts';
+import { PortSharer } from './port-sharer.ts';
+import { decodeBody, frameExcessBytes } from './transport.ts';
+import type {
+  ConnectionTaker,
+  HeadFailure,
+  HttpCall,
+  ListenAddress,
+  Transport,
+  TransportOptions,
+} from './transport.ts';
+
+/** A request's head must be there within this, and all of it within the second, in milliseconds. */
+const headTimeoutMs = 10_000;
+const requestTimeoutMs = 30_000;
+/** A connection without a request is kept for this long, in milliseconds. */
+const idleTimeoutMs = 10_000;
+/** Of a request's head: the URL and the headers. */
+const headBytesMax = 16_384;
+/** How long a client has to answer a close frame, or to read a refusal, in milliseconds. */
+const lingerMs = 10_000;
+
+/** Sockets of Node's own `http` and of `ws`: for platforms for which uWebSockets.js has no binary. */
+export class NodeTransport<S> implements Transport {
+  readonly #options: TransportOptions<S>;
+  readonly #http: Server;
+  readonly #webSockets: WebSocketServer;
+  readonly #sharer: PortSharer = new PortSharer();
+  /** Of handshakes that are being accepted. */
+  readonly #protocols: WeakMap<IncomingMessage, string> = new WeakMap();
+  readonly #sockets: Set<NodeSocket<S>> = new Set();
+  #address: ListenAddress | undefined;
+  #isListening = false;
+
+  constructor(options: TransportOptions<S>) {
+    this.#options = options;
+    const settings: ServerOptions<typeof AttentiveWebSocket> & { readonly closeTimeout: number } = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: options.frameBytesMax + frameExcessBytes,
+      handleProtocols: (_, request) => this.#protocols.get(request) || false,
+      WebSocket: AttentiveWebSocket,
+      // `ws` by itself ends the connection of whoever has sent a few dozen pings in one packet.
+      autoPong: false,
+      closeTimeout: lingerMs,
+    };
+    this.#webSockets = new WebSocketServer(settings);
+    this.#http = createServer({
+      maxHeaderSize: headBytesMax,
+      headersTimeout: headTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: idleTimeoutMs,
+      noDelay: true,
+    });
+    this.#http.on('request', (request, response) => {
+      this.#serve(request, response);
+    });
+    this.#http.on('clientError', (error: Error & { readonly code?: string }, socket) => {
+      this.#refuseHead(error.code ?? '', socket as NetSocket);
+    });
+    this.#http.on('upgrade', (request, socket, head) => {
+      this.#upgrade(request, socket as NetSocket, head);
+    });
+  }
+
+  get isListening(): boolean {
+    return this.#isListening;
+  }
+
+  get taker(): ConnectionTaker {
+    return this.#sharer.offer({
+      listen: (address) => this.#bind(address, true),
+      stop: () => {
+        this.#unbind();
+      },
+    });
+  }
+
+  handTo(taker: unknown): void {
+    this.#sharer.add(taker);
+  }
+
+  async listen(host: string, port: number): Promise<ListenAddress> {
+    // Bound by this thread alone first: nobody else's port is shared.
+    const address = await this.#bind({ host, port }, false);
+    this.#address = address;
+    if (this.#sharer.hasTakers) {
+      this.#unbind();
+      await this.#sharer.listen(address);
+      this.#isListening = true;
+    }
+    return address;
+  }
+
+  pauseListening(): void {
+    this.#unbind();
+    this.#sharer.stop();
+  }
+
+  async resumeListening(): Promise<void> {
+    if (this.#address !== undefined && !this.#isListening) await this.listen(this.#address.host, this.#address.port);
+  }
+
+  stopListening(): void {
+    this.pauseListening();
+    this.#sharer.forgetTakers();
+    this.#address = undefined;
+  }
+
+  close(): void {
+    this.stopListening();
+    this.#sharer.close();
+    for (const socket of this.#sockets) socket.cut();
+    this.#http.closeAllConnections();
+  }
+
+  #bind({ host, port }: ListenAddress, isShared: boolean): Promise<ListenAddress> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error): void => {
+        this.#http.off('listening', succeed);
+        reject(new Error(`cannot listen on ${host}:${port}: ${explainListening(error)}`, { cause: error }));
+      };
+      const succeed = (): void => {
+        this.#http.off('error', fail);
+        this.#isListening = true;
+        const bound = this.#http.address();
+        resolve({ host, port: typeof bound === 'object' && bound !== null ? bound.port : port });
+      };
+      this.#http.once('error', fail);
+      this.#http.once('listening', succeed);
+      this.#http.listen({ host, port, exclusive: true, ...(isShared ? { reusePort: true } : {}) });
+    });
+  }
+
+  #unbind(): void {
+    this.#isListening = false;
+    if (this.#http.listening) this.#http.close();
+  }
+
+  #upgrade(request: IncomingMessage, raw: NetSocket, head: Buffer): void {
+    const { headers } = request;
+    if (request.method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') {
+      this.#passOver(request, raw);
+      return;
+    }
+    const address = readAddress(raw);
+    // Whoever is gone before the answer.
+    raw.on('error', () => undefined);
+    const verdict = this.#options.judgeUpgrade({
+      path: splitTarget(request).path,
+      upgrade: headers.upgrade,
+      version: headers['sec-websocket-version'] ?? '',
+      key: headers['sec-websocket-key'] ?? '',
+      origin: headers.origin ?? '',
+      protocols: headers['sec-websocket-protocol'] ?? '',
+      address,
+    });
+    if (!verdict.accept) {
+      refuse(raw, encodeRefusal(verdict.answer));
+      return;
+    }
+    this.#protocols.set(request, verdict.protocol);
+    this.#webSockets.handleUpgrade(request, raw, head, (ws) => {
+      const socket: NodeSocket<S> = new NodeSocket(ws as AttentiveWebSocket, raw, address, this.#options, () => {
+        this.#sockets.delete(socket);
+      });
+      this.#sockets.add(socket);
+      socket.start();
+    });
+  }
+
+  /** What came is no request, or not all of one in time. */
+  #refuseHead(error: string, raw: NetSocket): void {
+    if (!raw.writable || error === 'ECONNRESET') {
+      raw.destroy();
+      return;
+    }
+    refuse(raw, encodeRefusal(this.#options.refuseHead(headFailures[error] ?? 'malformed')));
+  }
+
+  /** What is offered beside WebSocket is not taken, and the request is answered as if it had not been offered. */
+  #passOver(request: IncomingMessage, raw: NetSocket): void {
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(raw);
+    response.once('finish', () => {
+      raw.end();
+    });
+    setLinger(raw);
+    this.#serve(request, response);
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    const address = readAddress(request.socket);
+    const { headers } = request;
+    const head = {
+      method: request.method ?? '',
+      ...splitTarget(request),
+      origin: headers.origin ?? '',
+      contentType: headers['content-type'] ?? '',
+      address,
+      isLocal: isLoopbackAddress(address),
+    };
+    this.#readBody(request, (body) => {
+      this.#options.onHttp({ ...head, body }).then(
+        (answer) => {
+          sendAnswer(response, answer, address, this.#options);
+        },
+        (error: unknown) => {
+          // A bug: the handler turns everything expected into an answer. Die loudly, as for any uncaught exception.
+          queueMicrotask(() => {
+            throw error;
+          });
+        },
+      );
+    });
+  }
+
+  #readBody(request: IncomingMessage, take: (body: HttpCall['body']) => void): void {
+    const { bodyBytesMax } = this.#options;
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= bodyBytesMax) chunks.push(chunk);
+      else chunks.length = 0;
+    });
+    request.on('end', () => {
+      take(bytes > bodyBytesMax ? 'too large' : decodeBody(Buffer.concat(chunks)));
+    });
+  }
+}
+
+function refuse(raw: NetSocket, refusal: string): void {
+  setLinger(raw);
+  raw.end(refusal);
+  // What still comes is not waited for.
+  raw.resume();
+}
+
+function setLinger(raw: NetSocket): void {
+  raw.setTimeout(lingerMs, () => {
+    raw.destroy();
+  });
+}
+
+/** How Node names what is wrong with a request. */
+const headFailures: Readonly<Record<string, HeadFailure>> = {
+  HPE_INVALID_METHOD: 'unknown method',
+  HPE_HEADER_OVERFLOW: 'too large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'too large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'too slow',
+};
+
+/** Path and query, from either form of a request's target. */
+function splitTarget({ url = '/' }: IncomingMessage): { path: string; query: string } {
+  const target = url.replace(/^https?:\/\/[^/?]*/i, '');
+  const end = target.indexOf('?');
+  if (end === -1) return { path: target || '/', query: '' };
+  return { path: target.slice(0, end) || '/', query: target.slice(end + 1) };
+}
+
+function readAddress({ remoteAddress = '' }: NetSocket): string {
+  return normalizeAddress(remoteAddress);
+}
+
+function explainListening(error: Error & { readonly code?: string }): string {
+  if (error.code === 'EADDRINUSE' || error.code === 'EADDRNOTAVAIL') {
+    return "the port is in use, or the address is not this machine's";
+  }
+  return error.message;
+}

@@ -1,0 +1,75 @@
+import { readVariant } from '../push/variant.ts';
+import type { WatchedService } from '../push/watched-service.ts';
+import { ChangeLog } from '../slots/change-log.ts';
+import type { ServiceRecord } from '../slots/service-record.ts';
+import type { ServiceStore } from '../slots/service-store.ts';
+import type { ServiceParcel } from './messages.ts';
+import { claimWork } from './slot-handover.ts';
+
+/** The partition that takes over, as far as this needs it. */
+export interface TakeoverReceiver {
+  readonly store: ServiceStore;
+  readonly changeLogEntriesMax: number;
+  readonly isTurnOver: () => boolean;
+  readonly spend: (work: number) => void;
+  /** A service that somebody watches; from then on it is watched here, too, by nobody yet. */
+  readonly watch: (service: ServiceRecord) => WatchedService;
+  /** A service's instances have been taken apart for a filter; false: not in this turn. */
+  readonly takeApart: (service: ServiceRecord, filter: string) => boolean;
+}
+
+/** One part of what another partition gives away, on its way into this one: over turns, if it has many filters to be made ready. */
+export class SlotTakeover {
+  readonly #receiver: TakeoverReceiver;
+  readonly #parcels: readonly ServiceParcel[];
+  #at = 0;
+  /** The service of the present parcel, once its instances are in. */
+  #service: ServiceRecord | undefined;
+  #watched: WatchedService | undefined;
+  /** Of its variants, how many have been taken over. */
+  #variants = 0;
+
+  constructor(parcels: readonly ServiceParcel[], receiver: TakeoverReceiver) {
+    this.#parcels = parcels;
+    this.#receiver = receiver;
+  }
+
+  /** Goes on; whether all is in. */
+  goOn(): boolean {
+    for (; this.#at < this.#parcels.length; this.#at++) {
+      const parcel = this.#parcels[this.#at]!;
+      this.#service ??= this.#fill(parcel);
+      if (!this.#takeWatch(this.#service, parcel)) return false;
+      this.#service = undefined;
+      this.#watched = undefined;
+      this.#variants = 0;
+    }
+    return true;
+  }
+
+  #fill({ key, version, isFirst, isLast, instances, log }: ServiceParcel): ServiceRecord {
+    const { store, changeLogEntriesMax, spend } = this.#receiver;
+    const service = isFirst ? store.create(key, version) : store.get(key);
+    if (service === undefined) throw new Error(`the rest of a service without its beginning: ${key}`);
+    if (isFirst) store.attach(service);
+    for (let i = 0; i < instances.length; i += 4) {
+      const [id, fragment] = [String(instances[i]), String(instances[i + 1])];
+      store.restore(service, id, { fragment, owner: Number(instances[i + 2]), stamp: Number(instances[i + 3]) });
+      spend(claimWork + fragment.length);
+    }
+    if (isLast && log !== undefined) service.adoptLog(ChangeLog.restore(log.base, log.entries, changeLogEntriesMax));
+    return service;
+  }
+
+  /** Making the view of a filter looks at every instance. */
+  #takeWatch(service: ServiceRecord, { watch = [] }: ServiceParcel): boolean {
+    const { isTurnOver, takeApart } = this.#receiver;
+    for (; this.#variants < watch.length; this.#variants++) {
+      const { variant, pushedVersion, hosts } = watch[this.#variants]!;
+      if (isTurnOver() || !takeApart(service, readVariant(variant).filter)) return false;
+      this.#watched ??= this.#receiver.watch(service);
+      for (const host of hosts) this.#watched.addInterest(host, variant).pushedVersion = pushedVersion;
+    }
+    return true;
+  }
+}
