@@ -10,7 +10,7 @@ export const settings = {
   warmUpMaxMs: 30_000,
   drainTimeoutMs: 400,
   reconnectSpreadMs: 200,
-  partitionHeartbeatTimeoutMs: 1000,
+  partitionHeartbeatTimeoutMs: 3000,
   partitionHeapMaxMb: 48,
   partitionRestartsMax: 1000,
   partitionRestartWindowMs: 2000,

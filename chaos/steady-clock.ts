@@ -3,7 +3,7 @@ import type { Stats } from './registry-process.ts';
 /** A gap between looks counts for at most this long, in milliseconds. */
 const gapMaxMs = 100;
 /** How long a fault may take to show. */
-const faultShowsWithinMs = 3000;
+const faultShowsWithinMs = 6000;
 
 /**
  * Time in which the registry could do its work: it stands still while partitions are being rebuilt, while the registry is down or waits for those who were there
