@@ -16,8 +16,8 @@ test('[PU1] [PU4] [SE1] [SE2] [SE7] after any history every subscriber holds exa
 });
 
 test('[SE7] [SE8] the same holds while clients take over the sessions that they had', async () => {
-  const total = await runHistories(countFrom(1, 150), 250, { percent: 0, kills: false, moves: false, resumes: true });
-  expect(total.resumed).toBeGreaterThan(500);
+  const total = await runHistories(countFrom(1, 150), 200, { percent: 0, kills: false, moves: false, resumes: true });
+  expect(total.resumed).toBeGreaterThan(300);
 });
 
 test('[SE2] [SE8] [PU5] the same holds while mass losses are held back, and nothing of those is removed', async () => {
@@ -28,8 +28,8 @@ test('[SE2] [SE8] [PU5] the same holds while mass losses are held back, and noth
     guards: true,
     resumes: true,
   });
-  expect(total.heldBack).toBeGreaterThan(50);
-  expect(total.resumed).toBeGreaterThan(300);
+  expect(total.heldBack).toBeGreaterThan(40);
+  expect(total.resumed).toBeGreaterThan(200);
 });
 
 test('[SE8] [SL3] the same holds while clients take sessions over and slots move', async () => {
@@ -40,7 +40,7 @@ test('[SE8] [SL3] the same holds while clients take sessions over and slots move
 
 test('[SE8] [RE1] the same holds while clients take sessions over and partitions die', async () => {
   const total = await runHistories(countFrom(1, 60), 200, { percent: 5, kills: true, moves: false, resumes: true });
-  expect(total.resumed).toBeGreaterThan(150);
+  expect(total.resumed).toBeGreaterThan(100);
   expect(total.deaths).toBeGreaterThan(50);
 });
 
@@ -52,8 +52,8 @@ test('[SE8] [SE2] [RE1] [SL3] the same holds with all of that together', async (
     guards: true,
     resumes: true,
   });
-  expect(total.heldBack).toBeGreaterThan(20);
-  expect(total.resumed).toBeGreaterThan(200);
+  expect(total.heldBack).toBeGreaterThan(10);
+  expect(total.resumed).toBeGreaterThan(100);
   expect(total.deaths).toBeGreaterThan(50);
   expect(total.moves).toBeGreaterThan(300);
 });

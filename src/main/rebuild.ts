@@ -145,8 +145,9 @@ function resumeChange(link: PartitionLink, number: number, request: PendingChang
  * has registered the instance. The life before may not have heard that either, and nobody would tell this one any more.
  */
 function withdrawGone(link: PartitionLink, pending: Remains['pending']): void {
-  for (const [, request] of pending) {
-    if (!(request instanceof PendingRegister) || !isAlive(request)) continue;
+  for (const [number, request] of pending) {
+    // What was refused rather than sent again was restored as logs had it, and its session may go on at another host by now.
+    if (!(request instanceof PendingRegister) || link.find(number) !== request) continue;
     const { session, key, id } = request;
     if (!session.registrations.has(key, id)) link.tell([toPartition.withdraw, session.number, key, id]);
   }

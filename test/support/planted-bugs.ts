@@ -9,6 +9,7 @@ import { PendingRegister, Registrar } from '../../src/main/registrar.ts';
 import { RemoteUnit } from '../../src/main/remote-unit.ts';
 import { Router } from '../../src/main/router.ts';
 import { SessionHost } from '../../src/main/session-host.ts';
+import { SessionLog } from '../../src/main/session-log.ts';
 import { SessionTransfers } from '../../src/main/session-transfers.ts';
 import { Subscription } from '../../src/main/session.ts';
 import type { Session } from '../../src/main/session.ts';
@@ -488,6 +489,20 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   // Those that follow need more than one session host.
   {
+    name: 'a rebuild goes on before another host has said what its sessions hold',
+    faults: { percent: 15, kills: true, moves: false, longTurns: true },
+    plant: () =>
+      replace(
+        RemoteUnit.prototype,
+        'restore',
+        (restore) =>
+          function hurry(this: RemoteUnit, partition) {
+            void restore.call(this, partition);
+            return Promise.resolve(true);
+          },
+      ),
+  },
+  {
     name: 'a rebuilt partition pushes before all hosts have said who subscribes',
     faults: killing,
     plant: () =>
@@ -668,6 +683,42 @@ export const plantedBugs: readonly PlantedBug[] = [
             putIn.call(this, session, fields.slice(3));
           },
       ),
+  },
+  {
+    name: 'what a partition says of a session that is back overtakes what is on its way to it',
+    faults: quiet,
+    acts: 400,
+    plant: () =>
+      replace(
+        SessionHost.prototype,
+        'takeUnasked',
+        (takeUnasked) =>
+          function overtake(this: SessionHost, record, link) {
+            if (record[0] === fromPartition.claim && this.sessions.find(record[1]) !== undefined)
+              this.takeAstray(record);
+            else takeUnasked.call(this, record, link);
+          },
+      ),
+  },
+  {
+    name: 'a session that is taken over leaves one of its registrations behind',
+    faults: quiet,
+    plant: () =>
+      replace(
+        Sessions.prototype,
+        'takeOver',
+        (takeOver) =>
+          function forget(this: Sessions, session, old) {
+            takeOver.call(this, session, old);
+            const [first] = session.registrations.names();
+            if (first !== undefined) session.registrations.delete(first.key, first.id);
+          },
+      ),
+  },
+  {
+    name: 'who takes a session over is told another digest than that of what it has',
+    faults: quiet,
+    plant: () => replace(SessionLog.prototype, 'digest', () => () => '0'.repeat(16)),
   },
   {
     name: 'what a partition says of a session is lost when the session has left for another host',

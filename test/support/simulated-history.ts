@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 
 import type { GuardDescription } from '../../src/main/loss-guard.ts';
 import type { SessionHost } from '../../src/main/session-host.ts';
+import { RegistrationDigest } from '../../src/protocol/registration-digest.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
 import type { SessionOpenResult } from '../../src/protocol/types.ts';
 import { InProcessRegistry, runPromises } from './in-process-registry.ts';
@@ -33,6 +34,8 @@ export interface Faults {
   readonly guards?: boolean;
   /** Clients take over the sessions that they had. */
   readonly resumes?: boolean;
+  /** Partitions work off in one turn what has come. */
+  readonly longTurns?: boolean;
 }
 
 /** What a history did, and what was compared. */
@@ -63,8 +66,10 @@ export interface History {
 
 interface Player {
   readonly client: SimulatedClient;
-  /** That of the session which it has taken over, if it has. */
+  /** That of the session which it has taken over, if it has been told so. */
   fate: Fate;
+  /** Of the same session. */
+  secret: string;
   /** While it is taking a session over: that one's. */
   wanted: Fate | undefined;
   readonly changes: Map<object, Change>;
@@ -134,6 +139,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     turnStepsMax: 1 + (seed % 4),
     moveSlots: 2048,
     ...(faults.guards === true ? guarded : unguarded),
+    ...(faults.longTurns === true ? { partitionTurnWorkMax: 1_000_000 } : {}),
   };
   const registry = await InProcessRegistry.start(settings, countHosts(seed));
   const world: World = {
@@ -310,7 +316,8 @@ function connect(world: World, host: SessionHost, old?: Player): Player {
     isWholeUntilMs: Number.POSITIVE_INFINITY,
     goneByMs: Number.POSITIVE_INFINITY,
   };
-  const player: Player = { client, fate, wanted: old?.fate, changes: new Map() };
+  const { secret } = client.session;
+  const player: Player = { client, fate, secret, wanted: old?.fate, changes: new Map() };
   world.players.push(player);
   client.listener = {
     onAnswer: (answered) => {
@@ -331,7 +338,7 @@ function connect(world: World, host: SessionHost, old?: Player): Player {
   };
   // It may live longer than its connection.
   if (old !== undefined) old.fate.goneByMs = Number.POSITIVE_INFINITY;
-  const resume = old === undefined ? {} : { resume: old.client.session.secret };
+  const resume = old === undefined ? {} : { resume: old.secret };
   client.request('session.open', { client: 'simulated', capabilities: ['claims'], ...resume });
   return player;
 }
@@ -347,24 +354,42 @@ function takeBack(world: World, old: Player, random: Random): void {
   connect(world, host, old);
 }
 
-function takeOpened(world: World, player: Player, { result }: Answered): void {
+function takeOpened(world: World, player: Player, { result, error }: Answered): void {
   const { wanted } = player;
   if (wanted === undefined) return;
+  if (error !== undefined) {
+    // It could try again; this one gives up, and leaves the session to whoever else comes.
+    world.trace.push(`${player.fate.name} is refused to be ${wanted.name}: ${error.data.code}`);
+    player.client.leave(false);
+    return;
+  }
   player.wanted = undefined;
-  if ((result as SessionOpenResult | undefined)?.resumed === undefined) {
+  const { resumed } = result as SessionOpenResult;
+  if (resumed === undefined) {
     endWish(world, wanted);
     return;
   }
   world.trace.push(`${player.fate.name} is ${wanted.name} now`);
   const { registrations } = player.client.session;
+  expectEqual('what is said of a session that is taken over', resumed, {
+    registrations: registrations.size,
+    digest: digestOf(registrations.values()),
+  });
   const isRegistered = (service: string, id: string): boolean => registrations.has(serviceKey({ service }), id);
   const lost = world.ledger.resume(wanted, isRegistered, world.clockMs);
   if (lost !== undefined) throw new Error(lost);
   player.fate = wanted;
+  player.secret = player.client.session.secret;
   wanted.mayLeaveFromMs = Number.POSITIVE_INFINITY;
   wanted.isWholeUntilMs = Number.POSITIVE_INFINITY;
   wanted.goneByMs = Number.POSITIVE_INFINITY;
   world.resumed += 1;
+}
+
+function digestOf(registrations: Iterable<{ readonly key: string; readonly fragment: string }>): string {
+  const digest = new RegistrationDigest();
+  for (const { key, fragment } of registrations) digest.add(key, fragment);
+  return digest.toString();
 }
 
 /** Somebody could not take a session over. If nobody else has it or wants it, it ends in time. */
