@@ -299,7 +299,7 @@ describe.each(kinds)('a transport by %s', (kind) => {
           address: '127.0.0.1',
           isLocal: true,
           body: { text: 'ä'.repeat(500) },
-          room: Infinity,
+          room: Number.MAX_SAFE_INTEGER,
         },
       ]);
       expect([reply.status, reply.headers.get('x-one')]).toEqual([409, 'two']);
