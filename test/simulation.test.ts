@@ -2,74 +2,77 @@ import { expect, test } from 'vitest';
 
 import { runHistories } from './support/simulated-history.ts';
 
-function countFrom(first: number, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => first + i);
+/** How many of the histories are run, 0 to 1: all of them take some minutes. */
+const share = Number(process.env['TEST_HISTORIES'] ?? 0.4);
+
+function seedsOf(all: number): number[] {
+  return Array.from({ length: Math.ceil(all * share) }, (_, i) => i + 1);
 }
 
 test('[PU1] [PU4] [SE1] [SE2] [SE7] after any history every subscriber holds exactly the live registrations, and every delta chained', async () => {
-  const total = await runHistories(countFrom(1, 400), 250, { percent: 0, kills: false, moves: false });
+  const total = await runHistories(seedsOf(400), 250, { percent: 0, kills: false, moves: false });
   // A checker that compared nothing would have found nothing.
-  expect(total.views).toBeGreaterThan(400);
-  expect(total.pushes).toBeGreaterThan(2000);
-  expect(total.resyncs).toBeGreaterThan(20);
-  expect(total.checks).toBeGreaterThan(20_000);
+  expect(total.views).toBeGreaterThan(share * 400);
+  expect(total.pushes).toBeGreaterThan(share * 2000);
+  expect(total.resyncs).toBeGreaterThan(share * 20);
+  expect(total.checks).toBeGreaterThan(share * 20_000);
 });
 
 test('[SE7] [SE8] the same holds while clients take over the sessions that they had', async () => {
-  const total = await runHistories(countFrom(1, 150), 200, { percent: 0, kills: false, moves: false, resumes: true });
-  expect(total.resumed).toBeGreaterThan(300);
+  const total = await runHistories(seedsOf(150), 200, { percent: 0, kills: false, moves: false, resumes: true });
+  expect(total.resumed).toBeGreaterThan(share * 300);
 });
 
 test('[SE2] [SE8] [PU5] the same holds while mass losses are held back, and nothing of those is removed', async () => {
-  const total = await runHistories(countFrom(1, 150), 200, {
+  const total = await runHistories(seedsOf(150), 200, {
     percent: 0,
     kills: false,
     moves: false,
     guards: true,
     resumes: true,
   });
-  expect(total.heldBack).toBeGreaterThan(40);
-  expect(total.resumed).toBeGreaterThan(200);
+  expect(total.heldBack).toBeGreaterThan(share * 40);
+  expect(total.resumed).toBeGreaterThan(share * 200);
 });
 
 test('[SE8] [SL3] the same holds while clients take sessions over and slots move', async () => {
-  const total = await runHistories(countFrom(1, 100), 200, { percent: 8, kills: false, moves: true, resumes: true });
-  expect(total.resumed).toBeGreaterThan(300);
-  expect(total.moves).toBeGreaterThan(500);
+  const total = await runHistories(seedsOf(100), 200, { percent: 8, kills: false, moves: true, resumes: true });
+  expect(total.resumed).toBeGreaterThan(share * 300);
+  expect(total.moves).toBeGreaterThan(share * 500);
 });
 
 test('[SE8] [RE1] the same holds while clients take sessions over and partitions die', async () => {
-  const total = await runHistories(countFrom(1, 60), 200, { percent: 5, kills: true, moves: false, resumes: true });
-  expect(total.resumed).toBeGreaterThan(100);
-  expect(total.deaths).toBeGreaterThan(50);
+  const total = await runHistories(seedsOf(60), 200, { percent: 5, kills: true, moves: false, resumes: true });
+  expect(total.resumed).toBeGreaterThan(share * 100);
+  expect(total.deaths).toBeGreaterThan(share * 50);
 });
 
 test('[SE8] [SE2] [RE1] [SL3] the same holds with all of that together', async () => {
-  const total = await runHistories(countFrom(1, 100), 200, {
+  const total = await runHistories(seedsOf(100), 200, {
     percent: 6,
     kills: true,
     moves: true,
     guards: true,
     resumes: true,
   });
-  expect(total.heldBack).toBeGreaterThan(10);
-  expect(total.resumed).toBeGreaterThan(100);
-  expect(total.deaths).toBeGreaterThan(50);
-  expect(total.moves).toBeGreaterThan(300);
+  expect(total.heldBack).toBeGreaterThan(share * 10);
+  expect(total.resumed).toBeGreaterThan(share * 100);
+  expect(total.deaths).toBeGreaterThan(share * 50);
+  expect(total.moves).toBeGreaterThan(share * 300);
 });
 
 test('[RE1] [RE3] [PU5] [SE7] the same holds while partitions die', async () => {
-  const total = await runHistories(countFrom(1, 300), 200, { percent: 3, kills: true, moves: false });
-  expect(total.deaths).toBeGreaterThan(300);
+  const total = await runHistories(seedsOf(300), 200, { percent: 3, kills: true, moves: false });
+  expect(total.deaths).toBeGreaterThan(share * 300);
 });
 
 test('[SL3] [SE7] the same holds while slots move and partitions come and go', async () => {
-  const total = await runHistories(countFrom(1, 200), 200, { percent: 4, kills: false, moves: true });
-  expect(total.moves).toBeGreaterThan(1500);
+  const total = await runHistories(seedsOf(200), 200, { percent: 4, kills: false, moves: true });
+  expect(total.moves).toBeGreaterThan(share * 1500);
 });
 
 test('[SL3] [RE1] the same holds while partitions die in the middle of moves', async () => {
-  const total = await runHistories(countFrom(1, 200), 200, { percent: 6, kills: true, moves: true });
-  expect(total.deaths).toBeGreaterThan(200);
-  expect(total.moves).toBeGreaterThan(1000);
+  const total = await runHistories(seedsOf(200), 200, { percent: 6, kills: true, moves: true });
+  expect(total.deaths).toBeGreaterThan(share * 200);
+  expect(total.moves).toBeGreaterThan(share * 1000);
 });

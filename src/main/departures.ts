@@ -13,8 +13,10 @@ export interface DeparturesOptions extends WorkQueueOptions {
   readonly isStopping: () => boolean;
   /** An ended session has nothing left. */
   readonly onGone: (session: Session) => void;
-  /** A lost session has lost all that no guard holds back. */
-  readonly onLost: (session: Session) => void;
+  /** Rises whenever a guard lets something go. */
+  readonly readVerdicts: () => number;
+  /** A lost session has lost all that no guard held back when it was judged; `isOutdated`: one has let something go since. */
+  readonly onLost: (session: Session, isOutdated: boolean) => void;
 }
 
 /**
@@ -40,7 +42,9 @@ export class Departures {
 
   /** The session has ended: each partition takes away what is still the session's own (SE1). */
   end(session: Session): void {
-    this.#queue.add(this.#createWithdrawal({ session, state: session.state, cause: 'asked', isHeld: () => false }));
+    this.#queue.add(
+      this.#createWithdrawal({ session, state: session.state, cause: 'asked', isHeld: () => false, verdictsAt: 0 }),
+    );
   }
 
   /**
@@ -48,9 +52,11 @@ export class Departures {
    * registered it since, and so it is not missing. Nothing of a session that comes back meanwhile goes.
    */
   lose(session: Session, isHeld: (key: string) => boolean): void {
-    if (this.#losing.get(session) === session.state) return;
-    this.#losing.set(session, session.state);
-    this.#queue.add(this.#createWithdrawal({ session, state: session.state, cause: 'lost', isHeld }));
+    const { state } = session;
+    if (this.#losing.get(session) === state) return;
+    this.#losing.set(session, state);
+    const verdictsAt = this.#options.readVerdicts();
+    this.#queue.add(this.#createWithdrawal({ session, state, cause: 'lost', isHeld, verdictsAt }));
   }
 
   /** Resolves once owners have been told all of what an ended session takes with it. */
@@ -78,7 +84,7 @@ export class Departures {
   }
 
   #take(withdrawal: Withdrawal): void {
-    const { session, state, cause } = withdrawal.going;
+    const { session, state, cause, verdictsAt } = withdrawal.going;
     if (withdrawal.rest.length > 0) {
       this.#wait(withdrawal);
       return;
@@ -86,7 +92,7 @@ export class Departures {
     if (cause === 'lost') {
       session.isGoing = false;
       if (this.#losing.get(session) === state) this.#losing.delete(session);
-      if (session.state === state) this.#options.onLost(session);
+      if (session.state === state) this.#options.onLost(session, verdictsAt !== this.#options.readVerdicts());
       return;
     }
     this.#waiting.get(session)?.();
@@ -105,6 +111,8 @@ interface Going {
   readonly cause: DropCause;
   /** Whether a guard holds back what it registered of a service. */
   readonly isHeld: (key: string) => boolean;
+  /** What {@link DeparturesOptions.readVerdicts} said when that was judged. */
+  readonly verdictsAt: number;
 }
 
 class Withdrawal implements Job {

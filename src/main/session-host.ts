@@ -106,6 +106,8 @@ export class SessionHost {
   /** Sessions with frames to be sent at the end of this turn. */
   #unsent: Session[] = [];
   #isDraining = false;
+  /** How often a guard has let something go, so that verdicts of before may be outdated. */
+  #rechecks = 0;
   #isWarm = false;
   #nowMs: number;
   /** Of arrivals: how often somebody was kept out. */
@@ -167,8 +169,11 @@ export class SessionHost {
       onGone: (session) => {
         this.#forget(session);
       },
-      onLost: (session) => {
+      readVerdicts: () => this.#rechecks,
+      onLost: (session, isOutdated) => {
         this.sessions.settle(session);
+        // What was let go while it waited for a slot, it was not looked at for: it was not held yet.
+        if (isOutdated) this.sessions.recheckHeld();
       },
     });
     this.losses = new HostLosses({
@@ -179,6 +184,7 @@ export class SessionHost {
         this.#carryOut(session, held);
       },
       onRecheck: () => {
+        this.#rechecks += 1;
         this.sessions.recheckHeld();
       },
       schedule: options.schedule,

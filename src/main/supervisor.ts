@@ -169,7 +169,9 @@ export class Supervisor {
       ({ table } = this.#units);
       await ward.runner.start(table, 0);
       // It owns nothing yet, so one that died at once is just started again, as often as deaths are healed.
-    } while (ward.deaths !== deaths && !this.#isStopping);
+    } while (ward.deaths !== deaths && this.#isWanted(ward));
+    // Another one that was to start with it has failed, so all of them are being ended: nobody may be led to this one.
+    if (!this.#isWanted(ward)) return;
     this.#connect(ward, table.epoch);
     ward.state = 'ready';
     this.#options.log.debug({ partition: ward.partition }, 'partition ready');

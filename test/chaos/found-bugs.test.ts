@@ -1,6 +1,6 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
-import { InProcessRegistry, runPromises } from '../support/in-process-registry.ts';
+import { InProcessRegistry, runPromises, SimulatedPartition } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
 
@@ -83,4 +83,33 @@ test('[SL3] [RE1] the wall clock is set back, slots move, and their new owner di
   names.forEach((_, i) => {
     expect(readVersion(queried[i]!)).toBeGreaterThanOrEqual(readVersion(registered[i]!));
   });
+});
+
+test('[SL3] partitions cannot all be started: those that can are ended as well, and nobody is led to them', async () => {
+  const registry = await InProcessRegistry.start({ partitions: 1 });
+  let begin: (() => void) | undefined;
+  const start = vi
+    .spyOn(SimulatedPartition.prototype, 'start')
+    .mockRejectedValueOnce(new Error('no memory'))
+    .mockImplementationOnce(
+      () =>
+        new Promise((resolve) => {
+          begin = resolve;
+        }),
+    );
+  const resized = registry.mover.resize(3);
+  const failed = expect(resized).rejects.toThrow('no memory');
+  await runPromises();
+  begin?.();
+  await registry.settle(random);
+  await failed;
+  start.mockRestore();
+  expect(registry.units.map(({ router }) => router.links().map(({ partition }) => partition))).toEqual(
+    registry.units.map(() => [0]),
+  );
+  expect(registry.supervisor.states()).toEqual(['ready']);
+  const again = registry.mover.resize(2);
+  await registry.settle(random);
+  await again;
+  expect(registry.supervisor.states()).toEqual(['ready', 'ready']);
 });

@@ -89,6 +89,8 @@ test('[LI1, RE1] with no descriptor left, those who are in are served, a partiti
     running.killPartition();
     expect(await query(client)).toMatchObject({ instances: [{ port: 1 }] });
   }
+  // The next look at whether connections can be taken comes with a tick.
+  await new Promise((resolve) => setTimeout(resolve, 500));
   running.release();
   await expect
     .poll(async () => (await readCounters(running))['partition_died'], { timeout: 10_000 })

@@ -141,6 +141,25 @@ test('[RE1] partitions that keep dying end the server, with the reason', async (
   expect(fatal[0]?.message).toMatch(/partition 1 died: .*partitions keep dying/);
 });
 
+test('a registry stops in order though a partition hangs that has been asked something', async () => {
+  server = await startFaultyServer({
+    port: 0,
+    ioThreads,
+    partitions: 2,
+    logLevel: 'silent',
+    warmUpMs: 0,
+    drainTimeoutMs: 0,
+    partitionHeartbeatTimeoutMs: 60_000,
+  });
+  const { client } = await populate();
+  for (const partition of [0, 1]) server.inflict(partition, 'hang');
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const answers = services.map((service) => client.request('service.query', { service }));
+  const lost = Promise.allSettled(answers);
+  await expect(server.stop()).resolves.toBeUndefined();
+  expect((await lost).map(({ status }) => status)).toEqual(services.map(() => 'rejected'));
+});
+
 test('[SL3] partitions come and go while clients register, and no subscriber loses anything', async () => {
   server = await startFaultyServer({ port: 0, ioThreads, partitions: 1, logLevel: 'silent', warmUpMs: 0 });
   const { client, views } = await populate();

@@ -178,9 +178,9 @@ async function comeToRest({ registry }: World, random: Random): Promise<void> {
   for (let waitedMs = 0; waitedMs < guarded.lossHoldMaxMs && isHolding(registry); waitedMs += 500) {
     if (isReleased) await registry.releaseGuard(random);
     await registry.settle(random);
-    // What was let go at the end of that is to be told, too.
-    if (!isHolding(registry)) await registry.settle(random);
   }
+  // What was let go last is to be told, too.
+  await registry.settle(random);
 }
 
 function isHolding({ guard, units }: InProcessRegistry): boolean {
