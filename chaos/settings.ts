@@ -30,7 +30,7 @@ export const settings = {
 export const narrowDoor = { sessionsPerSecondMax: 10, sessionsBurstMax: 5 } as const;
 
 /** How long after its grace an instance whose session has ended may still be seen, in milliseconds. */
-export const goneWithinMs = 2000;
+export const goneWithinMs = 4000;
 
 export type SettingValues = Readonly<Record<string, string | number>>;
 

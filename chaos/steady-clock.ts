@@ -6,7 +6,7 @@ const gapMaxMs = 100;
 const faultShowsWithinMs = 6000;
 
 /**
- * Time in which the registry could do its work: it stands still while partitions are being rebuilt, while the registry is down or waits for those who were there
+ * Time in which the registry could do its work: it stands still while partitions are being rebuilt or slots move, while the registry is down or waits for those who were there
  * before, and while the process or the checker stand still.
  * Whatever must be done within a time is measured by it.
  */
@@ -38,14 +38,15 @@ export class SteadyClock {
     this.#expected = undefined;
   }
 
-  look({ partitions, counters, warming }: Stats): void {
+  look({ partitions, counters, warming, move }: Stats): void {
     const atMs = performance.now();
     this.#deaths = counters['partition_died'] ?? 0;
     if (this.#expected !== undefined && (this.#deaths > this.#expected.deaths || atMs > this.#expected.untilMs)) {
       this.#expected = undefined;
     }
     const isReady = !warming && this.#expected === undefined && partitions.every(({ state }) => state === 'ready');
-    if (isReady && this.#wasReady) this.#nowMs += Math.min(atMs - this.#lookedAtMs, gapMaxMs);
+    // Slots on their way are shut, too.
+    if (isReady && this.#wasReady && !move.isRunning) this.#nowMs += Math.min(atMs - this.#lookedAtMs, gapMaxMs);
     this.#wasReady = isReady;
     this.#lookedAtMs = atMs;
   }
