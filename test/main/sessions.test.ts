@@ -353,7 +353,7 @@ test('[SE8] on its way to another host or from one nobody takes a session over, 
   const { sessions } = scene;
   const old = scene.provide();
   const aside = sessions.setAside(old);
-  expect([old.state.kind, aside.state]).toEqual(['resumed', { kind: 'moving', isLeaving: true }]);
+  expect([old.state.kind, aside.state]).toEqual(['resumed', { kind: 'moving' }]);
   expect(sessions.findResumable(old.secret)).toBeUndefined();
   expect(sessions.find(old.number)).toBe(aside);
   expect(sessions.connectedCount).toBe(0);
@@ -372,7 +372,7 @@ test('[SE8] on its way to another host or from one nobody takes a session over, 
 
   const { number, name, secret } = old;
   const admitted = sessions.admit({ number: number + 100, name, secret: `2w-${secret}`, address: '10.0.0.9' });
-  expect([admitted.state, admitted.address]).toEqual([{ kind: 'moving', isLeaving: false }, '10.0.0.9']);
+  expect([admitted.state, admitted.address]).toEqual([{ kind: 'moving' }, '10.0.0.9']);
   expect(admitted.isConnection).toBe(true);
   expect(sessions.find(number + 100)).toBe(admitted);
   register(admitted);
