@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { runHistories } from './support/simulated-history.ts';
 
 /** How many of the histories are run, 0 to 1: all of them take some minutes. */
-const share = Number(process.env['TEST_HISTORIES'] ?? 0.4);
+const share = Number(process.env['TEST_HISTORIES'] ?? 0.25);
 
 function seedsOf(all: number): number[] {
   return Array.from({ length: Math.ceil(all * share) }, (_, i) => i + 1);
