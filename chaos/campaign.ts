@@ -149,8 +149,10 @@ export class Campaign {
     this.#chronicle.note('quiet', true);
     const restless = await waitForQuiet(registry, crowd, this.#clock);
     if (restless !== undefined) return restless;
-    crowd.judge.sweep(crowd.reading());
-    return compareAll(registry, crowd, this.#tally);
+    const difference = await compareAll(registry, crowd, this.#tally);
+    // What all agree on may still be there too long.
+    if (difference === undefined) crowd.judge.sweep(crowd.reading());
+    return difference;
   }
 
   /** Keeps the steady clock, and looks for what should have gone. */

@@ -121,7 +121,9 @@ export class Router {
 
   /** Resolves when owners have applied all that they have been told of these services, whose slots must be open; or have died, and then nobody is told less. */
   async whenApplied(keys: Iterable<string>): Promise<void> {
-    const links = new Set(Array.from(keys, (key) => this.linkOf(key)));
+    const owners = Array.from(keys, (key) => this.#links[this.#table.ownerOf(slotOf(key))]);
+    // Without an owner the registry is stopping.
+    const links = new Set(owners.filter((link) => link !== undefined));
     await Promise.all(
       Array.from(links, (link) => askApplied({ router: this, link }, (request) => [toPartition.fence, request])),
     );

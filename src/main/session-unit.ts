@@ -251,8 +251,6 @@ export class SessionUnit implements HostUnit {
 
   /** Asked of a partition that has left before it answered, which it does only if it dies. */
   #settleLeft(request: number, pending: PendingRequest): void {
-    // The registry stops, and no partition is left that could answer.
-    if (this.router.links().length === 0) return;
     if (pending.session === undefined && pending.abandon !== undefined) pending.abandon();
     else if (pending.key !== '') this.router.reroute(request, pending);
     // It owned nothing any more: its part of every list is empty.

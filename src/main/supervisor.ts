@@ -140,6 +140,8 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#wake();
+    // What an answer makes be asked again finds no partition any more: it waits for a slot that does not open.
+    this.#units.shut(Array.from({ length: slotCount }, (_, slot) => slot));
     await this.stopFrom(0);
   }
 
