@@ -10,15 +10,6 @@ export function formatAddress(address: Uint8Array): string {
   return new URL(`http://[${words.join(':')}]`).hostname.slice(1, -1);
 }
 
-/** An address of 4 or 16 bytes: 127.0.0.0/8, ::1, or ::ffff:127.0.0.0/104. */
-export function isLoopback(address: Uint8Array): boolean {
-  if (address.length === 4) return address[0] === 127;
-  if (address.length !== 16) return false;
-  const isZeroTo = (end: number): boolean => address.subarray(0, end).every((byte) => byte === 0);
-  if (isZeroTo(15)) return address[15] === 1;
-  return isZeroTo(10) && address[10] === 255 && address[11] === 255 && address[12] === 127;
-}
-
 /** An address as Node tells it, in the same form. */
 export function normalizeAddress(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);

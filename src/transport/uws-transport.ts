@@ -11,7 +11,7 @@ import type {
 import { closeCodes } from '../protocol/errors.ts';
 import type { CloseReason } from '../protocol/errors.ts';
 import type { Delivery } from '../push/fan-out.ts';
-import { formatAddress, isLoopback } from './addresses.ts';
+import { formatAddress, isLoopbackAddress } from './addresses.ts';
 import { decodeBody, frameExcessBytes, isCleanClose, smallAnswerCharacters } from './transport.ts';
 import type {
   ConnectionTaker,
@@ -225,14 +225,15 @@ export class UwsTransport<S> implements Transport {
       isAborted = true;
       onAborted?.();
     });
+    const address = readAddress(response);
     const head = {
       method: request.getMethod().toUpperCase(),
       path: request.getUrl(),
       query: request.getQuery() ?? '',
       origin: request.getHeader('origin'),
       contentType: request.getHeader('content-type'),
-      address: readAddress(response),
-      isLocal: isLoopback(new Uint8Array(response.getRemoteAddress())),
+      address,
+      isLocal: isLoopbackAddress(address),
     };
     this.#readBody(response, (body) => {
       this.#options.onHttp({ ...head, body, room: this.#options.unread.room }).then(

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { HttpApi } from '../../src/main/http-api.ts';
 import { httpOperations } from '../../src/protocol/http-operations.ts';
-import { formatAddress, isLoopback } from '../../src/transport/addresses.ts';
+import { formatAddress, isLoopbackAddress } from '../../src/transport/addresses.ts';
 import type { HttpCall } from '../../src/transport/transport.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 
@@ -65,7 +65,7 @@ test.each([
   ['fe80::1', [254, 128, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], false],
   ['no address', [], false],
 ])('%s is a loopback address or not', (_, bytes, expected) => {
-  expect(isLoopback(Uint8Array.from(bytes))).toBe(expected);
+  expect(isLoopbackAddress(formatAddress(Uint8Array.from(bytes)))).toBe(expected);
 });
 
 test.each([
