@@ -52,6 +52,16 @@ export function accept(turn: Turn, request: InFlight, result: unknown): void {
 
 const unreadable: Failure = { code: 'internal', message: 'the server sent a result of another shape' };
 
+/**
+ * The server had no room for all answers of a batch. How large lists are is not known before they are here, so further batches are smaller, and what was
+ * refused is asked again at once. If it was carried out it is so twice, which does no harm: whatever goes in a batch says what is to be.
+ */
+function readRefusal({ books }: Turn, { entries }: InFlight, refusal: Failure): Failure {
+  if (refusal.limit !== 'batchAnswerCharactersMax' || entries === 1) return refusal;
+  books.entriesPerBatchMax = Math.min(books.entriesPerBatchMax, Math.floor(entries / 2));
+  return { ...refusal, code: 'busy', retryAfterMs: 0 };
+}
+
 function acceptRead(turn: Turn, read: Read, result: unknown): void {
   if (!turn.books.reads.delete(read)) return;
   // The shapes are the server's word; nothing here relies on them.
@@ -64,8 +74,9 @@ function acceptRead(turn: Turn, read: Read, result: unknown): void {
   turn.resolve(read.ticket, { kind: 'queried', result: answer });
 }
 
-export function refuse(turn: Turn, request: InFlight, failure: Failure): void {
+export function refuse(turn: Turn, request: InFlight, refusal: Failure): void {
   const { errand } = request;
+  const failure = readRefusal(turn, request, refusal);
   switch (errand.kind) {
     case 'open':
       refuseOpen(turn, { socket: request.socket, isPlain: errand.isPlain }, failure);

@@ -145,6 +145,8 @@ export interface InFlight {
     | { readonly kind: 'probe' };
   readonly socket: number;
   readonly deadlineMs: number;
+  /** How many requests went out in one frame with it, itself among them. */
+  entries: number;
   /** A registration's content as it was sent; undefined when it was taken away. */
   readonly content: InstanceInput | undefined;
 }
@@ -180,6 +182,8 @@ export interface Books {
   readonly ticketsByTimeout: Map<number, Set<Ticket>>;
   readonly inFlight: Map<number, InFlight>;
   outbox: Errand[];
+  /** How many requests go into one batch: fewer since the server had no room for the answers of one. */
+  entriesPerBatchMax: number;
   /** No more than there were requests in flight. */
   postponed: Postponed[];
   nextRequest: number;
@@ -205,6 +209,7 @@ export function createBooks(): Books {
     ticketsByTimeout: new Map(),
     inFlight: new Map(),
     outbox: [],
+    entriesPerBatchMax: Infinity,
     postponed: [],
     nextRequest: 1,
     retryAtMs: undefined,

@@ -82,7 +82,7 @@ function flush(turn: Turn): void {
     if (errand.kind === 'registration') noteRegistrationTried(errand);
     refuse(
       turn,
-      { errand, socket: 0, deadlineMs: 0, content },
+      { errand, socket: 0, deadlineMs: 0, entries: 1, content },
       { code: 'limit_exceeded', message, limit: 'frameBytesMax', max: frameBytesMax },
     );
   });

@@ -47,7 +47,8 @@ function sendBatch(turn: Turn, first: number, { socket, limits, room, refuse }: 
   let instances = 0;
   let next = first;
   const kind = outbox[first]?.kind;
-  const entriesMax = Math.min(room, entriesPerBatch(kind, limits));
+  const entriesMax = Math.min(room, entriesPerBatch(kind, limits), turn.books.entriesPerBatchMax);
+  const firstRequest = turn.books.nextRequest;
   for (; next < outbox.length && texts.length < entriesMax; next++) {
     const errand = outbox[next];
     if (errand === undefined || errand.kind !== kind) break;
@@ -66,6 +67,10 @@ function sendBatch(turn: Turn, first: number, { socket, limits, room, refuse }: 
     bytes += size;
     texts.push(text);
     noteSent(turn, errand, socket);
+  }
+  for (let id = firstRequest; id < turn.books.nextRequest; id++) {
+    const request = turn.books.inFlight.get(id);
+    if (request !== undefined) request.entries = texts.length;
   }
   const [only] = texts;
   if (only !== undefined) {

@@ -107,7 +107,7 @@ export class Turn {
     const id = books.nextRequest;
     books.nextRequest += 1;
     const content = errand.kind === 'registration' ? errand.wanted : undefined;
-    books.inFlight.set(id, { errand, socket, deadlineMs: this.nowMs + timeoutMs, content });
+    books.inFlight.set(id, { errand, socket, deadlineMs: this.nowMs + timeoutMs, entries: 1, content });
     return id;
   }
 

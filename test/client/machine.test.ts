@@ -32,6 +32,28 @@ test('the announced limits are kept: entries of a batch, requests in flight, byt
   expect(scene.takeRequests().map(({ params }) => params['instance'])).toMatchObject([{ id: 'i5' }]);
 });
 
+test('what a batch had no room for the answer to is asked again at once, in smaller batches', () => {
+  const scene = new Scene();
+  scene.connect();
+  const tickets = Array.from({ length: 8 }, (_, n) =>
+    scene.call({ kind: 'subscribe', service: { ...service, service: `s${n}` }, mode: 'delta' }),
+  );
+  const [batch] = scene.takeFrames();
+  for (const { id } of batch!.slice(0, 3)) scene.answer(id, { version: 5, instances: [] });
+  const refusal = { limit: 'batchAnswerCharactersMax', max: 1024 };
+  for (const { id } of batch!.slice(3)) scene.refuse(id, 'limit_exceeded', refusal);
+  scene.advance(0);
+  const smaller = scene.takeFrames();
+  expect(smaller.map((frame) => frame.length)).toEqual([4, 1]);
+  for (const { id } of smaller[0]!) scene.refuse(id, 'limit_exceeded', refusal);
+  scene.answer(smaller[1]![0]!.id, { version: 5, instances: [] });
+  scene.advance(0);
+  const smallest = scene.takeFrames();
+  expect(smallest.map((frame) => frame.length)).toEqual([2, 2]);
+  for (const { id } of smallest.flat()) scene.answer(id, { version: 5, instances: [] });
+  expect(tickets.map((ticket) => scene.outcomes.get(ticket)?.kind)).toEqual(tickets.map(() => 'resolved'));
+});
+
 test('a request that no frame can hold is refused here, and does not cut the line', () => {
   const scene = new Scene();
   const ticket = scene.call({
