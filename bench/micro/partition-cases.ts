@@ -1,13 +1,13 @@
-import { resolveConfig } from '../../src/main/config.ts';
+import { resolveConfig } from '../../src/config/config.ts';
 import { encodeDifference, encodeInstances } from '../../src/push/push-encoding.ts';
-import type { ServiceRecord } from '../../src/slots/service-record.ts';
-import { ServiceStore } from '../../src/slots/service-store.ts';
+import { textCodec } from '../../src/runtime/text-codec.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
+import type { ServiceRecord } from '../../src/store/service-record.ts';
+import { ServiceStore } from '../../src/store/service-store.ts';
 import { toPartition } from '../../src/workers/messages.ts';
 import type { ToPartition } from '../../src/workers/messages.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
 import type { PartitionClock } from '../../src/workers/partition-core.ts';
-import { textCodec } from '../../src/workers/text-codec.ts';
 import { buildInstance } from '../load/requests.ts';
 import type { MicroCase } from './micro-case.ts';
 import { sink } from './micro-case.ts';

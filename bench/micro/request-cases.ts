@@ -1,5 +1,5 @@
-import { readFrame } from '../../src/main/requests.ts';
 import { encodeInstance } from '../../src/protocol/instance-encoding.ts';
+import { readFrame } from '../../src/sessions/requests.ts';
 import { buildInstance, buildRegisterText, requestId } from '../load/requests.ts';
 import type { MicroCase } from './micro-case.ts';
 import { sink } from './micro-case.ts';

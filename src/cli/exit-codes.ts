@@ -1,7 +1,7 @@
 import { SetupError, UsageError } from '../bench/failures.ts';
 import { ConnectionLostError, OptionError, RequestError, TimeoutError } from '../client/index.ts';
-import { ConfigError } from '../main/config.ts';
-import { escapeTerminal } from '../main/terminal-escapes.ts';
+import { ConfigError } from '../config/config.ts';
+import { escapeTerminal } from '../runtime/terminal-escapes.ts';
 import { StrangeServerError } from './server-identity.ts';
 
 /** What a script can tell from the status of `slotcast`. */

@@ -1,6 +1,6 @@
 import type { Change, Instance, ServiceSummary } from '../client/index.ts';
-import { escapeJson, escapeTerminal } from '../main/terminal-escapes.ts';
 import { highestOf } from '../protocol/extremes.ts';
+import { escapeJson, escapeTerminal } from '../runtime/terminal-escapes.ts';
 
 /** Stands where there is nothing. */
 const nothing = '-';

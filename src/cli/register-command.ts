@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 
 import { RequestError } from '../client/index.ts';
 import type { InstanceInput, Registration } from '../client/index.ts';
-import { escapeTerminal } from '../main/terminal-escapes.ts';
+import { escapeTerminal } from '../runtime/terminal-escapes.ts';
 import { describeError } from './exit-codes.ts';
 import { formatJson, formatText } from './output.ts';
 import {

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 
 import { connect } from '../client/index.ts';
 import type { Client, InstanceFilter, ServiceFields } from '../client/index.ts';
-import { serverVariable } from '../main/config.ts';
+import { serverVariable } from '../config/config.ts';
 import { runIdentified } from './server-identity.ts';
 
 /** Options that every command has which talks to a registry. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 
-import { productVersion } from '../main/product-version.ts';
+import { productVersion } from '../runtime/product-version.ts';
 import { addBenchCommand } from './bench-command.ts';
 import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
 import { addGoawayCommand } from './goaway-command.ts';

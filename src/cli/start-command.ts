@@ -12,12 +12,12 @@ import {
   resolveConfig,
   settingNames,
   settings,
-} from '../main/config.ts';
-import type { SettingName } from '../main/config.ts';
+} from '../config/config.ts';
+import type { SettingName } from '../config/config.ts';
 import type { Server } from '../main/index.ts';
-import { stopBlocking } from '../main/log.ts';
-import { productVersion } from '../main/product-version.ts';
 import { loadServer } from '../main/server-loading.ts';
+import { stopBlocking } from '../runtime/log.ts';
+import { productVersion } from '../runtime/product-version.ts';
 import { stopSignals } from './registry.ts';
 
 /** Shown first; the others follow under a heading of their own. */

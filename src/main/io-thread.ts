@@ -5,21 +5,21 @@
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 
+import { serveUnit } from '../control/remote-unit.ts';
+import { SessionUnit } from '../control/session-unit.ts';
+import type { FromIoThread, FromUnit, IoThreadStart, ToIoThread, UnitPort } from '../control/unit-messages.ts';
+import { createHostTransport } from '../edges/socket/host-transport.ts';
+import { createArrivals } from '../runtime/arrivals.ts';
+import { Counters } from '../runtime/counters.ts';
+import { DescriptorBudget } from '../runtime/descriptors.ts';
+import { countRequests } from '../runtime/request-numbers.ts';
+import { SharedSessionCounts } from '../runtime/session-counts.ts';
+import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
+import { tickMs } from '../sessions/sessions.ts';
+import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { chooseTransport } from '../transport/choose-transport.ts';
 import type { HttpAnswer, HttpCall } from '../transport/transport.ts';
-import { ThreadGauges, ThreadSampler } from '../workers/thread-gauges.ts';
-import { createArrivals } from './arrivals.ts';
-import { Counters } from './counters.ts';
-import { DescriptorBudget } from './descriptors.ts';
-import { createHostTransport } from './host-transport.ts';
-import { serveUnit } from './remote-unit.ts';
-import { countRequests } from './request-numbers.ts';
-import { SharedSessionCounts } from './session-counts.ts';
-import { SessionUnit } from './session-unit.ts';
-import { tickMs } from './sessions.ts';
-import type { FromIoThread, FromUnit, IoThreadStart, ToIoThread, UnitPort } from './unit-messages.ts';
-import { WarmUp } from './warm-up.ts';
 
 if (parentPort === null) throw new Error('not a thread');
 const main = parentPort;

@@ -1,11 +1,11 @@
-import { resolveConfig } from './config.ts';
-import type { ServerConfig } from './config.ts';
+import { resolveConfig } from '../config/config.ts';
+import type { ServerConfig } from '../config/config.ts';
 import { RunningServer } from './server.ts';
 import type { Server, ServerOptions } from './server.ts';
 
 /** How a partition's thread can be made to fail: an uncaught exception, an exit, an endless loop, a full heap. */
 export type { Fault } from '../workers/messages.ts';
-export type { Inspection } from './inspection.ts';
+export type { Inspection } from '../control/inspection.ts';
 
 /** A server whose partitions can be made to fail, and that lets itself be looked into. */
 export type FaultyServer = Server & Pick<RunningServer, 'inflict' | 'inspect' | 'resize'>;

@@ -1,6 +1,6 @@
 import { matchesFilter, parseFilter, readTraits } from '../protocol/instance-filter.ts';
 import type { Traits } from '../protocol/instance-filter.ts';
-import type { ServiceRecord } from '../slots/service-record.ts';
+import type { ServiceRecord } from '../store/service-record.ts';
 import type { FilterView } from './filter-view.ts';
 import { encodeInstances } from './push-encoding.ts';
 

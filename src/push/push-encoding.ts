@@ -1,4 +1,4 @@
-import type { ServiceRecord } from '../slots/service-record.ts';
+import type { ServiceRecord } from '../store/service-record.ts';
 import type { FilterView } from './filter-view.ts';
 
 /** The instances of a service, or some of them, as a JSON array, joined from their fragments. */

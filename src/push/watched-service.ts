@@ -1,6 +1,6 @@
 import { readTraits } from '../protocol/instance-filter.ts';
 import type { Traits } from '../protocol/instance-filter.ts';
-import type { ServiceRecord } from '../slots/service-record.ts';
+import type { ServiceRecord } from '../store/service-record.ts';
 import { FilterView } from './filter-view.ts';
 import type { VariantInterest } from './interest.ts';
 import { encodeDifference, encodeInstances } from './push-encoding.ts';

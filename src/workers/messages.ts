@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 
 import type { ErrorCode } from '../protocol/errors.ts';
-import type { ClaimState, StoreLimits } from '../slots/service-store.ts';
+import type { ClaimState, StoreLimits } from '../store/service-store.ts';
 
 /** A service on its way from one partition to another, or a part of it: together everything that its owner knows of it. What is not in lists comes with the last. */
 export interface ServiceParcel {

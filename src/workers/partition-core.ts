@@ -4,20 +4,20 @@ import { ListCache } from '../push/list-cache.ts';
 import { encodeDifference } from '../push/push-encoding.ts';
 import { readVariant } from '../push/variant.ts';
 import { WatchedService } from '../push/watched-service.ts';
-import type { StoredInstance } from '../slots/service-instances.ts';
-import type { ServiceRecord } from '../slots/service-record.ts';
-import { ServiceStore } from '../slots/service-store.ts';
-import type { ClaimNotice, ListPage, StoreOutcome } from '../slots/service-store.ts';
+import type { Histogram } from '../runtime/histogram.ts';
+import { textCodec } from '../runtime/text-codec.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
-import type { Histogram } from './histogram.ts';
+import type { StoredInstance } from '../store/service-instances.ts';
+import type { ServiceRecord } from '../store/service-record.ts';
+import { ServiceStore } from '../store/service-store.ts';
+import type { ClaimNotice, ListPage, StoreOutcome } from '../store/service-store.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { Credit, FromPartition, PartitionLimits, ToPartition } from './messages.ts';
 import { SlotHandover } from './slot-handover.ts';
 import type { HandoverOwner } from './slot-handover.ts';
 import { SlotTakeover } from './slot-takeover.ts';
 import type { TakeoverReceiver } from './slot-takeover.ts';
-import { textCodec } from './text-codec.ts';
 
 /** Both clocks, read once a turn: wall clock in µs for versions, monotonic milliseconds for windows. */
 export interface PartitionClock {

@@ -3,9 +3,9 @@ import type { MessagePort } from 'node:worker_threads';
 
 import { Piscina } from 'piscina';
 
+import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { Control, ControlReport, Fault, PartitionLimits, PartitionStart } from './messages.ts';
-import { ThreadGauges } from './thread-gauges.ts';
 
 export interface PartitionRunnerOptions {
   readonly partition: number;

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 
+import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { inflictFault } from './fault.ts';
 import { PartitionInbox } from './inbox.ts';
@@ -7,7 +8,6 @@ import type { Control, ControlReport, HostBatch, PartitionStart } from './messag
 import { PartitionOutboxes } from './outbox.ts';
 import { PartitionCore } from './partition-core.ts';
 import type { Emit, PartitionClock } from './partition-core.ts';
-import { ThreadGauges, ThreadSampler } from './thread-gauges.ts';
 
 /** How often a partition shows that it lives, in milliseconds. */
 export const pulseMs = 100;

@@ -1,6 +1,6 @@
 import type { WatchedService } from '../push/watched-service.ts';
-import type { StoredInstance } from '../slots/service-instances.ts';
-import type { ServiceRecord } from '../slots/service-record.ts';
+import type { StoredInstance } from '../store/service-instances.ts';
+import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceParcel } from './messages.ts';
 
 /** What a claim costs beside its text, in characters. */

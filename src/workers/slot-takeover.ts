@@ -1,8 +1,8 @@
 import { readVariant } from '../push/variant.ts';
 import type { WatchedService } from '../push/watched-service.ts';
-import { ChangeLog } from '../slots/change-log.ts';
-import type { ServiceRecord } from '../slots/service-record.ts';
-import type { ServiceStore } from '../slots/service-store.ts';
+import { ChangeLog } from '../store/change-log.ts';
+import type { ServiceRecord } from '../store/service-record.ts';
+import type { ServiceStore } from '../store/service-store.ts';
 import type { ServiceParcel } from './messages.ts';
 import { claimWork } from './slot-handover.ts';
 

@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 
 import { afterEach, describe, expect, test } from 'vitest';
 
-import { settings } from '../../src/main/config.ts';
-import type { ServerConfig, SettingName } from '../../src/main/config.ts';
+import { settings } from '../../src/config/config.ts';
+import type { ServerConfig, SettingName } from '../../src/config/config.ts';
 import type { RawClient } from '../support/raw-client.ts';
 import { encodeFrame, RawSocket, wordHandshake } from '../support/raw-socket.ts';
 import { Witness } from '../support/witness.ts';

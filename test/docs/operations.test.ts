@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url';
 
 import { expect, test } from 'vitest';
 
-import { settings } from '../../src/main/config.ts';
-import type { Setting } from '../../src/main/config.ts';
+import { settings } from '../../src/config/config.ts';
+import type { Setting } from '../../src/config/config.ts';
 
 const operations = readFileSync(fileURLToPath(new URL('../../docs/OPERATIONS.md', import.meta.url)), 'utf8');
 

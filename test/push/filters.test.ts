@@ -4,8 +4,8 @@ import { encodeFilter, matchesFilter, readTraits } from '../../src/protocol/inst
 import { chooseVariant, readVariant } from '../../src/push/variant.ts';
 import { WatchedService } from '../../src/push/watched-service.ts';
 import type { Push } from '../../src/push/watched-service.ts';
-import { ServiceStore } from '../../src/slots/service-store.ts';
-import { textCodec } from '../../src/workers/text-codec.ts';
+import { textCodec } from '../../src/runtime/text-codec.ts';
+import { ServiceStore } from '../../src/store/service-store.ts';
 
 const key = 'public/DEFAULT/pay';
 const limits = {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
-import { encodeRegister } from '../../src/main/requests.ts';
-import type { SessionHost } from '../../src/main/session-host.ts';
+import { encodeRegister } from '../../src/sessions/requests.ts';
+import type { SessionHost } from '../../src/sessions/session-host.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 import { ioThreads } from '../support/io-threads.ts';
 import { Random } from '../support/random.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import type { ServerConfig } from '../../src/main/config.ts';
+import type { ServerConfig } from '../../src/config/config.ts';
 import { RegistrationDigest } from '../../src/protocol/registration-digest.ts';
 import type { SessionOpenResult } from '../../src/protocol/types.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';

@@ -1,8 +1,8 @@
 import { afterEach, expect, test, vi } from 'vitest';
 
-import { WarmUp } from '../../src/main/warm-up.ts';
 import type { InstanceFilter } from '../../src/protocol/types.ts';
-import { ServiceRecord } from '../../src/slots/service-record.ts';
+import { WarmUp } from '../../src/sessions/warm-up.ts';
+import { ServiceRecord } from '../../src/store/service-record.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { runRestarts } from '../support/restart-history.ts';

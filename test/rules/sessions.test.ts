@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { encodeRegister } from '../../src/main/requests.ts';
+import { encodeRegister } from '../../src/sessions/requests.ts';
 import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry, runPromises } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';

@@ -7,7 +7,7 @@ import { startFaultyServer } from 'slotcast/testing';
 import type { FaultyServer } from 'slotcast/testing';
 import { afterEach, expect, test } from 'vitest';
 
-import { metricFamilies } from '../../src/main/metric-families.ts';
+import { metricFamilies } from '../../src/metrics/metric-families.ts';
 import { ioThreads } from '../support/io-threads.ts';
 import { RawClient } from '../support/raw-client.ts';
 

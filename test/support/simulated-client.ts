@@ -1,5 +1,3 @@
-import type { SessionHost } from '../../src/main/session-host.ts';
-import type { Session } from '../../src/main/session.ts';
 import type { CloseReason } from '../../src/protocol/errors.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
 import type {
@@ -15,6 +13,8 @@ import type {
   SubscribeResult,
 } from '../../src/protocol/types.ts';
 import type { Delivery } from '../../src/push/fan-out.ts';
+import type { SessionHost } from '../../src/sessions/session-host.ts';
+import type { Session } from '../../src/sessions/session.ts';
 import type { Socket } from '../../src/transport/transport.ts';
 import type { InProcessRegistry } from './in-process-registry.ts';
 import { SubscriberView } from './subscriber-view.ts';

@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 
-import type { GuardDescription } from '../../src/main/loss-guard.ts';
-import type { SessionHost } from '../../src/main/session-host.ts';
 import { RegistrationDigest } from '../../src/protocol/registration-digest.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
 import type { SessionOpenResult } from '../../src/protocol/types.ts';
+import type { GuardDescription } from '../../src/sessions/loss-guard.ts';
+import type { SessionHost } from '../../src/sessions/session-host.ts';
 import { InProcessRegistry, runPromises } from './in-process-registry.ts';
 import { Ledger } from './ledger.ts';
 import type { Change, Fate } from './ledger.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { HttpApi } from '../../src/main/http-api.ts';
+import { HttpApi } from '../../src/edges/http/http-api.ts';
 import { httpOperations } from '../../src/protocol/http-operations.ts';
 import { formatAddress, isLoopbackAddress } from '../../src/transport/addresses.ts';
 import type { HttpCall } from '../../src/transport/transport.ts';

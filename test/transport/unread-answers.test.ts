@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { PacedReads } from '../../src/main/paced-reads.ts';
+import { PacedReads } from '../../src/edges/socket/paced-reads.ts';
 import { UnreadAnswers } from '../../src/transport/unread-answers.ts';
 import type { UnreadAnswer } from '../../src/transport/unread-answers.ts';
 

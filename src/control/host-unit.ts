@@ -1,0 +1,78 @@
+import type { MailboxPort } from '../routing/partition-link.ts';
+import type { HostFigures } from '../sessions/host-figures.ts';
+import type { GuardOrders } from '../sessions/loss-messages.ts';
+import type { AsideOutcome, SessionRecord, SessionSlice, WantedOutcome } from '../sessions/session-transfer.ts';
+import type { SlotTable } from '../slots/slot-table.ts';
+import type { ListedSession } from './session-directory.ts';
+
+/** What a session host holds and has counted. */
+export interface UnitState {
+  /** Connected sessions. */
+  readonly sessions: number;
+  readonly leases: number;
+  readonly registrations: number;
+  /** Counts by reason. */
+  readonly counters: Readonly<Record<string, number>>;
+  readonly requestsWaiting: number;
+  readonly slotShutMaxMs: number;
+  /** By partition. */
+  readonly requestsInFlight: readonly number[];
+  readonly figures: HostFigures;
+}
+
+/** An instance in a session's log, for checkers. */
+export interface LoggedInstance {
+  readonly key: string;
+  readonly id: string;
+  readonly fragment: string;
+  /** Another session has registered the instance since (SE7). */
+  readonly isHidden: boolean;
+}
+
+/**
+ * A session host with all that it needs to reach partitions: its own router, gate and mailboxes. There is one on the main thread, and one on each I/O
+ * thread; whoever starts partitions and moves slots speaks to all of them in this way. What is told takes effect in the order in which it was told.
+ */
+export interface HostUnit {
+  /** By which partitions address it. */
+  readonly number: number;
+  /** A partition has begun a life: this is the host's mailbox to it. */
+  connect(partition: number, port: MailboxPort): void;
+  /** A partition that owns no slots any more is about to end. */
+  disconnect(partition: number): Promise<void>;
+  shut(slots: readonly number[]): void;
+  open(slots: readonly number[]): void;
+  adoptTable(table: SlotTable): void;
+  /** A partition has died, and its slots are shut. Resolves when all that it said before has been heard, to the highest version that it told of. */
+  lose(partition: number): Promise<number>;
+  /** Rebuilding, first part: tells the partition what sessions hold. Resolves to whether it lived to the end of it. */
+  restore(partition: number): Promise<boolean>;
+  /** Rebuilding, second part: changes that were under way, what may not have been told, and who subscribes. Resolves as the first does. */
+  resume(partition: number): Promise<boolean>;
+  /** Rebuilding, third part: reads that were under way. Resolves as the first does. */
+  resumeReads(partition: number): Promise<boolean>;
+  /** Resolves when the partition has applied all that this host told it so far, and this host has taken all that it said by then; false if it died first. */
+  fence(partition: number): Promise<boolean>;
+  /** Says goodbye to all sessions; from now on nobody's leaving is told to others. */
+  drain(reason: string): void;
+  /** Closes all sessions; resolves when that is done. */
+  closeAll(): Promise<void>;
+  /** Asks a share of the sessions, 0 to 1, to connect anew within a time. Resolves to how many. */
+  sendAway(reason: string, share: number, spreadMs: number): Promise<number>;
+  /** The guard of the whole registry has decided something, or asks. */
+  obeyGuard(orders: GuardOrders): void;
+  readState(): Promise<UnitState>;
+  readLog(): Promise<LoggedInstance[]>;
+  /** Sessions with places above `after`, `limit` at most. */
+  readSessions(after: number, limit: number): Promise<ListedSession[]>;
+  /** SE8: cuts a session off its connection, for a client that has come back on another host. `done` is called at once, or when nothing is under way for it. */
+  setAside(secret: string, done: (outcome: AsideOutcome) => void): void;
+  /** The next part of a session that has been set aside. With the last it is gone from here; without any it was not there. */
+  takeSlice(session: number, done: (slice: SessionSlice | undefined) => void): void;
+  /** A part of a session that goes on here. */
+  bring(slice: SessionSlice): void;
+  /** What became of a session that this host wants. */
+  answerWanted(call: number, outcome: WantedOutcome): void;
+  /** What a partition told another host of a session that is here. */
+  takeAstray(record: SessionRecord): void;
+}

@@ -1,0 +1,251 @@
+import type { Logger } from 'pino';
+
+import type { PartitionLink } from '../routing/partition-link.ts';
+import { planEvenLoad, planEvenSlots } from '../slots/slot-planner.ts';
+import type { Moves } from '../slots/slot-planner.ts';
+import { slotCount } from '../slots/slot.ts';
+import { fromPartition, toPartition } from '../workers/messages.ts';
+import type { ServiceParcel, ToPartition } from '../workers/messages.ts';
+import type { HostUnits } from './host-units.ts';
+import type { Supervisor } from './supervisor.ts';
+
+export interface MoverOptions {
+  readonly units: HostUnits;
+  readonly supervisor: Supervisor;
+  readonly log: Logger;
+  /** Slots that move together. */
+  readonly stepSlots: number;
+  /** Resolves in a later turn. */
+  readonly nextTurn: () => Promise<void>;
+}
+
+/** How far the present change of the slot table has come. */
+export interface MoveProgress {
+  readonly kind: 'resize' | 'rebalance' | 'none';
+  readonly isRunning: boolean;
+  /** The partitions that there will be. */
+  readonly partitions: number;
+  readonly slotsToMove: number;
+  readonly slotsMoved: number;
+  /** Steps that were taken back, because a partition died in the middle, and tried again. */
+  readonly stepsRolledBack: number;
+  /** Why it ended early, if it did. */
+  readonly failure?: string;
+}
+
+interface Step {
+  readonly from: number;
+  readonly to: number;
+  readonly slots: readonly number[];
+}
+
+interface Route {
+  readonly owner: PartitionLink;
+  readonly receiver: PartitionLink;
+  readonly slots: readonly number[];
+}
+
+interface Part {
+  readonly versionFloor: number;
+  readonly parcels: readonly ServiceParcel[];
+  readonly isLast: boolean;
+}
+
+/**
+ * Moves slots between partitions while they are in use (SL3). One step at a time: all hosts shut the slots, and the owner has applied what they
+ * had sent; what the slots hold goes to the new owner, part by part, so that no thread has more of it at a time than it has time for; all hosts have heard what
+ * the old one said; the new table takes effect; the old one forgets the slots; they open. Until the table changes the old owner has all that it had: if either dies before,
+ * the step is rolled back, and tried again. If either dies after that, it is rebuilt with the slots that the new table gives it.
+ */
+export class Mover {
+  readonly #options: MoverOptions;
+  readonly #units: HostUnits;
+  #progress: MoveProgress;
+  /** Of all changes so far. */
+  slotsMoved = 0;
+  stepsRolledBack = 0;
+
+  constructor(options: MoverOptions) {
+    this.#options = options;
+    this.#units = options.units;
+    this.#progress = {
+      kind: 'none',
+      isRunning: false,
+      partitions: this.#units.table.partitions,
+      slotsToMove: 0,
+      slotsMoved: 0,
+      stepsRolledBack: 0,
+    };
+  }
+
+  get progress(): MoveProgress {
+    return this.#progress;
+  }
+
+  get isBusy(): boolean {
+    return this.#progress.isRunning;
+  }
+
+  /** Starts or ends partitions and moves slots until each of `partitions` owns its share. Resolves when done; one change at a time. */
+  async resize(partitions: number): Promise<void> {
+    await this.#exclusively('resize', partitions, async () => {
+      const { supervisor } = this.#options;
+      const before = this.#units.table.partitions;
+      if (partitions > before) {
+        await supervisor.startUpTo(partitions);
+        this.#units.setTable(this.#units.table.withOwners(new Map(), partitions));
+      }
+      await this.#carryOut(planEvenSlots(this.#units.table, partitions));
+      if (partitions < before) {
+        this.#units.setTable(this.#units.table.withOwners(new Map(), partitions));
+        await supervisor.stopFrom(partitions);
+      }
+    });
+  }
+
+  /** Moves slots so that partitions hold about equally many instances. */
+  async rebalance(): Promise<void> {
+    await this.#exclusively('rebalance', this.#units.table.partitions, async () => {
+      await this.#carryOut(planEvenLoad(this.#units.table, await this.#measure()));
+    });
+  }
+
+  async #exclusively(kind: MoveProgress['kind'], partitions: number, change: () => Promise<void>): Promise<void> {
+    if (this.isBusy) throw new Error('a change of the slot table is under way');
+    this.#progress = { kind, isRunning: true, partitions, slotsToMove: 0, slotsMoved: 0, stepsRolledBack: 0 };
+    this.#options.log.info({ kind, partitions }, 'changing the slot table');
+    try {
+      await change();
+      this.#progress = { ...this.#progress, isRunning: false };
+      this.#options.log.info({ ...this.#progress, epoch: this.#units.table.epoch }, 'slot table changed');
+    } catch (error) {
+      const failure = error instanceof Error ? error.message : String(error);
+      this.#progress = { ...this.#progress, isRunning: false, failure };
+      this.#options.log.error({ ...this.#progress, err: error }, 'changing the slot table failed');
+      throw error;
+    }
+  }
+
+  async #carryOut(moves: Moves): Promise<void> {
+    this.#progress = { ...this.#progress, slotsToMove: moves.size };
+    const { supervisor, nextTurn } = this.#options;
+    for (const step of this.#split(moves)) {
+      for (;;) {
+        if (!(await supervisor.whenReady([step.from, step.to]))) return;
+        if (await this.#take(step)) break;
+        this.stepsRolledBack += 1;
+        this.#progress = { ...this.#progress, stepsRolledBack: this.#progress.stepsRolledBack + 1 };
+        this.#options.log.warn(step, 'a step was rolled back, and will be tried again');
+      }
+      this.slotsMoved += step.slots.length;
+      this.#progress = { ...this.#progress, slotsMoved: this.#progress.slotsMoved + step.slots.length };
+      // Whatever waited for all slots to be open has its turn between steps.
+      await nextTurn();
+    }
+  }
+
+  #split(moves: Moves): Step[] {
+    const byRoute = new Map<string, { from: number; to: number; slots: number[] }>();
+    for (const [slot, to] of moves) {
+      const from = this.#units.table.ownerOf(slot);
+      const route = byRoute.get(`${from} ${to}`) ?? { from, to, slots: [] };
+      route.slots.push(slot);
+      byRoute.set(`${from} ${to}`, route);
+    }
+    const { stepSlots } = this.#options;
+    return [...byRoute.values()].flatMap(({ from, to, slots }) =>
+      Array.from({ length: Math.ceil(slots.length / stepSlots) }, (_, i) => ({
+        from,
+        to,
+        slots: slots.slice(i * stepSlots, (i + 1) * stepSlots),
+      })),
+    );
+  }
+
+  /** Moves one step's slots; false if it was rolled back. */
+  async #take(step: Step): Promise<boolean> {
+    const { slots } = step;
+    this.#units.shut(slots);
+    const isTaken = await this.#takeShut(step);
+    this.#units.open(slots);
+    return isTaken;
+  }
+
+  async #takeShut({ from, to, slots }: Step): Promise<boolean> {
+    const units = this.#units;
+    const owner = units.link(from);
+    // Each host has a mailbox of its own: what another one sent before must not come after the slots have been given away.
+    if (owner === undefined || !(await units.fenceOthers(from))) return false;
+    const receiver = units.link(to);
+    if (receiver === undefined) return false;
+    const forget = (request: number): ToPartition => [toPartition.forget, request, slots];
+    // Nor must what the new owner says overtake what the old one said.
+    const isThere = (await this.#carry({ owner, receiver, slots })) && (await units.fenceOthers(from));
+    if (!isThere || owner.isClosed || receiver.isClosed || !this.#options.supervisor.isReady(to)) {
+      await units.ask(receiver, forget);
+      return false;
+    }
+    units.setTable(units.table.withOwners(new Map(slots.map((slot) => [slot, to]))));
+    await units.ask(owner, forget);
+    return true;
+  }
+
+  /** Brings what slots hold from one partition to another, which takes in a part while the next is packed. False if one of them died. */
+  async #carry({ owner, receiver, slots }: Route): Promise<boolean> {
+    let takenIn = Promise.resolve(true);
+    let part = await this.#handOver(owner, slots);
+    while (part !== undefined && (await takenIn)) {
+      const { versionFloor, parcels, isLast } = part;
+      takenIn = this.#units.ask(receiver, (request) => [toPartition.takeOver, request, versionFloor, parcels]);
+      if (isLast) return takenIn;
+      part = await this.#handOver(owner, []);
+    }
+    await takenIn;
+    return false;
+  }
+
+  /** The first part of what slots hold, or, without any, the next. Undefined: the owner died first. */
+  #handOver(link: PartitionLink, slots: readonly number[]): Promise<Part | undefined> {
+    if (link.isClosed) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      this.#units.main.router.askLink(link, {
+        key: '',
+        build: (request) => [toPartition.handOver, request, slots],
+        settle: (answer) => {
+          if (answer[0] !== fromPartition.handedOver) throw new Error(`not an answer to a handover: ${answer[0]}`);
+          resolve({ versionFloor: answer[2], parcels: answer[3], isLast: answer[4] === 1 });
+        },
+        abandon: () => {
+          resolve(undefined);
+        },
+      });
+    });
+  }
+
+  /** Instances in each slot. */
+  async #measure(): Promise<number[]> {
+    const loads = Array.from({ length: slotCount }, () => 0);
+    await this.#options.supervisor.whenReady(Array.from({ length: this.#units.table.partitions }, (_, i) => i));
+    await Promise.all(
+      this.#units.main.router.links().map(
+        (link) =>
+          new Promise<void>((resolve) => {
+            this.#units.main.router.askLink(link, {
+              key: '',
+              build: (request) => [toPartition.measure, request],
+              settle: (answer) => {
+                if (answer[0] !== fromPartition.measured)
+                  throw new Error(`not an answer to a measurement: ${answer[0]}`);
+                const counts = answer[2];
+                for (let i = 0; i < counts.length; i += 2) loads[counts[i]!] = counts[i + 1]!;
+                resolve();
+              },
+              // It counts as empty: the plan only gets coarser.
+              abandon: resolve,
+            });
+          }),
+      ),
+    );
+    return loads;
+  }
+}

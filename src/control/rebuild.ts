@@ -1,0 +1,250 @@
+import { refuseRepeated } from '../routing/partition-link.ts';
+import type { PartitionLink, PendingRequest, Touched } from '../routing/partition-link.ts';
+import { askApplied } from '../routing/router.ts';
+import type { Router } from '../routing/router.ts';
+import { PendingDeregister, PendingRegister } from '../sessions/registrar.ts';
+import type { SessionHost } from '../sessions/session-host.ts';
+import type { HeldRegistration } from '../sessions/session-log.ts';
+import type { Session } from '../sessions/session.ts';
+import { slotOf } from '../slots/slot.ts';
+import { toPartition } from '../workers/messages.ts';
+
+/** What a dead partition leaves behind on a host's side. */
+export interface Remains {
+  /** Requests that were under way, by number. */
+  pending: [request: number, pending: PendingRequest][];
+  /** Instances whose last change may not have been pushed. */
+  touched: Touched[];
+  /** The highest version that it told of. */
+  versionSeen: number;
+}
+
+export interface RebuildOptions {
+  readonly host: SessionHost;
+  readonly router: Router;
+  readonly link: PartitionLink;
+  readonly sliceRegistrations: number;
+  /** Resolves in a later turn. */
+  readonly nextTurn: () => Promise<void>;
+}
+
+/** How many slices may be under way before the partition is waited for: the mailbox must not hold all registrations at once. */
+const slicesUnderWay = 8;
+
+/**
+ * The first part of a rebuild (RE1): the partition is told what sessions and leases of this host hold. The second part must not begin before all hosts are
+ * through with this one: until then its content is partial. Resolves to whether the partition lived to the end of it.
+ */
+export async function restoreRegistrations(options: RebuildOptions, remains: Remains): Promise<boolean> {
+  const { host } = options;
+  const isLost = lostKeys(options);
+  const restored = new Restorer(options);
+  remains.pending.sort(([a], [b]) => a - b);
+  const undone = restorePending(restored, remains);
+  for (const session of host.sessions.all()) {
+    // The log may change while slices are waited for: each is looked up when its turn comes.
+    for (const { key, id } of session.registrations.names(isLost)) {
+      if (undone.size > 0 && undone.has(nameChange({ session, key, id }))) continue;
+      const registration = session.registrations.get(key, id);
+      if (registration !== undefined) restored.add(session.number, registration);
+      if (restored.isSliceFull() && !(await restored.endSlice())) return false;
+    }
+    if (restored.isSliceFull() && !(await restored.endSlice())) return false;
+  }
+  return askApplied(options, (request) => [toPartition.restored, request]);
+}
+
+/**
+ * Logs hold what is under way as if it were done. Where that was asked for after a read of the same session and service, which has to be answered
+ * first, what was there before is put back instead, and what a deregistration is to take away as well. Returns which registrations are not to be
+ * taken from the logs.
+ */
+function restorePending(restored: Restorer, { pending }: Remains): Set<string> {
+  const undone = new Set<string>();
+  const read = new Set<string>();
+  for (const [, request] of pending) {
+    if (request.reader !== undefined) read.add(nameService(request.reader, request.key));
+    // What was under way at a death before is refused: the log stays as it is.
+    if (!isChange(request) || !isAlive(request) || request.isRepeated === true) continue;
+    const name = nameChange(request);
+    if (undone.has(name)) continue;
+    const comesAfterRead = read.has(nameService(request.session, request.key));
+    if (comesAfterRead) undone.add(name);
+    if ((comesAfterRead || request instanceof PendingDeregister) && request.before !== undefined) {
+      restored.add(request.session.number, request.before);
+    }
+  }
+  return undone;
+}
+
+/**
+ * The second part: changes that were under way, and reads that came before some of the same session and service, in their order; what may not have been
+ * told (RE2); who subscribes. Resolves to whether the partition lived to the end of it.
+ */
+export async function resumeChanges(options: RebuildOptions, remains: Remains): Promise<boolean> {
+  const { host, link } = options;
+  if (!(await retell(options, remains.touched))) return false;
+  const pending = remains.pending.sort(([a], [b]) => a - b);
+  const last = findLastChanges(pending);
+  remains.pending = [];
+  for (const [number, request] of pending) {
+    if (isChange(request)) resumeChange(link, number, request);
+    else if (number < (last.get(nameService(request.reader, request.key)) ?? 0)) repeat(link, number, request);
+    else remains.pending.push([number, request]);
+  }
+  withdrawGone(link, pending);
+  for (const { key, variant, from } of host.watched(lostKeys(options))) {
+    link.tell([toPartition.rewatch, key, variant, from]);
+  }
+  const isThrough = await askApplied(options, (request) => [toPartition.fence, request]);
+  // From here on the link's own journal has them.
+  if (isThrough) remains.touched = [];
+  return isThrough;
+}
+
+/**
+ * The third part: the other reads that were under way. They must not be answered before the changes of all hosts are back, which some may have seen
+ * already. Pushes begin when all hosts are through with this one, too (PU5). Resolves to whether the partition lived to the end of it.
+ */
+export function resumeReads(options: RebuildOptions, remains: Remains): Promise<boolean> {
+  const { link } = options;
+  if (link.isClosed) return Promise.resolve(false);
+  const { pending } = remains;
+  remains.pending = [];
+  for (const [number, request] of pending) {
+    if (request.abandon === undefined) repeat(link, number, request);
+    else request.abandon();
+  }
+  return askApplied(options, (request) => [toPartition.fence, request]);
+}
+
+function lostKeys({ router, link }: RebuildOptions): (key: string) => boolean {
+  const { table } = router;
+  return (key) => table.ownerOf(slotOf(key)) === link.partition;
+}
+
+type PendingChange = PendingRegister | PendingDeregister;
+
+function isChange(request: PendingRequest): request is PendingChange {
+  return request instanceof PendingRegister || request instanceof PendingDeregister;
+}
+
+/** Under the number that it had: so it is no newer than what others asked for since, whatever was answered when. */
+function resumeChange(link: PartitionLink, number: number, request: PendingChange): void {
+  if (isAlive(request)) {
+    repeat(link, number, request);
+    return;
+  }
+  // Its session may have ended while this went on, and what was put back for it may be in no log: nobody else would take it away.
+  if (request.before !== undefined) link.tell([toPartition.withdraw, request.session.number, request.key, request.id]);
+  request.abandon();
+}
+
+/**
+ * What a session registered may have been withdrawn while that was under way: the session is lost, and its client has not come back in time, or somebody else
+ * has registered the instance. The life before may not have heard that either, and nobody would tell this one any more.
+ */
+function withdrawGone(link: PartitionLink, pending: Remains['pending']): void {
+  for (const [number, request] of pending) {
+    // What was refused rather than sent again was restored as logs had it, and its session may go on at another host by now.
+    if (!(request instanceof PendingRegister) || link.find(number) !== request) continue;
+    const { session, key, id } = request;
+    if (!session.registrations.has(key, id)) link.tell([toPartition.withdraw, session.number, key, id]);
+  }
+}
+
+/** The number of the last change that each session asked for of each service. */
+function findLastChanges(pending: Remains['pending']): Map<string, number> {
+  const last = new Map<string, number>();
+  for (const [number, request] of pending) {
+    if (isChange(request)) last.set(nameService(request.session, request.key), number);
+  }
+  return last;
+}
+
+function nameService(session: Session | undefined, key: string): string {
+  return `${session?.number ?? 0}\n${key}`;
+}
+
+function nameChange({ session, key, id }: { session: Session; key: string; id: string }): string {
+  return `${nameService(session, key)}\n${id}`;
+}
+
+/** Sent again once: what was under way at two deaths in a row must not be at a third. */
+function repeat(link: PartitionLink, number: number, request: PendingRequest): void {
+  if (request.isRepeated === true) {
+    request.settle(refuseRepeated(number));
+    return;
+  }
+  request.isRepeated = true;
+  link.request(number, request);
+}
+
+function isAlive({ session }: PendingRequest): boolean {
+  return session === undefined || !session.identity.isOver;
+}
+
+/** In slices, since there may be any number of them. It does not matter when they come, as long as it is before pushes begin. False if the partition died. */
+async function retell(
+  { link, sliceRegistrations, nextTurn }: RebuildOptions,
+  touched: Iterable<Touched>,
+): Promise<boolean> {
+  let told = 0;
+  for (const [key, ids] of describeTouched(touched, sliceRegistrations)) {
+    link.tell([toPartition.retell, key, ids]);
+    told += ids.length;
+    if (told < sliceRegistrations) continue;
+    told = 0;
+    await nextTurn();
+  }
+  return !link.isClosed;
+}
+
+/** `idsMax`: of one service at a time. */
+function* describeTouched(
+  touched: Iterable<Touched>,
+  idsMax: number,
+): Generator<[key: string, ids: string[]], void, undefined> {
+  const idsByKey = new Map<string, Set<string>>();
+  for (const { key, id } of touched) {
+    const ids = idsByKey.get(key);
+    if (ids === undefined) idsByKey.set(key, new Set([id]));
+    else ids.add(id);
+  }
+  for (const [key, ids] of idsByKey) {
+    const rest = [...ids];
+    for (let at = 0; at < rest.length; at += idsMax) yield [key, rest.slice(at, at + idsMax)];
+  }
+}
+
+/** Sends registrations in slices, and waits for the partition now and then. */
+class Restorer {
+  readonly #options: RebuildOptions;
+  /** Registrations added, or merely looked at, since the last slice. */
+  #inSlice = 0;
+  #slices = 0;
+
+  constructor(options: RebuildOptions) {
+    this.#options = options;
+  }
+
+  add(session: number, { key, id, fragment, stamp, isHidden }: HeldRegistration): void {
+    this.#inSlice += 1;
+    this.#options.link.tell([toPartition.restore, session, key, id, fragment, stamp, isHidden ? 1 : 0]);
+  }
+
+  isSliceFull(): boolean {
+    return this.#inSlice >= this.#options.sliceRegistrations;
+  }
+
+  /** Lets other work have its turn; false if the partition died meanwhile. */
+  async endSlice(): Promise<boolean> {
+    this.#inSlice = 0;
+    this.#slices += 1;
+    if (this.#slices % slicesUnderWay === 0) {
+      return askApplied(this.#options, (request) => [toPartition.fence, request]);
+    }
+    await this.#options.nextTurn();
+    return !this.#options.link.isClosed;
+  }
+}

@@ -1,0 +1,243 @@
+import type { Counters } from '../runtime/counters.ts';
+import { LossGuard } from '../sessions/loss-guard.ts';
+import type { GuardDescription, GuardEvent, LossGuardSettings } from '../sessions/loss-guard.ts';
+import type { DueSession, GuardOrders, LossReport, Verdict } from '../sessions/loss-messages.ts';
+import { tickGapMaxMs } from '../sessions/sessions.ts';
+
+export interface RegistryGuardOptions {
+  readonly settings: LossGuardSettings;
+  /** Numbered from 0. */
+  readonly hosts: number;
+  readonly counters: Counters;
+  readonly send: (host: number, orders: GuardOrders) => void;
+  /** Runs a task in a later turn. */
+  readonly schedule: (task: () => void) => void;
+  readonly onEvent: (event: GuardEvent) => void;
+  readonly nowMs: number;
+}
+
+/** What is looked at in one turn, at most: services of lost sessions, some µs each. */
+const workPerTurn = 1000;
+
+/** How long the guard waits for hosts to say what they know before it judges without, in milliseconds. Their threads may hang. */
+const answerTimeoutMs = 1000;
+
+/** A question to all hosts, and what is to be done once they have answered: each of them has then said all that it knew when it was asked. */
+interface Round {
+  readonly question: number;
+  readonly waiting: Set<number>;
+  readonly startedAtMs: number;
+  readonly tasks: readonly (() => void)[];
+  /** From hosts, to be judged. */
+  readonly due: readonly (DueSession & { readonly host: number })[];
+  judged: number;
+}
+
+/**
+ * The one guard of the whole registry, on the main thread: hears from all session hosts what they lose, has what they ask about judged, and tells them. It judges
+ * only once all hosts have said what they know, so a loss that several threads see is one loss however late one of them speaks; and it
+ * works in slices, so a loss of any size does not hold up its thread.
+ */
+export class RegistryGuard {
+  readonly #options: RegistryGuardOptions;
+  readonly #guard: LossGuard;
+  readonly #inbox: LossReport[] = [];
+  #round: Round | undefined;
+  #questions = 0;
+  #overflowSeen = 0;
+  #nextTasks: (() => void)[] = [];
+  #nextDue: Round['due'][number][] = [];
+  /** By host. */
+  readonly #verdicts: Verdict[][];
+  /** A question that hosts are to be asked with the next orders. */
+  #ask = 0;
+  #workLeft = workPerTurn;
+  #isRefillScheduled = false;
+  #isWorking = false;
+  #clockMs: number;
+  #lastTickMs: number;
+
+  constructor(options: RegistryGuardOptions) {
+    this.#options = options;
+    this.#clockMs = options.nowMs;
+    this.#lastTickMs = options.nowMs;
+    this.#verdicts = Array.from({ length: options.hosts }, () => []);
+    this.#guard = new LossGuard(options.settings, (event) => {
+      options.counters.count(event.kind === 'tripped' ? 'loss_guard_tripped' : 'loss_guard_cleared');
+      options.onEvent(event);
+    });
+    this.#guard.advance(options.nowMs);
+  }
+
+  /** Guards that hold back now. */
+  get holding(): LossGuard['holding'] {
+    return this.#guard.holding;
+  }
+
+  /** Whether it has nothing to remember, and nothing to do. */
+  get isIdle(): boolean {
+    return this.#guard.isEmpty && !this.#hasWork;
+  }
+
+  /** A host tells of losses. */
+  take(report: LossReport): void {
+    this.#inbox.push(report);
+    this.#work();
+  }
+
+  /** Moves time on; time in which the process stood still hardly counts. */
+  tick(nowMs: number): void {
+    this.#clockMs += Math.min(nowMs - this.#lastTickMs, tickGapMaxMs);
+    this.#lastTickMs = nowMs;
+    this.#guard.advance(this.#clockMs);
+    const round = this.#round;
+    if (round !== undefined && round.waiting.size > 0 && this.#clockMs - round.startedAtMs >= answerTimeoutMs) {
+      this.#options.counters.count('loss_host_unheard');
+      round.waiting.clear();
+    }
+    this.#work();
+  }
+
+  /** An operator lets go what is held: of one service, or everything that has broken by now. */
+  release(key?: string): Promise<void> {
+    return this.#onceAllAreHeard(() => {
+      this.#guard.release(key);
+    });
+  }
+
+  /** Resolves when every host has said what it knows now. */
+  hearAll(): Promise<void> {
+    return this.#onceAllAreHeard(() => undefined);
+  }
+
+  describe(): GuardDescription {
+    return this.#guard.describe();
+  }
+
+  #onceAllAreHeard(task: () => void): Promise<void> {
+    return new Promise((resolve) => {
+      this.#nextTasks.push(() => {
+        task();
+        resolve();
+      });
+      this.#work();
+    });
+  }
+
+  get #hasWork(): boolean {
+    return this.#inbox.length > 0 || this.#nextDue.length + this.#nextTasks.length > 0 || this.#round !== undefined;
+  }
+
+  #work(): void {
+    // Hosts on this thread answer while they are told.
+    if (this.#isWorking) return;
+    this.#isWorking = true;
+    do {
+      while (this.#workLeft > 0 && this.#takeStep());
+      this.#tellHosts();
+    } while (this.#workLeft > 0 && this.#canStep);
+    this.#isWorking = false;
+  }
+
+  get #canStep(): boolean {
+    if (this.#inbox.length > 0) return true;
+    if (this.#round === undefined) return this.#nextDue.length + this.#nextTasks.length > 0;
+    return this.#round.waiting.size === 0;
+  }
+
+  /** Returns whether there was something to do. */
+  #takeStep(): boolean {
+    if (!this.#canStep) return false;
+    const report = this.#inbox.shift();
+    if (report !== undefined) this.#hear(report);
+    else if (this.#round === undefined) this.#beginRound();
+    else this.#endRound(this.#round);
+    return true;
+  }
+
+  #beginRound(): void {
+    this.#questions += 1;
+    this.#ask = this.#questions;
+    this.#round = {
+      question: this.#questions,
+      waiting: new Set(this.#verdicts.keys()),
+      startedAtMs: this.#clockMs,
+      tasks: this.#nextTasks,
+      due: this.#nextDue,
+      judged: 0,
+    };
+    this.#nextTasks = [];
+    this.#nextDue = [];
+  }
+
+  #endRound(round: Round): void {
+    if (round.judged === 0) for (const task of round.tasks) task();
+    while (this.#workLeft > 0 && round.judged < round.due.length) {
+      const { host, session, serial } = round.due[round.judged]!;
+      round.judged += 1;
+      // It looks at each service, whatever comes of it.
+      this.#spend(1 + this.#guard.sizeOf(session));
+      const held = this.#guard.judge(session);
+      this.#verdicts[host]!.push({ session, serial, held });
+    }
+    if (round.judged === round.due.length) this.#round = undefined;
+  }
+
+  #hear(report: LossReport): void {
+    const { host, keys } = report;
+    const guard = this.#guard;
+    let work = 1 + report.back.length + report.returned.length + report.due.length + report.totals.length;
+    for (const session of report.back) guard.noteBack(host, session);
+    for (const { session, services } of report.missing) {
+      guard.noteMissing(
+        host,
+        session,
+        services.map(({ service, count }) => [keys[service]!, count]),
+      );
+      work += services.length;
+    }
+    for (const { session, services } of report.changes) {
+      for (const { service, count } of services) guard.noteChanged(host, session, keys[service]!, count);
+      work += services.length;
+    }
+    for (const { session, services } of report.removed) {
+      for (const { service, names } of services) {
+        for (const name of names) guard.noteRemoved(host, session, keys[service]!, name);
+        work += names.length;
+      }
+    }
+    for (const name of report.returned) guard.noteReturned(name);
+    for (const { session, serial } of report.due) this.#nextDue.push({ host, session, serial });
+    for (const { service, count } of report.totals) guard.setTotal(host, keys[service]!, count);
+    guard.setSessions(host, report.sessions);
+    if (guard.namesOverflow > this.#overflowSeen) this.#options.counters.count('loss_names_full');
+    this.#overflowSeen = guard.namesOverflow;
+    if (this.#round !== undefined && report.answers >= this.#round.question) this.#round.waiting.delete(host);
+    this.#spend(work);
+  }
+
+  #tellHosts(): void {
+    const { isUnwatchingAll, isRecheck, ...changes } = this.#guard.takeChanges();
+    const ask = this.#ask;
+    this.#ask = 0;
+    const { track, untrack, watch, unwatch } = changes;
+    const isForAll =
+      isUnwatchingAll || isRecheck || ask > 0 || track.length + untrack.length + watch.length + unwatch.length > 0;
+    for (const [host, verdicts] of this.#verdicts.entries()) {
+      if (!isForAll && verdicts.length === 0) continue;
+      this.#verdicts[host] = [];
+      this.#options.send(host, { isUnwatchingAll, isRecheck, ...changes, verdicts, ask });
+    }
+  }
+
+  #spend(work: number): void {
+    this.#workLeft -= work;
+    if (this.#isRefillScheduled) return;
+    this.#isRefillScheduled = true;
+    this.#options.schedule(() => {
+      this.#isRefillScheduled = false;
+      this.#workLeft = workPerTurn;
+      this.#work();
+    });
+  }
+}

@@ -1,0 +1,108 @@
+import type { SessionsQuery, SessionsResult, SessionSummary } from '../protocol/http-operations.ts';
+import { protocolLimits } from '../protocol/limits.ts';
+import type { Session } from '../sessions/session.ts';
+import type { Sessions } from '../sessions/sessions.ts';
+import { sessionsPerHostMax } from '../workers/partition-core.ts';
+import type { HostUnit } from './host-unit.ts';
+
+/** A session of a host, and its place among all sessions of all hosts, by which pages go on. */
+export type ListedSession = readonly [place: number, session: SessionSummary];
+
+/** Sessions looked at before other work has its turn. */
+const sliceSessions = 5000;
+/** How long a host may take to answer, in milliseconds, before the page goes on without it. */
+const answerTimeoutMs = 1000;
+
+/** Sessions of one host with places above `after`, `limit` at most, in the order in which they came. */
+export async function listSessions(
+  sessions: Sessions,
+  thread: number,
+  after: number,
+  limit: number,
+  nextTurn: () => Promise<void>,
+): Promise<ListedSession[]> {
+  const listed: ListedSession[] = [];
+  let seen = 0;
+  for (const session of sessions.all()) {
+    if (listed.length === limit) break;
+    const place = thread * sessionsPerHostMax + session.arrival;
+    if (place > after) listed.push([place, describeSession(session, thread, sessions.clockMs)]);
+    seen += 1;
+    if (seen % sliceSessions === 0) await nextTurn();
+  }
+  return listed;
+}
+
+/** What an operator may know of a session: neither its secret nor, of a lease, the lease. */
+function describeSession(session: Session, thread: number, clockMs: number): SessionSummary {
+  const { state, opened, consumption } = session;
+  const { client, app, zone } = opened ?? {};
+  return {
+    session: session.name,
+    thread,
+    // What another connection has taken over is not among those that are listed.
+    state: state.kind === 'resumed' ? 'ended' : state.kind,
+    address: session.address,
+    ...(client === undefined ? {} : { client }),
+    ...(app === undefined ? {} : { app }),
+    ...(zone === undefined ? {} : { zone }),
+    ageMs: Math.max(0, Math.round(clockMs - session.createdAtMs)),
+    ...(state.kind === 'leased' ? { ttlMs: state.ttlMs } : {}),
+    registrations: session.registrations.size,
+    subscriptions: session.subscriptions.size,
+    requestsInFlight: session.requestsInFlight,
+    unreadBytes: consumption.unconsumedBytes,
+    isBehind: consumption.isBehind,
+  };
+}
+
+/** All sessions of the process, a page at a time, host by host. */
+export class SessionDirectory {
+  readonly #units: readonly HostUnit[];
+  /** Hosts that have been asked and have not answered: they are not asked again meanwhile, so questions do not pile up. */
+  readonly #silent: Set<HostUnit> = new Set();
+
+  constructor(units: readonly HostUnit[]) {
+    this.#units = units;
+  }
+
+  async read({ limit, cursor }: SessionsQuery): Promise<SessionsResult> {
+    const size = limit ?? protocolLimits.listLimitDefault;
+    const after = Number(cursor ?? 0);
+    const listed: ListedSession[] = [];
+    const silentThreads: number[] = [];
+    for (const unit of this.#units) {
+      // All of its places are behind the cursor.
+      if ((unit.number + 1) * sessionsPerHostMax <= after) continue;
+      // One more than asked for tells whether there is a next page.
+      const more = await this.#ask(unit, after, size + 1 - listed.length);
+      if (more === undefined) silentThreads.push(unit.number);
+      else for (const session of more) listed.push(session);
+      if (listed.length > size) break;
+    }
+    const page = listed.slice(0, size);
+    const [last] = page.at(-1) ?? [];
+    return {
+      sessions: page.map(([, session]) => session),
+      ...(silentThreads.length === 0 ? {} : { silentThreads }),
+      ...(listed.length > size && last !== undefined ? { cursor: String(last) } : {}),
+    };
+  }
+
+  async #ask(unit: HostUnit, after: number, limit: number): Promise<ListedSession[] | undefined> {
+    if (this.#silent.has(unit)) return undefined;
+    this.#silent.add(unit);
+    const answer = unit.readSessions(after, limit).finally(() => this.#silent.delete(unit));
+    let timer: NodeJS.Timeout | undefined;
+    const over = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => {
+        resolve(undefined);
+      }, answerTimeoutMs);
+    });
+    try {
+      return await Promise.race([answer, over]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}

@@ -1,0 +1,295 @@
+import type { ServerConfig } from '../config/config.ts';
+import { PartitionLink } from '../routing/partition-link.ts';
+import type { MailboxPort, PendingRequest } from '../routing/partition-link.ts';
+import { askApplied, Router } from '../routing/router.ts';
+import { SlotGate } from '../routing/slot-gate.ts';
+import type { Arrivals } from '../runtime/arrivals.ts';
+import type { Counters } from '../runtime/counters.ts';
+import { readHostFigures } from '../sessions/host-figures.ts';
+import { readSharedMs } from '../sessions/host-meter.ts';
+import type { GuardOrders, LossReport } from '../sessions/loss-messages.ts';
+import { SessionHost } from '../sessions/session-host.ts';
+import type { SessionEvent } from '../sessions/session-journal.ts';
+import type {
+  AsideOutcome,
+  TransferEvent,
+  SessionRecord,
+  SessionSlice,
+  WantedOutcome,
+} from '../sessions/session-transfer.ts';
+import type { WarmUp } from '../sessions/warm-up.ts';
+import type { SlotTable } from '../slots/slot-table.ts';
+import { fromPartition, toPartition } from '../workers/messages.ts';
+import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
+import { restoreRegistrations, resumeChanges, resumeReads } from './rebuild.ts';
+import type { RebuildOptions, Remains } from './rebuild.ts';
+import { listSessions } from './session-directory.ts';
+import type { ListedSession } from './session-directory.ts';
+
+export interface SessionUnitOptions {
+  readonly number: number;
+  readonly config: ServerConfig;
+  readonly table: SlotTable;
+  readonly counters: Counters;
+  readonly arrivals: Arrivals;
+  readonly warmUp: WarmUp;
+  /** Numbers requests, in one sequence for all hosts of the process. */
+  readonly nextRequest: () => number;
+  readonly createName: () => string;
+  /** 0 to 1. */
+  readonly random: () => number;
+  /** Runs a task once all sockets of this turn have been read. */
+  readonly schedule: (task: () => void) => void;
+  readonly delay: (ms: number) => Promise<void>;
+  readonly nowMs: number;
+  /** Wall clock at the start, in µs. */
+  readonly bornMicros: number;
+  /** Names the registry and its history. */
+  readonly registry: string;
+  /** Whether the log wants to know who comes and goes. */
+  readonly isVerbose: boolean;
+  readonly onSession: (event: SessionEvent) => void;
+  /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
+  readonly tellMain?: ((event: TransferEvent) => void) | undefined;
+  /** To the guard of the whole registry. */
+  readonly reportLosses: (report: LossReport) => void;
+}
+
+/** How long a partition that has died may take to be gone, in milliseconds, and one that is leaving to say its last. */
+const endTimeoutMs = 5000;
+const leaveTimeoutMs = 1000;
+/** How long one look at that takes. */
+const waitStepMs = 100;
+
+/** One session host of the process: the host itself, and its way to the partitions. */
+export class SessionUnit implements HostUnit {
+  readonly number: number;
+  readonly host: SessionHost;
+  readonly router: Router;
+  readonly #options: SessionUnitOptions;
+  readonly #remains: Map<number, Remains> = new Map();
+
+  constructor(options: SessionUnitOptions) {
+    const { number, config, table, nowMs, nextRequest } = options;
+    this.number = number;
+    this.#options = options;
+    const gate = new SlotGate({
+      waitingMax: config.waitingRequestsMax,
+      waitTimeoutMs: config.slotWaitTimeoutMs,
+      nowMs,
+    });
+    this.router = new Router({ table, gate, nextRequest, isBearer: number === 0 });
+    this.host = new SessionHost({ ...options, host: number, router: this.router });
+  }
+
+  tick(nowMs: number): void {
+    this.router.gate.tick(nowMs);
+    this.host.tick(nowMs);
+  }
+
+  connect(partition: number, port: MailboxPort): void {
+    const link = this.#createLink(partition, port);
+    this.router.setLink(partition, link);
+    this.host.greet(link);
+  }
+
+  async disconnect(partition: number): Promise<void> {
+    const { router } = this;
+    const link = router.link(partition);
+    if (link === undefined) return;
+    router.setLink(partition, undefined);
+    const isThrough = askApplied({ router, link }, (request) => [toPartition.fence, request]);
+    await this.#waitFor(Promise.race([isThrough, link.ended]), leaveTimeoutMs);
+    for (const [request, pending] of link.close()) this.#settleLeft(request, pending);
+  }
+
+  shut(slots: readonly number[]): void {
+    this.router.gate.shut(slots);
+  }
+
+  open(slots: readonly number[]): void {
+    this.router.gate.open(slots);
+  }
+
+  adoptTable(table: SlotTable): void {
+    this.router.setTable(table);
+  }
+
+  /**
+   * What the partition said before it died is taken first: hosts must not know of different histories. If one forgot a change, and the push of
+   * it never reached the subscribers of another, nobody would tell them any more.
+   */
+  async lose(partition: number): Promise<number> {
+    const remains = this.#remainsOf(partition);
+    const link = this.router.link(partition);
+    if (link !== undefined) {
+      await this.#waitFor(link.ended, endTimeoutMs);
+      this.#takeRemains(link, remains);
+    }
+    return remains.versionSeen;
+  }
+
+  restore(partition: number): Promise<boolean> {
+    return this.#rebuild(partition, restoreRegistrations);
+  }
+
+  resume(partition: number): Promise<boolean> {
+    return this.#rebuild(partition, resumeChanges);
+  }
+
+  resumeReads(partition: number): Promise<boolean> {
+    return this.#rebuild(partition, resumeReads);
+  }
+
+  fence(partition: number): Promise<boolean> {
+    const { router } = this;
+    const link = router.link(partition);
+    if (link === undefined) return Promise.resolve(false);
+    return askApplied({ router, link }, (request) => [toPartition.fence, request]);
+  }
+
+  drain(reason: string): void {
+    this.host.drain(reason);
+  }
+
+  closeAll(): Promise<void> {
+    return this.host.closeAll();
+  }
+
+  sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
+    return this.host.sendAway(reason, share, spreadMs);
+  }
+
+  obeyGuard(orders: GuardOrders): void {
+    this.host.losses.obey(orders);
+  }
+
+  readState(): Promise<UnitState> {
+    const { host, router } = this;
+    const { connectedCount, leaseCount, registrationCount } = host.sessions;
+    const requestsInFlight = Array.from(
+      { length: router.table.partitions },
+      (_, partition) => router.link(partition)?.requestsInFlight ?? 0,
+    );
+    return Promise.resolve({
+      sessions: connectedCount,
+      leases: leaseCount,
+      registrations: registrationCount,
+      counters: this.#options.counters.snapshot(),
+      requestsWaiting: router.gate.waitingCount,
+      slotShutMaxMs: router.gate.longestShutMs,
+      requestsInFlight,
+      figures: readHostFigures(host),
+    });
+  }
+
+  readLog(): Promise<LoggedInstance[]> {
+    return Promise.resolve(
+      [...this.host.sessions.all()].flatMap(({ registrations }) =>
+        [...registrations.values()].map(({ key, id, fragment, isHidden }) => ({ key, id, fragment, isHidden })),
+      ),
+    );
+  }
+
+  readSessions(after: number, limit: number): Promise<ListedSession[]> {
+    return listSessions(this.host.sessions, this.number, after, limit, () => this.#nextTurn());
+  }
+
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.schedule(resolve);
+    });
+  }
+
+  setAside(secret: string, done: (outcome: AsideOutcome) => void): void {
+    this.host.resumption.setAside(secret, done);
+    this.host.flush();
+  }
+
+  takeSlice(session: number, done: (slice: SessionSlice | undefined) => void): void {
+    done(this.host.resumption.takeSlice(session));
+  }
+
+  bring(slice: SessionSlice): void {
+    this.host.resumption.bring(slice);
+  }
+
+  answerWanted(call: number, outcome: WantedOutcome): void {
+    this.host.resumption.takeOutcome(call, outcome);
+    this.host.flush();
+  }
+
+  takeAstray(record: SessionRecord): void {
+    this.host.takeAstray(record);
+  }
+
+  #rebuild(partition: number, part: (options: RebuildOptions, remains: Remains) => Promise<boolean>): Promise<boolean> {
+    const { host, router } = this;
+    const link = router.link(partition);
+    if (link === undefined) return Promise.resolve(false);
+    const sliceRegistrations = this.#options.config.restoreSliceRegistrations;
+    const nextTurn = (): Promise<void> => this.#nextTurn();
+    return part({ host, router, link, sliceRegistrations, nextTurn }, this.#remainsOf(partition));
+  }
+
+  #remainsOf(partition: number): Remains {
+    let remains = this.#remains.get(partition);
+    if (remains === undefined) {
+      remains = { pending: [], touched: [], versionSeen: 0 };
+      this.#remains.set(partition, remains);
+    }
+    return remains;
+  }
+
+  #takeRemains(link: PartitionLink, remains: Remains): void {
+    if (link.isClosed) return;
+    if (this.router.link(link.partition) === link) this.router.setLink(link.partition, undefined);
+    const touched = link.touched();
+    for (const [request, pending] of link.close()) {
+      // What only made sense in that life ends with it; everything else goes on in the next.
+      if (pending.session === undefined && pending.abandon !== undefined) pending.abandon();
+      else remains.pending.push([request, pending]);
+    }
+    // Not as arguments: there may be any number of them.
+    for (const one of touched) remains.touched.push(one);
+    remains.versionSeen = Math.max(remains.versionSeen, link.versionSeen);
+  }
+
+  /** Asked of a partition that has left before it answered, which it does only if it dies. */
+  #settleLeft(request: number, pending: PendingRequest): void {
+    if (pending.session === undefined && pending.abandon !== undefined) pending.abandon();
+    else if (pending.key !== '') this.router.reroute(request, pending);
+    // It owned nothing any more: its part of every list is empty.
+    else pending.settle([fromPartition.listed, request, []]);
+  }
+
+  /** Resolves when it does, or after a time; time in which the process was suspended hardly counts. */
+  async #waitFor(event: Promise<unknown>, timeoutMs: number): Promise<void> {
+    const over = event.then(() => true);
+    for (let waitedMs = 0; waitedMs < timeoutMs; waitedMs += waitStepMs) {
+      if (await Promise.race([over, this.#options.delay(waitStepMs).then(() => false)])) return;
+    }
+  }
+
+  #createLink(partition: number, port: MailboxPort): PartitionLink {
+    const { config, schedule } = this.#options;
+    return new PartitionLink({
+      partition,
+      port,
+      requestsMax: config.mailboxRequestsMax,
+      creditSoonCharacters: Math.min(config.pushCharactersInFlightMax, config.answerCharactersInFlightMax) / 4,
+      readTable: () => this.router.table,
+      readMs: readSharedMs,
+      schedule,
+      onUnasked: (record, link) => {
+        this.host.takeUnasked(record, link);
+      },
+      onMoved: (request, pending) => {
+        this.router.reroute(request, pending);
+      },
+      onTurnEnd: () => {
+        this.host.flush();
+      },
+    });
+  }
+}

@@ -1,0 +1,303 @@
+import type { Logger } from 'pino';
+
+import type { ServerConfig } from '../config/config.ts';
+import type { MailboxPort } from '../routing/partition-link.ts';
+import type { Counters } from '../runtime/counters.ts';
+import { isDescriptorShortage } from '../runtime/descriptors.ts';
+import type { SlotTable } from '../slots/slot-table.ts';
+import { slotCount } from '../slots/slot.ts';
+import { toPartition } from '../workers/messages.ts';
+import type { HostUnits } from './host-units.ts';
+
+/** What runs one partition: a thread, or in simulations its pure core. */
+export interface Runner {
+  start(table: SlotTable, versionFloor: number): Promise<void>;
+  connect(host: number): MailboxPort;
+  /** Rises while it lives. */
+  readPulse(): number | undefined;
+  kill(reason: string): void;
+  stop(): Promise<void>;
+}
+
+export type PartitionState = 'starting' | 'ready' | 'rebuilding' | 'stopping';
+
+type SupervisorConfig = Pick<
+  ServerConfig,
+  'partitionHeartbeatTimeoutMs' | 'partitionRestartsMax' | 'partitionRestartWindowMs' | 'partitionRestartBackoffMs'
+>;
+
+export interface SupervisorOptions {
+  readonly config: SupervisorConfig;
+  readonly units: HostUnits;
+  readonly counters: Counters;
+  readonly log: Logger;
+  readonly createRunner: (partition: number, onDeath: (partition: number, cause: Error) => void) => Runner;
+  readonly delay: (ms: number) => Promise<void>;
+  readonly nowMs: number;
+  readonly onFatal: (error: Error) => void;
+  /** Runs the start of a thread with the descriptors that are held for it. */
+  readonly lendDescriptors?: (start: () => Promise<void>) => Promise<void>;
+  /** A partition died, or is rebuilt and serves again: for metrics. */
+  readonly onTurnOfLife?: (partition: number, turn: 'died' | 'rebuilt') => void;
+}
+
+/** The longest wait before a restart, in milliseconds. */
+const backoffMaxMs = 1000;
+/** Gaps between ticks count for at most this long: after a suspension partitions get the time to show that they live. */
+const tickGapMaxMs = 200;
+
+class Ward {
+  readonly partition: number;
+  readonly runner: Runner;
+  state: PartitionState = 'starting';
+  /** Deaths so far; tells whether one came in between. */
+  deaths = 0;
+  /** Starts that failed, one after the other, because the process had no descriptors left. */
+  starved = 0;
+  isHealing = false;
+  /** The highest version that any host was told of, once all have heard what the last life said. */
+  versionSeen: Promise<number> = Promise.resolve(0);
+  pulse = -1;
+  silentMs = 0;
+
+  constructor(partition: number, runner: Runner) {
+    this.partition = partition;
+    this.runner = runner;
+  }
+}
+
+/** Starts partitions, watches over them, and heals those that die (RE1). */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #units: HostUnits;
+  readonly #wards: Ward[] = [];
+  #recentDeathsMs: number[] = [];
+  #clockMs: number;
+  #isStopping = false;
+  #waiting: (() => void)[] = [];
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#units = options.units;
+    this.#clockMs = options.nowMs;
+  }
+
+  /** What each partition is doing. */
+  states(): PartitionState[] {
+    return this.#wards.map(({ state }) => state);
+  }
+
+  isReady(partition: number): boolean {
+    return this.#wards[partition]?.state === 'ready';
+  }
+
+  /** Resolves once all of these partitions are ready, or at once when the server stops; then with false. */
+  async whenReady(partitions: readonly number[]): Promise<boolean> {
+    while (!this.#isStopping && !partitions.every((partition) => this.isReady(partition))) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    return !this.#isStopping;
+  }
+
+  runner(partition: number): Runner | undefined {
+    return this.#wards[partition]?.runner;
+  }
+
+  /** Starts partitions up to, not including, `count`; those that run already go on. Rejects, and leaves none of the new ones, if one fails. */
+  async startUpTo(count: number): Promise<void> {
+    const added: Ward[] = [];
+    while (this.#wards.length < count) {
+      const partition = this.#wards.length;
+      const ward = new Ward(
+        partition,
+        this.#options.createRunner(partition, (_, cause) => {
+          this.#onDeath(ward, cause);
+        }),
+      );
+      this.#wards.push(ward);
+      added.push(ward);
+    }
+    try {
+      await Promise.all(added.map((ward) => this.#start(ward)));
+    } catch (error) {
+      await this.stopFrom(count - added.length);
+      throw error;
+    }
+  }
+
+  /** Ends the partitions from `count` on, which own no slots any more. */
+  async stopFrom(count: number): Promise<void> {
+    const leaving = this.#wards.splice(count);
+    await Promise.all(
+      leaving.map(async (ward) => {
+        ward.state = 'stopping';
+        await this.#units.disconnect(ward.partition);
+        await ward.runner.stop();
+      }),
+    );
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#wake();
+    // What an answer makes be asked again finds no partition any more: it waits for a slot that does not open.
+    this.#units.shut(Array.from({ length: slotCount }, (_, slot) => slot));
+    await this.stopFrom(0);
+  }
+
+  /** Ends partitions that show no sign of life. */
+  tick(nowMs: number): void {
+    const elapsedMs = Math.min(nowMs - this.#clockMs, tickGapMaxMs);
+    this.#clockMs = nowMs;
+    for (const ward of this.#wards) {
+      const pulse = ward.runner.readPulse();
+      if (pulse === undefined || pulse !== ward.pulse) {
+        ward.pulse = pulse ?? -1;
+        ward.silentMs = 0;
+        continue;
+      }
+      ward.silentMs += elapsedMs;
+      if (ward.silentMs < this.#options.config.partitionHeartbeatTimeoutMs) continue;
+      ward.silentMs = 0;
+      ward.runner.kill(`it showed no sign of life for ${this.#options.config.partitionHeartbeatTimeoutMs} ms`);
+    }
+  }
+
+  async #start(ward: Ward): Promise<void> {
+    let deaths: number;
+    let { table } = this.#units;
+    do {
+      ({ deaths } = ward);
+      ({ table } = this.#units);
+      await ward.runner.start(table, 0);
+      // It owns nothing yet, so one that died at once is just started again, as often as deaths are healed.
+    } while (ward.deaths !== deaths && this.#isWanted(ward));
+    // Another one that was to start with it has failed, so all of them are being ended: nobody may be led to this one.
+    if (!this.#isWanted(ward)) return;
+    this.#connect(ward, table.epoch);
+    ward.state = 'ready';
+    this.#options.log.debug({ partition: ward.partition }, 'partition ready');
+  }
+
+  /** `epoch`: of the table that the partition was started with. */
+  #connect({ partition, runner }: Ward, epoch: number): void {
+    this.#units.connect(partition, epoch, (host) => runner.connect(host));
+  }
+
+  #onDeath(ward: Ward, cause: Error): void {
+    const { partition } = ward;
+    if (this.#isStopping || ward.state === 'stopping') return;
+    ward.deaths += 1;
+    if (ward.isHealing && isDescriptorShortage(cause)) {
+      this.#noteStarved(ward, cause);
+      return;
+    }
+    this.#options.counters.count('partition_died');
+    this.#options.onTurnOfLife?.(partition, 'died');
+    this.#options.log.error({ partition, err: cause }, `partition ${partition} died: ${cause.message}`);
+    const isHopeless = this.#countDeath() > this.#options.config.partitionRestartsMax;
+    const isFirst = !ward.isHealing && ward.state !== 'starting';
+    const slots = isFirst ? this.#slotsOf(partition) : [];
+    if (isFirst) {
+      ward.isHealing = true;
+      ward.state = 'rebuilding';
+      this.#units.shut(slots);
+    }
+    ward.versionSeen = this.#units.lose(partition);
+    if (isHopeless) this.#fail(partition, cause);
+    if (isHopeless || !isFirst) return;
+    this.#heal(ward, slots).catch((error: unknown) => {
+      this.#fail(partition, error instanceof Error ? error : new Error(String(error)));
+    });
+  }
+
+  /** It could not begin: that says nothing about it, and ends when others have closed what they hold. */
+  #noteStarved(ward: Ward, cause: Error): void {
+    this.#options.counters.count('partition_start_starved');
+    if (ward.starved === 0) {
+      const { partition } = ward;
+      this.#options.log.error({ partition, err: cause }, `partition ${partition} cannot start: no file descriptors`);
+    }
+    ward.starved += 1;
+  }
+
+  #fail(partition: number, cause: Error): void {
+    this.#isStopping = true;
+    this.#wake();
+    const message = `partition ${partition} died: ${cause.message}; partitions keep dying, and the server cannot go on without their slots`;
+    this.#options.onFatal(new Error(message, { cause }));
+  }
+
+  /** Deaths in the window, this one included. */
+  #countDeath(): number {
+    const sinceMs = this.#clockMs - this.#options.config.partitionRestartWindowMs;
+    this.#recentDeathsMs = [...this.#recentDeathsMs.filter((atMs) => atMs > sinceMs), this.#clockMs];
+    return this.#recentDeathsMs.length;
+  }
+
+  async #heal(ward: Ward, slots: readonly number[]): Promise<void> {
+    while (this.#isWanted(ward) && !(await this.#tryHeal(ward)));
+    // A server that stops answers nothing any more; its slots stay shut.
+    if (this.#isStopping) return;
+    this.#options.log.info({ partition: ward.partition, slots: slots.length, state: ward.state }, 'partition rebuilt');
+    this.#units.open(slots);
+    this.#options.onTurnOfLife?.(ward.partition, 'rebuilt');
+    this.#wake();
+  }
+
+  /** Not when the server stops, nor when the partition itself is being ended, for which it must have given away its slots. */
+  #isWanted(ward: Ward): boolean {
+    return !this.#isStopping && ward.state !== 'stopping';
+  }
+
+  async #tryHeal(ward: Ward): Promise<boolean> {
+    const { partitionRestartBackoffMs } = this.#options.config;
+    await this.#options.delay(
+      Math.min(backoffMaxMs, partitionRestartBackoffMs * 2 ** (this.#recentDeathsMs.length - 1 + ward.starved)),
+    );
+    const versionSeen = await ward.versionSeen;
+    if (!this.#isWanted(ward)) return false;
+    const { deaths } = ward;
+    const { table } = this.#units;
+    try {
+      const { lendDescriptors = (start) => start() } = this.#options;
+      await lendDescriptors(() => ward.runner.start(table, versionSeen + 1));
+      ward.starved = 0;
+    } catch (error) {
+      // A death that was reported is counted already.
+      if (ward.deaths === deaths) this.#onDeath(ward, error instanceof Error ? error : new Error(String(error)));
+      return false;
+    }
+    if (!this.#isWanted(ward) || ward.deaths !== deaths) return false;
+    this.#connect(ward, table.epoch);
+    if (!(await this.#rebuild(ward.partition))) return false;
+    // The last answer and the death, or the end, may come in one turn.
+    if (!this.#isWanted(ward) || ward.deaths !== deaths) return false;
+    ward.isHealing = false;
+    ward.state = 'ready';
+    return true;
+  }
+
+  /**
+   * All hosts are waited for after each part: what the first brings is partial until the last host is through, reads that were answered before all
+   * changes are back would go back in time, and pushes that began before all have said who subscribes would pass some by. False if the partition died.
+   */
+  async #rebuild(partition: number): Promise<boolean> {
+    const units = this.#units;
+    const link = units.link(partition);
+    if (link === undefined || !(await units.restore(partition)) || !(await units.resume(partition))) return false;
+    if (!(await units.resumeReads(partition))) return false;
+    return units.ask(link, (request) => [toPartition.goOn, request]);
+  }
+
+  #slotsOf(partition: number): number[] {
+    const { table } = this.#units;
+    return Array.from({ length: slotCount }, (_, slot) => slot).filter((slot) => table.ownerOf(slot) === partition);
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+}

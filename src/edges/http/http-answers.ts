@@ -1,0 +1,56 @@
+import type { MetricsText } from '../../metrics/metrics.ts';
+import { errorCodes } from '../../protocol/errors.ts';
+import type { Failure } from '../../protocol/errors.ts';
+import type { ReadTicket, Reply } from '../../sessions/answers.ts';
+import type { HttpAnswer } from '../../transport/transport.ts';
+
+const headers: Readonly<Record<string, string>> = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
+
+export function answerJson(body: string, status = 200): HttpAnswer {
+  return { status, body, headers };
+}
+
+export function answerText({ contentType, text }: MetricsText): HttpAnswer {
+  return { status: 200, body: text, headers: { ...headers, 'Content-Type': contentType } };
+}
+
+/** `{ "error": { "code": …, "message": …, … } }`, with the status that belongs to the code unless another is given. */
+export function answerFailure(failure: Failure, status: number = errorCodes[failure.code].status): HttpAnswer {
+  const { retryAfterMs } = failure;
+  const body = JSON.stringify({ error: failure });
+  if (retryAfterMs === undefined) return { status, body, headers };
+  return { status, body, headers: { ...headers, 'Retry-After': String(Math.ceil(retryAfterMs / 1000)) } };
+}
+
+/** Beyond what may wait in one thread for callers over HTTP to read. */
+export function refuseUnreadAnswer(max: number): Failure {
+  return {
+    code: 'busy',
+    message: `callers have not read ${max} bytes of answers`,
+    limit: 'httpAnswerBytesMax',
+    max,
+    retryAfterMs: 1000,
+  };
+}
+
+/** Waits for an answer in the form that WebSocket requests get it, too. `read`: how large its list may be, and the refusal of a larger one. */
+export async function waitForReply(
+  ask: (reply: Reply) => void,
+  read?: { readonly room: number; readonly tooLarge: Failure },
+): Promise<string | Failure> {
+  return new Promise((resolve) => {
+    if (read === undefined) {
+      ask({ succeed: resolve, fail: resolve });
+      return;
+    }
+    const ticket: ReadTicket = {
+      room: read.room,
+      refusal: undefined,
+      enlarge: (_characters, _again, refuse) => {
+        refuse(read.tooLarge);
+      },
+      end: () => undefined,
+    };
+    ask({ succeed: resolve, fail: resolve, openRead: () => ticket });
+  });
+}

@@ -1,0 +1,514 @@
+import type { PartitionLives } from '../control/partition-lives.ts';
+import type { RegistryGuard } from '../control/registry-guard.ts';
+import { closeCodes, errorCodes } from '../protocol/errors.ts';
+import type { SubscribeMode } from '../protocol/types.ts';
+import type { DescriptorCounts } from '../runtime/descriptor-counts.ts';
+import { timeBounds } from '../runtime/histogram.ts';
+import type { Histogram } from '../runtime/histogram.ts';
+import { productVersion } from '../runtime/product-version.ts';
+import { changeBounds, gcKinds } from '../runtime/thread-gauges.ts';
+import type { ThreadGauges } from '../runtime/thread-gauges.ts';
+import { sum, sumHistograms } from '../sessions/host-figures.ts';
+import type { HostFigures } from '../sessions/host-figures.ts';
+import { methodNames } from '../sessions/host-meter.ts';
+import type { Family, Labels, Sample } from './exposition.ts';
+
+/** What main knows of one partition. */
+export interface PartitionFigures {
+  readonly partition: number;
+  readonly isReady: boolean;
+  readonly slots: number;
+  readonly gauges: ThreadGauges;
+}
+
+/** Where figures come from when metrics are asked for. */
+export interface MetricsSource {
+  readonly readPartitions: () => readonly PartitionFigures[];
+  /** Of threads that hold no partition, by name: `main`, and `io-1` and so on. */
+  readonly threads: ReadonlyMap<string, ThreadGauges>;
+  readonly lives: Pick<PartitionLives, 'deaths' | 'rebuildSeconds'>;
+  readonly gate: { readonly shutCount: number; readonly totalShutMs: number };
+  readonly guard: Pick<RegistryGuard, 'holding'>;
+  readonly mover: { readonly slotsMoved: number; readonly stepsRolledBack: number };
+  readonly warmUp: { readonly isOver: () => boolean; readonly readTookMs: () => number };
+}
+
+/** What one answer is made from. */
+export interface Reading {
+  readonly hosts: readonly HostFigures[];
+  /** Hosts that did not answer in time, of which these are the last figures. */
+  readonly silentHosts: number;
+  readonly counters: Readonly<Record<string, number>>;
+  readonly requestsWaiting: number;
+  readonly partitions: readonly PartitionFigures[];
+  /** Requests under way, by partition. */
+  readonly requestsInFlight: readonly number[];
+  readonly descriptors: DescriptorCounts;
+  readonly source: MetricsSource;
+}
+
+/** A family, its labels, and how it is read. docs/OPERATIONS.md lists them; a test compares. */
+export interface MetricFamily extends Family {
+  readonly labels: readonly string[];
+  readonly read: (reading: Reading) => Sample[];
+}
+
+type Read = (reading: Reading) => Sample[];
+const modes: readonly SubscribeMode[] = ['delta', 'snapshot'];
+
+function one(read: (reading: Reading) => number | Histogram): Read {
+  return (reading) => [{ labels: {}, value: read(reading) }];
+}
+
+function optional(value: number | undefined): Sample[] {
+  return value === undefined ? [] : [{ labels: {}, value }];
+}
+
+function ofHosts(read: (host: HostFigures) => number): (reading: Reading) => number {
+  return ({ hosts }) => sum(hosts.map(read));
+}
+
+function byMode(label: string, read: (host: HostFigures) => Readonly<Record<SubscribeMode, number>>): Read {
+  return ({ hosts }) =>
+    modes.map((mode) => ({ labels: { [label]: mode }, value: sum(hosts.map((host) => read(host)[mode])) }));
+}
+
+function byPartition(read: (figures: PartitionFigures, reading: Reading) => number): Read {
+  return (reading) =>
+    reading.partitions.map((figures) => ({
+      labels: { partition: String(figures.partition) },
+      value: read(figures, reading),
+    }));
+}
+
+function byThread(read: (gauges: ThreadGauges, labels: Labels) => Sample[]): Read {
+  return ({ source, partitions }) => [
+    ...[...source.threads].flatMap(([thread, gauges]) => read(gauges, { thread })),
+    ...partitions.flatMap(({ partition, gauges }) => read(gauges, { thread: `partition-${partition}` })),
+  ];
+}
+
+/** Counters by reason. Reasons that are known from the start are there from the start, so that rates can be taken. */
+function byReason(label: string, prefix: string, known: readonly string[]): Read {
+  return ({ counters }) => {
+    const counts = new Map<string, number>(known.map((reason) => [reason, 0]));
+    for (const [name, value] of Object.entries(counters)) {
+      if (name.startsWith(prefix)) counts.set(name.slice(prefix.length), value);
+    }
+    return [...counts].map(([reason, value]) => ({ labels: { [label]: reason }, value }));
+  };
+}
+
+const sessionFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_build_info',
+    type: 'gauge',
+    labels: ['version'],
+    help: 'Always 1; the version is in the label.',
+    read: () => [{ labels: { version: productVersion }, value: 1 }],
+  },
+  {
+    name: 'slotcast_sessions',
+    type: 'gauge',
+    labels: ['state'],
+    help: 'Sessions: connected, held back from removal by a guard, and leases.',
+    read: (reading) => [
+      { labels: { state: 'connected' }, value: ofHosts((host) => host.connected)(reading) },
+      { labels: { state: 'held' }, value: ofHosts((host) => host.held)(reading) },
+      { labels: { state: 'leased' }, value: ofHosts((host) => host.leases)(reading) },
+    ],
+  },
+  {
+    name: 'slotcast_sessions_opened_total',
+    type: 'counter',
+    labels: [],
+    help: 'Connections that became sessions.',
+    read: one(({ counters }) => counters['session_opened'] ?? 0),
+  },
+  {
+    name: 'slotcast_sessions_broken_total',
+    type: 'counter',
+    labels: [],
+    help: 'Sessions whose connection broke without a clean close.',
+    read: one(({ counters }) => counters['session_broken'] ?? 0),
+  },
+  {
+    name: 'slotcast_sessions_resumed_total',
+    type: 'counter',
+    labels: [],
+    help: 'Sessions that another connection took over.',
+    read: one(({ counters }) => counters['session_resumed'] ?? 0),
+  },
+  {
+    name: 'slotcast_leases_expired_total',
+    type: 'counter',
+    labels: [],
+    help: 'Leases that ran out.',
+    read: one(({ counters }) => counters['lease_expired'] ?? 0),
+  },
+  {
+    name: 'slotcast_closes_total',
+    type: 'counter',
+    labels: ['reason'],
+    help: 'Connections that the server closed.',
+    read: byReason(
+      'reason',
+      'closed_',
+      Object.keys(closeCodes).filter((reason) => reason !== 'normal'),
+    ),
+  },
+  {
+    name: 'slotcast_handshakes_refused_total',
+    type: 'counter',
+    labels: ['reason'],
+    help: 'WebSocket handshakes that were refused.',
+    read: byReason('reason', 'upgrade_refused_', [
+      'path',
+      'handshake',
+      'origin',
+      'sessions',
+      'address',
+      'rate',
+      'load',
+      'draining',
+    ]),
+  },
+  {
+    name: 'slotcast_registrations',
+    type: 'gauge',
+    labels: [],
+    help: 'Instances that sessions and leases hold.',
+    read: one(ofHosts((host) => host.registrations)),
+  },
+  {
+    name: 'slotcast_subscriptions',
+    type: 'gauge',
+    labels: ['kind'],
+    help: 'Subscriptions that have begun.',
+    read: byMode('kind', (host) => host.subscriptions),
+  },
+  {
+    name: 'slotcast_request_duration_seconds',
+    type: 'histogram',
+    labels: ['method'],
+    help: 'From reading a request of a session to its answer, refusals included.',
+    read: ({ hosts }) =>
+      methodNames.map((method) => ({
+        labels: { method },
+        value: sumHistograms(
+          timeBounds,
+          hosts.flatMap(({ requestSeconds }) => requestSeconds.get(method) ?? []),
+        ),
+      })),
+  },
+  {
+    name: 'slotcast_requests_refused_total',
+    type: 'counter',
+    labels: ['code'],
+    help: 'Requests that were answered with an error, over WebSocket and HTTP.',
+    read: byReason('code', 'refused_', Object.keys(errorCodes)),
+  },
+  {
+    name: 'slotcast_limits_met_total',
+    type: 'counter',
+    labels: ['limit'],
+    help: 'Refusals because of a bound, by the setting that gives it; a bound appears when it is first met.',
+    read: byReason('limit', 'limit_', []),
+  },
+];
+
+const pushFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_publish_duration_seconds',
+    type: 'histogram',
+    labels: [],
+    help: 'From asking for the oldest change of a push to the last send of its fan-out; the time of gathering is part of it.',
+    read: one(({ hosts }) =>
+      sumHistograms(
+        timeBounds,
+        hosts.map(({ publishSeconds }) => publishSeconds),
+      ),
+    ),
+  },
+  {
+    name: 'slotcast_pushes_total',
+    type: 'counter',
+    labels: ['kind'],
+    help: 'Pushes whose fan-out is done; each went to all subscribers that one thread holds of one service and kind.',
+    read: byMode('kind', (host) => host.pushes),
+  },
+  {
+    name: 'slotcast_push_frames_total',
+    type: 'counter',
+    labels: ['kind'],
+    help: 'Frames that pushes handed to sockets.',
+    read: byMode('kind', (host) => host.framesSent),
+  },
+  {
+    name: 'slotcast_push_changes',
+    type: 'histogram',
+    labels: [],
+    help: 'Changes of a service that were merged into one push.',
+    read: one(({ partitions }) =>
+      sumHistograms(
+        changeBounds,
+        partitions.map(({ gauges }) => gauges.pushChanges.cells),
+      ),
+    ),
+  },
+  {
+    name: 'slotcast_push_drops_total',
+    type: 'counter',
+    labels: ['reason'],
+    help: 'Pushes that a subscriber missed: its backlog was full, or it held too old a version.',
+    read: (reading) => [
+      { labels: { reason: 'backlog' }, value: ofHosts(({ missed }) => missed.dropped)(reading) },
+      { labels: { reason: 'gap' }, value: ofHosts(({ missed }) => missed.gap)(reading) },
+    ],
+  },
+  {
+    name: 'slotcast_push_conflations_total',
+    type: 'counter',
+    labels: [],
+    help: 'Times that a subscriber was sent the latest state in place of pushes that it had missed.',
+    read: one(({ counters }) => counters['push_resynced'] ?? 0),
+  },
+  {
+    name: 'slotcast_sessions_conflated_total',
+    type: 'counter',
+    labels: [],
+    help: 'Times that a session had left so much unread that it gets the latest state later, in place of pushes.',
+    read: one(({ counters }) => counters['session_conflated'] ?? 0),
+  },
+];
+
+const partitionFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_partition_ready',
+    type: 'gauge',
+    labels: ['partition'],
+    help: '1 if the partition serves, 0 while it starts or is rebuilt.',
+    read: byPartition(({ isReady }) => (isReady ? 1 : 0)),
+  },
+  {
+    name: 'slotcast_partition_slots',
+    type: 'gauge',
+    labels: ['partition'],
+    help: 'Slots that the partition owns.',
+    read: byPartition(({ slots }) => slots),
+  },
+  {
+    name: 'slotcast_partition_services',
+    type: 'gauge',
+    labels: ['partition'],
+    help: 'Services that the partition holds, watched ones without instances included.',
+    read: byPartition(({ gauges }) => gauges.services),
+  },
+  {
+    name: 'slotcast_partition_instances',
+    type: 'gauge',
+    labels: ['partition'],
+    help: 'Instances that the partition holds.',
+    read: byPartition(({ gauges }) => gauges.instances),
+  },
+  {
+    name: 'slotcast_partition_mailbox_requests',
+    type: 'gauge',
+    labels: ['partition'],
+    help: 'Requests under way to the partition.',
+    read: byPartition(({ partition }, { requestsInFlight }) => requestsInFlight[partition] ?? 0),
+  },
+  {
+    name: 'slotcast_partition_deaths_total',
+    type: 'counter',
+    labels: ['partition'],
+    help: 'Deaths of the partition.',
+    read: byPartition(({ partition }, { source }) => source.lives.deaths.get(partition) ?? 0),
+  },
+  {
+    name: 'slotcast_partition_rebuild_duration_seconds',
+    type: 'histogram',
+    labels: [],
+    help: 'From the death of a partition to its slots being open again.',
+    read: one(({ source }) => source.lives.rebuildSeconds),
+  },
+  {
+    name: 'slotcast_slots_shut',
+    type: 'gauge',
+    labels: [],
+    help: 'Slots that are shut now, since they move or are rebuilt.',
+    read: one(({ source }) => source.gate.shutCount),
+  },
+  {
+    name: 'slotcast_slots_shut_seconds_total',
+    type: 'counter',
+    labels: [],
+    help: 'How long slots have been shut, added up over slots.',
+    read: one(({ source }) => source.gate.totalShutMs / 1000),
+  },
+  {
+    name: 'slotcast_slot_requests_waiting',
+    type: 'gauge',
+    labels: [],
+    help: 'Requests that wait for slots that are shut.',
+    read: one(({ requestsWaiting }) => requestsWaiting),
+  },
+  {
+    name: 'slotcast_slots_moved_total',
+    type: 'counter',
+    labels: [],
+    help: 'Slots that moved to another partition.',
+    read: one(({ source }) => source.mover.slotsMoved),
+  },
+  {
+    name: 'slotcast_move_rollbacks_total',
+    type: 'counter',
+    labels: [],
+    help: 'Steps of moves that were taken back and tried again.',
+    read: one(({ source }) => source.mover.stepsRolledBack),
+  },
+];
+
+const warmUpFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_warming',
+    type: 'gauge',
+    labels: [],
+    help: '1 while those who were there before the start are still coming back, then 0.',
+    read: one(({ source }) => (source.warmUp.isOver() ? 0 : 1)),
+  },
+  {
+    name: 'slotcast_warm_up_seconds',
+    type: 'gauge',
+    labels: [],
+    help: 'How long the warm-up took, or has taken so far.',
+    read: one(({ source }) => source.warmUp.readTookMs() / 1000),
+  },
+  {
+    name: 'slotcast_subscriptions_warming',
+    type: 'gauge',
+    labels: [],
+    help: 'Subscriptions that resumed from before the start and go on with what they know until the instances are back.',
+    read: one(ofHosts((host) => host.subscriptionsWarming)),
+  },
+];
+
+const guardFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_guards_holding',
+    type: 'gauge',
+    labels: ['scope'],
+    help: 'Mass-loss guards that hold back removals now: that of the whole registry, and those of services.',
+    read: ({ source }) => [
+      { labels: { scope: 'registry' }, value: source.guard.holding.registry },
+      { labels: { scope: 'service' }, value: source.guard.holding.service },
+    ],
+  },
+  {
+    name: 'slotcast_guard_held_instances',
+    type: 'gauge',
+    labels: [],
+    help: 'Instances that guards hold back from removal.',
+    read: one(ofHosts((host) => host.heldInstances)),
+  },
+  {
+    name: 'slotcast_guard_trips_total',
+    type: 'counter',
+    labels: [],
+    help: 'Times that a guard began to hold back.',
+    read: one(({ counters }) => counters['loss_guard_tripped'] ?? 0),
+  },
+];
+
+const processFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_hosts_silent',
+    type: 'gauge',
+    labels: [],
+    help: 'I/O threads that did not answer this scrape in time; what is told of their sessions is from before.',
+    read: one(({ silentHosts }) => silentHosts),
+  },
+  {
+    name: 'slotcast_event_loop_delay_seconds',
+    type: 'histogram',
+    labels: ['thread'],
+    help: 'How late a timer was that each thread has anyway; some ten observations a second.',
+    read: byThread((gauges, labels) => [{ labels, value: gauges.eventLoopDelay }]),
+  },
+  {
+    name: 'slotcast_event_loop_busy_seconds_total',
+    type: 'counter',
+    labels: ['thread'],
+    help: "Time that the thread's event loop was not waiting; its rate is how much of a core it is busy.",
+    read: byThread((gauges, labels) => [{ labels, value: gauges.busySeconds }]),
+  },
+  {
+    name: 'slotcast_gc_duration_seconds',
+    type: 'histogram',
+    labels: ['thread', 'kind'],
+    help: 'Garbage collections.',
+    read: byThread(({ gc }, labels) => gcKinds.map((kind) => ({ labels: { ...labels, kind }, value: gc[kind] }))),
+  },
+  {
+    name: 'slotcast_heap_used_bytes',
+    type: 'gauge',
+    labels: ['thread'],
+    help: 'JavaScript heap in use.',
+    read: byThread((gauges, labels) => [{ labels, value: gauges.heapUsedBytes }]),
+  },
+  {
+    name: 'slotcast_external_memory_bytes',
+    type: 'gauge',
+    labels: ['thread'],
+    help: 'Memory outside the JavaScript heap that its objects hold, such as buffers.',
+    read: byThread((gauges, labels) => [{ labels, value: gauges.externalBytes }]),
+  },
+  {
+    name: 'process_start_time_seconds',
+    type: 'gauge',
+    labels: [],
+    help: 'Start time of the process since the Unix epoch.',
+    read: one(() => performance.timeOrigin / 1000),
+  },
+  {
+    name: 'process_open_fds',
+    type: 'gauge',
+    labels: [],
+    help: 'Open file descriptors; left out where the system does not tell.',
+    read: ({ descriptors }) => optional(descriptors.open),
+  },
+  {
+    name: 'process_max_fds',
+    type: 'gauge',
+    labels: [],
+    help: 'File descriptors that the process may have open; left out where the system does not tell, or sets no limit.',
+    read: ({ descriptors }) => optional(descriptors.max),
+  },
+  {
+    name: 'process_resident_memory_bytes',
+    type: 'gauge',
+    labels: [],
+    help: 'Resident memory of the process.',
+    read: one(() => process.memoryUsage.rss()),
+  },
+  {
+    name: 'process_cpu_seconds_total',
+    type: 'counter',
+    labels: [],
+    help: 'CPU time of the process, user and system.',
+    read: one(() => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1e6;
+    }),
+  },
+];
+
+/** All families, in the order in which they are told. */
+export const metricFamilies: readonly MetricFamily[] = [
+  ...sessionFamilies,
+  ...pushFamilies,
+  ...partitionFamilies,
+  ...guardFamilies,
+  ...warmUpFamilies,
+  ...processFamilies,
+];

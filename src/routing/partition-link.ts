@@ -1,0 +1,353 @@
+import type { Failure } from '../protocol/errors.ts';
+import type { Session } from '../sessions/session.ts';
+import type { SlotTable } from '../slots/slot-table.ts';
+import type { Credit, Field, FromPartition, HostBatch, PartitionBatch, ToPartition } from '../workers/messages.ts';
+import { forEachFromPartition, fromPartition, toPartition } from '../workers/messages.ts';
+
+/** What a link needs of a MessagePort. */
+export interface MailboxPort {
+  on(event: 'message', take: (batch: PartitionBatch) => void): unknown;
+  /** The other end is gone, and everything that it posted has been taken. */
+  on(event: 'close', take: () => void): unknown;
+  postMessage(batch: HostBatch): void;
+  close(): void;
+}
+
+/** A partition's answer to a request. */
+export type Answer = Exclude<
+  FromPartition,
+  [
+    (
+      | typeof fromPartition.push
+      | typeof fromPartition.claim
+      | typeof fromPartition.moved
+      | typeof fromPartition.settled
+      | typeof fromPartition.answered
+    ),
+    ...unknown[],
+  ]
+>;
+
+/** What a partition says unasked. */
+export type Unasked = Extract<FromPartition, [typeof fromPartition.push | typeof fromPartition.claim, ...unknown[]]>;
+
+/**
+ * A request under way. An object of its class rather than closures: thousands may be waiting, and closures would keep alive all that
+ * their scope holds.
+ */
+export interface PendingRequest {
+  /** The service that it is about; empty if it is about none. */
+  readonly key: string;
+  /** Whose change it asks for; a change is not sent again for a session that has ended. */
+  readonly session?: Session;
+  /** Who reads by it, if that is a session: its requests about one service keep their order. */
+  readonly reader?: Session | undefined;
+  /** It was under way at a death and has been sent again: if it is at another, it may be the cause of both, and is refused. */
+  isRepeated?: boolean;
+  /** Its record; built anew when it must be sent again. */
+  build(request: number): ToPartition;
+  settle(answer: Answer): void;
+  /** Its partition died, or its session ended: it will not be sent again. Without this it is sent to the partition's next life, once. */
+  abandon?(): void;
+}
+
+/** An instance whose change may not have been pushed. */
+export interface Touched {
+  readonly key: string;
+  readonly id: string;
+}
+
+export interface PartitionLinkOptions {
+  readonly partition: number;
+  readonly port: MailboxPort;
+  /** Requests not yet answered; beyond it the partition is busy. */
+  readonly requestsMax: number;
+  readonly readTable: () => SlotTable;
+  /** Credit of so many characters is told at once. */
+  readonly creditSoonCharacters: number;
+  /** The clock that threads share, in milliseconds; without it nobody learns how old a change is. */
+  readonly readMs?: () => number;
+  /** Runs a task once all sockets of this turn have been read. */
+  readonly schedule: (task: () => void) => void;
+  readonly onUnasked: (record: Unasked, link: PartitionLink) => void;
+  /** The partition does not own the slot: the request must go elsewhere (SL2). */
+  readonly onMoved: (request: number, pending: PendingRequest) => void;
+  /** All records of a turn have been handed over. */
+  readonly onTurnEnd: () => void;
+}
+
+/** A session host's mailbox to one life of one partition: one message per turn each way, in order, bounded by requests under way. */
+export class PartitionLink {
+  readonly partition: number;
+  readonly #options: PartitionLinkOptions;
+  readonly #pending: Map<number, PendingRequest> = new Map();
+  /** What was asked to change, as long as it may not have been pushed: batch, key and id of each. */
+  #journal: (string | number)[] = [];
+  #journalStart = 0;
+  #records: Field[] = [];
+  #table: SharedArrayBuffer | undefined;
+  #lastBatch = 0;
+  /** When the first change of the batch that gathers was asked for; 0: there is none. */
+  #changedAtMs = 0;
+  /** Requests were posted, and nothing has come since. */
+  #isAwaiting = false;
+  #isFlushScheduled = false;
+  /** What the partition has not been told of yet. */
+  #pushCredit = 0;
+  #answerCredit = 0;
+  #isClosed = false;
+  readonly #ended: Promise<void>;
+  /** The highest version that the partition has told of. */
+  versionSeen = 0;
+
+  constructor(options: PartitionLinkOptions) {
+    this.partition = options.partition;
+    this.#options = options;
+    this.#ended = new Promise((resolve) => {
+      options.port.on('close', resolve);
+    });
+    options.port.on('message', (batch: PartitionBatch) => {
+      if (this.#isClosed) return;
+      this.#isAwaiting = false;
+      forEachFromPartition(batch, (record) => {
+        this.#take(record);
+      });
+      options.onTurnEnd();
+      if (this.#hasAnything) this.#scheduleFlush();
+    });
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Resolves when the partition has gone and all that it said has been taken. */
+  get ended(): Promise<void> {
+    return this.#ended;
+  }
+
+  get requestsMax(): number {
+    return this.#options.requestsMax;
+  }
+
+  get isHalfFull(): boolean {
+    return this.requestsInFlight * 2 > this.requestsMax;
+  }
+
+  get isFull(): boolean {
+    return this.#pending.size >= this.#options.requestsMax;
+  }
+
+  get requestsInFlight(): number {
+    return this.#pending.size;
+  }
+
+  /** A request under way, by its number. */
+  find(request: number): PendingRequest | undefined {
+    return this.#pending.get(request);
+  }
+
+  /** Sends what will be answered; the caller has looked at {@link isFull}. */
+  request(request: number, pending: PendingRequest): void {
+    this.#pending.set(request, pending);
+    this.tell(pending.build(request));
+  }
+
+  /** Sends what has no answer. */
+  tell(record: ToPartition): void {
+    if (this.#isClosed) return;
+    const fields: readonly Field[] = record;
+    for (const field of fields) this.#records.push(field);
+    this.#note(record);
+    this.#scheduleFlush();
+  }
+
+  /** Pushes of so many characters have been handed to the sockets. */
+  credit(characters: number): void {
+    this.#pushCredit += characters;
+    this.#scheduleCredit();
+  }
+
+  /** What is said from now on goes under a new table; the caller has flushed what was said before. */
+  adoptTable(table: SlotTable): void {
+    this.#table = table.memory;
+    this.#scheduleFlush();
+  }
+
+  flush(): void {
+    if (!this.#hasAnything || this.#isClosed) return;
+    const records = this.#records;
+    this.#records = [];
+    this.#lastBatch += 1;
+    this.#isAwaiting = this.#pending.size > 0;
+    const changedAtMs = this.#changedAtMs;
+    this.#changedAtMs = 0;
+    const { epoch } = this.#options.readTable();
+    const credit = this.#takeCredit();
+    const batch = { batch: this.#lastBatch, epoch, changedAtMs, records, ...(credit === undefined ? {} : { credit }) };
+    this.#options.port.postMessage(
+      (this.#table === undefined ? batch : { ...batch, table: this.#table }) satisfies HostBatch,
+    );
+    this.#table = undefined;
+  }
+
+  /** No more is sent, and what still comes is of a partition that is no more. Returns the requests under way, oldest first. */
+  close(): [request: number, pending: PendingRequest][] {
+    this.#isClosed = true;
+    this.#options.port.close();
+    const pending = [...this.#pending];
+    this.#pending.clear();
+    return pending;
+  }
+
+  /** Instances of which it is not known whether their last change was pushed. */
+  touched(): Touched[] {
+    const touched: Touched[] = [];
+    for (let i = this.#journalStart; i < this.#journal.length; i += 3) {
+      touched.push({ key: String(this.#journal[i + 1]), id: String(this.#journal[i + 2]) });
+    }
+    return touched;
+  }
+
+  #take(record: FromPartition): void {
+    switch (record[0]) {
+      case fromPartition.push:
+        this.versionSeen = Math.max(this.versionSeen, record[4]);
+        this.#options.onUnasked(record, this);
+        return;
+      case fromPartition.claim:
+        this.#options.onUnasked(record, this);
+        return;
+      case fromPartition.answered:
+        this.#answerCredit += record[1];
+        this.#scheduleCredit();
+        return;
+      case fromPartition.settled:
+        this.#forgetSettled(record[1]);
+        return;
+      case fromPartition.moved:
+        this.#options.onMoved(record[1], this.#takePending(record[1]));
+        return;
+      case fromPartition.applied:
+      case fromPartition.state:
+        this.versionSeen = Math.max(this.versionSeen, record[2]);
+        this.#takePending(record[1]).settle(record);
+        return;
+      case fromPartition.resumed:
+        this.versionSeen = Math.max(this.versionSeen, record[3]);
+        this.#takePending(record[1]).settle(record);
+        return;
+      case fromPartition.refused:
+      case fromPartition.listed:
+      case fromPartition.handedOver:
+      case fromPartition.measured:
+      case fromPartition.oversize:
+        this.#takePending(record[1]).settle(record);
+        return;
+      default:
+        record satisfies never;
+    }
+  }
+
+  #takePending(request: number): PendingRequest {
+    const pending = this.#pending.get(request);
+    if (pending === undefined) {
+      throw new Error(`partition ${this.partition} answered request ${request}, which is not under way`);
+    }
+    this.#pending.delete(request);
+    return pending;
+  }
+
+  #note(record: ToPartition): void {
+    switch (record[0]) {
+      case toPartition.register:
+      case toPartition.deregister:
+        this.#noteChangeTime();
+        this.#journal.push(this.#lastBatch + 1, record[3], record[4]);
+        return;
+      case toPartition.withdraw:
+        this.#noteChangeTime();
+        this.#journal.push(this.#lastBatch + 1, record[2], record[3]);
+        return;
+      case toPartition.retell:
+        for (const id of record[2]) this.#journal.push(this.#lastBatch + 1, record[1], id);
+        return;
+      case toPartition.raiseFloor:
+        this.versionSeen = Math.max(this.versionSeen, record[1]);
+        return;
+      case toPartition.takeOver:
+        // Told by another owner, and this one's to answer for from now on: its next life must begin above them.
+        this.versionSeen = Math.max(this.versionSeen, record[2]);
+        for (const { version } of record[3]) this.versionSeen = Math.max(this.versionSeen, version);
+        return;
+      default:
+    }
+  }
+
+  #noteChangeTime(): void {
+    if (this.#changedAtMs === 0) this.#changedAtMs = this.#options.readMs?.() ?? 0;
+  }
+
+  #forgetSettled(batch: number): void {
+    while (this.#journalStart < this.#journal.length && Number(this.#journal[this.#journalStart]) <= batch) {
+      this.#journalStart += 3;
+    }
+    // Moving the rest down costs as much as it frees, so wait until half can go.
+    if (this.#journalStart * 2 < this.#journal.length) return;
+    this.#journal = this.#journal.slice(this.#journalStart);
+    this.#journalStart = 0;
+  }
+
+  /**
+   * While the partition works on a batch, the next one gathers: it goes out with the first answers. Waking a thread costs more than a
+   * request does, and a partition answers all of a batch in one turn.
+   */
+  #scheduleFlush(): void {
+    if (!this.#isAwaiting) this.#flushLater();
+  }
+
+  get #hasAnything(): boolean {
+    return this.#records.length > 0 || this.#table !== undefined || this.#pushCredit + this.#answerCredit > 0;
+  }
+
+  #takeCredit(): Credit | undefined {
+    if (this.#pushCredit + this.#answerCredit === 0) return undefined;
+    const credit = { pushes: this.#pushCredit, answers: this.#answerCredit };
+    this.#pushCredit = 0;
+    this.#answerCredit = 0;
+    return credit;
+  }
+
+  /** So much credit that the partition may be waiting for it does not wait for the answers of a batch, which may wait for it. */
+  #scheduleCredit(): void {
+    if (this.#pushCredit + this.#answerCredit >= this.#options.creditSoonCharacters) this.#flushLater();
+    else this.#scheduleFlush();
+  }
+
+  #flushLater(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    this.#options.schedule(() => {
+      this.#isFlushScheduled = false;
+      this.flush();
+    });
+  }
+}
+
+/** For a request that was under way at two deaths in a row: what it did, and whether, is not known. */
+const repeatedTooOften: Failure = {
+  code: 'internal',
+  message: 'the partition failed twice while it was under way',
+};
+
+/** The answer to such a request. */
+export function refuseRepeated(request: number): Answer {
+  return [fromPartition.refused, request, repeatedTooOften.code, repeatedTooOften.message, '', 0, ''];
+}
+
+/** Why a partition refused. */
+export function readRefusal(answer: Answer): Failure {
+  if (answer[0] !== fromPartition.refused) throw new Error(`neither done nor refused: ${answer[0]}`);
+  const [, , code, message, limit, max] = answer;
+  return limit === '' ? { code, message } : { code, message, limit, max };
+}

@@ -1,0 +1,27 @@
+import { randomBytes } from 'node:crypto';
+
+import type { TextChunk, TextCodec } from '../store/fragment-bytes.ts';
+
+/** Node's buffers: on short texts three times as fast as TextEncoder and TextDecoder. */
+class BufferChunk implements TextChunk {
+  readonly bytes: Buffer;
+
+  constructor(size: number) {
+    this.bytes = Buffer.alloc(size);
+  }
+
+  write(at: number, length: number, text: string, isAscii: boolean): void {
+    this.bytes.write(text, at, length, isAscii ? 'latin1' : 'utf8');
+  }
+
+  read(at: number, length: number, isAscii: boolean): string {
+    return this.bytes.toString(isAscii ? 'latin1' : 'utf8', at, at + length);
+  }
+}
+
+export const textCodec: TextCodec = {
+  createChunk: (size) => new BufferChunk(size),
+  measure: (text) => Buffer.byteLength(text),
+  // Another one in each thread, and whenever it starts.
+  hashKey: [randomBytes(4).readInt32LE(), randomBytes(4).readInt32LE()],
+};

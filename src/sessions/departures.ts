@@ -1,0 +1,164 @@
+import type { SlotGate } from '../routing/slot-gate.ts';
+import type { Job, WorkQueueOptions } from '../runtime/work-queue.ts';
+import { WorkQueue } from '../runtime/work-queue.ts';
+import type { DropCause } from './host-losses.ts';
+import type { RegistrationName } from './session-log.ts';
+import type { Session, SessionState } from './session.ts';
+
+export interface DeparturesOptions extends WorkQueueOptions {
+  readonly gate: Pick<SlotGate, 'isShut' | 'defer'>;
+  /** Takes a registration away, in the log and at its owner, whose slot is open. */
+  readonly withdraw: (session: Session, name: RegistrationName, cause: DropCause) => void;
+  /** The registry stops: from now on nobody's end is told to others. */
+  readonly isStopping: () => boolean;
+  /** An ended session has nothing left. */
+  readonly onGone: (session: Session) => void;
+  /** Rises whenever a guard lets something go. */
+  readonly readVerdicts: () => number;
+  /** A lost session has lost all that no guard held back when it was judged; `isOutdated`: one has let something go since. */
+  readonly onLost: (session: Session, isOutdated: boolean) => void;
+}
+
+/**
+ * Sessions that go, and what they registered with them: in the order in which they went, at once if it is little, and over several turns if many go
+ * together or have much. Until then it stays in their logs, so a partition that is rebuilt meanwhile gets it back and is told of its end like of any other.
+ */
+export class Departures {
+  readonly #options: DeparturesOptions;
+  readonly #queue: WorkQueue;
+  /** Lost sessions that wait for their turn, and the states in which they do: one that came back and broke again is another matter. */
+  readonly #losing: Map<Session, SessionState> = new Map();
+  readonly #waiting: Map<Session, () => void> = new Map();
+
+  constructor(options: DeparturesOptions) {
+    this.#options = options;
+    this.#queue = new WorkQueue(options);
+  }
+
+  /** Whether some wait for their turn. */
+  get isBusy(): boolean {
+    return this.#queue.size > 0;
+  }
+
+  /** The session has ended: each partition takes away what is still the session's own (SE1). */
+  end(session: Session): void {
+    this.#queue.add(
+      this.#createWithdrawal({ session, state: session.state, cause: 'asked', isHeld: () => false, verdictsAt: 0 }),
+    );
+  }
+
+  /**
+   * A broken session has been judged: what goes is of services that no guard holds back. What does not show need not be held: another session has
+   * registered it since, and so it is not missing. Nothing of a session that comes back meanwhile goes.
+   */
+  lose(session: Session, isHeld: (key: string) => boolean): void {
+    const { state } = session;
+    if (this.#losing.get(session) === state) return;
+    this.#losing.set(session, state);
+    const verdictsAt = this.#options.readVerdicts();
+    this.#queue.add(this.#createWithdrawal({ session, state, cause: 'lost', isHeld, verdictsAt }));
+  }
+
+  /** Resolves once owners have been told all of what an ended session takes with it. */
+  async whenGone(session: Session): Promise<void> {
+    if (session.registrations.size === 0) return;
+    await new Promise<void>((resolve) => this.#waiting.set(session, resolve));
+  }
+
+  #createWithdrawal(going: Going): Withdrawal {
+    return new Withdrawal(going, this.#options, (withdrawal) => {
+      this.#take(withdrawal);
+    });
+  }
+
+  /** What is shut is being moved or rebuilt. It is in the log, and its turn comes when one of its slots opens. */
+  #wait({ going, rest }: Withdrawal): void {
+    const { gate } = this.#options;
+    const goOn = (): void => {
+      this.#queue.add(this.#createWithdrawal(going));
+    };
+    // Some may have opened since they were looked at.
+    const shut = rest.find(({ key }) => gate.isShut(key));
+    if (shut === undefined) goOn();
+    else gate.defer(shut.key, goOn);
+  }
+
+  #take(withdrawal: Withdrawal): void {
+    const { session, state, cause, verdictsAt } = withdrawal.going;
+    if (withdrawal.rest.length > 0) {
+      this.#wait(withdrawal);
+      return;
+    }
+    if (cause === 'lost') {
+      session.isGoing = false;
+      if (this.#losing.get(session) === state) this.#losing.delete(session);
+      if (session.state === state) this.#options.onLost(session, verdictsAt !== this.#options.readVerdicts());
+      return;
+    }
+    this.#waiting.get(session)?.();
+    this.#waiting.delete(session);
+    this.#options.onGone(session);
+  }
+}
+
+/** To read a name costs so much of what it costs to take away what it names. */
+const stepsToRead = 0.25;
+
+interface Going {
+  readonly session: Session;
+  /** In which it is to go; one that is in another by then stays. */
+  readonly state: SessionState;
+  readonly cause: DropCause;
+  /** Whether a guard holds back what it registered of a service. */
+  readonly isHeld: (key: string) => boolean;
+  /** What {@link DeparturesOptions.readVerdicts} said when that was judged. */
+  readonly verdictsAt: number;
+}
+
+class Withdrawal implements Job {
+  readonly going: Going;
+  /** What could not be taken away, because its slot is shut. */
+  readonly rest: RegistrationName[] = [];
+  isDone = false;
+  readonly #options: DeparturesOptions;
+  readonly #onDone: (withdrawal: Withdrawal) => void;
+  /** Read when its turn comes: those that wait hold no lists. */
+  #names: RegistrationName[] | undefined;
+  #next = 0;
+
+  constructor(going: Going, options: DeparturesOptions, onDone: (withdrawal: Withdrawal) => void) {
+    this.going = going;
+    this.#options = options;
+    this.#onDone = onDone;
+  }
+
+  run(steps: number): number {
+    const { session, state } = this.going;
+    const isWanted = session.state === state && !this.#options.isStopping();
+    if (isWanted && this.#names === undefined) {
+      session.isGoing = true;
+      this.#names = session.registrations.names();
+      // To read many is work for a turn of its own.
+      if (this.#names.length > steps) return this.#names.length * stepsToRead;
+    }
+    const names = isWanted ? (this.#names ?? []) : [];
+    const start = this.#next;
+    for (; this.#next < names.length && this.#next < start + steps; this.#next++) this.#withdraw(names[this.#next]!);
+    if (this.#next >= names.length) {
+      this.isDone = true;
+      this.#onDone(this);
+    }
+    return this.#next - start;
+  }
+
+  #withdraw(name: RegistrationName): void {
+    const { session, cause, isHeld } = this.going;
+    const { key, id } = name;
+    // Given up since the names were read, because of what others registered.
+    if (!session.registrations.has(key, id)) return;
+    const { isHidden } = session.registrations.standingOf(key, id);
+    if (!isHidden && isHeld(key)) return;
+    if (this.#options.gate.isShut(key)) this.rest.push(name);
+    else this.#options.withdraw(session, name, isHidden ? 'asked' : cause);
+  }
+}

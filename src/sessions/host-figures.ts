@@ -1,0 +1,50 @@
+import type { MethodName, SubscribeMode } from '../protocol/types.ts';
+import { Histogram } from '../runtime/histogram.ts';
+import type { SessionHost } from './session-host.ts';
+
+/** What one session host holds and has done; figures of several hosts are added up. Plain, since a host may be on another thread. */
+export interface HostFigures {
+  readonly connected: number;
+  readonly held: number;
+  readonly leases: number;
+  readonly registrations: number;
+  readonly heldInstances: number;
+  readonly subscriptions: Readonly<Record<SubscribeMode, number>>;
+  /** Of those, such as go on with what they knew before the registry started. */
+  readonly subscriptionsWarming: number;
+  readonly pushes: Readonly<Record<SubscribeMode, number>>;
+  readonly framesSent: Readonly<Record<SubscribeMode, number>>;
+  readonly missed: Readonly<Record<'dropped' | 'gap', number>>;
+  /** Cells of histograms with `timeBounds`. */
+  readonly publishSeconds: Float64Array;
+  readonly requestSeconds: ReadonlyMap<MethodName, Float64Array>;
+}
+
+export function readHostFigures(host: SessionHost): HostFigures {
+  const { sessions, meter } = host;
+  return {
+    connected: sessions.connectedCount,
+    held: sessions.heldCount,
+    leases: sessions.leaseCount,
+    registrations: sessions.registrationCount,
+    heldInstances: sessions.heldRegistrationCount,
+    subscriptions: host.subscriptionCounts,
+    subscriptionsWarming: host.subscriptionsWarming,
+    pushes: meter.pushes,
+    framesSent: host.framesSent,
+    missed: meter.missed,
+    publishSeconds: meter.publishSeconds.cells,
+    requestSeconds: new Map([...meter.requestSeconds].map(([method, { cells }]) => [method, cells])),
+  };
+}
+
+export function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** One histogram that holds what all of them do. */
+export function sumHistograms(bounds: readonly number[], histograms: readonly Float64Array[]): Histogram {
+  const total = new Histogram(bounds);
+  for (const cells of histograms) total.add(cells);
+  return total;
+}

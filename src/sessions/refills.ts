@@ -1,0 +1,163 @@
+import type { Audience, HostPush } from '../push/fan-out.ts';
+import type { Answer } from '../routing/partition-link.ts';
+import type { Router } from '../routing/router.ts';
+import { fromPartition, toPartition } from '../workers/messages.ts';
+import { unlimitedRoom } from './answers.ts';
+import type { Subscription } from './session.ts';
+
+export interface RefillsOptions {
+  readonly router: Pick<Router, 'ask' | 'gate' | 'isShut'>;
+  /** Sends an audience's warming members the state that has come; {@link Refills.noteServed} is called when all have been served. */
+  readonly serve: (audience: Audience<Subscription>, push: HostPush) => void;
+  /** The answer has come, and is no reason any more to keep the audience. */
+  readonly onAnswered: (audience: Audience<Subscription>) => void;
+}
+
+/** Audiences whose latest state is asked for, or is on its way to their members, at a time. */
+const underWayMax = 32;
+
+/** Of one audience. */
+interface Warming {
+  /** Members that go on with what they knew before the registry started. */
+  members: number;
+  /** The most instances that one of them said it holds; -1: none has said. What one that left has said still counts. */
+  wanted: number;
+}
+
+/**
+ * Subscriptions that resumed from before the registry started: each goes on with what it knows until its service is warm, and then gets the list (PU5).
+ * One question for an audience, however many wait in it, and few audiences at a time, however many there are.
+ */
+export class Refills {
+  readonly #options: RefillsOptions;
+  readonly #warming: Map<Audience<Subscription>, Warming> = new Map();
+  /** Audiences of services that are warm and have not been asked for. */
+  readonly #due: Set<Audience<Subscription>> = new Set();
+  #underWay = 0;
+  /** Once all are: those that have not had their turn. */
+  #rest: MapIterator<Audience<Subscription>> | undefined;
+  /** Subscriptions that wait. */
+  count = 0;
+
+  constructor(options: RefillsOptions) {
+    this.#options = options;
+  }
+
+  /** Whether so many instances are as many as those who wait in the audience have said that they hold, and as `wanted`; -1: not said. */
+  isReached(audience: Audience<Subscription>, count: number, wanted = -1): boolean {
+    const most = Math.max(wanted, this.#warming.get(audience)?.wanted ?? -1);
+    return most >= 0 && count >= most;
+  }
+
+  /** A subscription has begun that is to wait. */
+  add(audience: Audience<Subscription>, subscription: Subscription, wanted: number | undefined): void {
+    subscription.isWarming = true;
+    const warming = this.#warming.get(audience) ?? { members: 0, wanted: -1 };
+    this.#warming.set(audience, warming);
+    warming.members += 1;
+    warming.wanted = Math.max(warming.wanted, wanted ?? -1);
+    this.count += 1;
+  }
+
+  /** It waits no longer: it has the list, or is over. */
+  remove(audience: Audience<Subscription>, subscription: Subscription): void {
+    if (!subscription.isWarming) return;
+    subscription.isWarming = false;
+    this.count -= 1;
+    const warming = this.#warming.get(audience);
+    if (warming === undefined) return;
+    warming.members -= 1;
+    if (warming.members > 0) return;
+    this.#warming.delete(audience);
+    this.#due.delete(audience);
+  }
+
+  /** The list of the audience has so many instances now. */
+  hearCount(audience: Audience<Subscription>, count: number): void {
+    if (this.#warming.size === 0 || !this.#warming.has(audience) || !this.isReached(audience, count)) return;
+    this.#due.add(audience);
+    this.#askNext();
+  }
+
+  /** Nobody has to wait any more. */
+  release(): void {
+    this.#rest = this.#warming.keys();
+    this.#askNext();
+  }
+
+  /** What could not be asked for is tried again. */
+  tick(): void {
+    this.#askNext();
+  }
+
+  /** All members that waited when the state came, with so many instances, have been served. */
+  noteServed(audience: Audience<Subscription>, count: number): void {
+    this.#underWay -= 1;
+    // One may have come since, who holds a later version than that state had.
+    if (this.#warming.has(audience) && this.#isWarm(audience, count)) this.#due.add(audience);
+    else this.#askNext();
+  }
+
+  #isWarm(audience: Audience<Subscription>, count: number): boolean {
+    return this.#rest !== undefined || this.isReached(audience, count);
+  }
+
+  #askNext(): void {
+    while (this.#underWay < underWayMax) {
+      const audience = this.#takeNext();
+      if (audience === undefined) return;
+      if (this.#ask(audience)) continue;
+      this.#due.add(audience);
+      return;
+    }
+  }
+
+  #takeNext(): Audience<Subscription> | undefined {
+    const { value } = this.#due.values().next();
+    if (value === undefined) return this.#rest?.next().value;
+    this.#due.delete(value);
+    return value;
+  }
+
+  /** Returns false if the owner is busy. */
+  #ask(audience: Audience<Subscription>): boolean {
+    const { router, onAnswered } = this.#options;
+    const { key, variant } = audience;
+    if (router.isShut(key)) {
+      router.gate.defer(key, () => {
+        if (this.#warming.has(audience)) this.#due.add(audience);
+      });
+      return true;
+    }
+    const asked = router.ask({
+      key,
+      build: (request) => [toPartition.subscribe, request, key, variant.text, 0, unlimitedRoom],
+      settle: (answer) => {
+        audience.pending -= 1;
+        this.#take(audience, answer);
+        onAnswered(audience);
+      },
+    });
+    if (typeof asked === 'object') return false;
+    audience.pending += 1;
+    this.#underWay += 1;
+    return true;
+  }
+
+  #take(audience: Audience<Subscription>, answer: Answer): void {
+    if (answer[0] !== fromPartition.state) {
+      // Refused: there is no other way to learn it than to ask again, in a later turn.
+      this.#underWay -= 1;
+      if (this.#warming.has(audience)) this.#due.add(audience);
+      return;
+    }
+    const [, , version, count, body] = answer;
+    if (this.#isWarm(audience, count)) {
+      const push = { partition: -1, from: 0, to: version, count, body, changedAtMs: 0, isRefill: true };
+      this.#options.serve(audience, push);
+    } else {
+      // Some have gone again since.
+      this.#underWay -= 1;
+    }
+  }
+}

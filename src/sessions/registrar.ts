@@ -1,0 +1,314 @@
+import type { ServerConfig } from '../config/config.ts';
+import type { Failure } from '../protocol/errors.ts';
+import type { EncodedInstance } from '../protocol/instance-encoding.ts';
+import { readRefusal } from '../routing/partition-link.ts';
+import type { Answer, PendingRequest, Unasked } from '../routing/partition-link.ts';
+import type { Router } from '../routing/router.ts';
+import { readId } from '../store/instance-table.ts';
+import { fromPartition, toPartition } from '../workers/messages.ts';
+import type { ToPartition } from '../workers/messages.ts';
+import { wordResults } from './answers.ts';
+import type { Reply } from './answers.ts';
+import type { DropCause, HostLosses } from './host-losses.ts';
+import type { HeldRegistration, HostLog, Registration, RegistrationName } from './session-log.ts';
+import type { Session } from './session.ts';
+
+type ClaimRecord = Extract<Unasked, [typeof fromPartition.claim, ...unknown[]]>;
+
+export interface RegistrarOptions {
+  readonly router: Router;
+  readonly losses: HostLosses;
+  readonly log: HostLog;
+  readonly config: Pick<ServerConfig, 'registrationsMax' | 'instanceBytesMax'>;
+  readonly findSession: (number: number) => Session | undefined;
+  /** The client is to be told whether its registration shows, if it does not know. */
+  readonly onClaim: (session: Session, name: RegistrationName) => void;
+}
+
+/** Registers and deregisters for sessions, and keeps each session's log of what it holds: what partitions are rebuilt from. */
+export class Registrar {
+  readonly #options: RegistrarOptions;
+  readonly #router: Router;
+
+  constructor(options: RegistrarOptions) {
+    this.#options = options;
+    this.#router = options.router;
+  }
+
+  /** The log takes the registration when it is sent: a session that ends before the answer must still take it away. */
+  register(
+    session: Session,
+    key: string,
+    instance: EncodedInstance,
+    reply: Reply,
+    number: number = this.#router.drawNumber(),
+  ): void {
+    if (this.#router.isShut(key)) {
+      this.#wait(session, key, reply, () => {
+        this.register(session, key, instance, reply, number);
+      });
+      return;
+    }
+    const { id, fragment } = instance;
+    const failure = this.#refuse(session, key, instance);
+    if (failure !== undefined) {
+      reply.fail(failure);
+      return;
+    }
+    const pending = new PendingRegister(this, session, key, id, fragment, reply);
+    const asked = this.#router.ask(pending, number);
+    if (typeof asked === 'object') {
+      reply.fail(asked);
+      return;
+    }
+    session.identity.noteAsked();
+    pending.before = this.keep(session, { key, id, fragment, stamp: number });
+  }
+
+  /** Why the log cannot take a registration. One that it knows may always change to one of at most its length. */
+  #refuse({ registrations }: Session, key: string, { id, fragment }: EncodedInstance): Failure | undefined {
+    const { log, config } = this.#options;
+    const { registrationsMax, instanceBytesMax } = config;
+    const isFull = registrations.size >= registrationsMax;
+    const hasRoom = log.table.hasRoom(fragment, instanceBytesMax);
+    if (!isFull && hasRoom) return undefined;
+    const known = registrations.get(key, id);
+    if (known !== undefined && (hasRoom || known.fragment.length >= fragment.length)) return undefined;
+    if (isFull && known === undefined)
+      return refuseBound('registrationsMax', registrationsMax, `the session has ${registrationsMax} registrations`);
+    return refuseBound('instanceBytesMax', instanceBytesMax, `sessions hold ${instanceBytesMax} bytes of instances`);
+  }
+
+  deregister(
+    session: Session,
+    key: string,
+    id: string,
+    reply: Reply,
+    number: number = this.#router.drawNumber(),
+  ): void {
+    if (this.#router.isShut(key)) {
+      this.#wait(session, key, reply, () => {
+        this.deregister(session, key, id, reply, number);
+      });
+      return;
+    }
+    const asked = this.#router.ask(new PendingDeregister(session, key, id, reply), number);
+    if (typeof asked === 'object') {
+      reply.fail(asked);
+      return;
+    }
+    session.identity.noteAsked();
+    this.drop(session, key, id);
+  }
+
+  /** The session has ended, or is lost: the owner, whose slot is open, takes away what is still the session's own (SE1). */
+  withdraw(session: Session, { key, id }: RegistrationName, cause: DropCause): void {
+    session.identity.hasWithdrawn = true;
+    this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
+    this.drop(session, key, id, cause);
+  }
+
+  /** Takes a registration out of its session's log. */
+  drop(session: Session, key: string, id: string, cause: DropCause = 'asked'): void {
+    const { registrations } = session;
+    if (!registrations.delete(key, id)) return;
+    const isEdge = session.isConnection && registrations.size === 0;
+    this.#options.losses.noteDropped(session.number, { key, id, isEdge }, cause);
+  }
+
+  /** Puts a registration into its session's log. Returns the one that it replaces. */
+  keep(session: Session, registration: Registration): HeldRegistration | undefined {
+    const { registrations } = session;
+    const before = registrations.set(registration);
+    if (before !== undefined) return before;
+    const isEdge = session.isConnection && registrations.size === 1;
+    this.#options.losses.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
+    return undefined;
+  }
+
+  /** Takes the first registrations out of the log of a session that goes to another host: at most so many, and about so many characters. */
+  takeOut(session: Session, countMax: number, charactersMax: number): (string | number)[] {
+    const fields: (string | number)[] = [];
+    for (const { key, id, fragment, stamp, standing } of session.registrations.head(countMax, charactersMax)) {
+      fields.push(key, fragment, stamp, standing);
+      this.drop(session, key, id);
+    }
+    return fields;
+  }
+
+  /** Puts in what was taken out on another host. Partitions hear nothing: to them it is the same session. */
+  putIn(session: Session, fields: readonly (string | number)[]): void {
+    for (let i = 0; i < fields.length; i += 4) {
+      const [key, fragment] = [String(fields[i]), String(fields[i + 1])];
+      const id = readId(fragment);
+      const { registrations } = session;
+      registrations.setMoved({ key, id, fragment, stamp: Number(fields[i + 2]), standing: Number(fields[i + 3]) });
+      this.#options.losses.noteRegistered(session.number, { key, id, isEdge: registrations.size === 1 });
+    }
+  }
+
+  /**
+   * Other sessions have registered an instance that this one has, or do so no longer (SE7). If this one has registered it anew meanwhile, the stamp differs, and
+   * more will be heard. Returns the session that it concerned.
+   */
+  takeClaim([, number, key, id, stamp, state]: ClaimRecord): Session | undefined {
+    const session = this.#options.findSession(number);
+    if (session?.registrations.stampOf(key, id) !== stamp) return undefined;
+    if (state === 'dropped') this.drop(session, key, id);
+    else {
+      session.registrations.noteHidden(key, id, state === 'hidden');
+      this.#noteClaim(session, { key, id }, stamp);
+      if (state === 'hidden') this.#giveUpLost(session, { key, id });
+    }
+    return session;
+  }
+
+  /** What a partition says of a claim may overtake its answer to the registration, which goes another way to a session that has travelled. */
+  #noteClaim(session: Session, name: RegistrationName, stamp: number): void {
+    const { gate } = this.#router;
+    if (gate.isShut(name.key)) {
+      // Its answer may be to come from the partition's next life.
+      gate.defer(name.key, () => {
+        this.#noteClaim(session, name, stamp);
+      });
+      return;
+    }
+    const request = this.#router.findRequest(stamp);
+    if (request instanceof PendingRegister) request.isContested = true;
+    else this.#options.onClaim(session, name);
+  }
+
+  /** A registration has been answered, and it has been said meanwhile how it stands among other sessions' claims. */
+  tellStanding(session: Session, name: RegistrationName): void {
+    this.#options.onClaim(session, name);
+  }
+
+  /** Another session has it now, most likely the client itself that is back: what a lost session left behind must not come up again. */
+  #giveUpLost(session: Session, name: RegistrationName): void {
+    const { registrations } = session;
+    const { key, id } = name;
+    if (!isLost(session) || !registrations.has(key, id) || !registrations.standingOf(key, id).isHidden) return;
+    const { gate } = this.#router;
+    if (!gate.isShut(key)) this.withdraw(session, name, 'asked');
+    else {
+      gate.defer(key, () => {
+        this.#giveUpLost(session, name);
+      });
+    }
+  }
+
+  /**
+   * Waits for the slot. What a session asked for that has ended meanwhile, or goes on over another connection, is not done any more: whoever took it
+   * over has been told what it holds without this.
+   */
+  #wait(session: Session, key: string, reply: Reply, run: () => void): void {
+    this.#router.gate.wait(
+      key,
+      () => {
+        if (session.state.kind === 'ended' || session.state.kind === 'resumed') reply.fail(sessionEnded);
+        else run();
+      },
+      (failure) => {
+        reply.fail(failure);
+      },
+    );
+  }
+}
+
+/** Through its grace a session may be taken over, with all that it claims; one that a guard holds back has had that time. */
+function isLost({ state }: Session): boolean {
+  return state.kind === 'held';
+}
+
+export const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };
+
+/** A registration under way. */
+export class PendingRegister implements PendingRequest {
+  isRepeated?: boolean;
+  readonly key: string;
+  readonly session: Session;
+  readonly id: string;
+  /** What the session's log held before: what a read that came earlier must find, if both have to be sent again. */
+  before: HeldRegistration | undefined;
+  /** It has been said already how it stands among other sessions' claims. */
+  isContested = false;
+  readonly #registrar: Registrar;
+  readonly #fragment: string;
+  readonly #reply: Reply;
+
+  constructor(registrar: Registrar, session: Session, key: string, id: string, fragment: string, reply: Reply) {
+    this.#registrar = registrar;
+    this.key = key;
+    this.session = session;
+    this.id = id;
+    this.#fragment = fragment;
+    this.#reply = reply;
+  }
+
+  build(request: number): ToPartition {
+    return [toPartition.register, request, this.session.number, this.key, this.id, this.#fragment];
+  }
+
+  abandon(): void {
+    this.#reply.fail(sessionEnded);
+    this.session.identity.noteAnswered();
+  }
+
+  settle(answer: Answer): void {
+    const { session, key, id } = this;
+    if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.registered(answer[2], id));
+    else this.#takeRefusal(answer);
+    if (this.isContested) this.#registrar.tellStanding(session, { key, id });
+    session.identity.noteAnswered();
+  }
+
+  #takeRefusal(answer: Answer): void {
+    const failure = readRefusal(answer);
+    const { session, key, id } = this;
+    const [, stamp, , , , , stands] = answer as Extract<Answer, [typeof fromPartition.refused, ...unknown[]]>;
+    // What was given up after deaths has been restored from the log. Else whatever of it is in the log is this attempt.
+    if (failure.code !== 'internal' && session.registrations.stampOf(key, id) === stamp) {
+      if (stands === '') this.#registrar.drop(session, key, id);
+      else this.#registrar.keep(session, { key, id, fragment: stands, stamp });
+    }
+    this.#reply.fail(failure);
+  }
+}
+
+/** A deregistration under way. */
+export class PendingDeregister implements PendingRequest {
+  isRepeated?: boolean;
+  readonly key: string;
+  readonly session: Session;
+  /** What the session's log held before; a partition that is rebuilt before the answer must have it, to take it away. */
+  readonly before: HeldRegistration | undefined;
+  readonly id: string;
+  readonly #reply: Reply;
+
+  constructor(session: Session, key: string, id: string, reply: Reply) {
+    this.key = key;
+    this.session = session;
+    this.before = session.registrations.get(key, id);
+    this.id = id;
+    this.#reply = reply;
+  }
+
+  build(request: number): ToPartition {
+    return [toPartition.deregister, request, this.session.number, this.key, this.id];
+  }
+
+  abandon(): void {
+    this.#reply.fail(sessionEnded);
+    this.session.identity.noteAnswered();
+  }
+
+  settle(answer: Answer): void {
+    if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.deregistered(answer[2]));
+    else this.#reply.fail(readRefusal(answer));
+    this.session.identity.noteAnswered();
+  }
+}
+
+function refuseBound(limit: string, max: number, message: string): Failure {
+  return { code: 'limit_exceeded', message, limit, max };
+}

@@ -1,0 +1,221 @@
+import type { ServerConfig } from '../config/config.ts';
+import type { Failure } from '../protocol/errors.ts';
+import type { ResumedSession } from '../protocol/types.ts';
+import type { Router } from '../routing/router.ts';
+import { toPartition } from '../workers/messages.ts';
+import type { Reply } from './answers.ts';
+import type { Registrar } from './registrar.ts';
+import { sessionEnded } from './registrar.ts';
+import type { AsideOutcome, TransferEvent, SessionSlice, WantedOutcome } from './session-transfer.ts';
+import type { Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+export interface ResumptionOptions {
+  readonly sessions: Sessions;
+  readonly registrar: Registrar;
+  readonly router: Router;
+  readonly config: Pick<ServerConfig, 'slotWaitTimeoutMs' | 'restoreSliceRegistrations' | 'fanOutSliceBytes'>;
+  /** Undefined: there is no other host. */
+  readonly tellMain: ((event: TransferEvent) => void) | undefined;
+  /** Answers `session.open`. */
+  readonly succeed: (session: Session, reply: Reply, resumed: ResumedSession | undefined) => void;
+  readonly nowMs: number;
+}
+
+/** A `session.open` that waits for the session it wants. */
+interface Waiting {
+  readonly session: Session;
+  readonly secret: string;
+  readonly reply: Reply;
+  readonly deadlineMs: number;
+}
+
+/** A session that is to go to another host, and waits until nothing is under way for it. */
+interface Aside {
+  readonly session: Session;
+  readonly done: (outcome: AsideOutcome) => void;
+  readonly deadlineMs: number;
+}
+
+/**
+ * SE8: clients that come back take their sessions over, here or from another host. A session on its way is on one host only at any time, or else on the
+ * main thread; while a partition is told what hosts hold, none is on its way (see `SessionTransfers`), so no registration is missed.
+ */
+export class Resumption {
+  readonly #options: ResumptionOptions;
+  readonly #waiting: Map<Session, Waiting> = new Map();
+  /** Wishes that the main thread has not answered, by number. */
+  readonly #wanted: Map<number, Waiting> = new Map();
+  readonly #aside: Map<number, Aside> = new Map();
+  #calls = 0;
+  #nowMs: number;
+
+  constructor(options: ResumptionOptions) {
+    this.#options = options;
+    this.#nowMs = options.nowMs;
+  }
+
+  /** Answers once the session is taken over, or known not to be there. Until then what the new connection asks about registrations is held back. */
+  begin(session: Session, secret: string, reply: Reply): void {
+    session.heldBack = [];
+    const waiting = { session, secret, reply, deadlineMs: this.#nowMs + this.#options.config.slotWaitTimeoutMs };
+    this.#waiting.set(session, waiting);
+    if (this.#takeOver(waiting)) return;
+    const { tellMain } = this.#options;
+    if (tellMain === undefined) {
+      this.#succeed(waiting, false);
+      return;
+    }
+    this.#calls += 1;
+    this.#wanted.set(this.#calls, waiting);
+    tellMain({ kind: 'wanted', call: this.#calls, secret });
+  }
+
+  /** The main thread has done what it could. */
+  takeOutcome(call: number, outcome: WantedOutcome): void {
+    const waiting = this.#wanted.get(call);
+    this.#wanted.delete(call);
+    if (waiting === undefined || this.#waiting.get(waiting.session) !== waiting) return;
+    if (outcome === 'busy') this.#fail(waiting, this.#busy());
+    else if (!this.#takeOver(waiting)) this.#succeed(waiting, false);
+  }
+
+  /** The connection has ended, or another has taken its session over. */
+  forget(session: Session): void {
+    const waiting = this.#waiting.get(session);
+    if (waiting !== undefined) this.#fail(waiting, sessionEnded);
+  }
+
+  tick(nowMs: number): void {
+    this.#nowMs = nowMs;
+    for (const waiting of this.#waiting.values()) {
+      // They are in the order in which they came, and all wait equally long.
+      if (waiting.deadlineMs > nowMs) break;
+      this.#fail(waiting, this.#busy());
+    }
+    for (const aside of this.#aside.values()) {
+      if (aside.deadlineMs > nowMs) break;
+      this.#giveUp(aside);
+    }
+  }
+
+  /** What is under way for a session does not come to an end: it stays here. */
+  #giveUp(aside: Aside): void {
+    const { session, done } = aside;
+    if (this.#aside.get(session.number) !== aside) return;
+    this.#aside.delete(session.number);
+    this.#options.sessions.land(session);
+    done('busy');
+  }
+
+  /** A client has come back on another host: cuts the session off its connection and waits until nothing is under way for it. */
+  setAside(secret: string, done: (outcome: AsideOutcome) => void): void {
+    const { sessions } = this.#options;
+    const old = sessions.findResumable(secret);
+    if (old === undefined) {
+      done('absent');
+      return;
+    }
+    const session = sessions.setAside(old);
+    const aside = { session, done, deadlineMs: this.#nowMs + this.#options.config.slotWaitTimeoutMs };
+    const { number, identity } = session;
+    this.#aside.set(number, aside);
+    const finish = (): void => {
+      if (this.#aside.get(number) !== aside) return;
+      this.#aside.delete(number);
+      done('aside');
+    };
+    identity.whenSettled(() => {
+      if (!identity.hasWithdrawn) finish();
+      else {
+        this.#whenApplied(finish, () => {
+          this.#giveUp(aside);
+        });
+      }
+    });
+  }
+
+  /** The next part of a session that has been set aside; with the last it is gone from here. Undefined: there is no such session. */
+  takeSlice(number: number): SessionSlice | undefined {
+    const { sessions, registrar, config } = this.#options;
+    const session = sessions.find(number);
+    if (session === undefined || session.state.kind !== 'moving') return undefined;
+    const { name, secret, address } = session;
+    const registrations = registrar.takeOut(session, config.restoreSliceRegistrations, config.fanOutSliceBytes);
+    const isLast = session.registrations.size === 0;
+    if (isLast) sessions.letGo(session);
+    return { number, name, secret, address, registrations, isLast };
+  }
+
+  /** A part of a session that comes from another host. */
+  bring({ registrations, isLast, ...identity }: SessionSlice): void {
+    const { sessions, registrar } = this.#options;
+    const session = sessions.find(identity.number) ?? sessions.admit(identity);
+    registrar.putIn(session, registrations);
+    if (isLast) sessions.land(session);
+  }
+
+  #takeOver(waiting: Waiting): boolean {
+    const { session, secret } = waiting;
+    const { sessions } = this.#options;
+    const old = session.secret === secret ? session : sessions.findResumable(secret);
+    if (old === undefined) return false;
+    if (old !== session) sessions.takeOver(session, old);
+    // It can be no other session's any more.
+    session.hasAsked = true;
+    session.identity.whenSettled(() => {
+      this.#succeed(waiting, true);
+    });
+    return true;
+  }
+
+  #succeed(waiting: Waiting, isResumed: boolean): void {
+    const { session, reply } = waiting;
+    if (this.#waiting.get(session) !== waiting) return;
+    this.#waiting.delete(session);
+    const { registrations } = session;
+    const resumed = isResumed ? { registrations: registrations.size, digest: registrations.digest() } : undefined;
+    const heldBack = session.heldBack ?? [];
+    session.heldBack = undefined;
+    this.#options.succeed(session, reply, resumed);
+    for (const { run } of heldBack) run();
+  }
+
+  /** Nothing was done; the client may try again, over this connection or another. */
+  #fail({ session, reply }: Waiting, failure: Failure): void {
+    this.#waiting.delete(session);
+    session.opened = undefined;
+    const heldBack = session.heldBack ?? [];
+    session.heldBack = undefined;
+    reply.fail(failure);
+    for (const { refuse } of heldBack) refuse(failure);
+  }
+
+  /** What was withdrawn is answered by nobody: the next host must not tell a partition something that this overtakes. */
+  #whenApplied(run: () => void, refuse: () => void): void {
+    const { router } = this.#options;
+    router.gate.waitForAll(() => {
+      const links = router.links();
+      let left = links.length;
+      const noteApplied = (): void => {
+        left -= 1;
+        if (left === 0) run();
+      };
+      for (const link of links) {
+        router.askLink(link, {
+          key: '',
+          build: (request) => [toPartition.fence, request],
+          settle: noteApplied,
+          // It has died, and what it was told has died with it: its next life hears what logs hold.
+          abandon: noteApplied,
+        });
+      }
+    }, refuse);
+  }
+
+  #busy(): Failure {
+    const max = this.#options.config.slotWaitTimeoutMs;
+    const message = 'what the session asked for before is still under way';
+    return { code: 'busy', message, limit: 'slotWaitTimeoutMs', max, retryAfterMs: 500 };
+  }
+}

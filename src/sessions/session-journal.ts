@@ -1,0 +1,159 @@
+import type { CloseReason } from '../protocol/errors.ts';
+import type { BoundCause } from '../runtime/counters.ts';
+import type { Session } from './session.ts';
+
+/** Who a line of the log is about. Nothing of it is a secret: a session's name only names it. */
+export interface SessionIdentity {
+  readonly session: string;
+  readonly address: string;
+  readonly client?: string;
+  readonly app?: string;
+  readonly zone?: string;
+}
+
+/** What is worth a line of the log. Plain, since a host may be on another thread. */
+export type SessionEvent =
+  | ({ readonly kind: 'connected' | 'opened' | 'left' } & SessionIdentity)
+  | ({ readonly kind: 'broken'; readonly registrations: number } & SessionIdentity)
+  | ({ readonly kind: 'closed'; readonly reason: CloseReason; readonly registrations: number } & SessionIdentity)
+  | { readonly kind: 'originRefused'; readonly origin: string; readonly address: string }
+  /** A bound has been met, so many times since that was told last; `cause` is who met it this time. */
+  | ({ readonly kind: 'boundMet'; readonly bound: string; readonly count: number } & Partial<SessionIdentity>)
+  /** Events of one sort that are not told one by one, since there were too many at once. */
+  | { readonly kind: 'suppressed'; readonly what: string; readonly count: number };
+
+/** So many events of one sort are told one by one in each window; of the rest only how many there were. */
+const linesPerWindow = 10;
+const windowMs = 10_000;
+/** An Origin is as long as its sender likes, and none that matches anything is longer. */
+const originCharsMax = 256;
+
+/** Closes that say something about a client. The others are the server's own doing, or the client's in order. */
+const faults: ReadonlySet<CloseReason> = new Set([
+  'binary_frame',
+  'frame_too_big',
+  'heartbeat_timeout',
+  'slow_consumer',
+]);
+
+export function isFault(reason: CloseReason): boolean {
+  return faults.has(reason);
+}
+
+/** A bound that was met, and told: until the window is over, it is only counted. */
+interface MetBound {
+  readonly endsAtMs: number;
+  untold: number;
+  lastCause: BoundCause;
+}
+
+interface Window {
+  readonly endsAtMs: number;
+  told: number;
+  suppressed: number;
+}
+
+/**
+ * Tells the log what happens to the sessions of one host. What is an operator's business is told whatever the level, and a bounded number of times: ten thousand
+ * clients that break together are not ten thousand lines. The comings and goings of everybody are told only where the log wants them.
+ */
+export class SessionJournal {
+  readonly isVerbose: boolean;
+  readonly #tell: (event: SessionEvent) => void;
+  readonly #windows: Map<string, Window> = new Map();
+  readonly #bounds: Map<string, MetBound> = new Map();
+
+  constructor(isVerbose: boolean, tell: (event: SessionEvent) => void) {
+    this.isVerbose = isVerbose;
+    this.#tell = tell;
+  }
+
+  noteConnected(session: Session): void {
+    if (this.isVerbose) this.#tell({ kind: 'connected', ...identify(session) });
+  }
+
+  noteOpened(session: Session): void {
+    if (this.isVerbose) this.#tell({ kind: 'opened', ...identify(session) });
+  }
+
+  /** A connection has ended; `reason`: the server closed it. */
+  noteEnded(session: Session, isClean: boolean, reason: CloseReason | undefined, nowMs: number): void {
+    const isWorthTelling = reason !== undefined && isFault(reason);
+    if (!isWorthTelling && !this.isVerbose) return;
+    if (isWorthTelling && !this.#admit(`closed ${reason}`, nowMs)) return;
+    const identity = identify(session);
+    const registrations = session.registrations.size;
+    if (reason !== undefined) this.#tell({ kind: 'closed', reason, ...identity, registrations });
+    else if (isClean) this.#tell({ kind: 'left', ...identity });
+    else this.#tell({ kind: 'broken', ...identity, registrations });
+  }
+
+  noteOriginRefused(origin: string, address: string, nowMs: number): void {
+    if (!this.#admit('origin refused', nowMs)) return;
+    this.#tell({ kind: 'originRefused', origin: origin.slice(0, originCharsMax), address });
+  }
+
+  /** A bound was met. The first time is told at once, further ones once in each window. */
+  noteBound(bound: string, cause: BoundCause, nowMs: number): void {
+    const met = this.#bounds.get(bound);
+    if (met === undefined || nowMs >= met.endsAtMs) {
+      this.#tellBound(bound, cause, (met?.untold ?? 0) + 1, nowMs);
+      return;
+    }
+    met.untold += 1;
+    met.lastCause = cause;
+  }
+
+  /** Tells how many were left out, once a window is over. */
+  tick(nowMs: number): void {
+    for (const [what, window] of this.#windows) {
+      if (nowMs >= window.endsAtMs) this.#end(what, window);
+    }
+    for (const [bound, { endsAtMs, untold, lastCause }] of this.#bounds) {
+      if (nowMs < endsAtMs) continue;
+      if (untold > 0) this.#tellBound(bound, lastCause, untold, nowMs);
+      else this.#bounds.delete(bound);
+    }
+  }
+
+  #tellBound(bound: string, cause: BoundCause, count: number, nowMs: number): void {
+    // A session that is over by the time it is told is not kept for that.
+    this.#bounds.set(bound, { endsAtMs: nowMs + windowMs, untold: 0, lastCause: undefined });
+    const identity = typeof cause === 'object' ? identify(cause) : cause === undefined ? {} : { address: cause };
+    this.#tell({ kind: 'boundMet', bound, count, ...identity });
+  }
+
+  #admit(what: string, nowMs: number): boolean {
+    let window = this.#windows.get(what);
+    if (window !== undefined && nowMs >= window.endsAtMs) {
+      this.#end(what, window);
+      window = undefined;
+    }
+    if (window === undefined) {
+      window = { endsAtMs: nowMs + windowMs, told: 0, suppressed: 0 };
+      this.#windows.set(what, window);
+    }
+    if (window.told >= linesPerWindow) {
+      window.suppressed += 1;
+      return false;
+    }
+    window.told += 1;
+    return true;
+  }
+
+  #end(what: string, { suppressed }: Window): void {
+    this.#windows.delete(what);
+    if (suppressed > 0) this.#tell({ kind: 'suppressed', what, count: suppressed });
+  }
+}
+
+function identify({ name, address, opened }: Session): SessionIdentity {
+  const { client, app, zone } = opened ?? {};
+  return {
+    session: name,
+    address,
+    ...(client === undefined ? {} : { client }),
+    ...(app === undefined ? {} : { app }),
+    ...(zone === undefined ? {} : { zone }),
+  };
+}

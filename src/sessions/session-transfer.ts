@@ -1,0 +1,30 @@
+import type { Unasked } from '../routing/partition-link.ts';
+import type { fromPartition } from '../workers/messages.ts';
+import type { SessionIdentity } from './session.ts';
+
+/** What a partition says of one session: the number comes first. */
+export type SessionRecord = Exclude<Unasked, [typeof fromPartition.push, ...unknown[]]>;
+
+/** What a host tells the main thread of sessions that begin on one host and go on at another. */
+export type TransferEvent =
+  /** A client has come back here whose session is on another host; `call` numbers the wish. */
+  | { readonly kind: 'wanted'; readonly call: number; readonly secret: string }
+  /** A partition said something of a session that has left this host, be it that it is back: only so nothing of it overtakes what was said before. */
+  | { readonly kind: 'astray'; readonly record: SessionRecord }
+  /** A session that had been on another host has ended here. */
+  | { readonly kind: 'gone'; readonly session: number };
+
+/** Whether a session has been set aside for another host: `busy` if what is under way for it does not come to an end. */
+export type AsideOutcome = 'aside' | 'absent' | 'busy';
+
+/** What became of a wish: the session is here now, there is none, or it could not be had in time. */
+export type WantedOutcome = 'here' | 'absent' | 'busy';
+
+/** A part of a session on its way to another host. */
+export interface SessionSlice extends Pick<SessionIdentity, 'number' | 'name' | 'secret'> {
+  /** Where its caller was last. */
+  readonly address: string;
+  /** Four fields a registration, in their order: service's key, fragment, stamp, and how it stands among other sessions' claims. */
+  readonly registrations: readonly (string | number)[];
+  readonly isLast: boolean;
+}

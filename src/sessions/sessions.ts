@@ -1,0 +1,473 @@
+import { timingSafeEqual } from 'node:crypto';
+
+import type { ServerConfig } from '../config/config.ts';
+import type { Counters } from '../runtime/counters.ts';
+import { TimerWheel } from '../runtime/timer-wheel.ts';
+import type { Socket } from '../transport/transport.ts';
+import { sessionsPerHostMax } from '../workers/partition-core.ts';
+import { Consumption } from './consumption.ts';
+import type { ConsumptionBounds } from './consumption.ts';
+import { SessionLog } from './session-log.ts';
+import type { HostLog } from './session-log.ts';
+import type { SessionSlice } from './session-transfer.ts';
+import { Session, SessionIdentity } from './session.ts';
+import type { SessionState } from './session.ts';
+import { SlowConsumers } from './slow-consumers.ts';
+
+export interface SessionsOptions {
+  readonly host: number;
+  /** Where they keep what they registered. */
+  readonly log: HostLog;
+  readonly config: Pick<
+    ServerConfig,
+    | 'disconnectGraceMs'
+    | 'heartbeatTimeoutMs'
+    | 'leasesMax'
+    | 'lossHoldMaxMs'
+    | 'sessionUnconsumedBytesMax'
+    | 'slowConsumerBytesMax'
+    | 'slowConsumerTimeoutMs'
+  >;
+  readonly counters: Counters;
+  /** A name that cannot be guessed: a lease's is all that is needed to end it. */
+  readonly createName: () => string;
+  /** The connection broke; its registrations stay for now. */
+  readonly onBreak: (session: Session) => void;
+  /** The grace has run out: ask what may be removed. {@link Sessions.settle} follows, perhaps later. */
+  readonly onExpire: (session: Session) => void;
+  /** The connection of a broken session is back, or another stands for it. */
+  readonly onReturn: (session: Session) => void;
+  /** Another connection has taken the session over: what it was to be told ends here. */
+  readonly onFenced: (session: Session) => void;
+  /** The session is over: withdraw what it registered. At the end of that comes {@link Sessions.forget}. */
+  readonly onEnd: (session: Session) => void;
+  /** Whether sessions that go wait for their turn already. */
+  readonly isBusy: () => boolean;
+  /** Runs a task in a later turn. */
+  readonly schedule: (task: () => void) => void;
+  readonly nowMs: number;
+}
+
+/** How often the host's clock moves on, in milliseconds. */
+export const tickMs = 50;
+
+/** Sessions that are held back and looked at again in one tick, once some of them may go. */
+const heldPerTick = 2000;
+
+/** Sessions whose time has come that are looked at in one turn: each may be pinged, or closed. */
+const duePerTurn = 500;
+
+/** So long after the last refusal of a crowd, in milliseconds, all who were refused have tried again: clients wait 10 s at most. */
+const crowdSettleMs = 10_000;
+/** Until then, broken sessions whose grace is over are looked at again after so long. */
+const crowdRecheckMs = 500;
+
+/** Its multiples, without their whole parts, lie as evenly as can be, however many there are. */
+const goldenRatio = 0.618_033_988_749_895;
+
+/** A gap between ticks counts as at most this long, in milliseconds. */
+export const tickGapMaxMs: number = 4 * tickMs;
+
+/**
+ * All sessions of a host and their lives: connected, leased, broken, ended. Its clock counts only time in which the host was running:
+ * after a suspended process or a blocked loop wakes, peers get the time to show that they live, rather than all being taken for dead.
+ */
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #byNumber: Map<number, Session> = new Map();
+  readonly #byLease: Map<string, Session> = new Map();
+  readonly #wheel: TimerWheel<Session>;
+  readonly #consumptionBounds: ConsumptionBounds;
+  readonly slow: SlowConsumers;
+  readonly heartbeatMs: number;
+  readonly #held: Set<Session> = new Set();
+  /** Held sessions that are to be looked at again, the next one last. */
+  #heldDue: Session[] = [];
+  #isHeldStale = false;
+  /** When a connection was last refused because too many came at once, and since when that goes on. */
+  #crowdedAtMs = Number.NEGATIVE_INFINITY;
+  #crowdedSinceMs = 0;
+  #connected = 0;
+  #arrivals = 0;
+  #count = 0;
+  #clockMs: number;
+  #lastTickMs: number;
+  #isDueScheduled = false;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+    this.#clockMs = options.nowMs;
+    this.#lastTickMs = options.nowMs;
+    this.#wheel = new TimerWheel(tickMs, options.nowMs);
+    const { sessionUnconsumedBytesMax, slowConsumerBytesMax, slowConsumerTimeoutMs } = options.config;
+    this.#consumptionBounds = { unconsumedBytesMax: sessionUnconsumedBytesMax, closeBytesMax: slowConsumerBytesMax };
+    this.slow = new SlowConsumers({ timeoutMs: slowConsumerTimeoutMs, counters: options.counters });
+    // Two pings may go unanswered before the third deadline.
+    this.heartbeatMs = Math.max(tickMs, Math.floor(options.config.heartbeatTimeoutMs / 3));
+  }
+
+  /** What the host's clock says, in milliseconds. */
+  get clockMs(): number {
+    return this.#clockMs;
+  }
+
+  /** Of the session that came last to this host. */
+  get lastArrival(): number {
+    return this.#arrivals;
+  }
+
+  get connectedCount(): number {
+    return this.#connected;
+  }
+
+  /** Sessions whose removal a guard holds back. */
+  get heldCount(): number {
+    return this.#held.size;
+  }
+
+  get heldRegistrationCount(): number {
+    let count = 0;
+    for (const session of this.#held) count += session.registrations.size;
+    return count;
+  }
+
+  get leaseCount(): number {
+    return this.#byLease.size;
+  }
+
+  get registrationCount(): number {
+    return this.#options.log.table.count;
+  }
+
+  /** Every session that holds anything, whatever its state. May be iterated while sessions come and go. */
+  all(): IterableIterator<Session> {
+    return this.#byNumber.values();
+  }
+
+  find(number: number): Session | undefined {
+    return this.#byNumber.get(number);
+  }
+
+  findLease(lease: string): Session | undefined {
+    return this.#byLease.get(lease);
+  }
+
+  connect(socket: Socket): Session {
+    const session = this.#add({ kind: 'connected', socket }, socket.address);
+    this.#connected += 1;
+    // Those that connect together are not pinged together: within half a heartbeat their turns are spread evenly.
+    const place = (this.#count * goldenRatio) % 1;
+    this.#schedule(session, this.#clockMs + Math.ceil((this.heartbeatMs * (1 + place)) / 2));
+    this.#options.counters.count('session_opened');
+    return session;
+  }
+
+  /** Grants a lease to a caller at an address, or returns undefined when there are `leasesMax` already. */
+  grantLease(ttlMs: number, address: string): Session | undefined {
+    if (this.#byLease.size >= this.#options.config.leasesMax) return undefined;
+    const lease = this.#options.createName();
+    const session = this.#add({ kind: 'leased', lease, ttlMs, expiresAtMs: this.#clockMs + tickMs + ttlMs }, address);
+    this.#byLease.set(lease, session);
+    this.#schedule(session, this.#clockMs + tickMs + ttlMs);
+    return session;
+  }
+
+  renewLease(session: Session): void {
+    if (session.state.kind === 'leased') session.state.expiresAtMs = this.#clockMs + tickMs + session.state.ttlMs;
+  }
+
+  /** Something came from the peer. */
+  hear(session: Session): void {
+    session.heardAtMs = this.#clockMs;
+  }
+
+  /** PU4: it was sent something, or was not because of what it has not read. */
+  judgeConsumption(session: Session): void {
+    if (session.state.kind === 'connected') this.slow.judge(session, this.#clockMs);
+  }
+
+  /** A ping was answered. Returns whether the session was behind and is no longer. */
+  acknowledge(session: Session, mark: string): boolean {
+    return this.slow.acknowledge(session, mark, this.#clockMs);
+  }
+
+  /** PU5: who is kept out by the registry itself has not gone. */
+  noteCrowd(): void {
+    if (this.#clockMs - this.#crowdedAtMs >= crowdSettleMs) this.#crowdedSinceMs = this.#clockMs;
+    this.#crowdedAtMs = this.#clockMs;
+  }
+
+  get #isCrowded(): boolean {
+    return (
+      this.#clockMs - this.#crowdedAtMs < crowdSettleMs &&
+      this.#clockMs - this.#crowdedSinceMs < this.#options.config.lossHoldMaxMs
+    );
+  }
+
+  /** The connection was closed by the client, in order (SE2): what it registered goes at once. */
+  end(session: Session): void {
+    const { state } = session;
+    if (state.kind === 'ended' || state.kind === 'resumed') return;
+    if (state.kind === 'connected') this.#connected -= 1;
+    if (state.kind === 'leased') this.#byLease.delete(state.lease);
+    this.#held.delete(session);
+    session.state = { kind: 'ended' };
+    session.identity.isOver = true;
+    // Else it would be kept until its deadline, a lease for as long as it might have lived.
+    this.#wheel.cancel(session, session.wheelPlace);
+    this.#options.onEnd(session);
+  }
+
+  /** Nothing is left of an ended session. */
+  forget(session: Session): void {
+    this.#byNumber.delete(session.number);
+  }
+
+  /** The connection broke (SE2): what it registered stays for the grace, in case the client comes back and registers again. */
+  break(session: Session): void {
+    if (session.state.kind !== 'connected') return;
+    this.#options.counters.count('session_broken');
+    if (session.registrations.size === 0) {
+      this.end(session);
+      return;
+    }
+    this.#connected -= 1;
+    this.#keepForGrace(session);
+  }
+
+  #keepForGrace(session: Session): void {
+    // The clock stands since the last tick; a tick more, and the grace is never cut short.
+    const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
+    session.state = { kind: 'broken', removeAtMs };
+    this.#options.onBreak(session);
+    this.#schedule(session, removeAtMs);
+  }
+
+  /** The session that a secret belongs to, if a connection here can take it over (SE8). */
+  findResumable(secret: string): Session | undefined {
+    const session = this.#byNumber.get(readSecretNumber(secret));
+    if (session?.isConnection !== true || session.isGoing || !isSameSecret(session.secret, secret)) return undefined;
+    const { kind } = session.state;
+    return kind === 'connected' || kind === 'broken' || kind === 'held' ? session : undefined;
+  }
+
+  /** SE8: a connection that is new goes on as another session, whole; whatever still comes on that one's connection counts no more. */
+  takeOver(session: Session, old: Session): void {
+    // It has none of its own: what a connection has registered stands in the way.
+    if (session.registrations !== old.registrations) this.#byNumber.delete(session.number);
+    session.identity = old.identity;
+    // In the order of arrival, by which pages of sessions are read.
+    this.#byNumber.delete(session.number);
+    this.#byNumber.set(session.number, session);
+    this.#fence(old);
+    if (session.state.kind === 'connected') this.#options.counters.count('session_resumed');
+  }
+
+  #fence(old: Session): void {
+    const { state } = old;
+    this.#held.delete(old);
+    this.#wheel.cancel(old, old.wheelPlace);
+    // First, since the socket may say at once that it has closed.
+    old.state = { kind: 'resumed' };
+    this.#options.onFenced(old);
+    if (state.kind === 'connected') {
+      this.#connected -= 1;
+      this.#options.counters.countClose('resumed_elsewhere');
+      state.socket.end('resumed_elsewhere');
+    } else if (state.kind !== 'moving') {
+      this.#options.onReturn(old);
+    }
+  }
+
+  /** A client has come back on another host: the session waits here, without a connection, until it is fetched. */
+  setAside(old: Session): Session {
+    const session = this.#create(old.identity, { kind: 'moving' }, old.address);
+    this.takeOver(session, old);
+    return session;
+  }
+
+  /** The session has left for another host, with all that it registered. */
+  letGo(session: Session): void {
+    session.state = { kind: 'resumed' };
+    this.#byNumber.delete(session.number);
+  }
+
+  /** A session is coming from another host; what it registered follows. */
+  admit({ number, name, secret, address }: Omit<SessionSlice, 'registrations' | 'isLast'>): Session {
+    const registrations = new SessionLog(this.#options.log);
+    const identity = new SessionIdentity({
+      number,
+      name,
+      secret,
+      isConnection: true,
+      hasTravelled: true,
+      registrations,
+    });
+    const session = this.#create(identity, { kind: 'moving' }, address);
+    this.#byNumber.set(number, session);
+    return session;
+  }
+
+  /** It stays on this host: as if its connection had just broken, until somebody takes it over. */
+  land(session: Session): void {
+    this.#keepForGrace(session);
+  }
+
+  /**
+   * What the session held is gone, because of what others did. If it was all: for one that is held nothing is left to wait for, and whoever renews a lease must
+   * learn that it keeps nothing alive any more.
+   */
+  endEmptied(session: Session): void {
+    const { kind } = session.state;
+    if ((kind === 'held' || kind === 'leased') && session.registrations.size === 0) this.end(session);
+  }
+
+  /** What may be removed of a broken session is removed: the rest, if there is any, is held back. */
+  settle(session: Session): void {
+    const { kind } = session.state;
+    if (kind !== 'broken' && kind !== 'held') return;
+    if (session.registrations.size === 0) {
+      this.end(session);
+      return;
+    }
+    if (kind === 'held') return;
+    this.#options.counters.count('loss_held');
+    session.state = { kind: 'held' };
+    this.#held.add(session);
+  }
+
+  /** Some of what is held back may go: every held session is looked at again, a bounded number in each tick. */
+  recheckHeld(): void {
+    this.#isHeldStale = true;
+  }
+
+  /** Moves the clock on and acts on what has come due. */
+  tick(nowMs: number): void {
+    this.#clockMs += Math.min(nowMs - this.#lastTickMs, tickGapMaxMs);
+    this.#lastTickMs = nowMs;
+    if (!this.#isDueScheduled) this.#checkDue();
+    this.#checkHeld();
+    this.slow.tick(this.#clockMs);
+  }
+
+  #add(state: SessionState, address: string): Session {
+    this.#count += 1;
+    const number = this.#options.host * sessionsPerHostMax + this.#count;
+    const { createName } = this.#options;
+    const identity = new SessionIdentity({
+      number,
+      name: createName(),
+      // The number says where to look, the rest cannot be guessed.
+      secret: `${number.toString(secretRadix)}-${createName()}`,
+      isConnection: state.kind === 'connected',
+      hasTravelled: false,
+      registrations: new SessionLog(this.#options.log),
+    });
+    const session = this.#create(identity, state, address);
+    this.#byNumber.set(number, session);
+    return session;
+  }
+
+  #create(identity: SessionIdentity, state: SessionState, address: string): Session {
+    this.#arrivals += 1;
+    return new Session({
+      identity,
+      address,
+      arrival: this.#arrivals,
+      state,
+      nowMs: this.#clockMs,
+      consumption: new Consumption(this.#consumptionBounds),
+    });
+  }
+
+  /** Each session waits for one deadline at a time. */
+  #schedule(session: Session, deadlineMs: number): void {
+    this.#wheel.cancel(session, session.wheelPlace);
+    session.wheelPlace = this.#wheel.schedule(session, deadlineMs);
+  }
+
+  /** However many have come due together, others have their turns in between. */
+  #checkDue(): void {
+    for (const session of this.#wheel.advance(this.#clockMs, duePerTurn)) this.#check(session);
+    this.#isDueScheduled = this.#wheel.isBehind;
+    if (!this.#isDueScheduled) return;
+    this.#options.schedule(() => {
+      this.#checkDue();
+    });
+  }
+
+  #check(session: Session): void {
+    const { state } = session;
+    switch (state.kind) {
+      case 'connected':
+        this.#checkHeartbeat(session, state.socket);
+        return;
+      case 'leased':
+        if (this.#clockMs < state.expiresAtMs) {
+          this.#schedule(session, state.expiresAtMs);
+          return;
+        }
+        this.#options.counters.count('lease_expired');
+        this.end(session);
+        return;
+      case 'broken':
+        if (this.#clockMs < state.removeAtMs) this.#schedule(session, state.removeAtMs);
+        else if (this.#isCrowded) this.#schedule(session, this.#clockMs + crowdRecheckMs);
+        else this.#expire(session);
+        return;
+      case 'held':
+      case 'moving':
+      case 'resumed':
+      case 'ended':
+        return;
+      default:
+        state satisfies never;
+    }
+  }
+
+  #expire(session: Session): void {
+    // Others have taken over all that it held: nothing is left to judge.
+    if (session.registrations.size === 0) this.end(session);
+    else this.#options.onExpire(session);
+  }
+
+  #checkHeld(): void {
+    if (this.#isCrowded || this.#options.isBusy()) return;
+    // Not begun anew before the end, so that all have their turn however often guards let go.
+    if (this.#heldDue.length === 0 && this.#isHeldStale) {
+      this.#isHeldStale = false;
+      this.#heldDue = [...this.#held];
+    }
+    for (const session of this.#heldDue.splice(-heldPerTick)) {
+      if (session.state.kind === 'held') this.#options.onExpire(session);
+    }
+  }
+
+  /** SE3: a silent peer is pinged, and after `heartbeatTimeoutMs` taken for broken. */
+  #checkHeartbeat(session: Session, socket: Socket): void {
+    const deadlineMs = session.heardAtMs + this.#options.config.heartbeatTimeoutMs;
+    if (this.#clockMs >= deadlineMs) {
+      // One that is behind with reading answers no ping, for the same reason.
+      const reason = session.consumption.isBehind ? 'slow_consumer' : 'heartbeat_timeout';
+      this.#options.counters.countClose(reason);
+      socket.end(reason);
+      return;
+    }
+    if (this.#clockMs - session.heardAtMs >= this.heartbeatMs / 2 - tickMs) session.ping();
+    this.#schedule(session, Math.min(this.#clockMs + this.heartbeatMs, deadlineMs));
+  }
+}
+
+const secretRadix = 36;
+
+/** The number of the session that a secret belongs to; not a number if it cannot be one. */
+export function readSecretNumber(secret: string): number {
+  const [digits = ''] = secret.split('-', 1);
+  return /^[0-9a-z]{1,10}$/.test(digits) ? Number.parseInt(digits, secretRadix) : Number.NaN;
+}
+
+/** Takes as long however much of it is right. */
+function isSameSecret(known: string, given: string): boolean {
+  const [a, b] = [Buffer.from(known), Buffer.from(given)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}

@@ -1,0 +1,66 @@
+import type { Counters } from '../runtime/counters.ts';
+import type { Session } from './session.ts';
+
+export interface SlowConsumersOptions {
+  /** How long a session may be behind without reading anything. */
+  readonly timeoutMs: number;
+  readonly counters: Counters;
+}
+
+/** Closing one costs the kernel some work. */
+const closedPerTick = 200;
+
+/** Sessions that are behind with reading, and the end of those that stay so (PU4). */
+export class SlowConsumers {
+  readonly #options: SlowConsumersOptions;
+  readonly #behind: Set<Session> = new Set();
+
+  constructor(options: SlowConsumersOptions) {
+    this.#options = options;
+  }
+
+  get count(): number {
+    return this.#behind.size;
+  }
+
+  /** Something was sent, or was not because of what is unread. */
+  judge(session: Session, nowMs: number): void {
+    const { consumption } = session;
+    if (!consumption.judge()) return;
+    if (!this.#behind.has(session)) {
+      this.#behind.add(session);
+      consumption.progressAtMs = nowMs;
+      this.#options.counters.count('session_conflated', session);
+    }
+    if (consumption.isExcessive) this.#close(session);
+  }
+
+  /** The client has said how far it has read. Returns whether it is to get what it missed. */
+  acknowledge(session: Session, mark: string, nowMs: number): boolean {
+    if (!session.consumption.acknowledge(mark, nowMs)) return false;
+    this.#behind.delete(session);
+    return true;
+  }
+
+  /** The session is over, or its connection is. */
+  forget(session: Session): void {
+    this.#behind.delete(session);
+  }
+
+  tick(nowMs: number): void {
+    let closed = 0;
+    for (const session of this.#behind) {
+      if (nowMs - session.consumption.progressAtMs < this.#options.timeoutMs) continue;
+      if (closed === closedPerTick) return;
+      closed += 1;
+      this.#close(session);
+    }
+  }
+
+  #close(session: Session): void {
+    this.#behind.delete(session);
+    if (session.socket === undefined) return;
+    this.#options.counters.countClose('slow_consumer');
+    session.socket.end('slow_consumer');
+  }
+}

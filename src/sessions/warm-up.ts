@@ -1,0 +1,119 @@
+import type { ServerConfig } from '../config/config.ts';
+import type { Arrivals } from '../runtime/arrivals.ts';
+
+/** What the threads of a server share about its warm-up: one of these for each, over the same memory. */
+export const warmUpBytes = 8;
+
+/** Places of 32 bits. */
+const overPlace = 0;
+const heldPlace = 1;
+
+/**
+ * Whether those who were here before the registry started are still coming back (PU5). The main thread judges, by what all threads tell, and every
+ * host sees the same, whether it has sessions or not.
+ */
+export class WarmUp {
+  readonly #words: Int32Array;
+  #ownHeld = 0;
+
+  /** `memory`: {@link warmUpBytes} of it, of zeros at first. */
+  constructor(memory: SharedArrayBuffer) {
+    this.#words = new Int32Array(memory);
+  }
+
+  get isOver(): boolean {
+    return Atomics.load(this.#words, overPlace) === 1;
+  }
+
+  end(): void {
+    Atomics.store(this.#words, overPlace, 1);
+  }
+
+  /** Says how many instances the sessions and leases of this thread hold. */
+  shareHeld(own: number): void {
+    if (own === this.#ownHeld) return;
+    Atomics.add(this.#words, heldPlace, own - this.#ownHeld);
+    this.#ownHeld = own;
+  }
+
+  /** How many those of all threads hold, as of when each last said so. */
+  get held(): number {
+    return Atomics.load(this.#words, heldPlace);
+  }
+}
+
+export interface WarmUpJudgeOptions {
+  readonly warmUp: WarmUp;
+  readonly arrivals: Pick<Arrivals, 'crowds'>;
+  readonly config: Pick<ServerConfig, 'warmUpMs' | 'warmUpMaxMs'>;
+  /** Whether slots are being rebuilt: what comes back to them waits. */
+  readonly isHealing: () => boolean;
+  readonly nowMs: number;
+}
+
+/** Instances are still coming back while there are so many of a hundred more than there ever were before. */
+const growthPercent = 1;
+/** They have stopped coming once that was not so for this part of `warmUpMs`. */
+const settledPart = 1 / 4;
+/** A gap between looks counts for at most this long, in milliseconds: while the process is suspended nobody can come back. */
+const gapMaxMs = 200;
+
+/**
+ * Ends the warm-up once all who were here before are back or have had their time: `warmUpMs` from the start, and again from every handshake that was refused
+ * because too many came at once; not while what is registered still grows, or slots are being rebuilt; at the latest after `warmUpMaxMs`.
+ */
+export class WarmUpJudge {
+  readonly #options: WarmUpJudgeOptions;
+  /** Running time since the start, in milliseconds. */
+  #elapsedMs = 0;
+  #lastMs: number;
+  #crowdsSeen: number;
+  #crowdedAtMs = 0;
+  #heldMost = 0;
+  #grewAtMs = 0;
+
+  constructor(options: WarmUpJudgeOptions) {
+    this.#options = options;
+    this.#lastMs = options.nowMs;
+    this.#crowdsSeen = options.arrivals.crowds;
+    if (options.config.warmUpMs === 0) options.warmUp.end();
+  }
+
+  /** How long the warm-up took, or has taken so far, in milliseconds. */
+  get tookMs(): number {
+    return this.#elapsedMs;
+  }
+
+  /** Moves the clock on. Returns whether the warm-up ended with this. */
+  tick(nowMs: number): boolean {
+    const { warmUp } = this.#options;
+    const sinceMs = Math.min(nowMs - this.#lastMs, gapMaxMs);
+    this.#lastMs = nowMs;
+    if (warmUp.isOver) return false;
+    this.#elapsedMs += sinceMs;
+    this.#look();
+    if (!this.#isOver()) return false;
+    warmUp.end();
+    return true;
+  }
+
+  #look(): void {
+    const { arrivals, isHealing, warmUp } = this.#options;
+    const { crowds } = arrivals;
+    if (crowds !== this.#crowdsSeen) this.#crowdedAtMs = this.#elapsedMs;
+    this.#crowdsSeen = crowds;
+    if (isHealing()) this.#grewAtMs = this.#elapsedMs;
+    const { held } = warmUp;
+    if (held <= this.#heldMost * (1 + growthPercent / 100)) return;
+    this.#heldMost = held;
+    this.#grewAtMs = this.#elapsedMs;
+  }
+
+  #isOver(): boolean {
+    const { warmUpMs, warmUpMaxMs } = this.#options.config;
+    if (this.#elapsedMs >= warmUpMaxMs) return true;
+    return (
+      this.#elapsedMs - this.#crowdedAtMs >= warmUpMs && this.#elapsedMs - this.#grewAtMs >= warmUpMs * settledPart
+    );
+  }
+}

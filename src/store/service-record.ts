@@ -1,0 +1,70 @@
+import { slotOf } from '../slots/slot.ts';
+import { ChangeLog } from './change-log.ts';
+import type { InstanceTable } from './instance-table.ts';
+import { ServiceInstances } from './service-instances.ts';
+
+/** One service in its slot: its instances, its version, and, once somebody has subscribed, what changed when. */
+export class ServiceRecord {
+  readonly key: string;
+  readonly slot: number;
+  readonly instances: ServiceInstances;
+  #version: number;
+  #log: ChangeLog | undefined;
+
+  constructor(key: string, version: number, table: InstanceTable) {
+    this.key = key;
+    this.slot = slotOf(key);
+    this.instances = new ServiceInstances(table);
+    this.#version = version;
+  }
+
+  get instanceCount(): number {
+    return this.instances.size;
+  }
+
+  get log(): ChangeLog | undefined {
+    return this.#log;
+  }
+
+  /** Takes up a log that another partition kept. */
+  adoptLog(log: ChangeLog): void {
+    this.#log = log;
+  }
+
+  /** The canonical JSON of each instance. */
+  fragments(): Iterable<string> {
+    return this.instances.fragments();
+  }
+
+  fragmentOf(id: string): string | undefined {
+    return this.instances.fragmentOf(id);
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Starts the change log, if it is not kept yet: services that nobody watches do without. */
+  keepLog(entriesMax: number): void {
+    this.#log ??= new ChangeLog(this.#version, entriesMax);
+  }
+
+  /** Ids that changed after `version`; undefined when that is not known. */
+  changedSince(version: number): Set<string> | undefined {
+    if (version === this.#version) return new Set();
+    return this.#log?.changedSince(version);
+  }
+
+  /** Goes on from a higher version though nothing has changed. What clients hold of lower ones may be none of this record's states: the log begins anew. */
+  raise(version: number): void {
+    if (version <= this.#version) return;
+    this.#version = version;
+    this.#log?.restart(version);
+  }
+
+  /** Records that an instance changed, at the next version: max(previous + 1, wall clock in µs). */
+  advance(id: string, nowMicros: number): void {
+    this.#version = Math.max(this.#version + 1, nowMicros);
+    this.#log?.append(this.#version, id);
+  }
+}

@@ -1,0 +1,90 @@
+import { expect, test } from 'vitest';
+
+import type { Failure } from '../../src/protocol/errors.ts';
+import { SlotGate } from '../../src/routing/slot-gate.ts';
+import { slotOf } from '../../src/slots/slot.ts';
+
+const key = 'public/DEFAULT/pay';
+const slot = slotOf(key);
+
+function setUp(waitingMax = 10): { gate: SlotGate; done: string[]; refused: Failure[]; wait: (name: string) => void } {
+  const gate = new SlotGate({ waitingMax, waitTimeoutMs: 1000, nowMs: 0 });
+  const done: string[] = [];
+  const refused: Failure[] = [];
+  const wait = (name: string): void => {
+    gate.wait(
+      key,
+      () => done.push(name),
+      (failure) => refused.push(failure),
+    );
+  };
+  return { gate, done, refused, wait };
+}
+
+test('[SL3] what waited for a slot is done in its order once it opens', () => {
+  const { gate, done, wait } = setUp();
+  gate.shut([slot]);
+  expect([gate.isShut(key), gate.isShut('public/DEFAULT/other')]).toEqual([true, false]);
+  wait('a');
+  gate.defer(key, () => done.push('b'));
+  wait('c');
+  gate.open([slot]);
+  expect(done).toEqual(['a', 'b', 'c']);
+  expect([gate.isOpen, gate.waitingCount]).toEqual([true, 0]);
+});
+
+test('[SL3] a slot that is shut for two reasons opens with the last', () => {
+  const { gate, done, wait } = setUp();
+  gate.shut([slot]);
+  gate.shut([slot]);
+  wait('a');
+  gate.open([slot]);
+  expect(done).toEqual([]);
+  gate.open([slot]);
+  expect(done).toEqual(['a']);
+  expect(() => {
+    gate.open([slot]);
+  }).toThrow(/is not shut/);
+});
+
+test('[RE3] what waits too long is refused with a time to come back; what must be done is done', () => {
+  const { gate, done, refused, wait } = setUp();
+  gate.shut([slot]);
+  wait('a');
+  gate.defer(key, () => done.push('b'));
+  gate.tick(999);
+  expect(refused).toEqual([]);
+  gate.tick(1000);
+  expect(refused).toMatchObject([{ code: 'busy', limit: 'slotWaitTimeoutMs', retryAfterMs: 250 }]);
+  gate.open([slot]);
+  expect(done).toEqual(['b']);
+});
+
+test('[LI1] [RE3] too many that wait are refused at once', () => {
+  const { gate, refused, wait } = setUp(2);
+  gate.shut([slot]);
+  for (const name of ['a', 'b', 'c']) wait(name);
+  expect(refused).toMatchObject([{ code: 'busy', limit: 'waitingRequestsMax', max: 2 }]);
+});
+
+test('[SL3] what concerns every slot waits for the last one', () => {
+  const { gate, done } = setUp();
+  gate.shut([1, 2]);
+  gate.waitForAll(
+    () => done.push('all'),
+    () => undefined,
+  );
+  gate.open([1]);
+  expect(done).toEqual([]);
+  gate.open([2]);
+  expect(done).toEqual(['all']);
+});
+
+test('the longest time that a slot was shut is known', () => {
+  const { gate } = setUp();
+  gate.tick(100);
+  gate.shut([slot]);
+  gate.tick(350);
+  gate.open([slot]);
+  expect(gate.longestShutMs).toBe(250);
+});
