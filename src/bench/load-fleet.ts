@@ -85,10 +85,6 @@ export class LoadFleet {
     this.#broken.catch(() => {});
   }
 
-  get size(): number {
-    return this.#processes.length;
-  }
-
   async prepare(plan: Omit<LoadPlan, 'part' | 'parts'>): Promise<void> {
     const parts = this.#processes.length;
     await this.#unlessBroken(this.#processes.map((process, part) => process.give('prepare', { ...plan, part, parts })));

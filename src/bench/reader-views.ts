@@ -39,10 +39,6 @@ export class ReaderViews {
     this.#versions[view] = version;
   }
 
-  markOf(view: number, instance: number): number {
-    return this.#marks[view * this.#places + placeOf(this.#population, instance)]! - 1;
-  }
-
   put(view: number, instance: number, mark: number): number {
     const at = view * this.#places + placeOf(this.#population, instance);
     const before = this.#marks[at]!;

@@ -1,5 +1,5 @@
 import type { Population } from './population.ts';
-import type { SizeChoice, SizeName } from './sizes.ts';
+import type { ResolvedSizes, SizeChoice, SizeName } from './sizes.ts';
 import type { Stage } from './stage.ts';
 
 /** A kind of load, and what it shows. */
@@ -13,6 +13,3 @@ export interface Scenario {
   readonly populate: (sizes: ResolvedSizes) => Omit<Population, 'namespace' | 'seed'>;
   readonly run: (stage: Stage) => Promise<void>;
 }
-
-/** Every size, those that the scenario does not have as 0. */
-export type ResolvedSizes = Readonly<Record<SizeName, number>>;

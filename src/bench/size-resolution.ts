@@ -1,6 +1,6 @@
-import type { ResolvedSizes, Scenario } from './scenario.ts';
+import type { Scenario } from './scenario.ts';
 import { scales, sizeNames } from './sizes.ts';
-import type { Scale, Sizes } from './sizes.ts';
+import type { ResolvedSizes, Scale, Sizes } from './sizes.ts';
 
 /** The sizes of a scenario at a scale, with those that were given in their place. */
 export function resolveSizes(scenario: Scenario, scale: Scale, given: Sizes): ResolvedSizes {

@@ -22,6 +22,9 @@ export type SizeName =
   | 'jitterMs'
   | 'stopped';
 
+/** Every size, those that the scenario does not have as 0. */
+export type ResolvedSizes = Readonly<Record<SizeName, number>>;
+
 /** Every size that a scenario may have; each is an option of the command line. */
 export const sizeOptions: Readonly<Record<SizeName, SizeOption>> = {
   sessions: { flag: '--sessions <n>', meaning: 'sessions that register', min: 1, max: 100_000 },

@@ -7,7 +7,7 @@ import type { Population } from './population.ts';
 import { readRssBytes } from './process-usage.ts';
 import type { Better, Check, Figure, LatencyPoint, NamedLatency } from './result.ts';
 import type { Sampler } from './sampler.ts';
-import type { ResolvedSizes } from './scenario.ts';
+import type { ResolvedSizes } from './sizes.ts';
 
 /** What a scenario has found so far: it is printed even when the run is cut short. */
 export class Findings {

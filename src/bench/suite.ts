@@ -8,7 +8,8 @@ import { readKernelSetting } from './kernel-memory.ts';
 import { LoadFleet } from './load-fleet.ts';
 import type { BenchEnvironment, BenchResult, RunResult, RunStatus, Sample } from './result.ts';
 import { Sampler, wordForeignShare } from './sampler.ts';
-import type { ResolvedSizes, Scenario } from './scenario.ts';
+import type { Scenario } from './scenario.ts';
+import type { ResolvedSizes } from './sizes.ts';
 import { Findings } from './stage.ts';
 
 export interface SuiteOptions {

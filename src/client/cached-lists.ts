@@ -1,7 +1,7 @@
 import { serviceKey } from '../protocol/service-key.ts';
 import type { ServiceName } from '../protocol/types.ts';
-import type { SubscriptionEntry } from './books.ts';
 import { save } from './caching.ts';
+import type { SubscriptionEntry } from './entries.ts';
 import { moveToForeign } from './keeping.ts';
 import type { CachedList } from './list-cache.ts';
 import { covers } from './selection.ts';

@@ -1,5 +1,5 @@
-import { isBehind } from './books.ts';
-import type { SubscriptionEntry } from './books.ts';
+import { isBehind } from './entries.ts';
+import type { SubscriptionEntry } from './entries.ts';
 import type { Turn } from './turn.ts';
 
 const saveAfterMs = 1000;

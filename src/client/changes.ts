@@ -1,6 +1,19 @@
+import type { Instance, ServiceName } from '../protocol/types.ts';
 import { Conflation } from './conflation.ts';
-import type { Change } from './subscription.ts';
 import type { Difference } from './view.ts';
+
+/** What became different in a list. */
+export interface Change {
+  readonly service: ServiceName;
+  /** The version of the list after it. */
+  readonly version: number;
+  /** Instances that were added or changed, whole. */
+  readonly put: readonly Instance[];
+  /** Instances that left, as they last were. */
+  readonly removed: readonly Instance[];
+  /** The whole list after it. */
+  readonly instances: readonly Instance[];
+}
 
 type Result = IteratorResult<Change, undefined>;
 

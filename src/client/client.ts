@@ -9,12 +9,12 @@ import type {
   ServiceName,
   SubscribeMode,
 } from '../protocol/types.ts';
-import type { Ticket } from './books.ts';
 import { Connection } from './connection.ts';
 import type { ClientEffect, ClientEvent, Notice, Settlement, UserCall } from './effects.ts';
 import { Emitter } from './emitter.ts';
 import type { StopListening } from './emitter.ts';
-import type { FilteredView } from './filtered-view.ts';
+import type { Ticket } from './entries.ts';
+import type { FilteredView } from './entries.ts';
 import { servingOf } from './link.ts';
 import { readCachedList } from './list-cache.ts';
 import type { CachedList, ListCache } from './list-cache.ts';

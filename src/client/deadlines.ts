@@ -1,6 +1,7 @@
 import { serviceKey } from '../protocol/service-key.ts';
-import type { Ticket, TicketEntry, Unsubscription } from './books.ts';
+import type { TicketEntry, Unsubscription } from './books.ts';
 import { attendCache } from './cached-lists.ts';
+import type { Ticket } from './entries.ts';
 import { ConnectionLostError, TimeoutError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
 import { expireFormer } from './former.ts';

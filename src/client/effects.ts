@@ -7,9 +7,9 @@ import type {
   ServiceName,
   SubscribeMode,
 } from '../protocol/types.ts';
-import type { RegistrationEntry, Ticket } from './books.ts';
+import type { RegistrationEntry, Ticket } from './entries.ts';
+import type { FilteredView } from './entries.ts';
 import type { RequestError, SlotcastError } from './errors.ts';
-import type { FilteredView } from './filtered-view.ts';
 import type { CachedList } from './list-cache.ts';
 import type { Difference } from './view.ts';
 

@@ -1,4 +1,4 @@
-import type { RegistrationEntry } from './books.ts';
+import type { RegistrationEntry } from './entries.ts';
 import type { Turn } from './turn.ts';
 
 /**

@@ -12,8 +12,8 @@ import type {
   ServiceName,
   SubscribeResult,
   WireLimits,
+  SessionOpenResult,
 } from '../protocol/types.ts';
-import type { Opened } from './session.ts';
 
 /** One message from the server. `unknown` is what a later server may say; it is ignored. */
 export type Message =
@@ -132,6 +132,9 @@ export function isSubscribeResult(value: unknown): value is SubscribeResult {
 export function isVersioned(value: unknown): value is { readonly version: number } {
   return isFields(value) && typeof value['version'] === 'number';
 }
+
+/** What a server said to `session.open`. Servers of the first edition leave out what came later. */
+export type Opened = Pick<SessionOpenResult, 'session' | 'limits'> & Partial<SessionOpenResult>;
 
 /** Servers of the first edition say no more than this. */
 export function isOpenResult(value: unknown): value is Opened {

@@ -41,7 +41,8 @@ export type { InstanceSource, Picked, PickerOptions, PickPolicy } from './picker
 export type { CachedList, ListCache } from './list-cache.ts';
 export type { CallOptions, ClientOptions } from './options.ts';
 export type { Deregistration, DeregisterOptions, Registration } from './registration.ts';
-export type { Change, Subscription, SubscriptionEvents } from './subscription.ts';
+export type { Change } from './changes.ts';
+export type { Subscription, SubscriptionEvents } from './subscription.ts';
 export type { WebSocketConstructor, WebSocketEvent, WebSocketLike } from './web-socket.ts';
 export type { ErrorCode } from '../protocol/errors.ts';
 export type {

@@ -1,5 +1,5 @@
-import type { SubscriptionEntry } from './books.ts';
 import { noteUnsaved } from './caching.ts';
+import type { SubscriptionEntry } from './entries.ts';
 import type { Turn } from './turn.ts';
 
 /**

@@ -1,12 +1,13 @@
 import { accept, refuse, takeRequest } from './answers.ts';
 import { createBooks } from './books.ts';
-import type { Read, RegistrationEntry, Ticket, TicketEntry } from './books.ts';
+import type { Read, TicketEntry } from './books.ts';
 import { takeCached } from './cached-lists.ts';
 import { saveAll } from './caching.ts';
 import { abort, expire, firstDeadline, retryRefused } from './deadlines.ts';
 import type { ClientEffect, ClientEvent, UserCall } from './effects.ts';
+import type { RegistrationEntry, Ticket } from './entries.ts';
+import type { FilteredView } from './entries.ts';
 import { ClosedError, QueueFullError, RequestError } from './errors.ts';
-import type { FilteredView } from './filtered-view.ts';
 import { dropFormer } from './former.ts';
 import { readMessages } from './frames.ts';
 import type { Message } from './frames.ts';

@@ -5,7 +5,8 @@ import { hashRegistration, RegistrationDigest } from '../protocol/registration-d
 import { serviceKey } from '../protocol/service-key.ts';
 import type { InstanceInput, RegistrationsResult, ResumedSession } from '../protocol/types.ts';
 import { registrationName } from './books.ts';
-import type { Reconciliation, RegistrationEntry } from './books.ts';
+import type { Reconciliation } from './books.ts';
+import type { RegistrationEntry } from './entries.ts';
 import { wordRequest } from './frames.ts';
 import { createRegistration, pursue } from './registrations.ts';
 import { isPassing } from './turn.ts';

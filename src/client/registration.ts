@@ -1,5 +1,5 @@
 import type { ServiceName } from '../protocol/types.ts';
-import type { RegistrationEntry } from './books.ts';
+import type { RegistrationEntry } from './entries.ts';
 import type { CallOptions } from './options.ts';
 import { isRegistered } from './registrations.ts';
 

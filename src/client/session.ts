@@ -1,8 +1,9 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { ServiceName, SessionOpenResult } from '../protocol/types.ts';
+import type { ServiceName } from '../protocol/types.ts';
 import { RequestError } from './errors.ts';
 import { replaceConnection } from './former.ts';
 import { wordRequest } from './frames.ts';
+import type { Opened } from './frames.ts';
 import { moveToForeign } from './keeping.ts';
 import type { LinkEffect, LinkEvent } from './link-state.ts';
 import { stepLink } from './link.ts';
@@ -26,9 +27,6 @@ export function moveLink(turn: Turn, event: LinkEvent, opened?: Opened): void {
   turn.state.link = state;
   for (const effect of effects) follow(turn, effect, opened);
 }
-
-/** What a server said to `session.open`. Servers of the first edition leave out what came later. */
-export type Opened = Pick<SessionOpenResult, 'session' | 'limits'> & Partial<SessionOpenResult>;
 
 function follow(turn: Turn, effect: LinkEffect, opened: Opened | undefined): void {
   switch (effect.kind) {

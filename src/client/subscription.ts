@@ -1,23 +1,11 @@
 import type { Instance, ServiceName } from '../protocol/types.ts';
 import { Changes } from './changes.ts';
+import type { Change } from './changes.ts';
 import { Emitter } from './emitter.ts';
 import type { StopListening } from './emitter.ts';
-import type { FilteredView } from './filtered-view.ts';
+import type { FilteredView } from './entries.ts';
 import type { CallOptions } from './options.ts';
 import type { Difference } from './view.ts';
-
-/** What became different in a list. */
-export interface Change {
-  readonly service: ServiceName;
-  /** The version of the list after it. */
-  readonly version: number;
-  /** Instances that were added or changed, whole. */
-  readonly put: readonly Instance[];
-  /** Instances that left, as they last were. */
-  readonly removed: readonly Instance[];
-  /** The whole list after it. */
-  readonly instances: readonly Instance[];
-}
 
 export interface SubscriptionEvents {
   /** The list is different. Never with nothing in it: what was sent again unchanged is no change. */

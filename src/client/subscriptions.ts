@@ -8,11 +8,11 @@ import type {
   SubscribeParams,
   SubscribeResult,
 } from '../protocol/types.ts';
-import type { SubscriptionEntry, Ticket } from './books.ts';
 import { askCache, noteUnsaved, save } from './caching.ts';
 import type { ClientEvent } from './effects.ts';
+import type { SubscriptionEntry, Ticket } from './entries.ts';
+import { FilteredView } from './entries.ts';
 import { RequestError } from './errors.ts';
-import { FilteredView } from './filtered-view.ts';
 import { finishKeeping, keepKnown } from './keeping.ts';
 import { commonFilter, isSameFilter } from './selection.ts';
 import { isPassing } from './turn.ts';

@@ -1,16 +1,8 @@
 import type { Failure } from '../protocol/errors.ts';
-import { isBehind } from './books.ts';
-import type {
-  Books,
-  Errand,
-  InFlight,
-  Postponed,
-  RegistrationEntry,
-  SubscriptionEntry,
-  Ticket,
-  TicketEntry,
-} from './books.ts';
+import type { Books, Errand, InFlight, Postponed, TicketEntry } from './books.ts';
 import type { ClientEffect, Settlement } from './effects.ts';
+import { isBehind } from './entries.ts';
+import type { RegistrationEntry, SubscriptionEntry, Ticket } from './entries.ts';
 import { RequestError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
 import type { Inputs, LinkState } from './link-state.ts';

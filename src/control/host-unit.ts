@@ -1,9 +1,9 @@
-import type { MailboxPort } from '../routing/partition-link.ts';
+import type { SessionSummary } from '../protocol/http-operations.ts';
 import type { HostFigures } from '../sessions/host-figures.ts';
 import type { GuardOrders } from '../sessions/loss-messages.ts';
 import type { AsideOutcome, SessionRecord, SessionSlice, WantedOutcome } from '../sessions/session-transfer.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
-import type { ListedSession } from './session-directory.ts';
+import type { MailboxPort } from '../workers/runner.ts';
 
 /** What a session host holds and has counted. */
 export interface UnitState {
@@ -28,6 +28,9 @@ export interface LoggedInstance {
   /** Another session has registered the instance since (SE7). */
   readonly isHidden: boolean;
 }
+
+/** A session of a host, and its place among all sessions of all hosts, by which pages go on. */
+export type ListedSession = readonly [place: number, session: SessionSummary];
 
 /**
  * A session host with all that it needs to reach partitions: its own router, gate and mailboxes. There is one on the main thread, and one on each I/O

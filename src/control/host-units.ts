@@ -1,9 +1,10 @@
 import { highestOf } from '../protocol/extremes.ts';
-import type { MailboxPort, PartitionLink } from '../routing/partition-link.ts';
+import type { PartitionLink } from '../routing/partition-link.ts';
 import { askApplied } from '../routing/router.ts';
 import type { GuardOrders } from '../sessions/loss-messages.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { ToPartition } from '../workers/messages.ts';
+import type { MailboxPort } from '../workers/runner.ts';
 import type { HostUnit, UnitState } from './host-unit.ts';
 import { SessionTransfers } from './session-transfers.ts';
 import type { SessionUnit } from './session-unit.ts';

@@ -12,6 +12,8 @@ import { RemoteUnit } from './remote-unit.ts';
 import type { FromIoThread, IoThreadStart, ToIoThread } from './unit-messages.ts';
 
 export interface IoThreadsOptions {
+  /** The file that a thread runs. */
+  readonly entry: URL;
   readonly config: ServerConfig;
   readonly table: SlotTable;
   readonly lastRequest: SharedArrayBuffer;
@@ -122,6 +124,7 @@ class IoThread {
   constructor(
     number: number,
     {
+      entry,
       config,
       table,
       lastRequest,
@@ -140,7 +143,7 @@ class IoThread {
     // What it transfers are MessagePorts indeed.
     const unitPort = port1 as object as ConstructorParameters<typeof RemoteUnit>[1];
     this.unit = new RemoteUnit(number, unitPort, events);
-    this.#worker = new Worker(new URL('../main/io-thread.js', import.meta.url), {
+    this.#worker = new Worker(entry, {
       name: threadName(number),
       // A process that was given a text to run hands that on, too, and no thread would start.
       ...(process.execArgv.some((argument) => argument.startsWith('--input-type')) ? { execArgv: [] } : {}),

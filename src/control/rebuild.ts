@@ -1,11 +1,10 @@
 import { refuseRepeated } from '../routing/partition-link.ts';
-import type { PartitionLink, PendingRequest, Touched } from '../routing/partition-link.ts';
+import type { PartitionLink, PendingRequest, Requester, Touched } from '../routing/partition-link.ts';
 import { askApplied } from '../routing/router.ts';
 import type { Router } from '../routing/router.ts';
 import { PendingDeregister, PendingRegister } from '../sessions/registrar.ts';
 import type { SessionHost } from '../sessions/session-host.ts';
 import type { HeldRegistration } from '../sessions/session-log.ts';
-import type { Session } from '../sessions/session.ts';
 import { slotOf } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
 
@@ -162,11 +161,11 @@ function findLastChanges(pending: Remains['pending']): Map<string, number> {
   return last;
 }
 
-function nameService(session: Session | undefined, key: string): string {
+function nameService(session: Requester | undefined, key: string): string {
   return `${session?.number ?? 0}\n${key}`;
 }
 
-function nameChange({ session, key, id }: { session: Session; key: string; id: string }): string {
+function nameChange({ session, key, id }: { session: Requester; key: string; id: string }): string {
   return `${nameService(session, key)}\n${id}`;
 }
 
@@ -180,8 +179,8 @@ function repeat(link: PartitionLink, number: number, request: PendingRequest): v
   link.request(number, request);
 }
 
-function isAlive({ session }: PendingRequest): boolean {
-  return session === undefined || !session.identity.isOver;
+function isAlive({ session }: PendingChange): boolean {
+  return !session.identity.isOver;
 }
 
 /** In slices, since there may be any number of them. It does not matter when they come, as long as it is before pushes begin. False if the partition died. */

@@ -1,4 +1,3 @@
-import type { MailboxPort } from '../routing/partition-link.ts';
 import type { GuardOrders, LossReport } from '../sessions/loss-messages.ts';
 import type { SessionEvent } from '../sessions/session-journal.ts';
 import type {
@@ -9,8 +8,8 @@ import type {
   WantedOutcome,
 } from '../sessions/session-transfer.ts';
 import { SlotTable } from '../slots/slot-table.ts';
-import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
-import type { ListedSession } from './session-directory.ts';
+import type { MailboxPort } from '../workers/runner.ts';
+import type { HostUnit, ListedSession, LoggedInstance, UnitState } from './host-unit.ts';
 import type { FromUnit, ToUnit, UnitCalls, UnitMethod, UnitPort } from './unit-messages.ts';
 
 /** What a host on another thread says unasked. */

@@ -3,10 +3,7 @@ import { protocolLimits } from '../protocol/limits.ts';
 import type { Session } from '../sessions/session.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import { sessionsPerHostMax } from '../workers/partition-core.ts';
-import type { HostUnit } from './host-unit.ts';
-
-/** A session of a host, and its place among all sessions of all hosts, by which pages go on. */
-export type ListedSession = readonly [place: number, session: SessionSummary];
+import type { HostUnit, ListedSession } from './host-unit.ts';
 
 /** Sessions looked at before other work has its turn. */
 const sliceSessions = 5000;

@@ -1,6 +1,6 @@
 import type { ServerConfig } from '../config/config.ts';
 import { PartitionLink } from '../routing/partition-link.ts';
-import type { MailboxPort, PendingRequest } from '../routing/partition-link.ts';
+import type { PendingRequest } from '../routing/partition-link.ts';
 import { askApplied, Router } from '../routing/router.ts';
 import { SlotGate } from '../routing/slot-gate.ts';
 import type { Arrivals } from '../runtime/arrivals.ts';
@@ -20,11 +20,11 @@ import type {
 import type { WarmUp } from '../sessions/warm-up.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
-import type { HostUnit, LoggedInstance, UnitState } from './host-unit.ts';
+import type { MailboxPort } from '../workers/runner.ts';
+import type { HostUnit, ListedSession, LoggedInstance, UnitState } from './host-unit.ts';
 import { restoreRegistrations, resumeChanges, resumeReads } from './rebuild.ts';
 import type { RebuildOptions, Remains } from './rebuild.ts';
 import { listSessions } from './session-directory.ts';
-import type { ListedSession } from './session-directory.ts';
 
 export interface SessionUnitOptions {
   readonly number: number;

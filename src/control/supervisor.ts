@@ -1,23 +1,12 @@
 import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
-import type { MailboxPort } from '../routing/partition-link.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { isDescriptorShortage } from '../runtime/descriptors.ts';
-import type { SlotTable } from '../slots/slot-table.ts';
 import { slotCount } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
+import type { Runner } from '../workers/runner.ts';
 import type { HostUnits } from './host-units.ts';
-
-/** What runs one partition: a thread, or in simulations its pure core. */
-export interface Runner {
-  start(table: SlotTable, versionFloor: number): Promise<void>;
-  connect(host: number): MailboxPort;
-  /** Rises while it lives. */
-  readPulse(): number | undefined;
-  kill(reason: string): void;
-  stop(): Promise<void>;
-}
 
 export type PartitionState = 'starting' | 'ready' | 'rebuilding' | 'stopping';
 
@@ -97,10 +86,6 @@ export class Supervisor {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     return !this.#isStopping;
-  }
-
-  runner(partition: number): Runner | undefined {
-    return this.#wards[partition]?.runner;
   }
 
   /** Starts partitions up to, not including, `count`; those that run already go on. Rejects, and leaves none of the new ones, if one fails. */

@@ -1,7 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 
 import type { ServerConfig } from '../config/config.ts';
-import type { MailboxPort } from '../routing/partition-link.ts';
 import type { GuardOrders, LossReport } from '../sessions/loss-messages.ts';
 import type { SessionEvent } from '../sessions/session-journal.ts';
 import type {
@@ -12,8 +11,8 @@ import type {
   WantedOutcome,
 } from '../sessions/session-transfer.ts';
 import type { HttpAnswer, HttpCall } from '../transport/transport.ts';
-import type { LoggedInstance, UnitState } from './host-unit.ts';
-import type { ListedSession } from './session-directory.ts';
+import type { MailboxPort } from '../workers/runner.ts';
+import type { ListedSession, LoggedInstance, UnitState } from './host-unit.ts';
 
 /** Everything that the main thread asks of a session host on another thread; see `HostUnit`, whose calls these are. */
 export interface UnitCalls {

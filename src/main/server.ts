@@ -176,6 +176,7 @@ export class RunningServer implements Server {
     this.#hostTransport = this.#createTransport(create, { counts, arrivals, descriptors, onHttp });
     this.#transport = this.#hostTransport.transport;
     this.#threads = new IoThreads({
+      entry: new URL('io-thread.js', import.meta.url),
       config,
       table,
       lastRequest,

@@ -2,6 +2,7 @@ import type { PartitionLives } from '../control/partition-lives.ts';
 import type { RegistryGuard } from '../control/registry-guard.ts';
 import { closeCodes, errorCodes } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
+import type { SlotGate } from '../routing/slot-gate.ts';
 import type { DescriptorCounts } from '../runtime/descriptor-counts.ts';
 import { timeBounds } from '../runtime/histogram.ts';
 import type { Histogram } from '../runtime/histogram.ts';
@@ -27,7 +28,7 @@ export interface MetricsSource {
   /** Of threads that hold no partition, by name: `main`, and `io-1` and so on. */
   readonly threads: ReadonlyMap<string, ThreadGauges>;
   readonly lives: Pick<PartitionLives, 'deaths' | 'rebuildSeconds'>;
-  readonly gate: { readonly shutCount: number; readonly totalShutMs: number };
+  readonly gate: Pick<SlotGate, 'shutCount' | 'totalShutMs'>;
   readonly guard: Pick<RegistryGuard, 'holding'>;
   readonly mover: { readonly slotsMoved: number; readonly stepsRolledBack: number };
   readonly warmUp: { readonly isOver: () => boolean; readonly readTookMs: () => number };

@@ -1,17 +1,8 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { Session } from '../sessions/session.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
-import type { Credit, Field, FromPartition, HostBatch, PartitionBatch, ToPartition } from '../workers/messages.ts';
+import type { Credit, Field, HostBatch, FromPartition, PartitionBatch, ToPartition } from '../workers/messages.ts';
 import { forEachFromPartition, fromPartition, toPartition } from '../workers/messages.ts';
-
-/** What a link needs of a MessagePort. */
-export interface MailboxPort {
-  on(event: 'message', take: (batch: PartitionBatch) => void): unknown;
-  /** The other end is gone, and everything that it posted has been taken. */
-  on(event: 'close', take: () => void): unknown;
-  postMessage(batch: HostBatch): void;
-  close(): void;
-}
+import type { MailboxPort } from '../workers/runner.ts';
 
 /** A partition's answer to a request. */
 export type Answer = Exclude<
@@ -31,6 +22,12 @@ export type Answer = Exclude<
 /** What a partition says unasked. */
 export type Unasked = Extract<FromPartition, [typeof fromPartition.push | typeof fromPartition.claim, ...unknown[]]>;
 
+/** Who asks, if it is a session. */
+export interface Requester {
+  /** Unique in the process. */
+  readonly number: number;
+}
+
 /**
  * A request under way. An object of its class rather than closures: thousands may be waiting, and closures would keep alive all that
  * their scope holds.
@@ -39,9 +36,9 @@ export interface PendingRequest {
   /** The service that it is about; empty if it is about none. */
   readonly key: string;
   /** Whose change it asks for; a change is not sent again for a session that has ended. */
-  readonly session?: Session;
+  readonly session?: Requester;
   /** Who reads by it, if that is a session: its requests about one service keep their order. */
-  readonly reader?: Session | undefined;
+  readonly reader?: Requester | undefined;
   /** It was under way at a death and has been sent again: if it is at another, it may be the cause of both, and is refused. */
   isRepeated?: boolean;
   /** Its record; built anew when it must be sent again. */

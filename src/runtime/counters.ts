@@ -1,6 +1,6 @@
 import type { SettingName } from '../config/config.ts';
 import type { CloseReason, ErrorCode } from '../protocol/errors.ts';
-import type { Session } from '../sessions/session.ts';
+import type { SessionOpenParams } from '../protocol/types.ts';
 
 /** What is counted beside errors and closes. */
 export type Happening =
@@ -48,8 +48,16 @@ const boundOfHappening: Readonly<Partial<Record<Happening, SettingName>>> = {
   session_conflated: 'sessionUnconsumedBytesMax',
 };
 
+/** What the log says of a session. */
+export interface NamedSession {
+  readonly name: string;
+  readonly address: string;
+  /** What it said when it opened, if it has. */
+  readonly opened: SessionOpenParams | undefined;
+}
+
 /** Who met a bound, if it was one: a session, or a caller at an address. */
-export type BoundCause = Session | string | undefined;
+export type BoundCause = NamedSession | string | undefined;
 
 /** Is told of each time that a bound was met. */
 export type BoundWatcher = (bound: string, cause: BoundCause) => void;

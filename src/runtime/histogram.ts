@@ -25,12 +25,6 @@ export class Histogram {
     return this.cells[this.bounds.length + 1] ?? 0;
   }
 
-  get count(): number {
-    let count = 0;
-    for (let i = 0; i <= this.bounds.length; i++) count += this.cells[i] ?? 0;
-    return count;
-  }
-
   observe(value: number): void {
     const { bounds, cells } = this;
     let bucket = 0;

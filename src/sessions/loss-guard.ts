@@ -3,7 +3,7 @@ import type { Held } from './loss-messages.ts';
 import { LossTally } from './loss-tally.ts';
 import type { LossThresholds } from './loss-tally.ts';
 import { Loss } from './loss.ts';
-import type { LossBook } from './loss.ts';
+import type { LossBook, LossShare } from './loss.ts';
 import { RemovedNames } from './removed-names.ts';
 
 export type LossGuardSettings = Pick<
@@ -68,7 +68,7 @@ export class LossGuard {
   readonly #settings: LossGuardSettings;
   readonly #onEvent: (event: GuardEvent) => void;
   readonly #serviceThresholds: LossThresholds;
-  readonly #names: RemovedNames = new RemovedNames();
+  readonly #names: RemovedNames<LossShare> = new RemovedNames();
   readonly #registry: LossTally;
   readonly #book: LossBook;
   /** Services of which something is lost; others need no counting. */

@@ -34,7 +34,7 @@ export class LossShare {
 /** What losses need of the guard that keeps them. */
 export interface LossBook {
   readonly registry: LossTally;
-  readonly names: RemovedNames;
+  readonly names: RemovedNames<LossShare>;
   /** Hears when a loss has nothing to do with a service any more. */
   readonly onShareOver: (key: string, tally: LossTally) => void;
   /** Hears when nothing of a loss counts any more. */

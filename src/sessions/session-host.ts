@@ -44,6 +44,7 @@ import type { SessionEvent } from './session-journal.ts';
 import { HostLog } from './session-log.ts';
 import type { SessionLog } from './session-log.ts';
 import { SessionReply } from './session-reply.ts';
+import type { ReplyHost } from './session-reply.ts';
 import type { SessionRecord, TransferEvent } from './session-transfer.ts';
 import type { Session } from './session.ts';
 import { Sessions } from './sessions.ts';
@@ -86,7 +87,7 @@ const smallAnswersShare = 16;
 const stepsToTell = 4;
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
-export class SessionHost {
+export class SessionHost implements ReplyHost {
   readonly #options: SessionHostOptions;
   readonly #router: Router;
   readonly #counters: Counters;
@@ -545,11 +546,6 @@ export class SessionHost {
     return this.#tellAll((session) => {
       this.#close(session, 'going_away');
     });
-  }
-
-  /** Resolves when owners have been told all of what an ended session takes with it. */
-  whenGone(session: Session): Promise<void> {
-    return this.#departures.whenGone(session);
   }
 
   /** Does something with each session that is connected now; of many, in turns. Resolves when it is done with all. */

@@ -1,5 +1,5 @@
 import type { CloseReason } from '../protocol/errors.ts';
-import type { BoundCause } from '../runtime/counters.ts';
+import type { BoundCause, NamedSession } from '../runtime/counters.ts';
 import type { Session } from './session.ts';
 
 /** Who a line of the log is about. Nothing of it is a secret: a session's name only names it. */
@@ -147,7 +147,7 @@ export class SessionJournal {
   }
 }
 
-function identify({ name, address, opened }: Session): SessionIdentity {
+function identify({ name, address, opened }: NamedSession): SessionIdentity {
   const { client, app, zone } = opened ?? {};
   return {
     session: name,

@@ -19,10 +19,6 @@ export class SlowConsumers {
     this.#options = options;
   }
 
-  get count(): number {
-    return this.#behind.size;
-  }
-
   /** Something was sent, or was not because of what is unread. */
   judge(session: Session, nowMs: number): void {
     const { consumption } = session;

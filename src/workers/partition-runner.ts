@@ -6,6 +6,7 @@ import { Piscina } from 'piscina';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { Control, ControlReport, Fault, PartitionLimits, PartitionStart } from './messages.ts';
+import type { Runner } from './runner.ts';
 
 export interface PartitionRunnerOptions {
   readonly partition: number;
@@ -21,7 +22,7 @@ export interface PartitionRunnerOptions {
  * Runs one partition on a thread of its own, a piscina pool of one: when the thread dies its pool goes with it, and a new life begins with
  * a new pool. The only place that knows piscina.
  */
-export class PartitionRunner {
+export class PartitionRunner implements Runner {
   readonly #options: PartitionRunnerOptions;
   /** What the thread tells of itself; counts go on from one life to the next. */
   readonly gauges: ThreadGauges = new ThreadGauges();

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import type { SubscriptionEntry, Ticket } from '../../src/client/books.ts';
 import type { ClientEffect } from '../../src/client/effects.ts';
-import type { FilteredView } from '../../src/client/filtered-view.ts';
+import type { SubscriptionEntry, Ticket } from '../../src/client/entries.ts';
+import type { FilteredView } from '../../src/client/entries.ts';
 import { utf8Bytes } from '../../src/client/frames.ts';
 import { servingOf } from '../../src/client/link.ts';
 import { isSame } from '../../src/client/view.ts';

@@ -1,5 +1,5 @@
-import type { SubscriptionEntry } from '../../src/client/books.ts';
-import type { FilteredView } from '../../src/client/filtered-view.ts';
+import type { SubscriptionEntry } from '../../src/client/entries.ts';
+import type { FilteredView } from '../../src/client/entries.ts';
 import type { ClientOptions } from '../../src/client/options.ts';
 import { encodeFilter } from '../../src/protocol/instance-filter.ts';
 import type { Instance, InstanceFilter, WireLimits } from '../../src/protocol/types.ts';

@@ -1,7 +1,7 @@
-import type { Ticket } from '../../src/client/books.ts';
 import type { ClientEffect, ClientEvent, Notice, Settlement, UserCall } from '../../src/client/effects.ts';
+import type { Ticket } from '../../src/client/entries.ts';
+import type { FilteredView } from '../../src/client/entries.ts';
 import type { SlotcastError } from '../../src/client/errors.ts';
-import type { FilteredView } from '../../src/client/filtered-view.ts';
 import { createClientState, stepClient } from '../../src/client/machine.ts';
 import { resolveOptions } from '../../src/client/options.ts';
 import type { ClientOptions, Settings } from '../../src/client/options.ts';

@@ -9,9 +9,7 @@ import { RemoteUnit, serveUnit } from '../../src/control/remote-unit.ts';
 import type { SessionTransfers } from '../../src/control/session-transfers.ts';
 import { SessionUnit } from '../../src/control/session-unit.ts';
 import { Supervisor } from '../../src/control/supervisor.ts';
-import type { Runner } from '../../src/control/supervisor.ts';
 import type { FromUnit, ToUnit, UnitPort } from '../../src/control/unit-messages.ts';
-import type { MailboxPort } from '../../src/routing/partition-link.ts';
 import type { Router } from '../../src/routing/router.ts';
 import { Arrivals, arrivalsBytes } from '../../src/runtime/arrivals.ts';
 import { Counters } from '../../src/runtime/counters.ts';
@@ -26,6 +24,7 @@ import type { HostBatch, PartitionBatch } from '../../src/workers/messages.ts';
 import { PartitionOutboxes } from '../../src/workers/outbox.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
 import type { PartitionClock } from '../../src/workers/partition-core.ts';
+import type { MailboxPort, Runner } from '../../src/workers/runner.ts';
 import { ioThreads } from './io-threads.ts';
 import type { Random } from './random.ts';
 

@@ -1,6 +1,7 @@
 import { UsageError } from '../failures.ts';
 import type { Population } from '../population.ts';
-import type { ResolvedSizes, Scenario } from '../scenario.ts';
+import type { Scenario } from '../scenario.ts';
+import type { ResolvedSizes } from '../sizes.ts';
 import type { Stage } from '../stage.ts';
 import { addRss, churn, setUp, verifyViews } from '../steps.ts';
 

@@ -24,8 +24,9 @@ import type { SessionHost } from '../../sessions/session-host.ts';
 import type { Session } from '../../sessions/session.ts';
 import { compileValidator } from '../../sessions/validation.ts';
 import type { Validate } from '../../sessions/validation.ts';
+import { answerFailure, answerJson, answerText, refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { HttpAnswer, HttpCall } from '../../transport/transport.ts';
-import { answerFailure, answerJson, answerText, refuseUnreadAnswer, waitForReply } from './http-answers.ts';
+import { waitForReply } from './reply-waiting.ts';
 
 export interface HttpApiOptions {
   readonly host: SessionHost;

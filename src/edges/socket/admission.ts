@@ -6,8 +6,8 @@ import type { Counters, UpgradeRefusalReason } from '../../runtime/counters.ts';
 import type { DescriptorBudget } from '../../runtime/descriptors.ts';
 import type { SessionCounts } from '../../runtime/session-counts.ts';
 import { refuseDraining } from '../../sessions/session-host.ts';
+import { answerFailure } from '../../transport/http-answer.ts';
 import type { HttpAnswer, UpgradeCall, UpgradeVerdict } from '../../transport/transport.ts';
-import { answerFailure } from '../http/http-answers.ts';
 
 export interface AdmissionOptions {
   readonly config: Pick<

@@ -7,9 +7,9 @@ import type { DescriptorBudget } from '../../runtime/descriptors.ts';
 import type { SessionCounts } from '../../runtime/session-counts.ts';
 import type { SessionHost } from '../../sessions/session-host.ts';
 import type { Session } from '../../sessions/session.ts';
+import { answerFailure, refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { CreateTransport, HeadFailure, HttpAnswer, HttpCall, Transport } from '../../transport/transport.ts';
 import { UnreadAnswers } from '../../transport/unread-answers.ts';
-import { answerFailure, refuseUnreadAnswer } from '../http/http-answers.ts';
 import { Admission } from './admission.ts';
 import { PacedReads } from './paced-reads.ts';
 

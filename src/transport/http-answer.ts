@@ -1,8 +1,6 @@
-import type { MetricsText } from '../../metrics/metrics.ts';
-import { errorCodes } from '../../protocol/errors.ts';
-import type { Failure } from '../../protocol/errors.ts';
-import type { ReadTicket, Reply } from '../../sessions/answers.ts';
-import type { HttpAnswer } from '../../transport/transport.ts';
+import { errorCodes } from '../protocol/errors.ts';
+import type { Failure } from '../protocol/errors.ts';
+import type { HttpAnswer } from './transport.ts';
 
 const headers: Readonly<Record<string, string>> = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
 
@@ -10,7 +8,7 @@ export function answerJson(body: string, status = 200): HttpAnswer {
   return { status, body, headers };
 }
 
-export function answerText({ contentType, text }: MetricsText): HttpAnswer {
+export function answerText({ contentType, text }: { readonly contentType: string; readonly text: string }): HttpAnswer {
   return { status: 200, body: text, headers: { ...headers, 'Content-Type': contentType } };
 }
 
@@ -31,26 +29,4 @@ export function refuseUnreadAnswer(max: number): Failure {
     max,
     retryAfterMs: 1000,
   };
-}
-
-/** Waits for an answer in the form that WebSocket requests get it, too. `read`: how large its list may be, and the refusal of a larger one. */
-export async function waitForReply(
-  ask: (reply: Reply) => void,
-  read?: { readonly room: number; readonly tooLarge: Failure },
-): Promise<string | Failure> {
-  return new Promise((resolve) => {
-    if (read === undefined) {
-      ask({ succeed: resolve, fail: resolve });
-      return;
-    }
-    const ticket: ReadTicket = {
-      room: read.room,
-      refusal: undefined,
-      enlarge: (_characters, _again, refuse) => {
-        refuse(read.tooLarge);
-      },
-      end: () => undefined,
-    };
-    ask({ succeed: resolve, fail: resolve, openRead: () => ticket });
-  });
 }
