@@ -37,6 +37,10 @@ function folderOf(file: string): string {
   return file.split('/')[1] ?? '';
 }
 
+function edgeOf(file: string): string {
+  return file.split('/').slice(0, 3).join('/');
+}
+
 /** The imports of a file from other folders: `[name in the table, file that imports or is imported]`. */
 function* crossings(file: SourceFile): Generator<readonly [kind: 'folders' | 'packages', name: string, only: string]> {
   for (const imported of file.files) {
@@ -78,7 +82,6 @@ test('a folder imports only what stands above it, and only what the table lets i
 });
 
 test('no edge imports another', () => {
-  const edgeOf = (file: string): string => file.split('/').slice(0, 3).join('/');
   const edges = files.filter(({ path: file }) => folderOf(file) === 'edges');
   const crossing = edges.flatMap(({ path: file, files: imported }) =>
     imported
