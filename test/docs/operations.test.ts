@@ -1,12 +1,9 @@
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 
 import { settings } from '../../src/config/config.ts';
 import type { Setting } from '../../src/config/config.ts';
-
-const operations = readFileSync(fileURLToPath(new URL('../../docs/OPERATIONS.md', import.meta.url)), 'utf8');
+import { metricFamilies } from '../../src/metrics/metric-families.ts';
+import { expectTable } from '../support/document-table.ts';
 
 function wordDefault(name: string, setting: Setting): string {
   if (name === 'partitions') return 'cores less one';
@@ -20,12 +17,27 @@ function wordRange({ schema }: Setting): string {
 }
 
 test('[LI1] docs/OPERATIONS.md lists every setting with its default, range and meaning', () => {
-  const section = operations.split('\n## ').find((text) => text.startsWith('Settings\n')) ?? '';
-  const rows = [...section.matchAll(/^\| `(\w+)` \| (.*) \|$/gm)]
-    .map(([row]) => row)
-    .filter((row) => row.split(' | ').length === 4);
-  const expected = Object.entries(settings).map(
-    ([name, setting]) => `| \`${name}\` | ${wordDefault(name, setting)} | ${wordRange(setting)} | ${setting.meaning} |`,
+  expectTable(
+    'docs/OPERATIONS.md',
+    '| setting | default | range | meaning |',
+    Object.entries(settings).map(([name, setting]) => [
+      `\`${name}\``,
+      wordDefault(name, setting),
+      wordRange(setting),
+      setting.meaning,
+    ]),
   );
-  expect(rows).toEqual(expected);
+});
+
+test('docs/OPERATIONS.md lists every metric with its type, labels and meaning', () => {
+  expectTable(
+    'docs/OPERATIONS.md',
+    '| metric | type | labels | meaning |',
+    metricFamilies.map(({ name, type, labels, help }) => [
+      `\`${name}\``,
+      type,
+      labels.map((label) => `\`${label}\``).join(', ') || '–',
+      help,
+    ]),
+  );
 });

@@ -1,32 +1,28 @@
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-
 import { expect, test } from 'vitest';
 
 import { closeCodes, errorCodes } from '../../src/protocol/errors.ts';
 import { protocolLimits } from '../../src/protocol/limits.ts';
-
-const markdown = readFileSync(fileURLToPath(new URL('../../docs/PROTOCOL.md', import.meta.url)), 'utf8');
-
-/** The rows of the tables in the section of that title. */
-function readRows(title: string): string[] {
-  const [, section = ''] = markdown.split(`${title}\n`);
-  const [text = ''] = section.split('\n## ')[0]!.split('\n### ');
-  return text.split('\n').filter((line) => line.startsWith('|'));
-}
+import { expectTable } from '../support/document-table.ts';
 
 test('[WP2] docs/PROTOCOL.md lists every error code, with its number, status and meaning, and no other', () => {
-  const rows = Object.entries(errorCodes).map(
-    ([code, { number, status, meaning }]) => `| ${number} | \`${code}\` | ${status} | ${meaning} |`,
+  expectTable(
+    'docs/PROTOCOL.md',
+    '| number | name | status | meaning |',
+    Object.entries(errorCodes).map(([code, { number, status, meaning }]) => [
+      String(number),
+      `\`${code}\``,
+      String(status),
+      meaning,
+    ]),
   );
-  expect(readRows('## Errors').slice(2)).toEqual(rows);
 });
 
 test('[WP2] docs/PROTOCOL.md lists every close code that the server sends, and no other', () => {
-  const rows = Object.entries(closeCodes).map(
-    ([reason, { number, meaning }]) => `| ${number} | \`${reason}\` | ${meaning} |`,
+  expectTable(
+    'docs/PROTOCOL.md',
+    '| code | reason | meaning |',
+    Object.entries(closeCodes).map(([reason, { number, meaning }]) => [String(number), `\`${reason}\``, meaning]),
   );
-  expect(readRows('### Close codes').slice(2)).toEqual(rows);
 });
 
 test('[WP2] numbers are told apart, and lie where JSON-RPC and WebSocket leave room', () => {
@@ -44,8 +40,9 @@ test('[WP2] numbers are told apart, and lie where JSON-RPC and WebSocket leave r
 });
 
 test('[LI1] docs/PROTOCOL.md lists every limit of the protocol with its value, and no other', () => {
-  const listed = readRows('## Limits')
-    .slice(2)
-    .map((row) => row.split(' | ').slice(0, 2));
-  expect(listed).toEqual(Object.entries(protocolLimits).map(([name, value]) => [`| \`${name}\``, String(value)]));
+  expectTable(
+    'docs/PROTOCOL.md',
+    '| limit | | |',
+    Object.entries(protocolLimits).map(([name, value]) => [`\`${name}\``, String(value)]),
+  );
 });
