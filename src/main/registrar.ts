@@ -126,6 +126,17 @@ export class Registrar {
     return undefined;
   }
 
+  /**
+   * Puts back what a session has of an instance, since its newer registration was refused. What was said of it while that was under way concerned a registration
+   * that the log did not have, so the client may believe anything.
+   */
+  putBack(session: Session, registration: HeldRegistration): void {
+    const { key, id, isHidden } = registration;
+    this.keep(session, registration);
+    session.registrations.noteHidden(key, id, isHidden);
+    session.registrations.noteDoubt(key, id);
+  }
+
   /** Takes the first registrations out of the log of a session that goes to another host: at most so many, and about so many characters. */
   takeOut(session: Session, countMax: number, charactersMax: number): (string | number)[] {
     const fields: (string | number)[] = [];
@@ -265,11 +276,17 @@ export class PendingRegister implements PendingRequest {
   #takeRefusal(answer: Answer): void {
     const failure = readRefusal(answer);
     const { session, key, id } = this;
-    const [, stamp, , , , , stands] = answer as Extract<Answer, [typeof fromPartition.refused, ...unknown[]]>;
+    const [, request, , , , , fragment, stamp] = answer as Extract<
+      Answer,
+      [typeof fromPartition.refused, ...unknown[]]
+    >;
     // What was given up after deaths has been restored from the log. Else whatever of it is in the log is this attempt.
-    if (failure.code !== 'internal' && session.registrations.stampOf(key, id) === stamp) {
-      if (stands === '') this.#registrar.drop(session, key, id);
-      else this.#registrar.keep(session, { key, id, fragment: stands, stamp });
+    if (failure.code !== 'internal' && session.registrations.stampOf(key, id) === request) {
+      if (fragment === '') this.#registrar.drop(session, key, id);
+      else {
+        this.#registrar.putBack(session, { key, id, fragment, stamp, isHidden: stamp !== request });
+        this.isContested = true;
+      }
     }
     this.#reply.fail(failure);
   }

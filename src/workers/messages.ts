@@ -151,7 +151,7 @@ export const fromPartition = {
 /** Partition to host. In a batch, a last text equal to an earlier one is laid down as the number of that one, among those laid down as texts. */
 export type FromPartition =
   | [kind: typeof fromPartition.applied, request: number, version: number]
-  /** `stands`: of a registration that was to change an instance of the session's own, the content that it still has; else empty. */
+  /** `stands`: what the session still has of an instance that a registration was to change; else empty. `stamp`: of that; if it is not the request, it does not show. */
   | [
       kind: typeof fromPartition.refused,
       request: number,
@@ -160,6 +160,7 @@ export type FromPartition =
       limit: string,
       max: number,
       stands: string,
+      stamp: number,
     ]
   | [kind: typeof fromPartition.state, request: number, version: number, count: number, instances: string]
   | [kind: typeof fromPartition.resumed, request: number, from: number, version: number, difference: string]
@@ -207,7 +208,7 @@ export type FromPartition =
 
 const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   1: 3,
-  2: 7,
+  2: 8,
   3: 5,
   4: 5,
   5: 3,

@@ -7,7 +7,7 @@ import { WatchedService } from '../push/watched-service.ts';
 import type { StoredInstance } from '../slots/service-instances.ts';
 import type { ServiceRecord } from '../slots/service-record.ts';
 import { ServiceStore } from '../slots/service-store.ts';
-import type { ClaimNotice, ListPage, StoreOutcome } from '../slots/service-store.ts';
+import type { ClaimNotice, ListPage, StandingClaim, StoreOutcome } from '../slots/service-store.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import type { Histogram } from './histogram.ts';
@@ -588,8 +588,9 @@ export class PartitionCore {
     this.#contested.clear();
   }
 
-  #refuse(host: number, request: number, { code, message, limit, max }: Failure, stands = ''): void {
-    this.#emit(host, fromPartition.refused, request, code, message, limit ?? '', max ?? 0, stands);
+  #refuse(host: number, request: number, { code, message, limit, max }: Failure, stands?: StandingClaim): void {
+    const { fragment = '', stamp = 0 } = stands ?? {};
+    this.#emit(host, fromPartition.refused, request, code, message, limit ?? '', max ?? 0, fragment, stamp);
   }
 
   #noteChange(service: ServiceRecord, id: string, before: string | undefined): void {

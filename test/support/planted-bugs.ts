@@ -45,6 +45,7 @@ export interface PlantedBug {
 
 const quiet: Faults = { percent: 0, kills: false, moves: false, resumes: true };
 const guarding: Faults = { percent: 0, kills: false, moves: false, guards: true, resumes: true };
+const narrow: Faults = { ...quiet, bounds: true };
 const killing: Faults = { percent: 5, kills: true, moves: false };
 const moving: Faults = { percent: 8, kills: false, moves: true };
 
@@ -473,6 +474,26 @@ export const plantedBugs: readonly PlantedBug[] = [
             });
           },
       ),
+  },
+  {
+    name: 'whose newer claim is refused is not told that it has the one before, which another hides',
+    faults: narrow,
+    plant: () =>
+      replace(
+        ServiceStore.prototype,
+        'register',
+        (register) =>
+          function forget(this: ServiceStore, key, id, instance, nowMicros) {
+            const outcome = register.call(this, key, id, instance, nowMicros);
+            if (outcome.kind !== 'refused' || outcome.stands?.stamp === instance.stamp) return outcome;
+            return { kind: 'refused', failure: outcome.failure };
+          },
+      ),
+  },
+  {
+    name: 'what was said of a claim while a newer one was under way that is refused is forgotten',
+    faults: narrow,
+    plant: () => replace(SessionLog.prototype, 'noteDoubt', () => () => undefined),
   },
   {
     name: 'a client resumes from a version of which nothing is known',

@@ -34,6 +34,8 @@ export interface Faults {
   readonly guards?: boolean;
   /** Clients take over the sessions that they had. */
   readonly resumes?: boolean;
+  /** There is little room for instances, and for claims that do not show. */
+  readonly bounds?: boolean;
   /** Partitions work off in one turn what has come. */
   readonly longTurns?: boolean;
 }
@@ -49,6 +51,8 @@ export interface Findings {
   resumed: number;
   /** Mass losses of which nothing was removed. */
   heldBack: number;
+  /** Registrations for which there was no room. */
+  refused: number;
   checks: number;
 }
 
@@ -91,6 +95,8 @@ interface World {
   heldBack: number;
   /** From when on, after it may go, a broken session must be gone; for long if guards may hold it back. */
   readonly lingerMs: number;
+  /** Until when nothing of a session that is connected may go: where room is narrow, what others registered later may be in its place at any time. */
+  readonly wholeMs: number;
 }
 
 /** After each of so many acts up to six things are delivered. */
@@ -116,6 +122,8 @@ const guarded = {
   lossServicePercent: 60,
   lossHoldMaxMs: 4000,
 };
+/** Room for three instances or four, and for some claims beside them. */
+const narrow = { claimsPerInstanceMax: 2, instancesPerServiceMax: 3, serviceListBytesMax: 1024 };
 /** Of a hundred steps of a history with guards, how many concern all clients. */
 const massPercent = 6;
 /** Longer than any history, and over at its end. */
@@ -139,6 +147,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     turnStepsMax: 1 + (seed % 4),
     moveSlots: 2048,
     ...(faults.guards === true ? guarded : unguarded),
+    ...(faults.bounds === true ? narrow : {}),
     ...(faults.longTurns === true ? { partitionTurnWorkMax: 1_000_000 } : {}),
   };
   const registry = await InProcessRegistry.start(settings, countHosts(seed));
@@ -154,6 +163,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     resumed: 0,
     heldBack: 0,
     lingerMs: faults.guards === true ? unboundedMs : 1000,
+    wholeMs: faults.bounds === true ? 0 : Number.POSITIVE_INFINITY,
   };
   for (const { kind, seed } of history.steps) {
     const random = new Random(seed);
@@ -195,7 +205,17 @@ function countHosts(seed: number): number {
 
 /** Runs the histories of many seeds; on a failure shortens the history and says which it was. */
 export async function runHistories(seeds: readonly number[], steps: number, faults: Faults): Promise<Findings> {
-  const total: Findings = { views: 0, pushes: 0, resyncs: 0, deaths: 0, moves: 0, resumed: 0, heldBack: 0, checks: 0 };
+  const total: Findings = {
+    views: 0,
+    pushes: 0,
+    resyncs: 0,
+    deaths: 0,
+    moves: 0,
+    resumed: 0,
+    heldBack: 0,
+    refused: 0,
+    checks: 0,
+  };
   for (const seed of seeds) {
     const history = createHistory(seed, steps);
     try {
@@ -313,7 +333,7 @@ function connect(world: World, host: SessionHost, old?: Player): Player {
   const fate: Fate = {
     name: `client ${world.players.length + 1}`,
     mayLeaveFromMs: Number.POSITIVE_INFINITY,
-    isWholeUntilMs: Number.POSITIVE_INFINITY,
+    isWholeUntilMs: world.wholeMs,
     goneByMs: Number.POSITIVE_INFINITY,
   };
   const { secret } = client.session;
@@ -329,7 +349,7 @@ function connect(world: World, host: SessionHost, old?: Player): Player {
     },
     onGone: (isClean) => {
       player.fate.mayLeaveFromMs = isClean ? world.clockMs : world.clockMs + disconnectGraceMs;
-      player.fate.isWholeUntilMs = player.fate.mayLeaveFromMs;
+      player.fate.isWholeUntilMs = Math.min(world.wholeMs, player.fate.mayLeaveFromMs);
       player.fate.goneByMs = player.fate.mayLeaveFromMs + (isClean ? 1000 : world.lingerMs);
       const { wanted } = player;
       player.wanted = undefined;
@@ -381,7 +401,7 @@ function takeOpened(world: World, player: Player, { result, error }: Answered): 
   player.fate = wanted;
   player.secret = player.client.session.secret;
   wanted.mayLeaveFromMs = Number.POSITIVE_INFINITY;
-  wanted.isWholeUntilMs = Number.POSITIVE_INFINITY;
+  wanted.isWholeUntilMs = world.wholeMs;
   wanted.goneByMs = Number.POSITIVE_INFINITY;
   world.resumed += 1;
 }
@@ -480,7 +500,10 @@ function register(
   const change = world.ledger.ask('register', fate, { service, id, mark }, world.clockMs);
   const { color, ...content } = describeMark(mark);
   // Where slices are small lists are larger than one.
-  const filling = world.registry.config.fanOutSliceBytes === smallSliceBytes ? { filling: 'x'.repeat(600) } : {};
+  const { fanOutSliceBytes, serviceListBytesMax } = world.registry.config;
+  const isNarrow = serviceListBytesMax === narrow.serviceListBytesMax;
+  const fillingLength = isNarrow ? (mark % 4) * 100 : fanOutSliceBytes === smallSliceBytes ? 600 : 0;
+  const filling = fillingLength > 0 ? { filling: 'x'.repeat(fillingLength) } : {};
   const instance = { id, host: 'h', port: 1, weight: mark, ...content, metadata: { color, ...filling } };
   track(world, player, change, () => client.request('instance.register', { service, instance }));
 }
@@ -594,6 +617,7 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
     }
   }
   const { push_resynced: resyncs = 0, partition_died: deaths = 0 } = registry.counters.snapshot();
+  const { refused_limit_exceeded: refused = 0 } = registry.counters.snapshot();
   return {
     views,
     pushes,
@@ -602,6 +626,7 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
     moves: registry.router.table.epoch,
     resumed: world.resumed,
     heldBack: world.heldBack,
+    refused,
     checks: ledger.checks,
   };
 }

@@ -10,7 +10,7 @@ const number = fc.integer({ min: 0 });
 
 const outward: fc.Arbitrary<FromPartition> = fc.oneof(
   fc.tuple(fc.constant(fromPartition.applied), number, number),
-  fc.tuple(fc.constant(fromPartition.refused), number, fc.constant('busy' as const), text, text, number, text),
+  fc.tuple(fc.constant(fromPartition.refused), number, fc.constant('busy' as const), text, text, number, text, number),
   fc.tuple(fc.constant(fromPartition.state), number, number, number, text),
   fc.tuple(fc.constant(fromPartition.resumed), number, number, number, text),
   fc.tuple(fc.constant(fromPartition.listed), number, fc.array(fc.oneof(text, number))),
