@@ -23,6 +23,8 @@ export interface RegistrarOptions {
   readonly findSession: (number: number) => Session | undefined;
   /** The client is to be told whether its registration shows, if it does not know. */
   readonly onClaim: (session: Session, name: RegistrationName) => void;
+  /** A lost session has given up what another hides: it may have nothing left. */
+  readonly onGivenUp: (session: number) => void;
 }
 
 /** Registers and deregisters for sessions, and keeps each session's log of what it holds: what partitions are rebuilt from. */
@@ -194,18 +196,33 @@ export class Registrar {
     this.#options.onClaim(session, name);
   }
 
-  /** Another session has it now, most likely the client itself that is back: what a lost session left behind must not come up again. */
   #giveUpLost(session: Session, name: RegistrationName): void {
     const { registrations } = session;
     const { key, id } = name;
     if (!isLost(session) || !registrations.has(key, id) || !registrations.standingOf(key, id).isHidden) return;
     const { gate } = this.#router;
-    if (!gate.isShut(key)) this.withdraw(session, name, 'asked');
+    if (!gate.isShut(key)) this.giveUp(session, name);
     else {
       gate.defer(key, () => {
         this.#giveUpLost(session, name);
       });
     }
+  }
+
+  /**
+   * Another session has it now, most likely the client itself that is back: what a lost session left behind must not come up again. If it has by the time
+   * that its owner, whose slot is open, hears of this, it is held back like all that the session has.
+   */
+  giveUp(session: Session, { key, id }: RegistrationName): void {
+    session.identity.noteAsked();
+    this.#router.askLink(this.#router.linkOf(key), new PendingGiveUp(this, session, key, id));
+  }
+
+  /** The owner has ended what was given up. */
+  noteGivenUp(session: Session, key: string, id: string, request: number): void {
+    // What waited for its slot may have been registered since.
+    if ((session.registrations.stampOf(key, id) ?? request) < request) this.drop(session, key, id);
+    this.#options.onGivenUp(session.number);
   }
 
   /**
@@ -226,9 +243,9 @@ export class Registrar {
   }
 }
 
-/** Through its grace a session may be taken over, with all that it claims; one that a guard holds back has had that time. */
-function isLost({ state }: Session): boolean {
-  return state.kind === 'held';
+/** Through its grace a session may be taken over, with all that it claims; one that a guard holds back, or has just judged, has had that time. */
+function isLost({ state, isGoing }: Session): boolean {
+  return state.kind === 'held' || (state.kind === 'broken' && isGoing);
 }
 
 export const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };
@@ -323,6 +340,37 @@ export class PendingDeregister implements PendingRequest {
     if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.deregistered(answer[2]));
     else this.#reply.fail(readRefusal(answer));
     this.session.identity.noteAnswered();
+  }
+}
+
+/** What a lost session claims is to end if another session's claim hides it. */
+class PendingGiveUp implements PendingRequest {
+  readonly key: string;
+  readonly #registrar: Registrar;
+  readonly #session: Session;
+  readonly #id: string;
+
+  constructor(registrar: Registrar, session: Session, key: string, id: string) {
+    this.#registrar = registrar;
+    this.#session = session;
+    this.key = key;
+    this.#id = id;
+  }
+
+  build(request: number): ToPartition {
+    return [toPartition.giveUp, request, this.#session.number, this.key, this.#id];
+  }
+
+  /** A rebuilt partition says anew where contested claims stand. */
+  abandon(): void {
+    this.#session.identity.noteAnswered();
+  }
+
+  settle(answer: Answer): void {
+    const [kind, request, isGivenUp] = answer;
+    if (kind === fromPartition.applied && isGivenUp === 1)
+      this.#registrar.noteGivenUp(this.#session, this.key, this.#id, request);
+    this.#session.identity.noteAnswered();
   }
 }
 

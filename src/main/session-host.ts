@@ -165,6 +165,9 @@ export class SessionHost {
       withdraw: (session, name, cause) => {
         this.#registrar.withdraw(session, name, cause);
       },
+      giveUp: (session, name) => {
+        this.#registrar.giveUp(session, name);
+      },
       isStopping: () => this.#isDraining,
       onGone: (session) => {
         this.#forget(session);
@@ -197,6 +200,10 @@ export class SessionHost {
       findSession: (number) => this.sessions.find(number),
       onClaim: (session, { key, id }) => {
         this.#claims.note(session, key, id);
+      },
+      onGivenUp: (number) => {
+        const session = this.sessions.find(number);
+        if (session !== undefined) this.sessions.endEmptied(session);
       },
     });
     this.#subscriptions = new Subscriptions({

@@ -340,6 +340,12 @@ export class ServiceStore {
     return this.#show(service, id, row, { before: current.fragment, instance: next, told }, nowMicros);
   }
 
+  /** Ends a session's claim if it does not show, as {@link deregister} does; returns whether there was one. */
+  giveUp(key: string, id: string, owner: number, stamp: number): boolean {
+    const service = this.#services.get(key);
+    return service !== undefined && this.#endHidden(service, id, owner, stamp).kind !== 'refused';
+  }
+
   #endHidden(service: ServiceRecord, id: string, owner: number, stamp: number): StoreOutcome {
     const known = service.instances.hidden?.stampOf(id, owner);
     if (known === undefined) {

@@ -334,6 +334,13 @@ export class PartitionCore {
         this.#noteOutcome(key, id, outcome);
         return;
       }
+      case toPartition.giveUp: {
+        const [, request, session, key, id] = record;
+        if (!this.#owns(host, epoch, request, key)) return;
+        const isGivenUp = this.#store.giveUp(key, id, session, request);
+        this.#emit(host, fromPartition.applied, request, isGivenUp ? 1 : 0);
+        return;
+      }
       case toPartition.subscribe: {
         const [, request, key, variant, since, room] = record;
         if (this.#owns(host, epoch, request, key)) this.#subscribe(host, { request, key, variant, since, room }, clock);

@@ -25,6 +25,7 @@ const inward: fc.Arbitrary<ToPartition> = fc.oneof(
   fc.tuple(fc.constant(toPartition.register), number, number, text, text, text),
   fc.tuple(fc.constant(toPartition.deregister), number, number, text, text),
   fc.tuple(fc.constant(toPartition.withdraw), number, text, text),
+  fc.tuple(fc.constant(toPartition.giveUp), number, number, text, text),
   fc.tuple(fc.constant(toPartition.subscribe), number, text, fc.constant('snapshot' as const), number, number),
   fc.tuple(fc.constant(toPartition.loseInterest), text, fc.constant('delta' as const)),
   fc.tuple(fc.constant(toPartition.query), number, text, text, number),
