@@ -16,6 +16,8 @@ import type { SubscriberView } from './subscriber-view.ts';
 
 // One name needs more than ASCII, for wherever a slot is computed.
 const services = ['pay', 'ship', 'größe/世界'] as const;
+/** So many that most have few instances, or none, and hardly a subscriber. */
+const manyServices: readonly string[] = [...services, 'mail', 'tax', 'stock', 'rating', 'search', 'cart', 'auth'];
 const ids = ['a', 'b', 'c', 'd'] as const;
 const disconnectGraceMs = 200;
 /** How long a session may be on its way to another host. */
@@ -36,6 +38,8 @@ export interface Faults {
   readonly resumes?: boolean;
   /** There is little room for instances, and for claims that do not show. */
   readonly bounds?: boolean;
+  /** Few clients and many services: those that nobody needs are forgotten. */
+  readonly sparse?: boolean;
   /** Partitions work off in one turn what has come. */
   readonly longTurns?: boolean;
 }
@@ -77,14 +81,20 @@ interface Player {
   /** While it is taking a session over: that one's. */
   wanted: Fate | undefined;
   readonly changes: Map<object, Change>;
+  /** Of requests under way: the highest version that anybody had been told of the service when it was asked for. */
+  readonly toldBefore: Map<object, number>;
 }
 
 interface World {
   readonly registry: InProcessRegistry;
   readonly ledger: Ledger;
   readonly players: Player[];
+  /** What they register and subscribe. */
+  readonly services: readonly string[];
   /** Views of clients that have gone: somebody may come back with one. */
   readonly abandoned: Map<string, SubscriberView>;
+  /** The highest version of each service that an answer has told. */
+  readonly toldVersions: Map<string, number>;
   readonly trace: string[];
   /** Whether clients take over the sessions that they had. */
   readonly mayComeBack: boolean;
@@ -155,7 +165,9 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     registry,
     ledger: new Ledger(),
     players: [],
+    services: faults.sparse === true ? manyServices : services,
     abandoned: new Map(),
+    toldVersions: new Map(),
     trace,
     mayComeBack: faults.resumes === true,
     clockMs: 0,
@@ -270,7 +282,7 @@ function act(world: World, random: Random): void {
   const { players, abandoned, trace } = world;
   const live = players.filter(({ client, wanted }) => client.closed === undefined && wanted === undefined);
   const roll = random.below(100);
-  const service = random.pick(services);
+  const service = random.pick(world.services);
   const id = random.pick(ids);
   if (live.length < 2 || roll < 5) {
     join(world);
@@ -337,7 +349,7 @@ function connect(world: World, host: SessionHost, old?: Player): Player {
     goneByMs: Number.POSITIVE_INFINITY,
   };
   const { secret } = client.session;
-  const player: Player = { client, fate, secret, wanted: old?.fate, changes: new Map() };
+  const player: Player = { client, fate, secret, wanted: old?.fate, changes: new Map(), toldBefore: new Map() };
   world.players.push(player);
   client.listener = {
     onAnswer: (answered) => {
@@ -391,10 +403,13 @@ function takeOpened(world: World, player: Player, { result, error }: Answered): 
   }
   world.trace.push(`${player.fate.name} is ${wanted.name} now`);
   const { registrations } = player.client.session;
-  expectEqual('what is said of a session that is taken over', resumed, {
-    registrations: registrations.size,
-    digest: digestOf(registrations.values()),
-  });
+  // Where room is narrow, something may have been given up since.
+  if (world.wholeMs > 0) {
+    expectEqual('what is said of a session that is taken over', resumed, {
+      registrations: registrations.size,
+      digest: digestOf(registrations.values()),
+    });
+  }
   const isRegistered = (service: string, id: string): boolean => registrations.has(serviceKey({ service }), id);
   const lost = world.ledger.resume(wanted, isRegistered, world.clockMs);
   if (lost !== undefined) throw new Error(lost);
@@ -467,7 +482,7 @@ function cut(world: World, random: Random): void {
   for (const { client } of lost) client.leave(false);
   if (isMassLoss) for (const { fate } of certain) fate.mayLeaveFromMs = Number.POSITIVE_INFINITY;
   const { client: watcher } = connect(world, random.pick(registry.units).host);
-  for (const service of services) watcher.subscribe(service);
+  for (const service of world.services) watcher.subscribe(service);
   for (let waitedMs = 0; waitedMs < 2 * disconnectGraceMs; waitedMs += 50) {
     while (registry.step(random));
     advance(world, 50);
@@ -510,8 +525,10 @@ function register(
 
 /** Answers may come before the request returns. */
 function track(world: World, player: Player, change: Change, request: () => Answered): void {
+  const toldBefore = world.toldVersions.get(change.service) ?? 0;
   const answered = request();
   player.changes.set(answered, change);
+  player.toldBefore.set(answered, toldBefore);
   if (answered.result !== undefined || answered.error !== undefined) takeAnswer(world, player, answered);
 }
 
@@ -530,7 +547,12 @@ function takeAnswer(world: World, player: Player, answered: Answered): void {
     if (answered.error?.data.code !== 'internal') world.ledger.refuse(change);
     return;
   }
-  world.ledger.acknowledge(change, (answered.result as { version: number }).version);
+  const { version } = answered.result as { version: number };
+  const toldBefore = player.toldBefore.get(answered) ?? 0;
+  player.toldBefore.delete(answered);
+  if (version < toldBefore) throw new Error(`the version of ${service} went back from ${toldBefore} to ${version}`);
+  world.toldVersions.set(service, Math.max(version, world.toldVersions.get(service) ?? 0));
+  world.ledger.acknowledge(change, version);
   for (const { client } of world.players) {
     const view = client.views.get(key);
     if (view !== undefined && client.closed === undefined) judgeView(world, key, view, world.clockMs);
