@@ -277,9 +277,9 @@ export class PendingRegister implements PendingRequest {
     return [toPartition.register, request, this.session.number, this.key, this.id, this.#fragment];
   }
 
+  /** Its session has ended: nobody waits for it to be settled. */
   abandon(): void {
     this.#reply.fail(sessionEnded);
-    this.session.identity.noteAnswered();
   }
 
   settle(answer: Answer): void {
@@ -331,9 +331,9 @@ export class PendingDeregister implements PendingRequest {
     return [toPartition.deregister, request, this.session.number, this.key, this.id];
   }
 
+  /** Its session has ended: nobody waits for it to be settled. */
   abandon(): void {
     this.#reply.fail(sessionEnded);
-    this.session.identity.noteAnswered();
   }
 
   settle(answer: Answer): void {
