@@ -339,7 +339,7 @@ const repeatedTooOften: Failure = {
 
 /** The answer to such a request. */
 export function refuseRepeated(request: number): Answer {
-  return [fromPartition.refused, request, repeatedTooOften.code, repeatedTooOften.message, '', 0, ''];
+  return [fromPartition.refused, request, repeatedTooOften.code, repeatedTooOften.message, '', 0, '', 0];
 }
 
 /** Why a partition refused. */

@@ -166,6 +166,9 @@ export class SessionHost implements ReplyHost {
       withdraw: (session, name, cause) => {
         this.#registrar.withdraw(session, name, cause);
       },
+      giveUp: (session, name) => {
+        this.#registrar.giveUp(session, name);
+      },
       isStopping: () => this.#isDraining,
       onGone: (session) => {
         this.#forget(session);
@@ -198,6 +201,10 @@ export class SessionHost implements ReplyHost {
       findSession: (number) => this.sessions.find(number),
       onClaim: (session, { key, id }) => {
         this.#claims.note(session, key, id);
+      },
+      onGivenUp: (number) => {
+        const session = this.sessions.find(number);
+        if (session !== undefined) this.sessions.endEmptied(session);
       },
     });
     this.#subscriptions = new Subscriptions({

@@ -116,6 +116,11 @@ export class SessionLog {
     this.#noteBits(key, id, toldHiddenBit | toldBit | doubtBit, isHidden ? toldHiddenBit | toldBit : toldBit);
   }
 
+  /** Whatever the client was told of a registration, it may not be true any more. */
+  noteDoubt(key: string, id: string): void {
+    this.#noteBits(key, id, doubtBit, doubtBit);
+  }
+
   /** Puts in a registration that comes from another host, as it stood there. */
   setMoved({ key, id, fragment, stamp, standing }: MovedRegistration): void {
     const { keys } = this.#host;

@@ -11,7 +11,7 @@ import { slotOf } from '../slots/slot.ts';
 import type { StoredInstance } from '../store/service-instances.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import { ServiceStore } from '../store/service-store.ts';
-import type { ClaimNotice, ListPage, StoreOutcome } from '../store/service-store.ts';
+import type { ClaimNotice, ListPage, StandingClaim, StoreOutcome } from '../store/service-store.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { Credit, FromPartition, PartitionLimits, ToPartition } from './messages.ts';
 import { SlotHandover } from './slot-handover.ts';
@@ -334,6 +334,13 @@ export class PartitionCore {
         this.#noteOutcome(key, id, outcome);
         return;
       }
+      case toPartition.giveUp: {
+        const [, request, session, key, id] = record;
+        if (!this.#owns(host, epoch, request, key)) return;
+        const isGivenUp = this.#store.giveUp(key, id, session, request);
+        this.#emit(host, fromPartition.applied, request, isGivenUp ? 1 : 0);
+        return;
+      }
       case toPartition.subscribe: {
         const [, request, key, variant, since, room] = record;
         if (this.#owns(host, epoch, request, key)) this.#subscribe(host, { request, key, variant, since, room }, clock);
@@ -588,8 +595,9 @@ export class PartitionCore {
     this.#contested.clear();
   }
 
-  #refuse(host: number, request: number, { code, message, limit, max }: Failure, stands = ''): void {
-    this.#emit(host, fromPartition.refused, request, code, message, limit ?? '', max ?? 0, stands);
+  #refuse(host: number, request: number, { code, message, limit, max }: Failure, stands?: StandingClaim): void {
+    const { fragment = '', stamp = 0 } = stands ?? {};
+    this.#emit(host, fromPartition.refused, request, code, message, limit ?? '', max ?? 0, fragment, stamp);
   }
 
   #noteChange(service: ServiceRecord, id: string, before: string | undefined): void {
