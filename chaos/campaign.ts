@@ -4,6 +4,7 @@ import { Random } from '../test/support/random.ts';
 import { Chronicle } from './chronicle.ts';
 import { Crowd } from './crowd.ts';
 import { Disturbances } from './disturbances.ts';
+import { gatherEvidence } from './evidence.ts';
 import { Judge } from './judge.ts';
 import { compareAll, waitForQuiet } from './quiet.ts';
 import { RegistryProcess } from './registry-process.ts';
@@ -55,6 +56,8 @@ export class Campaign {
   #statsLife = 0;
   #failure: string | undefined;
   #story: readonly string[] = [];
+  #evidence: Promise<readonly string[]> = Promise.resolve([]);
+  #registry: RegistryProcess | undefined;
   #isOver = false;
 
   constructor(options: CampaignOptions) {
@@ -68,6 +71,7 @@ export class Campaign {
     };
     const { ioThreads, broken } = this.#options;
     const registry = await RegistryProcess.start({ settings: { ...settings, ioThreads, ...broken }, onEnd: onWrong });
+    this.#registry = registry;
     const tools = { random: this.#random, tally: this.#tally, clock: this.#clock, chronicle: this.#chronicle, onWrong };
     const judge = new Judge({ ...tools, warmUpMs: settings.warmUpMs });
     const crowd = new Crowd({ ...tools, registry, judge });
@@ -79,18 +83,21 @@ export class Campaign {
     }
     this.#isOver = true;
     await looking;
+    const evidence = await this.#evidence;
     await crowd.end();
     await registry.end('SIGTERM');
     this.#tally.addLife(this.#stats);
     const { checks } = judge.ledger;
     const lack = this.#failure === undefined ? findLack(this.#tally, checks, this.#options) : undefined;
-    return { tally: this.#tally, checks, failure: this.#failure, lack, story: this.#story };
+    return { tally: this.#tally, checks, failure: this.#failure, lack, story: [...this.#story, ...evidence] };
   }
 
   #fail(message: string): void {
     if (this.#failure !== undefined || this.#isOver) return;
     this.#failure = message;
+    this.#chronicle.note('this is when it was found', true);
     this.#story = this.#chronicle.tellOf(message);
+    if (this.#registry !== undefined) this.#evidence = gatherEvidence(this.#registry, message);
   }
 
   async #play(

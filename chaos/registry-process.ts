@@ -19,6 +19,13 @@ export interface Stats {
   readonly counters: Readonly<Record<string, number>>;
 }
 
+/** Of `GET /v1/sessions`, what the checker reads. */
+export interface ListedSession {
+  readonly session: string;
+  readonly thread: number;
+  readonly state: string;
+}
+
 /** How the process is ended: on the spot, or in order. */
 export type Ending = 'SIGKILL' | 'SIGTERM';
 
@@ -143,12 +150,15 @@ export class RegistryProcess {
     return this.#fetch('/v1/stats') as Promise<Stats>;
   }
 
+  async readSessions(): Promise<readonly ListedSession[]> {
+    const { sessions } = (await this.#fetch('/v1/sessions?limit=1000')) as { sessions: readonly ListedSession[] };
+    return sessions;
+  }
+
   /** The thread that each connected session is on, by the session's name. */
   async readThreads(): Promise<Map<string, number>> {
-    const { sessions } = (await this.#fetch('/v1/sessions?limit=1000')) as {
-      sessions: readonly { readonly session: string; readonly thread: number; readonly state: string }[];
-    };
-    return new Map(sessions.filter(({ state }) => state === 'connected').map((entry) => [entry.session, entry.thread]));
+    const connected = (await this.readSessions()).filter(({ state }) => state === 'connected');
+    return new Map(connected.map((entry) => [entry.session, entry.thread]));
   }
 
   /** As an operator who asks so many of a hundred sessions to connect anew. */
