@@ -1,8 +1,13 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
 import { serviceKey } from '../src/protocol/service-key.ts';
 import type { RegistryProcess } from './registry-process.ts';
 
 /** The instance that a failure is about. */
 const namedInstance = /(\S+) (i\d+) is /;
+
+/** How long after its connections a process may be seen to have ended, in milliseconds. */
+const endShowsWithinMs = 300;
 
 export interface NamedInstance {
   readonly service: string;
@@ -16,8 +21,11 @@ export function findNamed(failure: string): NamedInstance | undefined {
 
 /** What the registry itself says, right after a failure, of the instance that it names: who has registered it, and what has become of those sessions. */
 export async function gatherEvidence(registry: RegistryProcess, failure: string): Promise<string[]> {
+  // A process that ends closes its connections first.
+  await delay(endShowsWithinMs);
+  if (!registry.isUp) return [`the registry has ended: ${registry.wordEnd()}`];
   const named = findNamed(failure);
-  if (named === undefined || !registry.isUp) return [];
+  if (named === undefined) return ['the registry still runs'];
   const { service, id } = named;
   try {
     const { logged } = await registry.inspect();

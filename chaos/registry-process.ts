@@ -54,8 +54,9 @@ export class RegistryProcess {
   #words = '';
   /** Which life of it this is, from 1. */
   life = 0;
-  /** When the process of this life was started: before it could do anything. */
+  /** When the server of this life began to start, which takes the process a while on a busy machine. */
   startedAtMs = 0;
+  #noteStarting: () => void = () => undefined;
   /** Whether it listens and has not been told to end. */
   isUp = false;
 
@@ -74,6 +75,12 @@ export class RegistryProcess {
     return this.#words;
   }
 
+  /** How this life of it ended, and what it said last. */
+  wordEnd(): string {
+    const { exitCode = null, signalCode = null } = this.#child ?? {};
+    return `${exitCode ?? signalCode ?? 'not yet gone'} ${this.#words}`.trim();
+  }
+
   get url(): string {
     return `ws://127.0.0.1:${this.port}/v1/session`;
   }
@@ -81,7 +88,7 @@ export class RegistryProcess {
   /** Starts it; resolves when it listens. `more`: settings of this life alone. */
   async begin(more: SettingValues = {}): Promise<void> {
     this.life += 1;
-    this.startedAtMs = performance.now();
+    const starting = new Promise<void>((resolve) => (this.#noteStarting = resolve));
     this.#words = '';
     const flags = wordFlags({ ...this.#options.settings, port: this.port, ...more });
     const child = fork(command, ['start', ...flags], { execArgv: ['--import', agent], silent: true });
@@ -92,12 +99,12 @@ export class RegistryProcess {
     child.stderr?.on('data', (chunk) => {
       this.#words = `${this.#words}${String(chunk)}`.slice(-2000);
     });
-    child.on('exit', (code, signal) => {
+    child.on('exit', () => {
       const wasUp = this.isUp;
       this.isUp = false;
       for (const { reject } of this.#waiting.values()) reject(new Error('the registry has ended'));
       this.#waiting.clear();
-      if (wasUp) this.#options.onEnd(`the registry ended with ${code ?? signal ?? 'nothing'}: ${this.#words}`);
+      if (wasUp) this.#options.onEnd(`the registry ended by itself: ${this.wordEnd()}`);
     });
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -113,6 +120,7 @@ export class RegistryProcess {
         resolve();
       });
     });
+    await starting;
     this.isUp = true;
   }
 
@@ -198,6 +206,11 @@ export class RegistryProcess {
   }
 
   #take(report: Report): void {
+    if (report.kind === 'starting') {
+      this.startedAtMs = performance.now() - Number(process.hrtime.bigint() - BigInt(report.atNs)) / 1e6;
+      this.#noteStarting();
+      return;
+    }
     const waiting = this.#waiting.get(report.number);
     this.#waiting.delete(report.number);
     switch (report.kind) {

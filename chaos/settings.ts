@@ -53,5 +53,7 @@ export type Order =
 
 /** What comes back. */
 export type Report =
+  /** The server is about to start; on the clock that all processes have in common. */
+  | { readonly kind: 'starting'; readonly atNs: string }
   | { readonly kind: 'done'; readonly number: number; readonly result: unknown }
   | { readonly kind: 'failed'; readonly number: number; readonly message: string };
