@@ -18,6 +18,7 @@ import type { ListParams, RegisterResult, ServiceFields } from '../protocol/type
 import type { HttpAnswer, HttpCall } from '../transport/transport.ts';
 import type { ServerConfig } from './config.ts';
 import { answerFailure, answerJson, answerText, refuseUnreadAnswer, waitForReply } from './http-answers.ts';
+import { refuseLength } from './large-frame.ts';
 import type { GuardDescription } from './loss-guard.ts';
 import type { MetricsText } from './metrics.ts';
 import { encodeRegister } from './requests.ts';
@@ -354,6 +355,8 @@ function readBody(contentType: string, body: string): { readonly value: unknown 
   if (!/^application\/json\s*(;|$)/i.test(contentType)) {
     return { failure: { code: 'invalid_request', message: 'the body must be application/json' } };
   }
+  const failure = refuseLength(body);
+  if (failure !== undefined) return { failure };
   try {
     return { value: JSON.parse(body) };
   } catch {

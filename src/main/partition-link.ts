@@ -23,13 +23,17 @@ export type Answer = Exclude<
       | typeof fromPartition.moved
       | typeof fromPartition.settled
       | typeof fromPartition.answered
+      | typeof fromPartition.bound
     ),
     ...unknown[],
   ]
 >;
 
 /** What a partition says unasked. */
-export type Unasked = Extract<FromPartition, [typeof fromPartition.push | typeof fromPartition.claim, ...unknown[]]>;
+export type Unasked = Extract<
+  FromPartition,
+  [typeof fromPartition.push | typeof fromPartition.claim | typeof fromPartition.bound, ...unknown[]]
+>;
 
 /**
  * A request under way. An object of its class rather than closures: thousands may be waiting, and closures would keep alive all that
@@ -216,6 +220,7 @@ export class PartitionLink {
         this.#options.onUnasked(record, this);
         return;
       case fromPartition.claim:
+      case fromPartition.bound:
         this.#options.onUnasked(record, this);
         return;
       case fromPartition.answered:

@@ -309,6 +309,6 @@ export class PendingDeregister implements PendingRequest {
   }
 }
 
-function refuseBound(limit: string, max: number, message: string): Failure {
+export function refuseBound(limit: string, max: number, message: string): Failure {
   return { code: 'limit_exceeded', message, limit, max };
 }
