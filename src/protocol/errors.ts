@@ -69,6 +69,10 @@ export const closeCodes = {
       'The client did not read what it was sent: nothing for `slowConsumerTimeoutMs`, or too much of it was waiting.',
   },
   resumed_elsewhere: { number: 4003, meaning: 'Another connection has taken the session over.' },
+  overrun: {
+    number: 4004,
+    meaning: 'The client sent requests much faster than they can be carried out, and too much of it was waiting.',
+  },
 } as const;
 
 export type CloseReason = keyof typeof closeCodes;

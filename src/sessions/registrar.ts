@@ -374,6 +374,6 @@ class PendingGiveUp implements PendingRequest {
   }
 }
 
-function refuseBound(limit: string, max: number, message: string): Failure {
+export function refuseBound(limit: string, max: number, message: string): Failure {
   return { code: 'limit_exceeded', message, limit, max };
 }

@@ -33,10 +33,11 @@ import { ClaimNotices } from './claim-notices.ts';
 import { Departures } from './departures.ts';
 import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
+import { Intake } from './intake.ts';
 import type { Held, LossReport } from './loss-messages.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
-import type { Call, Incoming } from './requests.ts';
+import type { Call, Frame, Incoming } from './requests.ts';
 import { Resumption } from './resumption.ts';
 import { ServicePage } from './service-page.ts';
 import { SessionJournal } from './session-journal.ts';
@@ -102,6 +103,7 @@ export class SessionHost implements ReplyHost {
   readonly #claims: ClaimNotices;
   readonly resumption: Resumption;
   readonly #departures: Departures;
+  readonly #intake: Intake;
   /** What is told to many sessions, or costs more than others pay for. */
   readonly #telling: WorkQueue;
   /** Sessions with frames to be sent at the end of this turn. */
@@ -121,8 +123,13 @@ export class SessionHost implements ReplyHost {
     this.#counters = counters;
     this.#crowdsSeen = options.arrivals.crowds;
     this.#journal = new SessionJournal(options.isVerbose, options.onSession);
-    counters.watchBounds((bound, cause) => {
-      this.#journal.noteBound(bound, cause, this.sessions.clockMs);
+    counters.watch({
+      onBound: (bound, cause) => {
+        this.#journal.noteBound(bound, cause, this.sessions.clockMs);
+      },
+      onRefusal: (code, cause) => {
+        this.#journal.noteRefusal(code, cause, this.sessions.clockMs);
+      },
     });
     this.sessions = new Sessions({
       host: options.host,
@@ -180,6 +187,28 @@ export class SessionHost implements ReplyHost {
         if (isOutdated) this.sessions.recheckHeld();
       },
     });
+    this.#intake = new Intake({
+      batchEntriesMax: config.batchEntriesMax,
+      sliceBytes: config.frameSliceBytes,
+      sessionBytesMax: config.sessionIntakeBytesMax,
+      schedule,
+      onOverrun: (session) => {
+        this.#close(session, 'overrun');
+      },
+      onPutOff: (session) => {
+        counters.countLimit('frameSliceBytes', session);
+      },
+      carryOut: (session, frame) => {
+        this.#carryOutFrame(session, frame);
+      },
+      beginBatch: (session) => this.#beginBatch(session),
+      take: (session, incoming, batch) => {
+        this.#take(session, incoming, batch);
+      },
+      flush: () => {
+        this.flush();
+      },
+    });
     this.losses = new HostLosses({
       host: options.host,
       seed: options.registry,
@@ -213,6 +242,7 @@ export class SessionHost implements ReplyHost {
       sliceMembers: config.fanOutSliceMembers,
       sliceBytes: config.fanOutSliceBytes,
       subscriptionsMax: config.subscriptionsMax,
+      threadSubscriptionsMax: config.threadSubscriptionsMax,
       watchedServicesMax: config.watchedServicesMax,
       watchedNameBytesMax: config.watchedNameBytesMax,
       meter: this.meter,
@@ -335,20 +365,18 @@ export class SessionHost implements ReplyHost {
     // SE8: another connection has taken it over, and what still comes on this one counts no more.
     if (session.state.kind !== 'connected') return;
     this.sessions.hear(session);
-    const frame = readFrame(text, this.#options.config.batchEntriesMax);
+    if (this.#intake.isFor(session, text)) this.#intake.add(session, text);
+    else this.#carryOutFrame(session, readFrame(text, this.#options.config.batchEntriesMax));
+    this.flush();
+  }
+
+  #carryOutFrame(session: Session, frame: Frame): void {
     switch (frame.kind) {
       case 'single':
         this.#take(session, frame.incoming, undefined);
         break;
       case 'batch': {
-        const answers = new BatchAnswers(this.#options.config.batchAnswerCharactersMax, (answer) => {
-          this.send(session, answer);
-        });
-        session.openBatches += 1;
-        answers.defer(() => {
-          session.openBatches -= 1;
-          this.#claims.catchUp(session);
-        });
+        const answers = this.#beginBatch(session);
         for (const incoming of frame.entries) this.#take(session, incoming, answers);
         answers.close();
         break;
@@ -360,7 +388,18 @@ export class SessionHost implements ReplyHost {
       default:
         frame satisfies never;
     }
-    this.flush();
+  }
+
+  #beginBatch(session: Session): BatchAnswers {
+    const answers = new BatchAnswers(this.#options.config.batchAnswerCharactersMax, (answer) => {
+      this.send(session, answer);
+    });
+    session.openBatches += 1;
+    answers.defer(() => {
+      session.openBatches -= 1;
+      this.#claims.catchUp(session);
+    });
+    return answers;
   }
 
   hear(session: Session): void {
@@ -402,6 +441,7 @@ export class SessionHost implements ReplyHost {
 
   /** Nothing is told to this connection any more. */
   #cutOff(session: Session): void {
+    this.#intake.forget(session);
     this.resumption.forget(session);
     this.#subscriptions.unsubscribeAll(session);
     this.#claims.forget(session);
@@ -492,8 +532,19 @@ export class SessionHost implements ReplyHost {
 
   /** A partition said something unasked. */
   takeUnasked(record: Unasked, link: PartitionLink): void {
-    if (record[0] === fromPartition.push) this.#subscriptions.push(record, link.partition);
-    else this.#takeSessionRecord(record);
+    switch (record[0]) {
+      case fromPartition.push:
+        this.#subscriptions.push(record, link.partition);
+        return;
+      case fromPartition.bound:
+        this.#counters.countLimit(record[1]);
+        return;
+      case fromPartition.claim:
+        this.#takeSessionRecord(record);
+        return;
+      default:
+        record satisfies never;
+    }
   }
 
   /**

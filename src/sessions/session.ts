@@ -121,6 +121,8 @@ export class Session {
   /** Where it waits for its deadline: its place in the timer wheel; -1: nowhere. */
   wheelPlace = -1;
   requestsInFlight = 0;
+  /** Of its frames, since the host's clock last moved; see `Intake`. */
+  readBytes = 0;
   /** Batches of which not all is answered, and so nothing: what came of their requests is not known to the client yet. */
   openBatches = 0;
   readonly subscriptions: Map<string, Subscription> = new Map();

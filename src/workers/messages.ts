@@ -150,6 +150,7 @@ export const fromPartition = {
   measured: 11,
   oversize: 12,
   answered: 13,
+  bound: 14,
 } as const;
 
 /** Partition to host. In a batch, a last text equal to an earlier one is laid down as the number of that one, among those laid down as texts. */
@@ -203,12 +204,14 @@ export type FromPartition =
     ]
   /** Whatever the host's batches up to this one changed has been pushed. */
   | [kind: typeof fromPartition.settled, batch: number]
-  /** Slots and instance counts, alternating; empty slots are left out. */
-  | [kind: typeof fromPartition.measured, request: number, counts: readonly number[]]
+  /** Slots, how many instances each has, and the bytes of those, in turns; empty slots are left out. */
+  | [kind: typeof fromPartition.measured, request: number, loads: readonly number[]]
   /** The answer would have so many characters, more than there is room for: nothing was done. */
   | [kind: typeof fromPartition.oversize, request: number, characters: number]
   /** Answers of so many characters have been sent, for which the host is to give credit once it has them. */
-  | [kind: typeof fromPartition.answered, characters: number];
+  | [kind: typeof fromPartition.answered, characters: number]
+  /** A bound that refuses nothing was met by what the host asked for. */
+  | [kind: typeof fromPartition.bound, limit: string];
 
 const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   1: 3,
@@ -224,6 +227,7 @@ const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   11: 3,
   12: 3,
   13: 2,
+  14: 2,
 };
 
 /** Kinds whose last field is a text that may repeat. */

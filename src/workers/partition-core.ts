@@ -46,6 +46,8 @@ interface Flow {
 interface AnswerFlow extends Flow {
   /** Of `emitted`, what it has been told of. */
   told: number;
+  /** It has no room, and something waits for that. */
+  isFull: boolean;
   /** Texts of this turn: each crosses once. */
   readonly texts: Set<string>;
 }
@@ -112,8 +114,8 @@ export class PartitionCore {
   readonly #lists: ListCache;
   /** A look at all services for one record: its host's later ones wait behind it, and no other host sends any that needs one. */
   #sweep: { readonly request: number; readonly rest: Iterator<ServiceRecord, unknown> } | undefined;
-  /** Instances in each slot, as far as they have been counted. */
-  readonly #loads: Map<number, number> = new Map();
+  /** Instances in each slot and their bytes, as far as they have been counted. */
+  readonly #loads: Map<number, { instances: number; bytes: number }> = new Map();
   #handover: SlotHandover | undefined;
   readonly #handoverOwner: HandoverOwner = {
     nextService: () => this.#nextSwept(),
@@ -143,6 +145,7 @@ export class PartitionCore {
   readonly #pushChanges: Histogram | undefined;
   /** Above what clients have shown that they were told before the registry started, by a clock that was ahead; 0: nobody has. */
   #shownFloor = 0;
+  #lastHost = 0;
   #table: SlotTable;
   /** The batch that is being applied. */
   #current:
@@ -232,6 +235,7 @@ export class PartitionCore {
     }
     progress.openBatch = batch;
     this.#current = { progress, batch, atMs: clock.monotonicMs, askedAtMs };
+    this.#lastHost = host;
   }
 
   /** All of the present batch has been applied. */
@@ -310,7 +314,11 @@ export class PartitionCore {
 
   #hasAnswerRoom(host: number): boolean {
     const flow = this.#answers.get(host);
-    return flow === undefined || flow.emitted - flow.credited < this.#limits.answerCharactersInFlightMax;
+    if (flow === undefined) return true;
+    const isFull = flow.emitted - flow.credited >= this.#limits.answerCharactersInFlightMax;
+    if (isFull && !flow.isFull) this.#emit(host, fromPartition.bound, 'answerCharactersInFlightMax');
+    flow.isFull = isFull;
+    return !isFull;
   }
 
   #carryOut(host: number, epoch: number, record: ToPartition, clock: PartitionClock): void {
@@ -412,7 +420,12 @@ export class PartitionCore {
         this.#store.raiseVersionFloor(this.#shownFloor);
         return;
       case toPartition.measure:
-        this.#emit(host, fromPartition.measured, record[1], [...this.#loads].flat());
+        this.#emit(
+          host,
+          fromPartition.measured,
+          record[1],
+          [...this.#loads].flatMap(([slot, { instances, bytes }]) => [slot, instances, bytes]),
+        );
         this.#loads.clear();
         return;
       default:
@@ -424,6 +437,7 @@ export class PartitionCore {
   endTurn(clock: PartitionClock): void {
     this.#current = undefined;
     this.#tellAnswers();
+    this.#noteTurn();
     if (this.#isHeldBack()) return;
     for (const watched of this.#coalescer.takeDue(clock.monotonicMs, this.#isBehind)) this.#due.add(watched);
     // Apart from what records cost, so that neither keeps the other waiting.
@@ -434,7 +448,13 @@ export class PartitionCore {
       // What changed in the middle of its round waits for the next.
       if (!watched.isDirty) this.#coalescer.notePushed(watched);
     }
+    this.#noteTurn();
     this.#settle(this.#coalescer.unpushedSince());
+  }
+
+  /** Which host's doing it was is known of records alone; it is told to the one that was heard last. */
+  #noteTurn(): void {
+    if (this.#isTurnOver()) this.#emit(this.#lastHost, fromPartition.bound, 'partitionTurnWorkMax');
   }
 
   /** Whether pushes are due that the last turn had no time for. */
@@ -512,7 +532,7 @@ export class PartitionCore {
   #answersTo(host: number): AnswerFlow {
     let flow = this.#answers.get(host);
     if (flow === undefined) {
-      flow = { emitted: 0, credited: 0, told: 0, texts: new Set() };
+      flow = { emitted: 0, credited: 0, told: 0, isFull: false, texts: new Set() };
       this.#answers.set(host, flow);
     }
     return flow;
@@ -693,7 +713,10 @@ export class PartitionCore {
 
   #isMeasured(request: number): boolean {
     return this.#hasSwept(request, ({ slot, instances }) => {
-      this.#loads.set(slot, (this.#loads.get(slot) ?? 0) + instances.size);
+      const load = this.#loads.get(slot) ?? { instances: 0, bytes: 0 };
+      load.instances += instances.size;
+      load.bytes += instances.bytes;
+      this.#loads.set(slot, load);
     });
   }
 
