@@ -68,7 +68,7 @@ export function refuse(turn: Turn, request: InFlight, failure: Failure): void {
   const { errand } = request;
   switch (errand.kind) {
     case 'open':
-      refuseOpen(turn, { socket: request.socket, isPlain: errand.isPlain }, failure);
+      refuseOpen(turn, { socket: request.socket, wording: errand.wording }, failure);
       return;
     case 'registration':
       refuseRegistration(turn, errand, request, failure);
