@@ -39,6 +39,11 @@ export const errorCodes = {
     meaning: 'The server is stopping; connect again after `data.retryAfterMs`.',
   },
   forbidden: { number: -32006, status: 403, meaning: 'Pages of this Origin may not call; see `allowedOrigins`.' },
+  unsupported_version: {
+    number: -32007,
+    status: 400,
+    meaning: 'The client speaks a version of the protocol that is not supported any more; the message says which are.',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;

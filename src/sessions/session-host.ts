@@ -1,7 +1,8 @@
 import type { ServerConfig } from '../config/config.ts';
+import { capabilityNames } from '../protocol/capabilities.ts';
 import type { CloseReason, Failure } from '../protocol/errors.ts';
 import { encodeFilter } from '../protocol/instance-filter.ts';
-import { protocolLimits } from '../protocol/limits.ts';
+import { protocolLimits, protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../protocol/limits.ts';
 import { hashRegistration } from '../protocol/registration-digest.ts';
 import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
 import type {
@@ -591,7 +592,7 @@ export class SessionHost implements ReplyHost {
     const { random } = this.#options;
     let leavers = 0;
     await this.#tellAll((session) => {
-      if (share < 1 && random() >= share) return;
+      if (!session.understands('goaway') || (share < 1 && random() >= share)) return;
       leavers += 1;
       const reconnectAfterMs = Math.round(random() * spreadMs);
       this.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
@@ -762,9 +763,13 @@ export class SessionHost implements ReplyHost {
       reply.fail({ code: 'invalid_request', message: 'the session is open already' });
       return;
     }
-    const { resume } = params;
+    const { resume, protocol = protocolVersionUnsaid } = params;
+    if (protocol < protocolVersionMin) {
+      reply.fail(refuseVersion(protocol));
+      return;
+    }
     if (resume === undefined) {
-      session.opened = params;
+      session.opened = keepOpening(params);
       this.#answerOpen(session, reply, undefined);
       return;
     }
@@ -772,7 +777,7 @@ export class SessionHost implements ReplyHost {
       reply.fail({ code: 'invalid_request', message: 'a session is taken over by the first request of a connection' });
       return;
     }
-    session.opened = params;
+    session.opened = keepOpening(params);
     this.resumption.begin(session, resume, reply);
   }
 
@@ -787,9 +792,11 @@ export class SessionHost implements ReplyHost {
       session: session.name,
       heartbeatMs: this.sessions.heartbeatMs,
       limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
-      secret: session.secret,
+      ...(session.understands('resume') ? { secret: session.secret } : {}),
       registry: this.#options.registry,
       warming: this.isWarming,
+      protocol: Math.min(session.opened?.protocol ?? protocolVersionUnsaid, protocolVersion),
+      capabilities: capabilityNames,
       ...(resumed === undefined ? {} : { resumed }),
     };
     reply.succeed(wordResults.opened(result));
@@ -861,7 +868,8 @@ export class SessionHost implements ReplyHost {
             return;
           }
           if (answer[0] === fromPartition.state) {
-            reply.succeed(wordResults.state(answer[2], answer[4], this.isWarming));
+            const isFilling = this.isWarming && reader?.understands('warming') !== false;
+            reply.succeed(wordResults.state(answer[2], answer[4], isFilling));
           } else {
             reply.fail(readRefusal(answer));
           }
@@ -924,6 +932,22 @@ export class SessionHost implements ReplyHost {
 /** What a session that is taken over has registered must be known first. */
 function isAboutRegistrations({ method }: Call): boolean {
   return method === 'instance.register' || method === 'instance.deregister' || method === 'session.registrations';
+}
+
+/** What is kept of how a client opened its session: no credentials, and nothing that this version does not know. */
+function keepOpening({ client, app, protocol, capabilities }: SessionOpenParams): SessionOpenParams {
+  const known = capabilities === undefined ? undefined : capabilityNames.filter((name) => capabilities.includes(name));
+  return {
+    client,
+    ...(app === undefined ? {} : { app }),
+    ...(protocol === undefined ? {} : { protocol }),
+    ...(known === undefined ? {} : { capabilities: known }),
+  };
+}
+
+function refuseVersion(protocol: number): Failure {
+  const message = `the client speaks version ${protocol} of the protocol; this server speaks ${protocolVersionMin} to ${protocolVersion}`;
+  return { code: 'unsupported_version', message, field: '/protocol' };
 }
 
 export function refuseDraining(retryAfterMs: number): Failure {

@@ -1,3 +1,5 @@
+import { understands } from '../protocol/capabilities.ts';
+import type { Capability } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
@@ -192,6 +194,11 @@ export class Session {
       }
     });
     return delivery;
+  }
+
+  /** Whether it may be sent what belongs to a capability. */
+  understands(capability: Capability): boolean {
+    return understands(this.opened, capability);
   }
 
   /** Sends a push, unless the session is behind with reading: then it is dropped as if the backlog were full (PU4). */

@@ -383,8 +383,12 @@ export class Subscriptions {
         subscription.version = isWarming ? held.version : answer[2];
         reply.succeed(
           isWarming
-            ? wordResults.unconfirmed(held.version)
-            : wordResults.state(answer[2], answer[4], this.#isFilling(audience, answer[3], held.count)),
+            ? wordResults.unconfirmed(held.version, session.understands('warming'))
+            : wordResults.state(
+                answer[2],
+                answer[4],
+                this.#isFilling(audience, answer[3], held.count) && session.understands('warming'),
+              ),
         );
         break;
       case fromPartition.resumed:

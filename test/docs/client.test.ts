@@ -88,7 +88,7 @@ test('docs/CLIENT.md lists every option of calls, of pickers and of the cache in
 });
 
 test('docs/CLIENT.md lists every event and what it holds', () => {
-  const notices = [...source('client/effects.ts').matchAll(/\| \{ readonly kind: '(\w+)'([^}]*)\}/g)];
+  const notices = [...source('client/effects.ts').matchAll(/\| \{\s+readonly kind: '(\w+)'([^}]*)\}/g)];
   const union = source('client/effects.ts');
   const kinds = new Set(
     notices

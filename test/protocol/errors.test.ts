@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 
 import { expect, test } from 'vitest';
 
+import { capabilities } from '../../src/protocol/capabilities.ts';
 import { closeCodes, errorCodes } from '../../src/protocol/errors.ts';
 import { protocolLimits } from '../../src/protocol/limits.ts';
 
@@ -20,6 +21,11 @@ test('[WP2] docs/PROTOCOL.md lists every error code, with its number, status and
     ([code, { number, status, meaning }]) => `| ${number} | \`${code}\` | ${status} | ${meaning} |`,
   );
   expect(readRows('## Errors').slice(2)).toEqual(rows);
+});
+
+test('[WP6] docs/PROTOCOL.md lists every capability with its meaning, and no other', () => {
+  const rows = Object.entries(capabilities).map(([name, { meaning }]) => `| \`${name}\` | ${meaning} |`);
+  expect(readRows('#### Capabilities').slice(2)).toEqual(rows);
 });
 
 test('[WP2] docs/PROTOCOL.md lists every close code that the server sends, and no other', () => {

@@ -92,7 +92,7 @@ async function setUp(
   register(first, 'pay', 'b');
   register(first, 'ship', 'a');
   await registry.settle(random);
-  const { secret } = opened.result as SessionOpenResult;
+  const { secret } = opened.result as Required<SessionOpenResult>;
   const come = (): SimulatedClient => new SimulatedClient(registry, undefined, registry.units[to]!.host);
   return { registry, watcher, first, secret, come };
 }
@@ -461,7 +461,7 @@ test('[SE8] a storm of sessions that come back on whatever host: none is lost, a
     const opened = session.client.open();
     for (let i = 0; i < 5; i++) register(session.client, 'pay', `${n}-${i}`);
     await registry.deliver(random);
-    session.secret = (opened.result as SessionOpenResult).secret;
+    session.secret = (opened.result as Required<SessionOpenResult>).secret;
   }
   await registry.settle(random);
   const told = watcher.notifications;
