@@ -25,6 +25,7 @@ const config: ViteUserConfig = defineConfig({
             'test/bad-input/**/*.test.ts',
             'test/chaos/chaos.test.ts',
             'test/protocol/document.test.ts',
+            'test/protocol/recorded-sessions.test.ts',
             'test/cli/start.test.ts',
           ],
           env: { TEST_IO_THREADS: '2' },

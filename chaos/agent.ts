@@ -31,6 +31,7 @@ async function attach(): Promise<void> {
   let running: RunningServer | undefined;
   const start = RunningServer.start.bind(RunningServer);
   RunningServer.start = async (...given: Parameters<typeof start>): Promise<RunningServer> => {
+    report({ kind: 'starting', atNs: String(process.hrtime.bigint()) });
     running = await start(...given);
     return running;
   };

@@ -4,6 +4,7 @@ import { Random } from '../test/support/random.ts';
 import { Chronicle } from './chronicle.ts';
 import { Crowd } from './crowd.ts';
 import { Disturbances } from './disturbances.ts';
+import { gatherEvidence } from './evidence.ts';
 import { Judge } from './judge.ts';
 import { compareAll, waitForQuiet } from './quiet.ts';
 import { RegistryProcess } from './registry-process.ts';
@@ -19,6 +20,8 @@ export interface CampaignOptions {
   readonly seed: number;
   /** Of the registry; 0: sessions live on its main thread. */
   readonly ioThreads: number;
+  /** Of the registry, as its setting has it. */
+  readonly transport: string;
   /** Settings by which the registry breaks what it promises; the run must find it. */
   readonly broken: SettingValues;
   readonly print: (line: string) => void;
@@ -40,8 +43,11 @@ const lookEveryMs = 50;
 const stormMs = { long: 7000, short: 2500 } as const;
 /** Runs below this have a restart at once. */
 const shortRunSeconds = 20;
-/** A machine that is short of time does less: so a run goes on until it has done enough, for so many times its length at most. */
-const stretchMax = 4;
+/** A machine that is short of time does less: so a run goes on until it has done enough, for so many seconds more at most. */
+const stretchMaxSeconds = 90;
+/** And each storm until clients have been so many times at it in a second of its length, for so many times its length at most. */
+const turnsPerSecond = 40;
+const stormStretchMax = 4;
 
 /** One run: a registry, a crowd, faults, restarts, and now and then quiet, in which everything is compared. */
 export class Campaign {
@@ -55,6 +61,8 @@ export class Campaign {
   #statsLife = 0;
   #failure: string | undefined;
   #story: readonly string[] = [];
+  #evidence: Promise<readonly string[]> = Promise.resolve([]);
+  #registry: RegistryProcess | undefined;
   #isOver = false;
 
   constructor(options: CampaignOptions) {
@@ -66,8 +74,12 @@ export class Campaign {
     const onWrong = (message: string): void => {
       this.#fail(message);
     };
-    const { ioThreads, broken } = this.#options;
-    const registry = await RegistryProcess.start({ settings: { ...settings, ioThreads, ...broken }, onEnd: onWrong });
+    const { ioThreads, transport, broken } = this.#options;
+    const registry = await RegistryProcess.start({
+      settings: { ...settings, ioThreads, transport, ...broken },
+      onEnd: onWrong,
+    });
+    this.#registry = registry;
     const tools = { random: this.#random, tally: this.#tally, clock: this.#clock, chronicle: this.#chronicle, onWrong };
     const judge = new Judge({ ...tools, warmUpMs: settings.warmUpMs });
     const crowd = new Crowd({ ...tools, registry, judge });
@@ -79,18 +91,21 @@ export class Campaign {
     }
     this.#isOver = true;
     await looking;
+    const evidence = await this.#evidence;
     await crowd.end();
     await registry.end('SIGTERM');
     this.#tally.addLife(this.#stats);
     const { checks } = judge.ledger;
     const lack = this.#failure === undefined ? findLack(this.#tally, checks, this.#options) : undefined;
-    return { tally: this.#tally, checks, failure: this.#failure, lack, story: this.#story };
+    return { tally: this.#tally, checks, failure: this.#failure, lack, story: [...this.#story, ...evidence] };
   }
 
   #fail(message: string): void {
     if (this.#failure !== undefined || this.#isOver) return;
     this.#failure = message;
+    this.#chronicle.note('this is when it was found', true);
     this.#story = this.#chronicle.tellOf(message);
+    if (this.#registry !== undefined) this.#evidence = gatherEvidence(this.#registry, message);
   }
 
   async #play(
@@ -128,13 +143,20 @@ export class Campaign {
     const { seconds } = this.#options;
     const gone = (performance.now() - startMs) / 1000;
     if (gone < seconds) return true;
-    return gone < seconds * stretchMax && findLack(this.#tally, judge.ledger.checks, this.#options) !== undefined;
+    return (
+      gone < seconds + stretchMaxSeconds && findLack(this.#tally, judge.ledger.checks, this.#options) !== undefined
+    );
   }
 
   async #storm(ms: number, crowd: Crowd, disturbances: Disturbances): Promise<void> {
     // A run that is very short does very little, and says so.
-    const untilMs = performance.now() + Math.min(ms, (this.#options.seconds * 1000) / 3);
-    while (performance.now() < untilMs && this.#failure === undefined) {
+    const lengthMs = Math.min(ms, (this.#options.seconds * 1000) / 3);
+    const startMs = performance.now();
+    const isOver = (turns: number): boolean => {
+      const goneMs = performance.now() - startMs;
+      return goneMs >= (turns * 1000 >= lengthMs * turnsPerSecond ? lengthMs : lengthMs * stormStretchMax);
+    };
+    for (let turns = 0; !isOver(turns) && this.#failure === undefined; turns++) {
       await this.#act(crowd, false);
       disturbances.tick();
       await delay(10);

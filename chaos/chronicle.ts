@@ -1,3 +1,5 @@
+import { findNamed } from './evidence.ts';
+
 /** The latest events of a run, so that a failure can show what led to it. */
 export class Chronicle {
   readonly #startMs: number = performance.now();
@@ -11,7 +13,7 @@ export class Chronicle {
 
   /** The last events that have to do with what the failure mentions, with the faults between them. */
   tellOf(failure: string, linesMax = 80): string[] {
-    const [, service, id] = /(\S+) (i\d+) is /.exec(failure) ?? [];
+    const { service, id } = findNamed(failure) ?? {};
     const viewer = /^in the view of (client \d+)/.exec(failure)?.[1];
     const isAbout = (text: string): boolean => service !== undefined && text.includes(` ${service} ${id} `);
     const clients = new Set(

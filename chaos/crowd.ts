@@ -1,18 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { GoawayParams } from '../src/protocol/types.ts';
-import type { Fate } from '../test/support/ledger.ts';
 import type { Random } from '../test/support/random.ts';
 import type { SubscriberView } from '../test/support/subscriber-view.ts';
 import { Actor, HandshakeRefusal } from './actor.ts';
 import type { ActorState } from './actor.ts';
 import { bulkyIds, bulkyService, ids, services } from './catalog.ts';
 import type { Chronicle } from './chronicle.ts';
+import { Fates } from './fates.ts';
+import type { Leaving } from './fates.ts';
 import type { Judge } from './judge.ts';
 import type { RegistryProcess } from './registry-process.ts';
 import { Requests } from './requests.ts';
 import { Returns } from './returns.ts';
-import { goneWithinMs, settings } from './settings.ts';
+import { settings } from './settings.ts';
 import type { SteadyClock } from './steady-clock.ts';
 import type { Tally } from './tally.ts';
 
@@ -41,12 +42,11 @@ export interface CrowdOptions {
   readonly onWrong: (message: string) => void;
 }
 
-type Leaving = 'clean close' | 'broken close' | 'frozen client';
-
 /** Everybody who uses the registry: they come and go, do this and that, and come back. */
 export class Crowd {
   readonly actors: Set<Actor> = new Set();
   readonly judge: Judge;
+  readonly fates: Fates;
   readonly requests: Requests;
   readonly returns: Returns;
   readonly #options: CrowdOptions;
@@ -61,11 +61,6 @@ export class Crowd {
   #returning: Set<Actor> = new Set();
   /** Not before then, since too many came. */
   #joinAgainAtMs = 0;
-  /** Of all sessions of the registry's present life. */
-  #fates: Fate[] = [];
-  #names = 0;
-  /** By when everybody who has gone must be forgotten, on the steady clock. */
-  goneByMs = 0;
 
   constructor(options: CrowdOptions) {
     this.#options = options;
@@ -73,6 +68,8 @@ export class Crowd {
     this.#tally = options.tally;
     this.#chronicle = options.chronicle;
     this.judge = options.judge;
+    const { clock } = options;
+    this.fates = new Fates({ readSteadyMs: () => clock.nowMs, readNowMs: () => performance.now() });
     this.requests = new Requests({
       ...options,
       onAcknowledged: (service) => {
@@ -92,7 +89,7 @@ export class Crowd {
   async connect(isWatcher: boolean): Promise<Actor | undefined> {
     const { registry, onWrong } = this.#options;
     const { url, life, isUp } = registry;
-    const fate = this.#createFate();
+    const fate = this.fates.create();
     const askedAtMs = performance.now();
     try {
       const actor = await Actor.connect({
@@ -114,14 +111,16 @@ export class Crowd {
         },
       });
       this.actors.add(actor);
-      if (life === registry.life) this.#fates.push(fate);
+      if (life === registry.life) this.fates.enter(fate);
       return actor;
     } catch (error) {
       const isLost = !isUp || !registry.isUp || registry.life !== life;
       if (error instanceof HandshakeRefusal && error.code === 'busy') {
         this.#tally.countOperation('refused at the door');
+        this.#chronicle.note('somebody is refused at the door', true);
         this.#joinAgainAtMs = performance.now() + refusedForMs;
         this.judge.watch.noteRefusal(askedAtMs);
+        if (life === registry.life) this.fates.noteRefusal(askedAtMs);
       } else if (!isLost) {
         onWrong(`nobody can connect: ${String(error)}`);
       }
@@ -175,35 +174,18 @@ export class Crowd {
 
   leave(actor: Actor, how: Leaving): void {
     const { fate } = actor;
-    const nowMs = performance.now();
-    const steadyMs = this.#options.clock.nowMs;
-    const { disconnectGraceMs, heartbeatTimeoutMs } = settings;
     this.#fault(how, `${fate.name} goes: ${how}`);
     for (const [service, view] of actor.views) this.#abandoned.set(service, view.copy());
     for (const { service, id } of this.judge.ledger.possessionsOf(fate)) this.judge.watch.forget(service, id);
-    if (how === 'clean close') {
-      fate.mayLeaveFromMs = nowMs;
-      fate.goneByMs = steadyMs + goneWithinMs;
-      actor.close();
-    } else if (how === 'broken close') {
-      fate.mayLeaveFromMs = nowMs + disconnectGraceMs;
-      fate.goneByMs = steadyMs + disconnectGraceMs + goneWithinMs;
-      actor.terminate();
-    } else {
-      // Something may have been heard of it for the last time a while ago.
-      fate.mayLeaveFromMs = nowMs + disconnectGraceMs;
-      fate.goneByMs = steadyMs + heartbeatTimeoutMs + disconnectGraceMs + goneWithinMs;
+    this.fates.leave(fate, how);
+    if (how === 'clean close') actor.close();
+    else if (how === 'broken close') actor.terminate();
+    else {
       actor.freeze();
+      this.#frozen.add(actor);
     }
-    if (how === 'frozen client') this.#frozen.add(actor);
     this.actors.delete(actor);
     this.#returning.delete(actor);
-    this.expectGone(fate);
-  }
-
-  /** Quiet has to wait until this one is forgotten. */
-  expectGone({ goneByMs }: Fate): void {
-    this.goneByMs = Math.max(this.goneByMs, goneByMs);
   }
 
   /** A connection of no use. */
@@ -249,22 +231,14 @@ export class Crowd {
         if (isCertain) watch.expect(service, id, marks);
       }
     }
-    for (const fate of this.#fates) {
-      if (fate.goneByMs < this.#options.clock.nowMs) continue;
+    for (const fate of this.fates.present()) {
       for (const { service, id, marks } of ledger.possessionsOf(fate)) watch.noteRival(service, id, marks);
     }
   }
 
   /** The registry has ended, and with it all sessions. */
   noteEnd(): void {
-    const nowMs = performance.now();
-    for (const fate of this.#fates) {
-      fate.mayLeaveFromMs = Math.min(fate.mayLeaveFromMs, nowMs);
-      // The steady clock stands still until the next life is warm.
-      fate.goneByMs = this.#options.clock.nowMs + goneWithinMs;
-      this.expectGone(fate);
-    }
-    this.#fates = [];
+    this.fates.noteEnd();
     this.returns.superseded.clear();
     for (const actor of this.actors) {
       for (const [service, view] of actor.views) this.#abandoned.set(service, view.copy());
@@ -323,15 +297,6 @@ export class Crowd {
     if (!registry.isUp || actor.life !== registry.life || state === 'frozen' || actor.isWatcher) return;
     if (state === 'left' && code === 4003) return;
     onWrong(`${actor.fate.name} was closed by the server, with ${code}`);
-  }
-
-  #createFate(): Fate {
-    this.#names += 1;
-    return {
-      name: `client ${this.#names}`,
-      mayLeaveFromMs: Number.POSITIVE_INFINITY,
-      goneByMs: Number.POSITIVE_INFINITY,
-    };
   }
 
   #did(operation: string, text: string): void {

@@ -20,6 +20,8 @@ export interface DisturbancesOptions {
 }
 
 const deaths: readonly Fault[] = ['throw', 'exit', 'hang', 'memory'];
+/** Between most deaths the registry is given so long to do its work, in milliseconds: where it takes long to be whole again, nothing but that would be seen. */
+const wholeMs = 200;
 /** How long is waited for a moment without another fault, in milliseconds. */
 const steadyWithinMs = 5000;
 
@@ -33,6 +35,8 @@ export class Disturbances {
   #isSuspended = false;
   #isResizing = false;
   #deathsAsked = 0;
+  /** The next death, but for some, comes after this, on the steady clock. */
+  #wholeUntilMs = 0;
 
   constructor(options: DisturbancesOptions) {
     this.#options = options;
@@ -88,6 +92,8 @@ export class Disturbances {
   async #kill(): Promise<void> {
     if (this.#isSuspended) return;
     const { registry, clock, latestStats } = this.#options;
+    if (clock.nowMs < this.#wholeUntilMs && this.#random.below(3) > 0) return;
+    this.#wholeUntilMs = clock.nowMs + wholeMs;
     const partitions = latestStats()?.partitions.length ?? settings.partitions;
     // Kinds take turns; now and then two partitions die at once.
     for (let dying = this.#random.below(5) === 0 ? 2 : 1; dying > 0; dying--) {

@@ -15,7 +15,7 @@ import type { Tally } from './tally.ts';
 
 /** After everything is quiet views must agree within this, in milliseconds. */
 const convergeWithinMs = 2000;
-const quietWithinMs = 30_000;
+const quietWithinMs = 60_000;
 
 /** Waits until nothing is under way any more and everybody who has gone must be forgotten; says what does not come to rest. */
 export async function waitForQuiet(
@@ -36,7 +36,7 @@ export async function waitForQuiet(
       unanswered.length === 0 &&
       pending === 0 &&
       superseded.size === 0;
-    if (isQuiet && clock.nowMs > crowd.goneByMs) return undefined;
+    if (isQuiet && clock.nowMs > crowd.fates.goneByMs) return undefined;
     if (performance.now() > deadlineMs) {
       const names = unanswered.map(({ fate }) => fate.name).join(', ');
       const standing = [...superseded].map(({ fate }) => fate.name).join(', ');

@@ -19,6 +19,13 @@ export interface Stats {
   readonly counters: Readonly<Record<string, number>>;
 }
 
+/** Of `GET /v1/sessions`, what the checker reads. */
+export interface ListedSession {
+  readonly session: string;
+  readonly thread: number;
+  readonly state: string;
+}
+
 /** How the process is ended: on the spot, or in order. */
 export type Ending = 'SIGKILL' | 'SIGTERM';
 
@@ -47,8 +54,9 @@ export class RegistryProcess {
   #words = '';
   /** Which life of it this is, from 1. */
   life = 0;
-  /** When the process of this life was started: before it could do anything. */
+  /** When the server of this life began to start, which takes the process a while on a busy machine. */
   startedAtMs = 0;
+  #noteStarting: () => void = () => undefined;
   /** Whether it listens and has not been told to end. */
   isUp = false;
 
@@ -67,6 +75,12 @@ export class RegistryProcess {
     return this.#words;
   }
 
+  /** How this life of it ended, and what it said last. */
+  wordEnd(): string {
+    const { exitCode = null, signalCode = null } = this.#child ?? {};
+    return `${exitCode ?? signalCode ?? 'not yet gone'} ${this.#words}`.trim();
+  }
+
   get url(): string {
     return `ws://127.0.0.1:${this.port}/v1/session`;
   }
@@ -74,7 +88,7 @@ export class RegistryProcess {
   /** Starts it; resolves when it listens. `more`: settings of this life alone. */
   async begin(more: SettingValues = {}): Promise<void> {
     this.life += 1;
-    this.startedAtMs = performance.now();
+    const starting = new Promise<void>((resolve) => (this.#noteStarting = resolve));
     this.#words = '';
     const flags = wordFlags({ ...this.#options.settings, port: this.port, ...more });
     const child = fork(command, ['start', ...flags], { execArgv: ['--import', agent], silent: true });
@@ -85,12 +99,12 @@ export class RegistryProcess {
     child.stderr?.on('data', (chunk) => {
       this.#words = `${this.#words}${String(chunk)}`.slice(-2000);
     });
-    child.on('exit', (code, signal) => {
+    child.on('exit', () => {
       const wasUp = this.isUp;
       this.isUp = false;
       for (const { reject } of this.#waiting.values()) reject(new Error('the registry has ended'));
       this.#waiting.clear();
-      if (wasUp) this.#options.onEnd(`the registry ended with ${code ?? signal ?? 'nothing'}: ${this.#words}`);
+      if (wasUp) this.#options.onEnd(`the registry ended by itself: ${this.wordEnd()}`);
     });
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -106,6 +120,7 @@ export class RegistryProcess {
         resolve();
       });
     });
+    await starting;
     this.isUp = true;
   }
 
@@ -143,12 +158,15 @@ export class RegistryProcess {
     return this.#fetch('/v1/stats') as Promise<Stats>;
   }
 
+  async readSessions(): Promise<readonly ListedSession[]> {
+    const { sessions } = (await this.#fetch('/v1/sessions?limit=1000')) as { sessions: readonly ListedSession[] };
+    return sessions;
+  }
+
   /** The thread that each connected session is on, by the session's name. */
   async readThreads(): Promise<Map<string, number>> {
-    const { sessions } = (await this.#fetch('/v1/sessions?limit=1000')) as {
-      sessions: readonly { readonly session: string; readonly thread: number; readonly state: string }[];
-    };
-    return new Map(sessions.filter(({ state }) => state === 'connected').map((entry) => [entry.session, entry.thread]));
+    const connected = (await this.readSessions()).filter(({ state }) => state === 'connected');
+    return new Map(connected.map((entry) => [entry.session, entry.thread]));
   }
 
   /** As an operator who asks so many of a hundred sessions to connect anew. */
@@ -188,6 +206,11 @@ export class RegistryProcess {
   }
 
   #take(report: Report): void {
+    if (report.kind === 'starting') {
+      this.startedAtMs = performance.now() - Number(process.hrtime.bigint() - BigInt(report.atNs)) / 1e6;
+      this.#noteStarting();
+      return;
+    }
     const waiting = this.#waiting.get(report.number);
     this.#waiting.delete(report.number);
     switch (report.kind) {

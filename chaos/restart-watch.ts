@@ -44,7 +44,7 @@ export class RestartWatch {
     for (const mark of marks) known?.marks.add(mark);
   }
 
-  /** The process of the next life was started then, at the earliest. */
+  /** The registry's next life began then, at the earliest. */
   noteStart(atMs: number): void {
     this.#untilMs = atMs + this.#warmUpMs;
   }

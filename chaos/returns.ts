@@ -2,14 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 
 import type { HeldRegistration } from '../src/protocol/types.ts';
-import type { Fate, Possession } from '../test/support/ledger.ts';
+import type { Possession } from '../test/support/ledger.ts';
 import type { Random } from '../test/support/random.ts';
 import type { Actor } from './actor.ts';
 import { createInstance, hashInstance, ids, lateMark, services } from './catalog.ts';
+import type { Fates } from './fates.ts';
 import type { Judge } from './judge.ts';
 import type { RegistryProcess } from './registry-process.ts';
 import type { Requests } from './requests.ts';
-import { goneWithinMs, settings } from './settings.ts';
+import { settings } from './settings.ts';
 import type { SteadyClock } from './steady-clock.ts';
 import type { Tally } from './tally.ts';
 
@@ -21,10 +22,10 @@ const backoffMaxMs = 800;
 export interface Company {
   readonly judge: Judge;
   readonly requests: Requests;
+  readonly fates: Fates;
   connect(isWatcher: boolean): Promise<Actor | undefined>;
   leave(actor: Actor, how: 'broken close'): void;
   drop(actor: Actor): void;
-  expectGone(fate: Fate): void;
   note(text: string): void;
 }
 
@@ -94,9 +95,9 @@ export class Returns {
     const isSameLife = actor.life === previous.life;
     const isWish = secret !== undefined && isSameLife;
     const threadBefore = isWish ? await this.#threadOf(opened!.session) : undefined;
-    if (isWish) this.#wish(fate);
+    if (isWish) crowd.fates.wish(fate);
     const answer = await actor.open(secret);
-    if (isWish) this.#endWish(fate, answer?.result === undefined ? settings.slotWaitTimeoutMs : 0);
+    if (isWish) crowd.fates.endWish(fate, answer?.result === undefined ? settings.slotWaitTimeoutMs : 0);
     if (answer?.result === undefined) {
       const code = answer?.error?.data.code;
       if (code !== undefined && code !== 'busy' && !(code === 'draining' && !registry.isUp))
@@ -113,25 +114,12 @@ export class Returns {
     tally.countOperation('resume a session');
     crowd.note(`${actor.fate.name} is ${fate.name}, and goes on with its session`);
     actor.fate = fate;
-    fate.mayLeaveFromMs = Number.POSITIVE_INFINITY;
-    fate.goneByMs = Number.POSITIVE_INFINITY;
+    crowd.fates.resume(fate);
     this.#sendLate(previous);
     await this.#checkPossessions(actor);
     const thread = await this.#threadOf(opened!.session);
     if (thread !== undefined && threadBefore !== undefined && thread !== threadBefore) tally.hostChanges += 1;
     return 'resumed';
-  }
-
-  /** The session may be cut off its connection from now on, and lives by its grace until it is known to be taken over. */
-  #wish(fate: Fate): void {
-    fate.mayLeaveFromMs = Math.min(fate.mayLeaveFromMs, performance.now() + settings.disconnectGraceMs);
-    fate.goneByMs = Number.POSITIVE_INFINITY;
-  }
-
-  #endWish(fate: Fate, waitMs: number): void {
-    const { clock, crowd } = this.#options;
-    fate.goneByMs = clock.nowMs + waitMs + settings.disconnectGraceMs + goneWithinMs;
-    crowd.expectGone(fate);
   }
 
   /** What comes on a connection whose session has been taken over does not count. */

@@ -11,12 +11,13 @@ import type { SettingValues } from './settings.ts';
 
 const exitUsage = 2;
 const fleetClients = 30;
-const usage = `Usage: npm run chaos -- [--seconds N] [--seed N] [--io-threads N] [--json]
+const usage = `Usage: npm run chaos -- [--seconds N] [--seed N] [--io-threads N] [--transport NAME] [--json]
        npm run chaos -- --down N[,N…] [--io-threads N] [--json]
 
   --seconds N           how long (default 60); longer where the machine is too busy to do enough in that time
   --seed N              who does what, and which faults come (default 1)
   --io-threads N        threads that hold sessions; 0, the default: they are on the main thread
+  --transport NAME      of the registry: auto (default), uws, or node
   --break SETTING=VALUE starts the registry with a setting by which it breaks what it promises, to see that it is found
   --json                the result as JSON
   --down N[,N…]         instead: ${fleetClients} clients of the SDK, all defaults, and a registry that is down for so many seconds, one time after the other
@@ -26,6 +27,7 @@ interface Options {
   readonly seconds: number;
   readonly seed: number;
   readonly ioThreads: number;
+  readonly transport: string;
   readonly broken: SettingValues;
   readonly isJson: boolean;
   /** Seconds; undefined: the usual run. */
@@ -39,6 +41,7 @@ function readOptions(): Options | undefined {
       seconds: { type: 'string', default: '60' },
       seed: { type: 'string', default: '1' },
       'io-threads': { type: 'string', default: '0' },
+      transport: { type: 'string', default: 'auto' },
       break: { type: 'string', multiple: true, default: [] },
       down: { type: 'string' },
       json: { type: 'boolean', default: false },
@@ -55,7 +58,8 @@ function readOptions(): Options | undefined {
   const down = values.down?.split(',').map(Number);
   if (down?.some((seconds) => !(seconds >= 0)) === true) throw new Error('--down wants seconds, with commas between');
   const broken = Object.fromEntries(values.break.map(readSetting));
-  return { seconds, seed, ioThreads, broken, isJson: values.json, down };
+  const { transport } = values;
+  return { seconds, seed, ioThreads, transport, broken, isJson: values.json, down };
 }
 
 function readSetting(text: string): [string, string] {
@@ -68,8 +72,8 @@ async function runCampaign({ isJson, ...options }: Options): Promise<void> {
   const print = (line: string): void => {
     if (!isJson) process.stdout.write(`${line}\n`);
   };
-  const { seed, seconds, ioThreads } = options;
-  print(`seed ${seed}, ${seconds} s, ${ioThreads} I/O threads`);
+  const { seed, seconds, ioThreads, transport } = options;
+  print(`seed ${seed}, ${seconds} s, ${ioThreads} I/O threads, transport ${transport}`);
   const result = await new Campaign({ ...options, print }).run();
   const { tally, checks, failure, lack, story } = result;
   if (isJson) {

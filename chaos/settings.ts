@@ -29,6 +29,9 @@ export const settings = {
 /** Of a registry whose door is narrow: those who come back together are let in over seconds. */
 export const narrowDoor = { sessionsPerSecondMax: 10, sessionsBurstMax: 5 } as const;
 
+/** So long after the last refusal of those who come all at once, in milliseconds, nothing of broken sessions is removed (LI2). */
+export const crowdSettleMs = 10_000;
+
 /** How long after its grace an instance whose session has ended may still be seen, in milliseconds. */
 export const goneWithinMs = 4000;
 
@@ -50,5 +53,7 @@ export type Order =
 
 /** What comes back. */
 export type Report =
+  /** The server is about to start; on the clock that all processes have in common. */
+  | { readonly kind: 'starting'; readonly atNs: string }
   | { readonly kind: 'done'; readonly number: number; readonly result: unknown }
   | { readonly kind: 'failed'; readonly number: number; readonly message: string };

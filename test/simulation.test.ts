@@ -61,6 +61,17 @@ test('[SE8] [SE2] [RE1] [SL3] the same holds with all of that together', async (
   expect(total.moves).toBeGreaterThan(share * 300);
 });
 
+test('[LI1] [SE7] the same holds where there is little room, and who is refused has what it had', async () => {
+  const total = await runHistories(seedsOf(150), 200, {
+    percent: 0,
+    kills: false,
+    moves: false,
+    resumes: true,
+    bounds: true,
+  });
+  expect(total.refused).toBeGreaterThan(share * 500);
+});
+
 test('[RE1] [RE3] [PU5] [SE7] the same holds while partitions die', async () => {
   const total = await runHistories(seedsOf(300), 200, { percent: 3, kills: true, moves: false });
   expect(total.deaths).toBeGreaterThan(share * 300);

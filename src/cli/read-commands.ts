@@ -15,6 +15,7 @@ import {
   readServiceFields,
   waitForInterrupt,
   withClient,
+  whenGivenUp,
 } from './registry.ts';
 import type { FilterOptions, RegistryOptions, ServiceOptions, WaitOptions } from './registry.ts';
 
@@ -109,7 +110,7 @@ async function watchService(service: string, options: FilterOptions & WaitOption
       console.error('the registry is back');
       printWorth();
     });
-    await interrupted;
+    await Promise.race([interrupted, whenGivenUp(client)]);
   } finally {
     await client.close();
   }

@@ -15,6 +15,7 @@ import {
   patienceMs,
   readServiceFields,
   waitForInterrupt,
+  whenGivenUp,
 } from './registry.ts';
 import type { ServiceOptions, WaitOptions } from './registry.ts';
 
@@ -91,7 +92,7 @@ async function registerInstance(
     client.on('connected', () => {
       report('regained', 'the registry is back');
     });
-    await interrupted;
+    await Promise.race([interrupted, whenGivenUp(client)]);
     if (client.isConnected) await deregister(registration, report);
   } finally {
     await client.close();

@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 
-import { connect } from '../client/index.ts';
+import { connect, RequestError } from '../client/index.ts';
 import type { Client, InstanceFilter, ServiceFields } from '../client/index.ts';
 import { serverVariable } from '../config/config.ts';
 import { runIdentified } from './server-identity.ts';
@@ -150,6 +150,17 @@ export async function withClient<T>(options: RegistryOptions, run: (client: Clie
 /** Runs the first thing that needs a session; says so at once if those who should be registries are none. */
 export function awaitRegistry<T>(client: Client, options: RegistryOptions, run: () => Promise<T>): Promise<T> {
   return runIdentified(client, { servers: readServers(options), timeoutMs: options.timeoutMs }, run);
+}
+
+/** Rejects with the reason when the client gives up, which it does only if no server speaks its version of the protocol. */
+export function whenGivenUp(client: Client): Promise<never> {
+  return new Promise((_, reject) => {
+    client.on('closed', () => {
+      client.whenConnected().catch((error: unknown) => {
+        if (error instanceof RequestError) reject(error);
+      });
+    });
+  });
 }
 
 /** The option of commands that may begin before their registry does. */

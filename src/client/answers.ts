@@ -79,7 +79,7 @@ export function refuse(turn: Turn, request: InFlight, refusal: Failure): void {
   const failure = readRefusal(turn, request, refusal);
   switch (errand.kind) {
     case 'open':
-      refuseOpen(turn, { socket: request.socket, isPlain: errand.isPlain }, failure);
+      refuseOpen(turn, { socket: request.socket, wording: errand.wording }, failure);
       return;
     case 'registration':
       refuseRegistration(turn, errand, request, failure);

@@ -1,5 +1,6 @@
 import type { Instance, InstanceInput, ListParams, QueryParams, ServiceName } from '../protocol/types.ts';
 import type { FilteredView, RegistrationEntry, SubscriptionEntry, Ticket } from './entries.ts';
+import type { SlotcastError } from './errors.ts';
 
 /** A question that is asked once, or, when the connection breaks before the answer, once more. */
 export interface Read {
@@ -34,13 +35,15 @@ export interface Postponed {
   readonly dueAtMs: number;
 }
 
+/** How `session.open` is said: servers from before refuse what they do not know. `unversioned`: without `protocol`; `plain`: as at first. */
+export type OpenWording = 'full' | 'unversioned' | 'plain';
+
 /** A request that the server has not answered. */
 export interface InFlight {
   readonly errand:
     | Errand
     | Reconciliation
-    /** `isPlain`: without what servers of the first edition do not know. */
-    | { readonly kind: 'open'; readonly isPlain: boolean }
+    | { readonly kind: 'open'; readonly wording: OpenWording }
     | { readonly kind: 'probe' };
   readonly socket: number;
   readonly deadlineMs: number;
@@ -92,6 +95,10 @@ export interface Books {
   secret: string | undefined;
   /** The registry that the last session was with; undefined before the first, and with servers that do not say. */
   registry: string | undefined;
+  /** What the server of the last session offers of what not every server does. */
+  offers: readonly string[];
+  /** Why the client has given up, if it has. */
+  ended: SlotcastError | undefined;
   /** The registry has just started: it waits with answers to those who were there before. */
   isWarming: boolean;
   /** While it goes on no registration is sent. */
@@ -114,6 +121,8 @@ export function createBooks(): Books {
     retryAtMs: undefined,
     secret: undefined,
     registry: undefined,
+    offers: [],
+    ended: undefined,
     isWarming: false,
     reconciliation: undefined,
     former: undefined,

@@ -31,7 +31,7 @@ import type { ClientState } from './turn.ts';
 export type ClientEvents = { readonly [N in Notice as N['kind']]: Omit<N, 'kind'> } & {
   /** A list could not be read from the cache, for instance since it is damaged, or not be written to it: the client goes on without. */
   readonly cache: { readonly service: ServiceName; readonly action: 'load' | 'save'; readonly cause: string };
-  /** Closed by the user. */
+  /** Closed by the user, or given up since no server speaks its version of the protocol. */
   readonly closed: undefined;
 };
 
@@ -202,10 +202,7 @@ export class Client implements AsyncDisposable {
    */
   close(): Promise<void> {
     this.#dispatch({ kind: 'close' });
-    for (const subscriptions of this.#subscriptions.values()) {
-      for (const subscription of subscriptions) subscription.end();
-    }
-    this.#subscriptions.clear();
+    this.#endSubscriptions();
     return this.#closed;
   }
 
@@ -299,12 +296,20 @@ export class Client implements AsyncDisposable {
         this.#saveList(effect.list);
         return;
       case 'closed':
+        this.#endSubscriptions();
         if (this.#saving.size === 0) this.#finish();
         else void this.#finishSaved();
         return;
       default:
         effect satisfies never;
     }
+  }
+
+  #endSubscriptions(): void {
+    for (const subscriptions of this.#subscriptions.values()) {
+      for (const subscription of subscriptions) subscription.end();
+    }
+    this.#subscriptions.clear();
   }
 
   #finish(): void {

@@ -69,8 +69,17 @@ export type Settlement =
 
 /** What the user is told of, beside what was asked. */
 export type Notice =
-  /** `isResumed`: the server still held what this client had registered. Without a `disconnected` before it, it has moved. */
-  | { readonly kind: 'connected'; readonly server: string; readonly session: string; readonly isResumed: boolean }
+  /**
+   * `isResumed`: the server still held what this client had registered. Without a `disconnected` before it, it has moved. `capabilities`: what the server
+   * offers of what not every server does; docs/PROTOCOL.md lists them.
+   */
+  | {
+      readonly kind: 'connected';
+      readonly server: string;
+      readonly session: string;
+      readonly isResumed: boolean;
+      readonly capabilities: readonly string[];
+    }
   | { readonly kind: 'disconnected'; readonly cause: string; readonly retryInMs: number }
   | { readonly kind: 'unreachable'; readonly server: string; readonly cause: string; readonly retryInMs: number }
   | { readonly kind: 'goaway'; readonly reason: string; readonly reconnectAfterMs: number }
@@ -83,7 +92,7 @@ export type Notice =
   | { readonly kind: 'claim'; readonly service: ServiceName; readonly id: string; readonly isShown: boolean }
   | { readonly kind: 'refused'; readonly what: Refused; readonly error: RequestError };
 
-/** A standing wish that the server refuses although nobody waits for it; it is tried again. */
+/** A standing wish that the server refuses although nobody waits for it; it is tried again, save with `unsupported_version`. */
 export type Refused =
   | { readonly kind: 'session' }
   | { readonly kind: 'registration'; readonly service: ServiceName; readonly id: string }

@@ -113,20 +113,20 @@ export function isRegistrationsResult(value: unknown): value is RegistrationsRes
   );
 }
 
-function isIds(value: unknown): value is readonly string[] {
+function isStrings(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((entry) => typeof entry === 'string');
 }
 
 function isChange(value: unknown): value is ServiceChanged {
   if (!isNamed(value) || typeof value['to'] !== 'number' || typeof value['count'] !== 'number') return false;
   if (value['snapshot'] === true) return isInstances(value['instances']);
-  return typeof value['from'] === 'number' && isInstances(value['put']) && isIds(value['remove']);
+  return typeof value['from'] === 'number' && isInstances(value['put']) && isStrings(value['remove']);
 }
 
 /** Whether a result is what the method promises, as far as the client relies on it. */
 export function isSubscribeResult(value: unknown): value is SubscribeResult {
   if (!isFields(value) || typeof value['version'] !== 'number') return false;
-  return 'from' in value ? isInstances(value['put']) && isIds(value['remove']) : isInstances(value['instances']);
+  return 'from' in value ? isInstances(value['put']) && isStrings(value['remove']) : isInstances(value['instances']);
 }
 
 export function isVersioned(value: unknown): value is { readonly version: number } {
@@ -139,9 +139,11 @@ export type Opened = Pick<SessionOpenResult, 'session' | 'limits'> & Partial<Ses
 /** Servers of the first edition say no more than this. */
 export function isOpenResult(value: unknown): value is Opened {
   if (!isFields(value) || typeof value['session'] !== 'string' || !isLimits(value['limits'])) return false;
-  const { secret, registry, resumed } = value;
+  const { secret, registry, resumed, protocol, capabilities } = value;
   if (secret !== undefined && typeof secret !== 'string') return false;
   if (registry !== undefined && typeof registry !== 'string') return false;
+  if (protocol !== undefined && typeof protocol !== 'number') return false;
+  if (capabilities !== undefined && !isStrings(capabilities)) return false;
   if (resumed === undefined) return true;
   return isFields(resumed) && typeof resumed['registrations'] === 'number' && typeof resumed['digest'] === 'string';
 }

@@ -14,6 +14,8 @@ export interface LinkBase {
   readonly failures: number;
   /** Why the last connection, or try, ended. */
   readonly cause: string;
+  /** Servers that do not speak a version of the protocol with this client, as far as they have said since the last session. */
+  readonly outdated: readonly number[];
 }
 
 /** No connection; the next try is at `retryAtMs`. */
@@ -85,7 +87,14 @@ export type LinkEvent =
       readonly limits: WireLimits;
       readonly heartbeatMs: number;
     }
-  | { readonly kind: 'openRefused'; readonly socket: number; readonly cause: string; readonly retryAfterMs: number }
+  | {
+      readonly kind: 'openRefused';
+      readonly socket: number;
+      readonly cause: string;
+      readonly retryAfterMs: number;
+      /** The server speaks no version of the protocol that this client does. */
+      readonly isOutdated?: boolean;
+    }
   /** What the server sent cannot be read. */
   | { readonly kind: 'garbled'; readonly socket: number }
   | { readonly kind: 'goaway'; readonly socket: number; readonly reconnectAfterMs: number }
@@ -110,6 +119,8 @@ export type LinkEffect =
       readonly cause: string;
       readonly retryInMs: number;
     }
+  /** No server speaks this client's version: nothing is tried any more. */
+  | { readonly kind: 'gaveUp' }
   | { readonly kind: 'closed' };
 
 export interface LinkStep {

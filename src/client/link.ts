@@ -37,6 +37,7 @@ export const initialLink: LinkState = {
   server: 0,
   failures: 0,
   cause: 'not connected yet',
+  outdated: [],
   retryAtMs: 0,
 };
 
@@ -78,8 +79,11 @@ const transitions: Transitions = {
     socketClosed: (state, { cause }, inputs) => fail(state, { cause, isOpen: false }, inputs),
     heard: stay,
     openAccepted: (state, event, inputs) => ({ state: serve(state, event, inputs), effects: [{ kind: 'up' }] }),
-    openRefused: (state, { cause, retryAfterMs }, inputs) =>
-      fail(state, { cause, isOpen: true, waitMinMs: retryAfterMs }, inputs),
+    openRefused: (state, { cause, retryAfterMs, isOutdated }, inputs) => {
+      const outdated = noteOutdated(state, state.server, isOutdated);
+      if (outdated.length === inputs.settings.urls.length) return giveUp(state, cause);
+      return fail({ ...state, outdated }, { cause, isOpen: true, waitMinMs: retryAfterMs }, inputs);
+    },
     garbled: (state, _event, inputs) => fail(state, { cause: noJson, isOpen: true }, inputs),
     goaway: (state, { reconnectAfterMs }, inputs) =>
       fail(state, { cause: goingAway, isOpen: true, waitMinMs: reconnectAfterMs }, inputs),
@@ -125,10 +129,11 @@ const transitions: Transitions = {
             state: serve({ ...baseOf(state), server: state.target }, event, inputs),
             effects: [{ kind: 'moved', from: state.socket }],
           },
-    openRefused: (state, { socket, cause, retryAfterMs }, inputs) =>
-      socket === state.socket
-        ? { state, effects: [] }
-        : tryLater(state, { cause, isOpen: true, waitMinMs: retryAfterMs }, inputs),
+    openRefused: (state, { socket, cause, retryAfterMs, isOutdated }, inputs) => {
+      if (socket === state.socket) return { state, effects: [] };
+      const outdated = noteOutdated(state, state.target, isOutdated);
+      return tryLater({ ...state, outdated }, { cause, isOpen: true, waitMinMs: retryAfterMs }, inputs);
+    },
     garbled: (state, { socket }, inputs) =>
       socket === state.socket
         ? lose(state, { cause: noJson, isOpen: true }, inputs)
@@ -227,8 +232,20 @@ export function linkWakeAt(state: LinkState, settings: Settings): number | undef
   }
 }
 
-function baseOf({ newest, server, failures, cause }: LinkState): LinkBase {
-  return { newest, server, failures, cause };
+function baseOf({ newest, server, failures, cause, outdated }: LinkState): LinkBase {
+  return { newest, server, failures, cause, outdated };
+}
+
+function noteOutdated({ outdated }: LinkBase, server: number, isOutdated = false): readonly number[] {
+  return isOutdated && !outdated.includes(server) ? [...outdated, server] : outdated;
+}
+
+/** Each server has said that it does not speak this client's version: asking them again for ever changes nothing. */
+function giveUp(state: Opening, cause: string): LinkStep {
+  return {
+    state: { ...baseOf(state), cause, kind: 'closed' },
+    effects: [{ kind: 'closeSocket', socket: state.socket, manner: 'abandon' }, { kind: 'gaveUp' }, { kind: 'closed' }],
+  };
 }
 
 function connect(state: Waiting, { nowMs, settings }: Inputs): LinkStep {
@@ -262,6 +279,7 @@ function serve(
     server,
     failures,
     cause,
+    outdated: [],
     kind: 'ready',
     socket,
     sinceMs: nowMs,
@@ -310,6 +328,7 @@ function fail(
       server: hasLasted ? state.server : (state.server + 1) % servers,
       failures: hasLasted ? 0 : state.failures + 1,
       cause,
+      outdated: state.outdated,
       retryAtMs: nowMs + retryInMs,
     },
     effects,
@@ -386,8 +405,8 @@ function tryLater(state: Moving, { cause, isOpen, waitMinMs = 0 }: Failing, inpu
 
 /** The connection that serves is gone before another could take over: that one is gone on with, or waited for. */
 function lose(state: Moving, { cause, isOpen }: Failing, { nowMs }: Inputs): LinkStep {
-  const { next, target, newest, failures } = state;
-  const base = { newest, server: target, failures, cause };
+  const { next, target, newest, failures, outdated } = state;
+  const base = { newest, server: target, failures, cause, outdated };
   const effects: LinkEffect[] = isOpen ? [{ kind: 'closeSocket', socket: state.socket, manner: 'abandon' }] : [];
   if (next.stage === 'due') {
     effects.push({ kind: 'down', cause, retryInMs: Math.max(0, next.atMs - nowMs) });

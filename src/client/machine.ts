@@ -2,13 +2,11 @@ import { accept, refuse, takeRequest } from './answers.ts';
 import { createBooks } from './books.ts';
 import type { Read, TicketEntry } from './books.ts';
 import { takeCached } from './cached-lists.ts';
-import { saveAll } from './caching.ts';
 import { abort, expire, firstDeadline, retryRefused } from './deadlines.ts';
 import type { ClientEffect, ClientEvent, UserCall } from './effects.ts';
-import type { RegistrationEntry, Ticket } from './entries.ts';
-import type { FilteredView } from './entries.ts';
+import { endAll } from './ending.ts';
+import type { FilteredView, RegistrationEntry, Ticket } from './entries.ts';
 import { ClosedError, QueueFullError, RequestError } from './errors.ts';
-import { dropFormer } from './former.ts';
 import { readMessages } from './frames.ts';
 import type { Message } from './frames.ts';
 import type { Inputs } from './link-state.ts';
@@ -144,7 +142,8 @@ function admit(turn: Turn, call: UserCall): void {
   const { requestsMax, requestTimeoutMs } = inputs.settings;
   const isClosed = state.link.kind === 'closing' || state.link.kind === 'closed';
   if (isClosed || books.tickets.size >= requestsMax) {
-    const error = isClosed ? new ClosedError('client', 'the client is closed') : new QueueFullError(requestsMax);
+    const ended = books.ended ?? new ClosedError('client', 'the client is closed');
+    const error = isClosed ? ended : new QueueFullError(requestsMax);
     turn.effects.push({ kind: 'reject', ticket, error });
     return;
   }
@@ -263,21 +262,9 @@ function takeMessage(turn: Turn, socket: number, message: Message): void {
   }
 }
 
-/** The user closes: everything that waits is told so, at once. */
+/** The user closes. */
 function close(turn: Turn): void {
-  const { books } = turn;
-  const error = new ClosedError('client', 'the client was closed');
-  for (const ticket of books.tickets.keys()) turn.reject(ticket, error);
-  dropFormer(turn);
-  saveAll(turn);
-  books.registrations.clear();
-  books.subscriptions.clear();
-  books.reads.clear();
-  books.inFlight.clear();
-  books.outbox = [];
-  books.postponed = [];
-  books.retryAtMs = undefined;
-  books.reconciliation = undefined;
+  endAll(turn, new ClosedError('client', 'the client was closed'));
   moveLink(turn, { kind: 'close' });
 }
 

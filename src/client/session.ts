@@ -1,5 +1,9 @@
+import type { Capability } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
+import { protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../protocol/limits.ts';
 import type { ServiceName } from '../protocol/types.ts';
+import type { OpenWording } from './books.ts';
+import { endAll } from './ending.ts';
 import { RequestError } from './errors.ts';
 import { replaceConnection } from './former.ts';
 import { wordRequest } from './frames.ts';
@@ -19,16 +23,24 @@ import type { Turn } from './turn.ts';
  */
 const probeService: ServiceName = { namespace: 'slotcast', group: 'client', service: 'sign-of-life' };
 
-/** What this client understands beyond the first edition of the protocol. */
-const capabilities: readonly string[] = ['claims'];
+/** What this client understands. */
+const understood: readonly Capability[] = ['claims', 'goaway', 'resume', 'warming'];
+/** What servers have that name a registry, but not yet what they offer. */
+const offeredUnsaid: readonly Capability[] = ['claims', 'goaway', 'resume', 'warming'];
 
-export function moveLink(turn: Turn, event: LinkEvent, opened?: Opened): void {
-  const { state, effects } = stepLink(turn.state.link, event, turn.inputs);
-  turn.state.link = state;
-  for (const effect of effects) follow(turn, effect, opened);
+/** What the server has said to `session.open`. */
+interface OpenAnswer {
+  readonly opened?: Opened;
+  readonly failure?: Failure;
 }
 
-function follow(turn: Turn, effect: LinkEffect, opened: Opened | undefined): void {
+export function moveLink(turn: Turn, event: LinkEvent, answer: OpenAnswer = {}): void {
+  const { state, effects } = stepLink(turn.state.link, event, turn.inputs);
+  turn.state.link = state;
+  for (const effect of effects) follow(turn, effect, answer);
+}
+
+function follow(turn: Turn, effect: LinkEffect, { opened, failure }: OpenAnswer): void {
   switch (effect.kind) {
     case 'openSocket':
     case 'closeSocket':
@@ -36,7 +48,7 @@ function follow(turn: Turn, effect: LinkEffect, opened: Opened | undefined): voi
       turn.effects.push(effect);
       return;
     case 'sendOpen':
-      sendOpen(turn, effect.socket, false);
+      sendOpen(turn, effect.socket, 'full');
       return;
     case 'sendProbe':
       sendProbe(turn);
@@ -61,18 +73,28 @@ function follow(turn: Turn, effect: LinkEffect, opened: Opened | undefined): voi
       turn.effects.push({ kind: 'notify', notice: { kind: 'unreachable', server, cause, retryInMs } });
       return;
     }
+    case 'gaveUp':
+      if (failure === undefined) throw new Error('given up without a reason');
+      turn.books.ended = new RequestError(failure);
+      endAll(turn, turn.books.ended);
+      return;
     default:
       effect satisfies never;
   }
 }
 
 /** Asks for a session, and to take over the one before. */
-function sendOpen(turn: Turn, socket: number, isPlain: boolean): void {
+function sendOpen(turn: Turn, socket: number, wording: OpenWording): void {
   const { books, inputs } = turn;
   const { open, connectTimeoutMs } = inputs.settings;
   const { secret: resume } = books;
-  const id = turn.noteRequest({ kind: 'open', isPlain }, socket, connectTimeoutMs);
-  const params = isPlain ? open : { ...open, ...(resume === undefined ? {} : { resume }), capabilities };
+  const id = turn.noteRequest({ kind: 'open', wording }, socket, connectTimeoutMs);
+  const params = {
+    ...open,
+    ...(resume === undefined || wording === 'plain' ? {} : { resume }),
+    ...(wording === 'plain' ? {} : { capabilities: understood }),
+    ...(wording === 'full' ? { protocol: protocolVersion } : {}),
+  };
   turn.effects.push({ kind: 'send', socket, text: wordRequest(id, 'session.open', params) });
 }
 
@@ -88,25 +110,35 @@ function sendProbe(turn: Turn): void {
 }
 
 export function acceptOpen(turn: Turn, socket: number, opened: Opened): void {
+  const { protocol = protocolVersionUnsaid } = opened;
+  if (protocol < protocolVersionMin || protocol > protocolVersion) {
+    const message = `the server speaks version ${protocol} of the protocol; this client speaks ${protocolVersionMin} to ${protocolVersion}`;
+    refuseSession(turn, socket, { code: 'unsupported_version', message });
+    return;
+  }
   // A server that names no time of its own leaves it to the settings.
   const heartbeatMs = readHeartbeat(opened.heartbeatMs);
-  moveLink(turn, { kind: 'openAccepted', socket, limits: opened.limits, heartbeatMs }, opened);
+  moveLink(turn, { kind: 'openAccepted', socket, limits: opened.limits, heartbeatMs }, { opened });
 }
 
 function readHeartbeat(heartbeatMs: unknown): number {
   return typeof heartbeatMs === 'number' && heartbeatMs >= 1 ? heartbeatMs : Number.POSITIVE_INFINITY;
 }
 
-/** A server of the first edition refuses what it does not know: it is asked again in its own words. */
+/** A server of an earlier edition refuses what it does not know: it is asked again without that, or in the words of the first. */
 export function refuseOpen(
   turn: Turn,
-  { socket, isPlain }: { readonly socket: number; readonly isPlain: boolean },
+  { socket, wording }: { readonly socket: number; readonly wording: OpenWording },
   failure: Failure,
 ): void {
-  if (failure.code === 'invalid_params' && !isPlain) {
-    sendOpen(turn, socket, true);
+  if (failure.code === 'invalid_params' && wording !== 'plain') {
+    sendOpen(turn, socket, wording === 'full' && failure.field === '/protocol' ? 'unversioned' : 'plain');
     return;
   }
+  refuseSession(turn, socket, failure);
+}
+
+function refuseSession(turn: Turn, socket: number, failure: Failure): void {
   const { backoffMaxMs } = turn.inputs.settings;
   const waitMs = failure.retryAfterMs !== undefined ? turn.waitAfter(failure) : isPassing(failure) ? 0 : backoffMaxMs;
   const cause = `session.open: ${failure.code}: ${failure.message}`;
@@ -114,7 +146,8 @@ export function refuseOpen(
     kind: 'notify',
     notice: { kind: 'refused', what: { kind: 'session' }, error: new RequestError(failure) },
   });
-  moveLink(turn, { kind: 'openRefused', socket, cause, retryAfterMs: waitMs });
+  const isOutdated = failure.code === 'unsupported_version';
+  moveLink(turn, { kind: 'openRefused', socket, cause, retryAfterMs: waitMs, isOutdated }, { failure });
 }
 
 /**
@@ -125,18 +158,20 @@ function goUp(turn: Turn, opened: Opened | undefined, former?: number): void {
   const { books, inputs } = turn;
   const { serving } = turn;
   if (opened === undefined || serving === undefined) throw new Error('there is no session');
-  const { session, resumed, secret, registry, warming } = opened;
+  const { session, resumed, secret, registry, warming, capabilities } = opened;
+  const offers = capabilities ?? (registry === undefined ? [] : offeredUnsaid);
   const server = inputs.settings.urls[serving.server] ?? '';
   const isForeign = registry !== undefined && books.registry !== undefined && registry !== books.registry;
   turn.effects.push({
     kind: 'notify',
-    notice: { kind: 'connected', server, session, isResumed: resumed !== undefined },
+    notice: { kind: 'connected', server, session, isResumed: resumed !== undefined, capabilities: offers },
   });
   if (isForeign && books.registry !== undefined) {
     turn.effects.push({ kind: 'notify', notice: { kind: 'registry', server, registry, previous: books.registry } });
   }
   books.secret = secret;
   books.registry = registry ?? books.registry;
+  books.offers = offers;
   books.isWarming = warming === true;
   reset(turn);
   for (const entry of books.registrations.values()) if (resumed === undefined) disownRegistration(entry);

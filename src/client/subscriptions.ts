@@ -1,3 +1,4 @@
+import type { Capability } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { encodeFilter } from '../protocol/instance-filter.ts';
 import { serviceKey } from '../protocol/service-key.ts';
@@ -163,13 +164,13 @@ export function noteSubscriptionSent(entry: SubscriptionEntry): void {
 /** What is asked: also from which version on, unless a snapshot is wanted or the version means nothing to this registry. */
 export function subscribeParams(turn: Turn, entry: SubscriptionEntry): SubscribeParams {
   const { service, mode, filter, view, viewFilter, wantsSnapshot, isForeign } = entry;
-  const { isWarming, registry } = turn.books;
+  const { isWarming, offers } = turn.books;
   const { version } = view;
   const params = { ...service, mode, ...filter };
   if (version === undefined || wantsSnapshot || !isSameFilter(filter, viewFilter)) return params;
   // One that has just started waits with its answer for those who name a version.
   const resume = isForeign && !isWarming ? {} : { version };
-  const isCounted = registry !== undefined && !entry.isAnswered;
+  const isCounted = offers.includes('warming' satisfies Capability) && !entry.isAnswered;
   return { ...params, ...resume, ...(isCounted ? { count: view.size } : {}) };
 }
 

@@ -42,6 +42,7 @@ export interface ServerConfig {
   readonly slotWaitTimeoutMs: number;
   readonly waitingRequestsMax: number;
   readonly moveSlots: number;
+  readonly moveBytes: number;
   readonly restoreSliceRegistrations: number;
   readonly leaseTtlMinMs: number;
   readonly leaseTtlDefaultMs: number;
@@ -54,6 +55,8 @@ export interface ServerConfig {
   readonly sessionsBurstMax: number;
   readonly arrivalRequestsMax: number;
   readonly frameBytesMax: number;
+  readonly frameSliceBytes: number;
+  readonly sessionIntakeBytesMax: number;
   readonly bodyBytesMax: number;
   readonly httpAnswerBytesMax: number;
   readonly httpAnswerTimeoutMs: number;
@@ -62,6 +65,7 @@ export interface ServerConfig {
   readonly requestsInFlightMax: number;
   readonly registrationsMax: number;
   readonly subscriptionsMax: number;
+  readonly threadSubscriptionsMax: number;
   readonly watchedServicesMax: number;
   readonly watchedNameBytesMax: number;
   readonly mailboxRequestsMax: number;
@@ -243,6 +247,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   ),
   waitingRequestsMax: integer(100_000, 1, 10_000_000, 'Requests that wait for such slots.'),
   moveSlots: integer(64, 1, 16_384, 'Slots that move together in one step.'),
+  moveBytes: integer(
+    16 * 1_048_576,
+    1024,
+    16 * 2 ** 30,
+    'And what they hold together, in bytes of instances; a slot that has more moves alone.',
+  ),
   restoreSliceRegistrations: integer(
     2000,
     1,
@@ -280,6 +290,18 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'While more requests than this are under way in all, no session is opened; who comes is asked to come back later.',
   ),
   frameBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one WebSocket frame from a client.'),
+  frameSliceBytes: integer(
+    131_072,
+    1024,
+    64 * 1_048_576,
+    'Bytes of frames read and carried out in one turn, before other work has its turn, of clients that send a frame above half of this, or more than this within 50 ms.',
+  ),
+  sessionIntakeBytesMax: integer(
+    64 * 1_048_576,
+    65_536,
+    1024 * 1_048_576,
+    'Bytes of frames of one client that wait for their turn; one that sends more is closed.',
+  ),
   bodyBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one HTTP body.'),
   httpAnswerBytesMax: integer(
     16 * 1_048_576,
@@ -295,7 +317,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   ),
   batchEntriesMax: integer(1000, 1, 100_000, 'Requests in one batch.'),
   batchAnswerCharactersMax: integer(
-    16 * 1_048_576,
+    8 * 1_048_576,
     1024,
     256 * 1_048_576,
     'Characters of all answers of one batch together; those that do not fit are replaced by errors.',
@@ -303,6 +325,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   requestsInFlightMax: integer(4096, 1, 1_000_000, 'Requests of one session that are not yet answered.'),
   registrationsMax: integer(10_000, 1, 10_000_000, 'Instances registered by one session.'),
   subscriptionsMax: integer(10_000, 1, 10_000_000, 'Services subscribed by one session.'),
+  threadSubscriptionsMax: integer(2_000_000, 1, 100_000_000, 'Subscriptions of the sessions of one thread together.'),
   watchedServicesMax: integer(
     100_000,
     1,

@@ -27,6 +27,8 @@ export interface LoggedInstance {
   readonly fragment: string;
   /** Another session has registered the instance since (SE7). */
   readonly isHidden: boolean;
+  /** The name of the session that has it. */
+  readonly session: string;
 }
 
 /** A session of a host, and its place among all sessions of all hosts, by which pages go on. */

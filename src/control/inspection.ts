@@ -33,10 +33,10 @@ function measure(router: Router, link: PartitionLink): Promise<Inspection['held'
       build: (request) => [toPartition.measure, request],
       settle: (answer) => {
         if (answer[0] !== fromPartition.measured) throw new Error(`not an answer to a measurement: ${answer[0]}`);
-        const counts = answer[2];
+        const loads = answer[2];
         const { partition } = link;
-        const slots = Array.from({ length: counts.length / 2 }, (_, i) => i * 2);
-        resolve(slots.map((at) => ({ partition, slot: counts[at]!, instances: counts[at + 1]! })));
+        const slots = Array.from({ length: loads.length / 3 }, (_, i) => i * 3);
+        resolve(slots.map((at) => ({ partition, slot: loads[at]!, instances: loads[at + 1]! })));
       },
       abandon: () => {
         reject(new Error(`partition ${link.partition} died while it was asked`));

@@ -15,6 +15,8 @@ export interface MoverOptions {
   readonly log: Logger;
   /** Slots that move together. */
   readonly stepSlots: number;
+  /** What they hold together, in bytes; one may hold more. */
+  readonly stepBytes: number;
   /** Resolves in a later turn. */
   readonly nextTurn: () => Promise<void>;
 }
@@ -106,7 +108,7 @@ export class Mover {
   /** Moves slots so that partitions hold about equally many instances. */
   async rebalance(): Promise<void> {
     await this.#exclusively('rebalance', this.#units.table.partitions, async () => {
-      await this.#carryOut(planEvenLoad(this.#units.table, await this.#measure()));
+      await this.#carryOut(planEvenLoad(this.#units.table, (await this.#measure()).instances));
     });
   }
 
@@ -129,7 +131,9 @@ export class Mover {
   async #carryOut(moves: Moves): Promise<void> {
     this.#progress = { ...this.#progress, slotsToMove: moves.size };
     const { supervisor, nextTurn } = this.#options;
-    for (const step of this.#split(moves)) {
+    if (moves.size === 0) return;
+    const { bytes } = await this.#measure();
+    for (const step of this.#split(moves, bytes)) {
       for (;;) {
         if (!(await supervisor.whenReady([step.from, step.to]))) return;
         if (await this.#take(step)) break;
@@ -144,22 +148,23 @@ export class Mover {
     }
   }
 
-  #split(moves: Moves): Step[] {
-    const byRoute = new Map<string, { from: number; to: number; slots: number[] }>();
+  /** A step is as long as its slots are shut for: what they held when the change began says how long that is. */
+  #split(moves: Moves, bytes: readonly number[]): Step[] {
+    const { stepSlots, stepBytes } = this.#options;
+    const steps = new Map<string, { from: number; to: number; slots: number[]; bytes: number }[]>();
     for (const [slot, to] of moves) {
       const from = this.#units.table.ownerOf(slot);
-      const route = byRoute.get(`${from} ${to}`) ?? { from, to, slots: [] };
-      route.slots.push(slot);
-      byRoute.set(`${from} ${to}`, route);
+      const route = steps.get(`${from} ${to}`) ?? [];
+      steps.set(`${from} ${to}`, route);
+      let step = route.at(-1);
+      if (step === undefined || step.slots.length === stepSlots || step.bytes + bytes[slot]! > stepBytes) {
+        step = { from, to, slots: [], bytes: 0 };
+        route.push(step);
+      }
+      step.slots.push(slot);
+      step.bytes += bytes[slot]!;
     }
-    const { stepSlots } = this.#options;
-    return [...byRoute.values()].flatMap(({ from, to, slots }) =>
-      Array.from({ length: Math.ceil(slots.length / stepSlots) }, (_, i) => ({
-        from,
-        to,
-        slots: slots.slice(i * stepSlots, (i + 1) * stepSlots),
-      })),
-    );
+    return [...steps.values()].flat();
   }
 
   /** Moves one step's slots; false if it was rolled back. */
@@ -222,9 +227,10 @@ export class Mover {
     });
   }
 
-  /** Instances in each slot. */
-  async #measure(): Promise<number[]> {
-    const loads = Array.from({ length: slotCount }, () => 0);
+  /** What each slot holds. */
+  async #measure(): Promise<{ readonly instances: number[]; readonly bytes: number[] }> {
+    const instances = Array.from({ length: slotCount }, () => 0);
+    const bytes = Array.from({ length: slotCount }, () => 0);
     await this.#options.supervisor.whenReady(Array.from({ length: this.#units.table.partitions }, (_, i) => i));
     await Promise.all(
       this.#units.main.router.links().map(
@@ -236,8 +242,11 @@ export class Mover {
               settle: (answer) => {
                 if (answer[0] !== fromPartition.measured)
                   throw new Error(`not an answer to a measurement: ${answer[0]}`);
-                const counts = answer[2];
-                for (let i = 0; i < counts.length; i += 2) loads[counts[i]!] = counts[i + 1]!;
+                const loads = answer[2];
+                for (let i = 0; i < loads.length; i += 3) {
+                  instances[loads[i]!] = loads[i + 1]!;
+                  bytes[loads[i]!] = loads[i + 2]!;
+                }
                 resolve();
               },
               // It counts as empty: the plan only gets coarser.
@@ -246,6 +255,6 @@ export class Mover {
           }),
       ),
     );
-    return loads;
+    return { instances, bytes };
   }
 }

@@ -185,8 +185,14 @@ export class SessionUnit implements HostUnit {
 
   readLog(): Promise<LoggedInstance[]> {
     return Promise.resolve(
-      [...this.host.sessions.all()].flatMap(({ registrations }) =>
-        [...registrations.values()].map(({ key, id, fragment, isHidden }) => ({ key, id, fragment, isHidden })),
+      [...this.host.sessions.all()].flatMap(({ name, registrations }) =>
+        [...registrations.values()].map(({ key, id, fragment, isHidden }) => ({
+          key,
+          id,
+          fragment,
+          isHidden,
+          session: name,
+        })),
       ),
     );
   }

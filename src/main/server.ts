@@ -226,6 +226,7 @@ export class RunningServer implements Server {
       supervisor: this.#supervisor,
       log: this.#log,
       stepSlots: config.moveSlots,
+      stepBytes: config.moveBytes,
       nextTurn,
     });
     this.#metrics = this.#createMetrics();

@@ -39,6 +39,11 @@ export const errorCodes = {
     meaning: 'The server is stopping; connect again after `data.retryAfterMs`.',
   },
   forbidden: { number: -32006, status: 403, meaning: 'Pages of this Origin may not call; see `allowedOrigins`.' },
+  unsupported_version: {
+    number: -32007,
+    status: 400,
+    meaning: 'The client speaks a version of the protocol that is not supported any more; the message says which are.',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;
@@ -69,6 +74,10 @@ export const closeCodes = {
       'The client did not read what it was sent: nothing for `slowConsumerTimeoutMs`, or too much of it was waiting.',
   },
   resumed_elsewhere: { number: 4003, meaning: 'Another connection has taken the session over.' },
+  overrun: {
+    number: 4004,
+    meaning: 'The client sent requests much faster than they can be carried out, and too much of it was waiting.',
+  },
 } as const;
 
 export type CloseReason = keyof typeof closeCodes;

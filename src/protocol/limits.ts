@@ -16,11 +16,14 @@ export const protocolLimits = {
   /** Keys and values together. */
   selectorBytesMax: 1024,
   requestIdCharsMax: 128,
+  /** Characters of one request or one HTTP body beside white space and strings, each of which counts for nine: a hundred times what any valid one has. */
+  requestWeightMax: 262_144,
   clientBytesMax: 256,
   tokenBytesMax: 8192,
   secretCharsMax: 128,
   capabilitiesMax: 32,
   capabilityCharsMax: 64,
+  protocolVersionMax: 65_535,
   cursorCharsMax: 2048,
   listLimitMax: 1000,
   listLimitDefault: 100,
@@ -31,13 +34,11 @@ export const protocolLimits = {
   goawayMsMax: 60_000,
 } as const;
 
-/** What a client may understand beyond what every client does; it says so in `session.open`. */
-export const capabilities = {
-  /** Hears by `instance.claim` whether what it registered shows. */
-  claims: 'claims',
-} as const;
-
 export const protocolVersion = 1;
+/** The least version that is still spoken, by servers and by the client. */
+export const protocolVersionMin = 1;
+/** What who does not say a version speaks: there was no other when that could not be said. */
+export const protocolVersionUnsaid = 1;
 export const sessionPath = '/v1/session';
 /** Offered by clients in `Sec-WebSocket-Protocol` if they wish; echoed when offered. */
 export const subprotocol = 'slotcast.v1';

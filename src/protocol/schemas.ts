@@ -47,6 +47,12 @@ const object = (
   ...(description === undefined ? {} : { description }),
 });
 
+/** What is read by who cannot know yet whom it talks to: what they do not know in it is passed over. */
+const openObject = (properties: Record<string, JsonSchema>, required: readonly string[]): JsonSchema => ({
+  ...object(properties, required),
+  additionalProperties: true,
+});
+
 const array = (items: JsonSchema, description: string): JsonSchema => ({ type: 'array', items, description });
 
 const namespace = name('The namespace; by default `public`.', limits.namespaceCharsMax);
@@ -202,7 +208,7 @@ export interface MethodSchema {
 export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
   'session.open': {
     summary: 'Says who is calling and learns the limits. Optional, unless the server requires it; once per connection.',
-    params: object(
+    params: openObject(
       {
         client: text("The client library's name and version.", limits.clientBytesMax),
         app: text('The application.', limits.clientBytesMax),
@@ -225,7 +231,13 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           maxItems: limits.capabilitiesMax,
           items: { type: 'string', pattern: '^[a-z][a-z0-9-]*$', maxLength: limits.capabilityCharsMax },
           description:
-            'What the client understands beyond what every client does; what the server does not know is passed over.',
+            'What the client understands of what not every client does; what the server does not know is passed over.',
+        },
+        protocol: {
+          type: 'integer',
+          minimum: 0,
+          maximum: limits.protocolVersionMax,
+          description: 'The highest version of the protocol that the client speaks; by default 1.',
         },
       },
       ['client'],
@@ -246,7 +258,8 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
         ),
         secret: {
           type: 'string',
-          description: 'With it another connection can take this session over; keep it secret.',
+          description:
+            'With it another connection can take this session over; keep it secret. Absent for a client without the capability `resume`.',
         },
         registry: {
           type: 'string',
@@ -256,6 +269,8 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           type: 'boolean',
           description: 'The registry has just started, and those who were there before are not all back.',
         },
+        protocol: positive('The version of the protocol that is spoken on this connection.'),
+        capabilities: array({ type: 'string' }, 'What the server offers of what not every server does.'),
         resumed: object(
           {
             registrations: { type: 'integer', minimum: 0, description: 'How many instances it has registered.' },
@@ -265,7 +280,7 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           'The session of `resume` has been taken over; absent if it is not there any more.',
         ),
       },
-      ['session', 'heartbeatMs', 'limits', 'secret', 'registry', 'warming'],
+      ['session', 'heartbeatMs', 'limits', 'registry', 'warming', 'protocol', 'capabilities'],
     ),
   },
   'session.registrations': {

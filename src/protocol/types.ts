@@ -59,8 +59,10 @@ export interface SessionOpenParams {
   readonly token?: string;
   /** The `secret` of an earlier session, to be taken over by this connection. */
   readonly resume?: string;
-  /** What the client understands beyond the first clients of this version; what the server does not know is passed over. */
+  /** What the client understands of what not every client does; see `capabilities.ts`. What the server does not know is passed over. */
   readonly capabilities?: readonly string[];
+  /** The highest version of the protocol that the client speaks; by default 1. */
+  readonly protocol?: number;
 }
 
 /** The bounds that a client must keep to, announced by `session.open`. */
@@ -77,12 +79,16 @@ export interface SessionOpenResult {
   /** A client that is silent for this long is pinged; one that stays silent is treated as a broken connection. */
   readonly heartbeatMs: number;
   readonly limits: WireLimits;
-  /** Whoever has it can take this session over; not for logs. */
-  readonly secret: string;
+  /** Whoever has it can take this session over; not for logs. Absent for a client without the capability `resume`. */
+  readonly secret?: string;
   /** Names this registry and its history: versions and sessions of another one mean nothing here. */
   readonly registry: string;
   /** The registry has just started, and those who were there before are not all back: lists may lack some. */
   readonly warming: boolean;
+  /** The version of the protocol that is spoken on this connection. */
+  readonly protocol: number;
+  /** What the server offers of what not every server does; see `capabilities.ts`. */
+  readonly capabilities: readonly string[];
   /** The session of `resume` has been taken over; absent if it is not there any more. */
   readonly resumed?: ResumedSession;
 }

@@ -14,13 +14,17 @@ export type Answer = Exclude<
       | typeof fromPartition.moved
       | typeof fromPartition.settled
       | typeof fromPartition.answered
+      | typeof fromPartition.bound
     ),
     ...unknown[],
   ]
 >;
 
 /** What a partition says unasked. */
-export type Unasked = Extract<FromPartition, [typeof fromPartition.push | typeof fromPartition.claim, ...unknown[]]>;
+export type Unasked = Extract<
+  FromPartition,
+  [typeof fromPartition.push | typeof fromPartition.claim | typeof fromPartition.bound, ...unknown[]]
+>;
 
 /** Who asks, if it is a session. */
 export interface Requester {
@@ -213,6 +217,7 @@ export class PartitionLink {
         this.#options.onUnasked(record, this);
         return;
       case fromPartition.claim:
+      case fromPartition.bound:
         this.#options.onUnasked(record, this);
         return;
       case fromPartition.answered:
@@ -339,7 +344,7 @@ const repeatedTooOften: Failure = {
 
 /** The answer to such a request. */
 export function refuseRepeated(request: number): Answer {
-  return [fromPartition.refused, request, repeatedTooOften.code, repeatedTooOften.message, '', 0, ''];
+  return [fromPartition.refused, request, repeatedTooOften.code, repeatedTooOften.message, '', 0, '', 0];
 }
 
 /** Why a partition refused. */

@@ -59,17 +59,21 @@ export interface NamedSession {
 /** Who met a bound, if it was one: a session, or a caller at an address. */
 export type BoundCause = NamedSession | string | undefined;
 
-/** Is told of each time that a bound was met. */
-export type BoundWatcher = (bound: string, cause: BoundCause) => void;
+/** Whoever tells the log. */
+export interface Watcher {
+  /** A bound was met. */
+  readonly onBound: (bound: string, cause: BoundCause) => void;
+  /** A request was refused for another reason than a bound, or that the registry stops. */
+  readonly onRefusal: (code: ErrorCode, cause: BoundCause) => void;
+}
 
 /** Counts by reason, so that reaching a bound is never silent (LI1). */
 export class Counters {
   readonly #counts: Map<string, number> = new Map();
 
-  #watcher: BoundWatcher | undefined;
+  #watcher: Watcher | undefined;
 
-  /** Whoever tells the log of bounds. */
-  watchBounds(watcher: BoundWatcher): void {
+  watch(watcher: Watcher): void {
     this.#watcher = watcher;
   }
 
@@ -81,6 +85,7 @@ export class Counters {
   countRefusal(code: ErrorCode, limit?: string, cause?: BoundCause): void {
     this.#add(`refused_${code}`);
     if (limit !== undefined) this.countLimit(limit, cause);
+    else if (code !== 'draining') this.#watcher?.onRefusal(code, cause);
   }
 
   /** A bound was met. */
@@ -99,7 +104,7 @@ export class Counters {
   }
 
   #tell(bound: string | undefined, cause: BoundCause): void {
-    if (bound !== undefined) this.#watcher?.(bound, cause);
+    if (bound !== undefined) this.#watcher?.onBound(bound, cause);
   }
 
   #add(name: string): void {

@@ -92,8 +92,8 @@ export const wordResults = {
   state: (version: number, instances: string, isFilling: boolean): string =>
     `{"version":${version},"instances":${instances}${isFilling ? ',"warming":true' : ''}}`,
   /** To one who was there before the registry started: what it holds stands for now, and the list comes when it is whole again. */
-  unconfirmed: (version: number): string =>
-    `{"from":${version},"version":${version},"put":[],"remove":[],"warming":true}`,
+  unconfirmed: (version: number, isFilling: boolean): string =>
+    `{"from":${version},"version":${version},"put":[],"remove":[]${isFilling ? ',"warming":true' : ''}}`,
   resumed: (from: number, version: number, difference: string): string =>
     `{"from":${from},"version":${version},${difference}}`,
   opened: (result: SessionOpenResult): string => stringifyOpened(result),

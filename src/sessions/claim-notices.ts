@@ -1,4 +1,3 @@
-import { capabilities } from '../protocol/limits.ts';
 import { parseServiceKey } from '../protocol/service-key.ts';
 import { wordNotification } from './answers.ts';
 import type { RegistrationName } from './session-log.ts';
@@ -30,7 +29,7 @@ export class ClaimNotices {
 
   /** Whether a registration shows may have changed. */
   note(session: Session, key: string, id: string): void {
-    if (session.socket === undefined || session.opened?.capabilities?.includes(capabilities.claims) !== true) return;
+    if (session.socket === undefined || !session.understands('claims')) return;
     // It is being taken over: all that may not be known is told after the answer.
     if (session.heldBack !== undefined) return;
     const names = this.#due.get(session) ?? new Map<string, RegistrationName>();

@@ -9,6 +9,8 @@ export interface DeparturesOptions extends WorkQueueOptions {
   readonly gate: Pick<SlotGate, 'isShut' | 'defer'>;
   /** Takes a registration away, in the log and at its owner, whose slot is open. */
   readonly withdraw: (session: Session, name: RegistrationName, cause: DropCause) => void;
+  /** Takes away what another session has registered since, if that still hides it when its owner hears of it. */
+  readonly giveUp: (session: Session, name: RegistrationName) => void;
   /** The registry stops: from now on nobody's end is told to others. */
   readonly isStopping: () => boolean;
   /** An ended session has nothing left. */
@@ -157,8 +159,10 @@ class Withdrawal implements Job {
     // Given up since the names were read, because of what others registered.
     if (!session.registrations.has(key, id)) return;
     const { isHidden } = session.registrations.standingOf(key, id);
-    if (!isHidden && isHeld(key)) return;
+    const isKept = isHeld(key);
+    if (!isHidden && isKept) return;
     if (this.#options.gate.isShut(key)) this.rest.push(name);
+    else if (isKept) this.#options.giveUp(session, name);
     else this.#options.withdraw(session, name, isHidden ? 'asked' : cause);
   }
 }

@@ -179,6 +179,8 @@ export class Loss {
     this.#missing = 0;
     this.#removed = 0;
     this.#letGo = 0;
+    // The end of its window is still to come, and must find nothing that counts.
+    this.#whole.set(0, 0, 0);
     this.#end();
   }
 

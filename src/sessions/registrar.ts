@@ -23,6 +23,8 @@ export interface RegistrarOptions {
   readonly findSession: (number: number) => Session | undefined;
   /** The client is to be told whether its registration shows, if it does not know. */
   readonly onClaim: (session: Session, name: RegistrationName) => void;
+  /** A lost session has given up what another hides: it may have nothing left. */
+  readonly onGivenUp: (session: number) => void;
 }
 
 /** Registers and deregisters for sessions, and keeps each session's log of what it holds: what partitions are rebuilt from. */
@@ -126,6 +128,17 @@ export class Registrar {
     return undefined;
   }
 
+  /**
+   * Puts back what a session has of an instance, since its newer registration was refused. What was said of it while that was under way concerned a registration
+   * that the log did not have, so the client may believe anything.
+   */
+  putBack(session: Session, registration: HeldRegistration): void {
+    const { key, id, isHidden } = registration;
+    this.keep(session, registration);
+    session.registrations.noteHidden(key, id, isHidden);
+    session.registrations.noteDoubt(key, id);
+  }
+
   /** Takes the first registrations out of the log of a session that goes to another host: at most so many, and about so many characters. */
   takeOut(session: Session, countMax: number, charactersMax: number): (string | number)[] {
     const fields: (string | number)[] = [];
@@ -183,18 +196,33 @@ export class Registrar {
     this.#options.onClaim(session, name);
   }
 
-  /** Another session has it now, most likely the client itself that is back: what a lost session left behind must not come up again. */
   #giveUpLost(session: Session, name: RegistrationName): void {
     const { registrations } = session;
     const { key, id } = name;
     if (!isLost(session) || !registrations.has(key, id) || !registrations.standingOf(key, id).isHidden) return;
     const { gate } = this.#router;
-    if (!gate.isShut(key)) this.withdraw(session, name, 'asked');
+    if (!gate.isShut(key)) this.giveUp(session, name);
     else {
       gate.defer(key, () => {
         this.#giveUpLost(session, name);
       });
     }
+  }
+
+  /**
+   * Another session has it now, most likely the client itself that is back: what a lost session left behind must not come up again. If it has by the time
+   * that its owner, whose slot is open, hears of this, it is held back like all that the session has.
+   */
+  giveUp(session: Session, { key, id }: RegistrationName): void {
+    session.identity.noteAsked();
+    this.#router.askLink(this.#router.linkOf(key), new PendingGiveUp(this, session, key, id));
+  }
+
+  /** The owner has ended what was given up. */
+  noteGivenUp(session: Session, key: string, id: string, request: number): void {
+    // What waited for its slot may have been registered since.
+    if ((session.registrations.stampOf(key, id) ?? request) < request) this.drop(session, key, id);
+    this.#options.onGivenUp(session.number);
   }
 
   /**
@@ -215,9 +243,9 @@ export class Registrar {
   }
 }
 
-/** Through its grace a session may be taken over, with all that it claims; one that a guard holds back has had that time. */
-function isLost({ state }: Session): boolean {
-  return state.kind === 'held';
+/** Through its grace a session may be taken over, with all that it claims; one that a guard holds back, or has just judged, has had that time. */
+function isLost({ state, isGoing }: Session): boolean {
+  return state.kind === 'held' || (state.kind === 'broken' && isGoing);
 }
 
 export const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };
@@ -249,9 +277,9 @@ export class PendingRegister implements PendingRequest {
     return [toPartition.register, request, this.session.number, this.key, this.id, this.#fragment];
   }
 
+  /** Its session has ended: nobody waits for it to be settled. */
   abandon(): void {
     this.#reply.fail(sessionEnded);
-    this.session.identity.noteAnswered();
   }
 
   settle(answer: Answer): void {
@@ -265,11 +293,17 @@ export class PendingRegister implements PendingRequest {
   #takeRefusal(answer: Answer): void {
     const failure = readRefusal(answer);
     const { session, key, id } = this;
-    const [, stamp, , , , , stands] = answer as Extract<Answer, [typeof fromPartition.refused, ...unknown[]]>;
+    const [, request, , , , , fragment, stamp] = answer as Extract<
+      Answer,
+      [typeof fromPartition.refused, ...unknown[]]
+    >;
     // What was given up after deaths has been restored from the log. Else whatever of it is in the log is this attempt.
-    if (failure.code !== 'internal' && session.registrations.stampOf(key, id) === stamp) {
-      if (stands === '') this.#registrar.drop(session, key, id);
-      else this.#registrar.keep(session, { key, id, fragment: stands, stamp });
+    if (failure.code !== 'internal' && session.registrations.stampOf(key, id) === request) {
+      if (fragment === '') this.#registrar.drop(session, key, id);
+      else {
+        this.#registrar.putBack(session, { key, id, fragment, stamp, isHidden: stamp !== request });
+        this.isContested = true;
+      }
     }
     this.#reply.fail(failure);
   }
@@ -297,9 +331,9 @@ export class PendingDeregister implements PendingRequest {
     return [toPartition.deregister, request, this.session.number, this.key, this.id];
   }
 
+  /** Its session has ended: nobody waits for it to be settled. */
   abandon(): void {
     this.#reply.fail(sessionEnded);
-    this.session.identity.noteAnswered();
   }
 
   settle(answer: Answer): void {
@@ -309,6 +343,37 @@ export class PendingDeregister implements PendingRequest {
   }
 }
 
-function refuseBound(limit: string, max: number, message: string): Failure {
+/** What a lost session claims is to end if another session's claim hides it. */
+class PendingGiveUp implements PendingRequest {
+  readonly key: string;
+  readonly #registrar: Registrar;
+  readonly #session: Session;
+  readonly #id: string;
+
+  constructor(registrar: Registrar, session: Session, key: string, id: string) {
+    this.#registrar = registrar;
+    this.#session = session;
+    this.key = key;
+    this.#id = id;
+  }
+
+  build(request: number): ToPartition {
+    return [toPartition.giveUp, request, this.#session.number, this.key, this.#id];
+  }
+
+  /** A rebuilt partition says anew where contested claims stand. */
+  abandon(): void {
+    this.#session.identity.noteAnswered();
+  }
+
+  settle(answer: Answer): void {
+    const [kind, request, isGivenUp] = answer;
+    if (kind === fromPartition.applied && isGivenUp === 1)
+      this.#registrar.noteGivenUp(this.#session, this.key, this.#id, request);
+    this.#session.identity.noteAnswered();
+  }
+}
+
+export function refuseBound(limit: string, max: number, message: string): Failure {
   return { code: 'limit_exceeded', message, limit, max };
 }

@@ -65,7 +65,7 @@ function readPlainFrame(text: string, batchEntriesMax: number): Frame | undefine
   return undefined;
 }
 
-function toIncoming({ id, key, instance }: PlainRegistration): Incoming {
+export function toIncoming({ id, key, instance }: PlainRegistration): Incoming {
   return { kind: 'call', id, call: { method: 'instance.register', key, instance } };
 }
 
@@ -74,20 +74,22 @@ function readAnyFrame(text: string, batchEntriesMax: number): Frame {
   try {
     value = JSON.parse(text);
   } catch {
-    return { kind: 'unreadable', failure: { code: 'parse_error', message: 'the frame is not JSON' } };
+    return { kind: 'unreadable', failure: notJson };
   }
   if (!Array.isArray(value)) return { kind: 'single', incoming: readIncoming(value) };
-  if (value.length === 0) {
-    return { kind: 'unreadable', failure: { code: 'invalid_request', message: 'the batch is empty' } };
-  }
+  if (value.length === 0) return { kind: 'unreadable', failure: emptyBatch };
   if (value.length > batchEntriesMax) {
-    const message = `the batch has ${value.length} entries; batchEntriesMax is ${batchEntriesMax}`;
-    return {
-      kind: 'unreadable',
-      failure: { code: 'limit_exceeded', message, limit: 'batchEntriesMax', max: batchEntriesMax },
-    };
+    return { kind: 'unreadable', failure: refuseEntries(`${value.length} entries`, batchEntriesMax) };
   }
   return { kind: 'batch', entries: value.map((entry) => readIncoming(entry)) };
+}
+
+export const notJson: Failure = { code: 'parse_error', message: 'the frame is not JSON' };
+export const emptyBatch: Failure = { code: 'invalid_request', message: 'the batch is empty' };
+
+export function refuseEntries(entries: string, max: number): Failure {
+  const message = `the batch has ${entries}; batchEntriesMax is ${max}`;
+  return { code: 'limit_exceeded', message, limit: 'batchEntriesMax', max };
 }
 
 /** An id that cannot be sent back. */
@@ -101,7 +103,7 @@ interface Envelope {
 }
 
 /** Reads one request: its envelope, then its params by the method's schema. */
-function readIncoming(value: unknown): Incoming {
+export function readIncoming(value: unknown): Incoming {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return invalid(null, 'a request is a JSON object');
   }

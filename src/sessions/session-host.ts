@@ -1,7 +1,8 @@
 import type { ServerConfig } from '../config/config.ts';
+import { capabilityNames } from '../protocol/capabilities.ts';
 import type { CloseReason, Failure } from '../protocol/errors.ts';
 import { encodeFilter } from '../protocol/instance-filter.ts';
-import { protocolLimits } from '../protocol/limits.ts';
+import { protocolLimits, protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../protocol/limits.ts';
 import { hashRegistration } from '../protocol/registration-digest.ts';
 import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
 import type {
@@ -33,10 +34,11 @@ import { ClaimNotices } from './claim-notices.ts';
 import { Departures } from './departures.ts';
 import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
+import { Intake } from './intake.ts';
 import type { Held, LossReport } from './loss-messages.ts';
 import { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
-import type { Call, Incoming } from './requests.ts';
+import type { Call, Frame, Incoming } from './requests.ts';
 import { Resumption } from './resumption.ts';
 import { ServicePage } from './service-page.ts';
 import { SessionJournal } from './session-journal.ts';
@@ -102,6 +104,7 @@ export class SessionHost implements ReplyHost {
   readonly #claims: ClaimNotices;
   readonly resumption: Resumption;
   readonly #departures: Departures;
+  readonly #intake: Intake;
   /** What is told to many sessions, or costs more than others pay for. */
   readonly #telling: WorkQueue;
   /** Sessions with frames to be sent at the end of this turn. */
@@ -121,8 +124,13 @@ export class SessionHost implements ReplyHost {
     this.#counters = counters;
     this.#crowdsSeen = options.arrivals.crowds;
     this.#journal = new SessionJournal(options.isVerbose, options.onSession);
-    counters.watchBounds((bound, cause) => {
-      this.#journal.noteBound(bound, cause, this.sessions.clockMs);
+    counters.watch({
+      onBound: (bound, cause) => {
+        this.#journal.noteBound(bound, cause, this.sessions.clockMs);
+      },
+      onRefusal: (code, cause) => {
+        this.#journal.noteRefusal(code, cause, this.sessions.clockMs);
+      },
     });
     this.sessions = new Sessions({
       host: options.host,
@@ -166,6 +174,9 @@ export class SessionHost implements ReplyHost {
       withdraw: (session, name, cause) => {
         this.#registrar.withdraw(session, name, cause);
       },
+      giveUp: (session, name) => {
+        this.#registrar.giveUp(session, name);
+      },
       isStopping: () => this.#isDraining,
       onGone: (session) => {
         this.#forget(session);
@@ -175,6 +186,28 @@ export class SessionHost implements ReplyHost {
         this.sessions.settle(session);
         // What was let go while it waited for a slot, it was not looked at for: it was not held yet.
         if (isOutdated) this.sessions.recheckHeld();
+      },
+    });
+    this.#intake = new Intake({
+      batchEntriesMax: config.batchEntriesMax,
+      sliceBytes: config.frameSliceBytes,
+      sessionBytesMax: config.sessionIntakeBytesMax,
+      schedule,
+      onOverrun: (session) => {
+        this.#close(session, 'overrun');
+      },
+      onPutOff: (session) => {
+        counters.countLimit('frameSliceBytes', session);
+      },
+      carryOut: (session, frame) => {
+        this.#carryOutFrame(session, frame);
+      },
+      beginBatch: (session) => this.#beginBatch(session),
+      take: (session, incoming, batch) => {
+        this.#take(session, incoming, batch);
+      },
+      flush: () => {
+        this.flush();
       },
     });
     this.losses = new HostLosses({
@@ -199,6 +232,10 @@ export class SessionHost implements ReplyHost {
       onClaim: (session, { key, id }) => {
         this.#claims.note(session, key, id);
       },
+      onGivenUp: (number) => {
+        const session = this.sessions.find(number);
+        if (session !== undefined) this.sessions.endEmptied(session);
+      },
     });
     this.#subscriptions = new Subscriptions({
       router,
@@ -206,6 +243,7 @@ export class SessionHost implements ReplyHost {
       sliceMembers: config.fanOutSliceMembers,
       sliceBytes: config.fanOutSliceBytes,
       subscriptionsMax: config.subscriptionsMax,
+      threadSubscriptionsMax: config.threadSubscriptionsMax,
       watchedServicesMax: config.watchedServicesMax,
       watchedNameBytesMax: config.watchedNameBytesMax,
       meter: this.meter,
@@ -328,20 +366,18 @@ export class SessionHost implements ReplyHost {
     // SE8: another connection has taken it over, and what still comes on this one counts no more.
     if (session.state.kind !== 'connected') return;
     this.sessions.hear(session);
-    const frame = readFrame(text, this.#options.config.batchEntriesMax);
+    if (this.#intake.isFor(session, text)) this.#intake.add(session, text);
+    else this.#carryOutFrame(session, readFrame(text, this.#options.config.batchEntriesMax));
+    this.flush();
+  }
+
+  #carryOutFrame(session: Session, frame: Frame): void {
     switch (frame.kind) {
       case 'single':
         this.#take(session, frame.incoming, undefined);
         break;
       case 'batch': {
-        const answers = new BatchAnswers(this.#options.config.batchAnswerCharactersMax, (answer) => {
-          this.send(session, answer);
-        });
-        session.openBatches += 1;
-        answers.defer(() => {
-          session.openBatches -= 1;
-          this.#claims.catchUp(session);
-        });
+        const answers = this.#beginBatch(session);
         for (const incoming of frame.entries) this.#take(session, incoming, answers);
         answers.close();
         break;
@@ -353,7 +389,18 @@ export class SessionHost implements ReplyHost {
       default:
         frame satisfies never;
     }
-    this.flush();
+  }
+
+  #beginBatch(session: Session): BatchAnswers {
+    const answers = new BatchAnswers(this.#options.config.batchAnswerCharactersMax, (answer) => {
+      this.send(session, answer);
+    });
+    session.openBatches += 1;
+    answers.defer(() => {
+      session.openBatches -= 1;
+      this.#claims.catchUp(session);
+    });
+    return answers;
   }
 
   hear(session: Session): void {
@@ -395,6 +442,7 @@ export class SessionHost implements ReplyHost {
 
   /** Nothing is told to this connection any more. */
   #cutOff(session: Session): void {
+    this.#intake.forget(session);
     this.resumption.forget(session);
     this.#subscriptions.unsubscribeAll(session);
     this.#claims.forget(session);
@@ -485,8 +533,19 @@ export class SessionHost implements ReplyHost {
 
   /** A partition said something unasked. */
   takeUnasked(record: Unasked, link: PartitionLink): void {
-    if (record[0] === fromPartition.push) this.#subscriptions.push(record, link.partition);
-    else this.#takeSessionRecord(record);
+    switch (record[0]) {
+      case fromPartition.push:
+        this.#subscriptions.push(record, link.partition);
+        return;
+      case fromPartition.bound:
+        this.#counters.countLimit(record[1]);
+        return;
+      case fromPartition.claim:
+        this.#takeSessionRecord(record);
+        return;
+      default:
+        record satisfies never;
+    }
   }
 
   /**
@@ -533,7 +592,7 @@ export class SessionHost implements ReplyHost {
     const { random } = this.#options;
     let leavers = 0;
     await this.#tellAll((session) => {
-      if (share < 1 && random() >= share) return;
+      if (!session.understands('goaway') || (share < 1 && random() >= share)) return;
       leavers += 1;
       const reconnectAfterMs = Math.round(random() * spreadMs);
       this.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
@@ -704,9 +763,13 @@ export class SessionHost implements ReplyHost {
       reply.fail({ code: 'invalid_request', message: 'the session is open already' });
       return;
     }
-    const { resume } = params;
+    const { resume, protocol = protocolVersionUnsaid } = params;
+    if (protocol < protocolVersionMin) {
+      reply.fail(refuseVersion(protocol));
+      return;
+    }
     if (resume === undefined) {
-      session.opened = params;
+      session.opened = keepOpening(params);
       this.#answerOpen(session, reply, undefined);
       return;
     }
@@ -714,7 +777,7 @@ export class SessionHost implements ReplyHost {
       reply.fail({ code: 'invalid_request', message: 'a session is taken over by the first request of a connection' });
       return;
     }
-    session.opened = params;
+    session.opened = keepOpening(params);
     this.resumption.begin(session, resume, reply);
   }
 
@@ -729,9 +792,11 @@ export class SessionHost implements ReplyHost {
       session: session.name,
       heartbeatMs: this.sessions.heartbeatMs,
       limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
-      secret: session.secret,
+      ...(session.understands('resume') ? { secret: session.secret } : {}),
       registry: this.#options.registry,
       warming: this.isWarming,
+      protocol: Math.min(session.opened?.protocol ?? protocolVersionUnsaid, protocolVersion),
+      capabilities: capabilityNames,
       ...(resumed === undefined ? {} : { resumed }),
     };
     reply.succeed(wordResults.opened(result));
@@ -803,7 +868,8 @@ export class SessionHost implements ReplyHost {
             return;
           }
           if (answer[0] === fromPartition.state) {
-            reply.succeed(wordResults.state(answer[2], answer[4], this.isWarming));
+            const isFilling = this.isWarming && reader?.understands('warming') !== false;
+            reply.succeed(wordResults.state(answer[2], answer[4], isFilling));
           } else {
             reply.fail(readRefusal(answer));
           }
@@ -866,6 +932,22 @@ export class SessionHost implements ReplyHost {
 /** What a session that is taken over has registered must be known first. */
 function isAboutRegistrations({ method }: Call): boolean {
   return method === 'instance.register' || method === 'instance.deregister' || method === 'session.registrations';
+}
+
+/** What is kept of how a client opened its session: no credentials, and nothing that this version does not know. */
+function keepOpening({ client, app, protocol, capabilities }: SessionOpenParams): SessionOpenParams {
+  const known = capabilities === undefined ? undefined : capabilityNames.filter((name) => capabilities.includes(name));
+  return {
+    client,
+    ...(app === undefined ? {} : { app }),
+    ...(protocol === undefined ? {} : { protocol }),
+    ...(known === undefined ? {} : { capabilities: known }),
+  };
+}
+
+function refuseVersion(protocol: number): Failure {
+  const message = `the client speaks version ${protocol} of the protocol; this server speaks ${protocolVersionMin} to ${protocolVersion}`;
+  return { code: 'unsupported_version', message, field: '/protocol' };
 }
 
 export function refuseDraining(retryAfterMs: number): Failure {

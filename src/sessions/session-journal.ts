@@ -1,4 +1,4 @@
-import type { CloseReason } from '../protocol/errors.ts';
+import type { CloseReason, ErrorCode } from '../protocol/errors.ts';
 import type { BoundCause, NamedSession } from '../runtime/counters.ts';
 import type { Session } from './session.ts';
 
@@ -19,6 +19,8 @@ export type SessionEvent =
   | { readonly kind: 'originRefused'; readonly origin: string; readonly address: string }
   /** A bound has been met, so many times since that was told last; `cause` is who met it this time. */
   | ({ readonly kind: 'boundMet'; readonly bound: string; readonly count: number } & Partial<SessionIdentity>)
+  /** And requests refused with a code, but for those that met a bound. */
+  | ({ readonly kind: 'refused'; readonly code: ErrorCode; readonly count: number } & Partial<SessionIdentity>)
   /** Events of one sort that are not told one by one, since there were too many at once. */
   | { readonly kind: 'suppressed'; readonly what: string; readonly count: number };
 
@@ -33,6 +35,7 @@ const faults: ReadonlySet<CloseReason> = new Set([
   'binary_frame',
   'frame_too_big',
   'heartbeat_timeout',
+  'overrun',
   'slow_consumer',
 ]);
 
@@ -40,8 +43,11 @@ export function isFault(reason: CloseReason): boolean {
   return faults.has(reason);
 }
 
-/** A bound that was met, and told: until the window is over, it is only counted. */
-interface MetBound {
+/** A bound that was met, or a code that was refused with, and told: until the window is over, it is only counted. */
+interface Met {
+  readonly what:
+    | { readonly kind: 'boundMet'; readonly bound: string }
+    | { readonly kind: 'refused'; readonly code: ErrorCode };
   readonly endsAtMs: number;
   untold: number;
   lastCause: BoundCause;
@@ -61,7 +67,7 @@ export class SessionJournal {
   readonly isVerbose: boolean;
   readonly #tell: (event: SessionEvent) => void;
   readonly #windows: Map<string, Window> = new Map();
-  readonly #bounds: Map<string, MetBound> = new Map();
+  readonly #met: Map<string, Met> = new Map();
 
   constructor(isVerbose: boolean, tell: (event: SessionEvent) => void) {
     this.isVerbose = isVerbose;
@@ -95,9 +101,18 @@ export class SessionJournal {
 
   /** A bound was met. The first time is told at once, further ones once in each window. */
   noteBound(bound: string, cause: BoundCause, nowMs: number): void {
-    const met = this.#bounds.get(bound);
+    this.#note(`bound ${bound}`, { kind: 'boundMet', bound }, cause, nowMs);
+  }
+
+  /** A request was refused, and not because of a bound; told as often. */
+  noteRefusal(code: ErrorCode, cause: BoundCause, nowMs: number): void {
+    this.#note(`refused ${code}`, { kind: 'refused', code }, cause, nowMs);
+  }
+
+  #note(name: string, what: Met['what'], cause: BoundCause, nowMs: number): void {
+    const met = this.#met.get(name);
     if (met === undefined || nowMs >= met.endsAtMs) {
-      this.#tellBound(bound, cause, (met?.untold ?? 0) + 1, nowMs);
+      this.#tellMet(name, what, cause, (met?.untold ?? 0) + 1, nowMs);
       return;
     }
     met.untold += 1;
@@ -109,18 +124,18 @@ export class SessionJournal {
     for (const [what, window] of this.#windows) {
       if (nowMs >= window.endsAtMs) this.#end(what, window);
     }
-    for (const [bound, { endsAtMs, untold, lastCause }] of this.#bounds) {
+    for (const [name, { what, endsAtMs, untold, lastCause }] of this.#met) {
       if (nowMs < endsAtMs) continue;
-      if (untold > 0) this.#tellBound(bound, lastCause, untold, nowMs);
-      else this.#bounds.delete(bound);
+      if (untold > 0) this.#tellMet(name, what, lastCause, untold, nowMs);
+      else this.#met.delete(name);
     }
   }
 
-  #tellBound(bound: string, cause: BoundCause, count: number, nowMs: number): void {
+  #tellMet(name: string, what: Met['what'], cause: BoundCause, count: number, nowMs: number): void {
     // A session that is over by the time it is told is not kept for that.
-    this.#bounds.set(bound, { endsAtMs: nowMs + windowMs, untold: 0, lastCause: undefined });
+    this.#met.set(name, { what, endsAtMs: nowMs + windowMs, untold: 0, lastCause: undefined });
     const identity = typeof cause === 'object' ? identify(cause) : cause === undefined ? {} : { address: cause };
-    this.#tell({ kind: 'boundMet', bound, count, ...identity });
+    this.#tell({ ...what, count, ...identity });
   }
 
   #admit(what: string, nowMs: number): boolean {

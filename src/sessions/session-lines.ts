@@ -4,7 +4,12 @@ import { isFault } from './session-journal.ts';
 import type { SessionEvent } from './session-journal.ts';
 
 /** Bounds that refuse nothing: they only make work wait for its turn. */
-const paces: ReadonlySet<string> = new Set(['turnStepsMax']);
+const paces: ReadonlySet<string> = new Set([
+  'turnStepsMax',
+  'frameSliceBytes',
+  'partitionTurnWorkMax',
+  'answerCharactersInFlightMax',
+]);
 
 /** Words what happens to sessions for the log: `warn` for what an operator should know, `debug` for the comings and goings of everybody. */
 export function logSession(log: Logger, event: SessionEvent): void {
@@ -30,6 +35,9 @@ export function logSession(log: Logger, event: SessionEvent): void {
       return;
     case 'boundMet':
       log[paces.has(event.bound) ? 'info' : 'warn'](fields, 'a bound was met');
+      return;
+    case 'refused':
+      log.info(fields, 'refused a request');
       return;
     case 'suppressed':
       log.warn(fields, 'more of the same were not logged one by one');

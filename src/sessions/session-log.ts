@@ -43,6 +43,8 @@ const doubtBit = 8;
 export class HostLog {
   readonly table: InstanceTable;
   readonly keys: KeyNumbers = new KeyNumbers();
+  /** Registrations of sessions that a guard holds back. */
+  heldCount = 0;
   readonly #hasher: RegistrationHasher = new RegistrationHasher();
   readonly #hashText = (bytes: Uint8Array, start: number, end: number): Lanes => this.#hasher.hash(bytes, start, end);
 
@@ -63,6 +65,7 @@ export class SessionLog {
   readonly #list: InstanceList;
   /** Kept up to date: of a text that has only just been stored it costs little, of many that lie far apart in memory much. */
   #digest: RegistrationDigest | undefined;
+  #isHeld = false;
 
   constructor(host: HostLog) {
     this.#host = host;
@@ -71,6 +74,13 @@ export class SessionLog {
 
   get size(): number {
     return this.#list.size;
+  }
+
+  /** Whether a guard holds back its session, so that what it has counts among what is held. */
+  setHeld(isHeld: boolean): void {
+    if (isHeld === this.#isHeld) return;
+    this.#isHeld = isHeld;
+    this.#host.heldCount += isHeld ? this.size : -this.size;
   }
 
   has(key: string, id: string): boolean {
@@ -116,6 +126,11 @@ export class SessionLog {
     this.#noteBits(key, id, toldHiddenBit | toldBit | doubtBit, isHidden ? toldHiddenBit | toldBit : toldBit);
   }
 
+  /** Whatever the client was told of a registration, it may not be true any more. */
+  noteDoubt(key: string, id: string): void {
+    this.#noteBits(key, id, doubtBit, doubtBit);
+  }
+
   /** Puts in a registration that comes from another host, as it stood there. */
   setMoved({ key, id, fragment, stamp, standing }: MovedRegistration): void {
     const { keys } = this.#host;
@@ -157,6 +172,7 @@ export class SessionLog {
     const number = table.tagOf(row);
     this.#list.remove(row);
     keys.release(number);
+    if (this.#isHeld) this.#host.heldCount -= 1;
     return true;
   }
 

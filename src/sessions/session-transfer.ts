@@ -3,7 +3,7 @@ import type { fromPartition } from '../workers/messages.ts';
 import type { SessionIdentity } from './session.ts';
 
 /** What a partition says of one session: the number comes first. */
-export type SessionRecord = Exclude<Unasked, [typeof fromPartition.push, ...unknown[]]>;
+export type SessionRecord = Extract<Unasked, [typeof fromPartition.claim, ...unknown[]]>;
 
 /** What a host tells the main thread of sessions that begin on one host and go on at another. */
 export type TransferEvent =

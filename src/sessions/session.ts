@@ -1,3 +1,5 @@
+import { understands } from '../protocol/capabilities.ts';
+import type { Capability } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
@@ -121,6 +123,8 @@ export class Session {
   /** Where it waits for its deadline: its place in the timer wheel; -1: nowhere. */
   wheelPlace = -1;
   requestsInFlight = 0;
+  /** Of its frames, since the host's clock last moved; see `Intake`. */
+  readBytes = 0;
   /** Batches of which not all is answered, and so nothing: what came of their requests is not known to the client yet. */
   openBatches = 0;
   readonly subscriptions: Map<string, Subscription> = new Map();
@@ -190,6 +194,11 @@ export class Session {
       }
     });
     return delivery;
+  }
+
+  /** Whether it may be sent what belongs to a capability. */
+  understands(capability: Capability): boolean {
+    return understands(this.opened, capability);
   }
 
   /** Sends a push, unless the session is behind with reading: then it is dropped as if the backlog were full (PU4). */

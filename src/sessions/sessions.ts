@@ -126,9 +126,7 @@ export class Sessions {
   }
 
   get heldRegistrationCount(): number {
-    let count = 0;
-    for (const session of this.#held) count += session.registrations.size;
-    return count;
+    return this.#options.log.heldCount;
   }
 
   get leaseCount(): number {
@@ -178,6 +176,7 @@ export class Sessions {
 
   /** Something came from the peer. */
   hear(session: Session): void {
+    if (session.heardAtMs !== this.#clockMs) session.readBytes = 0;
     session.heardAtMs = this.#clockMs;
   }
 
@@ -210,7 +209,7 @@ export class Sessions {
     if (state.kind === 'ended' || state.kind === 'resumed') return;
     if (state.kind === 'connected') this.#connected -= 1;
     if (state.kind === 'leased') this.#byLease.delete(state.lease);
-    this.#held.delete(session);
+    this.#endHold(session);
     session.state = { kind: 'ended' };
     session.identity.isOver = true;
     // Else it would be kept until its deadline, a lease for as long as it might have lived.
@@ -265,7 +264,7 @@ export class Sessions {
 
   #fence(old: Session): void {
     const { state } = old;
-    this.#held.delete(old);
+    this.#endHold(old);
     this.#wheel.cancel(old, old.wheelPlace);
     // First, since the socket may say at once that it has closed.
     old.state = { kind: 'resumed' };
@@ -334,6 +333,11 @@ export class Sessions {
     this.#options.counters.count('loss_held');
     session.state = { kind: 'held' };
     this.#held.add(session);
+    session.registrations.setHeld(true);
+  }
+
+  #endHold(session: Session): void {
+    if (this.#held.delete(session)) session.registrations.setHeld(false);
   }
 
   /** Some of what is held back may go: every held session is looked at again, a bounded number in each tick. */

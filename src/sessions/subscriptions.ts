@@ -14,6 +14,7 @@ import { unlimitedRoom, wordResults } from './answers.ts';
 import type { ReadTicket, Reply } from './answers.ts';
 import type { HostMeter } from './host-meter.ts';
 import { Refills } from './refills.ts';
+import { refuseBound } from './registrar.ts';
 import { Subscription } from './session.ts';
 import type { Session } from './session.ts';
 import type { WarmUp } from './warm-up.ts';
@@ -42,6 +43,7 @@ export interface SubscriptionsOptions {
   readonly sliceMembers: number;
   readonly sliceBytes: number;
   readonly subscriptionsMax: number;
+  readonly threadSubscriptionsMax: number;
   readonly watchedServicesMax: number;
   readonly watchedNameBytesMax: number;
   readonly meter: HostMeter;
@@ -87,6 +89,7 @@ export class Subscriptions {
   #isSliceScheduled = false;
   /** Subscriptions that wait for their first answer; until then an older one to the same service goes on. */
   readonly #starting: Map<Session, Set<Subscription>> = new Map();
+  #startingCount = 0;
   /** Sessions that get what they missed, and how far that has come among their subscriptions. */
   readonly #catchingUp: Map<Session, MapIterator<Subscription>> = new Map();
   readonly #refills: Refills;
@@ -153,17 +156,31 @@ export class Subscriptions {
     const { subscriptions } = session;
     const starting = this.#starting.get(session) ?? new Set();
     const { subscriptionsMax } = this.#options;
-    if (!subscriptions.has(key) && subscriptions.size + starting.size >= subscriptionsMax) {
-      const message = `the session has ${subscriptionsMax} subscriptions`;
-      reply.fail({ code: 'limit_exceeded', message, limit: 'subscriptionsMax', max: subscriptionsMax });
-      return;
+    if (!subscriptions.has(key)) {
+      const failure =
+        subscriptions.size + starting.size >= subscriptionsMax
+          ? refuseBound('subscriptionsMax', subscriptionsMax, `the session has ${subscriptionsMax} subscriptions`)
+          : this.#refuseAny();
+      if (failure !== undefined) {
+        reply.fail(failure);
+        return;
+      }
     }
     const since = this.#isOtherFilter(session, key, variant.filter) ? 0 : this.#boundVersion(held.version);
     // One text for all subscriptions of a service.
     const sharedKey = this.#audiences.get(variant.text)?.get(key)?.key ?? key;
     const subscription = new Subscription(session, sharedKey, variant);
     this.#starting.set(session, starting.add(subscription));
+    this.#startingCount += 1;
     this.#ask(subscription, { ...held, version: since }, reply);
+  }
+
+  /** Each costs memory, however few services they are about. */
+  #refuseAny(): Failure | undefined {
+    const { threadSubscriptionsMax: max } = this.#options;
+    const { delta, snapshot } = this.counts;
+    if (delta + snapshot + this.#startingCount < max) return undefined;
+    return refuseBound('threadSubscriptionsMax', max, 'sessions have too many subscriptions');
   }
 
   #boundVersion(version: number): number {
@@ -282,7 +299,9 @@ export class Subscriptions {
 
   /** The session's connection has gone. */
   unsubscribeAll(session: Session): void {
-    for (const starting of this.#starting.get(session) ?? []) starting.isWanted = false;
+    const starting = this.#starting.get(session) ?? new Set();
+    for (const subscription of starting) subscription.isWanted = false;
+    this.#startingCount -= starting.size;
     this.#starting.delete(session);
     this.#catchingUp.delete(session);
     for (const subscription of session.subscriptions.values()) this.#leave(subscription);
@@ -364,8 +383,12 @@ export class Subscriptions {
         subscription.version = isWarming ? held.version : answer[2];
         reply.succeed(
           isWarming
-            ? wordResults.unconfirmed(held.version)
-            : wordResults.state(answer[2], answer[4], this.#isFilling(audience, answer[3], held.count)),
+            ? wordResults.unconfirmed(held.version, session.understands('warming'))
+            : wordResults.state(
+                answer[2],
+                answer[4],
+                this.#isFilling(audience, answer[3], held.count) && session.understands('warming'),
+              ),
         );
         break;
       case fromPartition.resumed:
@@ -471,7 +494,9 @@ export class Subscriptions {
   /** It has its first answer, or was refused. */
   #noteStarted(subscription: Subscription): void {
     const starting = this.#starting.get(subscription.session);
-    if (starting?.delete(subscription) === true && starting.size === 0) this.#starting.delete(subscription.session);
+    if (starting?.delete(subscription) !== true) return;
+    this.#startingCount -= 1;
+    if (starting.size === 0) this.#starting.delete(subscription.session);
   }
 
   #leave(subscription: Subscription): void {
@@ -491,12 +516,7 @@ export class Subscriptions {
     if (!isFull && this.#watchedNameBytes < watchedNameBytesMax) return undefined;
     if (this.#audiences.get(variant.text)?.has(key) === true) return undefined;
     const limit = isFull ? 'watchedServicesMax' : 'watchedNameBytesMax';
-    return {
-      code: 'limit_exceeded',
-      message: 'sessions have subscribed too many services',
-      limit,
-      max: this.#options[limit],
-    };
+    return refuseBound(limit, this.#options[limit], 'sessions have subscribed too many services');
   }
 
   #obtainAudience(key: string, variant: Variant): Audience<Subscription> {

@@ -39,6 +39,12 @@ export class HiddenClaims {
     return tag === 0 ? undefined : this.#table.stampOf(this.#list.find(tag, id));
   }
 
+  /** A session's claim, or undefined if it has none. */
+  get(id: string, owner: number): InstanceRow | undefined {
+    const tag = this.#find(id, owner);
+    return tag === 0 ? undefined : this.#table.read(this.#list.find(tag, id));
+  }
+
   /** The session must not have one yet. */
   add(id: string, claim: InstanceRow): void {
     this.#bytes += this.#table.bytesOf(this.#list.add(this.count(id) + 1, id, claim)) + 1;

@@ -40,8 +40,15 @@ export interface Changed {
 export interface Refused {
   readonly kind: 'refused';
   readonly failure: Failure;
-  /** The content that stands, if the instance is there and the caller's own; its stamp is the refused one's. */
-  readonly stands?: string;
+  /** The caller's claim that stands, if it has one. */
+  readonly stands?: StandingClaim;
+}
+
+/** What is left of a session's claim when a newer one of its own has been refused. */
+export interface StandingClaim {
+  readonly fragment: string;
+  /** The refused one's if it shows; else its own, since no claim may come before the one that hides it. */
+  readonly stamp: number;
 }
 
 export type StoreOutcome = Unchanged | Changed | Refused;
@@ -151,7 +158,10 @@ export class ServiceStore {
       if (current.stamp > instance.stamp)
         return { kind: 'unchanged', service, told: this.#hide(service, id, instance) };
       const refused = this.#refuseBytes(service, instance.fragment, instances.bytesOf(row));
-      if (refused !== undefined) return refused;
+      if (refused !== undefined) {
+        const stands = instances.hidden?.get(id, instance.owner);
+        return stands === undefined ? refused : { ...refused, stands };
+      }
       this.#removeHidden(service, id, instance.owner);
       told = this.#hide(service, id, current);
     } else if (current.stamp > instance.stamp) {
@@ -164,7 +174,7 @@ export class ServiceStore {
       const refused = this.#refuseBytes(service, instance.fragment, instances.bytesOf(row));
       if (refused !== undefined) {
         instances.note(row, instance);
-        return { ...refused, stands: current.fragment };
+        return { ...refused, stands: { fragment: current.fragment, stamp: instance.stamp } };
       }
     }
     return this.#show(service, id, row, { before: current.fragment, instance, told }, nowMicros);
@@ -328,6 +338,12 @@ export class ServiceStore {
     this.#hiddenCount -= 1;
     const told: readonly ClaimNotice[] = [{ owner: next.owner, stamp: next.stamp, state: 'shown', limit: undefined }];
     return this.#show(service, id, row, { before: current.fragment, instance: next, told }, nowMicros);
+  }
+
+  /** Ends a session's claim if it does not show, as {@link deregister} does; returns whether there was one. */
+  giveUp(key: string, id: string, owner: number, stamp: number): boolean {
+    const service = this.#services.get(key);
+    return service !== undefined && this.#endHidden(service, id, owner, stamp).kind !== 'refused';
   }
 
   #endHidden(service: ServiceRecord, id: string, owner: number, stamp: number): StoreOutcome {

@@ -57,6 +57,7 @@ export const toPartition = {
   fence: 17,
   raiseFloor: 18,
   forget: 19,
+  giveUp: 20,
 } as const;
 
 /**
@@ -66,8 +67,10 @@ export const toPartition = {
 export type ToPartition =
   | [kind: typeof toPartition.register, request: number, session: number, key: string, id: string, fragment: string]
   | [kind: typeof toPartition.deregister, request: number, session: number, key: string, id: string]
-  /** The session's claim ends without having been asked for: the session is over, or what it claims has been registered by another. No answer. */
+  /** The session's claim ends without having been asked for: the session is over. No answer. */
   | [kind: typeof toPartition.withdraw, session: number, key: string, id: string]
+  /** The session is lost, and its claim ends if another hides it: 1 as the version of `applied`, else 0. */
+  | [kind: typeof toPartition.giveUp, request: number, session: number, key: string, id: string]
   /**
    * `since` 0: a snapshot is wanted. Variants go by their text. `room`: characters that the answer may have; if it has more, nothing is done, and it is answered with
    * `oversize`.
@@ -130,6 +133,7 @@ const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
   17: 2,
   18: 2,
   19: 3,
+  20: 5,
 };
 
 export const fromPartition = {
@@ -146,12 +150,13 @@ export const fromPartition = {
   measured: 11,
   oversize: 12,
   answered: 13,
+  bound: 14,
 } as const;
 
 /** Partition to host. In a batch, a last text equal to an earlier one is laid down as the number of that one, among those laid down as texts. */
 export type FromPartition =
   | [kind: typeof fromPartition.applied, request: number, version: number]
-  /** `stands`: of a registration that was to change an instance of the session's own, the content that it still has; else empty. */
+  /** `stands`: what the session still has of an instance that a registration was to change; else empty. `stamp`: of that; if it is not the request, it does not show. */
   | [
       kind: typeof fromPartition.refused,
       request: number,
@@ -160,6 +165,7 @@ export type FromPartition =
       limit: string,
       max: number,
       stands: string,
+      stamp: number,
     ]
   | [kind: typeof fromPartition.state, request: number, version: number, count: number, instances: string]
   | [kind: typeof fromPartition.resumed, request: number, from: number, version: number, difference: string]
@@ -198,16 +204,18 @@ export type FromPartition =
     ]
   /** Whatever the host's batches up to this one changed has been pushed. */
   | [kind: typeof fromPartition.settled, batch: number]
-  /** Slots and instance counts, alternating; empty slots are left out. */
-  | [kind: typeof fromPartition.measured, request: number, counts: readonly number[]]
+  /** Slots, how many instances each has, and the bytes of those, in turns; empty slots are left out. */
+  | [kind: typeof fromPartition.measured, request: number, loads: readonly number[]]
   /** The answer would have so many characters, more than there is room for: nothing was done. */
   | [kind: typeof fromPartition.oversize, request: number, characters: number]
   /** Answers of so many characters have been sent, for which the host is to give credit once it has them. */
-  | [kind: typeof fromPartition.answered, characters: number];
+  | [kind: typeof fromPartition.answered, characters: number]
+  /** A bound that refuses nothing was met by what the host asked for. */
+  | [kind: typeof fromPartition.bound, limit: string];
 
 const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   1: 3,
-  2: 7,
+  2: 8,
   3: 5,
   4: 5,
   5: 3,
@@ -219,6 +227,7 @@ const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
   11: 3,
   12: 3,
   13: 2,
+  14: 2,
 };
 
 /** Kinds whose last field is a text that may repeat. */

@@ -11,7 +11,7 @@ import { slotOf } from '../slots/slot.ts';
 import type { StoredInstance } from '../store/service-instances.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import { ServiceStore } from '../store/service-store.ts';
-import type { ClaimNotice, ListPage, StoreOutcome } from '../store/service-store.ts';
+import type { ClaimNotice, ListPage, StandingClaim, StoreOutcome } from '../store/service-store.ts';
 import { fromPartition, toPartition } from './messages.ts';
 import type { Credit, FromPartition, PartitionLimits, ToPartition } from './messages.ts';
 import { SlotHandover } from './slot-handover.ts';
@@ -46,6 +46,8 @@ interface Flow {
 interface AnswerFlow extends Flow {
   /** Of `emitted`, what it has been told of. */
   told: number;
+  /** It has no room, and something waits for that. */
+  isFull: boolean;
   /** Texts of this turn: each crosses once. */
   readonly texts: Set<string>;
 }
@@ -112,8 +114,8 @@ export class PartitionCore {
   readonly #lists: ListCache;
   /** A look at all services for one record: its host's later ones wait behind it, and no other host sends any that needs one. */
   #sweep: { readonly request: number; readonly rest: Iterator<ServiceRecord, unknown> } | undefined;
-  /** Instances in each slot, as far as they have been counted. */
-  readonly #loads: Map<number, number> = new Map();
+  /** Instances in each slot and their bytes, as far as they have been counted. */
+  readonly #loads: Map<number, { instances: number; bytes: number }> = new Map();
   #handover: SlotHandover | undefined;
   readonly #handoverOwner: HandoverOwner = {
     nextService: () => this.#nextSwept(),
@@ -143,6 +145,7 @@ export class PartitionCore {
   readonly #pushChanges: Histogram | undefined;
   /** Above what clients have shown that they were told before the registry started, by a clock that was ahead; 0: nobody has. */
   #shownFloor = 0;
+  #lastHost = 0;
   #table: SlotTable;
   /** The batch that is being applied. */
   #current:
@@ -232,6 +235,7 @@ export class PartitionCore {
     }
     progress.openBatch = batch;
     this.#current = { progress, batch, atMs: clock.monotonicMs, askedAtMs };
+    this.#lastHost = host;
   }
 
   /** All of the present batch has been applied. */
@@ -310,7 +314,11 @@ export class PartitionCore {
 
   #hasAnswerRoom(host: number): boolean {
     const flow = this.#answers.get(host);
-    return flow === undefined || flow.emitted - flow.credited < this.#limits.answerCharactersInFlightMax;
+    if (flow === undefined) return true;
+    const isFull = flow.emitted - flow.credited >= this.#limits.answerCharactersInFlightMax;
+    if (isFull && !flow.isFull) this.#emit(host, fromPartition.bound, 'answerCharactersInFlightMax');
+    flow.isFull = isFull;
+    return !isFull;
   }
 
   #carryOut(host: number, epoch: number, record: ToPartition, clock: PartitionClock): void {
@@ -332,6 +340,13 @@ export class PartitionCore {
         const outcome = this.#store.deregister(key, id, session, Infinity, clock.wallMicros);
         if (outcome.kind !== 'refused') this.#keepAboveShown(outcome.service);
         this.#noteOutcome(key, id, outcome);
+        return;
+      }
+      case toPartition.giveUp: {
+        const [, request, session, key, id] = record;
+        if (!this.#owns(host, epoch, request, key)) return;
+        const isGivenUp = this.#store.giveUp(key, id, session, request);
+        this.#emit(host, fromPartition.applied, request, isGivenUp ? 1 : 0);
         return;
       }
       case toPartition.subscribe: {
@@ -405,7 +420,12 @@ export class PartitionCore {
         this.#store.raiseVersionFloor(this.#shownFloor);
         return;
       case toPartition.measure:
-        this.#emit(host, fromPartition.measured, record[1], [...this.#loads].flat());
+        this.#emit(
+          host,
+          fromPartition.measured,
+          record[1],
+          [...this.#loads].flatMap(([slot, { instances, bytes }]) => [slot, instances, bytes]),
+        );
         this.#loads.clear();
         return;
       default:
@@ -417,6 +437,7 @@ export class PartitionCore {
   endTurn(clock: PartitionClock): void {
     this.#current = undefined;
     this.#tellAnswers();
+    this.#noteTurn();
     if (this.#isHeldBack()) return;
     for (const watched of this.#coalescer.takeDue(clock.monotonicMs, this.#isBehind)) this.#due.add(watched);
     // Apart from what records cost, so that neither keeps the other waiting.
@@ -427,7 +448,13 @@ export class PartitionCore {
       // What changed in the middle of its round waits for the next.
       if (!watched.isDirty) this.#coalescer.notePushed(watched);
     }
+    this.#noteTurn();
     this.#settle(this.#coalescer.unpushedSince());
+  }
+
+  /** Which host's doing it was is known of records alone; it is told to the one that was heard last. */
+  #noteTurn(): void {
+    if (this.#isTurnOver()) this.#emit(this.#lastHost, fromPartition.bound, 'partitionTurnWorkMax');
   }
 
   /** Whether pushes are due that the last turn had no time for. */
@@ -505,7 +532,7 @@ export class PartitionCore {
   #answersTo(host: number): AnswerFlow {
     let flow = this.#answers.get(host);
     if (flow === undefined) {
-      flow = { emitted: 0, credited: 0, told: 0, texts: new Set() };
+      flow = { emitted: 0, credited: 0, told: 0, isFull: false, texts: new Set() };
       this.#answers.set(host, flow);
     }
     return flow;
@@ -588,8 +615,9 @@ export class PartitionCore {
     this.#contested.clear();
   }
 
-  #refuse(host: number, request: number, { code, message, limit, max }: Failure, stands = ''): void {
-    this.#emit(host, fromPartition.refused, request, code, message, limit ?? '', max ?? 0, stands);
+  #refuse(host: number, request: number, { code, message, limit, max }: Failure, stands?: StandingClaim): void {
+    const { fragment = '', stamp = 0 } = stands ?? {};
+    this.#emit(host, fromPartition.refused, request, code, message, limit ?? '', max ?? 0, fragment, stamp);
   }
 
   #noteChange(service: ServiceRecord, id: string, before: string | undefined): void {
@@ -685,7 +713,10 @@ export class PartitionCore {
 
   #isMeasured(request: number): boolean {
     return this.#hasSwept(request, ({ slot, instances }) => {
-      this.#loads.set(slot, (this.#loads.get(slot) ?? 0) + instances.size);
+      const load = this.#loads.get(slot) ?? { instances: 0, bytes: 0 };
+      load.instances += instances.size;
+      load.bytes += instances.bytes;
+      this.#loads.set(slot, load);
     });
   }
 

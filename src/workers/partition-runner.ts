@@ -113,6 +113,8 @@ class Life {
       maxThreads: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
       concurrentTasksPerWorker: 1,
+      // Piscina tries `require` first, and Node aborts the process when a thread is ended while that loads an ES module; `import` can be interrupted.
+      execArgv: [...process.execArgv, '--no-experimental-require-module'],
       // An idle piscina thread would otherwise park in Atomics.wait, where neither timers nor ports run.
       atomics: 'disabled',
       recordTiming: false,

@@ -32,8 +32,8 @@ function wordRegister(id: number, service: string): string {
   return JSON.stringify({ jsonrpc: '2.0', id, method: 'instance.register', params });
 }
 
-function wordQuery(id: number): string {
-  return `{"jsonrpc":"2.0","id":${id},"method":"service.query","params":{"service":"known"}}`;
+function wordQuery(id: number, method = 'service.query', service = 'known'): string {
+  return `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":{"service":"${service}"}}`;
 }
 
 /** A batch that registers so many instances of one service. */
@@ -109,6 +109,22 @@ const bounds: readonly Bound[] = [
       await client.request('service.subscribe', { service: 'b', mode: 'snapshot' });
       await client.request('service.unsubscribe', { service: 'a' });
       await client.request('service.subscribe', { service: 'c' });
+      client.close();
+    },
+  },
+  {
+    name: 'threadSubscriptionsMax',
+    // One of them the witness's own.
+    config: { threadSubscriptionsMax: 3, ioThreads: 0 },
+    counters: ['limit_threadSubscriptionsMax', 'refused_limit_exceeded'],
+    meet: async (server) => {
+      await watchTooMuch(server, 'threadSubscriptionsMax', 3, ['a', 'b', 'c']);
+      // Those that are still to be answered count as well.
+      const client = await server.openClient();
+      client.send(`[${[1, 2, 3].map((id) => wordQuery(id, 'service.subscribe', `s${id}`)).join()}]`);
+      const done = { result: {} };
+      const refused = { error: refuse('limit_exceeded', 'threadSubscriptionsMax', 3) };
+      expect(JSON.parse(await client.nextFrame())).toMatchObject([done, done, refused]);
       client.close();
     },
   },
@@ -252,6 +268,44 @@ const bounds: readonly Bound[] = [
       expect(JSON.parse(await client.nextFrame())).toMatchObject({ id: 'big', result: { instances: [] } });
       client.send(wordRegister(1, 'bounded').padEnd(2049));
       expect((await client.closed).code).toBe(1009);
+    },
+  },
+  {
+    name: 'frameSliceBytes',
+    config: { frameSliceBytes: 1024, ioThreads: 0 },
+    counters: ['limit_frameSliceBytes'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      // Others come in between, and what comes behind it of the same client does not.
+      client.send(wordBatch(500));
+      client.send('{"jsonrpc":"2.0","id":"after","method":"service.query","params":{"service":"bounded"}}');
+      const others = await server.watcher.request<{ instances: object[] }>('service.query', { service: 'bounded' });
+      expect(others.instances.length).toBeLessThan(500);
+      expect(JSON.parse(await client.nextFrame())).toHaveLength(500);
+      expect(JSON.parse(await client.nextFrame())).toMatchObject({
+        id: 'after',
+        result: { instances: { length: 500 } },
+      });
+      // What is not JSON at its end does nothing at its beginning.
+      client.send(`${wordBatch(500).replaceAll('bounded', 'unreadable').slice(0, -1)},{]`);
+      expect(JSON.parse(await client.nextFrame())).toMatchObject({
+        id: null,
+        error: { data: { code: 'parse_error' } },
+      });
+      expect(await client.request('service.query', { service: 'unreadable' })).toMatchObject({ instances: [] });
+      client.close();
+    },
+  },
+  {
+    name: 'sessionIntakeBytesMax',
+    config: { frameSliceBytes: 1024, sessionIntakeBytesMax: 65_536 },
+    counters: ['closed_overrun'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      client.send(wordBatch(500));
+      expect(JSON.parse(await client.nextFrame())).toHaveLength(500);
+      for (let sent = 0; sent < 5; sent++) client.send(wordBatch(500));
+      expect(await client.closed).toMatchObject({ code: 4004, reason: 'overrun' });
     },
   },
   {
@@ -667,6 +721,7 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     slotWaitTimeoutMs: 'server/healing.test.ts',
     waitingRequestsMax: 'server/partition-bounds.test.ts',
     moveSlots: 'chaos/found-bugs.test.ts',
+    moveBytes: 'main/mover.test.ts',
     restoreSliceRegistrations: 'chaos/found-bugs.test.ts',
     sessionsBurstMax: 'server/storms.test.ts',
     arrivalRequestsMax: 'main/arrivals.test.ts',
@@ -699,11 +754,13 @@ async function watchTooMuch(
   await expect(second.request('service.subscribe', { service: names[2] })).rejects.toMatchObject(
     refuse('limit_exceeded', limit, max),
   );
-  await second.request('service.subscribe', { service: names[0] });
+  // Of those that are watched already there may be more subscriptions, unless it is those that are counted.
+  if (limit !== 'threadSubscriptionsMax') await second.request('service.subscribe', { service: names[0] });
   await second.request('service.unsubscribe', { service: names[1] });
   await second.request('service.subscribe', { service: names[2] });
   first.close();
   second.close();
+  await Promise.all([first.closed, second.closed]);
 }
 
 describe('[WP3, LI1] a little input that asks for a lot of output', () => {

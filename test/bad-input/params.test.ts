@@ -28,7 +28,7 @@ function wordRegister(instance: string): string {
   return wordRequest('instance.register', `{"service":"known","instance":${instance}}`);
 }
 
-describe('[WP3] params', () => {
+describe('[WP3, WP5] params', () => {
   const good = '"host":"10.0.0.1","port":80';
   const refusals: Omit<Refusal, 'code'>[] = [
     { name: 'as a list', frame: wordRequest('service.query', '["known"]') },
@@ -229,6 +229,39 @@ describe('[WP3] params', () => {
       frame: wordRequest('session.open', `{"client":"c","token":"${'t'.repeat(1_000_000)}"}`),
       field: '/token',
     },
+    ...[
+      '"claims"',
+      '{}',
+      '[1]',
+      '[""]',
+      '["Claims"]',
+      `["${'c'.repeat(65)}"]`,
+      JSON.stringify(Array(33).fill('c')),
+    ].map((capabilities) => ({
+      name: `of session.open with capabilities ${capabilities.slice(0, 20)}`,
+      frame: wordRequest('session.open', `{"client":"c","capabilities":${capabilities}}`),
+    })),
+    ...['-1', '1.5', '65536', '"1"', 'null', '1e400'].map((protocol) => ({
+      name: `of session.open with protocol ${protocol}`,
+      frame: wordRequest('session.open', `{"client":"c","protocol":${protocol}}`),
+      field: '/protocol',
+    })),
+    ...[
+      ['instance.register', `"instance":{${good}}`],
+      ['instance.deregister', '"id":"known.example:1"'],
+      ['service.subscribe', '"mode":"delta"'],
+      ['service.unsubscribe', '"namespace":"public"'],
+      ['service.query', '"enabledOnly":true'],
+    ].map(([method = '', field]) => ({
+      name: `of ${method} with an unknown field`,
+      frame: wordRequest(method, `{"service":"known",${field},"later":null}`),
+      field: '/later',
+    })),
+    ...['service.list', 'session.registrations'].map((method) => ({
+      name: `of ${method} with an unknown field`,
+      frame: wordRequest(method, '{"limit":1,"later":{}}'),
+      field: '/later',
+    })),
     {
       name: 'of instance.deregister without id',
       frame: wordRequest('instance.deregister', '{"service":"known"}'),
@@ -247,6 +280,16 @@ describe('[WP3] params', () => {
   ];
   test.each(refusals)('$name', async (refusal) => {
     await expectRefusal(client, { ...refusal, code: 'invalid_params' });
+  });
+
+  test('[WP5] session.open passes over what it does not know, and what it knows must be right', async () => {
+    const later = '"later":{"deep":[1]},"__proto__":{"client":1},"constructor":null,"capabilities":["later","claims"]';
+    client.send(wordRequest('session.open', `{"client":"c",${later},"app":""}`));
+    expect(JSON.parse(await client.nextFrame())).toMatchObject({ error: { data: { field: '/app' } } });
+    client.send(wordRequest('session.open', `{${later}}`));
+    expect(JSON.parse(await client.nextFrame())).toMatchObject({ error: { data: { field: '/client' } } });
+    client.send(wordRequest('session.open', `{"client":"c",${later}}`));
+    expect(JSON.parse(await client.nextFrame())).toMatchObject({ result: { protocol: 1 } });
   });
 
   test('an unknown method of 100 kB is not echoed', async () => {

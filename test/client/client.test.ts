@@ -7,7 +7,7 @@ import type { Server } from 'slotcast';
 import { ClosedError, connect, ConnectionLostError, RequestError } from 'slotcast/client';
 import type { Change, Client, ClientOptions, Subscription } from 'slotcast/client';
 import { afterEach, expect, test } from 'vitest';
-import { WebSocket as WsWebSocket } from 'ws';
+import { WebSocket as WsWebSocket, WebSocketServer } from 'ws';
 
 import { findFreePort } from '../support/free-port.ts';
 
@@ -434,4 +434,28 @@ test('a client, a registration and a subscription can be disposed of', async () 
   expect(own.isClosed).toBe(true);
   await client[Symbol.asyncDispose]();
   await expect(client.list()).rejects.toMatchObject({ name: 'ClosedError', closed: 'client' });
+});
+
+test('[WP6] a client whose version no server speaks any more says so, ends, and connects no more', async () => {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+  stops.push(() => new Promise((resolve) => server.close(resolve)));
+  let connections = 0;
+  server.on('connection', (socket) => {
+    connections += 1;
+    socket.on('message', (bytes: Buffer) => {
+      const { id } = JSON.parse(bytes.toString()) as { id: number };
+      const error = { code: -32_007, message: 'too old', data: { code: 'unsupported_version' } };
+      socket.send(JSON.stringify({ jsonrpc: '2.0', id, error }));
+    });
+  });
+  await once(server, 'listening');
+  const client = open(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const closed = until((settle) => client.on('closed', settle));
+  const subscription = await client.subscribe('greeter', { standing: true });
+  await expect(client.whenConnected()).rejects.toMatchObject({ name: 'RequestError', code: 'unsupported_version' });
+  await closed;
+  expect(subscription.isClosed).toBe(true);
+  await expect(client.query('greeter')).rejects.toMatchObject({ code: 'unsupported_version' });
+  await client.close();
+  expect(connections).toBe(1);
 });

@@ -1,3 +1,4 @@
+import { capabilityNames } from '../../src/protocol/capabilities.ts';
 import { encodeInstance } from '../../src/protocol/instance-encoding.ts';
 import { encodeFilter, matchesFilter } from '../../src/protocol/instance-filter.ts';
 import { hashRegistration, RegistrationDigest } from '../../src/protocol/registration-digest.ts';
@@ -233,8 +234,9 @@ export class FakeServer {
   #open(connection: FakeConnection, { id, params }: WireRequest): string {
     const { isFirstEdition, forgets, isWarming } = this.mishaps;
     const { resume, capabilities } = params;
-    if (isFirstEdition && (resume !== undefined || capabilities !== undefined)) {
-      return wordError(id, -32_602, 'invalid_params', { field: '/capabilities' });
+    const unknown = ['resume', 'capabilities', 'protocol'].find((name) => name in params);
+    if (isFirstEdition && unknown !== undefined) {
+      return wordError(id, -32_602, 'invalid_params', { field: `/${unknown}` });
     }
     const before = forgets || resume === undefined ? undefined : this.#sessions.get(resume);
     // The connection before is fenced.
@@ -256,6 +258,8 @@ export class FakeServer {
       secret: session.secret,
       registry: `r${this.#registry}`,
       warming: isWarming,
+      protocol: 1,
+      capabilities: capabilityNames,
       ...(before === undefined ? {} : { resumed }),
     });
   }

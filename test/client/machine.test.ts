@@ -7,7 +7,7 @@ import {
   RequestError,
   TimeoutError,
 } from '../../src/client/errors.ts';
-import { Scene, service } from './scene.ts';
+import { Scene, service, limits } from './scene.ts';
 
 test('calls of one turn go out as one batch of each kind, and none before the session is open', () => {
   const scene = new Scene();
@@ -311,6 +311,133 @@ test('[WP3] whatever a server sends, the client goes on, or connects anew', () =
   scene.dispatch({ kind: 'frame', socket: scene.socket, text: '{' });
   expect(scene.state.link.kind).toBe('waiting');
 });
+
+test('[WP5] what it does not know of results, errors and notifications is passed over', () => {
+  const scene = new Scene();
+  const query = scene.call({ kind: 'query', service });
+  const list = scene.call({ kind: 'list', params: {} });
+  const refused = scene.call({ kind: 'query', service: { ...service, service: 'two' } });
+  const registered = scene.register('a');
+  const subscribed = scene.call({ kind: 'subscribe', service, mode: 'delta' });
+  const later = { later: { deep: [1] } };
+  scene.connect({}, { ...later, protocol: 1, capabilities: ['claims', 'telepathy'] });
+  expect(scene.notices).toContainEqual(
+    expect.objectContaining({ kind: 'connected', capabilities: ['claims', 'telepathy'] }),
+  );
+  const instance = { id: 'a', host: 'h', port: 1, weight: 1, enabled: true, ...later };
+  const results = {
+    'service.query': { version: 5, instances: [instance], ...later },
+    'service.list': { services: [{ ...service, instances: 1, ...later }], ...later },
+    'service.subscribe': { version: 5, instances: [instance], ...later },
+    'instance.register': { version: 5, id: 'a', ...later },
+  };
+  for (const { id, method, params } of scene.takeRequests()) {
+    if (params['service'] === 'two') scene.refuse(id, 'not_found', later);
+    else scene.frame({ jsonrpc: '2.0', id, result: results[method as keyof typeof results], ...later });
+  }
+  expect(scene.errorOf(refused)).toMatchObject({ code: 'not_found' });
+  for (const ticket of [query, list, registered, subscribed]) {
+    expect(scene.outcomes.get(ticket)).toMatchObject({ kind: 'resolved' });
+  }
+  const name = { ...service, count: 1, ...later };
+  scene.frame({ method: 'service.later', params: { ...name, from: 5, to: 6, put: [], remove: ['a'] } });
+  expect(scene.view.view.version).toBe(5);
+  scene.frame({
+    method: 'service.changed',
+    params: { ...name, from: 5, to: 6, put: [{ ...instance, weight: 2 }], remove: [] },
+    ...later,
+  });
+  expect(scene.view.view.version).toBe(6);
+  expect(scene.view.view.instances).toMatchObject([{ id: 'a', weight: 2 }]);
+  scene.frame({ method: 'service.changed', params: { ...name, snapshot: true, to: 7, instances: [instance] } });
+  expect(scene.view.view.version).toBe(7);
+  scene.frame({ method: 'instance.claim', params: { ...service, id: 'a', shown: false, ...later } });
+  scene.frame({ method: 'session.goaway', params: { reason: 'r', reconnectAfterMs: 10, ...later } });
+  expect(scene.notices).toContainEqual({ kind: 'claim', service, id: 'a', isShown: false });
+  expect(scene.state.link.kind).toBe('moving');
+});
+
+test('[WP5] an error is known by its number where its name is not, and one of neither is internal', () => {
+  const scene = new Scene();
+  const tickets = [scene.call({ kind: 'query', service }), scene.call({ kind: 'list', params: {} })];
+  scene.connect();
+  for (const [index, { id }] of scene.takeRequests().entries()) {
+    const code = index === 0 ? -32_001 : -32_099;
+    scene.frame({ id, error: { code, message: 'later', data: { code: 'later' } } });
+  }
+  expect(tickets.map((ticket) => scene.errorOf(ticket))).toMatchObject([
+    { code: 'not_found' },
+    { code: 'internal', message: 'later' },
+  ]);
+});
+
+/** Every server says that it does not speak this client's version. */
+function refuseVersion(scene: Scene): void {
+  scene.dispatch({ kind: 'socketOpened', socket: scene.socket });
+  scene.refuse(scene.takeRequests()[0]!.id, 'unsupported_version', { field: '/protocol' });
+}
+
+test('[WP6] refused for its version by each of its servers, the client gives up, and says why', () => {
+  const scene = new Scene({ servers: ['ws://a', 'ws://b'] });
+  const waiting = scene.register('a');
+  refuseVersion(scene);
+  expect(scene.state.link.kind).toBe('waiting');
+  // One that cannot be reached has not said anything.
+  scene.advance(10_000);
+  scene.cut();
+  scene.advance(1000);
+  refuseVersion(scene);
+  expect(scene.state.link.kind).toBe('waiting');
+  const later = scene.call({ kind: 'query', service, timeoutMs: 100_000 });
+  scene.advance(10_000);
+  refuseVersion(scene);
+  expect(scene.state.link.kind).toBe('closed');
+  expect(scene.notices.at(-1)).toMatchObject({ kind: 'refused', error: { code: 'unsupported_version' } });
+  expect(scene.errorOf(waiting)).toBeInstanceOf(Error);
+  expect(scene.errorOf(later)).toMatchObject({ name: 'RequestError', code: 'unsupported_version' });
+  expect(scene.errorOf(scene.register('b'))).toMatchObject({ code: 'unsupported_version' });
+  const { newest } = scene.state.link;
+  scene.advance(100_000);
+  expect(scene.state.link.newest).toBe(newest);
+});
+
+test('[WP6] a session forgets what servers said of the version before it', () => {
+  const scene = new Scene({ servers: ['ws://a', 'ws://b'] });
+  refuseVersion(scene);
+  scene.advance(10_000);
+  scene.connect();
+  scene.cut();
+  scene.advance(1000);
+  refuseVersion(scene);
+  expect(scene.state.link.kind).toBe('waiting');
+});
+
+test('[WP6] asked to go, it stays as long as it may with a server that speaks its version', () => {
+  const scene = new Scene({ servers: ['ws://a'] });
+  scene.connect();
+  scene.frame({ method: 'session.goaway', params: { reason: 'r', reconnectAfterMs: 10 } });
+  for (const waitMs of [10, 10_000]) {
+    scene.advance(waitMs);
+    refuseVersion(scene);
+    expect(scene.state.link.kind).toBe('moving');
+  }
+  scene.dispatch({ kind: 'socketClosed', socket: 1, cause: 'gone' });
+  scene.advance(10_000);
+  refuseVersion(scene);
+  expect(scene.state.link.kind).toBe('closed');
+});
+
+test.each([0, 2, 1.5])(
+  '[WP6] a server that would speak version %s is none that this client can talk to',
+  (protocol) => {
+    const scene = new Scene({ servers: ['ws://a'] });
+    scene.dispatch({ kind: 'socketOpened', socket: 1 });
+    const [open] = scene.takeRequests();
+    scene.answer(open!.id, { session: 's', heartbeatMs: 1, limits, protocol });
+    expect(scene.state.link.kind).toBe('closed');
+    expect(scene.notices.at(-1)).toMatchObject({ kind: 'refused', error: { code: 'unsupported_version' } });
+  },
+);
 
 test('closing settles every call with ClosedError, and later calls too', () => {
   const scene = new Scene();

@@ -37,7 +37,11 @@ function withTwo(): Scene {
 
 test('[SE8] it resumes by the last secret, and sends nothing when the server holds what it acknowledged', () => {
   const scene = withTwo();
-  expect(scene.reconnect(resumed('a', 'b'))).toMatchObject({ resume: 's1', capabilities: ['claims'] });
+  expect(scene.reconnect(resumed('a', 'b'))).toMatchObject({
+    resume: 's1',
+    capabilities: ['claims', 'goaway', 'resume', 'warming'],
+    protocol: 1,
+  });
   expect(scene.takeRequests()).toEqual([]);
   expect(scene.notices.at(-1)).toMatchObject({ kind: 'connected', isResumed: true });
 });
@@ -121,6 +125,33 @@ test('[SE8] a server of the first edition, which refuses what it does not know, 
   expect(Object.keys(plain!.params)).toEqual(['client']);
   scene.refuse(plain!.id, 'invalid_params', { field: '/client' });
   expect(scene.notices[0]).toMatchObject({ kind: 'refused', what: { kind: 'session' } });
+});
+
+test('[WP6] a server from before versions were said is not told one, and keeps the session', () => {
+  const scene = new Scene();
+  scene.connect({}, later);
+  scene.cut();
+  scene.advance(200);
+  scene.dispatch({ kind: 'socketOpened', socket: scene.socket });
+  scene.refuse(scene.takeRequests()[0]!.id, 'invalid_params', { field: '/protocol' });
+  const [open] = scene.takeRequests();
+  expect(Object.keys(open!.params)).toEqual(['client', 'resume', 'capabilities']);
+  scene.refuse(open!.id, 'invalid_params', { field: '/resume' });
+  expect(Object.keys(scene.takeRequests()[0]!.params)).toEqual(['client']);
+});
+
+test.each([
+  ['nothing', {}, false],
+  ['its registry', { registry: 'r1' }, true],
+  ['that it has warming', { registry: 'r1', capabilities: ['warming'] }, true],
+  ['that it has none', { registry: 'r1', capabilities: [] }, false],
+])('[WP6] to a server that says %s it says how many it holds only where that is understood', (_, opened, isCounted) => {
+  const scene = new Scene();
+  scene.connect({}, opened);
+  scene.subscribed();
+  scene.reconnect(opened);
+  const [request] = scene.takeRequests();
+  expect('count' in request!.params).toBe(isCounted);
 });
 
 test('[SE8] while cut off a deregistration says that it is pending, stands whatever becomes of the call, and waits on request', () => {

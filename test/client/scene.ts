@@ -6,7 +6,7 @@ import type { Instance, InstanceFilter, WireLimits } from '../../src/protocol/ty
 import { SimulatedShell } from './simulated-shell.ts';
 
 export const service = { namespace: 'public', group: 'DEFAULT', service: 'one' };
-const limits: WireLimits = {
+export const limits: WireLimits = {
   frameBytesMax: 10_000,
   batchEntriesMax: 1000,
   requestsInFlightMax: 1000,

@@ -88,7 +88,7 @@ test('docs/CLIENT.md lists every option of calls, of pickers and of the cache in
 });
 
 test('docs/CLIENT.md lists every event and what it holds', () => {
-  const notices = [...source('client/effects.ts').matchAll(/\| \{ readonly kind: '(\w+)'([^}]*)\}/g)];
+  const notices = [...source('client/effects.ts').matchAll(/\| \{\s+readonly kind: '(\w+)'([^}]*)\}/g)];
   const union = source('client/effects.ts');
   const kinds = new Set(
     notices
@@ -104,7 +104,7 @@ test('docs/CLIENT.md lists every event and what it holds', () => {
     if (fields.length > 0) expect(namesOf([[holds!]])).toEqual(fields);
   }
   const [change] = rowsOf('event of a subscription', 3);
-  expect(namesOf([[change![1]!]])).toEqual(membersOf('client/subscription.ts', 'Change'));
+  expect(namesOf([[change![1]!]])).toEqual(membersOf('client/changes.ts', 'Change'));
   expect(namesOf(rowsOf('event of a subscription', 3))).toEqual(
     membersOf('client/subscription.ts', 'SubscriptionEvents'),
   );

@@ -5,72 +5,21 @@ import { fileURLToPath } from 'node:url';
 import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { WebSocket } from 'ws';
 
 import { httpOperations } from '../../src/protocol/http-operations.ts';
 import { protocolVersion, sessionPath, subprotocol } from '../../src/protocol/limits.ts';
 import { methodSchemas, notificationSchemas } from '../../src/protocol/schemas.ts';
 import { Names, readExchanges } from '../support/document-exchanges.ts';
 import type { Step } from '../support/document-exchanges.ts';
+import { ExchangeClient } from '../support/exchange-client.ts';
 import { ioThreads } from '../support/io-threads.ts';
 
 const markdown = readFileSync(fileURLToPath(new URL('../../docs/PROTOCOL.md', import.meta.url)), 'utf8');
 
-/** A client of the plain `ws` package: frames go out as the document has them, and come back one by one. */
-class DocumentClient {
-  readonly socket: WebSocket;
-  readonly #frames: string[] = [];
-  #closeCode: number | undefined;
-  #wake: () => void = () => undefined;
-
-  constructor(url: string) {
-    this.socket = new WebSocket(url);
-    this.socket.on('message', (bytes: Buffer) => {
-      this.#frames.push(bytes.toString());
-      this.#wake();
-    });
-    this.socket.on('close', (code) => {
-      this.#closeCode = code;
-      this.#wake();
-    });
-  }
-
-  opened(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.socket.once('open', resolve);
-      this.socket.once('error', reject);
-    });
-  }
-
-  async nextFrame(): Promise<string> {
-    while (this.#frames.length === 0) {
-      if (this.#closeCode !== undefined) return `closed ${this.#closeCode}`;
-      await this.#woken();
-    }
-    return this.#frames.shift()!;
-  }
-
-  /** The close code, or a frame that came before and that nobody expected. */
-  async closed(): Promise<number | string> {
-    while (this.#closeCode === undefined) await this.#woken();
-    return this.#frames.shift() ?? this.#closeCode;
-  }
-
-  get unread(): readonly string[] {
-    return this.#frames;
-  }
-
-  #woken(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
-  }
-}
-
 describe('docs/PROTOCOL.md', () => {
   let server: Server;
   let stopped: Promise<void> | undefined;
-  const clients = new Map<string, DocumentClient>();
+  const clients = new Map<string, ExchangeClient>();
   const names = new Names();
 
   beforeAll(async () => {
@@ -80,14 +29,14 @@ describe('docs/PROTOCOL.md', () => {
     await (stopped ?? server.stop());
   });
 
-  function find(name: string): DocumentClient {
+  function find(name: string): ExchangeClient {
     const client = clients.get(name);
     if (client === undefined) throw new Error(`${name} is not connected`);
     return client;
   }
 
   async function openClient(name: string, path: string): Promise<void> {
-    const client = new DocumentClient(`ws://127.0.0.1:${server.address.port}${path}`);
+    const client = new ExchangeClient(`ws://127.0.0.1:${server.address.port}${path}`);
     clients.set(name, client);
     await client.opened();
   }

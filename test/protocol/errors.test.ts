@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { capabilities } from '../../src/protocol/capabilities.ts';
 import { closeCodes, errorCodes } from '../../src/protocol/errors.ts';
 import { protocolLimits } from '../../src/protocol/limits.ts';
 import { expectTable } from '../support/document-table.ts';
@@ -15,6 +16,11 @@ test('[WP2] docs/PROTOCOL.md lists every error code, with its number, status and
       meaning,
     ]),
   );
+});
+
+test('[WP6] docs/PROTOCOL.md lists every capability with its meaning, and no other', () => {
+  const rows = Object.entries(capabilities).map(([name, { meaning }]) => `| \`${name}\` | ${meaning} |`);
+  expect(readRows('#### Capabilities').slice(2)).toEqual(rows);
 });
 
 test('[WP2] docs/PROTOCOL.md lists every close code that the server sends, and no other', () => {

@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 
 import { expect, test } from 'vitest';
 
+import { capabilities } from '../../src/protocol/capabilities.ts';
 import { closeCodes, errorCodes } from '../../src/protocol/errors.ts';
 import { httpOperations } from '../../src/protocol/http-operations.ts';
 import { protocolLimits, protocolVersion, sessionPath, subprotocol } from '../../src/protocol/limits.ts';
@@ -26,30 +27,40 @@ function canonicalize(value: unknown): string {
     .join()}}`;
 }
 
-function hashWire(): string {
-  const wire = {
+function valuesOf(field: 'number' | 'status'): object {
+  return Object.fromEntries(Object.entries(errorCodes).map(([code, facts]) => [code, facts[field]]));
+}
+
+/** All that clients of a side rely on. */
+const sides = {
+  session: {
     sessionPath,
     subprotocol,
     methodSchemas,
     notificationSchemas,
-    errorCodes,
+    capabilities,
+    errors: valuesOf('number'),
     closeCodes,
     protocolLimits,
-    httpOperations,
-  };
-  return createHash('sha256').update(canonicalize(wire)).digest('hex');
-}
+  },
+  HTTP: { httpOperations, errors: valuesOf('status') },
+};
 
-test('[WP1] the wire schema is the one that the history of docs/PROTOCOL.md records for this version', () => {
-  const history = [...markdown.matchAll(/^\| (\d+) \| `([0-9a-f]{64})` \| .+ \|$/gm)].map(([, version, hash]) => ({
+test.each([
+  ['the session', sides.session],
+  ['HTTP', sides.HTTP],
+])('[WP1] %s is as the history of docs/PROTOCOL.md records it for this version', (side, schemas) => {
+  const [, section = ''] = markdown.split(`### Fingerprints of ${side}\n`);
+  const [table = ''] = section.split('\n#');
+  const history = [...table.matchAll(/^\| (\d+) \| `([0-9a-f]{64})` \| .+ \|$/gm)].map(([, version, hash]) => ({
     version: Number(version),
     hash,
   }));
-  const hash = hashWire();
+  const hash = createHash('sha256').update(canonicalize(schemas)).digest('hex');
   const isRecorded = isDeepStrictEqual(history.at(-1), { version: protocolVersion, hash });
   const advice =
-    'What crosses the wire has changed. If it is no mere addition, raise `protocolVersion` in src/protocol/limits.ts. Add a line with the ' +
-    `version, the fingerprint ${hash} and what changed to the history at the end of docs/PROTOCOL.md.`;
+    `What crosses the wire has changed for ${side}. If it is no mere addition, raise \`protocolVersion\` in src/protocol/limits.ts. Add a line with the ` +
+    `version, the fingerprint ${hash} and what changed to the history at the end of docs/PROTOCOL.md, under "Fingerprints of ${side}".`;
   expect(isRecorded ? 'recorded' : advice).toBe('recorded');
   // A line for each version, and for each addition to one.
   for (const [index, { version }] of history.entries()) {

@@ -100,6 +100,42 @@ describe.each(threadCounts)('with %i threads for sockets', (threads) => {
     expect(fewest).toBe(10 + heldSessions);
   });
 
+  test('[SE7] [PU5] what is held back goes with those who register it anew, but not if it shows again before that is known', async () => {
+    const { registry, watcher, providers } = await setUp(threads, 20);
+    for (const provider of providers.slice(0, 12)) provider.leave(false);
+    await wait(registry, 2000);
+    const other = new SimulatedClient(registry, undefined, chooseHost(registry, 1));
+    for (const host of ['h0', 'h1'])
+      other.request('instance.register', { service: 'pay', instance: { host, port: 1 } });
+    other.request('instance.deregister', { service: 'pay', id: 'h0:1' });
+    await wait(registry, 500);
+    expect(countSeen(watcher)).toBe(20);
+    expect(await registry.describeGuard(random)).toMatchObject({
+      isHolding: true,
+      heldSessions: 11,
+      heldInstances: 11,
+    });
+    other.request('instance.deregister', { service: 'pay', id: 'h1:1' });
+    await wait(registry, 500);
+    expect(countSeen(watcher)).toBe(19);
+  });
+
+  test('[SE7] [PU5] a session that is judged while another hides what it has gives that up, and keeps it if it shows again', async () => {
+    const { registry, watcher, providers } = await setUp(threads, 20);
+    const other = new SimulatedClient(registry, undefined, chooseHost(registry, 1));
+    for (const host of ['h0', 'h1'])
+      other.request('instance.register', { service: 'pay', instance: { host, port: 1 } });
+    await registry.deliver(random);
+    for (const provider of providers.slice(0, 12)) provider.leave(false);
+    while ((await registry.describeGuard(random)).missingSessions === 0) registry.advance(50);
+    // Its host hears of it after it has judged.
+    for (let waited = 0; waited < 1000; waited += 50) registry.advance(50);
+    other.request('instance.deregister', { service: 'pay', id: 'h0:1' });
+    await wait(registry, 1000);
+    expect(countSeen(watcher)).toBe(20);
+    expect(await registry.describeGuard(random)).toMatchObject({ isHolding: true, heldInstances: 11 });
+  });
+
   test('[SE2] a few that break are removed after the grace', async () => {
     const { registry, watcher, providers } = await setUp(threads, 20);
     for (const provider of providers.slice(0, 5)) provider.leave(false);

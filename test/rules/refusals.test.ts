@@ -107,6 +107,28 @@ test('[LI1] [SE5] what a partition refuses is in no log, and what stood before i
   });
 });
 
+test('[LI1] [SE7] whose claim is hidden and whose newer one is refused keeps the first, and is told how it stands', async () => {
+  const { registry } = await setUp({ partitions: 1, serviceListBytesMax: 4096 });
+  const [client, other] = [new SimulatedClient(registry), new SimulatedClient(registry)];
+  client.request('session.open', { client: 'first', capabilities: ['claims'] });
+  register(client, 'a', 'short');
+  await registry.deliver(random);
+  register(other, 'a', 'of another');
+  await registry.deliver(random);
+  const large = register(client, 'a', 'x'.repeat(5000));
+  await registry.deliver(random);
+  expect(refusal(large)).toMatchObject({ code: 'limit_exceeded', limit: 'serviceListBytesMax' });
+  expect([...client.session.registrations.values()]).toMatchObject([{ id: 'a', isHidden: true }]);
+  expect(client.claimNotices.map(({ shown }) => shown)).toEqual([false, false]);
+  // What was refused does not hide what is said of the first meanwhile.
+  const again = register(client, 'a', 'x'.repeat(5000));
+  other.request('instance.deregister', { service: 'pay', id: 'a' });
+  await registry.deliver(random);
+  expect(refusal(again)).toMatchObject({ code: 'limit_exceeded', limit: 'serviceListBytesMax' });
+  expect(client.claimNotices.at(-1)).toMatchObject({ id: 'a', shown: true });
+  await expectHeld(registry, client, { a: 'short' });
+});
+
 test('[LI1] a refusal that comes late takes nothing away that the session has registered since', async () => {
   const { registry, client } = await setUp({ instancesPerServiceMax: 1, disconnectGraceMs: 0 });
   const other = new SimulatedClient(registry);

@@ -55,6 +55,29 @@ function digestOf(list: readonly (readonly [service: string, id: string])[]): st
   return digest.toString();
 }
 
+/** What partitions have of a session. */
+function heldBy({ partitions }: InProcessRegistry, { session }: SimulatedClient): string[] {
+  const held = partitions.flatMap(({ core }) => core?.describeInstances() ?? []);
+  return held.filter((text) => text.split(' ')[3] === String(session.number));
+}
+
+/** What a host says to partitions is on its way until what this returns is called. */
+function stopMailboxes({ partitions }: InProcessRegistry, host: number): () => void {
+  const stopped = partitions.flatMap(({ mailboxes }) => mailboxes.filter((mailbox) => mailbox.host === host));
+  const batches = stopped.map((mailbox) => mailbox.inbox.splice(0));
+  stopped.forEach((mailbox, i) => {
+    mailbox.postMessage = (batch) => {
+      batches[i]!.push(structuredClone(batch));
+    };
+  });
+  return () => {
+    stopped.forEach((mailbox, i) => {
+      mailbox.inbox.push(...batches[i]!);
+      Reflect.deleteProperty(mailbox, 'postMessage');
+    });
+  };
+}
+
 async function setUp(
   { hosts, from, to }: Omit<Place, 'name'>,
   config: Parameters<typeof InProcessRegistry.start>[0] = {},
@@ -69,7 +92,7 @@ async function setUp(
   register(first, 'pay', 'b');
   register(first, 'ship', 'a');
   await registry.settle(random);
-  const { secret } = opened.result as SessionOpenResult;
+  const { secret } = opened.result as Required<SessionOpenResult>;
   const come = (): SimulatedClient => new SimulatedClient(registry, undefined, registry.units[to]!.host);
   return { registry, watcher, first, secret, come };
 }
@@ -298,6 +321,27 @@ describe.each(places)('$name', (place) => {
     expect(readHeld(watcher)).toEqual(['b']);
   });
 
+  test('[SE8] [SE1] what was withdrawn of it before is not taken from what its client registers anew', async () => {
+    const guard = { lossSessionsPercent: 101, lossServiceInstancesMin: 3, lossServicePercent: 60 };
+    const { registry, first, secret, come } = await setUp(place, guard);
+    const others = [1, 2].map(() => new SimulatedClient(registry));
+    others.forEach((other, i) => register(other, 'pay', `other ${i}`));
+    await registry.settle(random);
+    for (const client of [first, ...others]) client.leave(false);
+    const letThrough = stopMailboxes(registry, place.from);
+    // `pay` is held back, and `ship` goes.
+    const { sessions } = registry.units[place.from]!.host;
+    while (sessions.find(first.session.number)?.state.kind !== 'held') await pass(registry, 50);
+    const next = come();
+    const opened = next.open(secret);
+    register(next, 'ship', 'a');
+    await registry.deliver(random);
+    letThrough();
+    await registry.settle(random);
+    expect(opened.result).toMatchObject({ resumed: { registrations: 2 } });
+    expect(heldBy(registry, next)).toHaveLength(3);
+  });
+
   test('[SE8] a connection that reads nothing is taken over as any other', async () => {
     const { registry, watcher, first, secret } = await setUp(place);
     const full = new SimulatedClient(registry, 2, registry.units[place.from]!.host);
@@ -417,7 +461,7 @@ test('[SE8] a storm of sessions that come back on whatever host: none is lost, a
     const opened = session.client.open();
     for (let i = 0; i < 5; i++) register(session.client, 'pay', `${n}-${i}`);
     await registry.deliver(random);
-    session.secret = (opened.result as SessionOpenResult).secret;
+    session.secret = (opened.result as Required<SessionOpenResult>).secret;
   }
   await registry.settle(random);
   const told = watcher.notifications;

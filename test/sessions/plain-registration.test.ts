@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 
 import { wordRegister } from '../../src/client/frames.ts';
 import { protocolLimits as limits } from '../../src/protocol/limits.ts';
+import { LargeFrame } from '../../src/sessions/large-frame.ts';
 import { readPlainRegistration } from '../../src/sessions/plain-registration.ts';
 import { readFrame } from '../../src/sessions/requests.ts';
 import type { Frame } from '../../src/sessions/requests.ts';
@@ -13,6 +14,19 @@ const runs = 10_000;
 /** The same frame, but not plain: a space behind it changes nothing but the way it is read. */
 function readGenerally(text: string): Frame {
   return readFrame(`${text} `, batchEntriesMax);
+}
+
+/** The same frame, read in steps of so many characters. */
+function readInSteps(text: string, characters: number): Frame {
+  const reading = new LargeFrame(text, batchEntriesMax);
+  while (reading.frame === undefined) reading.read(characters);
+  return reading.frame;
+}
+
+/** What is wrong, without its words. In steps, what comes after too many entries is not looked at. */
+function judge(frame: Frame): unknown {
+  if (frame.kind !== 'unreadable') return frame;
+  return frame.failure.code === 'limit_exceeded' ? 'parse_error' : frame.failure.code;
 }
 
 /** Stands in a frame as it is. */
@@ -141,6 +155,24 @@ const frame = fc.oneof(
     weight: 1,
     arbitrary: fc.array(request, { maxLength: batchEntriesMax + 1 }).map((entries) => `[${entries.join(',')}]`),
   },
+  // Entries that are none, brackets that do not match, blanks in odd places.
+  {
+    weight: 1,
+    arbitrary: fc
+      .array(
+        fc.oneof(
+          request,
+          damaged,
+          fc.constantFrom('', ' ', '{}', '[]', '"]"', '"\\\\"', '[', '}', '1', '{"a":[1,{}]}'),
+        ),
+        {
+          maxLength: batchEntriesMax,
+        },
+      )
+      .chain((entries) =>
+        fc.constantFrom(`[${entries.join(',')}]`, ` [ ${entries.join(' ,')} ]\n`, `[${entries.join(',')}`),
+      ),
+  },
 );
 
 test('a frame is read the same whichever way it is read', () => {
@@ -149,6 +181,7 @@ test('a frame is read the same whichever way it is read', () => {
     fc.property(frame, (sent) => {
       const read = readFrame(sent, batchEntriesMax);
       expect(read).toEqual(readGenerally(sent));
+      expect(judge(readInSteps(sent, 1 + (sent.length % 300)))).toEqual(judge(read));
       if (readPlainRegistration(sent, 0) !== undefined) seen.plain += 1;
       else if (read.kind === 'single' && read.incoming.kind === 'call') seen.calls += 1;
       else seen.refused += 1;
@@ -156,6 +189,28 @@ test('a frame is read the same whichever way it is read', () => {
     { numRuns: runs },
   );
   for (const count of Object.values(seen)) expect(count).toBeGreaterThan(runs / 20);
+});
+
+test('[LI1] a request of more parts than any valid one is refused unparsed, the others of its batch are not, and white space and long strings do not count', () => {
+  const { requestWeightMax: max } = limits;
+  const query = '{"jsonrpc":"2.0","id":1,"method":"service.query","params":{"service":"a"}}';
+  const long = query.replace('"a"', `"a","deep":${'['.repeat(max)}`);
+  const tooLong = { code: 'invalid_request', message: expect.stringContaining(String(max)) };
+  expect(readInSteps(`[${query},${long}${']'.repeat(max)},${query}]`, 1000)).toMatchObject({
+    kind: 'batch',
+    entries: [
+      { kind: 'call', id: 1 },
+      { kind: 'invalid', id: null, failure: tooLong },
+      { kind: 'call', id: 1 },
+    ],
+  });
+  expect(readInSteps(`${long}${']'.repeat(max)}`, 1000)).toMatchObject({ kind: 'unreadable', failure: tooLong });
+  expect(readInSteps(query.replace('"a"', `"${'a'.repeat(max)}"`), 1000)).toMatchObject({
+    incoming: { failure: { code: 'invalid_params' } },
+  });
+  const padded = query.replaceAll(',', `,${' '.repeat(max)}`);
+  expect(readInSteps(padded, 1000)).toEqual(readFrame(query, batchEntriesMax));
+  expect(readInSteps(`[${padded},${padded}]`, 1000)).toEqual(readFrame(`[${query},${query}]`, batchEntriesMax));
 });
 
 const usual = '{"host":"10.0.0.1","port":8080,"metadata":{"version":"1.4","app":"shop"}}';

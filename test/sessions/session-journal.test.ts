@@ -64,6 +64,20 @@ test('comings and goings are told only to a log that wants them, and never with 
   }
 });
 
+test('requests that are refused are told as often, apart from bounds, with who asked', async () => {
+  const session = await connect();
+  const { journal, events } = record(false);
+  const identity = { session: session.name, address: session.address };
+  for (let i = 0; i < 100; i++) journal.noteRefusal('invalid_params', session, 1000);
+  journal.noteRefusal('not_found', '10.0.0.9', 1000);
+  expect(events.splice(0)).toEqual([
+    { kind: 'refused', code: 'invalid_params', count: 1, ...identity },
+    { kind: 'refused', code: 'not_found', count: 1, address: '10.0.0.9' },
+  ]);
+  journal.tick(11_000);
+  expect(events).toEqual([{ kind: 'refused', code: 'invalid_params', count: 99, ...identity }]);
+});
+
 test('[LI1] a bound is told at once when it is met, and then once in a window with how often that was, and by whom last', async () => {
   const session = await connect();
   session.opened = { client: 'test/1', app: 'shop' };

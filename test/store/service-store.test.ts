@@ -329,7 +329,10 @@ test('[LI1] the list of a service stays within its bound, whatever is registered
   expect(register('b', 200)).toMatchObject({ kind: 'changed' });
   expect(register('c', 200)).toMatchObject(refused);
   // One that is there may change to as much or less, or grow as long as there is room; else it stays as it is, under the stamp of the refused one.
-  expect(register('a', 300, 1, 7)).toMatchObject({ ...refused, stands: fragmentOf('a', 200) });
+  expect(register('a', 300, 1, 7)).toMatchObject({
+    ...refused,
+    stands: { fragment: fragmentOf('a', 200), stamp: 7 },
+  });
   expect(store.get('n/g/s')?.instances.read(store.get('n/g/s')!.instances.find('a'))).toMatchObject({ stamp: 7 });
   // Another's stays the other's.
   expect(register('a', 300, 2, 8)).toEqual({ kind: 'refused', failure: expect.objectContaining(refused.failure) });
@@ -351,6 +354,23 @@ test('[LI1] the list of a service stays within its bound, whatever is registered
   const owners = Array.from(service.instances, ([id, { owner }]) => ({ id, owner }));
   for (const { id, owner } of owners) store.deregister('n/g/s', id, owner, Infinity, 0);
   expect(service.instances.bytes).toBe(0);
+});
+
+test('[LI1] [SE7] whose newer claim is refused keeps the one that another hides, where it was', () => {
+  const store = createStore({ serviceListBytesMax: 1000 });
+  const register = (owner: number, stamp: number, length: number): StoreOutcome =>
+    store.register(key, 'a', { fragment: fragmentOf('a', length), owner, stamp }, 0);
+  register(1, 1, 10);
+  register(2, 2, 20);
+  expect(register(1, 3, 600)).toMatchObject({
+    kind: 'refused',
+    failure: { limit: 'serviceListBytesMax' },
+    stands: { fragment: fragmentOf('a', 10), stamp: 1 },
+  });
+  expect(store.get(key)!.instances.claims('a')).toMatchObject([
+    { owner: 2, stamp: 2, isShown: true },
+    { owner: 1, stamp: 1, isShown: false },
+  ]);
 });
 
 /** A page that is made over turns in each of which so many keys may be looked at. */

@@ -88,7 +88,7 @@ function readCalls(entries: readonly { line: number; text: string }[]): PlacedSt
 
 /** The values that the names in the document stand for. */
 export class Names {
-  readonly #values: Map<string, unknown> = new Map();
+  #values: Map<string, unknown> = new Map();
 
   /** Text to send: every `$name` as JSON, or bare where it stands in a path. */
   fill(text: string, form: 'json' | 'bare' = 'json'): string {
@@ -99,19 +99,26 @@ export class Names {
     });
   }
 
-  /** Whether what came is what the document says; a name that is new takes the value that came. */
-  matches(expected: string, actual: unknown): boolean {
-    // Within the document's JSON a name is a bare word, so it cannot be taken for a text.
+  /**
+   * Whether what came is what is expected; a name that is new takes the value that came. `tolerant`: also if it has further
+   * fields, as a later server's may.
+   */
+  matches(expected: string, actual: unknown, manner: 'exact' | 'tolerant' = 'exact'): boolean {
+    // Within the JSON that is expected a name is a bare word, so it cannot be taken for a text.
     const marked = expected.replaceAll(/\$(\w+)/g, (_, name: string) => `{"$":"${name}"}`);
-    return this.#match(JSON.parse(marked), actual);
+    const before = new Map(this.#values);
+    const isMatch = this.#match(JSON.parse(marked), actual, manner);
+    // What did not match after all has named nothing.
+    if (!isMatch) this.#values = before;
+    return isMatch;
   }
 
-  #match(expected: unknown, actual: unknown): boolean {
+  #match(expected: unknown, actual: unknown, manner: 'exact' | 'tolerant'): boolean {
     if (Array.isArray(expected)) {
       return (
         Array.isArray(actual) &&
         actual.length === expected.length &&
-        expected.every((entry, index) => this.#match(entry, actual[index]))
+        expected.every((entry, index) => this.#match(entry, actual[index], manner))
       );
     }
     if (!isRecord(expected)) return isDeepStrictEqual(expected, actual);
@@ -119,8 +126,8 @@ export class Names {
     const keys = Object.keys(expected);
     return (
       isRecord(actual) &&
-      isDeepStrictEqual(keys.toSorted(), Object.keys(actual).toSorted()) &&
-      keys.every((key) => this.#match(expected[key], actual[key]))
+      (manner === 'tolerant' || Object.keys(actual).length === keys.length) &&
+      keys.every((key) => Object.hasOwn(actual, key) && this.#match(expected[key], actual[key], manner))
     );
   }
 

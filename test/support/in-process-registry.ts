@@ -340,6 +340,7 @@ export class InProcessRegistry {
       supervisor: this.supervisor,
       log,
       stepSlots: this.config.moveSlots,
+      stepBytes: this.config.moveBytes,
       nextTurn: () =>
         new Promise((resolve) => {
           this.#tasks.push(resolve);

@@ -194,7 +194,8 @@ export class Ledger {
       this.checks += 1;
       const authors = [...(this.#authors.get(mark) ?? [])];
       if (authors.some(({ goneByMs }) => goneByMs >= nowMs)) continue;
-      return `${service} ${id} is ${mark}, whose sessions (${authors.map(({ name }) => name).join(', ')}) ended too long ago`;
+      const ended = authors.map(({ name, goneByMs }) => `${name}, ${Math.round(nowMs - goneByMs)} ms ago`).join('; ');
+      return `${service} ${id} is ${mark}, whose sessions should have gone: ${ended === '' ? 'there were none' : ended}`;
     }
     return undefined;
   }

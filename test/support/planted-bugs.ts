@@ -37,6 +37,8 @@ export interface PlantedBug {
   readonly name: string;
   /** The faults under which it shows. */
   readonly faults: Faults;
+  /** The first history that is tried, where it would take long to find it from the first of all. */
+  readonly seed?: number;
   /** How long histories must be to show it, if longer than usual. */
   readonly acts?: number;
   /** Puts it in; what it returns takes it out again. */
@@ -45,6 +47,7 @@ export interface PlantedBug {
 
 const quiet: Faults = { percent: 0, kills: false, moves: false, resumes: true };
 const guarding: Faults = { percent: 0, kills: false, moves: false, guards: true, resumes: true };
+const narrow: Faults = { ...quiet, bounds: true };
 const killing: Faults = { percent: 5, kills: true, moves: false };
 const moving: Faults = { percent: 8, kills: false, moves: true };
 
@@ -475,6 +478,21 @@ export const plantedBugs: readonly PlantedBug[] = [
       ),
   },
   {
+    name: 'whose newer claim is refused is not told that it has the one before, which another hides',
+    faults: narrow,
+    plant: () =>
+      replace(
+        ServiceStore.prototype,
+        'register',
+        (register) =>
+          function forget(this: ServiceStore, key, id, instance, nowMicros) {
+            const outcome = register.call(this, key, id, instance, nowMicros);
+            if (outcome.kind !== 'refused' || outcome.stands?.stamp === instance.stamp) return outcome;
+            return { kind: 'refused', failure: outcome.failure };
+          },
+      ),
+  },
+  {
     name: 'a client resumes from a version of which nothing is known',
     faults: quiet,
     plant: () =>
@@ -485,6 +503,26 @@ export const plantedBugs: readonly PlantedBug[] = [
           function guess(this: ChangeLog, version) {
             return changedSince.call(this, version) ?? new Set();
           },
+      ),
+  },
+  {
+    name: 'the next owner does not know how far versions had come',
+    faults: { percent: 12, kills: false, moves: true, sparse: true },
+    seed: 34,
+    plant: () =>
+      changeRecords((record) =>
+        record[0] === toPartition.takeOver ? [[record[0], record[1], 0, record[3]]] : [record],
+      ),
+  },
+  {
+    name: 'after a rebuild hosts are not told that what they take for hidden shows',
+    faults: killing,
+    seed: 112,
+    plant: () =>
+      changeRecords((record) =>
+        record[0] === toPartition.restore
+          ? [[record[0], record[1], record[2], record[3], record[4], record[5], 0]]
+          : [record],
       ),
   },
   // Those that follow need more than one session host.
@@ -687,7 +725,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'what a partition says of a session that is back overtakes what is on its way to it',
     faults: quiet,
-    acts: 400,
+    seed: 93,
+    acts: 150,
     plant: () =>
       replace(
         SessionHost.prototype,

@@ -64,6 +64,8 @@ export class SimulatedClient implements Socket {
   readonly hidden: Set<string> = new Set();
   /** As they came. */
   readonly claimNotices: InstanceClaim[] = [];
+  /** Those of which it is told anew how they stand, since a newer registration was refused. */
+  readonly #doubtful: Set<string> = new Set();
   corks = 0;
   #hasResumed = false;
 
@@ -194,6 +196,11 @@ export class SimulatedClient implements Socket {
       const key = serviceKey(answered.params as RegisterParams);
       this.hidden.delete(`${key} ${(message.result as RegisterResult).id}`);
     }
+    if (answered.method === 'instance.register' && message.error !== undefined) {
+      const { instance } = answered.params as RegisterParams;
+      if (instance.id !== undefined)
+        this.#doubtful.add(`${serviceKey(answered.params as RegisterParams)} ${instance.id}`);
+    }
     this.listener?.onAnswer(answered);
   }
 
@@ -201,7 +208,7 @@ export class SimulatedClient implements Socket {
     this.claimNotices.push(claim);
     const name = `${serviceKey(claim)} ${claim.id}`;
     // Whoever takes a session over is told again what the connection before may have missed.
-    if (claim.shown === !this.hidden.has(name) && !this.#hasResumed)
+    if (claim.shown === !this.hidden.has(name) && !this.#hasResumed && !this.#doubtful.delete(name))
       throw new Error(`told twice that ${name} is ${claim.shown ? '' : 'not '}shown`);
     if (claim.shown) this.hidden.delete(name);
     else this.hidden.add(name);

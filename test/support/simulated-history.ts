@@ -16,6 +16,8 @@ import type { SubscriberView } from './subscriber-view.ts';
 
 // One name needs more than ASCII, for wherever a slot is computed.
 const services = ['pay', 'ship', 'größe/世界'] as const;
+/** So many that most have few instances, or none, and hardly a subscriber. */
+const manyServices: readonly string[] = [...services, 'mail', 'tax', 'stock', 'rating', 'search', 'cart', 'auth'];
 const ids = ['a', 'b', 'c', 'd'] as const;
 const disconnectGraceMs = 200;
 /** How long a session may be on its way to another host. */
@@ -34,6 +36,10 @@ export interface Faults {
   readonly guards?: boolean;
   /** Clients take over the sessions that they had. */
   readonly resumes?: boolean;
+  /** There is little room for instances, and for claims that do not show. */
+  readonly bounds?: boolean;
+  /** Few clients and many services: those that nobody needs are forgotten. */
+  readonly sparse?: boolean;
   /** Partitions work off in one turn what has come. */
   readonly longTurns?: boolean;
 }
@@ -49,6 +55,8 @@ export interface Findings {
   resumed: number;
   /** Mass losses of which nothing was removed. */
   heldBack: number;
+  /** Registrations for which there was no room. */
+  refused: number;
   checks: number;
 }
 
@@ -73,14 +81,20 @@ interface Player {
   /** While it is taking a session over: that one's. */
   wanted: Fate | undefined;
   readonly changes: Map<object, Change>;
+  /** Of requests under way: the highest version that anybody had been told of the service when it was asked for. */
+  readonly toldBefore: Map<object, number>;
 }
 
 interface World {
   readonly registry: InProcessRegistry;
   readonly ledger: Ledger;
   readonly players: Player[];
+  /** What they register and subscribe. */
+  readonly services: readonly string[];
   /** Views of clients that have gone: somebody may come back with one. */
   readonly abandoned: Map<string, SubscriberView>;
+  /** The highest version of each service that an answer has told. */
+  readonly toldVersions: Map<string, number>;
   readonly trace: string[];
   /** Whether clients take over the sessions that they had. */
   readonly mayComeBack: boolean;
@@ -91,6 +105,8 @@ interface World {
   heldBack: number;
   /** From when on, after it may go, a broken session must be gone; for long if guards may hold it back. */
   readonly lingerMs: number;
+  /** Until when nothing of a session that is connected may go: where room is narrow, what others registered later may be in its place at any time. */
+  readonly wholeMs: number;
 }
 
 /** After each of so many acts up to six things are delivered. */
@@ -116,6 +132,8 @@ const guarded = {
   lossServicePercent: 60,
   lossHoldMaxMs: 4000,
 };
+/** Room for three instances or four, and for some claims beside them. */
+const narrow = { claimsPerInstanceMax: 2, instancesPerServiceMax: 3, serviceListBytesMax: 1024 };
 /** Of a hundred steps of a history with guards, how many concern all clients. */
 const massPercent = 6;
 /** Longer than any history, and over at its end. */
@@ -139,6 +157,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     turnStepsMax: 1 + (seed % 4),
     moveSlots: 2048,
     ...(faults.guards === true ? guarded : unguarded),
+    ...(faults.bounds === true ? narrow : {}),
     ...(faults.longTurns === true ? { partitionTurnWorkMax: 1_000_000 } : {}),
   };
   const registry = await InProcessRegistry.start(settings, countHosts(seed));
@@ -146,7 +165,9 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     registry,
     ledger: new Ledger(),
     players: [],
+    services: faults.sparse === true ? manyServices : services,
     abandoned: new Map(),
+    toldVersions: new Map(),
     trace,
     mayComeBack: faults.resumes === true,
     clockMs: 0,
@@ -154,6 +175,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     resumed: 0,
     heldBack: 0,
     lingerMs: faults.guards === true ? unboundedMs : 1000,
+    wholeMs: faults.bounds === true ? 0 : Number.POSITIVE_INFINITY,
   };
   for (const { kind, seed } of history.steps) {
     const random = new Random(seed);
@@ -195,7 +217,17 @@ function countHosts(seed: number): number {
 
 /** Runs the histories of many seeds; on a failure shortens the history and says which it was. */
 export async function runHistories(seeds: readonly number[], steps: number, faults: Faults): Promise<Findings> {
-  const total: Findings = { views: 0, pushes: 0, resyncs: 0, deaths: 0, moves: 0, resumed: 0, heldBack: 0, checks: 0 };
+  const total: Findings = {
+    views: 0,
+    pushes: 0,
+    resyncs: 0,
+    deaths: 0,
+    moves: 0,
+    resumed: 0,
+    heldBack: 0,
+    refused: 0,
+    checks: 0,
+  };
   for (const seed of seeds) {
     const history = createHistory(seed, steps);
     try {
@@ -250,7 +282,7 @@ function act(world: World, random: Random): void {
   const { players, abandoned, trace } = world;
   const live = players.filter(({ client, wanted }) => client.closed === undefined && wanted === undefined);
   const roll = random.below(100);
-  const service = random.pick(services);
+  const service = random.pick(world.services);
   const id = random.pick(ids);
   if (live.length < 2 || roll < 5) {
     join(world);
@@ -313,11 +345,11 @@ function connect(world: World, host: SessionHost, old?: Player): Player {
   const fate: Fate = {
     name: `client ${world.players.length + 1}`,
     mayLeaveFromMs: Number.POSITIVE_INFINITY,
-    isWholeUntilMs: Number.POSITIVE_INFINITY,
+    isWholeUntilMs: world.wholeMs,
     goneByMs: Number.POSITIVE_INFINITY,
   };
   const { secret } = client.session;
-  const player: Player = { client, fate, secret, wanted: old?.fate, changes: new Map() };
+  const player: Player = { client, fate, secret, wanted: old?.fate, changes: new Map(), toldBefore: new Map() };
   world.players.push(player);
   client.listener = {
     onAnswer: (answered) => {
@@ -329,7 +361,7 @@ function connect(world: World, host: SessionHost, old?: Player): Player {
     },
     onGone: (isClean) => {
       player.fate.mayLeaveFromMs = isClean ? world.clockMs : world.clockMs + disconnectGraceMs;
-      player.fate.isWholeUntilMs = player.fate.mayLeaveFromMs;
+      player.fate.isWholeUntilMs = Math.min(world.wholeMs, player.fate.mayLeaveFromMs);
       player.fate.goneByMs = player.fate.mayLeaveFromMs + (isClean ? 1000 : world.lingerMs);
       const { wanted } = player;
       player.wanted = undefined;
@@ -371,17 +403,20 @@ function takeOpened(world: World, player: Player, { result, error }: Answered): 
   }
   world.trace.push(`${player.fate.name} is ${wanted.name} now`);
   const { registrations } = player.client.session;
-  expectEqual('what is said of a session that is taken over', resumed, {
-    registrations: registrations.size,
-    digest: digestOf(registrations.values()),
-  });
+  // Where room is narrow, something may have been given up since.
+  if (world.wholeMs > 0) {
+    expectEqual('what is said of a session that is taken over', resumed, {
+      registrations: registrations.size,
+      digest: digestOf(registrations.values()),
+    });
+  }
   const isRegistered = (service: string, id: string): boolean => registrations.has(serviceKey({ service }), id);
   const lost = world.ledger.resume(wanted, isRegistered, world.clockMs);
   if (lost !== undefined) throw new Error(lost);
   player.fate = wanted;
   player.secret = player.client.session.secret;
   wanted.mayLeaveFromMs = Number.POSITIVE_INFINITY;
-  wanted.isWholeUntilMs = Number.POSITIVE_INFINITY;
+  wanted.isWholeUntilMs = world.wholeMs;
   wanted.goneByMs = Number.POSITIVE_INFINITY;
   world.resumed += 1;
 }
@@ -447,7 +482,7 @@ function cut(world: World, random: Random): void {
   for (const { client } of lost) client.leave(false);
   if (isMassLoss) for (const { fate } of certain) fate.mayLeaveFromMs = Number.POSITIVE_INFINITY;
   const { client: watcher } = connect(world, random.pick(registry.units).host);
-  for (const service of services) watcher.subscribe(service);
+  for (const service of world.services) watcher.subscribe(service);
   for (let waitedMs = 0; waitedMs < 2 * disconnectGraceMs; waitedMs += 50) {
     while (registry.step(random));
     advance(world, 50);
@@ -480,15 +515,20 @@ function register(
   const change = world.ledger.ask('register', fate, { service, id, mark }, world.clockMs);
   const { color, ...content } = describeMark(mark);
   // Where slices are small lists are larger than one.
-  const filling = world.registry.config.fanOutSliceBytes === smallSliceBytes ? { filling: 'x'.repeat(600) } : {};
+  const { fanOutSliceBytes, serviceListBytesMax } = world.registry.config;
+  const isNarrow = serviceListBytesMax === narrow.serviceListBytesMax;
+  const fillingLength = isNarrow ? (mark % 4) * 100 : fanOutSliceBytes === smallSliceBytes ? 600 : 0;
+  const filling = fillingLength > 0 ? { filling: 'x'.repeat(fillingLength) } : {};
   const instance = { id, host: 'h', port: 1, weight: mark, ...content, metadata: { color, ...filling } };
   track(world, player, change, () => client.request('instance.register', { service, instance }));
 }
 
 /** Answers may come before the request returns. */
 function track(world: World, player: Player, change: Change, request: () => Answered): void {
+  const toldBefore = world.toldVersions.get(change.service) ?? 0;
   const answered = request();
   player.changes.set(answered, change);
+  player.toldBefore.set(answered, toldBefore);
   if (answered.result !== undefined || answered.error !== undefined) takeAnswer(world, player, answered);
 }
 
@@ -507,7 +547,12 @@ function takeAnswer(world: World, player: Player, answered: Answered): void {
     if (answered.error?.data.code !== 'internal') world.ledger.refuse(change);
     return;
   }
-  world.ledger.acknowledge(change, (answered.result as { version: number }).version);
+  const { version } = answered.result as { version: number };
+  const toldBefore = player.toldBefore.get(answered) ?? 0;
+  player.toldBefore.delete(answered);
+  if (version < toldBefore) throw new Error(`the version of ${service} went back from ${toldBefore} to ${version}`);
+  world.toldVersions.set(service, Math.max(version, world.toldVersions.get(service) ?? 0));
+  world.ledger.acknowledge(change, version);
   for (const { client } of world.players) {
     const view = client.views.get(key);
     if (view !== undefined && client.closed === undefined) judgeView(world, key, view, world.clockMs);
@@ -594,6 +639,7 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
     }
   }
   const { push_resynced: resyncs = 0, partition_died: deaths = 0 } = registry.counters.snapshot();
+  const { refused_limit_exceeded: refused = 0 } = registry.counters.snapshot();
   return {
     views,
     pushes,
@@ -602,6 +648,7 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
     moves: registry.router.table.epoch,
     resumed: world.resumed,
     heldBack: world.heldBack,
+    refused,
     checks: ledger.checks,
   };
 }

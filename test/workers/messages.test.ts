@@ -10,7 +10,7 @@ const number = fc.integer({ min: 0 });
 
 const outward: fc.Arbitrary<FromPartition> = fc.oneof(
   fc.tuple(fc.constant(fromPartition.applied), number, number),
-  fc.tuple(fc.constant(fromPartition.refused), number, fc.constant('busy' as const), text, text, number, text),
+  fc.tuple(fc.constant(fromPartition.refused), number, fc.constant('busy' as const), text, text, number, text, number),
   fc.tuple(fc.constant(fromPartition.state), number, number, number, text),
   fc.tuple(fc.constant(fromPartition.resumed), number, number, number, text),
   fc.tuple(fc.constant(fromPartition.listed), number, fc.array(fc.oneof(text, number))),
@@ -25,6 +25,7 @@ const inward: fc.Arbitrary<ToPartition> = fc.oneof(
   fc.tuple(fc.constant(toPartition.register), number, number, text, text, text),
   fc.tuple(fc.constant(toPartition.deregister), number, number, text, text),
   fc.tuple(fc.constant(toPartition.withdraw), number, text, text),
+  fc.tuple(fc.constant(toPartition.giveUp), number, number, text, text),
   fc.tuple(fc.constant(toPartition.subscribe), number, text, fc.constant('snapshot' as const), number, number),
   fc.tuple(fc.constant(toPartition.loseInterest), text, fc.constant('delta' as const)),
   fc.tuple(fc.constant(toPartition.query), number, text, text, number),

@@ -217,6 +217,10 @@ test('[LI1] instances are taken apart for a filter over several turns, and then 
   );
   const turns = runTurns(bench, inbox);
   expect(turns.length).toBeGreaterThan(2);
+  // All but the last were ended by the bound, which is told.
+  const met = turns.flat().filter(([kind]) => kind === fromPartition.bound);
+  expect(met.length).toBeGreaterThanOrEqual(turns.length - 1);
+  for (const record of met) expect(record).toEqual([fromPartition.bound, 'partitionTurnWorkMax']);
   const state = turns.flat().find(([kind]) => kind === fromPartition.state);
   expect(state).toEqual([fromPartition.state, 50, expect.any(Number), 5, expect.stringContaining('"i8"')]);
 });
@@ -229,10 +233,13 @@ test('[LI1] answers under way to a host are bounded: the next waits for credit, 
   const records = [ask(5, ''), ask(6, '{"zone":"none"}'), ask(7, '')].flat();
   inbox.add(0, { batch: 99, epoch: bench.table.epoch, records }, bench.core);
   const before = runTurns(bench, inbox).flat();
-  expect(before.map(([kind]) => kind)).toEqual([fromPartition.state, fromPartition.answered]);
+  // Once, however often it is looked at again.
+  const met = [fromPartition.bound, 'answerCharactersInFlightMax'];
+  expect(before).toEqual([expect.objectContaining({ 0: fromPartition.state }), met, expect.any(Array)]);
+  expect(before[2]![0]).toBe(fromPartition.answered);
   inbox.add(
     0,
-    { batch: 100, epoch: bench.table.epoch, records: [], credit: { pushes: 0, answers: Number(before[1]![1]) } },
+    { batch: 100, epoch: bench.table.epoch, records: [], credit: { pushes: 0, answers: Number(before[2]![1]) } },
     bench.core,
   );
   const after = runTurns(bench, inbox).flat();
@@ -302,7 +309,8 @@ test('[SL3] [LI1] slots are handed over in parts of one turn each, kept until th
     isLast = part[4] === 1;
     parts += 1;
     const taken = run(taker, other, [toPartition.takeOver, request + 1, part[2], part[3]]);
-    expect(taken.flat()).toEqual([[fromPartition.applied, request + 1, 0]]);
+    const said = taken.flat().filter(([kind]) => kind !== fromPartition.bound);
+    expect(said).toEqual([[fromPartition.applied, request + 1, 0]]);
   }
   expect(parts).toBeGreaterThan(2);
   expect(giver.core.describeInstances()).toEqual(claims);

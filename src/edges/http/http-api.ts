@@ -17,6 +17,7 @@ import type {
 } from '../../protocol/http-operations.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../../protocol/types.ts';
+import { refuseLength } from '../../sessions/large-frame.ts';
 import type { GuardDescription } from '../../sessions/loss-guard.ts';
 import { encodeRegister } from '../../sessions/requests.ts';
 import { refuseDraining } from '../../sessions/session-host.ts';
@@ -355,6 +356,8 @@ function readBody(contentType: string, body: string): { readonly value: unknown 
   if (!/^application\/json\s*(;|$)/i.test(contentType)) {
     return { failure: { code: 'invalid_request', message: 'the body must be application/json' } };
   }
+  const failure = refuseLength(body);
+  if (failure !== undefined) return { failure };
   try {
     return { value: JSON.parse(body) };
   } catch {
