@@ -54,8 +54,8 @@ async function replay({ seed, acts, isShortened, faults }: Order): Promise<boole
   const history = isWrong ? await shortenHistory(whole, faults) : whole;
   const trace: string[] = [];
   const failure = await findFailure(history, faults, trace);
-  for (const line of trace) console.log(line);
-  console.log(`${history.steps.length} steps: ${failure ?? 'nothing wrong'}`);
+  for (const line of trace) process.stdout.write(`${line}\n`);
+  process.stdout.write(`${history.steps.length} steps: ${failure ?? 'nothing wrong'}\n`);
   return failure === undefined;
 }
 
@@ -63,7 +63,7 @@ let order: Order | undefined;
 try {
   order = readOrder();
 } catch (error) {
-  console.error(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}\n`);
   process.exitCode = 2;
 }
 if (order !== undefined && !(await replay(order))) process.exitCode = 1;
