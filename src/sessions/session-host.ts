@@ -1,52 +1,31 @@
 import type { ServerConfig } from '../config/config.ts';
-import { capabilityNames } from '../protocol/capabilities.ts';
 import type { CloseReason, Failure } from '../protocol/errors.ts';
-import { encodeFilter } from '../protocol/instance-filter.ts';
-import { protocolLimits, protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../protocol/limits.ts';
-import { hashRegistration } from '../protocol/registration-digest.ts';
-import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
-import type {
-  ListParams,
-  RegistrationsParams,
-  RegistrationsResult,
-  ResumedSession,
-  SessionOpenParams,
-  SessionOpenResult,
-  SubscribeMode,
-} from '../protocol/types.ts';
-import { chooseVariant } from '../push/variant.ts';
-import { readRefusal } from '../routing/partition-link.ts';
-import type { Answer, PartitionLink, Unasked } from '../routing/partition-link.ts';
+import type { SubscribeMode } from '../protocol/types.ts';
+import type { PartitionLink, Unasked } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
 import type { Arrivals } from '../runtime/arrivals.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { textCodec } from '../runtime/text-codec.ts';
-import { WorkQueue } from '../runtime/work-queue.ts';
-import { compareBytes } from '../store/byte-order.ts';
 import type { Socket } from '../transport/transport.ts';
-import { fromPartition, toPartition } from '../workers/messages.ts';
-import { AnswerPacer } from './answer-pacer.ts';
-import { BatchAnswers, unlimitedRoom, wordError, wordNotification, wordResults } from './answers.ts';
-import type { ReadTicket, Reply } from './answers.ts';
-import { CallLane } from './call-lane.ts';
-import type { CallKind } from './call-lane.ts';
+import { fromPartition } from '../workers/messages.ts';
+import { wordNotification } from './answers.ts';
+import type { Reply } from './answers.ts';
 import { ClaimNotices } from './claim-notices.ts';
 import { Departures } from './departures.ts';
+import { Dispatch } from './dispatch.ts';
+import { HostJobs } from './host-jobs.ts';
 import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
-import { Intake } from './intake.ts';
 import type { Held, LossReport } from './loss-messages.ts';
+import { Opening } from './opening.ts';
+import { Reads } from './reads.ts';
 import { Registrar } from './registrar.ts';
-import { readFrame } from './requests.ts';
-import type { Call, Frame, Incoming } from './requests.ts';
+import type { Call } from './requests.ts';
 import { Resumption } from './resumption.ts';
-import { ServicePage } from './service-page.ts';
 import { SessionJournal } from './session-journal.ts';
 import type { SessionEvent } from './session-journal.ts';
 import { HostLog } from './session-log.ts';
-import type { SessionLog } from './session-log.ts';
-import { SessionReply } from './session-reply.ts';
-import type { ReplyHost } from './session-reply.ts';
+import { SessionOutbox } from './session-outbox.ts';
 import type { SessionRecord, TransferEvent } from './session-transfer.ts';
 import type { Session } from './session.ts';
 import { Sessions } from './sessions.ts';
@@ -80,16 +59,8 @@ export interface SessionHostOptions {
   readonly reportLosses: (report: LossReport) => void;
 }
 
-/** The longest wait before coming back to a full queue, in shortest ones. */
-const busySpread = 4;
-/** Of `fanOutSliceBytes`: up to there an answer is small, and fetched without asking whether there is room for it. */
-const smallAnswersShare = 16;
-
-/** To send a session a frame, or to close it, costs as much as so many steps of other work. */
-const stepsToTell = 4;
-
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
-export class SessionHost implements ReplyHost {
+export class SessionHost {
   readonly #options: SessionHostOptions;
   readonly #router: Router;
   readonly #counters: Counters;
@@ -100,15 +71,14 @@ export class SessionHost implements ReplyHost {
   readonly #journal: SessionJournal;
   readonly #registrar: Registrar;
   readonly #subscriptions: Subscriptions;
-  readonly #pacer: AnswerPacer;
   readonly #claims: ClaimNotices;
   readonly resumption: Resumption;
   readonly #departures: Departures;
-  readonly #intake: Intake;
+  readonly #outbox: SessionOutbox;
   /** What is told to many sessions, or costs more than others pay for. */
-  readonly #telling: WorkQueue;
-  /** Sessions with frames to be sent at the end of this turn. */
-  #unsent: Session[] = [];
+  readonly #jobs: HostJobs;
+  readonly #opening: Opening;
+  readonly #dispatch: Dispatch;
   #isDraining = false;
   /** How often a guard has let something go, so that verdicts of before may be outdated. */
   #rechecks = 0;
@@ -165,7 +135,19 @@ export class SessionHost implements ReplyHost {
     const onPutOff = (): void => {
       counters.countLimit('turnStepsMax');
     };
-    this.#telling = new WorkQueue({ stepsPerTurn, schedule, onPutOff });
+    this.#outbox = new SessionOutbox({
+      sliceBytes: config.fanOutSliceBytes,
+      schedule,
+      send: (session) => {
+        if (session.flush() === 'dropped' || session.hasLostAnswer) this.#close(session, 'slow_consumer');
+        else this.sessions.judgeConsumption(session);
+        session.lane?.poke();
+      },
+    });
+    const flush = (): void => {
+      this.#outbox.flush();
+    };
+    this.#jobs = new HostJobs({ stepsPerTurn, schedule, onPutOff }, flush);
     this.#departures = new Departures({
       stepsPerTurn,
       schedule,
@@ -186,28 +168,6 @@ export class SessionHost implements ReplyHost {
         this.sessions.settle(session);
         // What was let go while it waited for a slot, it was not looked at for: it was not held yet.
         if (isOutdated) this.sessions.recheckHeld();
-      },
-    });
-    this.#intake = new Intake({
-      batchEntriesMax: config.batchEntriesMax,
-      sliceBytes: config.frameSliceBytes,
-      sessionBytesMax: config.sessionIntakeBytesMax,
-      schedule,
-      onOverrun: (session) => {
-        this.#close(session, 'overrun');
-      },
-      onPutOff: (session) => {
-        counters.countLimit('frameSliceBytes', session);
-      },
-      carryOut: (session, frame) => {
-        this.#carryOutFrame(session, frame);
-      },
-      beginBatch: (session) => this.#beginBatch(session),
-      take: (session, incoming, batch) => {
-        this.#take(session, incoming, batch);
-      },
-      flush: () => {
-        this.flush();
       },
     });
     this.losses = new HostLosses({
@@ -247,9 +207,7 @@ export class SessionHost implements ReplyHost {
       watchedServicesMax: config.watchedServicesMax,
       watchedNameBytesMax: config.watchedNameBytesMax,
       meter: this.meter,
-      flush: () => {
-        this.flush();
-      },
+      flush,
       warmUp: options.warmUp,
       readWallMicros: () => options.bornMicros + (this.#nowMs - options.nowMs) * 1000,
       schedule: options.schedule,
@@ -257,20 +215,9 @@ export class SessionHost implements ReplyHost {
         this.sessions.judgeConsumption(session);
       },
     });
-    this.#pacer = new AnswerPacer({
-      sliceBytes: config.fanOutSliceBytes,
-      schedule: options.schedule,
-      send: (session) => {
-        if (session.flush() === 'dropped' || session.hasLostAnswer) this.#close(session, 'slow_consumer');
-        else this.sessions.judgeConsumption(session);
-        session.lane?.poke();
-      },
-    });
     this.#claims = new ClaimNotices({
       schedule: options.schedule,
-      flush: () => {
-        this.flush();
-      },
+      flush,
     });
     this.#nowMs = options.nowMs;
     this.resumption = new Resumption({
@@ -280,9 +227,37 @@ export class SessionHost implements ReplyHost {
       config,
       tellMain: options.tellMain,
       succeed: (session, reply, resumed) => {
-        this.#answerOpen(session, reply, resumed);
+        this.#opening.answer(session, reply, resumed);
       },
       nowMs: options.nowMs,
+    });
+    const isWarming = (): boolean => this.isWarming;
+    this.#opening = new Opening({
+      config,
+      registry: options.registry,
+      sessions: this.sessions,
+      resumption: this.resumption,
+      journal: this.#journal,
+      claims: this.#claims,
+      isWarming,
+    });
+    this.#dispatch = new Dispatch({
+      config,
+      router,
+      counters,
+      meter: this.meter,
+      outbox: this.#outbox,
+      opening: this.#opening,
+      registrar: this.#registrar,
+      subscriptions: this.#subscriptions,
+      reads: new Reads({ router, jobs: this.#jobs, isWarming }),
+      claims: this.#claims,
+      isDraining: () => this.#isDraining,
+      random: options.random,
+      schedule,
+      onOverrun: (session) => {
+        this.#close(session, 'overrun');
+      },
     });
   }
 
@@ -366,41 +341,7 @@ export class SessionHost implements ReplyHost {
     // SE8: another connection has taken it over, and what still comes on this one counts no more.
     if (session.state.kind !== 'connected') return;
     this.sessions.hear(session);
-    if (this.#intake.isFor(session, text)) this.#intake.add(session, text);
-    else this.#carryOutFrame(session, readFrame(text, this.#options.config.batchEntriesMax));
-    this.flush();
-  }
-
-  #carryOutFrame(session: Session, frame: Frame): void {
-    switch (frame.kind) {
-      case 'single':
-        this.#take(session, frame.incoming, undefined);
-        break;
-      case 'batch': {
-        const answers = this.#beginBatch(session);
-        for (const incoming of frame.entries) this.#take(session, incoming, answers);
-        answers.close();
-        break;
-      }
-      case 'unreadable':
-        this.countRefusal(frame.failure, session);
-        this.send(session, wordError(null, frame.failure));
-        break;
-      default:
-        frame satisfies never;
-    }
-  }
-
-  #beginBatch(session: Session): BatchAnswers {
-    const answers = new BatchAnswers(this.#options.config.batchAnswerCharactersMax, (answer) => {
-      this.send(session, answer);
-    });
-    session.openBatches += 1;
-    answers.defer(() => {
-      session.openBatches -= 1;
-      this.#claims.catchUp(session);
-    });
-    return answers;
+    this.#dispatch.receive(session, text);
   }
 
   hear(session: Session): void {
@@ -442,7 +383,7 @@ export class SessionHost implements ReplyHost {
 
   /** Nothing is told to this connection any more. */
   #cutOff(session: Session): void {
-    this.#intake.forget(session);
+    this.#dispatch.forget(session);
     this.resumption.forget(session);
     this.#subscriptions.unsubscribeAll(session);
     this.#claims.forget(session);
@@ -453,60 +394,17 @@ export class SessionHost implements ReplyHost {
 
   /** Carries out a call for a session, or, for reads over HTTP, for nobody. */
   execute(session: Session | undefined, call: Call, reply: Reply): void {
-    switch (call.method) {
-      case 'service.query': {
-        const { params } = call;
-        this.#query(session, serviceKey(params), encodeFilter(params), reply);
-        return;
-      }
-      case 'service.list':
-        this.#list(call.params, reply);
-        return;
-      default:
-    }
-    if (session === undefined) throw new Error(`${call.method} needs a session`);
-    if (session.heldBack !== undefined && isAboutRegistrations(call)) {
-      session.heldBack.push({
-        run: () => {
-          this.execute(session, call, reply);
-        },
-        refuse: (failure) => {
-          reply.fail(failure);
-        },
-      });
-      return;
-    }
-    switch (call.method) {
-      case 'session.open':
-        this.#open(session, call.params, reply);
-        return;
-      case 'session.registrations':
-        this.#pageRegistrations(session, call.params, reply);
-        return;
-      case 'instance.register':
-        this.#registrar.register(session, call.key, call.instance, reply);
-        return;
-      case 'instance.deregister':
-        this.#registrar.deregister(session, serviceKey(call.params), call.params.id, reply);
-        return;
-      case 'service.subscribe': {
-        const { params } = call;
-        this.#subscriptions.subscribe(
-          session,
-          serviceKey(params),
-          chooseVariant(params.mode ?? 'delta', params),
-          { version: params.version ?? 0, count: params.count },
-          reply,
-        );
-        return;
-      }
-      case 'service.unsubscribe':
-        this.#subscriptions.unsubscribe(session, serviceKey(call.params));
-        reply.succeed(wordResults.nothing);
-        return;
-      default:
-        call satisfies never;
-    }
+    this.#dispatch.execute(session, call, reply);
+  }
+
+  /** A refusal as it is told: who meets a full queue together shall not come back together. */
+  spread(failure: Failure): Failure {
+    return this.#dispatch.spread(failure);
+  }
+
+  /** Sends what has gathered in this turn. */
+  flush(): void {
+    this.#outbox.flush();
   }
 
   /**
@@ -573,14 +471,6 @@ export class SessionHost implements ReplyHost {
     return this.#subscriptions.watched(isLost);
   }
 
-  /** Sends what has gathered in this turn, one write to the kernel for each session; much of it, in turns. */
-  flush(): void {
-    const unsent = this.#unsent;
-    if (unsent.length === 0) return;
-    this.#unsent = [];
-    this.#pacer.flush(unsent);
-  }
-
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
   drain(reason: string): void {
     this.#isDraining = true;
@@ -591,46 +481,19 @@ export class SessionHost implements ReplyHost {
   async sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
     const { random } = this.#options;
     let leavers = 0;
-    await this.#tellAll((session) => {
+    await this.#jobs.forEachConnected(this.sessions, (session) => {
       if (!session.understands('goaway') || (share < 1 && random() >= share)) return;
       leavers += 1;
       const reconnectAfterMs = Math.round(random() * spreadMs);
-      this.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
+      this.#outbox.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
     });
     return leavers;
   }
 
   /** Resolves when all are closed. */
   closeAll(): Promise<void> {
-    return this.#tellAll((session) => {
+    return this.#jobs.forEachConnected(this.sessions, (session) => {
       this.#close(session, 'going_away');
-    });
-  }
-
-  /** Does something with each session that is connected now; of many, in turns. Resolves when it is done with all. */
-  async #tellAll(tell: (session: Session) => void): Promise<void> {
-    const { connectedCount, lastArrival } = this.sessions;
-    if (connectedCount === 0) return;
-    const rest = this.sessions.all();
-    await new Promise<void>((resolve) => {
-      const job = {
-        isDone: false,
-        run: (steps: number): number => {
-          let taken = 0;
-          while (taken < steps) {
-            const { value: session, done } = rest.next();
-            // Who came later is not meant.
-            job.isDone = done === true || session === undefined || session.arrival > lastArrival;
-            if (job.isDone || session === undefined) break;
-            taken += stepsToTell;
-            if (session.state.kind === 'connected') tell(session);
-          }
-          this.flush();
-          if (job.isDone) resolve();
-          return taken;
-        },
-      };
-      this.#telling.add(job);
     });
   }
 
@@ -663,337 +526,4 @@ export class SessionHost implements ReplyHost {
     this.#counters.countClose(reason);
     session.socket?.end(reason);
   }
-
-  #take(session: Session, incoming: Incoming, batch: BatchAnswers | undefined): void {
-    const reply = new SessionReply(
-      this,
-      session,
-      incoming.id,
-      batch,
-      incoming.kind === 'call' ? incoming.call.method : undefined,
-    );
-    if (incoming.kind === 'invalid') {
-      reply.fail(incoming.failure);
-      return;
-    }
-    const refusal = this.#refusal(session, incoming.call);
-    if (refusal !== undefined) reply.fail(refusal);
-    else {
-      if (incoming.call.method !== 'session.open') session.hasAsked = true;
-      this.#submit(session, incoming.call, reply);
-    }
-  }
-
-  /** Carries out a call, after those of its session that it must not overtake. */
-  #submit(session: Session, call: Call, reply: Reply): void {
-    const { lane } = session;
-    if (lane === undefined || lane.isIdle) {
-      this.execute(session, call, reply);
-      return;
-    }
-    lane.submit({
-      ...describeCall(call),
-      run: () => {
-        this.execute(session, call, reply);
-      },
-      refuse: (failure) => {
-        reply.fail(failure);
-      },
-    });
-  }
-
-  laneOf(session: Session): CallLane {
-    const { fanOutSliceBytes, slowConsumerBytesMax } = this.#options.config;
-    session.lane ??= new CallLane({
-      smallCharacters: Math.ceil(fanOutSliceBytes / smallAnswersShare),
-      owedBytesMax: Math.ceil(slowConsumerBytesMax / 2),
-      readOwedBytes: () => session.consumption.unconsumedBytes + session.unsentBytes,
-    });
-    return session.lane;
-  }
-
-  #refusal(session: Session, call: Call): Failure | undefined {
-    const { config } = this.#options;
-    if (this.#isDraining) return refuseDraining(config.reconnectSpreadMs);
-    if (config.openRequired && session.opened === undefined && call.method !== 'session.open') {
-      return { code: 'not_open', message: 'session.open must come first' };
-    }
-    if (session.requestsInFlight > config.requestsInFlightMax) {
-      const message = `${config.requestsInFlightMax} requests of this session are under way`;
-      return {
-        code: 'busy',
-        message,
-        limit: 'requestsInFlightMax',
-        max: config.requestsInFlightMax,
-        retryAfterMs: 100,
-      };
-    }
-    // It has this request under way, too.
-    if (session.requestsInFlight > config.sessionShareRequests && this.#router.isCrowded) {
-      return {
-        code: 'busy',
-        message: 'the registry has much to do, and this session much of it',
-        limit: 'sessionShareRequests',
-        max: config.sessionShareRequests,
-        retryAfterMs: 200,
-      };
-    }
-    return undefined;
-  }
-
-  countRefusal(failure: Failure, session: Session): void {
-    this.#counters.countRefusal(failure.code, failure.limit, session);
-  }
-
-  /** Who meets a full queue together shall not come back together. */
-  spread(failure: Failure): Failure {
-    const { code, limit, retryAfterMs } = failure;
-    if (code !== 'busy' || limit === undefined || retryAfterMs === undefined) return failure;
-    return { ...failure, retryAfterMs: Math.round(retryAfterMs * (1 + this.#options.random() * (busySpread - 1))) };
-  }
-
-  /** Sends a frame at the end of this turn. */
-  send(session: Session, frame: string): void {
-    if (session.state.kind !== 'connected') return;
-    if (session.outgoing.push(frame) === 1) this.#unsent.push(session);
-  }
-
-  #open(session: Session, params: SessionOpenParams, reply: Reply): void {
-    if (session.opened !== undefined) {
-      reply.fail({ code: 'invalid_request', message: 'the session is open already' });
-      return;
-    }
-    const { resume, protocol = protocolVersionUnsaid } = params;
-    if (protocol < protocolVersionMin) {
-      reply.fail(refuseVersion(protocol));
-      return;
-    }
-    if (resume === undefined) {
-      session.opened = keepOpening(params);
-      this.#answerOpen(session, reply, undefined);
-      return;
-    }
-    if (session.hasAsked && resume !== session.secret) {
-      reply.fail({ code: 'invalid_request', message: 'a session is taken over by the first request of a connection' });
-      return;
-    }
-    session.opened = keepOpening(params);
-    this.resumption.begin(session, resume, reply);
-  }
-
-  #answerOpen(session: Session, reply: Reply, resumed: ResumedSession | undefined): void {
-    this.#journal.noteOpened(session);
-    if (resumed !== undefined) {
-      for (const { key, id } of session.registrations.doubtTold()) this.#claims.note(session, key, id);
-    }
-    const { config } = this.#options;
-    const { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax } = config;
-    const result: SessionOpenResult = {
-      session: session.name,
-      heartbeatMs: this.sessions.heartbeatMs,
-      limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
-      ...(session.understands('resume') ? { secret: session.secret } : {}),
-      registry: this.#options.registry,
-      warming: this.isWarming,
-      protocol: Math.min(session.opened?.protocol ?? protocolVersionUnsaid, protocolVersion),
-      capabilities: capabilityNames,
-      ...(resumed === undefined ? {} : { resumed }),
-    };
-    reply.succeed(wordResults.opened(result));
-  }
-
-  /** Of a session that has many, it costs as much as taking them away: one at a time. */
-  #pageRegistrations({ registrations }: Session, params: RegistrationsParams, reply: Reply): void {
-    const read = reply.openRead?.('registrations', '');
-    this.#later(registrations.size, () => {
-      reply.succeed(wordResults.registrations(pageRegistrations(registrations, params)));
-      read?.end();
-    });
-  }
-
-  /** Does what costs so many steps when its turn comes, which is now if there is time. */
-  #later(steps: number, work: () => void): void {
-    const job = {
-      isDone: false,
-      run: (): number => {
-        job.isDone = true;
-        work();
-        this.flush();
-        return steps;
-      },
-    };
-    this.#telling.add(job);
-  }
-
-  /** `ticket`: of a read that has been sent before, and needs more room. */
-  #query(
-    reader: Session | undefined,
-    key: string,
-    filter: string,
-    reply: Reply,
-    ticket?: ReadTicket,
-    number: number = this.#router.drawNumber(),
-  ): void {
-    if (this.#router.isShut(key)) {
-      this.#router.gate.wait(
-        key,
-        () => {
-          this.#query(reader, key, filter, reply, ticket, number);
-        },
-        (failure) => {
-          reply.fail(failure);
-          ticket?.end();
-        },
-      );
-      return;
-    }
-    const read = ticket ?? reply.openRead?.('query', key);
-    const asked = this.#router.ask(
-      {
-        key,
-        reader,
-        build: (request) => [toPartition.query, request, key, filter, read?.room ?? unlimitedRoom],
-        settle: (answer) => {
-          if (answer[0] === fromPartition.oversize && read !== undefined) {
-            read.enlarge(
-              answer[2],
-              () => {
-                this.#query(reader, key, filter, reply, read);
-              },
-              (failure) => {
-                reply.fail(failure);
-                read.end();
-              },
-            );
-            return;
-          }
-          if (answer[0] === fromPartition.state) {
-            const isFilling = this.isWarming && reader?.understands('warming') !== false;
-            reply.succeed(wordResults.state(answer[2], answer[4], isFilling));
-          } else {
-            reply.fail(readRefusal(answer));
-          }
-          read?.end();
-        },
-      },
-      number,
-    );
-    if (typeof asked === 'number') return;
-    reply.fail(asked);
-    read?.end();
-  }
-
-  #list(params: ListParams, reply: Reply): void {
-    // A slot on its way would be listed by neither owner.
-    if (!this.#router.gate.isOpen) {
-      this.#router.gate.waitForAll(
-        () => {
-          this.#list(params, reply);
-        },
-        (failure) => {
-          reply.fail(failure);
-        },
-      );
-      return;
-    }
-    const { namespace, prefix, limit, cursor } = params;
-    const size = limit ?? protocolLimits.listLimitDefault;
-    const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
-    const page = new ServicePage(size);
-    let refused: Answer | undefined;
-    let awaited = this.#router.links().length;
-    const read = reply.openRead?.('list', '');
-    // Else a batch would have pages made for nothing.
-    const failure =
-      read?.refusal ??
-      this.#router.askAll({
-        key: '',
-        // One more than asked for tells whether there is a next page.
-        build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
-        settle: (answer) => {
-          if (answer[0] === fromPartition.listed) page.add(answer[2]);
-          else refused = answer;
-          awaited -= 1;
-          if (awaited > 0) return;
-          // Wording many large pages is more than one turn has room for.
-          this.#later(size, () => {
-            if (refused === undefined) reply.succeed(wordResults.listed(page.read()));
-            else reply.fail(readRefusal(refused));
-            read?.end();
-          });
-        },
-      });
-    if (failure === undefined) return;
-    reply.fail(failure);
-    read?.end();
-  }
-}
-
-/** What a session that is taken over has registered must be known first. */
-function isAboutRegistrations({ method }: Call): boolean {
-  return method === 'instance.register' || method === 'instance.deregister' || method === 'session.registrations';
-}
-
-/** What is kept of how a client opened its session: no credentials, and nothing that this version does not know. */
-function keepOpening({ client, app, protocol, capabilities }: SessionOpenParams): SessionOpenParams {
-  const known = capabilities === undefined ? undefined : capabilityNames.filter((name) => capabilities.includes(name));
-  return {
-    client,
-    ...(app === undefined ? {} : { app }),
-    ...(protocol === undefined ? {} : { protocol }),
-    ...(known === undefined ? {} : { capabilities: known }),
-  };
-}
-
-function refuseVersion(protocol: number): Failure {
-  const message = `the client speaks version ${protocol} of the protocol; this server speaks ${protocolVersionMin} to ${protocolVersion}`;
-  return { code: 'unsupported_version', message, field: '/protocol' };
-}
-
-export function refuseDraining(retryAfterMs: number): Failure {
-  return { code: 'draining', message: 'the server is stopping', retryAfterMs };
-}
-
-/** What a call is to those that come after it. */
-function describeCall(call: Call): { readonly kind: CallKind; readonly key: string } {
-  switch (call.method) {
-    case 'service.query':
-      return { kind: 'query', key: serviceKey(call.params) };
-    case 'service.subscribe':
-      return { kind: 'subscription', key: serviceKey(call.params) };
-    case 'service.list':
-      return { kind: 'list', key: '' };
-    case 'instance.register':
-      return { kind: 'change', key: call.key };
-    case 'instance.deregister':
-      return { kind: 'change', key: serviceKey(call.params) };
-    case 'session.registrations':
-      return { kind: 'registrations', key: '' };
-    case 'service.unsubscribe':
-    case 'session.open':
-      return { kind: 'other', key: '' };
-    default:
-      return call satisfies never;
-  }
-}
-
-/** One page, in the order of keys and ids: O(n log n) in what the session has registered. */
-function pageRegistrations(log: SessionLog, { limit, cursor }: RegistrationsParams): RegistrationsResult {
-  const size = limit ?? protocolLimits.listLimitDefault;
-  const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
-  const names = log
-    .names()
-    .map(({ key, id }) => ({ key, id, place: `${key}\n${id}` }))
-    .filter(({ place }) => compareBytes(place, after) > 0)
-    .sort((a, b) => compareBytes(a.place, b.place));
-  const page = names.slice(0, size);
-  const registrations = page.map(({ key, id }) => ({
-    ...parseServiceKey(key),
-    id,
-    hash: hashRegistration(key, log.get(key, id)?.fragment ?? ''),
-  }));
-  const last = page.at(-1);
-  return names.length > size && last !== undefined
-    ? { registrations, cursor: Buffer.from(last.place).toString('base64url') }
-    : { registrations };
 }

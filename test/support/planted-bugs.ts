@@ -16,6 +16,7 @@ import { LossGuard } from '../../src/sessions/loss-guard.ts';
 import { PendingRegister, Registrar } from '../../src/sessions/registrar.ts';
 import { SessionHost } from '../../src/sessions/session-host.ts';
 import { SessionLog } from '../../src/sessions/session-log.ts';
+import { SessionOutbox } from '../../src/sessions/session-outbox.ts';
 import { Subscription } from '../../src/sessions/session.ts';
 import type { Session } from '../../src/sessions/session.ts';
 import { Sessions } from '../../src/sessions/sessions.ts';
@@ -699,15 +700,31 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'what an old connection asked for is answered to the one that took its session over',
     faults: quiet,
-    plant: () =>
-      replace(
+    plant: () => {
+      const hosts = new WeakMap<Session, SessionHost>();
+      const undoConnect = replace(
         SessionHost.prototype,
+        'connect',
+        (connect) =>
+          function note(this: SessionHost, socket) {
+            const session = connect.call(this, socket);
+            hosts.set(session, this);
+            return session;
+          },
+      );
+      const undoSend = replace(
+        SessionOutbox.prototype,
         'send',
         (send) =>
-          function mistake(this: SessionHost, session, frame) {
-            send.call(this, this.sessions.find(session.number) ?? session, frame);
+          function mistake(this: SessionOutbox, session, frame) {
+            send.call(this, hosts.get(session)?.sessions.find(session.number) ?? session, frame);
           },
-      ),
+      );
+      return () => {
+        undoSend();
+        undoConnect();
+      };
+    },
   },
   {
     name: 'of what a session registered some does not reach the host where it goes on',

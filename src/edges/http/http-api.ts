@@ -17,10 +17,10 @@ import type {
 } from '../../protocol/http-operations.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../../protocol/types.ts';
+import { refuseDraining } from '../../sessions/dispatch.ts';
 import { refuseLength } from '../../sessions/large-frame.ts';
 import type { GuardDescription } from '../../sessions/loss-guard.ts';
 import { encodeRegister } from '../../sessions/requests.ts';
-import { refuseDraining } from '../../sessions/session-host.ts';
 import type { SessionHost } from '../../sessions/session-host.ts';
 import type { Session } from '../../sessions/session.ts';
 import { compileValidator } from '../../sessions/validation.ts';

@@ -5,7 +5,7 @@ import type { Arrivals } from '../../runtime/arrivals.ts';
 import type { Counters, UpgradeRefusalReason } from '../../runtime/counters.ts';
 import type { DescriptorBudget } from '../../runtime/descriptors.ts';
 import type { SessionCounts } from '../../runtime/session-counts.ts';
-import { refuseDraining } from '../../sessions/session-host.ts';
+import { refuseDraining } from '../../sessions/dispatch.ts';
 import { answerFailure } from '../../transport/http-answer.ts';
 import type { HttpAnswer, UpgradeCall, UpgradeVerdict } from '../../transport/transport.ts';
 

@@ -1,0 +1,309 @@
+import type { ServerConfig } from '../config/config.ts';
+import type { Failure } from '../protocol/errors.ts';
+import { encodeFilter } from '../protocol/instance-filter.ts';
+import { serviceKey } from '../protocol/service-key.ts';
+import { chooseVariant } from '../push/variant.ts';
+import type { Router } from '../routing/router.ts';
+import type { Counters } from '../runtime/counters.ts';
+import { BatchAnswers, wordError, wordResults } from './answers.ts';
+import type { Reply } from './answers.ts';
+import { CallLane } from './call-lane.ts';
+import type { CallKind } from './call-lane.ts';
+import type { ClaimNotices } from './claim-notices.ts';
+import type { HostMeter } from './host-meter.ts';
+import { Intake } from './intake.ts';
+import type { Opening } from './opening.ts';
+import type { Reads } from './reads.ts';
+import type { Registrar } from './registrar.ts';
+import { readFrame } from './requests.ts';
+import type { Call, Frame, Incoming } from './requests.ts';
+import type { SessionOutbox } from './session-outbox.ts';
+import { SessionReply } from './session-reply.ts';
+import type { ReplyHost } from './session-reply.ts';
+import type { Session } from './session.ts';
+import type { Subscriptions } from './subscriptions.ts';
+
+export interface DispatchOptions {
+  readonly config: ServerConfig;
+  readonly router: Router;
+  readonly counters: Counters;
+  readonly meter: HostMeter;
+  readonly outbox: SessionOutbox;
+  readonly opening: Opening;
+  readonly registrar: Registrar;
+  readonly subscriptions: Subscriptions;
+  readonly reads: Reads;
+  readonly claims: ClaimNotices;
+  readonly isDraining: () => boolean;
+  /** 0 to 1. */
+  readonly random: () => number;
+  readonly schedule: (task: () => void) => void;
+  /** A session sends much faster than what it sends can be carried out: it is to be closed. */
+  readonly onOverrun: (session: Session) => void;
+}
+
+/** The longest wait before coming back to a full queue, in shortest ones. */
+const busySpread = 4;
+/** Of `fanOutSliceBytes`: up to there an answer is small, and fetched without asking whether there is room for it. */
+const smallAnswersShare = 16;
+
+/** From a frame to whatever carries out its calls: reads it, refuses what there is no room for, keeps calls in their order, and takes their answers. */
+export class Dispatch implements ReplyHost {
+  readonly #options: DispatchOptions;
+  readonly #config: ServerConfig;
+  readonly #intake: Intake;
+  readonly meter: HostMeter;
+
+  constructor(options: DispatchOptions) {
+    const { config, counters, schedule, onOverrun, outbox } = options;
+    this.#options = options;
+    this.#config = config;
+    this.meter = options.meter;
+    this.#intake = new Intake({
+      batchEntriesMax: config.batchEntriesMax,
+      sliceBytes: config.frameSliceBytes,
+      sessionBytesMax: config.sessionIntakeBytesMax,
+      schedule,
+      onOverrun,
+      onPutOff: (session) => {
+        counters.countLimit('frameSliceBytes', session);
+      },
+      carryOut: (session, frame) => {
+        this.#carryOutFrame(session, frame);
+      },
+      beginBatch: (session) => this.#beginBatch(session),
+      take: (session, incoming, batch) => {
+        this.#take(session, incoming, batch);
+      },
+      flush: () => {
+        outbox.flush();
+      },
+    });
+  }
+
+  /** A text frame came. Whatever it holds, the session gets an answer or an error, and the host goes on (WP3). */
+  receive(session: Session, text: string): void {
+    if (this.#intake.isFor(session, text)) this.#intake.add(session, text);
+    else this.#carryOutFrame(session, readFrame(text, this.#config.batchEntriesMax));
+    this.#options.outbox.flush();
+  }
+
+  /** The session's connection has gone: what has not been carried out is as if it had not arrived. */
+  forget(session: Session): void {
+    this.#intake.forget(session);
+  }
+
+  #carryOutFrame(session: Session, frame: Frame): void {
+    switch (frame.kind) {
+      case 'single':
+        this.#take(session, frame.incoming, undefined);
+        break;
+      case 'batch': {
+        const answers = this.#beginBatch(session);
+        for (const incoming of frame.entries) this.#take(session, incoming, answers);
+        answers.close();
+        break;
+      }
+      case 'unreadable':
+        this.countRefusal(frame.failure, session);
+        this.send(session, wordError(null, frame.failure));
+        break;
+      default:
+        frame satisfies never;
+    }
+  }
+
+  #beginBatch(session: Session): BatchAnswers {
+    const answers = new BatchAnswers(this.#config.batchAnswerCharactersMax, (answer) => {
+      this.send(session, answer);
+    });
+    session.openBatches += 1;
+    answers.defer(() => {
+      session.openBatches -= 1;
+      this.#options.claims.catchUp(session);
+    });
+    return answers;
+  }
+
+  /** Carries out a call for a session, or, for reads over HTTP, for nobody. */
+  execute(session: Session | undefined, call: Call, reply: Reply): void {
+    switch (call.method) {
+      case 'service.query': {
+        const { params } = call;
+        this.#options.reads.query(session, serviceKey(params), encodeFilter(params), reply);
+        return;
+      }
+      case 'service.list':
+        this.#options.reads.list(call.params, reply);
+        return;
+      default:
+    }
+    if (session === undefined) throw new Error(`${call.method} needs a session`);
+    if (session.heldBack !== undefined && isAboutRegistrations(call)) {
+      session.heldBack.push({
+        run: () => {
+          this.execute(session, call, reply);
+        },
+        refuse: (failure) => {
+          reply.fail(failure);
+        },
+      });
+      return;
+    }
+    switch (call.method) {
+      case 'session.open':
+        this.#options.opening.open(session, call.params, reply);
+        return;
+      case 'session.registrations':
+        this.#options.reads.registrations(session, call.params, reply);
+        return;
+      case 'instance.register':
+        this.#options.registrar.register(session, call.key, call.instance, reply);
+        return;
+      case 'instance.deregister':
+        this.#options.registrar.deregister(session, serviceKey(call.params), call.params.id, reply);
+        return;
+      case 'service.subscribe': {
+        const { params } = call;
+        this.#options.subscriptions.subscribe(
+          session,
+          serviceKey(params),
+          chooseVariant(params.mode ?? 'delta', params),
+          { version: params.version ?? 0, count: params.count },
+          reply,
+        );
+        return;
+      }
+      case 'service.unsubscribe':
+        this.#options.subscriptions.unsubscribe(session, serviceKey(call.params));
+        reply.succeed(wordResults.nothing);
+        return;
+      default:
+        call satisfies never;
+    }
+  }
+
+  #take(session: Session, incoming: Incoming, batch: BatchAnswers | undefined): void {
+    const reply = new SessionReply(
+      this,
+      session,
+      incoming.id,
+      batch,
+      incoming.kind === 'call' ? incoming.call.method : undefined,
+    );
+    if (incoming.kind === 'invalid') {
+      reply.fail(incoming.failure);
+      return;
+    }
+    const refusal = this.#refusal(session, incoming.call);
+    if (refusal !== undefined) reply.fail(refusal);
+    else {
+      if (incoming.call.method !== 'session.open') session.hasAsked = true;
+      this.#submit(session, incoming.call, reply);
+    }
+  }
+
+  /** Carries out a call, after those of its session that it must not overtake. */
+  #submit(session: Session, call: Call, reply: Reply): void {
+    const { lane } = session;
+    if (lane === undefined || lane.isIdle) {
+      this.execute(session, call, reply);
+      return;
+    }
+    lane.submit({
+      ...describeCall(call),
+      run: () => {
+        this.execute(session, call, reply);
+      },
+      refuse: (failure) => {
+        reply.fail(failure);
+      },
+    });
+  }
+
+  laneOf(session: Session): CallLane {
+    const { fanOutSliceBytes, slowConsumerBytesMax } = this.#config;
+    session.lane ??= new CallLane({
+      smallCharacters: Math.ceil(fanOutSliceBytes / smallAnswersShare),
+      owedBytesMax: Math.ceil(slowConsumerBytesMax / 2),
+      readOwedBytes: () => session.consumption.unconsumedBytes + session.unsentBytes,
+    });
+    return session.lane;
+  }
+
+  #refusal(session: Session, call: Call): Failure | undefined {
+    const config = this.#config;
+    if (this.#options.isDraining()) return refuseDraining(config.reconnectSpreadMs);
+    if (config.openRequired && session.opened === undefined && call.method !== 'session.open') {
+      return { code: 'not_open', message: 'session.open must come first' };
+    }
+    if (session.requestsInFlight > config.requestsInFlightMax) {
+      const message = `${config.requestsInFlightMax} requests of this session are under way`;
+      return {
+        code: 'busy',
+        message,
+        limit: 'requestsInFlightMax',
+        max: config.requestsInFlightMax,
+        retryAfterMs: 100,
+      };
+    }
+    // It has this request under way, too.
+    if (session.requestsInFlight > config.sessionShareRequests && this.#options.router.isCrowded) {
+      return {
+        code: 'busy',
+        message: 'the registry has much to do, and this session much of it',
+        limit: 'sessionShareRequests',
+        max: config.sessionShareRequests,
+        retryAfterMs: 200,
+      };
+    }
+    return undefined;
+  }
+
+  countRefusal(failure: Failure, session: Session): void {
+    this.#options.counters.countRefusal(failure.code, failure.limit, session);
+  }
+
+  /** Who meets a full queue together shall not come back together. */
+  spread(failure: Failure): Failure {
+    const { code, limit, retryAfterMs } = failure;
+    if (code !== 'busy' || limit === undefined || retryAfterMs === undefined) return failure;
+    return { ...failure, retryAfterMs: Math.round(retryAfterMs * (1 + this.#options.random() * (busySpread - 1))) };
+  }
+
+  send(session: Session, frame: string): void {
+    this.#options.outbox.send(session, frame);
+  }
+}
+
+/** What a session that is taken over has registered must be known first. */
+function isAboutRegistrations({ method }: Call): boolean {
+  return method === 'instance.register' || method === 'instance.deregister' || method === 'session.registrations';
+}
+
+export function refuseDraining(retryAfterMs: number): Failure {
+  return { code: 'draining', message: 'the server is stopping', retryAfterMs };
+}
+
+/** What a call is to those that come after it. */
+function describeCall(call: Call): { readonly kind: CallKind; readonly key: string } {
+  switch (call.method) {
+    case 'service.query':
+      return { kind: 'query', key: serviceKey(call.params) };
+    case 'service.subscribe':
+      return { kind: 'subscription', key: serviceKey(call.params) };
+    case 'service.list':
+      return { kind: 'list', key: '' };
+    case 'instance.register':
+      return { kind: 'change', key: call.key };
+    case 'instance.deregister':
+      return { kind: 'change', key: serviceKey(call.params) };
+    case 'session.registrations':
+      return { kind: 'registrations', key: '' };
+    case 'service.unsubscribe':
+    case 'session.open':
+      return { kind: 'other', key: '' };
+    default:
+      return call satisfies never;
+  }
+}

@@ -1,0 +1,93 @@
+import type { ServerConfig } from '../config/config.ts';
+import { capabilityNames } from '../protocol/capabilities.ts';
+import type { Failure } from '../protocol/errors.ts';
+import { protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../protocol/limits.ts';
+import type { ResumedSession, SessionOpenParams, SessionOpenResult } from '../protocol/types.ts';
+import { wordResults } from './answers.ts';
+import type { Reply } from './answers.ts';
+import type { ClaimNotices } from './claim-notices.ts';
+import type { Resumption } from './resumption.ts';
+import type { SessionJournal } from './session-journal.ts';
+import type { Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+export interface OpeningOptions {
+  readonly config: ServerConfig;
+  /** Names this registry and its history. */
+  readonly registry: string;
+  readonly sessions: Sessions;
+  readonly resumption: Resumption;
+  readonly journal: SessionJournal;
+  readonly claims: ClaimNotices;
+  readonly isWarming: () => boolean;
+}
+
+/** `session.open`: who a client is, what it understands, and whether it goes on with the session that it had. */
+export class Opening {
+  readonly #options: OpeningOptions;
+
+  constructor(options: OpeningOptions) {
+    this.#options = options;
+  }
+
+  open(session: Session, params: SessionOpenParams, reply: Reply): void {
+    if (session.opened !== undefined) {
+      reply.fail({ code: 'invalid_request', message: 'the session is open already' });
+      return;
+    }
+    const { resume, protocol = protocolVersionUnsaid } = params;
+    if (protocol < protocolVersionMin) {
+      reply.fail(refuseVersion(protocol));
+      return;
+    }
+    if (resume === undefined) {
+      session.opened = keepOpening(params);
+      this.answer(session, reply, undefined);
+      return;
+    }
+    if (session.hasAsked && resume !== session.secret) {
+      reply.fail({ code: 'invalid_request', message: 'a session is taken over by the first request of a connection' });
+      return;
+    }
+    session.opened = keepOpening(params);
+    this.#options.resumption.begin(session, resume, reply);
+  }
+
+  answer(session: Session, reply: Reply, resumed: ResumedSession | undefined): void {
+    this.#options.journal.noteOpened(session);
+    if (resumed !== undefined) {
+      for (const { key, id } of session.registrations.doubtTold()) this.#options.claims.note(session, key, id);
+    }
+    const { config } = this.#options;
+    const { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax } = config;
+    const result: SessionOpenResult = {
+      session: session.name,
+      heartbeatMs: this.#options.sessions.heartbeatMs,
+      limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
+      ...(session.understands('resume') ? { secret: session.secret } : {}),
+      registry: this.#options.registry,
+      warming: this.#options.isWarming(),
+      protocol: Math.min(session.opened?.protocol ?? protocolVersionUnsaid, protocolVersion),
+      capabilities: capabilityNames,
+      ...(resumed === undefined ? {} : { resumed }),
+    };
+    reply.succeed(wordResults.opened(result));
+  }
+}
+
+/** What is kept of how a client opened its session: no credentials, and nothing that this version does not know. */
+function keepOpening({ client, app, zone, protocol, capabilities }: SessionOpenParams): SessionOpenParams {
+  const known = capabilities === undefined ? undefined : capabilityNames.filter((name) => capabilities.includes(name));
+  return {
+    client,
+    ...(app === undefined ? {} : { app }),
+    ...(zone === undefined ? {} : { zone }),
+    ...(protocol === undefined ? {} : { protocol }),
+    ...(known === undefined ? {} : { capabilities: known }),
+  };
+}
+
+function refuseVersion(protocol: number): Failure {
+  const message = `the client speaks version ${protocol} of the protocol; this server speaks ${protocolVersionMin} to ${protocolVersion}`;
+  return { code: 'unsupported_version', message, field: '/protocol' };
+}
