@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 
 import { resolveConfig } from '../config/config.ts';
 import type { ServerConfig } from '../config/config.ts';
-import type { UnitState } from '../control/host-unit.ts';
+import { Administration } from '../control/administration.ts';
 import { HostUnits } from '../control/host-units.ts';
 import { inspectRegistry } from '../control/inspection.ts';
 import type { Inspection } from '../control/inspection.ts';
@@ -12,19 +12,16 @@ import { IoThreads } from '../control/io-threads.ts';
 import { Mover } from '../control/mover.ts';
 import { PartitionLives } from '../control/partition-lives.ts';
 import { RegistryGuard } from '../control/registry-guard.ts';
-import { sumStates } from '../control/registry-state.ts';
 import { SessionDirectory } from '../control/session-directory.ts';
 import { SessionUnit } from '../control/session-unit.ts';
 import { Supervisor } from '../control/supervisor.ts';
 import { HttpApi } from '../edges/http/http-api.ts';
-import type { GuardState } from '../edges/http/http-api.ts';
 import { isOriginAllowed } from '../edges/socket/admission.ts';
 import { createHostTransport } from '../edges/socket/host-transport.ts';
 import type { HostTransport, HostTransportOptions } from '../edges/socket/host-transport.ts';
 import { Metrics } from '../metrics/metrics.ts';
-import type { Failure } from '../protocol/errors.ts';
 import { describeOpenapi } from '../protocol/http-operations.ts';
-import { protocolLimits, sessionPath } from '../protocol/limits.ts';
+import { sessionPath } from '../protocol/limits.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { arrivalsBytes, createArrivals } from '../runtime/arrivals.ts';
 import { Counters } from '../runtime/counters.ts';
@@ -35,7 +32,6 @@ import { productVersion } from '../runtime/product-version.ts';
 import { countRequests } from '../runtime/request-numbers.ts';
 import { LocalSessionCounts, SharedSessionCounts, sessionCountsBytes } from '../runtime/session-counts.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
-import { sum } from '../sessions/host-figures.ts';
 import type { GuardEvent } from '../sessions/loss-guard.ts';
 import { logSession } from '../sessions/session-lines.ts';
 import type { TransferEvent } from '../sessions/session-transfer.ts';
@@ -100,7 +96,6 @@ export class RunningServer implements Server {
   readonly #counters: Counters = new Counters();
   readonly #main: SessionUnit;
   readonly #units: HostUnits;
-  readonly #directory: SessionDirectory;
   readonly #threads: IoThreads;
   readonly #guard: RegistryGuard;
   readonly #supervisor: Supervisor;
@@ -113,7 +108,9 @@ export class RunningServer implements Server {
   readonly #lives: PartitionLives = new PartitionLives();
   readonly #gauges: ThreadGauges = new ThreadGauges();
   readonly #descriptors: Descriptors;
+  readonly #administration: Administration;
   readonly #metrics: Metrics;
+  readonly #api: HttpApi;
   #sampler: ThreadSampler | undefined;
   #address: ServerAddress | undefined;
   #ticker: NodeJS.Timeout | undefined;
@@ -154,7 +151,7 @@ export class RunningServer implements Server {
       warmUp: this.#warmUp,
       arrivals,
       config,
-      isHealing: () => this.#readWaiting().length > 0,
+      isHealing: () => this.#administration.waitingFor.length > 0,
       nowMs,
     });
     const descriptorsMemory = new SharedArrayBuffer(descriptorBudgetBytes);
@@ -171,8 +168,7 @@ export class RunningServer implements Server {
     });
     const sessionCounts = new SharedArrayBuffer(isAlone ? 0 : sessionCountsBytes);
     const counts = isAlone ? new LocalSessionCounts() : new SharedSessionCounts(sessionCounts);
-    const api = this.#createApi();
-    const onHttp = (call: HttpCall): Promise<HttpAnswer> => api.handle(call);
+    const onHttp = (call: HttpCall): Promise<HttpAnswer> => this.#api.handle(call);
     this.#hostTransport = this.#createTransport(create, { counts, arrivals, descriptors, onHttp });
     this.#transport = this.#hostTransport.transport;
     this.#threads = new IoThreads({
@@ -206,7 +202,6 @@ export class RunningServer implements Server {
       },
     });
     this.#units = new HostUnits(this.#main, this.#threads.units);
-    this.#directory = new SessionDirectory(this.#units.all());
     this.#guard = new RegistryGuard({
       settings: config,
       hosts: this.#units.all().length,
@@ -229,7 +224,19 @@ export class RunningServer implements Server {
       stepBytes: config.moveBytes,
       nextTurn,
     });
+    this.#administration = new Administration({
+      config,
+      units: this.#units,
+      supervisor: this.#supervisor,
+      mover: this.#mover,
+      guard: this.#guard,
+      directory: new SessionDirectory(this.#units.all()),
+      warmUp: this.#warmUp,
+      warmUpJudge: this.#warmUpJudge,
+      log: this.#log,
+    });
     this.#metrics = this.#createMetrics();
+    this.#api = this.#createApi();
   }
 
   static async start(config: ServerConfig, options: ServerOptions): Promise<RunningServer> {
@@ -303,7 +310,7 @@ export class RunningServer implements Server {
   async #stop(): Promise<void> {
     this.#transport.stopListening();
     this.#units.drain('stopping');
-    this.#log.info({ sessions: await this.#countSessions() }, 'draining');
+    this.#log.info({ sessions: await this.#administration.countSessions() }, 'draining');
     await this.#waitUntilEmpty(this.#config.drainTimeoutMs);
     await this.#closeSockets();
     await this.#supervisor.stop();
@@ -325,11 +332,7 @@ export class RunningServer implements Server {
 
   async #waitUntilEmpty(timeoutMs: number): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs;
-    while ((await this.#countSessions()) > 0 && performance.now() < deadlineMs) await delay(tickMs / 2);
-  }
-
-  async #countSessions(): Promise<number> {
-    return sumStates(await this.#units.readStates()).sessions;
+    while ((await this.#administration.countSessions()) > 0 && performance.now() < deadlineMs) await delay(tickMs / 2);
   }
 
   #tick(nowMs: number): void {
@@ -460,20 +463,8 @@ export class RunningServer implements Server {
       countRefusal: (code, limit, address) => {
         this.#counters.countRefusal(code, limit, address);
       },
-      administration: {
-        describe: () => this.#describe().then(({ partitions }) => partitions),
-        resize: (partitions) => this.#startChange(() => this.#mover.resize(partitions)),
-        rebalance: () => this.#startChange(() => this.#mover.rebalance()),
-        sendAway: (percent, spreadMs) => this.#sendAway(percent, spreadMs),
-        listSessions: (query) => this.#directory.read(query),
-      },
-      guard: {
-        describe: () => this.#describeGuard(),
-        release: (key) => this.#guard.release(key),
-      },
+      administration: this.#administration,
       readMetrics: () => this.#metrics.read(),
-      readStats: () => this.#readStats(),
-      readWaiting: () => this.#readWaiting(),
       documents: {
         openapi: JSON.stringify(describeOpenapi(productVersion)),
         openrpc: JSON.stringify(describeOpenrpc(productVersion)),
@@ -502,82 +493,6 @@ export class RunningServer implements Server {
         warmUp: { isOver: () => this.#warmUp.isOver, readTookMs: () => this.#warmUpJudge.tookMs },
       },
     });
-  }
-
-  async #describeGuard(): Promise<GuardState> {
-    const [hosts] = await Promise.all([this.#units.readStates(), this.#guard.hearAll()]);
-    return {
-      ...this.#guard.describe(),
-      heldSessions: sum(hosts.map(({ figures }) => figures.held)),
-      heldInstances: sum(hosts.map(({ figures }) => figures.heldInstances)),
-    };
-  }
-
-  async #sendAway(percent: number, askedMs: number | undefined): Promise<number> {
-    const { reconnectSpreadMs, sessionsPerSecondMax } = this.#config;
-    const leavers = ((await this.#countSessions()) * percent) / 100;
-    // Half of what admission lets in: others come, too.
-    const spreadMs = askedMs ?? Math.max(reconnectSpreadMs, (2000 * leavers) / sessionsPerSecondMax);
-    const sessions = await this.#units.sendAway('asked', percent / 100, Math.min(spreadMs, protocolLimits.goawayMsMax));
-    this.#log.info({ sessions, spreadMs: Math.round(spreadMs) }, 'asked sessions to connect anew');
-    return sessions;
-  }
-
-  #readWaiting(): number[] {
-    return this.#supervisor.states().flatMap((state, partition) => (state === 'ready' ? [] : [partition]));
-  }
-
-  async #describe(): Promise<{ partitions: Record<string, unknown>; hosts: readonly UnitState[] }> {
-    // How far a change has come is told as of the question, not as of the last answer.
-    const { table } = this.#units;
-    const { progress } = this.#mover;
-    const states = this.#supervisor.states();
-    const slots = table.slotsPerPartition();
-    const hosts = await this.#units.readStates();
-    const { requestsWaiting, slotShutMaxMs, requestsInFlight } = sumStates(hosts);
-    const partitions = {
-      epoch: table.epoch,
-      requestsWaiting,
-      slotShutMaxMs: Math.round(slotShutMaxMs),
-      partitions: states.map((state, partition) => ({
-        partition,
-        state,
-        slots: slots[partition] ?? 0,
-        requestsInFlight: requestsInFlight[partition] ?? 0,
-      })),
-      move: progress,
-    };
-    return { partitions, hosts };
-  }
-
-  /** Starts a change of the slot table, unless one is under way. How it ends is in the log and in its progress. */
-  #startChange(change: () => Promise<void>): Failure | undefined {
-    if (this.#mover.isBusy) {
-      return { code: 'busy', message: 'a change of the slot table is under way', retryAfterMs: 1000 };
-    }
-    change().catch((error: unknown) => {
-      this.#log.debug({ err: error }, 'a change of the slot table ended early');
-    });
-    return undefined;
-  }
-
-  async #readStats(): Promise<Record<string, unknown>> {
-    const { partitions, hosts } = await this.#describe();
-    const { sessions, leases, registrations, counters } = sumStates(hosts);
-    return {
-      version: productVersion,
-      sessions,
-      leases,
-      registrations,
-      held: hosts.reduce((sum, { figures }) => sum + figures.held, 0),
-      warming: !this.#warmUp.isOver,
-      warmUpTookMs: Math.round(this.#warmUpJudge.tookMs),
-      subscriptionsWarming: hosts.reduce((count, { figures }) => count + figures.subscriptionsWarming, 0),
-      ...partitions,
-      // The main thread's host first, then those of I/O threads.
-      hosts: hosts.map(({ sessions, registrations }, host) => ({ host, sessions, registrations })),
-      counters,
-    };
   }
 
   #logWarm(): void {

@@ -18,22 +18,21 @@ test.each(Object.entries(httpOperations).filter(([, { isLocal }]) => isLocal))(
       isOriginAllowed: () => true,
       countRefusal: (code) => refusals.push(code),
       administration: {
-        describe: () => Promise.resolve({}),
+        waitingFor: [],
+        describePartitions: () => Promise.resolve({}),
         resize: () => void done.push('resize'),
         rebalance: () => void done.push('rebalance'),
         sendAway: () => Promise.resolve(done.push('sendAway')),
+        countSessions: () => Promise.resolve(0),
         listSessions: () => Promise.resolve({ sessions: [] }),
-      },
-      guard: {
-        describe: () => Promise.resolve({ ...registry.guard.describe(), heldSessions: 0, heldInstances: 0 }),
-        release: () => {
+        describeGuard: () => Promise.resolve({ ...registry.guard.describe(), heldSessions: 0, heldInstances: 0 }),
+        releaseGuard: () => {
           done.push('release');
           return Promise.resolve();
         },
+        readStats: () => Promise.resolve({}),
       },
       readMetrics: () => Promise.resolve({ contentType: 'text/plain', text: '' }),
-      readStats: () => Promise.resolve({}),
-      readWaiting: () => [],
       documents: { openapi: '{}', openrpc: '{}' },
     });
     const call: HttpCall = {

@@ -1,4 +1,5 @@
 import type { ServerConfig } from '../../config/config.ts';
+import type { Administration } from '../../control/administration.ts';
 import type { MetricsText } from '../../metrics/metrics.ts';
 import type { ErrorCode, Failure } from '../../protocol/errors.ts';
 import { httpOperations } from '../../protocol/http-operations.ts';
@@ -13,13 +14,11 @@ import type {
   SendAwayBody,
   SendAwayResult,
   SessionsQuery,
-  SessionsResult,
 } from '../../protocol/http-operations.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
 import type { ListParams, RegisterResult, ServiceFields } from '../../protocol/types.ts';
 import { refuseDraining } from '../../sessions/dispatch.ts';
 import { refuseLength } from '../../sessions/large-frame.ts';
-import type { GuardDescription } from '../../sessions/loss-guard.ts';
 import { encodeRegister } from '../../sessions/requests.ts';
 import type { SessionHost } from '../../sessions/session-host.ts';
 import type { Session } from '../../sessions/session.ts';
@@ -43,34 +42,9 @@ export interface HttpApiOptions {
   >;
   readonly isOriginAllowed: (origin: string) => boolean;
   readonly countRefusal: (code: ErrorCode, limit: string | undefined, address: string) => void;
-  readonly administration: Administration;
-  readonly guard: GuardAdministration;
+  readonly administration: Pick<Administration, keyof Administration>;
   readonly readMetrics: () => Promise<MetricsText>;
-  readonly readStats: () => Promise<Record<string, unknown>>;
-  /** Partitions that are not ready yet. */
-  readonly readWaiting: () => readonly number[];
   readonly documents: { readonly openapi: string; readonly openrpc: string };
-}
-
-/** What an operator may do. Changes are started, not awaited; a failure says why one was not. */
-export interface Administration {
-  describe(): Promise<Record<string, unknown>>;
-  resize(partitions: number): Failure | undefined;
-  rebalance(): Failure | undefined;
-  /** Asks so many of a hundred sessions to connect anew. Resolves to how many that were. */
-  sendAway(percent: number, spreadMs: number | undefined): Promise<number>;
-  /** One page of the sessions that there are. */
-  listSessions(query: SessionsQuery): Promise<SessionsResult>;
-}
-
-/** What guards hold back, and how much of it hosts hold. */
-export type GuardState = GuardDescription & { readonly heldSessions: number; readonly heldInstances: number };
-
-/** The guard of the whole registry. */
-export interface GuardAdministration {
-  describe(): Promise<GuardState>;
-  /** Resolves when nothing of it counts as lost any more; what was held goes soon after. */
-  release(key: string | undefined): Promise<void>;
 }
 
 /** The input of one operation: its checked query or body, and the lease that its path names. */
@@ -111,7 +85,7 @@ export class HttpApi {
       deregisterInstance: ({ value }) => this.#deregister(value as LeaseDeregisterQuery),
       renewLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.sessions.renewLease(session)),
       endLease: ({ lease }) => this.#withLease(lease, (session) => this.#options.host.endLease(session)),
-      readStats: async () => answerJson(JSON.stringify(await options.readStats())),
+      readStats: async () => answerJson(JSON.stringify(await options.administration.readStats())),
       readMetrics: async () => answerText(await options.readMetrics()),
       readPartitions: () => this.#describePartitions(),
       resizePartitions: ({ value }) =>
@@ -127,7 +101,9 @@ export class HttpApi {
             field: '/service',
           };
         }
-        await options.guard.release(service === undefined ? undefined : serviceKey({ ...names, service }));
+        await options.administration.releaseGuard(
+          service === undefined ? undefined : serviceKey({ ...names, service }),
+        );
         return this.#describeGuard();
       },
       sendAway: async ({ value }) => {
@@ -290,16 +266,16 @@ export class HttpApi {
   }
 
   async #describePartitions(): Promise<HttpAnswer> {
-    return answerJson(JSON.stringify(await this.#options.administration.describe()));
+    return answerJson(JSON.stringify(await this.#options.administration.describePartitions()));
   }
 
   async #describeGuard(): Promise<HttpAnswer> {
-    return answerJson(JSON.stringify(await this.#options.guard.describe()));
+    return answerJson(JSON.stringify(await this.#options.administration.describeGuard()));
   }
 
   /** Whether clients may come: what lets them in must not wait for them to be back. */
   #checkStarted(): HttpAnswer {
-    const waitingFor = this.#options.readWaiting();
+    const { waitingFor } = this.#options.administration;
     const { isDraining } = this.#options.host;
     const isStarted = waitingFor.length === 0 && !isDraining;
     const status = isStarted ? 'started' : isDraining ? 'draining' : 'starting';
@@ -308,7 +284,7 @@ export class HttpApi {
 
   /** Whether lists may be read: not while they may lack some who are still coming back (PU5). */
   #checkReady(): HttpAnswer {
-    const waitingFor = this.#options.readWaiting();
+    const { waitingFor } = this.#options.administration;
     const { isDraining, isWarming } = this.#options.host;
     const isStarted = waitingFor.length === 0;
     const status = isDraining ? 'draining' : !isStarted ? 'starting' : isWarming ? 'warming' : 'ready';

@@ -1,0 +1,155 @@
+import type { Logger } from 'pino';
+
+import type { ServerConfig } from '../config/config.ts';
+import type { Failure } from '../protocol/errors.ts';
+import type { SessionsQuery, SessionsResult } from '../protocol/http-operations.ts';
+import { protocolLimits } from '../protocol/limits.ts';
+import { productVersion } from '../runtime/product-version.ts';
+import { sum } from '../sessions/host-figures.ts';
+import type { GuardDescription } from '../sessions/loss-guard.ts';
+import type { WarmUp, WarmUpJudge } from '../sessions/warm-up.ts';
+import type { UnitState } from './host-unit.ts';
+import type { HostUnits } from './host-units.ts';
+import type { Mover } from './mover.ts';
+import type { RegistryGuard } from './registry-guard.ts';
+import { sumStates } from './registry-state.ts';
+import type { SessionDirectory } from './session-directory.ts';
+import type { Supervisor } from './supervisor.ts';
+
+export interface AdministrationOptions {
+  readonly config: Pick<ServerConfig, 'reconnectSpreadMs' | 'sessionsPerSecondMax'>;
+  readonly units: HostUnits;
+  readonly supervisor: Supervisor;
+  readonly mover: Mover;
+  readonly guard: RegistryGuard;
+  readonly directory: SessionDirectory;
+  readonly warmUp: WarmUp;
+  readonly warmUpJudge: WarmUpJudge;
+  readonly log: Logger;
+}
+
+/** What guards hold back, and how much of it hosts hold. */
+export type GuardState = GuardDescription & { readonly heldSessions: number; readonly heldInstances: number };
+
+/** What an operator may see and do, wherever it is asked for. */
+export class Administration {
+  readonly #options: AdministrationOptions;
+
+  constructor(options: AdministrationOptions) {
+    this.#options = options;
+  }
+
+  /** Partitions that are not ready yet. */
+  get waitingFor(): number[] {
+    return this.#options.supervisor.states().flatMap((state, partition) => (state === 'ready' ? [] : [partition]));
+  }
+
+  /** The slot table, partitions, and how far a change has come. */
+  async describePartitions(): Promise<Record<string, unknown>> {
+    return (await this.#describe()).partitions;
+  }
+
+  /** Starts to raise or lower the number of partitions; a failure says why not. How it ends is in the log and in its progress. */
+  resize(partitions: number): Failure | undefined {
+    return this.#startChange((mover) => mover.resize(partitions));
+  }
+
+  /** Starts to even out what partitions hold; a failure says why not. */
+  rebalance(): Failure | undefined {
+    return this.#startChange((mover) => mover.rebalance());
+  }
+
+  /** One page of the sessions that there are. */
+  listSessions(query: SessionsQuery): Promise<SessionsResult> {
+    return this.#options.directory.read(query);
+  }
+
+  /**
+   * Asks so many of a hundred sessions to connect anew, over `askedMs` or, if that is not given, over as long as admission needs to let them in. Resolves to
+   * how many that were.
+   */
+  async sendAway(percent: number, askedMs: number | undefined): Promise<number> {
+    const { config, units, log } = this.#options;
+    const leavers = ((await this.countSessions()) * percent) / 100;
+    // Half of what admission lets in: others come, too.
+    const spreadMs = askedMs ?? Math.max(config.reconnectSpreadMs, (2000 * leavers) / config.sessionsPerSecondMax);
+    const sessions = await units.sendAway('asked', percent / 100, Math.min(spreadMs, protocolLimits.goawayMsMax));
+    log.info({ sessions, spreadMs: Math.round(spreadMs) }, 'asked sessions to connect anew');
+    return sessions;
+  }
+
+  async countSessions(): Promise<number> {
+    return sumStates(await this.#options.units.readStates()).sessions;
+  }
+
+  async describeGuard(): Promise<GuardState> {
+    const { units, guard } = this.#options;
+    const [hosts] = await Promise.all([units.readStates(), guard.hearAll()]);
+    return {
+      ...guard.describe(),
+      heldSessions: sum(hosts.map(({ figures }) => figures.held)),
+      heldInstances: sum(hosts.map(({ figures }) => figures.heldInstances)),
+    };
+  }
+
+  /** Resolves when nothing of a service, or of the whole registry, counts as lost any more; what was held goes soon after. */
+  releaseGuard(key: string | undefined): Promise<void> {
+    return this.#options.guard.release(key);
+  }
+
+  async readStats(): Promise<Record<string, unknown>> {
+    const { warmUp, warmUpJudge } = this.#options;
+    const { partitions, hosts } = await this.#describe();
+    const { sessions, leases, registrations, counters } = sumStates(hosts);
+    return {
+      version: productVersion,
+      sessions,
+      leases,
+      registrations,
+      held: sum(hosts.map(({ figures }) => figures.held)),
+      warming: !warmUp.isOver,
+      warmUpTookMs: Math.round(warmUpJudge.tookMs),
+      subscriptionsWarming: sum(hosts.map(({ figures }) => figures.subscriptionsWarming)),
+      ...partitions,
+      // The main thread's host first, then those of I/O threads.
+      hosts: hosts.map((state, host) => ({ host, sessions: state.sessions, registrations: state.registrations })),
+      counters,
+    };
+  }
+
+  async #describe(): Promise<{ partitions: Record<string, unknown>; hosts: readonly UnitState[] }> {
+    const { units, supervisor, mover } = this.#options;
+    // How far a change has come is told as of the question, not as of the last answer.
+    const { table } = units;
+    const { progress } = mover;
+    const states = supervisor.states();
+    const slots = table.slotsPerPartition();
+    const hosts = await units.readStates();
+    const { requestsWaiting, slotShutMaxMs, requestsInFlight } = sumStates(hosts);
+    const partitions = {
+      epoch: table.epoch,
+      requestsWaiting,
+      slotShutMaxMs: Math.round(slotShutMaxMs),
+      partitions: states.map((state, partition) => ({
+        partition,
+        state,
+        slots: slots[partition] ?? 0,
+        requestsInFlight: requestsInFlight[partition] ?? 0,
+      })),
+      move: progress,
+    };
+    return { partitions, hosts };
+  }
+
+  /** Starts a change of the slot table, unless one is under way. */
+  #startChange(change: (mover: Mover) => Promise<void>): Failure | undefined {
+    const { mover, log } = this.#options;
+    if (mover.isBusy) {
+      return { code: 'busy', message: 'a change of the slot table is under way', retryAfterMs: 1000 };
+    }
+    change(mover).catch((error: unknown) => {
+      log.debug({ err: error }, 'a change of the slot table ended early');
+    });
+    return undefined;
+  }
+}
