@@ -233,6 +233,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'slots are handed over before their subscribers have been told all',
     faults: moving,
+    seed: 27,
     plant: () =>
       replace(
         PartitionCore.prototype,
@@ -277,6 +278,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'what a slow reader misses counts as sent',
     faults: quiet,
+    seed: 56,
     plant: () =>
       replace(
         Subscription.prototype,
@@ -324,6 +326,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'one place computes another slot for names beyond ASCII',
     faults: moving,
+    seed: 21,
     plant: () => {
       const wrong = slotOf('public/DEFAULT/größe/世界');
       return changeRecords((record) =>
@@ -481,6 +484,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'whose newer claim is refused is not told that it has the one before, which another hides',
     faults: narrow,
+    seed: 13,
     plant: () =>
       replace(
         ServiceStore.prototype,
@@ -518,7 +522,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'after a rebuild hosts are not told that what they take for hidden shows',
     faults: killing,
-    seed: 112,
+    seed: 325,
     plant: () =>
       changeRecords((record) =>
         record[0] === toPartition.restore
@@ -530,6 +534,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a rebuild goes on before another host has said what its sessions hold',
     faults: { percent: 15, kills: true, moves: false, longTurns: true },
+    seed: 30,
     plant: () =>
       replace(
         RemoteUnit.prototype,
@@ -544,6 +549,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a rebuilt partition pushes before all hosts have said who subscribes',
     faults: killing,
+    seed: 74,
     plant: () =>
       replace(
         RemoteUnit.prototype,
@@ -558,6 +564,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a host tells again only what its own subscribers may have missed',
     faults: killing,
+    seed: 12,
     plant: () => {
       const watching = new WeakMap<PartitionCore, Set<string>>();
       return changeRecords((record, core, host) => {
@@ -572,12 +579,14 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'slots are handed over before what another host sent has been applied',
     faults: moving,
+    seed: 64,
     plant: () => replace(HostUnits.prototype, 'fenceOthers', () => () => Promise.resolve(true)),
   },
   {
     name: 'what a partition said before it died does not reach every host',
     faults: { percent: 15, kills: true, moves: false },
     acts: 400,
+    seed: 246,
     plant: () =>
       replace(
         SimulatedMailbox.prototype,
