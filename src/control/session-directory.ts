@@ -88,11 +88,14 @@ export class SessionDirectory {
 
   async #ask(unit: HostUnit, after: number, limit: number): Promise<ListedSession[] | undefined> {
     if (this.#silent.has(unit)) return undefined;
-    this.#silent.add(unit);
-    const answer = unit.readSessions(after, limit).finally(() => this.#silent.delete(unit));
+    const answer = unit.readSessions(after, limit);
     let timer: NodeJS.Timeout | undefined;
     const over = new Promise<undefined>((resolve) => {
       timer = setTimeout(() => {
+        // It is not asked again before it has answered: what hangs gets no more to do.
+        this.#silent.add(unit);
+        const forgive = (): void => void this.#silent.delete(unit);
+        answer.then(forgive, forgive);
         resolve(undefined);
       }, answerTimeoutMs);
     });

@@ -113,6 +113,13 @@ test.each(['?limit=0', '?limit=1001', '?limit=x', '?cursor=', '?cursor=-1', '?cu
   },
 );
 
+test('pages that are asked for at once are all whole', async () => {
+  const client = await RawClient.open(server.address.url);
+  const pages = await Promise.all(Array.from({ length: 10 }, () => list('')));
+  for (const { sessions, silentThreads } of pages) expect([sessions.length, silentThreads]).toEqual([1, undefined]);
+  client.close();
+});
+
 test('the command lists sessions as a table and as JSON, and picks some', async () => {
   const client = await RawClient.open(server.address.url);
   const app = 'shop\u202E x';
@@ -120,12 +127,11 @@ test('the command lists sessions as a table and as JSON, and picks some', async 
   await putLease(1);
   const registry = ['--server', `127.0.0.1:${server.address.port}`];
   const run = (...args: string[]): ReturnType<typeof runCommand> => runCommand(['sessions', ...args, ...registry]);
-  const [table, leased, picked, behind] = await Promise.all([
-    run(),
-    run('--json', '--state', 'leased'),
-    run('--json', '--app', app),
-    run('--json', '--behind'),
-  ]);
+  // One after the other: a thread that is short of time for a second is left out of a page.
+  const table = await run();
+  const leased = await run('--json', '--state', 'leased');
+  const picked = await run('--json', '--app', app);
+  const behind = await run('--json', '--behind');
   const [head, ...rows] = table.out.trimEnd().split('\n');
   expect(head).toMatch(/^SESSION +STATE +FROM +APP +CLIENT +ZONE +AGE +REGISTRATIONS +SUBSCRIPTIONS +UNREAD$/);
   expect(rows).toHaveLength(2);
