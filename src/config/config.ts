@@ -12,13 +12,17 @@ import { explainUselessOrigin } from './origins.ts';
 export interface ServerConfig {
   readonly host: string;
   readonly port: number;
+  readonly httpPort: number;
   readonly partitions: number;
   readonly ioThreads: number;
+  readonly edgeThreads: number;
   readonly transport: 'auto' | 'uws' | 'node';
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent';
   readonly logBytesMax: number;
   readonly openRequired: boolean;
   readonly allowedOrigins: readonly string[];
+  readonly administrationOrigins: readonly string[];
+  readonly allowedHosts: readonly string[];
   readonly disconnectGraceMs: number;
   readonly heartbeatTimeoutMs: number;
   readonly coalesceWindowMinMs: number;
@@ -57,6 +61,15 @@ export interface ServerConfig {
   readonly frameBytesMax: number;
   readonly frameSliceBytes: number;
   readonly sessionIntakeBytesMax: number;
+  readonly httpConnectionsMax: number;
+  readonly httpRequestsMax: number;
+  readonly httpHeadBytesMax: number;
+  readonly httpHeadersMax: number;
+  readonly httpHeadTimeoutMs: number;
+  readonly httpRequestTimeoutMs: number;
+  readonly httpIdleTimeoutMs: number;
+  readonly httpWaitMaxMs: number;
+  readonly httpWaitersMax: number;
   readonly bodyBytesMax: number;
   readonly httpAnswerBytesMax: number;
   readonly httpAnswerTimeoutMs: number;
@@ -115,7 +128,8 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     default: '127.0.0.1',
     meaning: 'Address to listen on.',
   },
-  port: integer(7070, 0, 65_535, 'Port to listen on; 0 takes a free one.'),
+  port: integer(7070, 0, 65_535, 'Port for sessions; 0 takes a free one.'),
+  httpPort: integer(7071, 0, 65_535, 'Port for HTTP: the API, metrics, health, descriptions; 0 takes a free one.'),
   partitions: integer(
     partitionsDefault,
     1,
@@ -123,6 +137,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'Worker threads that own slots; by default one per core less one.',
   ),
   ioThreads: integer(0, 0, 64, 'Threads that hold sessions and their sockets; 0 leaves them to the main thread.'),
+  edgeThreads: integer(
+    1,
+    0,
+    16,
+    'Threads that serve HTTP; one that dies is restarted. More than one needs a Node that can share a port among threads, 22.12 or later. 0: HTTP is not served.',
+  ),
   transport: {
     schema: { type: 'string', enum: ['auto', 'uws', 'node'] },
     default: 'auto',
@@ -147,6 +167,19 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     meaning:
       'Origins whose pages may connect, exactly as browsers send them; `*` allows all. Callers without an Origin are not browsers and always may.',
     refuse: (origins: readonly string[]) => origins.map(explainUselessOrigin).find((words) => words !== undefined),
+  },
+  administrationOrigins: {
+    schema: { type: 'array', items: { type: 'string', minLength: 1 } },
+    default: [],
+    meaning:
+      'Origins whose pages may use what is for operators, too, beside pages that this server itself serves; `*` allows all. It still answers callers on the loopback address only.',
+    refuse: (origins: readonly string[]) => origins.map(explainUselessOrigin).find((words) => words !== undefined),
+  },
+  allowedHosts: {
+    schema: { type: 'array', items: { type: 'string', minLength: 1, maxLength: 255 } },
+    default: [],
+    meaning:
+      'Names by which callers over HTTP may reach the server, without a port; `.example.com` stands for all names below it, `*` for all. Addresses, names without a dot, names below `localhost` and the name of the machine always may: no page of a stranger can be reached by them (DNS rebinding).',
   },
   disconnectGraceMs: integer(
     1000,
@@ -301,6 +334,40 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     65_536,
     1024 * 1_048_576,
     'Bytes of frames of one client that wait for their turn; one that sends more is closed.',
+  ),
+  httpConnectionsMax: integer(
+    4096,
+    1,
+    1_000_000,
+    'Connections over HTTP at a time, of one thread; more are closed at once.',
+  ),
+  httpRequestsMax: integer(
+    1024,
+    1,
+    1_000_000,
+    'Requests over HTTP under way at a time, of one thread; more are refused with `busy`.',
+  ),
+  httpHeadBytesMax: integer(16_384, 1024, 1_048_576, "Bytes of a request's head over HTTP: its target and its headers."),
+  httpHeadersMax: integer(100, 8, 10_000, 'Headers of a request over HTTP.'),
+  httpHeadTimeoutMs: integer(
+    10_000,
+    100,
+    10 * minute,
+    "A request's head over HTTP must be there within this, from the beginning of the connection or the first byte.",
+  ),
+  httpRequestTimeoutMs: integer(30_000, 100, 60 * minute, 'And the whole request within this.'),
+  httpIdleTimeoutMs: integer(
+    10_000,
+    100,
+    60 * minute,
+    'A connection over HTTP on which nothing is under way is closed after this.',
+  ),
+  httpWaitMaxMs: integer(5 * minute, 100, 60 * minute, 'A caller over HTTP that waits for a change waits no longer than this.'),
+  httpWaitersMax: integer(
+    2048,
+    0,
+    1_000_000,
+    'Callers over HTTP that wait for changes or are told of them, of one thread; more are refused with `busy`.',
   ),
   bodyBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one HTTP body.'),
   httpAnswerBytesMax: integer(

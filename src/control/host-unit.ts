@@ -1,8 +1,10 @@
 import type { SessionSummary } from '../protocol/http-operations.ts';
+import { emptyFigures } from '../sessions/host-figures.ts';
 import type { HostFigures } from '../sessions/host-figures.ts';
+import type { LeaseRecord } from '../sessions/lease-record.ts';
+import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import type { GuardOrders } from '../sessions/loss-messages.ts';
 import type { AsideOutcome, SessionRecord, SessionSlice, WantedOutcome } from '../sessions/session-transfer.ts';
-import type { SlotTable } from '../slots/slot-table.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 
 /** What a session host holds and has counted. */
@@ -47,7 +49,8 @@ export interface HostUnit {
   disconnect(partition: number): Promise<void>;
   shut(slots: readonly number[]): void;
   open(slots: readonly number[]): void;
-  adoptTable(table: SlotTable): void;
+  /** `table`: the memory of a slot table, which threads share. */
+  adoptTable(table: SharedArrayBuffer): void;
   /** A partition has died, and its slots are shut. Resolves when all that it said before has been heard, to the highest version that it told of. */
   lose(partition: number): Promise<number>;
   /** Rebuilding, first part: tells the partition what sessions hold. Resolves to whether it lived to the end of it. */
@@ -58,6 +61,11 @@ export interface HostUnit {
   resumeReads(partition: number): Promise<boolean>;
   /** Resolves when the partition has applied all that this host told it so far, and this host has taken all that it said by then; false if it died first. */
   fence(partition: number): Promise<boolean>;
+  /**
+   * A thread that takes the place of one that has ended: grants these leases anew, and gets back from the partitions what they hold for them. Resolves to whether
+   * all partitions have told all.
+   */
+  recover(leases: readonly LeaseRecord[]): Promise<boolean>;
   /** Says goodbye to all sessions; from now on nobody's leaving is told to others. */
   drain(reason: string): void;
   /** Closes all sessions; resolves when that is done. */
@@ -70,6 +78,8 @@ export interface HostUnit {
   readLog(): Promise<LoggedInstance[]>;
   /** Sessions with places above `after`, `limit` at most. */
   readSessions(after: number, limit: number): Promise<ListedSession[]>;
+  /** What a caller of another host does with a lease that is here. */
+  carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;
   /** SE8: cuts a session off its connection, for a client that has come back on another host. `done` is called at once, or when nothing is under way for it. */
   setAside(secret: string, done: (outcome: AsideOutcome) => void): void;
   /** The next part of a session that has been set aside. With the last it is gone from here; without any it was not there. */
@@ -80,4 +90,18 @@ export interface HostUnit {
   answerWanted(call: number, outcome: WantedOutcome): void;
   /** What a partition told another host of a session that is here. */
   takeAstray(record: SessionRecord): void;
+}
+
+/** Of a host that holds nothing. */
+export function emptyState(counters: Readonly<Record<string, number>>): UnitState {
+  return {
+    sessions: 0,
+    leases: 0,
+    registrations: 0,
+    counters,
+    requestsWaiting: 0,
+    slotShutMaxMs: 0,
+    requestsInFlight: [],
+    figures: emptyFigures(),
+  };
 }

@@ -61,7 +61,7 @@ export class HostUnits {
 
   /** A new table takes effect, for all hosts and partitions. */
   setTable(table: SlotTable): void {
-    for (const unit of this.all()) unit.adoptTable(table);
+    for (const unit of this.all()) unit.adoptTable(table.memory);
   }
 
   /** Resolves to the highest version that any host was told of. */

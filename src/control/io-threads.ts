@@ -1,34 +1,22 @@
-import { MessageChannel, Worker } from 'node:worker_threads';
-import type { MessagePort } from 'node:worker_threads';
-
-import type { ServerConfig } from '../config/config.ts';
+import { carryOutCall } from '../runtime/thread-calls.ts';
+import type { CallMessage } from '../runtime/thread-calls.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
-import type { LossReport } from '../sessions/loss-messages.ts';
-import type { SessionEvent } from '../sessions/session-journal.ts';
-import type { TransferEvent } from '../sessions/session-transfer.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
-import type { HttpAnswer, HttpCall } from '../transport/transport.ts';
-import { RemoteUnit } from './remote-unit.ts';
-import type { FromIoThread, IoThreadStart, ToIoThread } from './unit-messages.ts';
+import { HostThread, TickClock, within } from './host-thread.ts';
+import type { HostThreadOptions } from './host-thread.ts';
+import type { MainCalls } from './main-calls.ts';
+import { RemoteHost } from './remote-host.ts';
+import type { HostEvents } from './remote-host.ts';
+import type { FromIoThread, HostThreadStart, IoThreadStart, ToIoThread } from './thread-messages.ts';
 
-export interface IoThreadsOptions {
+export interface IoThreadsOptions extends HostThreadOptions, HostEvents {
   /** The file that a thread runs. */
   readonly entry: URL;
-  readonly config: ServerConfig;
   readonly table: SlotTable;
-  readonly lastRequest: SharedArrayBuffer;
   readonly sessionCounts: SharedArrayBuffer;
   readonly arrivals: SharedArrayBuffer;
-  readonly warmUp: SharedArrayBuffer;
   readonly descriptors: SharedArrayBuffer;
-  readonly bornMicros: number;
-  readonly registry: string;
-  readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
-  readonly isVerbose: boolean;
-  readonly onLosses: (report: LossReport) => void;
-  readonly onSession: (event: SessionEvent) => void;
-  /** A host's word about a session that goes on at another. */
-  readonly onTransfer: (host: number, event: TransferEvent) => void;
+  readonly calls: MainCalls;
   /** A bug in a thread, or its end without having been told to. */
   readonly onFailure: (error: Error) => void;
   /** A thread has shown no sign of life for so long, or shows one again. */
@@ -37,8 +25,6 @@ export interface IoThreadsOptions {
 
 /** How long threads have to close their sockets and to end, in milliseconds. */
 const closeTimeoutMs = 1000;
-/** Gaps between ticks count for at most this long: after a suspension threads get the time to show that they live. */
-const tickGapMaxMs = 200;
 
 /**
  * The threads that hold sessions and their sockets, each for as long as the server runs. Not piscina's: it replaces threads that die and may end those that
@@ -48,8 +34,8 @@ export class IoThreads {
   readonly #threads: readonly IoThread[];
   readonly #onSilence: IoThreadsOptions['onSilence'];
   readonly #silentMaxMs: number;
+  readonly #clock: TickClock = new TickClock();
   #exitHook: (() => void) | undefined;
-  #clockMs = 0;
 
   constructor(options: IoThreadsOptions) {
     const { ioThreads, partitionHeartbeatTimeoutMs } = options.config;
@@ -60,11 +46,11 @@ export class IoThreads {
 
   /** What each thread tells of itself, by name. */
   get gauges(): readonly (readonly [string, ThreadGauges])[] {
-    return this.#threads.map(({ unit, gauges }) => [threadName(unit.number), gauges]);
+    return this.#threads.map(({ host, gauges }) => [threadName(host.number), gauges]);
   }
 
-  get units(): readonly RemoteUnit[] {
-    return this.#threads.map(({ unit }) => unit);
+  get hosts(): readonly RemoteHost[] {
+    return this.#threads.map(({ host }) => host);
   }
 
   /** Resolves when all threads can take connections, to what connections are handed to them by. */
@@ -89,13 +75,12 @@ export class IoThreads {
   }
 
   tick(nowMs: number): void {
-    const elapsedMs = Math.min(nowMs - this.#clockMs, tickGapMaxMs);
-    this.#clockMs = nowMs;
+    const elapsedMs = this.#clock.advance(nowMs);
     for (const thread of this.#threads) {
       const wasSilent = thread.silentMs >= this.#silentMaxMs;
       thread.tick(elapsedMs);
       const isSilent = thread.silentMs >= this.#silentMaxMs;
-      if (isSilent !== wasSilent) this.#onSilence(thread.unit.number, thread.silentMs);
+      if (isSilent !== wasSilent) this.#onSilence(thread.host.number, thread.silentMs);
     }
   }
 
@@ -107,94 +92,54 @@ export class IoThreads {
 }
 
 class IoThread {
-  readonly unit: RemoteUnit;
+  readonly host: RemoteHost;
   readonly gauges: ThreadGauges = new ThreadGauges();
   /** Resolves to what connections are handed to it by. */
   readonly ready: Promise<unknown>;
-  readonly #worker: Worker;
-  readonly #unitPort: MessagePort;
+  readonly #thread: HostThread;
+  readonly #calls: MainCalls;
   readonly #closed: Promise<void>;
-  readonly #ended: Promise<void>;
   readonly #closedFlag: Int32Array = new Int32Array(new SharedArrayBuffer(4));
-  readonly #pulse: Int32Array = new Int32Array(new SharedArrayBuffer(4));
-  #lastPulse = -1;
   #isEnding = false;
-  silentMs = 0;
 
-  constructor(
-    number: number,
-    {
-      entry,
-      config,
-      table,
-      lastRequest,
-      sessionCounts,
-      arrivals,
-      warmUp,
-      descriptors,
-      bornMicros,
-      registry,
-      isVerbose,
-      ...events
-    }: IoThreadsOptions,
-  ) {
-    const { port1, port2 } = new MessageChannel();
-    this.#unitPort = port1;
-    // What it transfers are MessagePorts indeed.
-    const unitPort = port1 as object as ConstructorParameters<typeof RemoteUnit>[1];
-    this.unit = new RemoteUnit(number, unitPort, events);
-    this.#worker = new Worker(entry, {
-      name: threadName(number),
-      // A process that was given a text to run hands that on, too, and no thread would start.
-      ...(process.execArgv.some((argument) => argument.startsWith('--input-type')) ? { execArgv: [] } : {}),
-      transferList: [port2],
-      workerData: {
-        number,
-        config,
-        table: table.memory,
-        lastRequest,
-        sessionCounts,
-        arrivals,
-        warmUp,
-        descriptors,
-        bornMicros,
-        registry,
-        isVerbose,
-        unit: port2,
-        closed: this.#closedFlag.buffer as SharedArrayBuffer,
-        pulse: this.#pulse.buffer as SharedArrayBuffer,
-        gauges: this.gauges.memory,
-      } satisfies IoThreadStart,
-    });
+  constructor(number: number, options: IoThreadsOptions) {
+    const { entry, table, sessionCounts, arrivals, descriptors, calls, onFailure } = options;
+    this.#calls = calls;
+    const closed = this.#closedFlag.buffer as SharedArrayBuffer;
+    const more: Omit<IoThreadStart, keyof HostThreadStart> = { sessionCounts, arrivals, descriptors, closed };
+    this.#thread = new HostThread(
+      { number, name: threadName(number), entry, table, gauges: this.gauges },
+      options,
+      more,
+    );
+    this.host = new RemoteHost(number, options);
+    this.host.attach(this.#thread.port);
+    const { worker } = this.#thread;
     const fail = (error: Error): void => {
-      if (!this.#isEnding) events.onFailure(error);
+      if (!this.#isEnding) onFailure(error);
     };
-    this.#ended = new Promise((resolve) => {
-      this.#worker.once('exit', () => {
-        this.#unitPort.close();
-        resolve();
-        fail(new Error(`I/O thread ${number} ended`));
-      });
+    worker.once('exit', () => {
+      fail(new Error(`I/O thread ${number} ended`));
     });
     this.#closed = new Promise((resolve) => {
-      this.#worker.on('message', (message: FromIoThread) => {
+      worker.on('message', (message: FromIoThread) => {
         if (message.kind === 'closed') resolve();
       });
     });
     this.ready = new Promise<unknown>((resolve, reject) => {
-      this.#worker.on('error', (error) => {
+      worker.on('error', (error: Error) => {
         reject(error);
         fail(error);
       });
-      this.#worker.on('message', (message: FromIoThread) => {
+      worker.on('message', (message: FromIoThread) => {
         switch (message.kind) {
           case 'ready':
             resolve(message.taker);
             return;
           case 'closed':
             return;
-          case 'http':
-            this.#answer(message.number, events.onHttp(message.call), fail);
+          case 'call':
+            this.#carryOut(message);
             return;
           case 'failed': {
             const error = new Error(`I/O thread ${number} failed: ${message.message}`);
@@ -212,15 +157,19 @@ class IoThread {
     this.ready.catch(() => undefined);
   }
 
+  get silentMs(): number {
+    return this.#thread.silentMs;
+  }
+
   async close(): Promise<void> {
     this.#tell({ kind: 'close' });
-    await Promise.race([this.#closed, this.#ended]);
+    await Promise.race([this.#closed, this.#thread.ended]);
   }
 
   async end(): Promise<void> {
     this.#isEnding = true;
     this.#tell({ kind: 'end' });
-    await this.#ended;
+    await this.#thread.ended;
   }
 
   closeNow(): void {
@@ -233,36 +182,20 @@ class IoThread {
   }
 
   tick(elapsedMs: number): void {
-    const pulse = Atomics.load(this.#pulse, 0);
-    this.silentMs = pulse === this.#lastPulse ? this.silentMs + elapsedMs : 0;
-    this.#lastPulse = pulse;
+    this.#thread.tick(elapsedMs);
   }
 
-  #answer(number: number, answered: Promise<HttpAnswer>, fail: (error: Error) => void): void {
-    answered.then(
-      (answer) => {
-        this.#tell({ kind: 'httpAnswer', number, answer });
-      },
-      (error: unknown) => {
-        fail(error instanceof Error ? error : new Error(String(error)));
-      },
-    );
+  #carryOut(message: CallMessage): void {
+    carryOutCall(this.#calls, message, (result) => {
+      this.#tell({ kind: 'result', call: message.call, result });
+    });
   }
 
   #tell(message: ToIoThread): void {
-    this.#worker.postMessage(message);
+    this.#thread.worker.postMessage(message);
   }
 }
 
 function threadName(number: number): string {
   return `io-${number}`;
-}
-
-async function within(event: Promise<void>, timeoutMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const over = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs);
-  });
-  await Promise.race([event, over]);
-  clearTimeout(timer);
 }

@@ -66,6 +66,10 @@ export class Mover {
   /** Of all changes so far. */
   slotsMoved = 0;
   stepsRolledBack = 0;
+  #pauses = 0;
+  #isStepping = false;
+  #waitingForStep: (() => void)[] = [];
+  #waitingToGoOn: (() => void)[] = [];
 
   constructor(options: MoverOptions) {
     this.#options = options;
@@ -112,6 +116,17 @@ export class Mover {
     });
   }
 
+  /** Resolves once no step is under way, and lets none begin until {@link goOn}. */
+  async pause(): Promise<void> {
+    this.#pauses += 1;
+    if (this.#isStepping) await new Promise<void>((resolve) => this.#waitingForStep.push(resolve));
+  }
+
+  goOn(): void {
+    this.#pauses -= 1;
+    if (this.#pauses === 0) for (const resolve of this.#waitingToGoOn.splice(0)) resolve();
+  }
+
   async #exclusively(kind: MoveProgress['kind'], partitions: number, change: () => Promise<void>): Promise<void> {
     if (this.isBusy) throw new Error('a change of the slot table is under way');
     this.#progress = { kind, isRunning: true, partitions, slotsToMove: 0, slotsMoved: 0, stepsRolledBack: 0 };
@@ -135,7 +150,9 @@ export class Mover {
     const { bytes } = await this.#measure();
     for (const step of this.#split(moves, bytes)) {
       for (;;) {
+        while (this.#pauses > 0) await new Promise<void>((resolve) => this.#waitingToGoOn.push(resolve));
         if (!(await supervisor.whenReady([step.from, step.to]))) return;
+        if (this.#pauses > 0) continue;
         if (await this.#take(step)) break;
         this.stepsRolledBack += 1;
         this.#progress = { ...this.#progress, stepsRolledBack: this.#progress.stepsRolledBack + 1 };
@@ -170,9 +187,12 @@ export class Mover {
   /** Moves one step's slots; false if it was rolled back. */
   async #take(step: Step): Promise<boolean> {
     const { slots } = step;
+    this.#isStepping = true;
     this.#units.shut(slots);
     const isTaken = await this.#takeShut(step);
     this.#units.open(slots);
+    this.#isStepping = false;
+    for (const resolve of this.#waitingForStep.splice(0)) resolve();
     return isTaken;
   }
 

@@ -79,6 +79,14 @@ export class RegistryGuard {
     return this.#guard.isEmpty && !this.#hasWork;
   }
 
+  /** A host's thread is new, and knows nothing of what others have been told to report. */
+  greet(host: number): void {
+    const { track, watch } = this.#guard.watched();
+    if (track.length + watch.length === 0) return;
+    const nothing = { isUnwatchingAll: false, untrack: [], unwatch: [], isRecheck: false, verdicts: [], ask: 0 };
+    this.#options.send(host, { ...nothing, track, watch });
+  }
+
   /** A host tells of losses. */
   take(report: LossReport): void {
     this.#inbox.push(report);

@@ -7,6 +7,9 @@ import type { Arrivals } from '../runtime/arrivals.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { readHostFigures } from '../sessions/host-figures.ts';
 import { readSharedMs } from '../sessions/host-meter.ts';
+import type { LeaseNews, LeaseRecord } from '../sessions/lease-record.ts';
+import { Leases } from '../sessions/leases.ts';
+import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import type { GuardOrders, LossReport } from '../sessions/loss-messages.ts';
 import { SessionHost } from '../sessions/session-host.ts';
 import type { SessionEvent } from '../sessions/session-journal.ts';
@@ -18,10 +21,11 @@ import type {
   WantedOutcome,
 } from '../sessions/session-transfer.ts';
 import type { WarmUp } from '../sessions/warm-up.ts';
-import type { SlotTable } from '../slots/slot-table.ts';
+import { SlotTable } from '../slots/slot-table.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 import type { HostUnit, ListedSession, LoggedInstance, UnitState } from './host-unit.ts';
+import { recoverLeases } from './lease-recovery.ts';
 import { restoreRegistrations, resumeChanges, resumeReads } from './rebuild.ts';
 import type { RebuildOptions, Remains } from './rebuild.ts';
 import { listSessions } from './session-directory.ts';
@@ -53,6 +57,10 @@ export interface SessionUnitOptions {
   readonly tellMain?: ((event: TransferEvent) => void) | undefined;
   /** To the guard of the whole registry. */
   readonly reportLosses: (report: LossReport) => void;
+  /** Sessions that a thread of the same number, which has ended, had begun. */
+  readonly sessionsBefore?: number | undefined;
+  /** A lease was granted, or has ended. */
+  readonly onLease?: ((news: LeaseNews) => void) | undefined;
 }
 
 /** How long a partition that has died may take to be gone, in milliseconds, and one that is leaving to say its last. */
@@ -67,6 +75,7 @@ export class SessionUnit implements HostUnit {
   readonly host: SessionHost;
   readonly router: Router;
   readonly #options: SessionUnitOptions;
+  readonly #leases: Leases;
   readonly #remains: Map<number, Remains> = new Map();
 
   constructor(options: SessionUnitOptions) {
@@ -80,6 +89,7 @@ export class SessionUnit implements HostUnit {
     });
     this.router = new Router({ table, gate, nextRequest, isBearer: number === 0 });
     this.host = new SessionHost({ ...options, host: number, router: this.router });
+    this.#leases = new Leases({ host: this.host, config });
   }
 
   tick(nowMs: number): void {
@@ -111,8 +121,10 @@ export class SessionUnit implements HostUnit {
     this.router.gate.open(slots);
   }
 
-  adoptTable(table: SlotTable): void {
-    this.router.setTable(table);
+  adoptTable(memory: SharedArrayBuffer): void {
+    const table = SlotTable.attach(memory);
+    // A thread may have been started with it.
+    if (table.epoch !== this.router.table.epoch) this.router.setTable(table);
   }
 
   /**
@@ -139,6 +151,11 @@ export class SessionUnit implements HostUnit {
 
   resumeReads(partition: number): Promise<boolean> {
     return this.#rebuild(partition, resumeReads);
+  }
+
+  recover(leases: readonly LeaseRecord[]): Promise<boolean> {
+    const { host, router } = this;
+    return recoverLeases({ host, router, leases });
   }
 
   fence(partition: number): Promise<boolean> {
@@ -205,6 +222,10 @@ export class SessionUnit implements HostUnit {
     return new Promise((resolve) => {
       this.#options.schedule(resolve);
     });
+  }
+
+  carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {
+    return this.#leases.carryOut(call);
   }
 
   setAside(secret: string, done: (outcome: AsideOutcome) => void): void {

@@ -5,7 +5,7 @@ import type { Counters } from '../runtime/counters.ts';
 import { isDescriptorShortage } from '../runtime/descriptors.ts';
 import { slotCount } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
-import type { Runner } from '../workers/runner.ts';
+import type { MailboxPort, Runner } from '../workers/runner.ts';
 import type { HostUnits } from './host-units.ts';
 
 export type PartitionState = 'starting' | 'ready' | 'rebuilding' | 'stopping';
@@ -88,6 +88,25 @@ export class Supervisor {
     return !this.#isStopping;
   }
 
+  /** Resolves once every partition is ready; with false when the server stops. */
+  async whenAllReady(): Promise<boolean> {
+    while (!this.#isStopping && !this.#wards.every(({ state }) => state === 'ready')) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    return !this.#isStopping;
+  }
+
+  /** A host's thread has died: partitions that live forget it. */
+  detachHost(host: number): void {
+    for (const { state, runner } of this.#wards) if (state === 'ready') runner.detach(host);
+  }
+
+  /** Leads a host, whose thread is new, to every partition; all are ready. */
+  connectHost(host: number, connect: (partition: number, port: MailboxPort) => void): void {
+    this.detachHost(host);
+    for (const { partition, runner } of this.#wards) connect(partition, runner.connect(host));
+  }
+
   /** Starts partitions up to, not including, `count`; those that run already go on. Rejects, and leaves none of the new ones, if one fails. */
   async startUpTo(count: number): Promise<void> {
     const added: Ward[] = [];
@@ -162,6 +181,7 @@ export class Supervisor {
     this.#connect(ward, table.epoch);
     ward.state = 'ready';
     this.#options.log.debug({ partition: ward.partition }, 'partition ready');
+    this.#wake();
   }
 
   /** `epoch`: of the table that the partition was started with. */

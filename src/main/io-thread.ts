@@ -5,21 +5,25 @@
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 
-import { serveUnit } from '../control/remote-unit.ts';
+import type { MainCalls } from '../control/main-calls.ts';
+import { serveHost } from '../control/remote-host.ts';
+import type { FromHost } from '../control/remote-host.ts';
 import { SessionUnit } from '../control/session-unit.ts';
-import type { FromIoThread, FromUnit, IoThreadStart, ToIoThread, UnitPort } from '../control/unit-messages.ts';
+import type { FromIoThread, IoThreadStart, ToIoThread } from '../control/thread-messages.ts';
 import { createHostTransport } from '../edges/socket/host-transport.ts';
+import { answerPlainRequest } from '../edges/socket/session-port.ts';
 import { createArrivals } from '../runtime/arrivals.ts';
 import { Counters } from '../runtime/counters.ts';
 import { DescriptorBudget } from '../runtime/descriptors.ts';
 import { countRequests } from '../runtime/request-numbers.ts';
 import { SharedSessionCounts } from '../runtime/session-counts.ts';
+import { CallSender, proxyCalls } from '../runtime/thread-calls.ts';
+import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { tickMs } from '../sessions/sessions.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { chooseTransport } from '../transport/choose-transport.ts';
-import type { HttpAnswer, HttpCall } from '../transport/transport.ts';
 
 if (parentPort === null) throw new Error('not a thread');
 const main = parentPort;
@@ -36,18 +40,12 @@ function reportFailure(error: unknown): void {
 process.on('uncaughtException', reportFailure);
 process.on('unhandledRejection', reportFailure);
 
-/** Requests over HTTP that the main thread is answering, by number. */
-const waiting = new Map<number, (answer: HttpAnswer) => void>();
-let requests = 0;
-
-function askMain(call: HttpCall): Promise<HttpAnswer> {
-  requests += 1;
-  const number = requests;
-  return new Promise((resolve) => {
-    waiting.set(number, resolve);
-    report({ kind: 'http', number, call });
-  });
-}
+const calls = new CallSender();
+const mainCalls = proxyCalls<MainCalls>((method, args) =>
+  calls.send(method, args, (message) => {
+    report({ kind: 'call', ...message });
+  }),
+);
 
 const start = workerData as IoThreadStart;
 const { config } = start;
@@ -55,7 +53,7 @@ const closed = new Int32Array(start.closed);
 const pulse = new Int32Array(start.pulse);
 const counters = new Counters();
 const arrivals = createArrivals(start.arrivals, config);
-const unitPort = start.unit as object as UnitPort<never, FromUnit>;
+const unitPort = start.unit as object as ThreadPort<CallMessage, FromHost>;
 const unit = new SessionUnit({
   number: start.number,
   config,
@@ -86,7 +84,7 @@ const unit = new SessionUnit({
   },
 });
 const { create } = await chooseTransport(config.transport);
-const { transport, tick } = createHostTransport({
+const transport = createHostTransport({
   create,
   config,
   host: unit.host,
@@ -94,14 +92,13 @@ const { transport, tick } = createHostTransport({
   arrivals,
   descriptors: new DescriptorBudget(start.descriptors),
   counts: new SharedSessionCounts(start.sessionCounts),
-  onHttp: askMain,
+  onRequest: (request) => answerPlainRequest(request, mainCalls),
 });
 const sampler = new ThreadSampler(new ThreadGauges(start.gauges), tickMs);
 const ticker = setInterval(() => {
   Atomics.add(pulse, 0, 1);
   sampler.sample();
   unit.tick(performance.now());
-  tick(performance.now());
 }, tickMs);
 
 function closeSockets(): void {
@@ -115,9 +112,8 @@ function closeSockets(): void {
 
 main.on('message', (message: ToIoThread) => {
   switch (message.kind) {
-    case 'httpAnswer':
-      waiting.get(message.number)?.(message.answer);
-      waiting.delete(message.number);
+    case 'result':
+      calls.settle(message);
       return;
     case 'close':
       closeSockets();
@@ -129,6 +125,6 @@ main.on('message', (message: ToIoThread) => {
       message satisfies never;
   }
 });
-serveUnit(unit, unitPort as object as Parameters<typeof serveUnit>[1]);
+serveHost(unit, unitPort);
 const { value, transfer } = transport.taker;
 main.postMessage({ kind: 'ready', taker: value } satisfies FromIoThread, transfer);

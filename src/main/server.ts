@@ -5,43 +5,50 @@ import type { Logger } from 'pino';
 import { resolveConfig } from '../config/config.ts';
 import type { ServerConfig } from '../config/config.ts';
 import { Administration } from '../control/administration.ts';
+import { EdgeThreads } from '../control/edge-threads.ts';
+import { checkHealth } from '../control/health.ts';
+import { HostRecovery } from '../control/host-recovery.ts';
 import { HostUnits } from '../control/host-units.ts';
 import { inspectRegistry } from '../control/inspection.ts';
 import type { Inspection } from '../control/inspection.ts';
 import { IoThreads } from '../control/io-threads.ts';
+import { LeaseLedger } from '../control/lease-ledger.ts';
+import type { MainCalls } from '../control/main-calls.ts';
 import { Mover } from '../control/mover.ts';
 import { PartitionLives } from '../control/partition-lives.ts';
 import { RegistryGuard } from '../control/registry-guard.ts';
 import { SessionDirectory } from '../control/session-directory.ts';
 import { SessionUnit } from '../control/session-unit.ts';
 import { Supervisor } from '../control/supervisor.ts';
-import { HttpApi } from '../edges/http/http-api.ts';
-import { isOriginAllowed } from '../edges/socket/admission.ts';
 import { createHostTransport } from '../edges/socket/host-transport.ts';
-import type { HostTransport, HostTransportOptions } from '../edges/socket/host-transport.ts';
+import type { HostTransportOptions } from '../edges/socket/host-transport.ts';
+import { answerPlainRequest } from '../edges/socket/session-port.ts';
 import { Metrics } from '../metrics/metrics.ts';
-import { describeOpenapi } from '../protocol/http-operations.ts';
 import { sessionPath } from '../protocol/limits.ts';
-import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { arrivalsBytes, createArrivals } from '../runtime/arrivals.ts';
 import { Counters } from '../runtime/counters.ts';
 import { DescriptorBudget, descriptorBudgetBytes, Descriptors } from '../runtime/descriptors.ts';
 import { adoptLog, createLog } from '../runtime/log.ts';
 import type { ServerLog } from '../runtime/log.ts';
-import { productVersion } from '../runtime/product-version.ts';
 import { countRequests } from '../runtime/request-numbers.ts';
 import { LocalSessionCounts, SharedSessionCounts, sessionCountsBytes } from '../runtime/session-counts.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
+import type { LeaseNews } from '../sessions/lease-record.ts';
+import { leaseOf } from '../sessions/leases.ts';
+import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import type { GuardEvent } from '../sessions/loss-guard.ts';
+import type { LossReport } from '../sessions/loss-messages.ts';
+import type { SessionEvent } from '../sessions/session-journal.ts';
 import { logSession } from '../sessions/session-lines.ts';
 import type { TransferEvent } from '../sessions/session-transfer.ts';
-import { tickMs } from '../sessions/sessions.ts';
+import { readSecretNumber, tickMs } from '../sessions/sessions.ts';
 import { WarmUp, warmUpBytes, WarmUpJudge } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { chooseTransport } from '../transport/choose-transport.ts';
 import type { ChosenTransport } from '../transport/choose-transport.ts';
-import type { CreateTransport, HttpAnswer, HttpCall, Transport } from '../transport/transport.ts';
+import type { CreateTransport, Transport } from '../transport/transport.ts';
 import type { Fault } from '../workers/messages.ts';
+import { hostOfSession } from '../workers/partition-core.ts';
 import { PartitionRunner } from '../workers/partition-runner.ts';
 
 export interface ServerAddress {
@@ -49,6 +56,9 @@ export interface ServerAddress {
   readonly port: number;
   /** Where sessions are opened, for the client's `servers`. */
   readonly url: string;
+  /** Where HTTP is served; undefined with `edgeThreads` 0. */
+  readonly httpPort: number | undefined;
+  readonly httpUrl: string | undefined;
 }
 
 export interface Server {
@@ -101,7 +111,6 @@ export class RunningServer implements Server {
   readonly #supervisor: Supervisor;
   readonly #mover: Mover;
   readonly #runners: PartitionRunner[] = [];
-  readonly #hostTransport: HostTransport;
   readonly #transport: Transport;
   readonly #warmUp: WarmUp;
   readonly #warmUpJudge: WarmUpJudge;
@@ -110,7 +119,8 @@ export class RunningServer implements Server {
   readonly #descriptors: Descriptors;
   readonly #administration: Administration;
   readonly #metrics: Metrics;
-  readonly #api: HttpApi;
+  readonly #edges: EdgeThreads;
+  readonly #recovery: HostRecovery;
   #sampler: ThreadSampler | undefined;
   #address: ServerAddress | undefined;
   #ticker: NodeJS.Timeout | undefined;
@@ -143,9 +153,10 @@ export class RunningServer implements Server {
     const table = SlotTable.even(config.partitions);
     const lastRequest = new SharedArrayBuffer(8);
     const isAlone = config.ioThreads === 0;
+    const hosts = 1 + config.ioThreads + config.edgeThreads;
     const arrivalsMemory = new SharedArrayBuffer(arrivalsBytes);
     const arrivals = createArrivals(arrivalsMemory, config);
-    const warmUpMemory = new SharedArrayBuffer(warmUpBytes);
+    const warmUpMemory = new SharedArrayBuffer(warmUpBytes(hosts));
     this.#warmUp = new WarmUp(warmUpMemory);
     this.#warmUpJudge = new WarmUpJudge({
       warmUp: this.#warmUp,
@@ -161,38 +172,44 @@ export class RunningServer implements Server {
       table,
       arrivals,
       warmUp: this.#warmUp,
-      nextRequest: isAlone ? countAlone() : countRequests(lastRequest),
+      nextRequest: hosts === 1 ? countAlone() : countRequests(lastRequest),
       nowMs,
       bornMicros,
       registry,
     });
     const sessionCounts = new SharedArrayBuffer(isAlone ? 0 : sessionCountsBytes);
     const counts = isAlone ? new LocalSessionCounts() : new SharedSessionCounts(sessionCounts);
-    const onHttp = (call: HttpCall): Promise<HttpAnswer> => this.#api.handle(call);
-    this.#hostTransport = this.#createTransport(create, { counts, arrivals, descriptors, onHttp });
-    this.#transport = this.#hostTransport.transport;
-    this.#threads = new IoThreads({
-      entry: new URL('io-thread.js', import.meta.url),
+    const calls = this.#createCalls();
+    this.#transport = this.#createTransport(create, { counts, arrivals, descriptors }, calls);
+    const ledger = new LeaseLedger();
+    const forThreads = {
       config,
-      table,
       lastRequest,
-      sessionCounts,
-      arrivals: arrivalsMemory,
       warmUp: warmUpMemory,
-      descriptors: descriptorsMemory,
       bornMicros,
       registry,
-      onHttp,
       isVerbose: this.#isVerbose,
-      onLosses: (report) => {
+      calls,
+      onLosses: (report: LossReport): void => {
         this.#guard.take(report);
       },
-      onSession: (event) => {
+      onSession: (event: SessionEvent): void => {
         logSession(this.#log, event);
       },
-      onTransfer: (host, event) => {
+      onTransfer: (host: number, event: TransferEvent): void => {
         this.#units.transfers.take(host, event);
       },
+      onLease: (news: LeaseNews): void => {
+        ledger.note(news);
+      },
+    };
+    this.#threads = new IoThreads({
+      ...forThreads,
+      entry: new URL('io-thread.js', import.meta.url),
+      table,
+      sessionCounts,
+      arrivals: arrivalsMemory,
+      descriptors: descriptorsMemory,
       onFailure: (error) => {
         this.#fail(error);
       },
@@ -201,7 +218,19 @@ export class RunningServer implements Server {
         else this.#log.warn({ thread }, 'an I/O thread shows signs of life again');
       },
     });
-    this.#units = new HostUnits(this.#main, this.#threads.units);
+    this.#edges = new EdgeThreads({
+      ...forThreads,
+      entry: new URL('edge-thread.js', import.meta.url),
+      firstNumber: 1 + config.ioThreads,
+      ledger,
+      log: this.#log,
+      onDeath: () => {
+        this.#counters.count('edge_thread_died');
+      },
+      lendDescriptors: (start) => this.#descriptors.lend(start),
+    });
+    const remote = [...this.#threads.hosts, ...this.#edges.hosts].map(({ unit }) => unit);
+    this.#units = new HostUnits(this.#main, remote);
     this.#guard = new RegistryGuard({
       settings: config,
       hosts: this.#units.all().length,
@@ -224,6 +253,13 @@ export class RunningServer implements Server {
       stepBytes: config.moveBytes,
       nextTurn,
     });
+    this.#recovery = new HostRecovery({
+      units: this.#units,
+      supervisor: this.#supervisor,
+      mover: this.#mover,
+      guard: this.#guard,
+      delay,
+    });
     this.#administration = new Administration({
       config,
       units: this.#units,
@@ -236,7 +272,6 @@ export class RunningServer implements Server {
       log: this.#log,
     });
     this.#metrics = this.#createMetrics();
-    this.#api = this.#createApi();
   }
 
   static async start(config: ServerConfig, options: ServerOptions): Promise<RunningServer> {
@@ -259,6 +294,11 @@ export class RunningServer implements Server {
     this.#runners[partition]?.inflict(fault);
   }
 
+  /** For tests: ends a thread that serves HTTP. */
+  killEdge(index: number): void {
+    this.#edges.kill(index);
+  }
+
   /** For tests: what each side says that it holds. */
   inspect(): Promise<Inspection> {
     return inspectRegistry(this.#units);
@@ -270,15 +310,26 @@ export class RunningServer implements Server {
   }
 
   async #start(): Promise<void> {
-    const { host, port, partitions, ioThreads, transport } = this.#config;
+    const { host, port, httpPort, partitions, ioThreads, transport } = this.#config;
     try {
-      const [takers] = await Promise.all([this.#threads.start(), this.#supervisor.startUpTo(partitions)]);
+      const [takers] = await Promise.all([
+        this.#threads.start(),
+        this.#supervisor.startUpTo(partitions),
+        this.#edges.start({ units: this.#units, recovery: this.#recovery }),
+      ]);
       // Every host knows its way to every partition before it gets a session.
       await Promise.all(this.#units.all().map((unit) => unit.readState()));
       for (const taker of takers) this.#transport.handTo(taker);
       await this.#descriptors.open();
+      const http = await this.#edges.listen({ host, port: httpPort });
       const bound = await this.#transport.listen(host, port);
-      this.#address = { ...bound, url: `ws://${host.includes(':') ? `[${host}]` : host}:${bound.port}${sessionPath}` };
+      const name = host.includes(':') ? `[${host}]` : host;
+      this.#address = {
+        ...bound,
+        url: `ws://${name}:${bound.port}${sessionPath}`,
+        httpPort: http?.port,
+        httpUrl: http === undefined ? undefined : `http://${name}:${http.port}`,
+      };
     } catch (error) {
       await this.stop();
       throw error;
@@ -289,7 +340,14 @@ export class RunningServer implements Server {
       this.#tick(performance.now());
     }, tickMs);
     this.#log.info(
-      { host: this.#address.host, port: this.#address.port, partitions, ioThreads, transport },
+      {
+        host: this.#address.host,
+        port: this.#address.port,
+        httpPort: this.#address.httpPort,
+        partitions,
+        ioThreads,
+        transport,
+      },
       'listening',
     );
     if (this.#fallback !== undefined)
@@ -309,10 +367,12 @@ export class RunningServer implements Server {
 
   async #stop(): Promise<void> {
     this.#transport.stopListening();
+    this.#edges.stopListening();
     this.#units.drain('stopping');
     this.#log.info({ sessions: await this.#administration.countSessions() }, 'draining');
     await this.#waitUntilEmpty(this.#config.drainTimeoutMs);
     await this.#closeSockets();
+    await this.#edges.end();
     await this.#supervisor.stop();
     await this.#threads.end();
     this.#descriptors.close();
@@ -338,10 +398,10 @@ export class RunningServer implements Server {
   #tick(nowMs: number): void {
     this.#supervisor.tick(nowMs);
     this.#threads.tick(nowMs);
+    this.#edges.tick(nowMs);
     if (this.#warmUpJudge.tick(nowMs)) this.#logWarm();
     this.#guard.tick(nowMs);
     this.#main.tick(nowMs);
-    this.#hostTransport.tick(nowMs);
     this.#descriptors.tick(nowMs);
     this.#watchListening();
   }
@@ -443,33 +503,43 @@ export class RunningServer implements Server {
 
   #createTransport(
     create: CreateTransport,
-    options: Pick<HostTransportOptions, 'counts' | 'arrivals' | 'descriptors' | 'onHttp'>,
-  ): HostTransport {
+    options: Pick<HostTransportOptions, 'counts' | 'arrivals' | 'descriptors'>,
+    calls: MainCalls,
+  ): Transport {
     return createHostTransport({
       create,
       config: this.#config,
       host: this.#main.host,
       counters: this.#counters,
       ...options,
+      onRequest: (request) => answerPlainRequest(request, calls),
     });
   }
 
-  #createApi(): HttpApi {
-    const config = this.#config;
-    return new HttpApi({
-      host: this.#main.host,
-      config,
-      isOriginAllowed: (origin) => isOriginAllowed(config.allowedOrigins, origin),
-      countRefusal: (code, limit, address) => {
-        this.#counters.countRefusal(code, limit, address);
+  #createCalls(): MainCalls {
+    return {
+      checkHealth: (check) => {
+        const { isDraining, isWarming } = this.#main.host;
+        const { waitingFor } = this.#administration;
+        return Promise.resolve(checkHealth(check, { waitingFor, isDraining, isWarming }));
       },
-      administration: this.#administration,
+      readHttpUrl: () => Promise.resolve(this.#address?.httpUrl),
+      readStats: () => this.#administration.readStats(),
       readMetrics: () => this.#metrics.read(),
-      documents: {
-        openapi: JSON.stringify(describeOpenapi(productVersion)),
-        openrpc: JSON.stringify(describeOpenrpc(productVersion)),
-      },
-    });
+      describePartitions: () => this.#administration.describePartitions(),
+      resize: (partitions) => Promise.resolve(this.#administration.resize(partitions)),
+      rebalance: () => Promise.resolve(this.#administration.rebalance()),
+      describeGuard: () => this.#administration.describeGuard(),
+      releaseGuard: (key) => this.#administration.releaseGuard(key),
+      sendAway: (percent, spreadMs) => this.#administration.sendAway(percent, spreadMs),
+      listSessions: (query) => this.#administration.listSessions(query),
+      carryOutLease: (call) => this.#carryOutLease(call),
+    };
+  }
+
+  #carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {
+    const holder = this.#units.all()[hostOfSession(readSecretNumber(leaseOf(call) ?? ''))];
+    return holder?.carryOutLease(call) ?? Promise.resolve({ code: 'not_found', message: 'there is no such lease' });
   }
 
   #createMetrics(): Metrics {
@@ -485,7 +555,7 @@ export class RunningServer implements Server {
             gauges: this.#runners[partition]!.gauges,
           }));
         },
-        threads: new Map([['main', this.#gauges], ...this.#threads.gauges]),
+        threads: new Map([['main', this.#gauges], ...this.#threads.gauges, ...this.#edges.gauges]),
         lives: this.#lives,
         gate: this.#main.router.gate,
         guard: this.#guard,

@@ -44,6 +44,11 @@ export const errorCodes = {
     status: 400,
     meaning: 'The client speaks a version of the protocol that is not supported any more; the message says which are.',
   },
+  misdirected: {
+    number: -32008,
+    status: 421,
+    meaning: 'This port serves sessions and health only; the message says where HTTP is served.',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -3,7 +3,7 @@ import type { ErrorCode } from './errors.ts';
 import { protocolLimits } from './limits.ts';
 import { instanceInputSchema, listParamsSchema, listSchema, methodSchemas, snapshotSchema } from './schemas.ts';
 import type { JsonSchema } from './schemas.ts';
-import type { InstanceInput, ServiceFields } from './types.ts';
+import type { InstanceInput, QueryParams, ServiceFields } from './types.ts';
 
 /** The HTTP side of the protocol: what is asked without holding a connection. The server's routes and the OpenAPI document are made from this. */
 export interface HttpOperation {
@@ -42,6 +42,13 @@ export type OperationId =
   | 'checkReady'
   | 'readOpenapi'
   | 'readOpenrpc';
+
+export interface ServiceQuery extends QueryParams {
+  /** Of the list that the caller has: answer once there is a newer one. */
+  readonly index?: number;
+  /** How long to wait for that, as `30s`, `500ms` or `5m`. */
+  readonly wait?: string;
+}
 
 export interface LeaseRegisterBody extends ServiceFields {
   readonly instance: InstanceInput;
@@ -125,9 +132,23 @@ const ttlMs: JsonSchema = {
   minimum: 1,
   description: 'How long the lease lives without being renewed, in milliseconds.',
 };
-/** A service's name, and nothing else: filters are for those who subscribe. */
+/** A service's name, and a filter. */
+const filteredQuery = methodSchemas['service.query'].params as ObjectSchema;
+/** A service's name, and nothing else. */
 const serviceQuery = methodSchemas['service.unsubscribe'].params as ObjectSchema;
 const deregisterParams = methodSchemas['instance.deregister'].params as ObjectSchema;
+const index: JsonSchema = {
+  type: 'integer',
+  minimum: 0,
+  maximum: protocolLimits.heldVersionMax,
+  description: 'The version of the list that the caller has: the answer comes once there is a newer one.',
+};
+const wait: JsonSchema = {
+  type: 'string',
+  pattern: '^[0-9]{1,7}(ms|s|m)$',
+  description:
+    'How long to wait for that, such as `30s`, `500ms` or `5m`; `httpWaitMaxMs` at most, and by default. Then the answer is the list as it is.',
+};
 const leaseResult: JsonSchema = {
   type: 'object',
   properties: { lease, ttlMs },
@@ -298,8 +319,12 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   queryService: {
     method: 'GET',
     path: '/v1/instances',
-    summary: 'The instances of one service.',
-    query: serviceQuery,
+    summary:
+      'The instances of one service, of a zone or with certain metadata if that is asked for. With `index`, once they have changed, or after `wait`.',
+    query: {
+      ...filteredQuery,
+      properties: { ...filteredQuery.properties, index, wait },
+    },
     result: snapshotSchema,
     errors: ['invalid_params', ...transient],
   },
@@ -598,5 +623,7 @@ function describeQuery(query: JsonSchema | undefined): JsonSchema[] {
     in: 'query',
     required: required.includes(name),
     schema,
+    // As `selector[lane]=blue`.
+    ...(schema.type === 'object' ? { style: 'deepObject', explode: true } : {}),
   }));
 }

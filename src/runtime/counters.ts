@@ -11,6 +11,7 @@ export type Happening =
   | 'loss_names_full'
   | 'session_opened'
   | 'partition_died'
+  | 'edge_thread_died'
   | 'partition_start_starved'
   | 'accept_paused'
   | 'http_answer_cut'

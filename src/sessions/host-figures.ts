@@ -1,5 +1,6 @@
 import type { MethodName, SubscribeMode } from '../protocol/types.ts';
 import { Histogram } from '../runtime/histogram.ts';
+import { HostMeter } from './host-meter.ts';
 import type { SessionHost } from './session-host.ts';
 
 /** What one session host holds and has done; figures of several hosts are added up. Plain, since a host may be on another thread. */
@@ -32,6 +33,25 @@ export function readHostFigures(host: SessionHost): HostFigures {
     subscriptionsWarming: host.subscriptionsWarming,
     pushes: meter.pushes,
     framesSent: host.framesSent,
+    missed: meter.missed,
+    publishSeconds: meter.publishSeconds.cells,
+    requestSeconds: new Map([...meter.requestSeconds].map(([method, { cells }]) => [method, cells])),
+  };
+}
+
+/** Of a host that holds nothing and has done nothing. */
+export function emptyFigures(): HostFigures {
+  const meter = new HostMeter();
+  return {
+    connected: 0,
+    held: 0,
+    leases: 0,
+    registrations: 0,
+    heldInstances: 0,
+    subscriptions: { delta: 0, snapshot: 0 },
+    subscriptionsWarming: 0,
+    pushes: meter.pushes,
+    framesSent: { delta: 0, snapshot: 0 },
     missed: meter.missed,
     publishSeconds: meter.publishSeconds.cells,
     requestSeconds: new Map([...meter.requestSeconds].map(([method, { cells }]) => [method, cells])),

@@ -217,6 +217,11 @@ export class LossGuard {
     }
   }
 
+  /** All services and names that hosts are to report. */
+  watched(): Pick<GuardChanges, 'track' | 'watch'> {
+    return { track: [...this.#services.keys()], watch: this.#names.all() };
+  }
+
   /** What hosts are to be told, since the last time. */
   takeChanges(): GuardChanges {
     const track: string[] = [];

@@ -68,3 +68,20 @@ export interface GuardOrders {
 
 /** Registrations, services, names or sessions in one message, about. Of a session that has more, the rest follows as changes. */
 export const lossEntriesMax = 1000;
+
+/** Of a host that has lost nothing and holds nothing. `answers`: the question that it answers. */
+export function emptyReport(host: number, answers: number): LossReport {
+  return {
+    host,
+    keys: [],
+    back: [],
+    missing: [],
+    changes: [],
+    removed: [],
+    returned: [],
+    due: [],
+    totals: [],
+    sessions: 0,
+    answers,
+  };
+}

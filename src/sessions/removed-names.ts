@@ -17,6 +17,10 @@ export class RemovedNames<Owner> {
     return this.#overflow;
   }
 
+  all(): number[] {
+    return [...this.#owners.keys()];
+  }
+
   find(name: number): Owner | undefined {
     return this.#owners.get(name);
   }

@@ -16,6 +16,7 @@ import { Dispatch } from './dispatch.ts';
 import { HostJobs } from './host-jobs.ts';
 import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
+import type { LeaseNews } from './lease-record.ts';
 import type { Held, LossReport } from './loss-messages.ts';
 import { Opening } from './opening.ts';
 import { Reads } from './reads.ts';
@@ -57,6 +58,10 @@ export interface SessionHostOptions {
   readonly tellMain?: ((event: TransferEvent) => void) | undefined;
   /** To the guard of the whole registry, wherever it is. */
   readonly reportLosses: (report: LossReport) => void;
+  /** Sessions that a thread of the same number, which has ended, had begun. */
+  readonly sessionsBefore?: number | undefined;
+  /** A lease was granted, or has ended. */
+  readonly onLease?: ((news: LeaseNews) => void) | undefined;
 }
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
@@ -104,6 +109,8 @@ export class SessionHost {
     });
     this.sessions = new Sessions({
       host: options.host,
+      sessionsBefore: options.sessionsBefore,
+      onLease: options.onLease,
       log: this.#log,
       config,
       counters,
@@ -276,8 +283,8 @@ export class SessionHost {
   }
 
   #noteWarmUp(): void {
-    const { warmUp } = this.#options;
-    warmUp.shareHeld(this.#log.table.count);
+    const { warmUp, host } = this.#options;
+    warmUp.shareHeld(host, this.#log.table.count);
     if (warmUp.isOver && !this.#isWarm) {
       this.#isWarm = true;
       this.#subscriptions.warmUp();

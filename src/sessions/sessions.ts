@@ -9,6 +9,7 @@ import { Consumption } from './consumption.ts';
 import type { ConsumptionBounds } from './consumption.ts';
 import { SessionLog } from './session-log.ts';
 import type { HostLog } from './session-log.ts';
+import type { LeaseNews, LeaseRecord } from './lease-record.ts';
 import type { SessionSlice } from './session-transfer.ts';
 import { Session, SessionIdentity } from './session.ts';
 import type { SessionState } from './session.ts';
@@ -16,6 +17,8 @@ import { SlowConsumers } from './slow-consumers.ts';
 
 export interface SessionsOptions {
   readonly host: number;
+  /** Sessions that a thread of the same number, which has ended, had begun: their numbers are not given again. */
+  readonly sessionsBefore?: number | undefined;
   /** Where they keep what they registered. */
   readonly log: HostLog;
   readonly config: Pick<
@@ -41,6 +44,8 @@ export interface SessionsOptions {
   readonly onFenced: (session: Session) => void;
   /** The session is over: withdraw what it registered. At the end of that comes {@link Sessions.forget}. */
   readonly onEnd: (session: Session) => void;
+  /** A lease was granted, before its caller hears of it, or has ended. */
+  readonly onLease?: ((news: LeaseNews) => void) | undefined;
   /** Whether sessions that go wait for their turn already. */
   readonly isBusy: () => boolean;
   /** Runs a task in a later turn. */
@@ -89,13 +94,15 @@ export class Sessions {
   #crowdedSinceMs = 0;
   #connected = 0;
   #arrivals = 0;
-  #count = 0;
+  /** Of sessions that this host, or the one before it of the same number, has begun. */
+  #count: number;
   #clockMs: number;
   #lastTickMs: number;
   #isDueScheduled = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#count = options.sessionsBefore ?? 0;
     this.#clockMs = options.nowMs;
     this.#lastTickMs = options.nowMs;
     this.#wheel = new TimerWheel(tickMs, options.nowMs);
@@ -151,7 +158,7 @@ export class Sessions {
   }
 
   connect(socket: Socket): Session {
-    const session = this.#add({ kind: 'connected', socket }, socket.address);
+    const session = this.#add(this.#createIdentity(true), { kind: 'connected', socket }, socket.address);
     this.#connected += 1;
     // Those that connect together are not pinged together: within half a heartbeat their turns are spread evenly.
     const place = (this.#count * goldenRatio) % 1;
@@ -163,10 +170,26 @@ export class Sessions {
   /** Grants a lease to a caller at an address, or returns undefined when there are `leasesMax` already. */
   grantLease(ttlMs: number, address: string): Session | undefined {
     if (this.#byLease.size >= this.#options.config.leasesMax) return undefined;
-    const lease = this.#options.createName();
-    const session = this.#add({ kind: 'leased', lease, ttlMs, expiresAtMs: this.#clockMs + tickMs + ttlMs }, address);
+    const identity = this.#createIdentity(false);
+    const { number, name, secret: lease } = identity;
+    const session = this.#addLease(identity, { number, name, lease, ttlMs, address });
+    this.#options.onLease?.({ kind: 'granted', record: { number, name, lease, ttlMs, address } });
+    return session;
+  }
+
+  /** A lease that the thread before this one had granted: its time begins anew. */
+  restoreLease(record: LeaseRecord): void {
+    const { number, name, lease } = record;
+    const registrations = new SessionLog(this.#options.log);
+    const kind = { isConnection: false, hasTravelled: false } as const;
+    this.#addLease(new SessionIdentity({ number, name, secret: lease, registrations, ...kind }), record);
+  }
+
+  #addLease(identity: SessionIdentity, { lease, ttlMs, address }: LeaseRecord): Session {
+    const expiresAtMs = this.#clockMs + tickMs + ttlMs;
+    const session = this.#add(identity, { kind: 'leased', lease, ttlMs, expiresAtMs }, address);
     this.#byLease.set(lease, session);
-    this.#schedule(session, this.#clockMs + tickMs + ttlMs);
+    this.#schedule(session, expiresAtMs);
     return session;
   }
 
@@ -208,7 +231,10 @@ export class Sessions {
     const { state } = session;
     if (state.kind === 'ended' || state.kind === 'resumed') return;
     if (state.kind === 'connected') this.#connected -= 1;
-    if (state.kind === 'leased') this.#byLease.delete(state.lease);
+    if (state.kind === 'leased') {
+      this.#byLease.delete(state.lease);
+      this.#options.onLease?.({ kind: 'ended', number: session.number });
+    }
     this.#endHold(session);
     session.state = { kind: 'ended' };
     session.identity.isOver = true;
@@ -354,21 +380,24 @@ export class Sessions {
     this.slow.tick(this.#clockMs);
   }
 
-  #add(state: SessionState, address: string): Session {
+  #createIdentity(isConnection: boolean): SessionIdentity {
     this.#count += 1;
     const number = this.#options.host * sessionsPerHostMax + this.#count;
     const { createName } = this.#options;
-    const identity = new SessionIdentity({
+    return new SessionIdentity({
       number,
       name: createName(),
       // The number says where to look, the rest cannot be guessed.
       secret: `${number.toString(secretRadix)}-${createName()}`,
-      isConnection: state.kind === 'connected',
+      isConnection,
       hasTravelled: false,
       registrations: new SessionLog(this.#options.log),
     });
+  }
+
+  #add(identity: SessionIdentity, state: SessionState, address: string): Session {
     const session = this.#create(identity, state, address);
-    this.#byNumber.set(number, session);
+    this.#byNumber.set(identity.number, session);
     return session;
   }
 

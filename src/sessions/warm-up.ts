@@ -1,12 +1,12 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { Arrivals } from '../runtime/arrivals.ts';
 
-/** What the threads of a server share about its warm-up: one of these for each, over the same memory. */
-export const warmUpBytes = 8;
+/** Bytes of memory that the threads of a server share about its warm-up: words of 32 bits, one for all and one for each session host. */
+export function warmUpBytes(hosts: number): number {
+  return 4 * (1 + hosts);
+}
 
-/** Places of 32 bits. */
 const overPlace = 0;
-const heldPlace = 1;
 
 /**
  * Whether those who were here before the registry started are still coming back (PU5). The main thread judges, by what all threads tell, and every
@@ -14,7 +14,6 @@ const heldPlace = 1;
  */
 export class WarmUp {
   readonly #words: Int32Array;
-  #ownHeld = 0;
 
   /** `memory`: {@link warmUpBytes} of it, of zeros at first. */
   constructor(memory: SharedArrayBuffer) {
@@ -29,16 +28,16 @@ export class WarmUp {
     Atomics.store(this.#words, overPlace, 1);
   }
 
-  /** Says how many instances the sessions and leases of this thread hold. */
-  shareHeld(own: number): void {
-    if (own === this.#ownHeld) return;
-    Atomics.add(this.#words, heldPlace, own - this.#ownHeld);
-    this.#ownHeld = own;
+  /** Says how many instances the sessions and leases of a host hold. */
+  shareHeld(host: number, held: number): void {
+    Atomics.store(this.#words, 1 + host, held);
   }
 
-  /** How many those of all threads hold, as of when each last said so. */
+  /** How many those of all hosts hold, as of when each last said so. */
   get held(): number {
-    return Atomics.load(this.#words, heldPlace);
+    let held = 0;
+    for (let place = 1; place < this.#words.length; place++) held += Atomics.load(this.#words, place);
+    return held;
   }
 }
 

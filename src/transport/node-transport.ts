@@ -5,15 +5,14 @@ import type { Socket as NetSocket } from 'node:net';
 import { WebSocketServer } from 'ws';
 import type { ServerOptions } from 'ws';
 
-import { isLoopbackAddress, normalizeAddress } from './addresses.ts';
-import { encodeRefusal, sendAnswer } from './node-answer.ts';
+import { normalizeAddress } from './addresses.ts';
+import { headFailures } from './head-refusals.ts';
+import { encodeAnswer } from './node-answer.ts';
 import { AttentiveWebSocket, NodeSocket } from './node-socket.ts';
 import { PortSharer } from './port-sharer.ts';
-import { decodeBody, frameExcessBytes } from './transport.ts';
+import { frameExcessBytes } from './transport.ts';
 import type {
   ConnectionTaker,
-  HeadFailure,
-  HttpCall,
   ListenAddress,
   Transport,
   TransportOptions,
@@ -24,6 +23,8 @@ const headTimeoutMs = 10_000;
 const requestTimeoutMs = 30_000;
 /** A connection without a request is kept for this long, in milliseconds. */
 const idleTimeoutMs = 10_000;
+/** How often it is looked for requests that take too long, in milliseconds. */
+const checkTimeoutsMs = 1000;
 /** Of a request's head: the URL and the headers. */
 const headBytesMax = 16_384;
 /** How long a client has to answer a close frame, or to read a refusal, in milliseconds. */
@@ -60,6 +61,7 @@ export class NodeTransport<S> implements Transport {
       headersTimeout: headTimeoutMs,
       requestTimeout: requestTimeoutMs,
       keepAliveTimeout: idleTimeoutMs,
+      connectionsCheckingInterval: checkTimeoutsMs,
       noDelay: true,
     });
     this.#http.on('request', (request, response) => {
@@ -157,7 +159,7 @@ export class NodeTransport<S> implements Transport {
     // Whoever is gone before the answer.
     raw.on('error', () => undefined);
     const verdict = this.#options.judgeUpgrade({
-      path: splitTarget(request).path,
+      path: readPath(request),
       upgrade: headers.upgrade,
       version: headers['sec-websocket-version'] ?? '',
       key: headers['sec-websocket-key'] ?? '',
@@ -166,7 +168,7 @@ export class NodeTransport<S> implements Transport {
       address,
     });
     if (!verdict.accept) {
-      refuse(raw, encodeRefusal(verdict.answer));
+      refuse(raw, encodeAnswer(verdict.answer));
       return;
     }
     this.#protocols.set(request, verdict.protocol);
@@ -185,59 +187,36 @@ export class NodeTransport<S> implements Transport {
       raw.destroy();
       return;
     }
-    refuse(raw, encodeRefusal(this.#options.refuseHead(headFailures[error] ?? 'malformed')));
+    refuse(raw, encodeAnswer(this.#options.refuseHead(headFailures[error] ?? 'malformed')));
   }
 
   /** What is offered beside WebSocket is not taken, and the request is answered as if it had not been offered. */
   #passOver(request: IncomingMessage, raw: NetSocket): void {
     const response = new ServerResponse(request);
-    response.shouldKeepAlive = false;
     response.assignSocket(raw);
-    response.once('finish', () => {
-      raw.end();
-    });
     setLinger(raw);
     this.#serve(request, response);
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
-    const address = readAddress(request.socket);
-    const { headers } = request;
-    const head = {
-      method: request.method ?? '',
-      ...splitTarget(request),
-      origin: headers.origin ?? '',
-      contentType: headers['content-type'] ?? '',
-      address,
-      isLocal: isLoopbackAddress(address),
-    };
-    this.#readBody(request, (body) => {
-      this.#options.onHttp({ ...head, body, room: this.#options.unread.room }).then(
-        (answer) => {
-          sendAnswer(response, answer, address, this.#options);
-        },
-        (error: unknown) => {
-          // A bug: the handler turns everything expected into an answer. Die loudly, as for any uncaught exception.
-          queueMicrotask(() => {
-            throw error;
-          });
-        },
-      );
-    });
-  }
-
-  #readBody(request: IncomingMessage, take: (body: HttpCall['body']) => void): void {
-    const { bodyBytesMax } = this.#options;
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes <= bodyBytesMax) chunks.push(chunk);
-      else chunks.length = 0;
-    });
-    request.on('end', () => {
-      take(bytes > bodyBytesMax ? 'too large' : decodeBody(Buffer.concat(chunks)));
-    });
+    const { method = '' } = request;
+    const raw = request.socket;
+    // Nothing on this port needs more than one request a connection, and none has a body that is read.
+    response.shouldKeepAlive = false;
+    request.resume();
+    this.#options.onRequest({ method, path: readPath(request), address: readAddress(raw) }).then(
+      ({ status, headers, body }) => {
+        if (response.destroyed) return;
+        response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) });
+        response.end(body, () => raw.end());
+      },
+      (error: unknown) => {
+        // A bug: the handler turns everything expected into an answer. Die loudly, as for any uncaught exception.
+        queueMicrotask(() => {
+          throw error;
+        });
+      },
+    );
   }
 }
 
@@ -254,20 +233,9 @@ function setLinger(raw: NetSocket): void {
   });
 }
 
-/** How Node names what is wrong with a request. */
-const headFailures: Readonly<Record<string, HeadFailure>> = {
-  HPE_INVALID_METHOD: 'unknown method',
-  HPE_HEADER_OVERFLOW: 'too large',
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'too large',
-  ERR_HTTP_REQUEST_TIMEOUT: 'too slow',
-};
-
-/** Path and query, from either form of a request's target. */
-function splitTarget({ url = '/' }: IncomingMessage): { path: string; query: string } {
-  const target = url.replace(/^https?:\/\/[^/?]*/i, '');
-  const end = target.indexOf('?');
-  if (end === -1) return { path: target || '/', query: '' };
-  return { path: target.slice(0, end) || '/', query: target.slice(end + 1) };
+/** From either form of a request's target. */
+function readPath({ url = '/' }: IncomingMessage): string {
+  return url.replace(/^https?:\/\/[^/?]*/i, '').replace(/\?.*$/s, '') || '/';
 }
 
 function readAddress({ remoteAddress = '' }: NetSocket): string {

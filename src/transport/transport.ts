@@ -1,9 +1,7 @@
-import { isUtf8 } from 'node:buffer';
 import type { Transferable } from 'node:worker_threads';
 
 import type { CloseReason } from '../protocol/errors.ts';
 import type { Delivery } from '../push/fan-out.ts';
-import type { UnreadAnswers } from './unread-answers.ts';
 
 /** What a session needs of its connection. Once closed, it does nothing. */
 export interface Socket {
@@ -19,21 +17,12 @@ export interface Socket {
   end(reason: CloseReason): void;
 }
 
-/** An HTTP request, its body read. */
-export interface HttpCall {
+/** A request over HTTP on the port of sessions. Whatever it carries as a body is not looked at. */
+export interface PlainRequest {
   readonly method: string;
   readonly path: string;
-  readonly query: string;
-  readonly origin: string;
-  readonly contentType: string;
   /** Where it comes from. */
   readonly address: string;
-  /** Whether the connection comes from this machine itself. */
-  readonly isLocal: boolean;
-  /** A text, or why there is none: it was larger than `bodyBytesMax`, or not UTF-8. */
-  readonly body: { readonly text: string } | 'too large' | 'not utf-8';
-  /** Characters that a list in the answer may have: others wait for their callers to read. */
-  readonly room: number;
 }
 
 export interface HttpAnswer {
@@ -64,7 +53,6 @@ export type HeadFailure = 'malformed' | 'unknown method' | 'too large' | 'too sl
 /** `S`: what stands for a session; sockets only hand it back. */
 export interface TransportOptions<S> {
   readonly frameBytesMax: number;
-  readonly bodyBytesMax: number;
   readonly backlogBytesMax: number;
   readonly heartbeatTimeoutMs: number;
   readonly judgeUpgrade: (call: UpgradeCall) => UpgradeVerdict;
@@ -78,11 +66,9 @@ export interface TransportOptions<S> {
   /** `reason`: the server had closed it. */
   readonly onClose: (session: S, isClean: boolean, address: string, reason: CloseReason | undefined) => void;
   readonly countClose: (reason: CloseReason) => void;
-  readonly unread: UnreadAnswers;
-  /** Instead of an answer for which there is no room. */
-  readonly refuseUnread: (address: string) => HttpAnswer;
   readonly refuseHead: (failure: HeadFailure) => HttpAnswer;
-  readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
+  /** Answers, in few bytes, what is no handshake. The connection ends with it. */
+  readonly onRequest: (request: PlainRequest) => Promise<HttpAnswer>;
 }
 
 export interface ListenAddress {
@@ -97,7 +83,7 @@ export interface ConnectionTaker {
   readonly transfer: readonly Transferable[];
 }
 
-/** Sockets: WebSocket connections and HTTP requests on one port. Everything that it hands out is a copy. */
+/** Sockets: WebSocket connections on one port, and the few requests over HTTP that are answered there. Everything that it hands out is a copy. */
 export interface Transport {
   readonly isListening: boolean;
   /** By which another thread's transport hands its connections to this one. */
@@ -124,11 +110,4 @@ export const frameExcessBytes = 65_536;
 /** 1000 and 1001 are a client that leaves, 1005 one that leaves without a word; anything else is a broken connection. */
 export function isCleanClose(code: number): boolean {
   return code === 1000 || code === 1001 || code === 1005;
-}
-
-/** Below this the kernel takes nearly every answer over HTTP at once. */
-export const smallAnswerCharacters = 16_384;
-
-export function decodeBody(bytes: Buffer): HttpCall['body'] {
-  return isUtf8(bytes) ? { text: bytes.toString() } : 'not utf-8';
 }

@@ -11,18 +11,16 @@ import type {
 import { closeCodes } from '../protocol/errors.ts';
 import type { CloseReason } from '../protocol/errors.ts';
 import type { Delivery } from '../push/fan-out.ts';
-import { formatAddress, isLoopbackAddress } from './addresses.ts';
-import { decodeBody, frameExcessBytes, isCleanClose, smallAnswerCharacters } from './transport.ts';
+import { formatAddress } from './addresses.ts';
+import { frameExcessBytes, isCleanClose } from './transport.ts';
 import type {
   ConnectionTaker,
   HttpAnswer,
-  HttpCall,
   ListenAddress,
   Socket,
   Transport,
   TransportOptions,
 } from './transport.ts';
-import type { UnreadAnswer } from './unread-answers.ts';
 
 /** Refuse a port that another process listens on, rather than share it. */
 const exclusivePort = 1;
@@ -220,120 +218,26 @@ export class UwsTransport<S> implements Transport {
 
   #serveHttp(response: HttpResponse, request: HttpRequest): void {
     let isAborted = false;
-    let onAborted: (() => void) | undefined;
     response.onAborted(() => {
       isAborted = true;
-      onAborted?.();
     });
-    const address = readAddress(response);
-    const head = {
-      method: request.getMethod().toUpperCase(),
-      path: request.getUrl(),
-      query: request.getQuery() ?? '',
-      origin: request.getHeader('origin'),
-      contentType: request.getHeader('content-type'),
-      address,
-      isLocal: isLoopbackAddress(address),
-    };
-    this.#readBody(response, (body) => {
-      this.#options.onHttp({ ...head, body, room: this.#options.unread.room }).then(
-        (answer) => {
-          if (isAborted) return;
-          onAborted = this.#answer(response, answer, head);
-        },
-        (error: unknown) => {
-          // A bug: the handler turns everything expected into an answer. Die loudly, as for any uncaught exception.
-          queueMicrotask(() => {
-            throw error;
-          });
-        },
-      );
-    });
-  }
-
-  /** Returns what is to be done when the connection ends before all has left. */
-  #answer(
-    response: HttpResponse,
-    answer: HttpAnswer,
-    { method, address }: Pick<HttpCall, 'method' | 'address'>,
-  ): () => void {
-    const isHead = method === 'HEAD';
-    const { unread } = this.#options;
-    if (isHead || answer.body.length < smallAnswerCharacters) {
-      response.cork(() => writeAnswer(response, answer, isHead));
-      return () => undefined;
-    }
-    // Judged by its characters, which are no more than its bytes: one that is refused must not take memory of its own before.
-    if (!unread.hasRoom(answer.body.length)) {
-      response.cork(() => writeAnswer(response, this.#options.refuseUnread(address)));
-      return () => undefined;
-    }
-    const body = Buffer.from(answer.body);
-    const large = new LargeAnswer(response, body, address);
-    response.onWritable((offset) => {
-      const isThrough = large.goOn(offset);
-      unread.note(large, performance.now());
-      return isThrough;
-    });
-    response.cork(() => {
-      writeHead(response, answer);
-      large.goOn(0);
-    });
-    if (large.bytesLeft > 0) unread.add(large, performance.now());
-    return () => {
-      large.end();
-      unread.remove(large);
-    };
-  }
-
-  #readBody(response: HttpResponse, take: (body: HttpCall['body']) => void): void {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    response.onData((chunk, isLast) => {
-      bytes += chunk.byteLength;
-      if (bytes <= this.#options.bodyBytesMax) chunks.push(Buffer.from(chunk.slice(0)));
-      else chunks.length = 0;
-      if (isLast) take(bytes > this.#options.bodyBytesMax ? 'too large' : decodeBody(Buffer.concat(chunks)));
-    });
+    const method = request.getMethod().toUpperCase();
+    this.#options.onRequest({ method, path: request.getUrl(), address: readAddress(response) }).then(
+      (answer) => {
+        if (!isAborted) response.cork(() => writeAnswer(response, answer, method === 'HEAD'));
+      },
+      (error: unknown) => {
+        // A bug: the handler turns everything expected into an answer. Die loudly, as for any uncaught exception.
+        queueMicrotask(() => {
+          throw error;
+        });
+      },
+    );
   }
 }
 
 /** What uWebSockets.js says when it cuts the line because a message is larger. */
 const tooBigMessage = 'Received too big message';
-
-/** An answer that leaves as its caller reads. uWebSockets.js by itself would keep a copy of all that the kernel does not take, without a bound. */
-class LargeAnswer implements UnreadAnswer {
-  readonly #response: HttpResponse;
-  readonly #body: Buffer;
-  readonly address: string;
-  #isOver = false;
-  bytesLeft: number;
-
-  constructor(response: HttpResponse, body: Buffer, address: string) {
-    this.address = address;
-    this.#response = response;
-    this.#body = body;
-    this.bytesLeft = body.length;
-  }
-
-  /** Writes what the kernel takes from here on; returns whether that was all. */
-  goOn(offset: number): boolean {
-    if (this.#isOver) return true;
-    const [isThrough, isDone] = this.#response.tryEnd(this.#body.subarray(offset), this.#body.length);
-    if (isDone) this.end();
-    else this.bytesLeft = this.#body.length - this.#response.getWriteOffset();
-    return isThrough;
-  }
-
-  end(): void {
-    this.#isOver = true;
-    this.bytesLeft = 0;
-  }
-
-  cut(): void {
-    if (!this.#isOver) this.#response.close();
-  }
-}
 
 /** A socket that may be used at any time: once closed, it does nothing. uWebSockets.js throws at any call on a closed one. */
 class UwsSocket<S> implements Socket {
@@ -386,17 +290,12 @@ function lingerSeconds(heartbeatTimeoutMs: number): number {
   return Math.min(960, Math.max(32, Math.ceil((heartbeatTimeoutMs * 2) / 1000)));
 }
 
-function writeHead(response: HttpResponse, { status, headers }: HttpAnswer): void {
+function writeAnswer(response: HttpResponse, { status, headers, body }: HttpAnswer, isHead = false): void {
   response.writeStatus(`${status} ${reasonPhrases[status] ?? 'Status'}`);
   for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value);
-}
-
-function writeAnswer(response: HttpResponse, answer: HttpAnswer, isHead = false): void {
-  writeHead(response, answer);
-  // What follows the head of an answer to HEAD would be read as the next answer.
-  // (Given a length, uWebSockets.js 20 takes no further request on the connection.)
-  if (isHead) response.endWithoutBody();
-  else response.end(answer.body);
+  // What follows on the connection is not read: where a request ends that has a body, its parser and a proxy may not agree on.
+  if (isHead) response.endWithoutBody(undefined, true);
+  else response.end(body, true);
 }
 
 const reasonPhrases: Readonly<Record<number, string>> = {
@@ -408,6 +307,7 @@ const reasonPhrases: Readonly<Record<number, string>> = {
   405: 'Method Not Allowed',
   409: 'Conflict',
   413: 'Content Too Large',
+  421: 'Misdirected Request',
   426: 'Upgrade Required',
   500: 'Internal Server Error',
   503: 'Service Unavailable',

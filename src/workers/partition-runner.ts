@@ -56,6 +56,8 @@ export class PartitionRunner implements Runner {
     return port1;
   }
 
+  detach(_host: number): void {}
+
   /** Rises while the thread lives; undefined while there is none. */
   readPulse(): number | undefined {
     return this.#life?.readPulse();

@@ -1,5 +1,4 @@
 import type { ServerConfig } from '../../config/config.ts';
-import type { Failure } from '../../protocol/errors.ts';
 import { sessionPath } from '../../protocol/limits.ts';
 import type { Arrivals } from '../../runtime/arrivals.ts';
 import type { Counters } from '../../runtime/counters.ts';
@@ -7,11 +6,10 @@ import type { DescriptorBudget } from '../../runtime/descriptors.ts';
 import type { SessionCounts } from '../../runtime/session-counts.ts';
 import type { SessionHost } from '../../sessions/session-host.ts';
 import type { Session } from '../../sessions/session.ts';
-import { answerFailure, refuseUnreadAnswer } from '../../transport/http-answer.ts';
-import type { CreateTransport, HeadFailure, HttpAnswer, HttpCall, Transport } from '../../transport/transport.ts';
-import { UnreadAnswers } from '../../transport/unread-answers.ts';
+import { answerFailure } from '../../transport/http-answer.ts';
+import type { CreateTransport, HttpAnswer, PlainRequest, Transport } from '../../transport/transport.ts';
+import { headRefusals } from '../../transport/head-refusals.ts';
 import { Admission } from './admission.ts';
-import { PacedReads } from './paced-reads.ts';
 
 export interface HostTransportOptions {
   readonly create: CreateTransport;
@@ -21,17 +19,11 @@ export interface HostTransportOptions {
   readonly counts: SessionCounts;
   readonly arrivals: Arrivals;
   readonly descriptors: DescriptorBudget;
-  /** Answers everything over HTTP that is no handshake. */
-  readonly onHttp: (call: HttpCall) => Promise<HttpAnswer>;
+  /** Answers everything that is no handshake. */
+  readonly onRequest: (request: PlainRequest) => Promise<HttpAnswer>;
 }
 
-/** The sockets of a session host, on whichever thread it lives, and the answers over HTTP that nobody has read. */
-export interface HostTransport {
-  readonly transport: Transport;
-  /** Moves time on. */
-  readonly tick: (nowMs: number) => void;
-}
-
+/** The sockets of a session host, on whichever thread it lives. */
 export function createHostTransport({
   create,
   config,
@@ -40,8 +32,8 @@ export function createHostTransport({
   counts,
   arrivals,
   descriptors,
-  onHttp,
-}: HostTransportOptions): HostTransport {
+  onRequest,
+}: HostTransportOptions): Transport {
   const admission = new Admission({
     config,
     counters,
@@ -55,33 +47,8 @@ export function createHostTransport({
       host.noteOriginRefused(origin, address);
     },
   });
-  const { httpAnswerBytesMax, httpAnswerTimeoutMs, slowConsumerTimeoutMs } = config;
-  const unread = new UnreadAnswers({
-    bytesMax: httpAnswerBytesMax,
-    stallTimeoutMs: slowConsumerTimeoutMs,
-    timeoutMs: httpAnswerTimeoutMs,
-    onCut: (address) => {
-      counters.count('http_answer_cut', address);
-    },
-  });
-  const reads = new PacedReads(httpAnswerBytesMax);
-  const refuseUnread = (address: string): HttpAnswer => {
-    const failure = refuseUnreadAnswer(httpAnswerBytesMax);
-    counters.countRefusal(failure.code, failure.limit, address);
-    return answerFailure(host.spread(failure));
-  };
-  const answerHttp = (call: HttpCall): Promise<HttpAnswer> => {
-    if (call.path === sessionPath) return Promise.resolve(admission.refuseHandshake());
-    if (call.method !== 'GET' || !listPaths.has(call.path)) return onHttp(call);
-    // What reads lists is not even asked when there is no room for them.
-    return reads.run(() => {
-      const { room } = unread;
-      return room > 0 ? onHttp({ ...call, room }) : Promise.resolve(refuseUnread(call.address));
-    });
-  };
-  const transport = create<Session>({
+  return create<Session>({
     frameBytesMax: config.frameBytesMax,
-    bodyBytesMax: config.bodyBytesMax,
     backlogBytesMax: config.sessionBacklogBytesMax,
     heartbeatTimeoutMs: config.heartbeatTimeoutMs,
     judgeUpgrade: (call) => admission.judge(call),
@@ -108,29 +75,12 @@ export function createHostTransport({
     countClose: (reason) => {
       counters.countClose(reason);
     },
-    unread,
-    refuseUnread,
     refuseHead: (reason) => {
       const { status, failure } = headRefusals[reason];
       counters.countRefusal(failure.code, failure.limit);
       return answerFailure(failure, status);
     },
-    onHttp: answerHttp,
+    onRequest: (request) =>
+      request.path === sessionPath ? Promise.resolve(admission.refuseHandshake()) : onRequest(request),
   });
-  return {
-    transport,
-    tick: (nowMs) => {
-      unread.tick(nowMs);
-    },
-  };
 }
-
-/** Where answers may be large. */
-const listPaths: ReadonlySet<string> = new Set(['/v1/instances', '/v1/services']);
-
-const headRefusals: Readonly<Record<HeadFailure, { readonly status: number; readonly failure: Failure }>> = {
-  malformed: { status: 400, failure: { code: 'invalid_request', message: 'this is no HTTP request' } },
-  'unknown method': { status: 405, failure: { code: 'unknown_method', message: 'there is no such method' } },
-  'too large': { status: 431, failure: { code: 'invalid_request', message: 'the head of the request is too large' } },
-  'too slow': { status: 408, failure: { code: 'invalid_request', message: 'the request took too long to come' } },
-};

@@ -1,5 +1,5 @@
-import type { Failure } from '../../protocol/errors.ts';
-import type { ReadTicket, Reply } from '../../sessions/answers.ts';
+import type { Failure } from '../protocol/errors.ts';
+import type { ReadTicket, Reply } from './answers.ts';
 
 /** Waits for an answer in the form that WebSocket requests get it, too. `read`: how large its list may be, and the refusal of a larger one. */
 export async function waitForReply(

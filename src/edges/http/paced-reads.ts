@@ -1,3 +1,4 @@
+import type { Failure } from '../../protocol/errors.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 
 /** How large answers are taken to be before any has come, in characters. */
@@ -19,12 +20,13 @@ export class PacedReads {
     this.#charactersMax = charactersMax;
   }
 
-  async run(read: () => Promise<HttpAnswer>): Promise<HttpAnswer> {
+  async run(read: () => Promise<HttpAnswer | Failure>): Promise<HttpAnswer | Failure> {
     if (!this.#hasRoom) await new Promise<void>((resolve) => this.#waiting.add(resolve));
     this.#underWay += 1;
     try {
       const answer = await read();
-      this.#guess = Math.max(answer.body.length, this.#guess * decay);
+      const characters = 'body' in answer ? answer.body.length : 0;
+      this.#guess = Math.max(characters, this.#guess * decay);
       return answer;
     } finally {
       this.#underWay -= 1;

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 
-import { PacedReads } from '../../src/edges/socket/paced-reads.ts';
-import { UnreadAnswers } from '../../src/transport/unread-answers.ts';
-import type { UnreadAnswer } from '../../src/transport/unread-answers.ts';
+import { PacedReads } from '../../src/edges/http/paced-reads.ts';
+import { UnreadAnswers } from '../../src/edges/http/unread-answers.ts';
+import type { UnreadAnswer } from '../../src/edges/http/unread-answers.ts';
 
 function createAnswer(bytesLeft: number): UnreadAnswer & { bytesLeft: number; isCut: boolean } {
   const answer = {

@@ -1,0 +1,57 @@
+import type { LeaseRecord } from '../sessions/lease-record.ts';
+import type { HostUnits } from './host-units.ts';
+import type { Mover } from './mover.ts';
+import type { RegistryGuard } from './registry-guard.ts';
+import type { Supervisor } from './supervisor.ts';
+
+export interface HostRecoveryOptions {
+  readonly units: HostUnits;
+  readonly supervisor: Supervisor;
+  readonly mover: Mover;
+  readonly guard: RegistryGuard;
+  readonly delay: (ms: number) => Promise<void>;
+}
+
+/**
+ * Brings back a session host whose thread has died (RE4): compensation in the other direction. Sessions with sockets of their own have died with it; what leases
+ * hold, partitions still have, and tell. No slot moves and none is being rebuilt when that begins, so each registration is told once.
+ */
+export class HostRecovery {
+  readonly #options: HostRecoveryOptions;
+
+  constructor(options: HostRecoveryOptions) {
+    this.#options = options;
+  }
+
+  wait(ms: number): Promise<void> {
+    return this.#options.delay(ms);
+  }
+
+  /** The host's thread has died: partitions forget who subscribed there, and what they had still to answer it; what it registered stays. */
+  forget(host: number): void {
+    this.#options.supervisor.detachHost(host);
+  }
+
+  /**
+   * Leads a new thread to the partitions, and has it told what they hold for these leases. `attach`: makes the thread the host's; false if it has died, too. Resolves to whether
+   * the host is whole.
+   */
+  async recover(host: number, leases: readonly LeaseRecord[], attach: () => boolean): Promise<boolean> {
+    const { units, supervisor, mover, guard } = this.#options;
+    await mover.pause();
+    try {
+      if (!(await supervisor.whenAllReady())) return false;
+      if (!attach()) return false;
+      const unit = units.all()[host]!;
+      unit.adoptTable(units.table.memory);
+      supervisor.connectHost(host, (partition, port) => {
+        unit.connect(partition, port);
+      });
+      if (!(await unit.recover(leases))) return false;
+      guard.greet(host);
+      return true;
+    } finally {
+      mover.goOn();
+    }
+  }
+}

@@ -1,0 +1,110 @@
+import { MessageChannel, Worker } from 'node:worker_threads';
+
+import type { ServerConfig } from '../config/config.ts';
+import { ThreadGauges } from '../runtime/thread-gauges.ts';
+import type { SlotTable } from '../slots/slot-table.ts';
+import type { HostPort } from './remote-host.ts';
+import type { HostThreadStart } from './thread-messages.ts';
+
+/** What every thread that holds sessions shares with the rest of the process. */
+export interface HostThreadOptions {
+  readonly config: ServerConfig;
+  readonly lastRequest: SharedArrayBuffer;
+  readonly warmUp: SharedArrayBuffer;
+  readonly bornMicros: number;
+  readonly registry: string;
+  readonly isVerbose: boolean;
+}
+
+export interface HostThreadIdentity {
+  readonly number: number;
+  readonly name: string;
+  /** The file that the thread runs. */
+  readonly entry: URL;
+  readonly table: SlotTable;
+  readonly gauges: ThreadGauges;
+}
+
+/** One life of a thread that holds sessions: the thread, the way to its session host, and its sign of life. */
+export class HostThread {
+  readonly worker: Worker;
+  /** To its session host. */
+  readonly port: HostPort;
+  /** Resolves when the thread has ended, and all that its session host had said has been heard. */
+  readonly ended: Promise<void>;
+  readonly #pulse: Int32Array = new Int32Array(new SharedArrayBuffer(4));
+  #lastPulse = -1;
+  /** How long it has shown no sign of life, in milliseconds. */
+  silentMs = 0;
+
+  /** `more`: what a thread of its kind is started with beside that. */
+  constructor({ number, name, entry, table, gauges }: HostThreadIdentity, options: HostThreadOptions, more: object) {
+    const { config, lastRequest, warmUp, bornMicros, registry, isVerbose } = options;
+    const { port1, port2 } = new MessageChannel();
+    // What it transfers are MessagePorts indeed.
+    this.port = port1 as object as HostPort;
+    const start: HostThreadStart = {
+      number,
+      config,
+      table: table.memory,
+      lastRequest,
+      warmUp,
+      bornMicros,
+      registry,
+      isVerbose,
+      unit: port2,
+      pulse: this.#pulse.buffer as SharedArrayBuffer,
+      gauges: gauges.memory,
+    };
+    this.worker = new Worker(entry, {
+      name,
+      // A process that was given a text to run hands that on, too, and no thread would start.
+      ...(process.execArgv.some((argument) => argument.startsWith('--input-type')) ? { execArgv: [] } : {}),
+      transferList: [port2],
+      workerData: { ...start, ...more },
+    });
+    const isOver = new Promise<void>((resolve) => {
+      this.worker.once('exit', () => {
+        resolve();
+      });
+    });
+    const isHeard = new Promise<void>((resolve) => {
+      port1.once('close', () => {
+        resolve();
+      });
+    });
+    this.ended = Promise.all([isOver, isHeard]).then(() => undefined);
+  }
+
+  /** Looks for a sign of life. `elapsedMs`: since it was looked last. */
+  tick(elapsedMs: number): void {
+    const pulse = Atomics.load(this.#pulse, 0);
+    this.silentMs = pulse === this.#lastPulse ? this.silentMs + elapsedMs : 0;
+    this.#lastPulse = pulse;
+  }
+}
+
+/** Gaps between ticks count for at most this long, in milliseconds: after a suspension threads get the time to show that they live. */
+const tickGapMaxMs = 200;
+
+/** Time between ticks, of a process that may stand still. */
+export class TickClock {
+  #lastMs = 0;
+
+  /** How much time counts as having passed, in milliseconds. */
+  advance(nowMs: number): number {
+    const elapsedMs = Math.min(nowMs - this.#lastMs, tickGapMaxMs);
+    this.#lastMs = nowMs;
+    return elapsedMs;
+  }
+}
+
+/** Resolves when it does, or after a time. */
+export async function within(event: Promise<unknown>, timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs);
+  });
+  await Promise.race([event, over]);
+  clearTimeout(timer);
+}

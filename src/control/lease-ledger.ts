@@ -1,0 +1,35 @@
+import type { LeaseNews, LeaseRecord } from '../sessions/lease-record.ts';
+import { hostOfSession, sessionsPerHostMax } from '../workers/partition-core.ts';
+
+/** The leases that there are, as their hosts told of them: what a thread that takes another's place needs of those that the other had granted. */
+export class LeaseLedger {
+  readonly #byNumber: Map<number, LeaseRecord> = new Map();
+  /** By host: the highest number of a lease's session. */
+  readonly #highest: Map<number, number> = new Map();
+
+  note(news: LeaseNews): void {
+    switch (news.kind) {
+      case 'granted': {
+        const { number } = news.record;
+        this.#byNumber.set(number, news.record);
+        this.#highest.set(hostOfSession(number), number);
+        return;
+      }
+      case 'ended':
+        this.#byNumber.delete(news.number);
+        return;
+      default:
+        news satisfies never;
+    }
+  }
+
+  /** Of one host. */
+  leasesOf(host: number): LeaseRecord[] {
+    return [...this.#byNumber.values()].filter(({ number }) => hostOfSession(number) === host);
+  }
+
+  /** How many sessions a host has begun up to the last that had a lease. */
+  sessionsOf(host: number): number {
+    return (this.#highest.get(host) ?? 0) % sessionsPerHostMax;
+  }
+}

@@ -1,0 +1,157 @@
+import { carryOutCall, CallSender, proxyCalls } from '../runtime/thread-calls.ts';
+import type { AnswerOf, CallMessage, CallResult, MethodsOf, ThreadPort } from '../runtime/thread-calls.ts';
+import type { LeaseNews } from '../sessions/lease-record.ts';
+import { emptyReport } from '../sessions/loss-messages.ts';
+import type { LossReport } from '../sessions/loss-messages.ts';
+import type { SessionEvent } from '../sessions/session-journal.ts';
+import type { TransferEvent } from '../sessions/session-transfer.ts';
+import { emptyState } from './host-unit.ts';
+import type { HostUnit, UnitState } from './host-unit.ts';
+
+/** What a host on another thread says: answers to calls of its {@link HostUnit}, and what nobody asked for. */
+export type FromHost =
+  | ({ readonly kind: 'result' } & CallResult)
+  | { readonly kind: 'losses'; readonly report: LossReport }
+  | { readonly kind: 'session'; readonly event: SessionEvent }
+  | { readonly kind: 'transfer'; readonly event: TransferEvent }
+  | { readonly kind: 'lease'; readonly news: LeaseNews };
+
+export type HostPort = ThreadPort<FromHost, CallMessage>;
+
+/** What a host on another thread says unasked. */
+export interface HostEvents {
+  readonly onLosses: (report: LossReport) => void;
+  readonly onSession: (event: SessionEvent) => void;
+  /** A host's word about a session that goes on at another. */
+  readonly onTransfer: (host: number, event: TransferEvent) => void;
+  /** A lease was granted, or has ended. */
+  readonly onLease: (news: LeaseNews) => void;
+}
+
+/** What each call answers while the host's thread is gone: it holds nothing, and has nothing to say. */
+const absentAnswers: { readonly [M in MethodsOf<HostUnit>]: AnswerOf<HostUnit[M]> } = {
+  connect: undefined,
+  disconnect: undefined,
+  shut: undefined,
+  open: undefined,
+  adoptTable: undefined,
+  lose: 0,
+  restore: true,
+  resume: true,
+  resumeReads: true,
+  fence: true,
+  recover: false,
+  drain: undefined,
+  closeAll: undefined,
+  sendAway: 0,
+  obeyGuard: undefined,
+  readState: emptyState({}),
+  readLog: [],
+  readSessions: [],
+  carryOutLease: { code: 'busy', message: 'the thread that holds the lease is being restarted', retryAfterMs: 500 },
+  setAside: 'absent',
+  takeSlice: undefined,
+  bring: undefined,
+  answerWanted: undefined,
+  takeAstray: undefined,
+};
+
+/**
+ * A session host on another thread, as the main thread sees it: every call is a message. Its thread may end and another take its place; in between calls are
+ * answered as by a host that holds nothing.
+ */
+export class RemoteHost {
+  readonly number: number;
+  /** The calls. */
+  readonly unit: HostUnit;
+  readonly #events: HostEvents;
+  readonly #calls: CallSender = new CallSender();
+  #port: HostPort | undefined;
+  /** What threads that have ended had counted. */
+  #countersBefore: Readonly<Record<string, number>> = {};
+  #lastState: UnitState | undefined;
+
+  constructor(number: number, events: HostEvents) {
+    this.number = number;
+    this.#events = events;
+    this.unit = proxyCalls<HostUnit>((method, args) => this.#call(method as MethodsOf<HostUnit>, args), {
+      number,
+      readState: () => this.#readState(),
+    });
+  }
+
+  /** A thread has begun. */
+  attach(port: HostPort): void {
+    this.#port = port;
+    port.on('message', (message) => {
+      if (this.#port !== port) return;
+      switch (message.kind) {
+        case 'result':
+          this.#calls.settle(message);
+          return;
+        case 'losses':
+          this.#events.onLosses(message.report);
+          return;
+        case 'session':
+          this.#events.onSession(message.event);
+          return;
+        case 'transfer':
+          this.#events.onTransfer(this.number, message.event);
+          return;
+        case 'lease':
+          this.#events.onLease(message.news);
+          return;
+        default:
+          message satisfies never;
+      }
+    });
+  }
+
+  /** The thread has ended, and all that it said has been heard. */
+  detach(): void {
+    this.#port = undefined;
+    this.#countersBefore = this.#lastState?.counters ?? this.#countersBefore;
+    this.#lastState = undefined;
+    this.#calls.settleAll((method) => absentAnswers[method as MethodsOf<HostUnit>]);
+  }
+
+  #call(method: MethodsOf<HostUnit>, args: readonly unknown[]): unknown {
+    const port = this.#port;
+    if (port === undefined) return this.#answerAbsent(method, args);
+    return this.#calls.send(method, args, (message, transfer) => {
+      port.postMessage(message, transfer);
+    });
+  }
+
+  #answerAbsent(method: MethodsOf<HostUnit>, args: readonly unknown[]): unknown {
+    if (method === 'obeyGuard') {
+      const [{ ask }] = args as Parameters<HostUnit['obeyGuard']>;
+      if (ask !== 0) this.#events.onLosses(emptyReport(this.number, ask));
+      return undefined;
+    }
+    const answer = absentAnswers[method];
+    const last = args.at(-1);
+    if (typeof last !== 'function') return Promise.resolve(answer);
+    (last as (answer: unknown) => void)(answer);
+    return undefined;
+  }
+
+  async #readState(): Promise<UnitState> {
+    const state = (await this.#call('readState', [])) as UnitState;
+    if (this.#port === undefined) return emptyState(this.#countersBefore);
+    const counters: Record<string, number> = { ...this.#countersBefore };
+    for (const [name, count] of Object.entries(state.counters)) counters[name] = (counters[name] ?? 0) + count;
+    this.#lastState = { ...state, counters };
+    return this.#lastState;
+  }
+}
+
+/** The other end: carries out what the main thread asks of a host on this one. What goes wrong is a bug, and is thrown. */
+export function serveHost(unit: HostUnit, port: ThreadPort<CallMessage, FromHost>): void {
+  port.on('message', (message) => {
+    const { call } = message;
+    carryOutCall(unit, message, (result) => {
+      port.postMessage({ kind: 'result', call, result } satisfies FromHost);
+    });
+  });
+}

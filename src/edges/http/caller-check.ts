@@ -1,0 +1,90 @@
+import { hostname } from 'node:os';
+
+import type { ServerConfig } from '../../config/config.ts';
+import type { Failure } from '../../protocol/errors.ts';
+
+export interface CallerCheckOptions {
+  readonly config: Pick<ServerConfig, 'host' | 'allowedHosts' | 'allowedOrigins' | 'administrationOrigins'>;
+}
+
+/** What a request says of where it comes from. */
+export interface Caller {
+  /** The `Host` header, or the authority of the target if that has one; undefined: HTTP/1.0 needs none. */
+  readonly host: string | undefined;
+  /** Empty: no browser, or a page of this server that reads. */
+  readonly origin: string;
+  /** Whether the connection comes from this machine itself. */
+  readonly isLocal: boolean;
+}
+
+/**
+ * Whom a server on somebody's machine answers: a page of a stranger that runs in a browser there must not reach it, neither by its Origin, nor by a name of the stranger's
+ * that leads to this machine (DNS rebinding), for which the browser takes the answers to be the page's own.
+ */
+export class CallerCheck {
+  readonly #allowedOrigins: ReadonlySet<string>;
+  readonly #administrationOrigins: ReadonlySet<string>;
+  readonly #allowedHosts: ReadonlySet<string>;
+  readonly #allowedSuffixes: readonly string[];
+
+  constructor({ config }: CallerCheckOptions) {
+    const allowed = config.allowedHosts.map((name) => name.toLowerCase());
+    this.#allowedHosts = new Set([...allowed, config.host.toLowerCase(), hostname().toLowerCase()]);
+    this.#allowedSuffixes = allowed.filter((name) => name.startsWith('.'));
+    this.#allowedOrigins = new Set(config.allowedOrigins);
+    this.#administrationOrigins = new Set(config.administrationOrigins);
+  }
+
+  /** Why nobody there is answered. */
+  refuse({ host, origin }: Caller): Failure | undefined {
+    if (host !== undefined) {
+      const name = readHostName(host);
+      if (name === undefined) return { code: 'invalid_request', message: 'the Host header names no host' };
+      if (!this.#isHostAllowed(name)) {
+        return { code: 'forbidden', message: `${name} is no name of this server; see allowedHosts` };
+      }
+    }
+    if (origin === '' || isSameOrigin(origin, host) || this.isCrossOriginAllowed(origin)) return undefined;
+    return { code: 'forbidden', message: 'pages of this Origin may not call' };
+  }
+
+  /** Why this caller may not use what is for operators. */
+  refuseAdministration({ host, origin, isLocal }: Caller): Failure | undefined {
+    if (!isLocal) return { code: 'forbidden', message: 'administration answers only callers on the loopback address' };
+    const origins = this.#administrationOrigins;
+    if (origin === '' || isSameOrigin(origin, host) || origins.has('*') || origins.has(origin)) return undefined;
+    return { code: 'forbidden', message: 'pages of this Origin may not administer; see administrationOrigins' };
+  }
+
+  /** Whether pages of another Origin may read the answers. */
+  isCrossOriginAllowed(origin: string): boolean {
+    return [this.#allowedOrigins, this.#administrationOrigins].some((origins) => origins.has('*') || origins.has(origin));
+  }
+
+  #isHostAllowed(name: string): boolean {
+    if (isAddress(name) || !name.includes('.') || name.endsWith('.localhost')) return true;
+    return (
+      this.#allowedHosts.has('*') ||
+      this.#allowedHosts.has(name) ||
+      this.#allowedSuffixes.some((suffix) => name.endsWith(suffix))
+    );
+  }
+}
+
+/** A host without its port, in lower case; undefined if it is none. */
+function readHostName(host: string): string | undefined {
+  const [, bracketed, plain] = /^(?:\[([0-9a-f:.%]+)\]|([a-z0-9._-]+))(?::\d{1,5})?$/i.exec(host) ?? [];
+  const name = bracketed === undefined ? plain : `[${bracketed}]`;
+  // A name that ends with a dot is the same name.
+  return name?.toLowerCase().replace(/\.$/, '');
+}
+
+/** Browsers take numbers in other forms for addresses, too, and send them as they are meant. */
+function isAddress(name: string): boolean {
+  return name.startsWith('[') || /^\d{1,3}(\.\d{1,3}){3}$/.test(name);
+}
+
+/** A page that this server itself serves, by a name that has been checked. */
+function isSameOrigin(origin: string, host: string | undefined): boolean {
+  return host !== undefined && (origin === `http://${host}` || origin === `https://${host}`);
+}

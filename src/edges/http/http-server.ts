@@ -1,0 +1,412 @@
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+import fastify from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+
+import type { ServerConfig } from '../../config/config.ts';
+import type { Failure } from '../../protocol/errors.ts';
+import { httpOperations } from '../../protocol/http-operations.ts';
+import type { HttpOperation, OperationId } from '../../protocol/http-operations.ts';
+import type { Counters } from '../../runtime/counters.ts';
+import { refuseDraining } from '../../sessions/dispatch.ts';
+import type { SessionHost } from '../../sessions/session-host.ts';
+import { compileValidator } from '../../sessions/validation.ts';
+import type { Validate } from '../../sessions/validation.ts';
+import { isLoopbackAddress, normalizeAddress } from '../../transport/addresses.ts';
+import { headFailures, headRefusals } from '../../transport/head-refusals.ts';
+import { answerFailure, refuseUnreadAnswer } from '../../transport/http-answer.ts';
+import { encodeAnswer } from '../../transport/node-answer.ts';
+import type { HttpAnswer } from '../../transport/transport.ts';
+import { sendAnswer } from './answer-sending.ts';
+import { CallerCheck } from './caller-check.ts';
+import type { Caller } from './caller-check.ts';
+import type { Operation } from './operations.ts';
+import { PacedReads } from './paced-reads.ts';
+import { readBody, readQuery } from './request-reading.ts';
+import type { QueryTypes, Read } from './request-reading.ts';
+import { UnreadAnswers } from './unread-answers.ts';
+
+export interface HttpServerOptions {
+  readonly config: ServerConfig;
+  readonly host: SessionHost;
+  readonly counters: Counters;
+  readonly operations: Readonly<Record<OperationId, Operation>>;
+}
+
+interface Route {
+  readonly id: OperationId;
+  readonly operation: HttpOperation;
+  readonly handle: Operation;
+  readonly validate: Validate<unknown>;
+  readonly queryTypes: QueryTypes;
+  /** Its answer may be large. */
+  readonly isList: boolean;
+}
+
+/** How often it is looked for requests that take too long, in milliseconds. */
+const checkTimeoutsMs = 1000;
+/** How long a caller has to read a refusal of what was no request, in milliseconds. */
+const lingerMs = 2000;
+/** How long a browser may remember what a page of another Origin may do, in seconds. */
+const preflightSeconds = 600;
+
+/**
+ * The HTTP side, on Node's own parser: what came is checked here, whoever calls and whatever the operation, and every answer leaves here. Everything that waits
+ * has a bound: connections, requests under way, heads, bodies, answers that nobody reads.
+ */
+export class HttpServer {
+  readonly #options: HttpServerOptions;
+  readonly #fastify: FastifyInstance;
+  readonly #server: Server;
+  readonly #check: CallerCheck;
+  readonly #unread: UnreadAnswers;
+  readonly #reads: PacedReads;
+  readonly #routes: readonly Route[];
+  /** Requests of a connection that are not yet answered. */
+  readonly #underWay: WeakMap<Socket, number> = new WeakMap();
+  /** What is wrong with what came behind those. */
+  readonly #refusals: WeakMap<Socket, string> = new WeakMap();
+  #requests = 0;
+
+  constructor(options: HttpServerOptions) {
+    const { config, counters } = options;
+    this.#options = options;
+    this.#check = new CallerCheck({ config });
+    this.#unread = new UnreadAnswers({
+      bytesMax: config.httpAnswerBytesMax,
+      stallTimeoutMs: config.slowConsumerTimeoutMs,
+      timeoutMs: config.httpAnswerTimeoutMs,
+      onCut: (address) => {
+        counters.count('http_answer_cut', address);
+      },
+    });
+    this.#reads = new PacedReads(config.httpAnswerBytesMax);
+    this.#server = createServer({
+      maxHeaderSize: config.httpHeadBytesMax,
+      headersTimeout: Math.min(config.httpHeadTimeoutMs, config.httpRequestTimeoutMs),
+      requestTimeout: config.httpRequestTimeoutMs,
+      keepAliveTimeout: config.httpIdleTimeoutMs,
+      connectionsCheckingInterval: checkTimeoutsMs,
+      noDelay: true,
+    });
+    this.#server.maxConnections = config.httpConnectionsMax;
+    this.#server.maxHeadersCount = config.httpHeadersMax;
+    this.#server.on('drop', () => {
+      counters.countLimit('httpConnectionsMax');
+    });
+    this.#server.on('clientError', (error: Error & { readonly code?: string }, socket) => {
+      this.#refuseHead(error.code ?? '', socket as Socket);
+    });
+    this.#fastify = this.#createFastify();
+    this.#routes = (Object.keys(httpOperations) as OperationId[]).map((id) => this.#describe(id));
+    for (const route of this.#routes) this.#serve(route);
+  }
+
+  async listen({ host, port, isShared }: ListenOptions): Promise<number> {
+    await this.#fastify.ready();
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error & { readonly code?: string }): void => {
+        this.#server.off('listening', succeed);
+        reject(new Error(`cannot listen on ${host}:${port}: ${explainListening(error)}`));
+      };
+      const succeed = (): void => {
+        this.#server.off('error', fail);
+        const bound = this.#server.address();
+        resolve(typeof bound === 'object' && bound !== null ? bound.port : port);
+      };
+      this.#server.once('error', fail);
+      this.#server.once('listening', succeed);
+      this.#server.listen({ host, port, exclusive: true, ...(isShared ? { reusePort: true } : {}) });
+    });
+  }
+
+  /** Takes no more connections; those that are open stay until their requests are answered. */
+  stopListening(): void {
+    if (this.#server.listening) this.#server.close();
+    this.#server.closeIdleConnections();
+  }
+
+  close(): void {
+    this.stopListening();
+    this.#server.closeAllConnections();
+  }
+
+  tick(nowMs: number): void {
+    this.#unread.tick(nowMs);
+  }
+
+  #createFastify(): FastifyInstance {
+    const { config } = this.#options;
+    const app = fastify({
+      logger: false,
+      bodyLimit: config.bodyBytesMax,
+      exposeHeadRoutes: true,
+      return503OnClosing: false,
+      rewriteUrl: ({ url = '/' }) => readTarget(url).target,
+      // A query is read, and refused, by the operation that it is for.
+      routerOptions: { querystringParser: () => ({}), ignoreTrailingSlash: false, caseSensitive: true },
+      frameworkErrors: (error, request, reply) => {
+        this.#refuse(this.#explain(error), request, reply);
+      },
+      serverFactory: (handle) => {
+        this.#server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+          this.#noteRequest(request, response);
+          handle(request, response);
+        });
+        return this.#server;
+      },
+    });
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => {
+      done(null, body);
+    });
+    app.addHook('onRequest', (request, reply, done) => {
+      const refusal = this.#admit(request, reply);
+      if (refusal !== undefined) this.#refuse(refusal, request, reply);
+      else if (request.method === 'OPTIONS') this.#answerOptions(request, reply);
+      else done();
+    });
+    app.setErrorHandler((error: Error & { readonly code?: string }, request, reply) => {
+      this.#refuse(this.#explain(error), request, reply);
+    });
+    app.setNotFoundHandler((request, reply) => {
+      const methods = this.#methodsAt(readPath(request));
+      if (methods === undefined) this.#refuse({ code: 'not_found', message: 'there is no such page' }, request, reply);
+      else {
+        reply.raw.setHeader('Allow', methods);
+        this.#refuse({ code: 'unknown_method', message: `${request.method} is not served here` }, request, reply);
+      }
+    });
+    return app;
+  }
+
+  #describe(id: OperationId): Route {
+    const operation = httpOperations[id];
+    const schema = operation.query ?? operation.body ?? { type: 'object', properties: {}, additionalProperties: false };
+    const { properties = {} } = schema as { readonly properties?: Readonly<Record<string, { readonly type?: unknown }>> };
+    const ofType = (type: string): ReadonlySet<string> =>
+      new Set(Object.keys(properties).filter((name) => properties[name]?.type === type));
+    return {
+      id,
+      operation,
+      handle: this.#options.operations[id],
+      validate: compileValidator<unknown>(schema),
+      queryTypes: { integers: ofType('integer'), booleans: ofType('boolean'), maps: ofType('object') },
+      isList: listOperations.has(id),
+    };
+  }
+
+  #serve(route: Route): void {
+    const { method, path } = route.operation;
+    this.#fastify.route({
+      method,
+      url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
+      handler: async (request, reply) => {
+        reply.hijack();
+        this.#send(await this.#answer(route, request), request, reply);
+      },
+    });
+  }
+
+  async #answer(route: Route, request: FastifyRequest): Promise<HttpAnswer | Failure> {
+    const { host, config } = this.#options;
+    const { method, isLocal } = route.operation;
+    const failure = isLocal === true ? this.#check.refuseAdministration(readCaller(request)) : undefined;
+    if (failure !== undefined) return failure;
+    if (method !== 'GET' && host.isDraining) return refuseDraining(config.reconnectSpreadMs);
+    const input = this.#readInput(route, request);
+    if ('failure' in input) return input.failure;
+    const outcome = route.validate(input.value);
+    if (!outcome.ok) return outcome.failure;
+    const { lease = '' } = request.params as { readonly lease?: string };
+    const { value } = outcome;
+    const address = readAddress(request.raw);
+    const carryOut = async (): Promise<HttpAnswer | Failure> => {
+      const { room } = this.#unread;
+      // What reads lists is not even asked when there is no room for them.
+      if (route.isList && room === 0) return refuseUnreadAnswer(config.httpAnswerBytesMax);
+      return route.handle({ value, lease, address, room, ifNoneMatch: request.headers['if-none-match'] ?? '' });
+    };
+    return route.isList ? this.#reads.run(carryOut) : carryOut();
+  }
+
+  #readInput({ operation, queryTypes }: Route, request: FastifyRequest): Read {
+    const query = readTarget(request.raw.url ?? '/').query;
+    if (operation.body === undefined) return readQuery(query, queryTypes);
+    // Its parameters come in the body.
+    if (query !== '') {
+      const [name = ''] = query.split(/[=&]/, 1);
+      return {
+        failure: { code: 'invalid_params', message: 'this takes no query parameters', field: `/${name.slice(0, 64)}` },
+      };
+    }
+    const { body } = request;
+    return readBody(request.headers['content-type'] ?? '', Buffer.isBuffer(body) ? body : Buffer.alloc(0));
+  }
+
+  /** What is asked of every request, whatever it is for. */
+  #admit(request: FastifyRequest, reply: FastifyReply): Failure | undefined {
+    const { host, config } = this.#options;
+    const caller = readCaller(request);
+    const refusal = this.#check.refuse(caller);
+    if (refusal !== undefined) {
+      if (caller.origin !== '' && refusal.code === 'forbidden') {
+        host.noteOriginRefused(caller.origin, readAddress(request.raw));
+      }
+      return refusal;
+    }
+    if (this.#check.isCrossOriginAllowed(caller.origin) && caller.origin !== '') {
+      reply.raw.setHeader('Access-Control-Allow-Origin', caller.origin);
+      reply.raw.setHeader('Access-Control-Expose-Headers', 'ETag, Retry-After');
+    }
+    // A cache must not give one page what is another's.
+    reply.raw.setHeader('Vary', 'Origin');
+    if (this.#requests <= config.httpRequestsMax) return undefined;
+    const max = config.httpRequestsMax;
+    return { code: 'busy', message: `${max} requests are under way`, limit: 'httpRequestsMax', max, retryAfterMs: 500 };
+  }
+
+  #answerOptions(request: FastifyRequest, reply: FastifyReply): void {
+    const path = readPath(request);
+    const methods = path === '*' ? 'GET, HEAD, PUT, POST, DELETE' : this.#methodsAt(path);
+    if (methods === undefined) {
+      this.#refuse({ code: 'not_found', message: 'there is no such page' }, request, reply);
+      return;
+    }
+    reply.hijack();
+    const headers: Record<string, string> = { Allow: `${methods}, OPTIONS` };
+    if (reply.raw.hasHeader('Access-Control-Allow-Origin')) {
+      headers['Access-Control-Allow-Methods'] = methods;
+      headers['Access-Control-Allow-Headers'] = 'Content-Type, If-None-Match, Last-Event-ID';
+      headers['Access-Control-Max-Age'] = String(preflightSeconds);
+    }
+    this.#send({ status: 204, body: '', headers }, request, reply);
+  }
+
+  #refuse(failure: Failure, request: FastifyRequest, reply: FastifyReply): void {
+    reply.hijack();
+    this.#send(failure, request, reply);
+  }
+
+  #send(answer: HttpAnswer | Failure, request: FastifyRequest, reply: FastifyReply): void {
+    const address = readAddress(request.raw);
+    sendAnswer(reply.raw, 'status' in answer ? answer : this.#word(answer, address), address, {
+      unread: this.#unread,
+      refuseUnread: () => this.#word(refuseUnreadAnswer(this.#options.config.httpAnswerBytesMax), address),
+    });
+  }
+
+  #word(failure: Failure, address: string): HttpAnswer {
+    const { counters, host } = this.#options;
+    counters.countRefusal(failure.code, failure.limit, address);
+    return answerFailure(host.spread(failure));
+  }
+
+  /** What fastify refuses by itself; everything else that is thrown is a bug, and ends the thread. */
+  #explain(error: Error & { readonly code?: string }): Failure {
+    const max = this.#options.config.bodyBytesMax;
+    switch (error.code) {
+      case 'FST_ERR_CTP_BODY_TOO_LARGE':
+        return { code: 'limit_exceeded', message: `the body is larger than ${max} bytes`, limit: 'bodyBytesMax', max };
+      case 'FST_ERR_BAD_URL':
+      case 'FST_ERR_MAX_PARAM_LENGTH':
+        return { code: 'not_found', message: 'there is no such page' };
+      case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      case 'ECONNRESET':
+        return { code: 'invalid_request', message: 'the body did not come whole' };
+      default:
+        queueMicrotask(() => {
+          throw error;
+        });
+        return { code: 'internal', message: 'the server failed' };
+    }
+  }
+
+  /** Methods that are served at a path; undefined: there is nothing. */
+  #methodsAt(path: string): string | undefined {
+    const methods = this.#routes
+      .filter(({ operation }) => matchesPath(operation.path, path))
+      .flatMap(({ operation: { method } }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+    return methods.length === 0 ? undefined : methods.join(', ');
+  }
+
+  #noteRequest({ socket }: IncomingMessage, response: ServerResponse): void {
+    this.#requests += 1;
+    this.#underWay.set(socket, (this.#underWay.get(socket) ?? 0) + 1);
+    response.once('close', () => {
+      this.#requests -= 1;
+      const left = (this.#underWay.get(socket) ?? 1) - 1;
+      this.#underWay.set(socket, left);
+      const error = this.#refusals.get(socket);
+      if (left > 0 || error === undefined) return;
+      this.#refusals.delete(socket);
+      this.#refuseHead(error, socket);
+    });
+  }
+
+  /** What came is no request, or not all of one in time. What came before it on the connection is answered first. */
+  #refuseHead(error: string, socket: Socket): void {
+    if (!socket.writable || error === 'ECONNRESET') {
+      socket.destroy();
+      return;
+    }
+    if ((this.#underWay.get(socket) ?? 0) > 0) {
+      this.#refusals.set(socket, error);
+      return;
+    }
+    const { status, failure } = headRefusals[headFailures[error] ?? 'malformed'];
+    this.#options.counters.countRefusal(failure.code, failure.limit);
+    socket.setTimeout(lingerMs, () => socket.destroy());
+    socket.end(encodeAnswer(answerFailure(failure, status)));
+    // What still comes is not waited for.
+    socket.resume();
+  }
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Other threads listen on the same port. */
+  readonly isShared: boolean;
+}
+
+/** Operations whose answers may be large. */
+const listOperations: ReadonlySet<OperationId> = new Set(['queryService', 'listServices']);
+
+/** A request's target, in either form, taken apart. */
+function readTarget(url: string): { readonly authority: string; readonly target: string; readonly query: string } {
+  const [, authority = '', rest = ''] = /^https?:\/\/([^/?]*)(.*)$/is.exec(url) ?? [undefined, '', url];
+  const target = rest.startsWith('/') || rest === '*' ? rest : `/${rest}`;
+  const end = target.indexOf('?');
+  return { authority, target, query: end === -1 ? '' : target.slice(end + 1) };
+}
+
+function readPath({ raw }: FastifyRequest): string {
+  return readTarget(raw.url ?? '/').target.replace(/\?.*$/s, '');
+}
+
+function matchesPath(pattern: string, path: string): boolean {
+  const [before = '', after] = pattern.split(/\{\w+\}/);
+  if (after === undefined) return path === pattern;
+  const segment = path.slice(before.length);
+  return path.startsWith(before) && segment !== '' && !segment.includes('/');
+}
+
+function readCaller({ raw }: FastifyRequest): Caller {
+  const { host, origin = '' } = raw.headers;
+  const { authority } = readTarget(raw.url ?? '/');
+  // RFC 9112, 3.2.2: the authority of the target counts, whatever Host says.
+  return { host: authority === '' ? host : authority, origin, isLocal: isLoopbackAddress(readAddress(raw)) };
+}
+
+function readAddress({ socket }: IncomingMessage): string {
+  return normalizeAddress(socket.remoteAddress ?? '');
+}
+
+function explainListening({ code, message }: Error & { readonly code?: string }): string {
+  return code === 'EADDRINUSE' || code === 'EADDRNOTAVAIL'
+    ? "the port is in use, or the address is not this machine's"
+    : message;
+}

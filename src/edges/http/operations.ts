@@ -1,0 +1,115 @@
+import type { ServerConfig } from '../../config/config.ts';
+import type { HealthCheck } from '../../control/health.ts';
+import type { MainCalls } from '../../control/main-calls.ts';
+import type { Failure } from '../../protocol/errors.ts';
+import type {
+  LeaseDeregisterQuery,
+  LeaseRegisterBody,
+  OperationId,
+  ReleaseBody,
+  ResizeBody,
+  SendAwayBody,
+  SendAwayResult,
+  ServiceQuery,
+  SessionsQuery,
+} from '../../protocol/http-operations.ts';
+import { serviceKey } from '../../protocol/service-key.ts';
+import type { ListParams } from '../../protocol/types.ts';
+import type { LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
+import type { SessionHost } from '../../sessions/session-host.ts';
+import { answerJson, answerText } from '../../transport/http-answer.ts';
+import type { HttpAnswer } from '../../transport/transport.ts';
+import { ListReads } from './list-reads.ts';
+
+/** The input of one operation: its checked query or body, and the lease that its path names. */
+export interface OperationInput {
+  readonly value: unknown;
+  readonly lease: string;
+  /** Of the caller. */
+  readonly address: string;
+  /** Characters that a list in the answer may have: others wait for their callers to read. */
+  readonly room: number;
+  /** The `If-None-Match` header; empty if there is none. */
+  readonly ifNoneMatch: string;
+}
+
+/** Carries out one operation. */
+export type Operation = (input: OperationInput) => Promise<HttpAnswer | Failure> | HttpAnswer | Failure;
+
+export interface OperationsOptions {
+  readonly host: SessionHost;
+  readonly config: Pick<ServerConfig, 'httpAnswerBytesMax'>;
+  readonly main: MainCalls;
+  readonly documents: { readonly openapi: string; readonly openrpc: string };
+  /** Whichever host holds the lease carries it out. */
+  readonly carryOutLease: (call: LeaseCall) => Promise<LeaseAnswer>;
+}
+
+/** Every operation of the HTTP side but those that wait for changes. */
+export function createOperations(options: OperationsOptions): Readonly<Record<OperationId, Operation>> {
+  const { main, documents } = options;
+  const reads = new ListReads(options);
+  const describePartitions = async (): Promise<HttpAnswer> => answerValue(await main.describePartitions());
+  const describeGuard = async (): Promise<HttpAnswer> => answerValue(await main.describeGuard());
+  const lease = async (call: LeaseCall): Promise<HttpAnswer | Failure> => {
+    const answer = await options.carryOutLease(call);
+    return 'code' in answer ? answer : answerLease(answer);
+  };
+  return {
+    listServices: ({ value, ...input }) => reads.list(value as ListParams, input),
+    queryService: (input) => reads.query(input.value as ServiceQuery, input),
+    registerInstance: ({ value, address }) => lease({ kind: 'register', body: value as LeaseRegisterBody, address }),
+    deregisterInstance: ({ value }) => lease({ kind: 'deregister', query: value as LeaseDeregisterQuery }),
+    renewLease: (input) => lease({ kind: 'renew', lease: input.lease }),
+    endLease: (input) => lease({ kind: 'end', lease: input.lease }),
+    readStats: async () => answerValue(await main.readStats()),
+    readMetrics: async () => answerText(await main.readMetrics()),
+    readPartitions: describePartitions,
+    resizePartitions: async ({ value }) =>
+      (await main.resize((value as ResizeBody).partitions)) ?? describePartitions(),
+    rebalancePartitions: async () => (await main.rebalance()) ?? describePartitions(),
+    readGuard: describeGuard,
+    releaseGuard: async ({ value }) => {
+      const { service, ...names } = value as ReleaseBody;
+      if (service === undefined && Object.keys(names).length > 0) {
+        const message = 'service must be named with its namespace and group';
+        return { code: 'invalid_params', message, field: '/service' };
+      }
+      await main.releaseGuard(service === undefined ? undefined : serviceKey({ ...names, service }));
+      return describeGuard();
+    },
+    sendAway: async ({ value }) => {
+      const { percent = 100, spreadMs } = value as SendAwayBody;
+      return answerValue({ sessions: await main.sendAway(percent, spreadMs) } satisfies SendAwayResult);
+    },
+    listSessions: async ({ value }) => answerValue(await main.listSessions(value as SessionsQuery)),
+    checkLive: () => answerHealth(main, 'live'),
+    checkStarted: () => answerHealth(main, 'started'),
+    checkReady: () => answerHealth(main, 'ready'),
+    readOpenapi: () => answerJson(documents.openapi),
+    readOpenrpc: () => answerJson(documents.openrpc),
+  };
+}
+
+async function answerHealth(main: MainCalls, check: HealthCheck): Promise<HttpAnswer> {
+  const { isHealthy, ...state } = await main.checkHealth(check);
+  return answerJson(JSON.stringify(state), isHealthy ? 200 : 503);
+}
+
+function answerValue(value: object): HttpAnswer {
+  return answerJson(JSON.stringify(value));
+}
+
+function answerLease(answer: Exclude<LeaseAnswer, Failure>): HttpAnswer {
+  switch (answer.kind) {
+    case 'registered':
+      return answerValue({ ...answer.lease, ...answer.result });
+    case 'deregistered':
+      return answerValue(answer.result);
+    case 'renewed':
+    case 'ended':
+      return answerValue(answer.lease);
+    default:
+      return answer satisfies never;
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * An edge thread: a session host whose sessions have no sockets of their own, and the HTTP side in front of it. Its sockets are Node's, so it may die: whatever is
+ * thrown ends it, and the main thread starts another in its place.
+ */
+import { randomBytes } from 'node:crypto';
+import { parentPort, workerData } from 'node:worker_threads';
+
+import type { MainCalls } from '../control/main-calls.ts';
+import { serveHost } from '../control/remote-host.ts';
+import type { FromHost } from '../control/remote-host.ts';
+import { SessionUnit } from '../control/session-unit.ts';
+import type { EdgeThreadStart, FromEdgeThread, ToEdgeThread } from '../control/thread-messages.ts';
+import { HttpServer } from '../edges/http/http-server.ts';
+import { createOperations } from '../edges/http/operations.ts';
+import { describeOpenapi } from '../protocol/http-operations.ts';
+import { describeOpenrpc } from '../protocol/openrpc.ts';
+import { arrivalsBytes, createArrivals } from '../runtime/arrivals.ts';
+import { Counters } from '../runtime/counters.ts';
+import { productVersion } from '../runtime/product-version.ts';
+import { countRequests } from '../runtime/request-numbers.ts';
+import { CallSender, proxyCalls } from '../runtime/thread-calls.ts';
+import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
+import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
+import { leaseOf } from '../sessions/leases.ts';
+import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
+import { readSecretNumber, tickMs } from '../sessions/sessions.ts';
+import { WarmUp } from '../sessions/warm-up.ts';
+import { SlotTable } from '../slots/slot-table.ts';
+import { hostOfSession } from '../workers/partition-core.ts';
+
+if (parentPort === null) throw new Error('not a thread');
+const mainPort = parentPort;
+
+function report(message: FromEdgeThread): void {
+  mainPort.postMessage(message);
+}
+
+const calls = new CallSender();
+const main = proxyCalls<MainCalls>((method, args) =>
+  calls.send(method, args, (message) => {
+    report({ kind: 'call', ...message });
+  }),
+);
+
+const start = workerData as EdgeThreadStart;
+const { config, number } = start;
+const pulse = new Int32Array(start.pulse);
+const counters = new Counters();
+const unitPort = start.unit as object as ThreadPort<CallMessage, FromHost>;
+const unit = new SessionUnit({
+  number,
+  config,
+  table: SlotTable.attach(start.table),
+  counters,
+  // Nobody is let in here by handshakes: what threads tell each other of these is not this one's to tell.
+  arrivals: createArrivals(new SharedArrayBuffer(arrivalsBytes), config),
+  warmUp: new WarmUp(start.warmUp),
+  nextRequest: countRequests(start.lastRequest),
+  createName: () => randomBytes(16).toString('base64url'),
+  random: Math.random,
+  schedule: setImmediate,
+  delay: (ms) =>
+    new Promise((resolve) => {
+      setTimeout(resolve, ms);
+    }),
+  nowMs: performance.now(),
+  bornMicros: start.bornMicros,
+  registry: start.registry,
+  sessionsBefore: start.sessionsBefore,
+  onLease: (news) => {
+    unitPort.postMessage({ kind: 'lease', news });
+  },
+  reportLosses: (losses) => {
+    unitPort.postMessage({ kind: 'losses', report: losses });
+  },
+  isVerbose: start.isVerbose,
+  onSession: (event) => {
+    unitPort.postMessage({ kind: 'session', event });
+  },
+});
+
+/** A lease names the host that holds it. */
+function carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {
+  const lease = leaseOf(call);
+  const holder = lease === undefined ? number : hostOfSession(readSecretNumber(lease));
+  return holder === number || Number.isNaN(holder) ? unit.carryOutLease(call) : main.carryOutLease(call);
+}
+
+const server = new HttpServer({
+  config,
+  host: unit.host,
+  counters,
+  operations: createOperations({
+    host: unit.host,
+    config,
+    main,
+    carryOutLease,
+    documents: {
+      openapi: JSON.stringify(describeOpenapi(productVersion)),
+      openrpc: JSON.stringify(describeOpenrpc(productVersion)),
+    },
+  }),
+});
+
+const sampler = new ThreadSampler(new ThreadGauges(start.gauges), tickMs);
+setInterval(() => {
+  Atomics.add(pulse, 0, 1);
+  sampler.sample();
+  unit.tick(performance.now());
+  server.tick(performance.now());
+}, tickMs);
+
+mainPort.on('message', (message: ToEdgeThread) => {
+  switch (message.kind) {
+    case 'result':
+      calls.settle(message);
+      return;
+    case 'listen':
+      server.listen(message).then(
+        (port) => {
+          report({ kind: 'listening', port });
+        },
+        (error: unknown) => {
+          report({ kind: 'cannot listen', message: error instanceof Error ? error.message : String(error) });
+        },
+      );
+      return;
+    case 'stop listening':
+      server.stopListening();
+      return;
+    case 'end':
+      server.close();
+      process.exit(0);
+      return;
+    default:
+      message satisfies never;
+  }
+});
+serveHost(unit, unitPort);
+report({ kind: 'ready' });

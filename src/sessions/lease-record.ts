@@ -1,0 +1,16 @@
+/** A lease, as whoever grants it anew must know it after its thread has ended. `number` and `name`: of its session. */
+export interface LeaseRecord {
+  readonly number: number;
+  readonly name: string;
+  readonly lease: string;
+  /** In milliseconds. */
+  readonly ttlMs: number;
+  /** Of the caller to whom it was granted. */
+  readonly address: string;
+}
+
+/** What a host tells of its leases. */
+export type LeaseNews =
+  | { readonly kind: 'granted'; readonly record: LeaseRecord }
+  /** `number`: of its session. */
+  | { readonly kind: 'ended'; readonly number: number };

@@ -1,0 +1,121 @@
+import type { ServerConfig } from '../config/config.ts';
+import type { Failure } from '../protocol/errors.ts';
+import type { LeaseDeregisterQuery, LeaseRegisterBody, LeaseResult } from '../protocol/http-operations.ts';
+import type { DeregisterResult, RegisterResult } from '../protocol/types.ts';
+import { waitForReply } from './reply-waiting.ts';
+import type { Call } from './requests.ts';
+import { encodeRegister } from './requests.ts';
+import type { SessionHost } from './session-host.ts';
+import type { Session } from './session.ts';
+
+/** What callers do with leases: plain values, since another thread may hold the lease. `address`: the caller's. */
+export type LeaseCall =
+  | { readonly kind: 'register'; readonly body: LeaseRegisterBody; readonly address: string }
+  | { readonly kind: 'deregister'; readonly query: LeaseDeregisterQuery }
+  | { readonly kind: 'renew'; readonly lease: string }
+  | { readonly kind: 'end'; readonly lease: string };
+
+/** What became of it. */
+export type LeaseAnswer =
+  | Failure
+  | { readonly kind: 'registered'; readonly lease: LeaseResult; readonly result: RegisterResult }
+  | { readonly kind: 'deregistered'; readonly result: DeregisterResult }
+  | { readonly kind: 'renewed' | 'ended'; readonly lease: LeaseResult };
+
+/** The lease that a call is about; undefined: a new one. */
+export function leaseOf(call: LeaseCall): string | undefined {
+  return call.kind === 'register' ? call.body.lease : call.kind === 'deregister' ? call.query.lease : call.lease;
+}
+
+export interface LeasesOptions {
+  readonly host: SessionHost;
+  readonly config: Pick<ServerConfig, 'leaseTtlMinMs' | 'leaseTtlDefaultMs' | 'leaseTtlMaxMs' | 'leasesMax'>;
+}
+
+const leaseEnded: Failure = { code: 'not_found', message: 'the lease has ended' };
+
+/** SE4: sessions without a connection, each of which lives by a lease that its callers renew. */
+export class Leases {
+  readonly #host: SessionHost;
+  readonly #config: LeasesOptions['config'];
+
+  constructor({ host, config }: LeasesOptions) {
+    this.#host = host;
+    this.#config = config;
+  }
+
+  carryOut(call: LeaseCall): Promise<LeaseAnswer> {
+    switch (call.kind) {
+      case 'register':
+        return this.#register(call.body, call.address);
+      case 'deregister':
+        return this.#deregister(call.query);
+      case 'renew':
+        return this.#withLease(call.lease, 'renewed', (session) => this.#host.sessions.renewLease(session));
+      case 'end':
+        return this.#withLease(call.lease, 'ended', (session) => this.#host.endLease(session));
+      default:
+        return call satisfies never;
+    }
+  }
+
+  /** A new lease whose first registration is refused is not granted. */
+  async #register(
+    { lease, ttlMs, instance, ...service }: LeaseRegisterBody,
+    address: string,
+  ): Promise<LeaseAnswer> {
+    const session = lease === undefined ? this.#grant(ttlMs, address) : this.#find(lease);
+    if ('code' in session) return session;
+    const reply = await this.#execute(session, encodeRegister({ ...service, instance }));
+    if (typeof reply !== 'string') {
+      if (session.state.kind === 'ended') return leaseEnded;
+      if (session.registrations.size === 0) this.#host.sessions.end(session);
+      return reply;
+    }
+    const { state } = session;
+    if (state.kind !== 'leased') return leaseEnded;
+    this.#host.sessions.renewLease(session);
+    // The host worded this reply itself.
+    const result = JSON.parse(reply) as RegisterResult;
+    return { kind: 'registered', lease: { lease: state.lease, ttlMs: state.ttlMs }, result };
+  }
+
+  async #deregister({ lease, id, ...service }: LeaseDeregisterQuery): Promise<LeaseAnswer> {
+    const session = this.#find(lease);
+    if ('code' in session) return session;
+    const reply = await this.#execute(session, { method: 'instance.deregister', params: { ...service, id } });
+    if (session.registrations.size === 0) this.#host.sessions.end(session);
+    return typeof reply === 'string' ? { kind: 'deregistered', result: JSON.parse(reply) as DeregisterResult } : reply;
+  }
+
+  async #withLease(
+    lease: string,
+    kind: 'renewed' | 'ended',
+    act: (session: Session) => Promise<Failure | undefined> | void,
+  ): Promise<LeaseAnswer> {
+    const session = this.#find(lease);
+    if ('code' in session) return session;
+    if (session.state.kind !== 'leased') throw new Error('a lease led to a session that has none');
+    const { ttlMs } = session.state;
+    return (await act(session)) ?? { kind, lease: { lease, ttlMs } };
+  }
+
+  #execute(session: Session, call: Call): Promise<string | Failure> {
+    return waitForReply((reply) => {
+      this.#host.execute(session, call, reply);
+    });
+  }
+
+  #grant(ttlMs: number | undefined, address: string): Session | Failure {
+    const { leaseTtlDefaultMs, leaseTtlMinMs, leaseTtlMaxMs, leasesMax } = this.#config;
+    const granted = Math.min(leaseTtlMaxMs, Math.max(leaseTtlMinMs, ttlMs ?? leaseTtlDefaultMs));
+    const session = this.#host.sessions.grantLease(granted, address);
+    return (
+      session ?? { code: 'limit_exceeded', message: `${leasesMax} leases are held`, limit: 'leasesMax', max: leasesMax }
+    );
+  }
+
+  #find(lease: string): Session | Failure {
+    return this.#host.sessions.findLease(lease) ?? { code: 'not_found', message: 'there is no such lease' };
+  }
+}
