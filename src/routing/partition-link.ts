@@ -1,7 +1,7 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { Credit, Field, HostBatch, FromPartition, PartitionBatch, ToPartition } from '../workers/messages.ts';
-import { forEachFromPartition, fromPartition, toPartition } from '../workers/messages.ts';
+import { forEachFromPartition, fromFields, fromPartition, toFields, toPartition } from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 
 /** A partition's answer to a request. */
@@ -213,7 +213,7 @@ export class PartitionLink {
   #take(record: FromPartition): void {
     switch (record[0]) {
       case fromPartition.push:
-        this.versionSeen = Math.max(this.versionSeen, record[4]);
+        this.versionSeen = Math.max(this.versionSeen, record[fromFields.push.to]);
         this.#options.onUnasked(record, this);
         return;
       case fromPartition.claim:
@@ -221,34 +221,42 @@ export class PartitionLink {
         this.#options.onUnasked(record, this);
         return;
       case fromPartition.answered:
-        this.#answerCredit += record[1];
+        this.#answerCredit += record[fromFields.answered.characters];
         this.#scheduleCredit();
         return;
       case fromPartition.settled:
-        this.#forgetSettled(record[1]);
+        this.#forgetSettled(record[fromFields.settled.batch]);
         return;
       case fromPartition.moved:
-        this.#options.onMoved(record[1], this.#takePending(record[1]));
+        this.#options.onMoved(record[fromFields.moved.request], this.#takePending(record[fromFields.moved.request]));
         return;
       case fromPartition.applied:
+        this.versionSeen = Math.max(this.versionSeen, record[fromFields.applied.version]);
+        this.#settle(record);
+        return;
       case fromPartition.state:
-        this.versionSeen = Math.max(this.versionSeen, record[2]);
-        this.#takePending(record[1]).settle(record);
+        this.versionSeen = Math.max(this.versionSeen, record[fromFields.state.version]);
+        this.#settle(record);
         return;
       case fromPartition.resumed:
-        this.versionSeen = Math.max(this.versionSeen, record[3]);
-        this.#takePending(record[1]).settle(record);
+        this.versionSeen = Math.max(this.versionSeen, record[fromFields.resumed.version]);
+        this.#settle(record);
         return;
       case fromPartition.refused:
       case fromPartition.listed:
       case fromPartition.handedOver:
       case fromPartition.measured:
       case fromPartition.oversize:
-        this.#takePending(record[1]).settle(record);
+        this.#settle(record);
         return;
       default:
         record satisfies never;
     }
+  }
+
+  #settle(answer: Answer): void {
+    const [, request] = answer;
+    this.#takePending(request).settle(answer);
   }
 
   #takePending(request: number): PendingRequest {
@@ -263,31 +271,36 @@ export class PartitionLink {
   #note(record: ToPartition): void {
     switch (record[0]) {
       case toPartition.register:
+        this.#noteChange(record[toFields.register.key], record[toFields.register.id]);
+        return;
       case toPartition.deregister:
-        this.#noteChangeTime();
-        this.#journal.push(this.#lastBatch + 1, record[3], record[4]);
+        this.#noteChange(record[toFields.deregister.key], record[toFields.deregister.id]);
         return;
       case toPartition.withdraw:
-        this.#noteChangeTime();
-        this.#journal.push(this.#lastBatch + 1, record[2], record[3]);
+        this.#noteChange(record[toFields.withdraw.key], record[toFields.withdraw.id]);
         return;
-      case toPartition.retell:
-        for (const id of record[2]) this.#journal.push(this.#lastBatch + 1, record[1], id);
+      case toPartition.retell: {
+        const key = record[toFields.retell.key];
+        for (const id of record[toFields.retell.ids]) this.#journal.push(this.#lastBatch + 1, key, id);
         return;
+      }
       case toPartition.raiseFloor:
-        this.versionSeen = Math.max(this.versionSeen, record[1]);
+        this.versionSeen = Math.max(this.versionSeen, record[toFields.raiseFloor.version]);
         return;
       case toPartition.takeOver:
         // Told by another owner, and this one's to answer for from now on: its next life must begin above them.
-        this.versionSeen = Math.max(this.versionSeen, record[2]);
-        for (const { version } of record[3]) this.versionSeen = Math.max(this.versionSeen, version);
+        this.versionSeen = Math.max(this.versionSeen, record[toFields.takeOver.versionFloor]);
+        for (const { version } of record[toFields.takeOver.parcels]) {
+          this.versionSeen = Math.max(this.versionSeen, version);
+        }
         return;
       default:
     }
   }
 
-  #noteChangeTime(): void {
+  #noteChange(key: string, id: string): void {
     if (this.#changedAtMs === 0) this.#changedAtMs = this.#options.readMs?.() ?? 0;
+    this.#journal.push(this.#lastBatch + 1, key, id);
   }
 
   #forgetSettled(batch: number): void {

@@ -12,7 +12,7 @@ import type { StoredInstance } from '../store/service-instances.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import { ServiceStore } from '../store/service-store.ts';
 import type { ClaimNotice, ListPage, StandingClaim, StoreOutcome } from '../store/service-store.ts';
-import { fromPartition, toPartition } from './messages.ts';
+import { fromPartition, toFields, toPartition } from './messages.ts';
 import type { Credit, FromPartition, PartitionLimits, ToPartition } from './messages.ts';
 import { SlotHandover } from './slot-handover.ts';
 import type { HandoverOwner } from './slot-handover.ts';
@@ -269,22 +269,27 @@ export class PartitionCore {
   #isReadyFor(host: number, record: ToPartition): boolean {
     switch (record[0]) {
       case toPartition.query:
-        return this.#hasAnswerRoom(host) && this.#isTakenApart(record[2], record[3]);
+        return (
+          this.#hasAnswerRoom(host) && this.#isTakenApart(record[toFields.query.key], record[toFields.query.filter])
+        );
       case toPartition.subscribe:
-        return this.#hasAnswerRoom(host) && this.#isTakenApart(record[2], readVariant(record[3]).filter);
+        return (
+          this.#hasAnswerRoom(host) &&
+          this.#isTakenApart(record[toFields.subscribe.key], readVariant(record[toFields.subscribe.variant]).filter)
+        );
       case toPartition.list:
         return this.#hasAnswerRoom(host) && this.#isPageWhole(host, record);
       case toPartition.rewatch:
-        return this.#isTakenApart(record[1], readVariant(record[2]).filter);
+        return this.#isTakenApart(record[toFields.rewatch.key], readVariant(record[toFields.rewatch.variant]).filter);
       case toPartition.handOver:
-        return this.#isPartPacked(record[1], record[2]);
+        return this.#isPartPacked(record[toFields.handOver.request], record[toFields.handOver.slots]);
       case toPartition.takeOver:
-        this.#takeover ??= new SlotTakeover(record[3], this.#takeoverReceiver);
+        this.#takeover ??= new SlotTakeover(record[toFields.takeOver.parcels], this.#takeoverReceiver);
         return this.#takeover.goOn();
       case toPartition.forget:
-        return this.#isForgotten(record[1], new Set(record[2]));
+        return this.#isForgotten(record[toFields.forget.request], new Set(record[toFields.forget.slots]));
       case toPartition.measure:
-        return this.#isMeasured(record[1]);
+        return this.#isMeasured(record[toFields.measure.request]);
       default:
         return true;
     }
@@ -355,7 +360,7 @@ export class PartitionCore {
         return;
       }
       case toPartition.loseInterest:
-        this.#loseInterest(host, record[1], record[2]);
+        this.#loseInterest(host, record[toFields.loseInterest.key], record[toFields.loseInterest.variant]);
         return;
       case toPartition.query: {
         const [, request, key, filter, room] = record;
@@ -370,7 +375,7 @@ export class PartitionCore {
         this.#emit(
           host,
           fromPartition.listed,
-          record[1],
+          record[toFields.list.request],
           services.flatMap(({ key, instances }) => [key, instances]),
         );
         return;
@@ -386,44 +391,51 @@ export class PartitionCore {
         return;
       }
       case toPartition.retell:
-        this.#noteRetold(record[1], record[2]);
+        this.#noteRetold(record[toFields.retell.key], record[toFields.retell.ids]);
         return;
       case toPartition.restored:
         this.#retold ??= new Map();
-        this.#emit(host, fromPartition.applied, record[1], 0);
+        this.#emit(host, fromPartition.applied, record[toFields.restored.request], 0);
         return;
       case toPartition.goOn:
         this.#tellContested();
         this.#retell();
-        this.#emit(host, fromPartition.applied, record[1], 0);
+        this.#emit(host, fromPartition.applied, record[toFields.goOn.request], 0);
         return;
       case toPartition.fence:
-        this.#emit(host, fromPartition.applied, record[1], 0);
+        this.#emit(host, fromPartition.applied, record[toFields.fence.request], 0);
         return;
       case toPartition.handOver: {
         const { parcels, isLast } = this.#handover!.take();
-        this.#emit(host, fromPartition.handedOver, record[1], this.#store.versionFloor, parcels, isLast ? 1 : 0);
+        this.#emit(
+          host,
+          fromPartition.handedOver,
+          record[toFields.handOver.request],
+          this.#store.versionFloor,
+          parcels,
+          isLast ? 1 : 0,
+        );
         if (isLast) this.#handover = undefined;
         return;
       }
       case toPartition.takeOver:
         this.#takeover = undefined;
-        this.#store.raiseVersionFloor(record[2]);
-        this.#emit(host, fromPartition.applied, record[1], 0);
+        this.#store.raiseVersionFloor(record[toFields.takeOver.versionFloor]);
+        this.#emit(host, fromPartition.applied, record[toFields.takeOver.request], 0);
         return;
       case toPartition.forget:
-        this.#emit(host, fromPartition.applied, record[1], 0);
+        this.#emit(host, fromPartition.applied, record[toFields.forget.request], 0);
         return;
       case toPartition.raiseFloor:
-        if (record[1] < this.#shownFloor) return;
-        this.#shownFloor = leapOver(record[1], clock);
+        if (record[toFields.raiseFloor.version] < this.#shownFloor) return;
+        this.#shownFloor = leapOver(record[toFields.raiseFloor.version], clock);
         this.#store.raiseVersionFloor(this.#shownFloor);
         return;
       case toPartition.measure:
         this.#emit(
           host,
           fromPartition.measured,
-          record[1],
+          record[toFields.measure.request],
           [...this.#loads].flatMap(([slot, { instances, bytes }]) => [slot, instances, bytes]),
         );
         this.#loads.clear();
@@ -780,14 +792,15 @@ export class PartitionCore {
 
   /** Answers with a list, if there is room for it; else says how much it needs. */
   #answer(host: number, answer: ListAnswer, room: number): boolean {
-    const { length } = answer[4];
+    const [, request, , , text] = answer;
+    const { length } = text;
     if (length > room) {
-      this.#emit(host, fromPartition.oversize, answer[1], length);
+      this.#emit(host, fromPartition.oversize, request, length);
       return false;
     }
     const flow = this.#answersTo(host);
-    if (!flow.texts.has(answer[4])) {
-      flow.texts.add(answer[4]);
+    if (!flow.texts.has(text)) {
+      flow.texts.add(text);
       flow.emitted += length;
       this.#work += length;
     }
