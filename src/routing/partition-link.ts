@@ -45,9 +45,21 @@ export interface PendingRequest {
   readonly reader?: Requester | undefined;
   /** It was under way at a death and has been sent again: if it is at another, it may be the cause of both, and is refused. */
   isRepeated?: boolean;
+  /** It waits for its slot as long as that takes, and counts as none of the requests that wait. */
+  readonly isPatient?: boolean;
+  /**
+   * Looks again when its turn has come, just before it is sent for the first time: its slot is open, and its owner has room. False: it is not to be sent any
+   * more, and whoever waits for it has been told.
+   */
+  begin?(request: number): boolean;
   /** Its record; built anew when it must be sent again. */
   build(request: number): ToPartition;
   settle(answer: Answer): void;
+  /**
+   * It is not sent: too many wait for slots, it has waited too long, or its owner has too much to do. Without this it waits for its slot as long as that takes,
+   * and its owner takes it in any case.
+   */
+  refuse?(failure: Failure): void;
   /** Its partition died, or its session ended: it will not be sent again. Without this it is sent to the partition's next life, once. */
   abandon?(): void;
 }

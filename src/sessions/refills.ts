@@ -6,7 +6,7 @@ import { unlimitedRoom } from './answers.ts';
 import type { Subscription } from './session.ts';
 
 export interface RefillsOptions {
-  readonly router: Pick<Router, 'ask' | 'gate' | 'isShut'>;
+  readonly router: Pick<Router, 'ask'>;
   /** Sends an audience's warming members the state that has come; {@link Refills.noteServed} is called when all have been served. */
   readonly serve: (audience: Audience<Subscription>, push: HostPush) => void;
   /** The answer has come, and is no reason any more to keep the audience. */
@@ -34,6 +34,8 @@ export class Refills {
   /** Audiences of services that are warm and have not been asked for. */
   readonly #due: Set<Audience<Subscription>> = new Set();
   #underWay = 0;
+  /** An owner has too much to do: nothing is asked for until the next tick. */
+  #isBusy = false;
   /** Once all are: those that have not had their turn. */
   #rest: MapIterator<Audience<Subscription>> | undefined;
   /** Subscriptions that wait. */
@@ -87,6 +89,7 @@ export class Refills {
 
   /** What could not be asked for is tried again. */
   tick(): void {
+    this.#isBusy = false;
     this.#askNext();
   }
 
@@ -103,12 +106,10 @@ export class Refills {
   }
 
   #askNext(): void {
-    while (this.#underWay < underWayMax) {
+    while (this.#underWay < underWayMax && !this.#isBusy) {
       const audience = this.#takeNext();
       if (audience === undefined) return;
-      if (this.#ask(audience)) continue;
-      this.#due.add(audience);
-      return;
+      this.#ask(audience);
     }
   }
 
@@ -119,18 +120,27 @@ export class Refills {
     return value;
   }
 
-  /** Returns false if the owner is busy. */
-  #ask(audience: Audience<Subscription>): boolean {
+  #ask(audience: Audience<Subscription>): void {
     const { router, onAnswered } = this.#options;
     const { key, variant } = audience;
-    if (router.isShut(key)) {
-      router.gate.defer(key, () => {
-        if (this.#warming.has(audience)) this.#due.add(audience);
-      });
-      return true;
-    }
-    const asked = router.ask({
+    this.#underWay += 1;
+    router.ask({
       key,
+      isPatient: true,
+      begin: () => {
+        // Nobody may wait in it any more by the time that its slot opens.
+        if (!this.#warming.has(audience)) {
+          this.#underWay -= 1;
+          return false;
+        }
+        audience.pending += 1;
+        return true;
+      },
+      refuse: () => {
+        this.#underWay -= 1;
+        this.#due.add(audience);
+        this.#isBusy = true;
+      },
       build: (request) => [toPartition.subscribe, request, key, variant.text, 0, unlimitedRoom],
       settle: (answer) => {
         audience.pending -= 1;
@@ -138,10 +148,6 @@ export class Refills {
         onAnswered(audience);
       },
     });
-    if (typeof asked === 'object') return false;
-    audience.pending += 1;
-    this.#underWay += 1;
-    return true;
   }
 
   #take(audience: Audience<Subscription>, answer: Answer): void {

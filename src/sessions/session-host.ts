@@ -159,7 +159,7 @@ export class SessionHost {
       stepsPerTurn,
       schedule,
       onPutOff,
-      gate: router.gate,
+      router,
       withdraw: (session, name, cause) => {
         this.#registrar.withdraw(session, name, cause);
       },
@@ -420,7 +420,7 @@ export class SessionHost {
    */
   endLease(session: Session): Promise<Failure | undefined> {
     return new Promise((resolve) => {
-      const keys = new Set(session.registrations.services());
+      const keys = [...new Set(session.registrations.services())];
       const end = (): void => {
         this.sessions.end(session);
         void this.#departures
@@ -430,9 +430,7 @@ export class SessionHost {
             resolve(undefined);
           });
       };
-      const { gate } = this.#router;
-      if (Array.from(keys).some((key) => gate.isShut(key))) gate.waitForAll(end, resolve);
-      else end();
+      this.#router.whenOpen(keys, end, resolve);
     });
   }
 

@@ -218,75 +218,53 @@ export class Subscriptions {
   }
 
   /** `ticket`: of a read that has been sent before, and needs more room. */
-  #ask(
-    subscription: Subscription,
-    held: Held,
-    reply: Reply,
-    ticket?: ReadTicket,
-    number: number = this.#router.drawNumber(),
-  ): void {
+  #ask(subscription: Subscription, held: Held, reply: Reply, ticket?: ReadTicket): void {
     const { key, variant } = subscription;
+    let read = ticket;
+    let audience: Audience<Subscription> | undefined;
     const refuse = (failure: Failure): void => {
       this.#noteStarted(subscription);
       reply.fail(failure);
-      ticket?.end();
+      read?.end();
     };
-    if (this.#router.isShut(key)) {
-      this.#router.gate.wait(
-        key,
-        () => {
-          this.#ask(subscription, held, reply, ticket, number);
-        },
-        refuse,
-      );
-      return;
-    }
-    const failure = this.#refuseWatch(key, variant);
-    if (failure !== undefined) {
-      refuse(failure);
-      return;
-    }
-    const audience = this.#obtainAudience(key, variant);
-    audience.pending += 1;
-    const read = ticket ?? reply.openRead?.('subscription', key);
-    const asked = this.#router.ask(
-      {
-        key,
-        reader: subscription.session,
-        build: (request) => [
-          toPartition.subscribe,
-          request,
-          key,
-          variant.text,
-          held.version,
-          read?.room ?? unlimitedRoom,
-        ],
-        settle: (answer) => {
-          audience.pending -= 1;
-          if (answer[0] === fromPartition.oversize && read !== undefined) {
-            const again = (): void => {
-              this.#ask(subscription, held, reply, read);
-            };
-            read.enlarge(answer[2], again, (failure) => {
-              this.#noteStarted(subscription);
-              reply.fail(failure);
-              read.end();
-            });
-          } else {
-            this.#begin({ subscription, audience, held, reply }, answer);
-            read?.end();
-          }
-          this.#dropIfEmpty(audience);
-        },
+    this.#router.ask({
+      key,
+      reader: subscription.session,
+      begin: () => {
+        const failure = this.#refuseWatch(key, variant);
+        if (failure !== undefined) {
+          refuse(failure);
+          return false;
+        }
+        audience = this.#obtainAudience(key, variant);
+        audience.pending += 1;
+        read ??= reply.openRead?.('subscription', key);
+        return true;
       },
-      number,
-    );
-    if (typeof asked === 'number') return;
-    audience.pending -= 1;
-    this.#dropIfEmpty(audience);
-    this.#noteStarted(subscription);
-    reply.fail(asked);
-    read?.end();
+      refuse,
+      build: (request) => [
+        toPartition.subscribe,
+        request,
+        key,
+        variant.text,
+        held.version,
+        read?.room ?? unlimitedRoom,
+      ],
+      settle: (answer) => {
+        if (audience === undefined) throw new Error(`a subscription to ${key} was answered before it was sent`);
+        audience.pending -= 1;
+        if (answer[0] === fromPartition.oversize && read !== undefined) {
+          const again = (): void => {
+            this.#ask(subscription, held, reply, read);
+          };
+          read.enlarge(answer[2], again, refuse);
+        } else {
+          this.#begin({ subscription, audience, held, reply }, answer);
+          read?.end();
+        }
+        this.#dropIfEmpty(audience);
+      },
+    });
   }
 
   unsubscribe(session: Session, key: string): void {
@@ -445,25 +423,33 @@ export class Subscriptions {
     const { session, key, variant, audience } = subscription;
     if (subscription.isResyncing || audience === undefined) return;
     subscription.isResyncing = true;
-    const retry = (): void => {
-      subscription.isResyncing = false;
-      if (session.subscriptions.get(key) === subscription) this.#resync(subscription);
-      else this.#resyncNext(session);
+    // The partition is busy, or refuses: the client keeps what it has, and is behind until a later try succeeds (PU4).
+    const tryLater = (): void => {
+      this.#resyncLater.push(() => {
+        subscription.isResyncing = false;
+        if (session.subscriptions.get(key) === subscription) this.#resync(subscription);
+        else this.#resyncNext(session);
+      });
     };
-    if (this.#router.isShut(key)) {
-      this.#router.gate.defer(key, retry);
-      return;
-    }
-    const asked = this.#router.ask({
+    this.#router.ask({
       key,
+      isPatient: true,
+      begin: () => {
+        if (session.subscriptions.get(key) !== subscription) {
+          this.#resyncNext(session);
+          return false;
+        }
+        audience.pending += 1;
+        return true;
+      },
+      refuse: tryLater,
       build: (request) => [toPartition.subscribe, request, key, variant.text, 0, unlimitedRoom],
       settle: (answer) => {
         // Until now the owner was to be interested: a life of it that has only just been asked has not heard who left before.
         audience.pending -= 1;
         this.#dropIfEmpty(audience);
         if (answer[0] !== fromPartition.state) {
-          // The client keeps what it has, and is behind until a later try succeeds (PU4).
-          this.#resyncLater.push(retry);
+          tryLater();
           return;
         }
         if (session.subscriptions.get(key) !== subscription) {
@@ -486,9 +472,6 @@ export class Subscriptions {
         if (delivery === 'dropped') this.#options.onDropped(session);
       },
     });
-    // The partition is busy: the subscription stays stale, and the client keeps what it has.
-    if (typeof asked === 'object') this.#resyncLater.push(retry);
-    else audience.pending += 1;
   }
 
   /** It has its first answer, or was refused. */
@@ -543,15 +526,13 @@ export class Subscriptions {
     this.#loseInterest(key, variant.text);
   }
 
-  /** While the slot is shut somebody may subscribe who waits ahead of this; so it looks again when its turn comes. */
+  /** While the slot is shut somebody may subscribe who waits ahead of this. */
   #loseInterest(key: string, variant: string): void {
-    if (!this.#router.isShut(key)) {
-      this.#router.tell(key, [toPartition.loseInterest, key, variant]);
-      return;
-    }
-    this.#router.gate.defer(key, () => {
-      if (this.#audiences.get(variant)?.has(key) !== true) this.#loseInterest(key, variant);
-    });
+    this.#router.tell(
+      key,
+      [toPartition.loseInterest, key, variant],
+      () => this.#audiences.get(variant)?.has(key) !== true,
+    );
   }
 }
 

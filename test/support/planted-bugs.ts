@@ -621,11 +621,16 @@ export const plantedBugs: readonly PlantedBug[] = [
     faults: killing,
     plant: () =>
       replace(
-        Registrar.prototype,
-        'register',
-        (register) =>
-          function renumber(this: Registrar, session, key, instance, reply) {
-            register.call(this, session, key, instance, reply);
+        Router.prototype,
+        'ask',
+        (ask) =>
+          function renumber(this: Router, pending) {
+            if (!this.isShut(pending.key)) ask.call(this, pending);
+            else {
+              this.whenOpen([pending.key], () => {
+                ask.call(this, pending);
+              });
+            }
           },
       ),
   },

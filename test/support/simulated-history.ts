@@ -5,6 +5,7 @@ import { serviceKey } from '../../src/protocol/service-key.ts';
 import type { SessionOpenResult } from '../../src/protocol/types.ts';
 import type { GuardDescription } from '../../src/sessions/loss-guard.ts';
 import type { SessionHost } from '../../src/sessions/session-host.ts';
+import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry, runPromises } from './in-process-registry.ts';
 import { Ledger } from './ledger.ts';
 import type { Change, Fate } from './ledger.ts';
@@ -672,7 +673,7 @@ function checkAgreement({ registry, players }: World): void {
       ({ key, id, stamp, isHidden }) => `${key} ${id} ${stamp} ${session.number} ${isHidden ? 'hidden' : 'shown'}`,
     ),
   );
-  const isOwner = (partition: number, key: string): boolean => router.linkOf(key).partition === partition;
+  const isOwner = (partition: number, key: string): boolean => router.table.ownerOf(slotOf(key)) === partition;
   const held = partitions.flatMap((partition, number) =>
     (partition.core?.describeInstances() ?? []).filter((text) => isOwner(number, text.split(' ')[0] ?? '')),
   );
