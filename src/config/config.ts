@@ -347,7 +347,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1_000_000,
     'Requests over HTTP under way at a time, of one thread; more are refused with `busy`.',
   ),
-  httpHeadBytesMax: integer(16_384, 1024, 1_048_576, "Bytes of a request's head over HTTP: its target and its headers."),
+  httpHeadBytesMax: integer(
+    16_384,
+    1024,
+    1_048_576,
+    "Bytes of a request's head over HTTP: its target and its headers.",
+  ),
   httpHeadersMax: integer(100, 8, 10_000, 'Headers of a request over HTTP.'),
   httpHeadTimeoutMs: integer(
     10_000,
@@ -362,7 +367,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     60 * minute,
     'A connection over HTTP on which nothing is under way is closed after this.',
   ),
-  httpWaitMaxMs: integer(5 * minute, 100, 60 * minute, 'A caller over HTTP that waits for a change waits no longer than this.'),
+  httpWaitMaxMs: integer(
+    5 * minute,
+    100,
+    60 * minute,
+    'A caller over HTTP that waits for a change waits no longer than this.',
+  ),
   httpWaitersMax: integer(
     2048,
     0,

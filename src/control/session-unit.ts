@@ -154,8 +154,8 @@ export class SessionUnit implements HostUnit {
   }
 
   recover(leases: readonly LeaseRecord[]): Promise<boolean> {
-    const { host, router } = this;
-    return recoverLeases({ host, router, leases });
+    const { host, router, number } = this;
+    return recoverLeases({ host, router, number, leases });
   }
 
   fence(partition: number): Promise<boolean> {

@@ -10,6 +10,7 @@ import { serveHost } from '../control/remote-host.ts';
 import type { FromHost } from '../control/remote-host.ts';
 import { SessionUnit } from '../control/session-unit.ts';
 import type { EdgeThreadStart, FromEdgeThread, ToEdgeThread } from '../control/thread-messages.ts';
+import { eventEncoding } from '../edges/http/event-stream.ts';
 import { HttpServer } from '../edges/http/http-server.ts';
 import { createOperations } from '../edges/http/operations.ts';
 import { describeOpenapi } from '../protocol/http-operations.ts';
@@ -66,6 +67,7 @@ const unit = new SessionUnit({
   nowMs: performance.now(),
   bornMicros: start.bornMicros,
   registry: start.registry,
+  encoding: eventEncoding,
   sessionsBefore: start.sessionsBefore,
   onLease: (news) => {
     unitPort.postMessage({ kind: 'lease', news });

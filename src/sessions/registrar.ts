@@ -95,6 +95,13 @@ export class Registrar {
     session.registrations.noteDoubt(key, id);
   }
 
+  /** Puts in what the owner holds for the session, whose host lost its log. */
+  takeBack(session: Session, registration: HeldRegistration): void {
+    const { key, id, isHidden } = registration;
+    this.keep(session, registration);
+    session.registrations.noteHidden(key, id, isHidden);
+  }
+
   /** Takes the first registrations out of the log of a session that goes to another host: at most so many, and about so many characters. */
   takeOut(session: Session, countMax: number, charactersMax: number): (string | number)[] {
     const fields: (string | number)[] = [];

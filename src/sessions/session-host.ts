@@ -7,7 +7,7 @@ import type { Arrivals } from '../runtime/arrivals.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { textCodec } from '../runtime/text-codec.ts';
 import type { Socket } from '../transport/transport.ts';
-import { fromPartition } from '../workers/messages.ts';
+import { fromPartition, toPartition } from '../workers/messages.ts';
 import { wordNotification } from './answers.ts';
 import type { Reply } from './answers.ts';
 import { ClaimNotices } from './claim-notices.ts';
@@ -464,6 +464,25 @@ export class SessionHost {
       (session.state.kind === 'moving' && !session.registrations.has(key, id));
     if (isAstray) this.#options.tellMain?.({ kind: 'astray', record });
     else this.#takeClaim(record);
+  }
+
+  /**
+   * What a partition holds for sessions of this host, whose thread is new: six fields a claim. What belongs to no session that is here is of one that was ending when
+   * the thread before this one did, and goes.
+   */
+  takeBack(claims: readonly (string | number)[]): void {
+    for (let i = 0; i < claims.length; i += 6) {
+      const [number, key, id, fragment] = [Number(claims[i]), ...claims.slice(i + 1, i + 4).map(String)] as [
+        number,
+        string,
+        string,
+        string,
+      ];
+      const session = this.sessions.find(number);
+      const [stamp, isHidden] = [Number(claims[i + 4]), claims[i + 5] === 1];
+      if (session === undefined) this.#router.tell(key, [toPartition.withdraw, number, key, id]);
+      else this.#registrar.takeBack(session, { key, id, fragment, stamp, isHidden });
+    }
   }
 
   /** What another host was told of a session that is here; if it is not, it has ended. */

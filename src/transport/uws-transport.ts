@@ -13,14 +13,7 @@ import type { CloseReason } from '../protocol/errors.ts';
 import type { Delivery } from '../push/fan-out.ts';
 import { formatAddress } from './addresses.ts';
 import { frameExcessBytes, isCleanClose } from './transport.ts';
-import type {
-  ConnectionTaker,
-  HttpAnswer,
-  ListenAddress,
-  Socket,
-  Transport,
-  TransportOptions,
-} from './transport.ts';
+import type { ConnectionTaker, HttpAnswer, ListenAddress, Socket, Transport, TransportOptions } from './transport.ts';
 
 /** Refuse a port that another process listens on, rather than share it. */
 const exclusivePort = 1;

@@ -22,6 +22,7 @@ import type { HttpAnswer } from '../../transport/transport.ts';
 import { sendAnswer } from './answer-sending.ts';
 import { CallerCheck } from './caller-check.ts';
 import type { Caller } from './caller-check.ts';
+import type { HttpCaller, StreamAnswer } from './http-caller.ts';
 import type { Operation } from './operations.ts';
 import { PacedReads } from './paced-reads.ts';
 import { readBody, readQuery } from './request-reading.ts';
@@ -41,8 +42,6 @@ interface Route {
   readonly handle: Operation;
   readonly validate: Validate<unknown>;
   readonly queryTypes: QueryTypes;
-  /** Its answer may be large. */
-  readonly isList: boolean;
 }
 
 /** How often it is looked for requests that take too long, in milliseconds. */
@@ -68,6 +67,8 @@ export class HttpServer {
   readonly #underWay: WeakMap<Socket, number> = new WeakMap();
   /** What is wrong with what came behind those. */
   readonly #refusals: WeakMap<Socket, string> = new WeakMap();
+  /** Requests that wait for something to happen. */
+  readonly #waiting: WeakSet<IncomingMessage> = new WeakSet();
   #requests = 0;
 
   constructor(options: HttpServerOptions) {
@@ -142,7 +143,6 @@ export class HttpServer {
     const app = fastify({
       logger: false,
       bodyLimit: config.bodyBytesMax,
-      exposeHeadRoutes: true,
       return503OnClosing: false,
       rewriteUrl: ({ url = '/' }) => readTarget(url).target,
       // A query is read, and refused, by the operation that it is for.
@@ -185,7 +185,9 @@ export class HttpServer {
   #describe(id: OperationId): Route {
     const operation = httpOperations[id];
     const schema = operation.query ?? operation.body ?? { type: 'object', properties: {}, additionalProperties: false };
-    const { properties = {} } = schema as { readonly properties?: Readonly<Record<string, { readonly type?: unknown }>> };
+    const { properties = {} } = schema as {
+      readonly properties?: Readonly<Record<string, { readonly type?: unknown }>>;
+    };
     const ofType = (type: string): ReadonlySet<string> =>
       new Set(Object.keys(properties).filter((name) => properties[name]?.type === type));
     return {
@@ -194,15 +196,17 @@ export class HttpServer {
       handle: this.#options.operations[id],
       validate: compileValidator<unknown>(schema),
       queryTypes: { integers: ofType('integer'), booleans: ofType('boolean'), maps: ofType('object') },
-      isList: listOperations.has(id),
     };
   }
 
   #serve(route: Route): void {
-    const { method, path } = route.operation;
+    const { operation } = route;
+    const { method, path } = operation;
     this.#fastify.route({
       method,
       url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
+      // One that goes on has no head to be told apart from it.
+      exposeHeadRoute: operation.resultType !== 'text/event-stream',
       handler: async (request, reply) => {
         reply.hijack();
         this.#send(await this.#answer(route, request), request, reply);
@@ -210,7 +214,7 @@ export class HttpServer {
     });
   }
 
-  async #answer(route: Route, request: FastifyRequest): Promise<HttpAnswer | Failure> {
+  async #answer(route: Route, request: FastifyRequest): Promise<HttpAnswer | StreamAnswer | Failure> {
     const { host, config } = this.#options;
     const { method, isLocal } = route.operation;
     const failure = isLocal === true ? this.#check.refuseAdministration(readCaller(request)) : undefined;
@@ -221,15 +225,30 @@ export class HttpServer {
     const outcome = route.validate(input.value);
     if (!outcome.ok) return outcome.failure;
     const { lease = '' } = request.params as { readonly lease?: string };
-    const { value } = outcome;
-    const address = readAddress(request.raw);
-    const carryOut = async (): Promise<HttpAnswer | Failure> => {
-      const { room } = this.#unread;
-      // What reads lists is not even asked when there is no room for them.
-      if (route.isList && room === 0) return refuseUnreadAnswer(config.httpAnswerBytesMax);
-      return route.handle({ value, lease, address, room, ifNoneMatch: request.headers['if-none-match'] ?? '' });
+    return route.handle({ value: outcome.value, lease, caller: this.#describeCaller(request) });
+  }
+
+  #describeCaller({ raw, headers }: FastifyRequest): HttpCaller {
+    const lastEventId = headers['last-event-id'];
+    return {
+      address: readAddress(raw),
+      ifNoneMatch: headers['if-none-match'] ?? '',
+      lastEventId: typeof lastEventId === 'string' ? lastEventId : '',
+      pace: (read) =>
+        this.#reads.run(() => {
+          const { room } = this.#unread;
+          // What reads lists is not even asked when there is no room for them.
+          return room > 0 ? read(room) : Promise.resolve(refuseUnreadAnswer(this.#options.config.httpAnswerBytesMax));
+        }),
+      startWaiting: () => {
+        if (this.#waiting.has(raw)) return;
+        this.#waiting.add(raw);
+        this.#requests -= 1;
+      },
+      onGone: (callback) => {
+        raw.socket.once('close', callback);
+      },
     };
-    return route.isList ? this.#reads.run(carryOut) : carryOut();
   }
 
   #readInput({ operation, queryTypes }: Route, request: FastifyRequest): Read {
@@ -290,8 +309,13 @@ export class HttpServer {
     this.#send(failure, request, reply);
   }
 
-  #send(answer: HttpAnswer | Failure, request: FastifyRequest, reply: FastifyReply): void {
+  #send(answer: HttpAnswer | StreamAnswer | Failure, request: FastifyRequest, reply: FastifyReply): void {
     const address = readAddress(request.raw);
+    if ('begin' in answer) {
+      reply.raw.writeHead(200, answer.headers);
+      answer.begin(reply.raw);
+      return;
+    }
     sendAnswer(reply.raw, 'status' in answer ? answer : this.#word(answer, address), address, {
       unread: this.#unread,
       refuseUnread: () => this.#word(refuseUnreadAnswer(this.#options.config.httpAnswerBytesMax), address),
@@ -332,11 +356,12 @@ export class HttpServer {
     return methods.length === 0 ? undefined : methods.join(', ');
   }
 
-  #noteRequest({ socket }: IncomingMessage, response: ServerResponse): void {
+  #noteRequest(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
     this.#requests += 1;
     this.#underWay.set(socket, (this.#underWay.get(socket) ?? 0) + 1);
     response.once('close', () => {
-      this.#requests -= 1;
+      if (!this.#waiting.has(request)) this.#requests -= 1;
       const left = (this.#underWay.get(socket) ?? 1) - 1;
       this.#underWay.set(socket, left);
       const error = this.#refusals.get(socket);
@@ -371,9 +396,6 @@ export interface ListenOptions {
   /** Other threads listen on the same port. */
   readonly isShared: boolean;
 }
-
-/** Operations whose answers may be large. */
-const listOperations: ReadonlySet<OperationId> = new Set(['queryService', 'listServices']);
 
 /** A request's target, in either form, taken apart. */
 function readTarget(url: string): { readonly authority: string; readonly target: string; readonly query: string } {
