@@ -1,14 +1,18 @@
 import type { Failure } from '../../protocol/errors.ts';
-import type { ReadTicket, Reply } from '../../sessions/answers.ts';
+import type { ReadTicket, Reply, Result } from '../../sessions/answers.ts';
+import { encodeResult } from '../../sessions/json-rpc.ts';
 
-/** Waits for an answer in the form that WebSocket requests get it, too. `read`: how large its list may be, and the refusal of a larger one. */
+/** Waits for an answer, as JSON. `read`: how large its list may be, and the refusal of a larger one. */
 export async function waitForReply(
   ask: (reply: Reply) => void,
   read?: { readonly room: number; readonly tooLarge: Failure },
 ): Promise<string | Failure> {
   return new Promise((resolve) => {
+    const succeed = (result: Result): void => {
+      resolve(encodeResult(result));
+    };
     if (read === undefined) {
-      ask({ succeed: resolve, fail: resolve });
+      ask({ succeed, fail: resolve });
       return;
     }
     const ticket: ReadTicket = {
@@ -19,6 +23,6 @@ export async function waitForReply(
       },
       end: () => undefined,
     };
-    ask({ succeed: resolve, fail: resolve, openRead: () => ticket });
+    ask({ succeed, fail: resolve, openRead: () => ticket });
   });
 }
