@@ -1,5 +1,5 @@
-import { parseServiceKey } from '../protocol/service-key.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
+import type { ServicePush } from './service-push.ts';
 import type { Variant } from './variant.ts';
 
 /** What became of a frame handed to a subscriber's socket. */
@@ -82,7 +82,7 @@ interface Job<M extends Member> {
   next: number;
   /** The frame for those who hold `push.from`: nearly always all of them. */
   usual: string | Uint8Array | undefined;
-  /** The last one worded for others. Each began with a state from in between, and is brought to the same version as all by this push. */
+  /** The last one encoded for others. Each began with a state from in between, and is brought to the same version as all by this push. */
   other: string | Uint8Array | undefined;
   otherFrom: number;
 }
@@ -91,7 +91,9 @@ export interface FanOutOptions<M extends Member> {
   /** Sends in one slice, after which other work has its turn, and bytes: a slice ends with the send that reaches either. */
   readonly sliceMembers: number;
   readonly sliceBytes: number;
-  readonly encode: (text: string) => Uint8Array;
+  /** What is sent of a push: called once for all who hold the same. */
+  readonly encodePush: (push: ServicePush) => string;
+  readonly toBytes: (text: string) => Uint8Array;
   /** A member missed a push and needs the latest state: at once after a gap, when it drains after a drop. */
   readonly onMissed: (member: M, audience: Audience<M>, cause: 'dropped' | 'gap') => void;
   /** A member is warming no longer: it is about to be sent the state. */
@@ -210,23 +212,14 @@ export class FanOut<M extends Member> {
 
   #encode({ audience, push }: Job<M>, from: number): string | Uint8Array {
     this.framesEncoded += 1;
-    const text = wordPush(audience, push, from);
-    return audience.members.length > encodeFromMembers ? this.#options.encode(text) : text;
+    const text = this.#options.encodePush(toValue(audience, push, from));
+    return audience.members.length > encodeFromMembers ? this.#options.toBytes(text) : text;
   }
 }
 
-function wordPush(audience: { key: string; variant: Variant }, push: HostPush, from: number): string {
-  return audience.variant.mode === 'delta' && push.isRefill !== true
-    ? wordChanged(audience.key, push.count, `"from":${from},"to":${push.to},${push.body}`)
-    : wordSnapshotPush(audience.key, push.count, push.to, push.body);
-}
-
-/** A `service.changed` notification that carries the whole list. `instances` is a JSON array. */
-export function wordSnapshotPush(key: string, count: number, to: number, instances: string): string {
-  return wordChanged(key, count, `"snapshot":true,"to":${to},"instances":${instances}`);
-}
-
-function wordChanged(key: string, count: number, rest: string): string {
-  const { namespace, group, service } = parseServiceKey(key);
-  return `{"jsonrpc":"2.0","method":"service.changed","params":{"namespace":"${namespace}","group":"${group}","service":${JSON.stringify(service)},"count":${count},${rest}}}`;
+function toValue({ key, variant }: { key: string; variant: Variant }, push: HostPush, from: number): ServicePush {
+  const { count, to, body } = push;
+  return variant.mode === 'delta' && push.isRefill !== true
+    ? { kind: 'delta', key, count, from, to, difference: body }
+    : { kind: 'snapshot', key, count, to, instances: body };
 }

@@ -103,7 +103,7 @@ export class Router {
   ask(pending: PendingRequest): void {
     const slot = slotOf(pending.key);
     const request = this.#nextRequest();
-    if (!this.gate.mustWait(slot)) {
+    if (!this.gate.isSlotShut(slot)) {
       this.#begin(this.#linkOf(slot), request, pending);
       return;
     }
@@ -149,7 +149,7 @@ export class Router {
   /** Tells the owner of a service something, in its order with what is asked; `isDue`: whether it is still to be told when its turn has come. */
   tell(key: string, record: ToPartition, isDue?: () => boolean): void {
     const slot = slotOf(key);
-    if (!this.gate.mustWait(slot)) {
+    if (!this.gate.isSlotShut(slot)) {
       if (isDue?.() !== false) this.#linkOf(slot).tell(record);
       return;
     }

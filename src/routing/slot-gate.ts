@@ -29,8 +29,6 @@ export class SlotGate {
   #shutCount = 0;
   #waiting: Waiting[] = [];
   #refusable = 0;
-  /** What waited is being done: what comes meanwhile is done behind it. */
-  #isReleasing = false;
   #nowMs: number;
   #longestShutMs = 0;
   /** Of slots that are open again, added up. */
@@ -67,12 +65,11 @@ export class SlotGate {
   }
 
   isShut(key: string): boolean {
-    return this.#shutCount > 0 && this.#shut[slotOf(key)] !== 0;
+    return this.#shutCount > 0 && this.isSlotShut(slotOf(key));
   }
 
-  /** Whether what concerns a slot has to wait: the slot is shut, or what waited for it may not all be done yet. */
-  mustWait(slot: number): boolean {
-    return this.#isReleasing || (this.#shutCount > 0 && this.#shut[slot] !== 0);
+  isSlotShut(slot: number): boolean {
+    return this.#shutCount > 0 && this.#shut[slot] !== 0;
   }
 
   shut(slots: Iterable<number>): void {
@@ -107,10 +104,7 @@ export class SlotGate {
    */
   wait(slots: WantedSlots, run: () => void, refuse?: (failure: Failure) => void): void {
     if (this.#areOpen(slots)) {
-      // Behind what waits, all of which is being done now: so it need not be refused.
-      if (this.#isReleasing)
-        this.#waiting.push({ slots, run, refuse: undefined, deadlineMs: Number.POSITIVE_INFINITY });
-      else run();
+      run();
       return;
     }
     if (refuse === undefined) {
@@ -142,15 +136,14 @@ export class SlotGate {
   #areOpen(slots: WantedSlots): boolean {
     if (this.#shutCount === 0) return true;
     if (slots === 'all') return false;
-    if (typeof slots === 'number') return this.#shut[slots] === 0;
-    return slots.every((slot) => this.#shut[slot] === 0);
+    return typeof slots === 'number' ? !this.isSlotShut(slots) : !slots.some((slot) => this.isSlotShut(slot));
   }
 
   #release(): void {
-    this.#isReleasing = true;
+    const waiting = this.#waiting;
+    this.#waiting = [];
     const kept: Waiting[] = [];
-    // It grows while it is read, if what is run asks for more.
-    for (const one of this.#waiting) {
+    for (const one of waiting) {
       if (!this.#areOpen(one.slots)) {
         kept.push(one);
         continue;
@@ -158,8 +151,8 @@ export class SlotGate {
       if (one.refuse !== undefined) this.#refusable -= 1;
       one.run();
     }
-    this.#waiting = kept;
-    this.#isReleasing = false;
+    // What was run may itself have had to wait: it stays behind what waited before.
+    this.#waiting = [...kept, ...this.#waiting];
   }
 
   #busy(limit: string, max: number): Failure {

@@ -9,7 +9,7 @@ import type { Router } from '../routing/router.ts';
 import { compareBytes } from '../store/byte-order.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
-import { unlimitedRoom, wordResults } from './answers.ts';
+import { unlimitedRoom } from './answers.ts';
 import type { ReadTicket, Reply } from './answers.ts';
 import type { HostJobs } from './host-jobs.ts';
 import { ServicePage } from './service-page.ts';
@@ -39,7 +39,7 @@ export class Reads {
   registrations({ registrations }: Session, params: RegistrationsParams, reply: Reply): void {
     const read = reply.openRead?.('registrations', '');
     this.#jobs.later(registrations.size, () => {
-      reply.succeed(wordResults.registrations(pageRegistrations(registrations, params)));
+      reply.succeed({ kind: 'registrations', page: pageRegistrations(registrations, params) });
       read?.end();
     });
   }
@@ -88,7 +88,7 @@ export class Reads {
         if (awaited > 0) return;
         // Wording many large pages is more than one turn has room for.
         this.#jobs.later(size, () => {
-          if (refused === undefined) reply.succeed(wordResults.listed(page.read()));
+          if (refused === undefined) reply.succeed({ kind: 'listed', page: page.read() });
           else reply.fail(readRefusal(refused));
           read?.end();
         });
@@ -145,8 +145,9 @@ class PendingQuery implements PendingRequest {
       return;
     }
     if (answer[0] === fromPartition.state) {
-      const isFilling = reads.isWarming && reader?.understands('warming') !== false;
-      reply.succeed(wordResults.state(answer[2], answer[4], isFilling));
+      const [, , version, count, instances] = answer;
+      const isWarming = reads.isWarming && reader?.understands('warming') !== false;
+      reply.succeed({ kind: 'state', version, count, instances, isWarming });
     } else {
       reply.fail(readRefusal(answer));
     }

@@ -7,7 +7,6 @@ import type { Router } from '../routing/router.ts';
 import { readId } from '../store/instance-table.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
-import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { DropCause, HostLosses } from './host-losses.ts';
 import type { HeldRegistration, HostLog, Registration, RegistrationName } from './session-log.ts';
@@ -236,7 +235,7 @@ export class PendingRegister implements PendingRequest {
 
   settle(answer: Answer): void {
     const { session, key, id } = this;
-    if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.registered(answer[2], id));
+    if (answer[0] === fromPartition.applied) this.#reply.succeed({ kind: 'registered', version: answer[2], id });
     else this.#takeRefusal(answer);
     if (this.isContested) this.#registrar.tellStanding(session, { key, id });
     session.identity.noteAnswered();
@@ -306,7 +305,7 @@ export class PendingDeregister implements PendingRequest {
   }
 
   settle(answer: Answer): void {
-    if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.deregistered(answer[2]));
+    if (answer[0] === fromPartition.applied) this.#reply.succeed({ kind: 'deregistered', version: answer[2] });
     else this.#reply.fail(readRefusal(answer));
     this.session.identity.noteAnswered();
   }

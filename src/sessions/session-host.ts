@@ -8,14 +8,15 @@ import type { Counters } from '../runtime/counters.ts';
 import { textCodec } from '../runtime/text-codec.ts';
 import type { Socket } from '../transport/transport.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
-import { wordNotification } from './answers.ts';
 import type { Reply } from './answers.ts';
 import { ClaimNotices } from './claim-notices.ts';
 import { Departures } from './departures.ts';
 import { Dispatch } from './dispatch.ts';
+import type { Encoding } from './encoding.ts';
 import { HostJobs } from './host-jobs.ts';
 import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
+import { jsonRpc } from './json-rpc.ts';
 import type { LeaseNews } from './lease-record.ts';
 import type { Held, LossReport } from './loss-messages.ts';
 import { Opening } from './opening.ts';
@@ -43,6 +44,8 @@ export interface SessionHostOptions {
   readonly arrivals: Arrivals;
   readonly warmUp: WarmUp;
   readonly createName: () => string;
+  /** What its sessions are sent; JSON-RPC if it is not said. */
+  readonly encoding?: Encoding | undefined;
   /** 0 to 1. */
   readonly random: () => number;
   readonly schedule: (task: () => void) => void;
@@ -68,6 +71,7 @@ export interface SessionHostOptions {
 export class SessionHost {
   readonly #options: SessionHostOptions;
   readonly #router: Router;
+  readonly #encoding: Encoding;
   readonly #counters: Counters;
   readonly sessions: Sessions;
   readonly #log: HostLog = new HostLog(textCodec);
@@ -96,6 +100,7 @@ export class SessionHost {
     const { config, router, counters } = options;
     this.#options = options;
     this.#router = router;
+    this.#encoding = options.encoding ?? jsonRpc;
     this.#counters = counters;
     this.#crowdsSeen = options.arrivals.crowds;
     this.#journal = new SessionJournal(options.isVerbose, options.onSession);
@@ -206,6 +211,7 @@ export class SessionHost {
     });
     this.#subscriptions = new Subscriptions({
       router,
+      encoding: this.#encoding,
       counters,
       sliceMembers: config.fanOutSliceMembers,
       sliceBytes: config.fanOutSliceBytes,
@@ -223,6 +229,7 @@ export class SessionHost {
       },
     });
     this.#claims = new ClaimNotices({
+      encoding: this.#encoding,
       schedule: options.schedule,
       flush,
     });
@@ -250,6 +257,7 @@ export class SessionHost {
     });
     this.#dispatch = new Dispatch({
       config,
+      encoding: this.#encoding,
       router,
       counters,
       meter: this.meter,
@@ -310,7 +318,7 @@ export class SessionHost {
     return this.#router.requestsInFlight;
   }
 
-  /** Frames worded for pushes so far (PU3). */
+  /** Frames encoded for pushes so far (PU3). */
   get framesEncoded(): number {
     return this.#subscriptions.framesEncoded;
   }
@@ -509,7 +517,7 @@ export class SessionHost {
       if (!session.understands('goaway') || (share < 1 && random() >= share)) return;
       leavers += 1;
       const reconnectAfterMs = Math.round(random() * spreadMs);
-      this.#outbox.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
+      this.#outbox.send(session, this.#encoding.encodeNotice({ kind: 'goaway', reason, reconnectAfterMs }));
     });
     return leavers;
   }

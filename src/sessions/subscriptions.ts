@@ -1,7 +1,7 @@
 import type { Failure } from '../protocol/errors.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
-import { Audience, FanOut, wordSnapshotPush } from '../push/fan-out.ts';
+import { Audience, FanOut } from '../push/fan-out.ts';
 import type { HostPush } from '../push/fan-out.ts';
 import type { Variant } from '../push/variant.ts';
 import { readRefusal } from '../routing/partition-link.ts';
@@ -10,8 +10,9 @@ import type { Router } from '../routing/router.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { FromPartition } from '../workers/messages.ts';
-import { unlimitedRoom, wordResults } from './answers.ts';
-import type { ReadTicket, Reply } from './answers.ts';
+import { unlimitedRoom } from './answers.ts';
+import type { ReadTicket, Reply, Result } from './answers.ts';
+import type { Encoding } from './encoding.ts';
 import type { HostMeter } from './host-meter.ts';
 import { Refills } from './refills.ts';
 import { refuseBound } from './registrar.ts';
@@ -39,6 +40,7 @@ interface Beginning {
 
 export interface SubscriptionsOptions {
   readonly router: Router;
+  readonly encoding: Encoding;
   readonly counters: Counters;
   readonly sliceMembers: number;
   readonly sliceBytes: number;
@@ -116,7 +118,8 @@ export class Subscriptions {
     this.#fanOut = new FanOut<Subscription>({
       sliceMembers: options.sliceMembers,
       sliceBytes: options.sliceBytes,
-      encode: (text) => Buffer.from(text),
+      encodePush: (push) => options.encoding.encodePush(push),
+      toBytes: (text) => Buffer.from(text),
       onMissed: (member, _audience, cause) => {
         options.counters.count('push_dropped');
         options.meter.missed[cause] += 1;
@@ -356,23 +359,23 @@ export class Subscriptions {
         // An older subscription to the service, if there is one, goes on.
         reply.fail(readRefusal(answer));
         return;
-      case fromPartition.state:
-        isWarming = this.#mustWait(audience, held, answer[3]);
-        subscription.version = isWarming ? held.version : answer[2];
-        reply.succeed(
-          isWarming
-            ? wordResults.unconfirmed(held.version, session.understands('warming'))
-            : wordResults.state(
-                answer[2],
-                answer[4],
-                this.#isFilling(audience, answer[3], held.count) && session.understands('warming'),
-              ),
-        );
+      case fromPartition.state: {
+        const [, , version, count, instances] = answer;
+        isWarming = this.#mustWait(audience, held, count);
+        subscription.version = isWarming ? held.version : version;
+        if (isWarming) reply.succeed(standBy(held.version, session));
+        else {
+          const isFilling = this.#isFilling(audience, count, held.count) && session.understands('warming');
+          reply.succeed({ kind: 'state', version, count, instances, isWarming: isFilling });
+        }
         break;
-      case fromPartition.resumed:
-        subscription.version = answer[3];
-        reply.succeed(wordResults.resumed(answer[2], answer[3], answer[4]));
+      }
+      case fromPartition.resumed: {
+        const [, , from, version, difference] = answer;
+        subscription.version = version;
+        reply.succeed({ kind: 'resumed', from, version, difference, isWarming: false });
         break;
+      }
       default:
         throw new Error(`not an answer to a subscription: ${answer[0]}`);
     }
@@ -459,7 +462,9 @@ export class Subscriptions {
         subscription.isResyncing = false;
         const [, , version, count, instances] = answer;
         this.#options.flush();
-        const delivery = subscription.deliver(wordSnapshotPush(key, count, version, instances));
+        const delivery = subscription.deliver(
+          this.#options.encoding.encodePush({ kind: 'snapshot', key, count, to: version, instances }),
+        );
         if (delivery === 'sent') {
           subscription.version = version;
           subscription.isStale = false;
@@ -534,6 +539,12 @@ export class Subscriptions {
       () => this.#audiences.get(variant)?.has(key) !== true,
     );
   }
+}
+
+/** To one who was there before the registry started: what it holds stands for now, and the list comes when it is whole again. */
+function standBy(version: number, session: Session): Result {
+  const isWarming = session.understands('warming');
+  return { kind: 'resumed', from: version, version, difference: '"put":[],"remove":[]', isWarming };
 }
 
 /** Of members that have been told something here: those that are warming get the whole list, whatever they hold. */

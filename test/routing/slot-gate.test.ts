@@ -86,24 +86,3 @@ test('the longest time that a slot was shut is known', () => {
   gate.open([slot]);
   expect(gate.longestShutMs).toBe(250);
 });
-
-test('[SL3] what comes while waiting tasks are done comes after all of them, and is not refused however many wait', () => {
-  const { gate, done, refused, wait } = setUp(2);
-  gate.shut([slot]);
-  gate.wait(slot, () => {
-    done.push('a');
-    wait('c');
-  });
-  wait('b');
-  gate.shut([1]);
-  gate.wait(
-    1,
-    () => done.push('d'),
-    (failure) => refused.push(failure),
-  );
-  expect(gate.mustWait(2)).toBe(false);
-  gate.open([slot]);
-  expect([done, refused]).toEqual([['a', 'b', 'c'], []]);
-  gate.open([1]);
-  expect(done).toEqual(['a', 'b', 'c', 'd']);
-});

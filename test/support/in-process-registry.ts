@@ -13,6 +13,7 @@ import type { FromUnit, ToUnit, UnitPort } from '../../src/control/unit-messages
 import type { Router } from '../../src/routing/router.ts';
 import { Arrivals, arrivalsBytes } from '../../src/runtime/arrivals.ts';
 import { Counters } from '../../src/runtime/counters.ts';
+import type { Encoding } from '../../src/sessions/encoding.ts';
 import type { GuardDescription, GuardEvent } from '../../src/sessions/loss-guard.ts';
 import type { SessionHost } from '../../src/sessions/session-host.ts';
 import type { SessionEvent } from '../../src/sessions/session-journal.ts';
@@ -41,6 +42,14 @@ const smallTurns: Partial<ServerConfig> = {
 /** Deliveries, and rounds of 50 ms, after which a registry that nobody disturbs must have come to rest. */
 const stepsMax = 1_000_000;
 const roundsMax = 1000;
+
+/** What is not a setting of a real one. */
+interface RegistrySettings {
+  /** What the wall clock says at the start. */
+  readonly wallStartMicros?: number;
+  /** What sessions are sent, if it is not JSON-RPC. */
+  readonly encoding?: Encoding;
+}
 
 /** What a simulated partition needs of its surroundings. */
 interface Surroundings {
@@ -265,6 +274,7 @@ export class InProcessRegistry {
   #timers: { atMs: number; run: () => void }[] = [];
   #nowMs = 0;
   readonly #wallStartMicros: number;
+  readonly #encoding: Encoding | undefined;
   #wallSetBackMs = 0;
   #names = 0;
   readonly #arrivals: SharedArrayBuffer = new SharedArrayBuffer(arrivalsBytes);
@@ -274,8 +284,9 @@ export class InProcessRegistry {
   #requests = 0;
 
   /** Use {@link start}. */
-  constructor(input: Partial<ServerConfig>, hosts: number, wallStartMicros: number) {
-    this.#wallStartMicros = wallStartMicros;
+  constructor(input: Partial<ServerConfig>, hosts: number, { wallStartMicros, encoding }: RegistrySettings) {
+    this.#wallStartMicros = wallStartMicros ?? wallStartUsualMicros;
+    this.#encoding = encoding;
     this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, warmUpMs: 0, ...smallTurns, ...input });
     const warmUp = new WarmUp(this.#warmUp);
     this.#judge = new WarmUpJudge({
@@ -348,13 +359,13 @@ export class InProcessRegistry {
     });
   }
 
-  /** `hosts`: session hosts, of which the first is the main thread's. `wallStartMicros`: what the wall clock says at the start. */
+  /** `hosts`: session hosts, of which the first is the main thread's. */
   static async start(
     input: Partial<ServerConfig> = {},
     hosts: number = hostsUsual,
-    wallStartMicros: number = wallStartUsualMicros,
+    settings: RegistrySettings = {},
   ): Promise<InProcessRegistry> {
-    const registry = new InProcessRegistry(input, hosts, wallStartMicros);
+    const registry = new InProcessRegistry(input, hosts, settings);
     await registry.supervisor.startUpTo(registry.config.partitions);
     for (const { host } of registry.units) host.tick(0);
     // No host has sessions before it has been told of the partitions.
@@ -511,6 +522,7 @@ export class InProcessRegistry {
       warmUp: new WarmUp(this.#warmUp),
       nextRequest: () => this.nextRequest(number),
       createName: () => `name-${++this.#names}`,
+      encoding: this.#encoding,
       random: () => 0.5,
       schedule: (task) => this.#tasks.push(task),
       delay: (ms) => this.#delay(ms),
