@@ -13,6 +13,7 @@ import type { EdgeThreadStart, FromEdgeThread, ToEdgeThread } from '../control/t
 import { eventEncoding } from '../edges/http/event-stream.ts';
 import { HttpServer } from '../edges/http/http-server.ts';
 import { createOperations } from '../edges/http/operations.ts';
+import { Waiters } from '../edges/http/waiters.ts';
 import { describeOpenapi } from '../protocol/http-operations.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { arrivalsBytes, createArrivals } from '../runtime/arrivals.ts';
@@ -88,6 +89,7 @@ function carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {
   return holder === number || Number.isNaN(holder) ? unit.carryOutLease(call) : main.carryOutLease(call);
 }
 
+const waiters = new Waiters({ host: unit.host, config });
 const server = new HttpServer({
   config,
   host: unit.host,
@@ -95,6 +97,7 @@ const server = new HttpServer({
   operations: createOperations({
     host: unit.host,
     config,
+    waiters,
     main,
     carryOutLease,
     documents: {
@@ -129,6 +132,7 @@ mainPort.on('message', (message: ToEdgeThread) => {
       return;
     case 'stop listening':
       server.stopListening();
+      waiters.endAll();
       return;
     case 'end':
       server.close();

@@ -9,7 +9,7 @@ import type { Encoding } from '../../sessions/encoding.ts';
 import { encodeChange, encodeResult } from '../../sessions/json-rpc.ts';
 import type { SessionHost } from '../../sessions/session-host.ts';
 import type { Socket } from '../../transport/transport.ts';
-import type { Waiter, Waiters } from './waiters.ts';
+import type { Waiter } from './waiters.ts';
 
 /** Server-Sent Events, for callers that watch over HTTP: what JSON-RPC has as `service.changed`, with the version as the event's id. */
 export const eventEncoding: Encoding = {
@@ -33,7 +33,9 @@ export function encodeFirst(params: SubscribeParams, first: Result): string {
       return encodeEvent('snapshot', to, encodeChange({ kind: 'snapshot', key, count, to, instances }));
     }
     case 'resumed':
-      return first.from === first.version ? ': nothing has changed\n\n' : encodeEvent('delta', first.version, encodeResult(first));
+      return first.from === first.version
+        ? ': nothing has changed\n\n'
+        : encodeEvent('delta', first.version, encodeResult(first));
     default:
       throw new Error(`not an answer to a subscription: ${first.kind}`);
   }
@@ -45,6 +47,8 @@ export interface EventStreamOptions {
   readonly address: string;
   /** Bytes that may wait in the process for the caller to read. */
   readonly backlogBytesMax: number;
+  /** When the server stops, callers are asked to come back spread over this time, in milliseconds. */
+  readonly reconnectSpreadMs: number;
 }
 
 /**
@@ -55,13 +59,15 @@ export class EventStream implements Socket {
   readonly address: string;
   readonly #host: SessionHost;
   readonly #backlogBytesMax: number;
+  readonly #reconnectSpreadMs: number;
   /** Frames that came before the answer's head was sent. */
   #early: (string | Uint8Array)[] = [];
   #response: ServerResponse | undefined;
   #waiter: Waiter | undefined;
   #isOver = false;
 
-  constructor({ host, address, backlogBytesMax }: EventStreamOptions) {
+  constructor({ host, address, backlogBytesMax, reconnectSpreadMs }: EventStreamOptions) {
+    this.#reconnectSpreadMs = reconnectSpreadMs;
     this.address = address;
     this.#host = host;
     this.#backlogBytesMax = backlogBytesMax;
@@ -112,7 +118,8 @@ export class EventStream implements Socket {
 
   end(reason: CloseReason): void {
     if (this.#isOver) return;
-    this.#response?.end(encodeEvent('end', undefined, JSON.stringify({ reason })));
+    const retry = reason === 'going_away' ? `retry: ${Math.round(Math.random() * this.#reconnectSpreadMs)}\n` : '';
+    this.#response?.end(`${retry}${encodeEvent('end', undefined, JSON.stringify({ reason }))}`);
     this.#finish();
   }
 

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
-import type { ServerConfig } from '../../config/config.ts';
+import type { ServerConfig, SettingName } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import { httpOperations } from '../../protocol/http-operations.ts';
 import type { HttpOperation, OperationId } from '../../protocol/http-operations.ts';
@@ -70,6 +70,8 @@ export class HttpServer {
   /** Requests that wait for something to happen. */
   readonly #waiting: WeakSet<IncomingMessage> = new WeakSet();
   #requests = 0;
+  /** Of requests under way: what their bodies have, or may have. */
+  #bodyBytes = 0;
 
   constructor(options: HttpServerOptions) {
     const { config, counters } = options;
@@ -93,7 +95,8 @@ export class HttpServer {
       noDelay: true,
     });
     this.#server.maxConnections = config.httpConnectionsMax;
-    this.#server.maxHeadersCount = config.httpHeadersMax;
+    // One more, so that what would be left out is seen.
+    this.#server.maxHeadersCount = config.httpHeadersMax + 1;
     this.#server.on('drop', () => {
       counters.countLimit('httpConnectionsMax');
     });
@@ -164,7 +167,8 @@ export class HttpServer {
     });
     app.addHook('onRequest', (request, reply, done) => {
       const refusal = this.#admit(request, reply);
-      if (refusal !== undefined) this.#refuse(refusal, request, reply);
+      if (request.raw.rawHeaders.length / 2 > config.httpHeadersMax) this.#refuseHeaders(request, reply);
+      else if (refusal !== undefined) this.#refuse(refusal, request, reply);
       else if (request.method === 'OPTIONS') this.#answerOptions(request, reply);
       else done();
     });
@@ -207,9 +211,19 @@ export class HttpServer {
       url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
       // One that goes on has no head to be told apart from it.
       exposeHeadRoute: operation.resultType !== 'text/event-stream',
-      handler: async (request, reply) => {
+      handler: (request, reply) => {
         reply.hijack();
-        this.#send(await this.#answer(route, request), request, reply);
+        this.#answer(route, request).then(
+          (answer) => {
+            this.#send(answer, request, reply);
+          },
+          (error: unknown) => {
+            // A bug: everything expected is an answer.
+            queueMicrotask(() => {
+              throw error;
+            });
+          },
+        );
       },
     });
   }
@@ -282,9 +296,32 @@ export class HttpServer {
     }
     // A cache must not give one page what is another's.
     reply.raw.setHeader('Vary', 'Origin');
-    if (this.#requests <= config.httpRequestsMax) return undefined;
-    const max = config.httpRequestsMax;
-    return { code: 'busy', message: `${max} requests are under way`, limit: 'httpRequestsMax', max, retryAfterMs: 500 };
+    if (this.#requests > config.httpRequestsMax) return refuseBusy('httpRequestsMax', config.httpRequestsMax);
+    return this.#admitBody(request.raw, reply.raw);
+  }
+
+  /** Bodies that are being read take memory, however slowly they come. */
+  #admitBody({ headers }: IncomingMessage, response: ServerResponse): Failure | undefined {
+    const { bodyBytesMax, httpBodyBytesInFlightMax: max } = this.#options.config;
+    const isChunked = headers['transfer-encoding'] !== undefined;
+    const bytes = isChunked ? bodyBytesMax : Math.min(bodyBytesMax, Number(headers['content-length'] ?? 0));
+    if (bytes === 0) return undefined;
+    // One may be as large as it is.
+    if (this.#bodyBytes > 0 && this.#bodyBytes + bytes > max) return refuseBusy('httpBodyBytesInFlightMax', max);
+    this.#bodyBytes += bytes;
+    response.once('close', () => {
+      this.#bodyBytes -= bytes;
+    });
+    return undefined;
+  }
+
+  /** Those that are left out may be the ones that count. */
+  #refuseHeaders(request: FastifyRequest, reply: FastifyReply): void {
+    const { status, failure } = headRefusals['too large'];
+    this.#options.counters.countRefusal(failure.code, 'httpHeadersMax', readAddress(request.raw));
+    reply.hijack();
+    reply.raw.shouldKeepAlive = false;
+    this.#send(answerFailure(failure, status), request, reply);
   }
 
   #answerOptions(request: FastifyRequest, reply: FastifyReply): void {
@@ -395,6 +432,10 @@ export interface ListenOptions {
   readonly port: number;
   /** Other threads listen on the same port. */
   readonly isShared: boolean;
+}
+
+function refuseBusy(limit: SettingName, max: number): Failure {
+  return { code: 'busy', message: 'too many callers over HTTP at once', limit, max, retryAfterMs: 500 };
 }
 
 /** A request's target, in either form, taken apart. */

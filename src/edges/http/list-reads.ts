@@ -14,14 +14,16 @@ import type { HttpAnswer } from '../../transport/transport.ts';
 import { waitForChange } from './change-wait.ts';
 import { encodeFirst, EventStream } from './event-stream.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
-import { readSubscription, Waiters } from './waiters.ts';
+import { readSubscription } from './waiters.ts';
+import type { Waiters } from './waiters.ts';
 
 export interface ListReadsOptions {
   readonly host: SessionHost;
   readonly config: Pick<
     ServerConfig,
-    'httpAnswerBytesMax' | 'httpWaitMaxMs' | 'httpWaitersMax' | 'sessionBacklogBytesMax'
+    'httpAnswerBytesMax' | 'httpWaitMaxMs' | 'reconnectSpreadMs' | 'sessionBacklogBytesMax'
   >;
+  readonly waiters: Waiters;
 }
 
 /** Reads lists for callers over HTTP: as they are, once they have changed, or again and again. */
@@ -33,7 +35,7 @@ export class ListReads {
   constructor(options: ListReadsOptions) {
     this.#options = options;
     this.#host = options.host;
-    this.#waiters = new Waiters(options);
+    this.#waiters = options.waiters;
   }
 
   list(params: ListParams, caller: HttpCaller): Promise<HttpAnswer | Failure> {
@@ -58,7 +60,10 @@ export class ListReads {
   }
 
   /** Server-Sent Events: the list, and then what changes. */
-  async watch({ mode = 'snapshot', version, ...query }: WatchQuery, caller: HttpCaller): Promise<StreamAnswer | Failure> {
+  async watch(
+    { mode = 'snapshot', version, ...query }: WatchQuery,
+    caller: HttpCaller,
+  ): Promise<StreamAnswer | Failure> {
     const refusal = this.#waiters.refuse();
     if (refusal !== undefined) return refusal;
     caller.startWaiting();
@@ -68,6 +73,7 @@ export class ListReads {
       host: this.#host,
       address: caller.address,
       backlogBytesMax: this.#options.config.sessionBacklogBytesMax,
+      reconnectSpreadMs: this.#options.config.reconnectSpreadMs,
     });
     const { waiter, first } = await this.#waiters.begin(stream, params);
     if ('code' in first) {

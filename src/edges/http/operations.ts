@@ -1,4 +1,3 @@
-import type { ServerConfig } from '../../config/config.ts';
 import type { HealthCheck } from '../../control/health.ts';
 import type { MainCalls } from '../../control/main-calls.ts';
 import type { Failure } from '../../protocol/errors.ts';
@@ -22,6 +21,8 @@ import { answerJson, answerText } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
 import { ListReads } from './list-reads.ts';
+import type { ListReadsOptions } from './list-reads.ts';
+import type { Waiters } from './waiters.ts';
 
 /** The input of one operation: its checked query or body, the lease that its path names, and what its caller is like. */
 export interface OperationInput {
@@ -37,10 +38,8 @@ export type Operation = (
 
 export interface OperationsOptions {
   readonly host: SessionHost;
-  readonly config: Pick<
-    ServerConfig,
-    'httpAnswerBytesMax' | 'httpWaitMaxMs' | 'httpWaitersMax' | 'sessionBacklogBytesMax'
-  >;
+  readonly config: ListReadsOptions['config'];
+  readonly waiters: Waiters;
   readonly main: MainCalls;
   readonly documents: { readonly openapi: string; readonly openrpc: string };
   /** Whichever host holds the lease carries it out. */

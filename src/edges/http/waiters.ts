@@ -37,6 +37,11 @@ export class Waiters {
     return { code: 'busy', message, limit: 'httpWaitersMax', max, retryAfterMs: 1000 };
   }
 
+  /** The server stops: nobody waits any longer. */
+  endAll(): void {
+    for (const { session } of [...this.#all]) session.socket?.end('going_away');
+  }
+
   /** Subscribes; resolves to the first answer. */
   async begin(
     socket: Socket,
