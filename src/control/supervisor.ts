@@ -122,6 +122,11 @@ export class Supervisor {
     );
   }
 
+  /** The thread of a session host has died: partitions forget what was under way to it and who subscribed there, and keep what its sessions registered. */
+  detachHost(host: number): void {
+    for (const { runner } of this.#wards) runner.detach(host);
+  }
+
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#wake();

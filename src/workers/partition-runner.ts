@@ -56,6 +56,11 @@ export class PartitionRunner implements Runner {
     return port1;
   }
 
+  /** A session host's thread has died. A partition that does not run knows nothing of it. */
+  detach(host: number): void {
+    this.#life?.control.postMessage({ kind: 'detach', host } satisfies Control);
+  }
+
   /** Rises while the thread lives; undefined while there is none. */
   readPulse(): number | undefined {
     return this.#life?.readPulse();

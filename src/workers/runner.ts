@@ -14,6 +14,8 @@ export interface MailboxPort {
 export interface Runner {
   start(table: SlotTable, versionFloor: number): Promise<void>;
   connect(host: number): MailboxPort;
+  /** The host's thread has died: its mailbox is no more, and what was under way in it is forgotten. It may be connected again. */
+  detach(host: number): void;
   /** Rises while it lives. */
   readPulse(): number | undefined;
   kill(reason: string): void;
