@@ -28,7 +28,7 @@ import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import { readSecretNumber, tickMs } from '../sessions/sessions.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
-import { hostOfSession } from '../workers/partition-core.ts';
+import { hostOfSession } from '../workers/session-numbers.ts';
 
 if (parentPort === null) throw new Error('not a thread');
 const mainPort = parentPort;

@@ -259,6 +259,7 @@ export class PartitionLink {
       case fromPartition.handedOver:
       case fromPartition.measured:
       case fromPartition.oversize:
+      case fromPartition.recalled:
         this.#settle(record);
         return;
       default:

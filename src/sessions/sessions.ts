@@ -4,7 +4,7 @@ import type { ServerConfig } from '../config/config.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import type { Socket } from '../transport/transport.ts';
-import { sessionsPerHostMax } from '../workers/partition-core.ts';
+import { sessionsPerHostMax } from '../workers/session-numbers.ts';
 import { Consumption } from './consumption.ts';
 import type { ConsumptionBounds } from './consumption.ts';
 import type { LeaseNews, LeaseRecord } from './lease-record.ts';

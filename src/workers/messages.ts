@@ -77,6 +77,7 @@ interface ToPartitionValues {
   versionFloor: number;
   parcels: readonly ServiceParcel[];
   version: number;
+  host: number;
 }
 
 /** Host to partition. */
@@ -116,6 +117,11 @@ const toShapes = {
   forget: [19, 'request', 'slots'],
   /** The session is lost, and its claim ends if another hides it: 1 as the version of `applied`, else 0. */
   giveUp: [20, 'request', 'session', 'key', 'id'],
+  /**
+   * A host that has just begun: the first part of what sessions of that host have claimed, or the one after the `next` of the part before. Nothing else of that host
+   * may be under way.
+   */
+  recall: [21, 'request', 'host', 'after'],
 } as const;
 
 /** What the fields of a partition's records hold, by their names. */
@@ -157,6 +163,10 @@ interface FromPartitionValues {
   /** Slots, how many instances each has, and the bytes of those, in turns; empty slots are left out. */
   loads: readonly number[];
   characters: number;
+  /** Six fields a claim: session, key, id, fragment, stamp, and 1 if it is hidden, else 0. */
+  claims: readonly (string | number)[];
+  /** Where the next part goes on; empty: none follows. */
+  next: string;
 }
 
 /** Partition to host. In a batch, a last text equal to an earlier one is laid down as the number of that one, among those laid down as texts. */
@@ -182,6 +192,8 @@ const fromShapes = {
   answered: [13, 'characters'],
   /** A bound that refuses nothing was met by what the host asked for. */
   bound: [14, 'limit'],
+  /** A claim that changes between two parts is told of by `claim` records as any other, be it before its part or after it. */
+  recalled: [15, 'request', 'claims', 'next'],
 } as const;
 
 /** Shapes whose fields all have a declared content. */
@@ -234,6 +246,8 @@ export type PartitionBatch = readonly Field[];
 /** What the supervisor says to a partition, beside mailboxes. */
 export type Control =
   | { readonly kind: 'attach'; readonly host: number; readonly port: MessagePort }
+  /** The host's thread has died: what was under way to and from it is dropped, and what its sessions registered stays. */
+  | { readonly kind: 'detach'; readonly host: number }
   | { readonly kind: 'stop' }
   /** For tests: the thread is to fail in a certain way. */
   | { readonly kind: 'fault'; readonly fault: Fault };

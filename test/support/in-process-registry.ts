@@ -98,6 +98,13 @@ export class SimulatedMailbox implements MailboxPort {
     this.isAlive = false;
   }
 
+  /** The host has gone. */
+  drop(): void {
+    this.isAlive = false;
+    this.inbox.length = 0;
+    this.outbox.length = 0;
+  }
+
   /** The partition has gone. */
   end(): void {
     this.isAlive = false;
@@ -171,7 +178,17 @@ export class SimulatedPartition implements Runner {
     const mailbox = new SimulatedMailbox(host);
     this.mailboxes.push(mailbox);
     this.#outboxes.attach(host);
+    this.core?.attach(host);
     return mailbox;
+  }
+
+  detach(host: number): void {
+    for (const mailbox of this.mailboxes) if (mailbox.host === host) mailbox.drop();
+    this.mailboxes = this.mailboxes.filter((mailbox) => mailbox.host !== host);
+    this.#outboxes.detach(host);
+    if (this.core === undefined) return;
+    this.#inbox.detach(host, this.core);
+    if (!this.isTurnScheduled) this.runTurn();
   }
 
   readPulse(): number | undefined {

@@ -1,5 +1,5 @@
 import { HostUnits } from '../../src/control/host-units.ts';
-import { RemoteUnit } from '../../src/control/remote-unit.ts';
+import { SessionUnit } from '../../src/control/session-unit.ts';
 import { SessionTransfers } from '../../src/control/session-transfers.ts';
 import { FilterView } from '../../src/push/filter-view.ts';
 import { WatchedService } from '../../src/push/watched-service.ts';
@@ -537,12 +537,12 @@ export const plantedBugs: readonly PlantedBug[] = [
     seed: 30,
     plant: () =>
       replace(
-        RemoteUnit.prototype,
+        SessionUnit.prototype,
         'restore',
         (restore) =>
-          function hurry(this: RemoteUnit, partition) {
-            void restore.call(this, partition);
-            return Promise.resolve(true);
+          function hurry(this: SessionUnit, partition) {
+            const isOver = restore.call(this, partition);
+            return this.number === 0 ? isOver : Promise.resolve(true);
           },
       ),
   },
@@ -552,12 +552,12 @@ export const plantedBugs: readonly PlantedBug[] = [
     seed: 74,
     plant: () =>
       replace(
-        RemoteUnit.prototype,
+        SessionUnit.prototype,
         'resume',
         (resume) =>
-          function hurry(this: RemoteUnit, partition) {
-            void resume.call(this, partition);
-            return Promise.resolve(true);
+          function hurry(this: SessionUnit, partition) {
+            const isOver = resume.call(this, partition);
+            return this.number === 0 ? isOver : Promise.resolve(true);
           },
       ),
   },

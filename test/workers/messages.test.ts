@@ -54,6 +54,7 @@ const outwardByKind: Each<typeof fromPartition, FromPartition> = {
   measured: fc.tuple(fc.constant(fromPartition.measured), number, fc.array(number)),
   oversize: fc.tuple(fc.constant(fromPartition.oversize), number, number),
   answered: fc.tuple(fc.constant(fromPartition.answered), number),
+  recalled: fc.tuple(fc.constant(fromPartition.recalled), number, fc.array(fc.oneof(text, number)), text),
   bound: fc.tuple(fc.constant(fromPartition.bound), text),
 };
 
@@ -75,6 +76,7 @@ const inwardByKind: Each<typeof toPartition, ToPartition> = {
   takeOver: fc.tuple(fc.constant(toPartition.takeOver), number, number, parcels),
   handOver: fc.tuple(fc.constant(toPartition.handOver), number, fc.array(number)),
   forget: fc.tuple(fc.constant(toPartition.forget), number, fc.array(number)),
+  recall: fc.tuple(fc.constant(toPartition.recall), number, number, text),
   measure: fc.tuple(fc.constant(toPartition.measure), number),
   raiseFloor: fc.tuple(fc.constant(toPartition.raiseFloor), number),
 };
