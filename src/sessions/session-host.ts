@@ -9,6 +9,7 @@ import { textCodec } from '../runtime/text-codec.ts';
 import type { Socket } from '../transport/transport.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { Reply } from './answers.ts';
+import type { WatchedAudience } from './audiences.ts';
 import { ClaimNotices } from './claim-notices.ts';
 import { Departures } from './departures.ts';
 import { Dispatch } from './dispatch.ts';
@@ -32,7 +33,6 @@ import type { SessionRecord, TransferEvent } from './session-transfer.ts';
 import type { Session } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
-import type { WatchedAudience } from './subscriptions.ts';
 import type { WarmUp } from './warm-up.ts';
 
 export interface SessionHostOptions {

@@ -35,7 +35,6 @@ function createFanOut(slice: { sliceMembers?: number; sliceBytes?: number }): Fa
     encodePush: (push) => JSON.stringify(push),
     toBytes: (text) => new TextEncoder().encode(text),
     onMissed: () => undefined,
-    onRefilled: () => undefined,
     onDone: () => undefined,
   });
 }

@@ -584,9 +584,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'what a partition said before it died does not reach every host',
-    faults: { percent: 15, kills: true, moves: false },
-    acts: 400,
-    seed: 246,
+    faults: { percent: 30, kills: true, moves: false },
+    acts: 300,
+    seed: 131,
     plant: () =>
       replace(
         SimulatedMailbox.prototype,
