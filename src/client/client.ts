@@ -24,8 +24,8 @@ import type { CallOptions, ClientOptions, Settings } from './options.ts';
 import { Registration } from './registration.ts';
 import type { Deregistration, DeregisterOptions } from './registration.ts';
 import { copyFilter } from './selection.ts';
+import type { ClientState } from './step.ts';
 import { Subscription } from './subscription.ts';
-import type { ClientState } from './turn.ts';
 
 /** What happens to a client, by name. */
 export type ClientEvents = { readonly [N in Notice as N['kind']]: Omit<N, 'kind'> } & {
@@ -218,7 +218,7 @@ export class Client implements AsyncDisposable {
       signal?.throwIfAborted();
       const timeoutMs = readTimeout(options);
       const abort = (): void => {
-        this.#takeDeferred(ticket)?.reject(signal?.reason);
+        this.#removeDeferred(ticket)?.reject(signal?.reason);
         this.#dispatch({ kind: 'abort', ticket });
       };
       signal?.addEventListener('abort', abort, { once: true });
@@ -275,10 +275,10 @@ export class Client implements AsyncDisposable {
         });
         return;
       case 'resolve':
-        this.#takeDeferred(effect.ticket)?.resolve(effect.settlement);
+        this.#removeDeferred(effect.ticket)?.resolve(effect.settlement);
         return;
       case 'reject':
-        this.#takeDeferred(effect.ticket)?.reject(effect.error);
+        this.#removeDeferred(effect.ticket)?.reject(effect.error);
         return;
       case 'notify':
         this.#notify(effect.notice);
@@ -334,7 +334,7 @@ export class Client implements AsyncDisposable {
       const value: unknown = await this.#cache?.load(service);
       if (value !== undefined) list = readCachedList(value, service);
     } catch (error) {
-      this.#emitter.emit('cache', { service, action: 'load', cause: wordCause(error) });
+      this.#emitter.emit('cache', { service, action: 'load', cause: formatCause(error) });
     }
     this.#dispatch({ kind: 'listLoaded', service, list });
   }
@@ -344,7 +344,7 @@ export class Client implements AsyncDisposable {
       try {
         await this.#cache?.save(list);
       } catch (error) {
-        this.#emitter.emit('cache', { service: list.service, action: 'save', cause: wordCause(error) });
+        this.#emitter.emit('cache', { service: list.service, action: 'save', cause: formatCause(error) });
       }
     };
     const saving = save().finally(() => this.#saving.delete(saving));
@@ -366,7 +366,7 @@ export class Client implements AsyncDisposable {
     }, waitMs);
   }
 
-  #takeDeferred(ticket: Ticket): Deferred | undefined {
+  #removeDeferred(ticket: Ticket): Deferred | undefined {
     const deferred = this.#deferreds.get(ticket);
     this.#deferreds.delete(ticket);
     return deferred;
@@ -397,7 +397,7 @@ export class Client implements AsyncDisposable {
   }
 }
 
-function wordCause(error: unknown): string {
+function formatCause(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -37,11 +37,11 @@ export interface RegistrationEntry {
   /** Whether it is what subscribers see: another session may have registered the same instance later. */
   isShown: boolean;
   /** Tickets whose content has not been sent. */
-  waiting: Ticket[];
+  waitingCalls: Ticket[];
   /** Tickets that the request under way will settle. */
-  riding: Ticket[];
+  inFlightCalls: Ticket[];
   /** Tickets of those who took it away. */
-  leaving: Ticket[];
+  deregisterCalls: Ticket[];
 }
 
 /** A service that is subscribed whenever there is a connection, and what is known of it. A session has one subscription to a service. */
@@ -74,9 +74,9 @@ export interface SubscriptionEntry {
   /** It lets what is held stand until it knows better: the first push will be the list as it is. */
   isAwaitingList: boolean;
   /** Until then, instances stay that are known from before and that the registry has not told of. */
-  keepUntilMs: number | undefined;
+  retainUntilMs: number | undefined;
   /** As many instances as were known then: when the registry has so many, the others have gone. */
-  keepCount: number;
+  retainedCount: number;
   /** The highest version of a push that came before the answer to the request under way. */
   missedTo: number;
   /** The cache is being read. */
@@ -92,7 +92,7 @@ export interface SubscriptionEntry {
   /** Tickets of those who need not wait for a list. */
   readonly standing: Set<Ticket>;
   /** What users were last told: whether the list may be behind. */
-  isToldStale: boolean;
+  isReportedStale: boolean;
 }
 
 /**
@@ -106,7 +106,7 @@ export class FilteredView {
   /** How many `Subscription`s show it. */
   handles = 0;
   /** Tickets that wait for the first list. */
-  waiting: Ticket[] = [];
+  waitingCalls: Ticket[] = [];
   readonly #isEverything: boolean;
   #list: readonly Instance[] | undefined;
   #source: readonly Instance[] | undefined;

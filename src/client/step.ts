@@ -1,5 +1,5 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { Books, Errand, InFlight, Postponed, TicketEntry } from './books.ts';
+import type { ClientTables, PendingOperation, InFlight, Postponed, TicketEntry } from './client-tables.ts';
 import type { ClientEffect, Settlement } from './effects.ts';
 import { isBehind } from './entries.ts';
 import type { RegistrationEntry, SubscriptionEntry, Ticket } from './entries.ts';
@@ -9,16 +9,16 @@ import type { Inputs, LinkState } from './link-state.ts';
 import { servingOf } from './link.ts';
 import type { Difference } from './view.ts';
 
-/** Everything that a client is. The link is a value; the books are updated in place. */
+/** Everything that a client is. The link is a value; the tables are updated in place. */
 export interface ClientState {
   link: LinkState;
-  readonly books: Books;
+  readonly tables: ClientTables;
   armedAtMs: number | undefined;
   isFlushAsked: boolean;
 }
 
 /** One step under way: what it works on and what it has decided so far. */
-export class Turn {
+export class Step {
   readonly state: ClientState;
   readonly inputs: Inputs;
   readonly effects: ClientEffect[] = [];
@@ -28,8 +28,8 @@ export class Turn {
     this.inputs = inputs;
   }
 
-  get books(): Books {
-    return this.state.books;
+  get tables(): ClientTables {
+    return this.state.tables;
   }
 
   get nowMs(): number {
@@ -57,7 +57,7 @@ export class Turn {
   }
 
   addTicket(ticket: Ticket, entry: TicketEntry): void {
-    const { tickets, ticketsByTimeout } = this.books;
+    const { tickets, ticketsByTimeout } = this.tables;
     tickets.set(ticket, entry);
     const { timeoutMs } = entry;
     if (timeoutMs === undefined) return;
@@ -66,7 +66,7 @@ export class Turn {
   }
 
   dropTicket(ticket: Ticket): boolean {
-    const { tickets, ticketsByTimeout } = this.books;
+    const { tickets, ticketsByTimeout } = this.tables;
     const entry = tickets.get(ticket);
     if (entry === undefined) return false;
     tickets.delete(ticket);
@@ -79,27 +79,27 @@ export class Turn {
   }
 
   /** Puts something in the queue to the server. Without a connection there is none: all is told anew on the next. */
-  enqueue(errand: Errand): void {
+  enqueue(operation: PendingOperation): void {
     if (!this.isServing) return;
-    if (errand.kind === 'registration' || errand.kind === 'subscription') {
-      if (errand.phase === 'queued' || errand.phase === 'sent') return;
+    if (operation.kind === 'registration' || operation.kind === 'subscription') {
+      if (operation.phase === 'queued' || operation.phase === 'sent') return;
       // What the session holds is not known yet.
-      if (errand.kind === 'registration' && this.books.reconciliation !== undefined) {
-        errand.phase = 'unsent';
+      if (operation.kind === 'registration' && this.tables.reconciliation !== undefined) {
+        operation.phase = 'unsent';
         return;
       }
-      errand.phase = 'queued';
+      operation.phase = 'queued';
     }
-    this.books.outbox.push(errand);
+    this.tables.outbox.push(operation);
   }
 
   /** A request goes out on a socket: gives it its number. */
-  noteRequest(errand: InFlight['errand'], socket: number, timeoutMs: number): number {
-    const { books } = this;
-    const id = books.nextRequest;
-    books.nextRequest += 1;
-    const content = errand.kind === 'registration' ? errand.wanted : undefined;
-    books.inFlight.set(id, { errand, socket, deadlineMs: this.nowMs + timeoutMs, entries: 1, content });
+  noteRequest(operation: InFlight['operation'], socket: number, timeoutMs: number): number {
+    const { tables } = this;
+    const id = tables.nextRequest;
+    tables.nextRequest += 1;
+    const content = operation.kind === 'registration' ? operation.wanted : undefined;
+    tables.inFlight.set(id, { operation, socket, deadlineMs: this.nowMs + timeoutMs, entries: 1, content });
     return id;
   }
 
@@ -111,9 +111,9 @@ export class Turn {
   }
 
   /** Tries to take something back again later. */
-  postpone(errand: Postponed['errand'], waitMs: number): void {
+  postpone(operation: Postponed['operation'], waitMs: number): void {
     const dueAtMs = this.nowMs + waitMs;
-    this.books.postponed.push({ errand, dueAtMs });
+    this.tables.postponed.push({ operation, dueAtMs });
     this.wakeForRetry(dueAtMs);
   }
 
@@ -124,7 +124,7 @@ export class Turn {
   }
 
   wakeForRetry(dueAtMs: number): void {
-    this.books.retryAtMs = Math.min(this.books.retryAtMs ?? dueAtMs, dueAtMs);
+    this.tables.retryAtMs = Math.min(this.tables.retryAtMs ?? dueAtMs, dueAtMs);
   }
 
   /** Tells those who look at a service what became different for them. */
@@ -139,8 +139,8 @@ export class Turn {
   /** Tells them whether the list may be behind, when that is different from what they were told. */
   reportFreshness(entry: SubscriptionEntry): void {
     const isStale = isBehind(entry);
-    if (isStale === entry.isToldStale) return;
-    entry.isToldStale = isStale;
+    if (isStale === entry.isReportedStale) return;
+    entry.isReportedStale = isStale;
     for (const subscription of entry.filtered.values()) this.effects.push({ kind: 'freshness', subscription, isStale });
   }
 
@@ -155,6 +155,6 @@ export class Turn {
 }
 
 /** Whether a refusal says to come back, rather than no. */
-export function isPassing({ code }: Failure): boolean {
+export function isRetryable({ code }: Failure): boolean {
   return code === 'busy' || code === 'draining';
 }
