@@ -17,8 +17,7 @@ export function applyCachedList(step: Step, service: ServiceName, list: CachedLi
   if (entry === undefined || !entry.isLoading) return;
   entry.isLoading = false;
   if (list !== undefined && entry.view.version === undefined && covers(list.filter, entry.filter)) {
-    entry.isFromCache = true;
-    entry.cachedRegistry = list.registry;
+    entry.cached = { registry: list.registry };
     entry.viewFilter = list.filter;
     step.report(entry, entry.view.applyCached(list.version, list.instances));
     if (step.isServing && list.registry !== step.tables.registry) retainAcrossRegistries(step, entry);

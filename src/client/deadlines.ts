@@ -51,11 +51,11 @@ function expireRequests(step: Step): void {
     if (deadlineMs > nowMs) break;
     tables.inFlight.delete(id);
     if (operation.kind === 'registration' && isTracked(step, operation)) {
-      resetRegistration(operation);
+      resetRegistration(step, operation);
       reviewRegistration(step, operation);
     } else if (operation.kind === 'subscription' && isSubscribed(step, operation)) {
       resetSubscription(step, operation);
-      step.enqueue(operation);
+      step.moveSubscription(operation, { kind: 'request', canSend: step.isServing });
     } else if (operation.kind === 'unsubscription') {
       step.postpone(operation, 0);
     } else if (operation.kind === 'reconciliation') {
@@ -72,7 +72,7 @@ function expiryOf(step: Step, ticket: Ticket, { owner, timeoutMs = 0 }: TicketEn
 }
 
 function isSent(owner: TicketEntry['owner'], ticket: Ticket): boolean {
-  if (owner.kind === 'view') return owner.entry.phase === 'sent';
+  if (owner.kind === 'view') return owner.entry.phase.kind === 'sent';
   if (owner.kind === 'registration') return owner.inFlightCalls.includes(ticket);
   return owner.kind === 'read' && owner.isSent;
 }
@@ -81,10 +81,10 @@ export function retryRefused(step: Step): void {
   const { tables, nowMs } = step;
   if (tables.retryAtMs === undefined || tables.retryAtMs > nowMs) return;
   tables.retryAtMs = undefined;
-  for (const entry of [...tables.registrations.values(), ...tables.subscriptions.values()]) {
-    if (entry.phase !== 'refused') continue;
-    if (entry.dueAtMs > nowMs) step.wakeForRetry(entry.dueAtMs);
-    else step.enqueue(entry);
+  const canSend = step.canSendRegistrations;
+  for (const entry of tables.registrations.values()) step.moveRegistration(entry, { kind: 'tick', nowMs, canSend });
+  for (const entry of tables.subscriptions.values()) {
+    step.moveSubscription(entry, { kind: 'tick', nowMs, canSend: step.isServing });
   }
   const { postponed } = tables;
   tables.postponed = [];

@@ -16,12 +16,11 @@ import type {
   Waiting,
 } from './link-state.ts';
 import type { Settings } from './options.ts';
+import { transition } from './transition-table.ts';
+import type { TransitionTable } from './transition-table.ts';
 
 /** The connection's decisions: `(state, event, now) → { state, effects }`. Values only; no socket, timer, clock or randomness. */
 type Handler<S, E> = (state: S, event: E, inputs: Inputs) => LinkStep;
-type Transitions = {
-  readonly [S in LinkState as S['kind']]: { readonly [E in LinkEvent as E['kind']]: Handler<S, E> };
-};
 
 /** A session that lasted this long ends a row of failures. Shorter ones count, lest a server that drops everybody is hammered. */
 const lastingMs = 5000;
@@ -44,7 +43,7 @@ export const initialLink: LinkState = {
 const stay: Handler<LinkState, LinkEvent> = (state) => ({ state, effects: [] });
 
 /** Every state with every event; a missing cell does not compile. */
-const transitions: Transitions = {
+const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inputs]> = {
   waiting: {
     socketOpened: stay,
     socketClosed: stay,
@@ -191,9 +190,7 @@ const transitions: Transitions = {
 /** Decides. What a socket says that is in use no more is ignored. */
 export function stepLink(state: LinkState, event: LinkEvent, inputs: Inputs): LinkStep {
   if ('socket' in event && !isInUse(state, event.socket)) return { state, effects: [] };
-  // The table pairs each state with its own handlers, which the compiler cannot see through the lookup.
-  const handle = transitions[state.kind][event.kind] as Handler<LinkState, LinkEvent>;
-  return handle(state, event, inputs);
+  return transition(transitions, state, event, inputs);
 }
 
 function isInUse(state: LinkState, socket: number): boolean {

@@ -78,7 +78,7 @@ function flush(step: Step): void {
   sendOutbox(step, (operation, bytes, { frameBytesMax }) => {
     const message = `the request has ${bytes} bytes; frameBytesMax is ${frameBytesMax}`;
     const content = operation.kind === 'registration' ? operation.wanted : undefined;
-    if (operation.kind === 'registration') noteRegistrationTried(operation);
+    if (operation.kind === 'registration') noteRegistrationTried(step, operation);
     refuse(
       step,
       { operation, socket: 0, deadlineMs: 0, entries: 1, content },
@@ -207,7 +207,7 @@ function awaitRegistration(
     return new RequestError({ code: 'not_found', message: 'this client has no such registration' });
   }
   if (isRegistered(registration)) step.resolve(ticket, { kind: 'registered', registration });
-  else if (registration.phase === 'sent' && !registration.isChanged) registration.inFlightCalls.push(ticket);
+  else if (registration.phase.kind === 'sent') registration.inFlightCalls.push(ticket);
   else registration.waitingCalls.push(ticket);
   return registration;
 }

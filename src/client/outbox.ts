@@ -102,7 +102,7 @@ function isStillWanted(step: Step, operation: PendingOperation): boolean {
     case 'registration':
       return shouldSendRegistration(step, operation);
     case 'subscription':
-      return isSubscribed(step, operation) && operation.phase === 'queued';
+      return isSubscribed(step, operation) && operation.phase.kind === 'queued';
     case 'read':
       return step.tables.reads.has(operation);
     case 'unsubscription':
@@ -114,8 +114,8 @@ function isStillWanted(step: Step, operation: PendingOperation): boolean {
 
 function noteSent(step: Step, operation: PendingOperation, socket: number): void {
   step.noteRequest(operation, socket, step.inputs.settings.requestTimeoutMs);
-  if (operation.kind === 'registration') noteRegistrationSent(operation);
-  else if (operation.kind === 'subscription') noteSubscriptionSent(operation);
+  if (operation.kind === 'registration') noteRegistrationSent(step, operation);
+  else if (operation.kind === 'subscription') noteSubscriptionSent(step, operation);
   else if (operation.kind === 'read') operation.isSent = true;
 }
 

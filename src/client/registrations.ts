@@ -8,6 +8,7 @@ import type { RegistrationEntry, Ticket } from './entries.ts';
 import { ClosedError, RequestError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
 import { noteCaughtUp } from './previous-connection.ts';
+import { unsentRegistration } from './registration-phase.ts';
 import { isRetryable } from './step.ts';
 import type { Step } from './step.ts';
 
@@ -51,9 +52,7 @@ export function createRegistration(
     accepted: undefined,
     held: undefined,
     isUnsure: false,
-    phase: 'unsent',
-    isChanged: false,
-    dueAtMs: 0,
+    phase: unsentRegistration,
     version: 0,
     isStanding: false,
     isShown: true,
@@ -116,17 +115,12 @@ export function isRegistered({ wanted, held, isUnsure }: RegistrationEntry): boo
   return wanted !== undefined && held === wanted && !isUnsure;
 }
 
-/** Does what is next for the wish: tells the server, after what is under way, or forgets what is wanted and held no more. */
+/** Compares what is wanted with what the session holds: sends the difference, after what is under way, or forgets what is neither. */
 export function reviewRegistration(step: Step, entry: RegistrationEntry): void {
-  if (entry.phase === 'sent') {
-    entry.isChanged = true;
-  } else if (isDue(entry)) {
-    step.enqueue(entry);
-  } else {
-    entry.phase = 'settled';
-    noteCaughtUp(step, entry);
-    if (entry.wanted === undefined) forget(step, entry);
-  }
+  step.moveRegistration(entry, { kind: 'review', isDue: isDue(entry), canSend: step.canSendRegistrations });
+  if (entry.phase.kind !== 'settled') return;
+  noteCaughtUp(step, entry);
+  if (entry.wanted === undefined) forget(step, entry);
 }
 
 /** Nothing of it is left anywhere. */
@@ -142,23 +136,22 @@ function settleDeregisterCalls(step: Step, entry: RegistrationEntry): void {
 
 /** Whether it is to be sent when its turn comes. */
 export function shouldSendRegistration(step: Step, entry: RegistrationEntry): boolean {
-  if (!isTracked(step, entry) || entry.phase !== 'queued') return false;
+  if (!isTracked(step, entry) || entry.phase.kind !== 'queued') return false;
   if (isDue(entry)) return true;
   reviewRegistration(step, entry);
   return false;
 }
 
-/** Its wish as it is now goes out, and is what the next outcome is about. */
-export function noteRegistrationTried(entry: RegistrationEntry): void {
-  entry.phase = 'sent';
-  entry.isChanged = false;
+/** What is wanted now goes out, and is what the next outcome is about. */
+export function noteRegistrationTried(step: Step, entry: RegistrationEntry): void {
+  step.moveRegistration(entry, { kind: 'send' });
   for (const call of entry.waitingCalls) entry.inFlightCalls.push(call);
   entry.waitingCalls = [];
 }
 
-export function noteRegistrationSent(entry: RegistrationEntry): void {
+export function noteRegistrationSent(step: Step, entry: RegistrationEntry): void {
   entry.isUnsure = true;
-  noteRegistrationTried(entry);
+  noteRegistrationTried(step, entry);
 }
 
 export function acceptRegistration(step: Step, entry: RegistrationEntry, { content }: InFlight, version: number): void {
@@ -180,8 +173,13 @@ export function acceptRegistration(step: Step, entry: RegistrationEntry, { conte
 
 /** The request is over: what is still to be said is said. */
 function proceed(step: Step, entry: RegistrationEntry): void {
-  entry.phase = 'settled';
+  step.moveRegistration(entry, { kind: 'answer' });
   reviewRegistration(step, entry);
+}
+
+/** The request is over, and is made again later. */
+function retryLater(step: Step, entry: RegistrationEntry, waitMs: number): void {
+  step.moveRegistration(entry, { kind: 'postpone', retryAtMs: step.nowMs + waitMs });
 }
 
 export function refuseRegistration(
@@ -195,9 +193,8 @@ export function refuseRegistration(
   entry.isUnsure = failure.code === 'internal';
   if (isRetryable(failure)) {
     entry.waitingCalls = drainCalls(entry);
-    entry.phase = 'settled';
-    if (isDue(entry)) step.retryLater(entry, step.waitAfter(failure));
-    else reviewRegistration(step, entry);
+    if (isDue(entry)) retryLater(step, entry, step.waitAfter(failure));
+    else proceed(step, entry);
   } else if (content === undefined) {
     refuseWithdrawal(step, entry, failure);
   } else {
@@ -216,22 +213,21 @@ function refuseWithdrawal(step: Step, entry: RegistrationEntry, failure: Failure
     proceed(step, entry);
     return;
   }
-  entry.phase = 'settled';
-  step.retryLater(entry, step.inputs.settings.backoffMaxMs);
+  retryLater(step, entry, step.inputs.settings.backoffMaxMs);
 }
 
 function refuseContent(step: Step, entry: RegistrationEntry, content: InstanceInput, failure: Failure): void {
   for (const ticket of entry.inFlightCalls) step.reject(ticket, new RequestError(failure));
   entry.inFlightCalls = [];
-  if (entry.isChanged) {
+  if (entry.phase.kind === 'outdated') {
     proceed(step, entry);
   } else if (content === entry.accepted || (entry.accepted === undefined && entry.isStanding)) {
     // It was good before and stands: perhaps another server, or one that is full for now.
     step.notifyRefused(entry, failure);
-    step.retryLater(entry, step.inputs.settings.backoffMaxMs);
+    retryLater(step, entry, step.inputs.settings.backoffMaxMs);
     noteCaughtUp(step, entry);
   } else {
-    entry.phase = 'settled';
+    step.moveRegistration(entry, { kind: 'answer' });
     fallBack(step, entry, new RequestError(failure));
   }
 }
@@ -261,9 +257,8 @@ export function expireRegistration(step: Step, entry: RegistrationEntry, ticket:
 }
 
 /** The connection is gone, or the request went unanswered. */
-export function resetRegistration(entry: RegistrationEntry): void {
-  entry.phase = 'unsent';
-  entry.isChanged = false;
+export function resetRegistration(step: Step, entry: RegistrationEntry): void {
+  step.moveRegistration(entry, { kind: 'reset' });
   entry.waitingCalls = drainCalls(entry);
 }
 

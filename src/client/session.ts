@@ -180,8 +180,9 @@ function beginSession(step: Step, opened: Opened | undefined, previousConnection
   for (const entry of tables.registrations.values()) reviewRegistration(step, entry);
   for (const entry of tables.subscriptions.values()) {
     entry.isAnswered = false;
-    if (entry.isFromCache ? entry.cachedRegistry !== registry : isForeign) retainAcrossRegistries(step, entry);
-    step.enqueue(entry);
+    if (entry.cached === undefined ? isForeign : entry.cached.registry !== registry)
+      retainAcrossRegistries(step, entry);
+    step.moveSubscription(entry, { kind: 'request', canSend: true });
   }
   for (const read of tables.reads) step.enqueue(read);
   for (const [ticket, { owner }] of tables.tickets) {
@@ -189,7 +190,7 @@ function beginSession(step: Step, opened: Opened | undefined, previousConnection
   }
   if (previousConnection !== undefined) {
     const missing =
-      resumed === undefined ? [...tables.registrations.values()].filter(({ phase }) => phase === 'queued') : [];
+      resumed === undefined ? [...tables.registrations.values()].filter(({ phase }) => phase.kind === 'queued') : [];
     replaceConnection(step, previousConnection, new Set(missing));
   }
 }
@@ -208,7 +209,7 @@ function reset(step: Step): void {
   tables.outbox = [];
   tables.postponed = [];
   tables.reconciliation = undefined;
-  for (const entry of tables.registrations.values()) resetRegistration(entry);
+  for (const entry of tables.registrations.values()) resetRegistration(step, entry);
   for (const entry of tables.subscriptions.values()) resetSubscription(step, entry);
   for (const read of tables.reads) read.isSent = false;
 }

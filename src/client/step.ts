@@ -1,5 +1,5 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { ClientTables, PendingOperation, InFlight, Postponed, TicketEntry } from './client-tables.ts';
+import type { ClientTables, InFlight, Postponed, Read, TicketEntry, Unsubscription } from './client-tables.ts';
 import type { ClientEffect, Settlement } from './effects.ts';
 import { isBehind } from './entries.ts';
 import type { RegistrationEntry, SubscriptionEntry, Ticket } from './entries.ts';
@@ -7,6 +7,10 @@ import { RequestError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
 import type { Inputs, LinkState } from './link-state.ts';
 import { servingOf } from './link.ts';
+import { nextRegistrationPhase } from './registration-phase.ts';
+import type { RegistrationEvent } from './registration-phase.ts';
+import { nextSubscriptionPhase } from './subscription-phase.ts';
+import type { SubscriptionEvent } from './subscription-phase.ts';
 import type { Difference } from './view.ts';
 
 /** Everything that a client is. The link is a value; the tables are updated in place. */
@@ -78,19 +82,33 @@ export class Step {
     return true;
   }
 
-  /** Puts something in the queue to the server. Without a connection there is none: all is told anew on the next. */
-  enqueue(operation: PendingOperation): void {
-    if (!this.isServing) return;
-    if (operation.kind === 'registration' || operation.kind === 'subscription') {
-      if (operation.phase === 'queued' || operation.phase === 'sent') return;
-      // What the session holds is not known yet.
-      if (operation.kind === 'registration' && this.tables.reconciliation !== undefined) {
-        operation.phase = 'unsent';
-        return;
-      }
-      operation.phase = 'queued';
-    }
-    this.tables.outbox.push(operation);
+  /** Puts a request in the outbox. Without a session there is none: everything is sent anew on the next. */
+  enqueue(operation: Read | Unsubscription): void {
+    if (this.isServing) this.tables.outbox.push(operation);
+  }
+
+  /** Whether registrations may be sent: not before it is known what a resumed session holds. */
+  get canSendRegistrations(): boolean {
+    return this.isServing && this.tables.reconciliation === undefined;
+  }
+
+  moveRegistration(entry: RegistrationEntry, event: RegistrationEvent): void {
+    const before = entry.phase.kind;
+    entry.phase = nextRegistrationPhase(entry.phase, event);
+    this.#follow(entry, before);
+  }
+
+  moveSubscription(entry: SubscriptionEntry, event: SubscriptionEvent): void {
+    const before = entry.phase.kind;
+    entry.phase = nextSubscriptionPhase(entry.phase, event);
+    this.#follow(entry, before);
+  }
+
+  /** What was queued goes into the outbox; what was postponed is woken for. */
+  #follow(entry: RegistrationEntry | SubscriptionEntry, before: string): void {
+    const { phase } = entry;
+    if (phase.kind === 'queued' && before !== 'queued') this.tables.outbox.push(entry);
+    if (phase.kind === 'postponed') this.wakeForRetry(phase.retryAtMs);
   }
 
   /** A request goes out on a socket: gives it its number. */
@@ -101,13 +119,6 @@ export class Step {
     const content = operation.kind === 'registration' ? operation.wanted : undefined;
     tables.inFlight.set(id, { operation, socket, deadlineMs: this.nowMs + timeoutMs, entries: 1, content });
     return id;
-  }
-
-  /** Tries a standing wish again later. */
-  retryLater(entry: RegistrationEntry | SubscriptionEntry, waitMs: number): void {
-    entry.phase = 'refused';
-    entry.dueAtMs = this.nowMs + waitMs;
-    this.wakeForRetry(entry.dueAtMs);
   }
 
   /** Tries to take something back again later. */

@@ -3,6 +3,7 @@ import type { Failure } from '../protocol/errors.ts';
 import { encodeFilter } from '../protocol/instance-filter.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type {
+  InstanceFilter,
   ServiceChanged,
   ServiceName,
   SubscribeMode,
@@ -18,6 +19,7 @@ import { finishRetention, retainKnown } from './retention.ts';
 import { commonFilter, isSameFilter } from './selection.ts';
 import { isRetryable } from './step.ts';
 import type { Step } from './step.ts';
+import { appliesPushes, unsentSubscription } from './subscription-phase.ts';
 import { View } from './view.ts';
 import type { Difference } from './view.ts';
 
@@ -61,23 +63,15 @@ function createSubscription(service: ServiceName, mode: SubscribeMode): Subscrip
     filter: {},
     view: new View(),
     viewFilter: {},
-    sentFilter: {},
     filtered: new Map(),
-    phase: 'unsent',
-    isChanged: false,
-    dueAtMs: 0,
-    wantsSnapshot: false,
-    isForeign: false,
+    phase: unsentSubscription,
+    chain: 'intact',
     isAnswered: false,
     isWarming: false,
-    isAwaitingList: false,
-    retainUntilMs: undefined,
-    retainedCount: 0,
-    missedTo: 0,
+    retention: undefined,
     isLoading: false,
     cacheDueAtMs: undefined,
-    isFromCache: false,
-    cachedRegistry: undefined,
+    cached: undefined,
     saveAtMs: undefined,
     standing: new Set(),
     isReportedStale: true,
@@ -87,17 +81,19 @@ function createSubscription(service: ServiceName, mode: SubscribeMode): Subscrip
 /** Asks for what those who look have in common, if that is not what was asked for last. */
 function updateCommonFilter(step: Step, entry: SubscriptionEntry): void {
   const filter = commonFilter([...entry.filtered.values()].map((each) => each.filter));
-  const isOther = !isSameFilter(filter, entry.filter);
+  const kind = isSameFilter(filter, entry.filter) ? 'request' : 'restart';
   entry.filter = filter;
-  if (entry.phase === 'sent') entry.isChanged ||= isOther;
-  else if (isOther || entry.phase !== 'settled') restart(step, entry);
+  request(step, entry, kind);
 }
 
-/** Subscribes again. Until the answer is there the list may be behind. */
-function restart(step: Step, entry: SubscriptionEntry): void {
-  entry.phase = 'unsent';
+/** Until the answer is there the list may be behind, also while it cannot be asked for. */
+function request(step: Step, entry: SubscriptionEntry, kind: 'request' | 'restart'): void {
+  step.moveSubscription(entry, { kind, canSend: step.isServing });
   step.reportFreshness(entry);
-  step.enqueue(entry);
+}
+
+function retryLater(step: Step, entry: SubscriptionEntry, waitMs: number): void {
+  step.moveSubscription(entry, { kind: 'postpone', retryAtMs: step.nowMs + waitMs });
 }
 
 /**
@@ -108,7 +104,7 @@ export function settleSubscribers(step: Step, filtered: FilteredView): void {
   const { entry, waitingCalls } = filtered;
   const { cacheDueAtMs, standing } = entry;
   const isDue = cacheDueAtMs === undefined || step.nowMs >= cacheDueAtMs;
-  const isShown = filtered.version !== undefined && (isDue || !entry.isFromCache);
+  const isShown = filtered.version !== undefined && (isDue || entry.cached === undefined);
   const isRead = isDue || !entry.isLoading;
   filtered.waitingCalls = [];
   for (const ticket of waitingCalls) {
@@ -145,7 +141,8 @@ function dropIfUnused(step: Step, filtered: FilteredView): void {
   save(step, entry);
   step.tables.subscriptions.delete(entry.key);
   // What has not been sent is skipped when its turn comes; anything else the server may know of.
-  if (entry.phase !== 'unsent' || entry.isAnswered) step.enqueue({ kind: 'unsubscription', service: entry.service });
+  if (entry.phase.kind !== 'unsent' || entry.isAnswered)
+    step.enqueue({ kind: 'unsubscription', service: entry.service });
 }
 
 export function isSubscribed(step: Step, entry: SubscriptionEntry): boolean {
@@ -153,83 +150,93 @@ export function isSubscribed(step: Step, entry: SubscriptionEntry): boolean {
 }
 
 /** It goes out now. */
-export function noteSubscriptionSent(entry: SubscriptionEntry): void {
-  entry.phase = 'sent';
-  entry.sentFilter = entry.filter;
-  entry.isAwaitingList = false;
-  entry.isChanged = false;
-  entry.missedTo = 0;
+export function noteSubscriptionSent(step: Step, entry: SubscriptionEntry): void {
+  step.moveSubscription(entry, { kind: 'send', filter: entry.filter });
 }
 
 /** What is asked: also from which version on, unless a snapshot is wanted or the version means nothing to this registry. */
 export function subscribeParams(step: Step, entry: SubscriptionEntry): SubscribeParams {
-  const { service, mode, filter, view, viewFilter, wantsSnapshot, isForeign } = entry;
+  const { service, mode, filter, view, viewFilter, chain } = entry;
   const { isWarming, offers } = step.tables;
   const { version } = view;
   const params = { ...service, mode, ...filter };
-  if (version === undefined || wantsSnapshot || !isSameFilter(filter, viewFilter)) return params;
+  if (version === undefined || chain === 'broken' || !isSameFilter(filter, viewFilter)) return params;
   // One that has just started waits with its answer for those who name a version.
-  const resume = isForeign && !isWarming ? {} : { version };
+  const resume = chain === 'foreign' && !isWarming ? {} : { version };
   const isCounted = offers.includes('warming' satisfies Capability) && !entry.isAnswered;
   return { ...params, ...resume, ...(isCounted ? { count: view.size } : {}) };
 }
 
 export function acceptSubscription(step: Step, entry: SubscriptionEntry, result: SubscribeResult): void {
-  if (!isSubscribed(step, entry)) return;
+  const { phase } = entry;
+  if (!isSubscribed(step, entry) || phase.kind !== 'sent') return;
   entry.isAnswered = true;
-  const difference = applyResult(step, entry, result);
-  if (difference === undefined) {
+  const applied = applyResult(step, entry, phase.filter, result);
+  if (applied === undefined) {
     // Not an answer to what was asked; a pause, so that a server that goes on like this is not hammered.
-    entry.wantsSnapshot = true;
-    step.retryLater(entry, step.inputs.settings.backoffMinMs);
+    entry.chain = 'broken';
+    retryLater(step, entry, step.inputs.settings.backoffMinMs);
     return;
   }
-  entry.wantsSnapshot = false;
-  entry.isForeign = false;
-  entry.phase = 'settled';
+  const { difference, isAwaitingList } = applied;
+  entry.chain = 'intact';
+  step.moveSubscription(entry, { kind: 'accept', isAwaitingList });
   step.report(entry, difference);
   // What it lets stand for now is as the cache had it; but it has answered.
-  entry.isFromCache &&= entry.isAwaitingList;
+  if (!isAwaitingList) entry.cached = undefined;
   entry.cacheDueAtMs = undefined;
   finishRetention(step, entry);
   noteUnsaved(step, entry);
   // A batch is answered when all of it is, so a push can overtake the list it applies to. What it said is asked for again.
-  if (entry.isChanged || entry.missedTo > result.version) step.enqueue(entry);
+  const isOutdated = phase.missedTo > result.version || !isSameFilter(phase.filter, entry.filter);
+  if (isOutdated) step.moveSubscription(entry, { kind: 'restart', canSend: step.isServing });
   step.reportFreshness(entry);
   for (const filtered of entry.filtered.values()) settleSubscribers(step, filtered);
 }
 
-function applyResult(step: Step, entry: SubscriptionEntry, result: SubscribeResult): Difference | undefined {
+interface Applied {
+  readonly difference: Difference;
+  /** The registry lets what is held stand until it knows better. */
+  readonly isAwaitingList: boolean;
+}
+
+/** Undefined: it does not fit what is held. */
+function applyResult(
+  step: Step,
+  entry: SubscriptionEntry,
+  filter: InstanceFilter,
+  result: SubscribeResult,
+): Applied | undefined {
   const { view } = entry;
   entry.isWarming = result.warming === true;
   if (!('from' in result)) {
     if (entry.isWarming) retainKnown(step, entry);
-    entry.viewFilter = entry.sentFilter;
-    return view.applySnapshot(result.version, result.instances, entry.retainUntilMs === undefined);
+    entry.viewFilter = filter;
+    const difference = view.applySnapshot(result.version, result.instances, entry.retention === undefined);
+    return { difference, isAwaitingList: false };
   }
   const { from, version, put, remove } = result;
   if (entry.isWarming && from === view.version && version === from) {
-    entry.isAwaitingList = true;
-    entry.retainUntilMs = undefined;
-    return [];
+    entry.retention = undefined;
+    return { difference: [], isAwaitingList: true };
   }
-  // From a version that means something else there.
-  if (entry.isForeign) return undefined;
+  // From a version that means something else there, or that was not named.
+  if (entry.chain !== 'intact') return undefined;
   const outcome = view.applyDelta({ from, to: version, put, remove });
   if (outcome.kind !== 'applied') return undefined;
-  if (entry.isFromCache) view.confirmAll();
-  return outcome.difference;
+  if (entry.cached !== undefined) view.confirmAll();
+  return { difference: outcome.difference, isAwaitingList: false };
 }
 
 export function refuseSubscription(step: Step, entry: SubscriptionEntry, failure: Failure): void {
   if (!isSubscribed(step, entry)) return;
   const { backoffMaxMs } = step.inputs.settings;
   if (isRetryable(failure)) {
-    step.retryLater(entry, step.waitAfter(failure));
+    retryLater(step, entry, step.waitAfter(failure));
     return;
   }
   // Refused: the one before, if there was one, goes on, but its pushes have been passed over meanwhile.
-  entry.phase = 'unsent';
+  step.moveSubscription(entry, { kind: 'reset' });
   const refused = entry.filter;
   for (const filtered of entry.filtered.values()) {
     const tickets = filtered.waitingCalls;
@@ -242,30 +249,30 @@ export function refuseSubscription(step: Step, entry: SubscriptionEntry, failure
   }
   if (!isSubscribed(step, entry) || !isSameFilter(refused, entry.filter)) return;
   step.notifyRefused(entry, failure);
-  step.retryLater(entry, backoffMaxMs);
+  retryLater(step, entry, backoffMaxMs);
 }
 
 /** A push came. It is applied only to the version it starts from (PU1). */
 export function handleChange(step: Step, change: ServiceChanged): void {
   const entry = step.tables.subscriptions.get(serviceKey(change));
   if (entry === undefined) return;
-  if (entry.phase !== 'settled') {
+  if (!appliesPushes(entry.phase)) {
     // Its place in the order is not known before the answer is there.
-    entry.missedTo = Math.max(entry.missedTo, change.to);
+    step.moveSubscription(entry, { kind: 'overtake', to: change.to });
     return;
   }
   if ('snapshot' in change) {
-    if (entry.isAwaitingList) {
-      entry.isAwaitingList = false;
+    if (entry.phase.kind === 'awaitingList') {
+      step.moveSubscription(entry, { kind: 'list' });
       entry.isWarming = false;
-      entry.isFromCache = false;
+      entry.cached = undefined;
       step.report(entry, entry.view.applySnapshot(change.to, change.instances, true));
       step.reportFreshness(entry);
       noteUnsaved(step, entry);
       return;
     }
     if (change.to <= (entry.view.version ?? -1)) return;
-    step.report(entry, entry.view.applySnapshot(change.to, change.instances, entry.retainUntilMs === undefined));
+    step.report(entry, entry.view.applySnapshot(change.to, change.instances, entry.retention === undefined));
     finishRetention(step, entry);
     noteUnsaved(step, entry);
     return;
@@ -280,9 +287,8 @@ export function handleChange(step: Step, change: ServiceChanged): void {
     case 'old':
       return;
     case 'gap':
-      entry.wantsSnapshot = true;
-      // Stale at once, also when it cannot be asked for before the next connection.
-      restart(step, entry);
+      entry.chain = 'broken';
+      request(step, entry, 'restart');
       return;
     default:
       outcome satisfies never;
@@ -291,8 +297,6 @@ export function handleChange(step: Step, change: ServiceChanged): void {
 
 /** The connection is gone, or the request went unanswered. */
 export function resetSubscription(step: Step, entry: SubscriptionEntry): void {
-  entry.phase = 'unsent';
-  entry.isChanged = false;
-  entry.missedTo = 0;
+  step.moveSubscription(entry, { kind: 'reset' });
   step.reportFreshness(entry);
 }

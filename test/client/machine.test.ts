@@ -235,12 +235,12 @@ test('[PU1] on a gap it asks for a snapshot once, and is stale until it has it',
   };
   push(6, 7);
   push(7, 8);
-  expect(entry.phase).not.toBe('settled');
+  expect(entry.phase.kind).not.toBe('live');
   const requests = scene.takeRequests();
   expect(requests).toHaveLength(1);
   expect(requests[0]!.params).not.toHaveProperty('version');
   scene.answer(requests[0]!.id, { version: 8, instances: [instance] });
-  expect(entry.phase).toBe('settled');
+  expect(entry.phase.kind).toBe('live');
   expect(entry.view.instances).toEqual([instance]);
 });
 

@@ -360,7 +360,7 @@ class World {
       if (view.version === undefined) continue;
       const confirmed = view.instances.filter(({ id }) => !view.isUnconfirmed(id));
       expectSameList(confirmed, this.server.listAt(key, view.version, viewFilter));
-      if (entry.retainUntilMs === undefined) this.#known.delete(entry);
+      if (entry.retention === undefined) this.#known.delete(entry);
       for (const id of this.#known.get(entry) ?? []) {
         const mayBeGone = view.get(id) !== undefined || this.server.hasEverHad(key, id);
         // With another filter the registry's list is another one.
@@ -400,7 +400,7 @@ function checkQuiet({ server, shell, lastRegister, handles, aborted }: World): v
   expect(tables.previousConnection).toBeUndefined();
   expect(shell.outcomes.size + aborted.size).toBe(shell.ticketsGiven);
   for (const entry of tables.subscriptions.values()) {
-    expect(entry.phase).toBe('settled');
+    expect(entry.phase.kind).toBe('live');
     expect(entry.view.unconfirmedCount).toBe(0);
     for (const view of entry.filtered.values()) {
       expectSameList(view.instances, server.listAt(entry.key, server.versionOf(entry.key), view.filter));
