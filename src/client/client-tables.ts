@@ -59,7 +59,7 @@ export interface TicketEntry {
   readonly timeoutMs: number | undefined;
   /** A deregistration that waits for the server also while cut off. */
   readonly isPatient: boolean;
-  owner: RegistrationEntry | FilteredView | Read | { readonly kind: 'connection' };
+  readonly owner: RegistrationEntry | FilteredView | Read | { readonly kind: 'connection' };
 }
 
 /** A connection that another has taken the place of, kept until that one has all that it held. */

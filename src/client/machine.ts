@@ -1,22 +1,18 @@
-import { accept, refuse, removeInFlight } from './answers.ts';
 import { applyCachedList } from './cache-timers.ts';
+import { admitCall } from './calls.ts';
 import { createTables } from './client-tables.ts';
-import type { Read, TicketEntry } from './client-tables.ts';
 import { abort, expire, firstDeadline, retryRefused } from './deadlines.ts';
-import type { ClientEffect, ClientEvent, UserCall } from './effects.ts';
-import type { FilteredView, RegistrationEntry, Ticket } from './entries.ts';
-import { ClosedError, QueueFullError, RequestError } from './errors.ts';
-import { readMessages } from './frames.ts';
-import type { Message } from './frames.ts';
+import type { ClientEffect, ClientEvent } from './effects.ts';
+import { ClosedError } from './errors.ts';
 import type { Inputs } from './link-state.ts';
-import { initialLink, linkWakeAt, openingSocketOf } from './link.ts';
+import { initialLink, linkWakeAt } from './link.ts';
+import { handleFrame } from './messages.ts';
 import { sendOutbox } from './outbox.ts';
-import { deregister, isTracked, isRegistered, noteRegistrationTried, register, handleClaim } from './registrations.ts';
 import { dispatchToLink } from './session.ts';
 import { endAll } from './shutdown.ts';
 import { Step } from './step.ts';
 import type { ClientState } from './step.ts';
-import { release, settleSubscribers, subscribe, handleChange } from './subscriptions.ts';
+import { release } from './subscriptions.ts';
 
 export interface ClientStep {
   readonly state: ClientState;
@@ -33,9 +29,9 @@ export function createClientState(): ClientState {
  */
 export function stepClient(state: ClientState, event: ClientEvent, inputs: Inputs): ClientStep {
   const step = new Step(state, inputs);
-  take(step, event);
+  handleEvent(step, event);
   if (isUserCall(event)) askForFlush(step);
-  else flush(step);
+  else sendOutbox(step);
   arm(step, event);
   return { state, effects: step.effects };
 }
@@ -74,20 +70,7 @@ function askForFlush(step: Step): void {
   step.effects.push({ kind: 'flushSoon' });
 }
 
-function flush(step: Step): void {
-  sendOutbox(step, (operation, bytes, { frameBytesMax }) => {
-    const message = `the request has ${bytes} bytes; frameBytesMax is ${frameBytesMax}`;
-    const content = operation.kind === 'registration' ? operation.wanted : undefined;
-    if (operation.kind === 'registration') noteRegistrationTried(step, operation);
-    refuse(
-      step,
-      { operation, socket: 0, deadlineMs: 0, entries: 1, content },
-      { code: 'limit_exceeded', message, limit: 'frameBytesMax', max: frameBytesMax },
-    );
-  });
-}
-
-function take(step: Step, event: ClientEvent): void {
+function handleEvent(step: Step, event: ClientEvent): void {
   switch (event.kind) {
     case 'socketOpened':
       dispatchToLink(step, event);
@@ -128,137 +111,10 @@ function take(step: Step, event: ClientEvent): void {
     case 'awaitConnection':
     case 'awaitRegistration':
     case 'awaitSubscription':
-      admit(step, event);
+      admitCall(step, event);
       return;
     default:
       event satisfies never;
-  }
-}
-
-/** Takes a call of the user, unless there are too many already. */
-function admit(step: Step, call: UserCall): void {
-  const { tables, inputs, state } = step;
-  const { ticket } = call;
-  const { requestsMax, requestTimeoutMs } = inputs.settings;
-  const isClosed = state.link.kind === 'closing' || state.link.kind === 'closed';
-  if (isClosed || tables.tickets.size >= requestsMax) {
-    const ended = tables.ended ?? new ClosedError('client', 'the client is closed');
-    const error = isClosed ? ended : new QueueFullError(requestsMax);
-    step.effects.push({ kind: 'reject', ticket, error });
-    return;
-  }
-  const timeoutMs = call.timeoutMs ?? requestTimeoutMs;
-  const isPatient = call.kind === 'deregister' && call.isPatient === true;
-  const entry: TicketEntry = {
-    deadlineMs: step.nowMs + timeoutMs,
-    timeoutMs,
-    isPatient,
-    owner: { kind: 'connection' },
-  };
-  step.addTicket(ticket, entry);
-  const owner = begin(step, call);
-  if (owner instanceof RequestError) step.reject(ticket, owner);
-  else entry.owner = owner;
-}
-
-/** Returns what the ticket waits for, if it has not been settled already. */
-function begin(step: Step, call: UserCall): TicketEntry['owner'] | RequestError {
-  switch (call.kind) {
-    case 'register': {
-      const registration = register(step, call);
-      if (call.isStanding === true && !(registration instanceof RequestError)) {
-        step.resolve(call.ticket, { kind: 'registered', registration });
-      }
-      return registration;
-    }
-    case 'deregister':
-      return deregister(step, call);
-    case 'subscribe':
-      return subscribe(step, call);
-    case 'query':
-      return ask(step, call.ticket, { method: 'service.query', params: { ...call.service, ...call.filter } });
-    case 'list':
-      return ask(step, call.ticket, { method: 'service.list', params: call.params });
-    case 'awaitConnection':
-      if (step.isServing) step.resolve(call.ticket, { kind: 'connected' });
-      return { kind: 'connection' };
-    case 'awaitRegistration':
-      return awaitRegistration(step, call.ticket, call.registration);
-    case 'awaitSubscription':
-      return awaitSubscription(step, call.ticket, call.subscription);
-    default:
-      return call satisfies never;
-  }
-}
-
-function ask(step: Step, ticket: Ticket, request: Read['request']): Read {
-  const read: Read = { kind: 'read', ticket, request, isSent: false };
-  step.tables.reads.add(read);
-  step.enqueue(read);
-  return read;
-}
-
-function awaitRegistration(
-  step: Step,
-  ticket: Ticket,
-  registration: RegistrationEntry,
-): RegistrationEntry | RequestError {
-  if (!isTracked(step, registration) || registration.wanted === undefined) {
-    return new RequestError({ code: 'not_found', message: 'this client has no such registration' });
-  }
-  if (isRegistered(registration)) step.resolve(ticket, { kind: 'registered', registration });
-  else if (registration.phase.kind === 'sent') registration.inFlightCalls.push(ticket);
-  else registration.waitingCalls.push(ticket);
-  return registration;
-}
-
-function awaitSubscription(step: Step, ticket: Ticket, subscription: FilteredView): FilteredView {
-  subscription.waitingCalls.push(ticket);
-  settleSubscribers(step, subscription);
-  return subscription;
-}
-
-/** A frame came. Whatever it holds, the client goes on. */
-function handleFrame(step: Step, socket: number, text: string): void {
-  const { link } = step.state;
-  if (socket !== step.serving?.socket && socket !== openingSocketOf(link)) return;
-  const messages = readMessages(text);
-  if (messages === undefined) {
-    dispatchToLink(step, { kind: 'garbled', socket });
-    return;
-  }
-  dispatchToLink(step, { kind: 'activity', socket });
-  for (const message of messages) handleMessage(step, socket, message);
-}
-
-function handleMessage(step: Step, socket: number, message: Message): void {
-  switch (message.kind) {
-    case 'result': {
-      const request = removeInFlight(step, socket, message.id);
-      if (request !== undefined) accept(step, request, message.result);
-      return;
-    }
-    case 'error': {
-      const request = removeInFlight(step, socket, message.id);
-      if (request !== undefined) refuse(step, request, message.failure);
-      return;
-    }
-    case 'changed':
-      if (socket === step.serving?.socket) handleChange(step, message.change);
-      return;
-    case 'claim':
-      if (socket === step.serving?.socket) handleClaim(step, message.claim);
-      return;
-    case 'goaway': {
-      const { reason, reconnectAfterMs } = message.params;
-      step.effects.push({ kind: 'notify', notice: { kind: 'goaway', reason, reconnectAfterMs } });
-      dispatchToLink(step, { kind: 'goaway', socket, reconnectAfterMs });
-      return;
-    }
-    case 'unknown':
-      return;
-    default:
-      message satisfies never;
   }
 }
 

@@ -1,7 +1,8 @@
 import type { WireLimits } from '../protocol/types.ts';
+import { refuse } from './answers.ts';
 import type { PendingOperation } from './client-tables.ts';
 import { utf8Bytes, encodeRegister, encodeRequest } from './frames.ts';
-import { shouldSendRegistration, noteRegistrationSent } from './registrations.ts';
+import { noteRegistrationSent, noteRegistrationTried, shouldSendRegistration } from './registrations.ts';
 import type { Step } from './step.ts';
 import { isSubscribed, noteSubscriptionSent, subscribeParams } from './subscriptions.ts';
 
@@ -14,11 +15,8 @@ const instancesPerBatchMax = 2000;
 /** Kept free of the server's bound for the sign of life, and for a page of what the session holds. */
 const requestsSpare = 2;
 
-/** Says why an operation cannot be sent at all. */
-export type RefuseOperation = (operation: PendingOperation, bytes: number, limits: WireLimits) => void;
-
 /** Sends what waits, as far as the server's limits let it: one batch after another, each of one kind. */
-export function sendOutbox(step: Step, refuse: RefuseOperation): void {
+export function sendOutbox(step: Step): void {
   const { serving: link } = step;
   if (link === undefined) return;
   const { outbox, inFlight } = step.tables;
@@ -26,7 +24,7 @@ export function sendOutbox(step: Step, refuse: RefuseOperation): void {
   while (next < outbox.length) {
     const room = Math.max(1, link.limits.requestsInFlightMax - requestsSpare) - inFlight.size;
     if (room <= 0) break;
-    next = sendBatch(step, next, { socket: link.socket, limits: link.limits, room, refuse });
+    next = sendBatch(step, next, { socket: link.socket, limits: link.limits, room });
   }
   if (next > 0) step.tables.outbox = outbox.slice(next);
 }
@@ -35,11 +33,10 @@ interface BatchBounds {
   readonly socket: number;
   readonly limits: WireLimits;
   readonly room: number;
-  readonly refuse: RefuseOperation;
 }
 
 /** Sends operations of one kind from `first` on; returns where the next batch begins. */
-function sendBatch(step: Step, first: number, { socket, limits, room, refuse }: BatchBounds): number {
+function sendBatch(step: Step, first: number, { socket, limits, room }: BatchBounds): number {
   const { outbox } = step.tables;
   const texts: string[] = [];
   // Two brackets; every entry brings a comma.
@@ -60,7 +57,7 @@ function sendBatch(step: Step, first: number, { socket, limits, room, refuse }: 
     const text = encodeOperation(step, step.tables.nextRequest, operation);
     const size = utf8Bytes(text) + 1;
     if (size + 2 > limits.frameBytesMax) {
-      refuse(operation, size, limits);
+      refuseTooLarge(step, operation, size, limits);
       continue;
     }
     if (bytes + size > limits.frameBytesMax) break;
@@ -134,4 +131,16 @@ function encodeOperation(step: Step, id: number, operation: PendingOperation): s
     default:
       return operation satisfies never;
   }
+}
+
+/** It cannot be sent at all: as if the server had refused it. */
+function refuseTooLarge(step: Step, operation: PendingOperation, bytes: number, { frameBytesMax }: WireLimits): void {
+  const message = `the request has ${bytes} bytes; frameBytesMax is ${frameBytesMax}`;
+  const content = operation.kind === 'registration' ? operation.wanted : undefined;
+  if (operation.kind === 'registration') noteRegistrationTried(step, operation);
+  refuse(
+    step,
+    { operation, socket: 0, deadlineMs: 0, entries: 1, content },
+    { code: 'limit_exceeded', message, limit: 'frameBytesMax', max: frameBytesMax },
+  );
 }

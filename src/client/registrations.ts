@@ -3,7 +3,7 @@ import { serviceKey } from '../protocol/service-key.ts';
 import type { InstanceClaim, InstanceInput, ServiceName } from '../protocol/types.ts';
 import { instanceIdOf, registrationName } from './client-tables.ts';
 import type { InFlight } from './client-tables.ts';
-import type { ClientEvent } from './effects.ts';
+import type { UserCall } from './effects.ts';
 import type { RegistrationEntry, Ticket } from './entries.ts';
 import { ClosedError, RequestError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
@@ -12,10 +12,13 @@ import { unsentRegistration } from './registration-phase.ts';
 import { isRetryable } from './step.ts';
 import type { Step } from './step.ts';
 
-/** The user registers an instance, or gives one new content. Returns what the ticket waits for, or why it cannot be. */
-export function register(
+type RegisterCall = Extract<UserCall, { kind: 'register' }>;
+type DeregisterCall = Extract<UserCall, { kind: 'deregister' }>;
+
+/** The registration that a call is about, or why there cannot be one. */
+export function findOrCreateRegistration(
   step: Step,
-  { ticket, service, instance, isStanding }: Extract<ClientEvent, { kind: 'register' }>,
+  { service, instance }: RegisterCall,
 ): RegistrationEntry | RequestError {
   const { registrations } = step.tables;
   const key = serviceKey(service);
@@ -31,11 +34,16 @@ export function register(
     entry = createRegistration(service, id, instance);
     registrations.set(name, entry);
   }
-  entry.wanted = instance;
-  if (isStanding === true) entry.isStanding = true;
-  entry.waitingCalls.push(ticket);
-  reviewRegistration(step, entry);
   return entry;
+}
+
+/** The user registers an instance, or gives one new content. */
+export function register(step: Step, entry: RegistrationEntry, { ticket, instance, isStanding }: RegisterCall): void {
+  entry.wanted = instance;
+  entry.waitingCalls.push(ticket);
+  if (isStanding === true) entry.isStanding = true;
+  reviewRegistration(step, entry);
+  if (isStanding === true) step.resolve(ticket, { kind: 'registered', registration: entry });
 }
 
 export function createRegistration(
@@ -62,20 +70,21 @@ export function createRegistration(
   };
 }
 
-/** The user takes an instance away. Returns what the ticket waits for, or why it cannot be. */
-export function deregister(
-  step: Step,
-  { ticket, service, id, isPatient }: Extract<ClientEvent, { kind: 'deregister' }>,
-): RegistrationEntry | RequestError {
+/** The registration that is to be taken away, or why it cannot be. */
+export function findRegistration(step: Step, { service, id }: DeregisterCall): RegistrationEntry | RequestError {
   const entry = step.tables.registrations.get(registrationName(serviceKey(service), id));
   if (entry === undefined || (entry.wanted === undefined && entry.deregisterCalls.length === 0 && !mayBeHeld(entry))) {
     return new RequestError({ code: 'not_found', message: 'this client has no such registration' });
   }
+  return entry;
+}
+
+/** The user takes an instance away. */
+export function deregister(step: Step, entry: RegistrationEntry, { ticket, isPatient }: DeregisterCall): void {
   entry.deregisterCalls.push(ticket);
   giveUp(step, entry, new ClosedError('registration', 'deregistered before it was acknowledged'));
   // Without a session the server does not hear of it before the next.
   if (!step.isServing && isPatient !== true) step.resolve(ticket, { kind: 'deregistered', pending: true });
-  return entry;
 }
 
 /** Whether the present session, or the one to be resumed, may hold something of it. */

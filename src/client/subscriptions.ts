@@ -11,7 +11,7 @@ import type {
   SubscribeResult,
 } from '../protocol/types.ts';
 import { askCache, noteUnsaved, save } from './caching.ts';
-import type { ClientEvent } from './effects.ts';
+import type { UserCall } from './effects.ts';
 import type { SubscriptionEntry, Ticket } from './entries.ts';
 import { FilteredView } from './entries.ts';
 import { RequestError } from './errors.ts';
@@ -23,10 +23,12 @@ import { appliesPushes, unsentSubscription } from './subscription-phase.ts';
 import { View } from './view.ts';
 import type { Difference } from './view.ts';
 
-/** The user wants to see a service. Returns what the ticket waits for, or why it cannot be. */
-export function subscribe(
+type SubscribeCall = Extract<UserCall, { kind: 'subscribe' }>;
+
+/** The view that a call is about, or why there cannot be one. */
+export function findOrCreateView(
   step: Step,
-  { ticket, service, mode, filter = {}, isStanding }: Extract<ClientEvent, { kind: 'subscribe' }>,
+  { service, mode, filter = {} }: SubscribeCall,
 ): FilteredView | RequestError {
   const { subscriptions } = step.tables;
   const key = serviceKey(service);
@@ -47,11 +49,16 @@ export function subscribe(
     filtered = new FilteredView(entry, filter);
     entry.filtered.set(name, filtered);
   }
+  return filtered;
+}
+
+/** The user wants to see a service. */
+export function subscribe(step: Step, filtered: FilteredView, { ticket, isStanding }: SubscribeCall): void {
+  const { entry } = filtered;
   filtered.waitingCalls.push(ticket);
   if (isStanding === true) entry.standing.add(ticket);
   updateCommonFilter(step, entry);
   settleSubscribers(step, filtered);
-  return filtered;
 }
 
 function createSubscription(service: ServiceName, mode: SubscribeMode): SubscriptionEntry {
