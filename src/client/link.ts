@@ -16,7 +16,7 @@ import type {
   Waiting,
 } from './link-state.ts';
 import type { Settings } from './options.ts';
-import { transition } from './transition-table.ts';
+import { cellOf } from './transition-table.ts';
 import type { TransitionTable } from './transition-table.ts';
 
 /** The connection's decisions: `(state, event, now) → { state, effects }`. Values only; no socket, timer, clock or randomness. */
@@ -190,7 +190,7 @@ const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inpu
 /** Decides. What a socket says that is in use no more is ignored. */
 export function stepLink(state: LinkState, event: LinkEvent, inputs: Inputs): LinkStep {
   if ('socket' in event && !isInUse(state, event.socket)) return { state, effects: [] };
-  return transition(transitions, state, event, inputs);
+  return cellOf(transitions, state, event)(state, event, inputs);
 }
 
 function isInUse(state: LinkState, socket: number): boolean {

@@ -1,4 +1,4 @@
-import { transition } from './transition-table.ts';
+import { cellOf } from './transition-table.ts';
 import type { TransitionTable } from './transition-table.ts';
 
 /** How far the server has been told of a registration as it is wanted. */
@@ -86,5 +86,5 @@ const transitions: TransitionTable<RegistrationPhase, RegistrationEvent, Registr
 };
 
 export function nextRegistrationPhase(phase: RegistrationPhase, event: RegistrationEvent): RegistrationPhase {
-  return transition(transitions, phase, event);
+  return cellOf(transitions, phase, event)(phase, event);
 }

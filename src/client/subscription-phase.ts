@@ -1,5 +1,5 @@
 import type { InstanceFilter } from '../protocol/types.ts';
-import { transition } from './transition-table.ts';
+import { cellOf } from './transition-table.ts';
 import type { TransitionTable } from './transition-table.ts';
 
 /** How far the client has come with subscribing to a service on the present session. */
@@ -135,7 +135,7 @@ const transitions: TransitionTable<SubscriptionPhase, SubscriptionEvent, Subscri
 };
 
 export function nextSubscriptionPhase(phase: SubscriptionPhase, event: SubscriptionEvent): SubscriptionPhase {
-  return transition(transitions, phase, event);
+  return cellOf(transitions, phase, event)(phase, event);
 }
 
 /** Whether the server has answered on the present session, so that pushes apply. */
