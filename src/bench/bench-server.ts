@@ -6,7 +6,7 @@ import { endChild, startChild } from './child.ts';
 import { SetupError, UsageError } from './failures.ts';
 import type { Endpoint } from './session-socket.ts';
 
-/** What the server process tells its parent. */
+/** What the server process reports to its parent. */
 export type ServerReport =
   | { readonly kind: 'listening'; readonly url: string; readonly partitions: number }
   | { readonly kind: 'failed'; readonly message: string };
