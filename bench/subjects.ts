@@ -6,6 +6,8 @@ export interface ServerReport {
   readonly kind: 'listening';
   readonly host: string;
   readonly port: number;
+  /** Where it is asked over HTTP, if it is. */
+  readonly httpUrl?: string | undefined;
 }
 
 /** A server that can be measured: a process that reports where it listens and speaks the exchange of `load/requests.ts`. */

@@ -41,12 +41,13 @@ const agent = new URL('agent.js', import.meta.url).href;
 const lifecycleTimeoutMs = 60_000;
 
 /**
- * `slotcast start` as a process of its own: if it dies, the checker lives to tell. It may be ended and started anew, on the same port and with nothing of its
+ * `slotcast start` as a process of its own: if it dies, the checker lives to tell. It may be ended and started anew, on the same ports and with nothing of its
  * life before.
  */
 export class RegistryProcess {
   readonly #options: RegistryOptions;
   readonly port: number;
+  readonly httpPort: number;
   #child: ChildProcess | undefined;
   #waiting: Map<number, { resolve: (result: unknown) => void; reject: (error: Error) => void }> = new Map();
   #number = 0;
@@ -60,13 +61,14 @@ export class RegistryProcess {
   /** Whether it listens and has not been told to end. */
   isUp = false;
 
-  private constructor(port: number, options: RegistryOptions) {
+  private constructor(port: number, httpPort: number, options: RegistryOptions) {
     this.port = port;
+    this.httpPort = httpPort;
     this.#options = options;
   }
 
   static async start(options: RegistryOptions): Promise<RegistryProcess> {
-    const registry = new RegistryProcess(await findFreePort(), options);
+    const registry = new RegistryProcess(await findFreePort(), await findFreePort(), options);
     await registry.begin();
     return registry;
   }
@@ -90,7 +92,7 @@ export class RegistryProcess {
     this.life += 1;
     const starting = new Promise<void>((resolve) => (this.#noteStarting = resolve));
     this.#words = '';
-    const flags = wordFlags({ ...this.#options.settings, port: this.port, ...more });
+    const flags = wordFlags({ ...this.#options.settings, port: this.port, httpPort: this.httpPort, ...more });
     const child = fork(command, ['start', ...flags], { execArgv: ['--import', agent], silent: true });
     this.#child = child;
     child.on('message', (report: Report) => {
@@ -189,7 +191,7 @@ export class RegistryProcess {
   }
 
   async #fetch(path: string, init: RequestInit = {}): Promise<unknown> {
-    const response = await fetch(`http://127.0.0.1:${this.port}${path}`, init);
+    const response = await fetch(`http://127.0.0.1:${this.httpPort}${path}`, init);
     return response.json();
   }
 

@@ -31,5 +31,5 @@ process.on('message', (request: FaultyRequest) => {
     );
   }
 });
-const { host, port } = server.address;
-process.send?.({ kind: 'listening', host, port } satisfies ServerReport);
+const { host, port, httpUrl } = server.address;
+process.send?.({ kind: 'listening', host, port, httpUrl } satisfies ServerReport);

@@ -12,16 +12,18 @@ const requestTimeoutMs = 60_000;
 export class FaultyServer {
   readonly target: Target;
   readonly #child: ChildProcess;
+  readonly #httpUrl: string;
 
-  private constructor(child: ChildProcess, target: Target) {
+  private constructor(child: ChildProcess, target: Target, httpUrl: string) {
     this.#child = child;
+    this.#httpUrl = httpUrl;
     this.target = target;
   }
 
   static async start(partitions: number, core: number | undefined): Promise<FaultyServer> {
     const child = startProcess(new URL('faulty-process.js', import.meta.url), [String(partitions)], core);
-    const { host, port } = await receive<ServerReport>(child, 'the server', startTimeoutMs);
-    return new FaultyServer(child, { host, port, pid: child.pid! });
+    const { host, port, httpUrl = '' } = await receive<ServerReport>(child, 'the server', startTimeoutMs);
+    return new FaultyServer(child, { host, port, pid: child.pid! }, httpUrl);
   }
 
   /** Resolves once the fault has been asked for, or the slots have moved. */
@@ -32,7 +34,7 @@ export class FaultyServer {
   }
 
   async isReady(): Promise<boolean> {
-    return (await fetch(`http://${this.target.host}:${this.target.port}/health/ready`)).ok;
+    return (await fetch(`${this.#httpUrl}/health/ready`)).ok;
   }
 
   stop(): Promise<void> {

@@ -4,16 +4,24 @@ import { request } from 'node:http';
 import { sessionPath } from '../protocol/limits.ts';
 import { endChild, startChild } from './child.ts';
 import { SetupError, UsageError } from './failures.ts';
+import type { HttpEndpoint } from './registry-count.ts';
 import type { Endpoint } from './session-socket.ts';
 
 /** What the server process reports to its parent. */
 export type ServerReport =
-  | { readonly kind: 'listening'; readonly url: string; readonly partitions: number }
+  | {
+      readonly kind: 'listening';
+      readonly url: string;
+      readonly httpPort: number | undefined;
+      readonly partitions: number;
+    }
   | { readonly kind: 'failed'; readonly message: string };
 
 /** The server under test, started for it or found. */
 export interface BenchServer {
   readonly endpoint: Endpoint;
+  /** Where it is asked over HTTP. */
+  readonly http: HttpEndpoint;
   readonly url: string;
   readonly isOurs: boolean;
   /** Undefined: it is not on this machine, or nobody said which process it is. */
@@ -47,8 +55,10 @@ export async function startBenchServer(
     child.once('exit', (code, signal) => reject(new SetupError(`the server ended: ${signal ?? `code ${code}`}`)));
   });
   died.catch(() => {});
+  const endpoint = readEndpoint(report.url);
   return {
-    endpoint: readEndpoint(report.url),
+    endpoint,
+    http: { host: endpoint.host, port: report.httpPort ?? endpoint.port },
     url: report.url,
     isOurs: true,
     pid: child.pid,
@@ -64,9 +74,9 @@ export async function findBenchServer(url: string, pid: number | undefined): Pro
   if (pid !== undefined && !isLoopback(endpoint))
     throw new UsageError(`--pid is for a server on this machine, and ${endpoint.host} may be another`);
   if (pid !== undefined && !existsSync(`/proc/${pid}/stat`)) throw new UsageError(`--pid: there is no process ${pid}`);
-  await checkReady(endpoint);
   return {
     endpoint,
+    http: await findHttp(endpoint),
     url,
     isOurs: false,
     pid,
@@ -89,12 +99,15 @@ function readEndpoint(text: string): Endpoint {
   return { host, port, path: url.pathname === '/' ? sessionPath : url.pathname };
 }
 
-/** Whether somebody answers there at all; what it is shows itself with the first session. */
-function checkReady({ host, port }: Endpoint): Promise<void> {
+/** Whether somebody answers there at all, and where that one serves HTTP; what it is shows itself with the first session. */
+function findHttp({ host, port }: Endpoint): Promise<HttpEndpoint> {
   return new Promise((resolve, reject) => {
-    const asked = request({ host, port, path: '/healthz', timeout: 5000 }, (response) => {
-      response.resume();
-      resolve();
+    const asked = request({ host, port, path: '/v1/stats', timeout: 5000 }, (response) => {
+      const parts: Buffer[] = [];
+      response.on('data', (part: Buffer) => parts.push(part));
+      response.once('close', () => {
+        resolve({ host, port: readHttpPort(Buffer.concat(parts).toString()) ?? port });
+      });
     });
     const fail = (reason: string): void => {
       reject(new SetupError(`no server answers at ${host}:${port}: ${reason}`, true));
@@ -106,6 +119,16 @@ function checkReady({ host, port }: Endpoint): Promise<void> {
     });
     asked.end();
   });
+}
+
+/** As the port of sessions says; undefined: it answers itself, or is no registry of ours. */
+function readHttpPort(body: string): number | undefined {
+  try {
+    const { error } = JSON.parse(body) as { readonly error?: { readonly httpPort?: number } };
+    return error?.httpPort;
+  } catch {
+    return undefined;
+  }
 }
 
 function isLoopback({ host }: Endpoint): boolean {

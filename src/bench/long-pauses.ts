@@ -1,5 +1,5 @@
 import { get } from './registry-count.ts';
-import type { Endpoint } from './session-socket.ts';
+import type { HttpEndpoint } from './registry-count.ts';
 
 /** Pauses for garbage collection beyond what a thread may have, since the server began. */
 export interface LongPauses {
@@ -13,7 +13,7 @@ const bounds: Readonly<Record<keyof LongPauses, string>> = { sockets: '0.02', pa
 const bucket = /^slotcast_gc_duration_seconds_bucket\{thread="([^"]+)",kind="\w+",le="([^"]+)"\} (\d+)$/gm;
 
 /** As `/metrics` counts them. */
-export async function countLongPauses(endpoint: Endpoint): Promise<LongPauses> {
+export async function countLongPauses(endpoint: HttpEndpoint): Promise<LongPauses> {
   const all = { sockets: 0, partitions: 0 };
   for (const [, thread = '', bound, count] of (await get(endpoint, '/metrics')).matchAll(bucket)) {
     const kind = thread.startsWith('partition-') ? 'partitions' : 'sockets';

@@ -1,11 +1,16 @@
 import { request } from 'node:http';
 
 import type { ListResult } from '../protocol/types.ts';
-import type { Endpoint } from './session-socket.ts';
+
+/** Where a server serves HTTP. */
+export interface HttpEndpoint {
+  readonly host: string;
+  readonly port: number;
+}
 
 /** Asks over HTTP what a namespace holds: another way than the one by which it came there. */
 export async function countRegistered(
-  endpoint: Endpoint,
+  endpoint: HttpEndpoint,
   namespace: string,
 ): Promise<{ services: number; instances: number }> {
   let [services, instances] = [0, 0];
@@ -20,7 +25,7 @@ export async function countRegistered(
 }
 
 /** The body of what a path answers. */
-export function get({ host, port }: Endpoint, path: string): Promise<string> {
+export function get({ host, port }: HttpEndpoint, path: string): Promise<string> {
   return new Promise((resolve, reject) => {
     request({ host, port, path }, (response) => {
       const parts: Buffer[] = [];

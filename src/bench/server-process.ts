@@ -9,7 +9,8 @@ process.on('SIGINT', () => {});
 try {
   const { startServer } = await loadServer();
   const server = await startServer({ port: 0, logLevel: 'error', warmUpMs: 0, ...settings });
-  process.send?.({ kind: 'listening', url: server.address.url, partitions: server.partitions } satisfies ServerReport);
+  const { url, httpPort } = server.address;
+  process.send?.({ kind: 'listening', url, httpPort, partitions: server.partitions } satisfies ServerReport);
 } catch (error) {
   process.send?.({ kind: 'failed', message: (error as Error).message } satisfies ServerReport, () => process.exit(1));
 }

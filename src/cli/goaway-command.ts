@@ -5,17 +5,17 @@ import type { SendAwayBody, SendAwayResult } from '../protocol/http-operations.t
 import { protocolLimits } from '../protocol/limits.ts';
 import { askServer } from './administration.ts';
 import { formatJson } from './output.ts';
-import { addRegistryOptions, parseCount } from './registry.ts';
-import type { RegistryOptions } from './registry.ts';
+import { addHttpOptions, parseCount } from './registry.ts';
+import type { HttpOptions } from './registry.ts';
 
-interface GoawayOptions extends RegistryOptions {
+interface GoawayOptions extends HttpOptions {
   readonly percent: number;
   readonly spreadMs?: number;
 }
 
 /** `goaway`. */
 export function addGoawayCommand(program: Command): void {
-  addRegistryOptions(
+  addHttpOptions(
     program
       .command('goaway')
       .description('ask sessions to connect anew, spread over a time, so that none of what they registered goes')

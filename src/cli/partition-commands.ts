@@ -5,10 +5,10 @@ import { partitionsMax } from '../slots/slot-table.ts';
 import { askServer } from './administration.ts';
 import { AdministrationError } from './exit-codes.ts';
 import { formatJson, formatTable, formatText } from './output.ts';
-import { addRegistryOptions, parseCount } from './registry.ts';
-import type { RegistryOptions } from './registry.ts';
+import { addHttpOptions, parseCount } from './registry.ts';
+import type { HttpOptions } from './registry.ts';
 
-interface ChangeOptions extends RegistryOptions {
+interface ChangeOptions extends HttpOptions {
   readonly wait: boolean;
 }
 
@@ -30,7 +30,7 @@ const lookMs = 100;
 
 /** `partitions` and `rebalance`. */
 export function addPartitionCommands(program: Command): void {
-  addRegistryOptions(
+  addHttpOptions(
     program
       .command('partitions')
       .description('show the partitions, or raise or lower their number while the registry runs')
@@ -40,7 +40,7 @@ export function addPartitionCommands(program: Command): void {
     if (count === undefined) print(await askServer<Description>(options, 'readPartitions'), options);
     else await change(options, 'resizePartitions', { partitions: count });
   });
-  addRegistryOptions(
+  addHttpOptions(
     program
       .command('rebalance')
       .description('move slots so that partitions hold about equally many instances')
@@ -76,7 +76,7 @@ async function change(
   if (description.move.failure !== undefined) throw new AdministrationError(description.move.failure);
 }
 
-function print(description: Description, { json }: RegistryOptions): void {
+function print(description: Description, { json }: HttpOptions): void {
   if (json) {
     console.log(formatJson(description));
     return;

@@ -5,14 +5,20 @@ import type { Command } from 'commander';
 
 import { connect, RequestError } from '../client/index.ts';
 import type { Client, InstanceFilter, ServiceFields } from '../client/index.ts';
-import { serverVariable } from '../config/config.ts';
+import { httpVariable, serverVariable } from '../config/config.ts';
 import { runIdentified } from './server-identity.ts';
 
 /** Options that every command has which talks to a registry. */
 export interface RegistryOptions {
-  readonly server: string[];
+  readonly server?: string[];
   readonly json: boolean;
   readonly timeoutMs: number;
+}
+
+/** Options of commands that talk to a registry over HTTP. */
+export interface HttpOptions extends RegistryOptions {
+  /** Where HTTP is served, as a URL without a slash at its end; undefined: the server says. */
+  readonly http?: string;
 }
 
 export interface ServiceOptions extends RegistryOptions {
@@ -32,6 +38,14 @@ export function addRegistryOptions(command: Command): Command {
     )
     .option('--timeout-ms <ms>', 'give up after this long without an answer', parseTimeout, 5000)
     .option('--json', 'print JSON', false);
+}
+
+export function addHttpOptions(command: Command): Command {
+  return addRegistryOptions(command).addOption(
+    new Option('--http <url>', 'where the registry serves HTTP, if it is not where its server says: behind a proxy')
+      .env(httpVariable)
+      .argParser(parseHttp),
+  );
 }
 
 export function addServiceOptions(command: Command): Command {
@@ -71,21 +85,42 @@ function parseServers(text: string, before: unknown): string[] {
   return [...(Array.isArray(before) ? (before as string[]) : []), ...servers];
 }
 
+const httpExpected = 'It must be HOST:PORT, or a URL such as http://127.0.0.1:7071.';
+
+function parseHttp(text: string): string {
+  return readAddress(text.trim(), { scheme: 'http', schemes: /^https?:$/, expected: httpExpected })
+    .replace(/[?#].*$/, '')
+    .replace(/\/+$/, '');
+}
+
 function readServer(text: string): string {
+  return readAddress(text, { scheme: 'ws', schemes: /^(?:wss?|https?):$/, expected: serverExpected })
+    .replace(/^http/, 'ws')
+    .replace(/\/$/, '');
+}
+
+interface AddressForm {
+  /** Of `HOST:PORT`. */
+  readonly scheme: string;
+  readonly schemes: RegExp;
+  readonly expected: string;
+}
+
+function readAddress(text: string, { scheme, schemes, expected }: AddressForm): string {
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
   let url: URL;
   try {
-    url = new URL(hasScheme ? text : `ws://${text}`);
+    url = new URL(hasScheme ? text : `${scheme}://${text}`);
   } catch {
-    throw new InvalidArgumentError(serverExpected);
+    throw new InvalidArgumentError(expected);
   }
   // Without a scheme a port is what tells an address from a slip.
   const isAddress = hasScheme || /^(?:\[[0-9a-f:.]+\]|[^:/?#[\]@]+):\d{1,5}$/i.test(text);
-  if (!isAddress || !/^(?:wss?|https?):$/.test(url.protocol)) throw new InvalidArgumentError(serverExpected);
+  if (!isAddress || !schemes.test(url.protocol)) throw new InvalidArgumentError(expected);
   if (url.username !== '' || url.password !== '') {
     throw new InvalidArgumentError('It must not hold a user name or a password.');
   }
-  return url.href.replace(/^http/, 'ws').replace(/\/$/, '');
+  return url.href;
 }
 
 export function readServiceFields(service: string, { namespace, group }: ServiceOptions): ServiceFields {

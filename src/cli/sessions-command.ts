@@ -4,10 +4,10 @@ import type { Command } from 'commander';
 import type { SessionsResult, SessionSummary } from '../protocol/http-operations.ts';
 import { askServer } from './administration.ts';
 import { formatJson, formatTable, formatText } from './output.ts';
-import { addRegistryOptions } from './registry.ts';
-import type { RegistryOptions } from './registry.ts';
+import { addHttpOptions } from './registry.ts';
+import type { HttpOptions } from './registry.ts';
 
-interface SessionsOptions extends RegistryOptions {
+interface SessionsOptions extends HttpOptions {
   readonly app?: string;
   readonly state?: string;
   readonly behind: boolean;
@@ -19,7 +19,7 @@ const states = ['connected', 'broken', 'held', 'leased'];
 
 /** `sessions`. */
 export function addSessionsCommand(program: Command): void {
-  addRegistryOptions(
+  addHttpOptions(
     program
       .command('sessions')
       .description('list who is connected, and leases: from where, as what, with how much, how far behind with reading')

@@ -24,6 +24,7 @@ import { stopSignals } from './registry.ts';
 const mainSettings: ReadonlySet<SettingName> = new Set([
   'host',
   'port',
+  'httpPort',
   'partitions',
   'ioThreads',
   'transport',
@@ -68,8 +69,8 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   resolveConfig(values);
   const { startServer } = await loadServer();
   const server = await startServer(values, { variablesPassedOver: environment.passedOver });
-  const { url } = server.address;
-  const http = url.replace(/^ws/, 'http').replace(/\/v1\/session$/, '');
+  const { url, httpUrl } = server.address;
+  const where = httpUrl === undefined ? url : `${url} and ${httpUrl}`;
   const ioThreads = Number(values['ioThreads'] ?? 0);
   const threads = [
     formatCount(server.partitions, 'partition'),
@@ -81,7 +82,7 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   stopBlocking(process.stdout);
   process.stdout.removeAllListeners('error');
   process.stdout.on('error', () => undefined);
-  console.log(`slotcast ${productVersion} listens on ${url} and ${http} with ${threads.join(' and ')}`);
+  console.log(`slotcast ${productVersion} listens on ${where} with ${threads.join(' and ')}`);
 }
 
 function formatCount(count: number, noun: string): string {

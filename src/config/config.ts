@@ -130,7 +130,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     meaning: 'Address to listen on.',
   },
   port: integer(7070, 0, 65_535, 'Port for sessions; 0 takes a free one.'),
-  httpPort: integer(7071, 0, 65_535, 'Port for HTTP: the API, metrics, health, descriptions; 0 takes a free one.'),
+  httpPort: integer(
+    7071,
+    0,
+    65_535,
+    'Port for HTTP: the API, metrics, health, descriptions; 0 takes a free one, and so does a server whose `port` is 0 where this is not given.',
+  ),
   partitions: integer(
     partitionsDefault,
     1,
@@ -551,7 +556,7 @@ function validatorOf(name: SettingName): ReturnType<typeof ajv.compile> {
 /** Fills in defaults and refuses, by name, what is unknown or ill-typed. `source` is where the values came from, for the message. */
 export function resolveConfig(input: Readonly<Record<string, unknown>>, source = 'configuration'): ServerConfig {
   for (const [name, value] of Object.entries(input)) checkSetting(name, value, source);
-  const entries = settingNames.map((name) => [name, input[name] ?? settings[name].default]);
+  const entries = settingNames.map((name) => [name, input[name] ?? defaultOf(name, input)]);
   // Every name is present, and every value has passed its schema.
   const config = Object.fromEntries(entries) as ServerConfig;
   if (config.leaseTtlMinMs > config.leaseTtlDefaultMs || config.leaseTtlDefaultMs > config.leaseTtlMaxMs) {
@@ -570,6 +575,11 @@ export function resolveConfig(input: Readonly<Record<string, unknown>>, source =
     );
   }
   return config;
+}
+
+/** Whoever wants a free port for sessions wants to be in nobody's way with HTTP either. */
+function defaultOf(name: SettingName, { port }: Readonly<Record<string, unknown>>): Setting['default'] {
+  return name === 'httpPort' && port === 0 ? 0 : settings[name].default;
 }
 
 function checkSetting(name: string, value: unknown, source: string): void {
@@ -615,8 +625,10 @@ export function readSettingText(name: SettingName, text: string): unknown {
 
 const environmentPrefix = 'SLOTCAST_';
 
-/** Where clients find the registry: the one variable of the family that is not a setting of the server. */
+/** Where clients find the registry, and where commands find its HTTP: the variables of the family that are no settings of the server. */
 export const serverVariable = 'SLOTCAST_SERVER';
+export const httpVariable = 'SLOTCAST_HTTP';
+const otherVariables: ReadonlySet<string> = new Set([serverVariable, httpVariable]);
 
 /** `disconnectGraceMs` is `SLOTCAST_DISCONNECT_GRACE_MS` in the environment. */
 export function environmentName(name: SettingName): string {
@@ -638,7 +650,7 @@ export function readEnvironment(environment: Readonly<Record<string, string | un
   const values: Record<string, unknown> = {};
   const passedOver: string[] = [];
   for (const [variable, text] of Object.entries(environment)) {
-    if (!variable.startsWith(environmentPrefix) || variable === serverVariable || text === undefined || text === '')
+    if (!variable.startsWith(environmentPrefix) || otherVariables.has(variable) || text === undefined || text === '')
       continue;
     const name = byVariable.get(variable);
     if (isServiceLink(variable, text)) {

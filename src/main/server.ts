@@ -50,8 +50,8 @@ import { chooseTransport } from '../transport/choose-transport.ts';
 import type { ChosenTransport } from '../transport/choose-transport.ts';
 import type { CreateTransport, Transport } from '../transport/transport.ts';
 import type { Fault } from '../workers/messages.ts';
-import { hostOfSession } from '../workers/session-numbers.ts';
 import { PartitionRunner } from '../workers/partition-runner.ts';
+import { hostOfSession } from '../workers/session-numbers.ts';
 
 export interface ServerAddress {
   readonly host: string;

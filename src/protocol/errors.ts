@@ -47,7 +47,7 @@ export const errorCodes = {
   misdirected: {
     number: -32008,
     status: 421,
-    meaning: 'This port serves sessions and health only; the message says where HTTP is served.',
+    meaning: 'This port serves sessions and health only; `httpPort` and the message say where HTTP is served.',
   },
 } as const;
 
@@ -64,6 +64,8 @@ export interface Failure {
   readonly max?: number;
   /** `busy` and `draining`: how long to wait. */
   readonly retryAfterMs?: number;
+  /** `misdirected`: where HTTP is served; left out if it is not. */
+  readonly httpPort?: number;
 }
 
 /** WebSocket close codes that the server sends. */

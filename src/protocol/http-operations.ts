@@ -584,6 +584,7 @@ const errorSchema: JsonSchema = {
         limit: { type: 'string' },
         max: { type: 'integer' },
         retryAfterMs: { type: 'integer' },
+        httpPort: { type: 'integer' },
       },
       required: ['code', 'message'],
     },

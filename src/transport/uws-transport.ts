@@ -287,8 +287,8 @@ function writeAnswer(response: HttpResponse, { status, headers, body }: HttpAnsw
   response.writeStatus(`${status} ${reasonPhrases[status] ?? 'Status'}`);
   for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value);
   // What follows on the connection is not read: where a request ends that has a body, its parser and a proxy may not agree on.
-  if (isHead) response.endWithoutBody(undefined, true);
-  else response.end(body, true);
+  // Where a length is told without a body, the connection would stay open: it would be waited for that many bytes.
+  response.end(isHead ? '' : body, true);
 }
 
 const reasonPhrases: Readonly<Record<number, string>> = {

@@ -50,7 +50,7 @@ async function putLease(
   port: number,
   rest: object = {},
 ): Promise<{ status: number; body: { error?: object } & Partial<Lease> }> {
-  const response = await fetch(`http://127.0.0.1:${witness!.port}/v1/instances`, {
+  const response = await fetch(`${witness!.httpUrl}/v1/instances`, {
     method: 'PUT',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ service: 'leased', instance: { host: 'h', port }, ...rest }),
@@ -59,7 +59,7 @@ async function putLease(
 }
 
 async function endLease(lease: string | undefined): Promise<void> {
-  await fetch(`http://127.0.0.1:${witness!.port}/v1/leases/${lease}`, { method: 'DELETE' });
+  await fetch(`${witness!.httpUrl}/v1/leases/${lease}`, { method: 'DELETE' });
 }
 
 /** A bound, and a test that meets it, shows the coded outcome, and goes on below it. Returns what was counted. */
@@ -333,7 +333,7 @@ const bounds: readonly Bound[] = [
       const client = await server.openClient();
       const unread = await leaveUnread(server, client);
       // What is small is not refused, and waits for nobody.
-      expect((await fetch(`http://127.0.0.1:${server.port}/health/live`)).status).toBe(200);
+      expect((await fetch(`${server.httpUrl}/health/live`)).status).toBe(200);
       const refused = await fetchList(server);
       expect(refused.status).toBe(503);
       expect(Number(refused.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
@@ -603,7 +603,7 @@ async function leaveUnread(server: Witness, client: RawClient): Promise<RawSocke
     client.send(JSON.stringify(entries));
     expect(JSON.parse(await client.nextFrame())).toHaveLength(entries.length);
   }
-  const unread = await RawSocket.connect(server.port);
+  const unread = await RawSocket.connect(server.httpPort);
   unread.socket.pause();
   unread.write('GET /v1/instances?service=big HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
   // Once some of it has come, all that fits is on its way.
@@ -622,7 +622,7 @@ function readQueued(port: number | undefined): number {
 }
 
 function fetchList(server: Witness): Promise<Response> {
-  return fetch(`http://127.0.0.1:${server.port}/v1/instances?service=big`);
+  return fetch(`${server.httpUrl}/v1/instances?service=big`);
 }
 
 /** A lease that is asked for so is granted so. */

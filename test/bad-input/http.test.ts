@@ -16,7 +16,7 @@ afterAll(async () => {
   await witness.stop();
 });
 beforeEach(async () => {
-  socket = await RawSocket.connect(witness.port);
+  socket = await RawSocket.connect(witness.httpPort);
 });
 afterEach(async () => {
   socket.destroy();
@@ -230,7 +230,6 @@ describe('[WP3] methods', () => {
     ['GET', '/v1/leases/nobodys'],
     ['POST', '/v1/stats'],
     ['DELETE', '/health/live'],
-    ['OPTIONS', '/v1/instances'],
     ['TRACE', '/v1/instances'],
     ['get', '/v1/services'],
     ['BREW', '/v1/services'],
@@ -255,7 +254,7 @@ describe('[WP3] methods', () => {
     async ({ path }) => {
       const get = await call({ method: 'GET', path });
       expect(get.status).toBe(200);
-      const head = await fetch(`http://127.0.0.1:${witness.port}${path}`, { method: 'HEAD' });
+      const head = await fetch(`${witness.httpUrl}${path}`, { method: 'HEAD' });
       expect([head.status, head.headers.get('content-type')]).toEqual([200, get.headers.get('content-type')]);
       expect(await head.text()).toBe('');
     },
@@ -349,7 +348,7 @@ describe('[WP3] messages that are not HTTP as it should be are cut off or refuse
   test.each(messages)('%s', async (_, message) => {
     socket.write(message);
     // What a server does with each of these may differ; that it is served afterwards, and unchanged, may not.
-    const health = await fetch(`http://127.0.0.1:${witness.port}/health/live`);
+    const health = await fetch(`${witness.httpUrl}/health/live`);
     expect(health.status).toBe(200);
     socket.reset();
     await socket.ended;
@@ -387,7 +386,7 @@ describe('[WP3] messages that are not HTTP as it should be are cut off or refuse
 
   test('a caller that leaves before the answer harms nobody', async () => {
     for (let round = 0; round < 50; round++) {
-      const one = await RawSocket.connect(witness.port);
+      const one = await RawSocket.connect(witness.httpPort);
       one.write(encodeCall({ method: 'GET', path: '/v1/services', headers: [] }));
       one.reset();
       expect(await one.ended).toEqual({ code: undefined });

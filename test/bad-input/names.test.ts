@@ -87,7 +87,7 @@ describe('[WP3] a legal name works from end to end, however odd it is', () => {
     expect(await client.request('service.list', { prefix: service, limit: 1000 })).toMatchObject({
       services: expect.arrayContaining([{ ...name, instances: 1 }]),
     });
-    const url = `http://127.0.0.1:${witness.port}/v1/instances?service=${encodeURIComponent(service)}`;
+    const url = `${witness.httpUrl}/v1/instances?service=${encodeURIComponent(service)}`;
     expect(await (await fetch(url)).json()).toEqual({ version, instances: [stored] });
 
     const gone = await client.request<{ version: number }>('instance.deregister', { service, id: service });

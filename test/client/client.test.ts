@@ -320,7 +320,7 @@ test('[SE6] asked to go while the next server hangs, it is served where it is, a
     const stop = provider.on('connected', settle);
     return stop;
   });
-  await fetch(`http://${host}:${server.address.port}/v1/sessions/goaway`, {
+  await fetch(`${server.address.httpUrl}/v1/sessions/goaway`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: '{"spreadMs":10}',

@@ -31,7 +31,7 @@ async function startWith(clients: number): Promise<{ clients: RawClient[]; readG
     opened.push(client);
   }
   const readGuard = async (): Promise<Guard> => {
-    const response = await fetch(`http://127.0.0.1:${server.address.port}/v1/guard`);
+    const response = await fetch(`${server.address.httpUrl}/v1/guard`);
     return (await response.json()) as Guard;
   };
   return { clients: opened, readGuard };

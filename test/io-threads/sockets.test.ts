@@ -15,7 +15,7 @@ interface Stats {
 }
 
 async function readStats(): Promise<Stats> {
-  return (await (await fetch(`http://127.0.0.1:${server.address.port}/v1/stats`)).json()) as Stats;
+  return (await (await fetch(`${server.address.httpUrl}/v1/stats`)).json()) as Stats;
 }
 
 test('[PU1] [SE1] [SE7] sessions are spread over the threads, and hear of what sessions on others do', async () => {
@@ -60,7 +60,7 @@ test('[PU1] [SE1] [SE7] sessions are spread over the threads, and hear of what s
 test('[SE4] the answered end of a lease is seen by every later query, whichever thread serves it', async () => {
   server = await startServer({ port: 0, partitions: 2, ioThreads: 2, logLevel: 'silent', drainTimeoutMs: 0 });
   const clients = await Promise.all(Array.from({ length: 4 }, () => RawClient.open(server.address.url)));
-  const origin = `http://127.0.0.1:${server.address.port}`;
+  const origin = `${server.address.httpUrl}`;
   for (let round = 0; round < 50; round++) {
     const service = `leased-${round}`;
     const granted = await fetch(`${origin}/v1/instances`, {
@@ -111,7 +111,7 @@ test('[SE4] leases and reads over HTTP are answered on every thread', async () =
     warmUpMs: 0,
     drainTimeoutMs: 0,
   });
-  const url = `http://127.0.0.1:${server.address.port}`;
+  const url = `${server.address.httpUrl}`;
   // A connection each, so that they take turns.
   const headers = { 'content-type': 'application/json', connection: 'close' };
   const leases: string[] = [];

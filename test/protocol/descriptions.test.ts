@@ -38,7 +38,7 @@ describe('a running server', () => {
     ['/openrpc.json', openrpc],
     ['/openapi.json', openapi],
   ])('serves %s', async (path, expected) => {
-    const response = await fetch(`http://127.0.0.1:${server.address.port}${path}`);
+    const response = await fetch(`${server.address.httpUrl}${path}`);
     expect(response.headers.get('content-type')).toBe('application/json');
     expect(await response.json()).toEqual(expected);
   });

@@ -30,7 +30,7 @@ class Replay {
   }
 
   async walk(step: RecordedStep): Promise<void> {
-    const { port } = this.#server.address;
+    const { port, httpUrl } = this.#server.address;
     switch (step.kind) {
       case 'open': {
         const client = new ExchangeClient(`ws://127.0.0.1:${port}${step.path}`);
@@ -56,7 +56,7 @@ class Replay {
         return;
       }
       case 'askToGo':
-        await askToGo(port);
+        await askToGo(httpUrl!);
         return;
       case 'stop':
         void this.#server.stop();
@@ -85,7 +85,11 @@ function read(name: string): RecordedStep[] {
 
 test.runIf(wanted !== undefined)('a recording is made, of clients that get as far as to close', async () => {
   const server = await start();
-  const steps = await recordLife({ port: server.address.port, stop: () => server.stop() });
+  const steps = await recordLife({
+    port: server.address.port,
+    httpUrl: server.address.httpUrl!,
+    stop: () => server.stop(),
+  });
   const lines = steps.map((step) => `${JSON.stringify(step)}\n`);
   writeFileSync(`${folder}${wanted}.jsonl`, lines.join(''), { flag: 'wx' });
   expect(steps.at(-1)).toMatchObject({ kind: 'closed' });

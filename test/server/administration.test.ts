@@ -20,9 +20,9 @@ async function call(
   method: string,
   path: string,
   body?: unknown,
-  port: number = server.address.port,
+  url: string | undefined = server.address.httpUrl,
 ): Promise<{ status: number; body: Record<string, never> }> {
-  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+  const response = await fetch(`${url}${path}`, {
     method,
     ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
   });
@@ -119,7 +119,7 @@ test('[PU5] many connections that break at once are held back, shown, logged, an
     { logger },
   );
   onTestFinished(() => guarded.stop());
-  const { url, port } = guarded.address;
+  const { url, httpUrl } = guarded.address;
   const watcher = await RawClient.open(url);
   const clients = await Promise.all(Array.from({ length: 10 }, () => RawClient.open(url)));
   for (const [i, client] of clients.entries()) {
@@ -134,27 +134,27 @@ test('[PU5] many connections that break at once are held back, shown, logged, an
     if (method === 'service.changed') view.take(params as never);
   };
   for (const client of clients) client.terminate();
-  const readGuard = async (): Promise<unknown> => (await call('GET', '/v1/guard', undefined, port)).body;
+  const readGuard = async (): Promise<unknown> => (await call('GET', '/v1/guard', undefined, httpUrl)).body;
   await expect.poll(readGuard).toMatchObject({ isHolding: true, missingSessions: 10, heldSessions: 10, sessions: 10 });
   expect(await readGuard()).toMatchObject({
     heldInstances: 10,
     services: [],
     thresholds: { lossSessionsMin: 5, lossSessionsPercent: 40 },
   });
-  expect((await call('GET', '/v1/stats', undefined, port)).body).toMatchObject({
+  expect((await call('GET', '/v1/stats', undefined, httpUrl)).body).toMatchObject({
     held: 10,
     counters: { loss_guard_tripped: 1, loss_held: 10 },
   });
   expect(view.instances.size).toBe(7);
 
   for (const body of [{ service: '' }, { namespace: 'n' }, { more: 1 }, []]) {
-    const refused = await call('PUT', '/v1/guard/release', body, port);
+    const refused = await call('PUT', '/v1/guard/release', body, httpUrl);
     expect(refused).toMatchObject({ status: 400, body: { error: { code: 'invalid_params' } } });
   }
-  expect((await call('PUT', '/v1/guard/release', { service: 'book' }, port)).status).toBe(200);
+  expect((await call('PUT', '/v1/guard/release', { service: 'book' }, httpUrl)).status).toBe(200);
   await expect.poll(() => view.instances.size).toBe(0);
   expect(await readGuard()).toMatchObject({ isHolding: true, heldSessions: 3, heldInstances: 3 });
-  expect((await call('PUT', '/v1/guard/release', {}, port)).body).toMatchObject({ isHolding: false });
+  expect((await call('PUT', '/v1/guard/release', {}, httpUrl)).body).toMatchObject({ isHolding: false });
   await expect.poll(readGuard).toMatchObject({ heldSessions: 0, missingSessions: 0, sessions: 0 });
   const logged = lines.map((line) => JSON.parse(line) as { kind: string; missing: number; total: number });
   // One guard for all threads.

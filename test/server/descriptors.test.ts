@@ -15,8 +15,14 @@ afterEach(() => {
 });
 
 async function start(descriptorsMax: number): Promise<ConfinedServer> {
-  const port = await findFreePort();
-  server = await ConfinedServer.start(descriptorsMax, { port, partitions: 1, ioThreads, descriptorsReserved: 20 });
+  const [port, httpPort] = [await findFreePort(), await findFreePort()];
+  server = await ConfinedServer.start(descriptorsMax, {
+    port,
+    httpPort,
+    partitions: 1,
+    ioThreads,
+    descriptorsReserved: 20,
+  });
   return server;
 }
 
@@ -30,8 +36,8 @@ async function connect({ port }: ConfinedServer): Promise<RawSocket> {
   return socket;
 }
 
-async function readCounters({ port }: ConfinedServer): Promise<Record<string, number>> {
-  const response = await fetch(`http://127.0.0.1:${port}/v1/stats`);
+async function readCounters({ httpPort }: ConfinedServer): Promise<Record<string, number>> {
+  const response = await fetch(`http://127.0.0.1:${httpPort}/v1/stats`);
   return ((await response.json()) as { counters: Record<string, number> }).counters;
 }
 

@@ -27,6 +27,7 @@ class MonitoredServer {
   readonly #process: ChildProcess;
   readonly #folder: string;
   #port = 0;
+  origin = '';
 
   private constructor() {
     this.#folder = mkdtempSync(join(tmpdir(), 'slotcast-loops-'));
@@ -53,8 +54,9 @@ class MonitoredServer {
   static async start(): Promise<MonitoredServer> {
     const server = new MonitoredServer();
     for await (const line of createInterface({ input: server.#process.stdout! })) {
-      const port = /127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+      const [, port, origin = ''] = /listens on ws:\S+?:(\d+)\S* and (http:\S+)/.exec(line) ?? [];
       if (port === undefined) continue;
+      server.origin = origin;
       server.#port = Number(port);
       break;
     }
@@ -66,10 +68,6 @@ class MonitoredServer {
 
   get #file(): string {
     return join(this.#folder, 'blocked');
-  }
-
-  get origin(): string {
-    return `http://127.0.0.1:${this.#port}`;
   }
 
   /** What was noted so far is not judged. */

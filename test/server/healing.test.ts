@@ -39,7 +39,7 @@ async function populate(): Promise<Watching> {
 }
 
 async function waitUntilReady(): Promise<void> {
-  const url = `http://127.0.0.1:${server.address.port}/health/ready`;
+  const url = `${server.address.httpUrl}/health/ready`;
   const deadlineMs = performance.now() + 15_000;
   for (let isReady = false; !isReady; isReady = (await fetch(url)).ok) {
     if (performance.now() > deadlineMs) throw new Error('not ready again');
@@ -48,7 +48,7 @@ async function waitUntilReady(): Promise<void> {
 }
 
 async function waitForDeaths(count: number): Promise<void> {
-  const url = `http://127.0.0.1:${server.address.port}/v1/stats`;
+  const url = `${server.address.httpUrl}/v1/stats`;
   const deadlineMs = performance.now() + 15_000;
   for (;;) {
     const { counters } = (await (await fetch(url)).json()) as { counters: Record<string, number> };

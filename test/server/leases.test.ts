@@ -29,7 +29,7 @@ async function call(
   path: string,
   body?: object,
 ): Promise<{ status: number; body: Record<string, unknown> }> {
-  const response = await fetch(`http://127.0.0.1:${server.address.port}${path}`, {
+  const response = await fetch(`${server.address.httpUrl}${path}`, {
     method,
     ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
   });

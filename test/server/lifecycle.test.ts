@@ -18,7 +18,7 @@ afterEach(async () => {
 });
 
 async function readJson(server: Server, path: string): Promise<{ status: number; body: unknown }> {
-  const response = await fetch(`http://127.0.0.1:${server.address.port}${path}`);
+  const response = await fetch(`${server.address.httpUrl}${path}`);
   return { status: response.status, body: await response.json() };
 }
 

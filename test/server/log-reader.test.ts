@@ -26,10 +26,9 @@ test('[LI1] a reader of the log that stands still costs lines, which are counted
     {},
     60_000,
   );
-  const [, port] = await running.waitFor(/listens on \S+:(\d+)/);
+  const [, url = ''] = await running.waitFor(/listens on \S+ and (http:\S+)/);
   running.process.stderr!.pause();
-  const ask = async (path: string, init: RequestInit = {}): Promise<Response> =>
-    fetch(`http://127.0.0.1:${port}${path}`, init);
+  const ask = async (path: string, init: RequestInit = {}): Promise<Response> => fetch(`${url}${path}`, init);
   const headers = { 'content-type': 'application/json' };
   const readDropped = async (): Promise<number> => {
     const { counters } = (await (await ask('/v1/stats')).json()) as { counters: Record<string, number> };

@@ -66,7 +66,7 @@ function parse(text: string): Map<string, ParsedFamily> {
 }
 
 function metricsUrl(): string {
-  return `http://127.0.0.1:${server.address.port}/metrics`;
+  return `${server.address.httpUrl}/metrics`;
 }
 
 async function scrape(): Promise<Scrape> {

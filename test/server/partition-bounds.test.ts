@@ -19,7 +19,7 @@ interface Stats {
 }
 
 async function readStats(): Promise<Stats> {
-  const response = await fetch(`http://127.0.0.1:${server!.address.port}/v1/stats`);
+  const response = await fetch(`${server!.address.httpUrl}/v1/stats`);
   return (await response.json()) as Stats;
 }
 

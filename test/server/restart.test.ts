@@ -17,11 +17,18 @@ afterEach(async () => {
   await running?.exited;
 });
 
-/** Starts the registry anew on a port, with nothing of its last life but that. */
-async function start(port: number, ...flags: string[]): Promise<RunningCommand> {
+interface Ports {
+  readonly port: number;
+  readonly httpPort: number;
+}
+
+/** Starts the registry anew on its ports, with nothing of its last life but that. */
+async function start({ port, httpPort }: Ports, ...flags: string[]): Promise<RunningCommand> {
   const settings = [
     '--port',
     String(port),
+    '--http-port',
+    String(httpPort),
     '--io-threads',
     String(ioThreads),
     '--partitions',
@@ -34,20 +41,20 @@ async function start(port: number, ...flags: string[]): Promise<RunningCommand> 
   return running;
 }
 
-async function read(port: number, path: string): Promise<{ status: number; body: object }> {
-  const response = await fetch(`http://127.0.0.1:${port}${path}`);
+async function read({ httpPort }: Ports, path: string): Promise<{ status: number; body: object }> {
+  const response = await fetch(`http://127.0.0.1:${httpPort}${path}`);
   return { status: response.status, body: (await response.json()) as object };
 }
 
-async function untilWarm(port: number): Promise<void> {
-  await vi.waitFor(async () => expect((await read(port, '/health/ready')).status).toBe(200), { timeout: 30_000 });
+async function untilWarm(ports: Ports): Promise<void> {
+  await vi.waitFor(async () => expect((await read(ports, '/health/ready')).status).toBe(200), { timeout: 30_000 });
 }
 
 /** A caller that has no connection: it renews a lease, and registers again when that is gone. */
-async function keepLease(port: number, signal: AbortSignal): Promise<void> {
+async function keepLease({ httpPort }: Ports, signal: AbortSignal): Promise<void> {
   let lease: string | undefined;
   const put = async (path: string, body?: object): Promise<Response> =>
-    fetch(`http://127.0.0.1:${port}${path}`, {
+    fetch(`http://127.0.0.1:${httpPort}${path}`, {
       method: 'PUT',
       headers: { 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -68,11 +75,11 @@ async function keepLease(port: number, signal: AbortSignal): Promise<void> {
 test.each(['SIGKILL', 'SIGTERM'] as const)(
   '[PU5] [SE4] nobody is shown fewer when the registry is restarted by %s, nor when the door is narrow',
   async (signal) => {
-    const port = await findFreePort();
-    const first = await start(port, '--warm-up-ms', '0', '--drain-timeout-ms', '300', '--reconnect-spread-ms', '200');
+    const ports = { port: await findFreePort(), httpPort: await findFreePort() };
+    const first = await start(ports, '--warm-up-ms', '0', '--drain-timeout-ms', '300', '--reconnect-spread-ms', '200');
     const stopRenewing = new AbortController();
-    const renewing = keepLease(port, stopRenewing.signal);
-    const url = `ws://127.0.0.1:${port}`;
+    const renewing = keepLease(ports, stopRenewing.signal);
+    const url = `ws://127.0.0.1:${ports.port}`;
     for (let i = 0; i < 12; i++) clients.push(connect({ servers: [url], backoffMinMs: 50, backoffMaxMs: 1000 }));
     await Promise.all(clients.map((client, i) => client.register('fleet', { host: `h${i}`, port: 1 })));
     const views = await Promise.all(clients.map((client) => client.subscribe('fleet')));
@@ -91,14 +98,14 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
     await first.exited;
     await delay(1500);
     // The last come in seconds after the first.
-    await start(port, '--warm-up-ms', '2000', '--sessions-per-second-max', '4', '--sessions-burst-max', '4');
-    expect(await read(port, '/health/started')).toMatchObject({ status: 200, body: { status: 'started' } });
-    expect(await read(port, '/health/ready')).toMatchObject({ status: 503, body: { status: 'warming' } });
-    expect((await read(port, '/v1/stats')).body).toMatchObject({ warming: true });
-    expect((await read(port, '/v1/instances?service=fleet')).body).toMatchObject({ warming: true });
-    await untilWarm(port);
-    expect((await read(port, '/v1/stats')).body).toMatchObject({ warming: false, subscriptionsWarming: 0 });
-    expect((await read(port, '/v1/instances?service=fleet')).body).not.toHaveProperty('warming');
+    await start(ports, '--warm-up-ms', '2000', '--sessions-per-second-max', '4', '--sessions-burst-max', '4');
+    expect(await read(ports, '/health/started')).toMatchObject({ status: 200, body: { status: 'started' } });
+    expect(await read(ports, '/health/ready')).toMatchObject({ status: 503, body: { status: 'warming' } });
+    expect((await read(ports, '/v1/stats')).body).toMatchObject({ warming: true });
+    expect((await read(ports, '/v1/instances?service=fleet')).body).toMatchObject({ warming: true });
+    await untilWarm(ports);
+    expect((await read(ports, '/v1/stats')).body).toMatchObject({ warming: false, subscriptionsWarming: 0 });
+    expect((await read(ports, '/v1/instances?service=fleet')).body).not.toHaveProperty('warming');
     expect(shown.filter((count) => count < 13)).toEqual([]);
     expect(told).toEqual([]);
     // They are told of changes again.

@@ -23,13 +23,13 @@ beforeEach(async () => {
 afterEach(() => server.stop());
 
 async function list(query = ''): Promise<SessionsResult> {
-  const response = await fetch(`http://127.0.0.1:${server.address.port}/v1/sessions${query}`);
+  const response = await fetch(`${server.address.httpUrl}/v1/sessions${query}`);
   expect(response.status).toBe(200);
   return (await response.json()) as SessionsResult;
 }
 
 async function putLease(port: number): Promise<{ lease: string }> {
-  const response = await fetch(`http://127.0.0.1:${server.address.port}/v1/instances`, {
+  const response = await fetch(`${server.address.httpUrl}/v1/instances`, {
     method: 'PUT',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ service: 'orders', instance: { host: 'h', port }, ttlMs: 60_000 }),
@@ -107,7 +107,7 @@ test('pages follow each other over all threads, each session once', async () => 
 test.each(['?limit=0', '?limit=1001', '?limit=x', '?cursor=', '?cursor=-1', '?cursor=x', '?state=connected'])(
   '[WP3] /v1/sessions%s is refused',
   async (query) => {
-    const response = await fetch(`http://127.0.0.1:${server.address.port}/v1/sessions${query}`);
+    const response = await fetch(`${server.address.httpUrl}/v1/sessions${query}`);
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ error: { code: 'invalid_params' } });
   },
@@ -169,7 +169,7 @@ test('the log names session, client and app of who comes, goes and is closed, by
 test('a refused Origin is logged, over WebSocket and HTTP', async () => {
   const origin = 'https://evil.example';
   await expect(RawClient.open(server.address.url, { headers: { origin } })).rejects.toThrow();
-  const response = await fetch(`http://127.0.0.1:${server.address.port}/v1/services`, { headers: { origin } });
+  const response = await fetch(`${server.address.httpUrl}/v1/services`, { headers: { origin } });
   expect(response.status).toBe(403);
   const refused = (): unknown[] => lines.filter((line) => line['origin'] === origin);
   await expect.poll(refused).toHaveLength(2);

@@ -52,7 +52,7 @@ async function openProvider(server: Witness, port: number): Promise<Provider> {
 }
 
 async function sendAway(server: Witness, body: object): Promise<{ status: number; answer: unknown }> {
-  const response = await fetch(`http://127.0.0.1:${server.port}/v1/sessions/goaway`, {
+  const response = await fetch(`${server.httpUrl}/v1/sessions/goaway`, {
     method: 'POST',
     body: JSON.stringify(body),
     headers: { 'content-type': 'application/json' },

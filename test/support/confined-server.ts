@@ -5,8 +5,11 @@ import { fileURLToPath } from 'node:url';
 
 import type { startServer } from 'slotcast';
 
-/** With a port of its own choice: one that the system chose could not be listened on again while there are connections to it. */
-type ConfinedConfig = NonNullable<Parameters<typeof startServer>[0]> & { readonly port: number };
+/** With ports of its own choice: one that the system chose could not be listened on again while there are connections to it. */
+type ConfinedConfig = NonNullable<Parameters<typeof startServer>[0]> & {
+  readonly port: number;
+  readonly httpPort: number;
+};
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -42,12 +45,14 @@ createInterface({ input: process.stdin }).on('line', (line) => orders[line]());
 export class ConfinedServer {
   readonly process: ChildProcess;
   readonly port: number;
+  readonly httpPort: number;
   readonly lines: string[] = [];
   #wake: () => void = () => undefined;
   #hasEnded = false;
 
   private constructor(descriptorsMax: number, config: ConfinedConfig) {
     this.port = config.port;
+    this.httpPort = config.httpPort;
     const command = ['--input-type=module', '-e', program, JSON.stringify(config)];
     this.process = spawn(
       'bash',

@@ -14,6 +14,7 @@ export type RecordedStep =
 /** The server that is recorded with. */
 export interface RecordedServer {
   readonly port: number;
+  readonly httpUrl: string;
   stop(): Promise<void>;
 }
 
@@ -25,9 +26,9 @@ const namedByPlace = new Set(['message', 'reconnectAfterMs']);
 const versions = new Set(['version', 'from', 'to']);
 
 /** Asks all sessions to connect anew, at once. */
-export async function askToGo(port: number): Promise<void> {
+export async function askToGo(httpUrl: string): Promise<void> {
   const headers = { 'Content-Type': 'application/json' };
-  const answer = await fetch(`http://127.0.0.1:${port}/v1/sessions/goaway`, {
+  const answer = await fetch(`${httpUrl}/v1/sessions/goaway`, {
     method: 'POST',
     headers,
     body: '{"spreadMs":0}',
@@ -261,7 +262,7 @@ function ignoreError(call: Promise<unknown>): Promise<unknown> {
 /** What a service does in its life, with all that the SDK can ask for: its frames are what is written down. */
 export async function recordLife(server: RecordedServer): Promise<readonly RecordedStep[]> {
   const recorder = new SessionRecorder();
-  const { port } = server;
+  const { port, httpUrl } = server;
   const open = async (name: string): Promise<Client> => {
     const client = recorder.connect(name, port);
     await client.whenConnected();
@@ -329,7 +330,7 @@ export async function recordLife(server: RecordedServer): Promise<readonly Recor
   await rival.close();
   await recorder.quiet();
   recorder.note({ kind: 'askToGo' });
-  await after(askToGo(port));
+  await after(askToGo(httpUrl));
   await recorder.quiet();
   const list = await after(snapshots.subscribe('orders'));
   list.close();

@@ -70,6 +70,14 @@ export class Witness {
     return this.server.address.port;
   }
 
+  get httpPort(): number {
+    return this.server.address.httpPort!;
+  }
+
+  get httpUrl(): string {
+    return this.server.address.httpUrl!;
+  }
+
   /** A client of its own, open as servers with `openRequired` want it. */
   async openClient(): Promise<RawClient> {
     const client = await RawClient.open(this.url);
@@ -78,7 +86,7 @@ export class Witness {
   }
 
   async readStats(): Promise<Stats> {
-    const response = await fetch(`http://127.0.0.1:${this.port}/v1/stats`);
+    const response = await fetch(`${this.httpUrl}/v1/stats`);
     return (await response.json()) as Stats;
   }
 

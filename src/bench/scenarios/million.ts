@@ -25,7 +25,7 @@ export const million: Scenario = {
   populate: populateServices,
   async run(stage) {
     const { findings, population, sizes } = stage;
-    const pauses = await countLongPauses(stage.server.endpoint);
+    const pauses = await countLongPauses(stage.server.http);
     await openSessions(stage, 'providers');
     const before = readServerRss(stage);
     const { acks, tookMs } = await registerAll(stage);
@@ -33,7 +33,7 @@ export const million: Scenario = {
     const held = addRss(stage, 'rssHeldBytes', 'memory of the server when all have registered');
     if (held !== undefined && before !== undefined)
       findings.addFigure('bytesPerInstance', 'memory for an instance', (held - before) / acks, 'B', 'lower');
-    const listed = await countRegistered(stage.server.endpoint, population.namespace);
+    const listed = await countRegistered(stage.server.http, population.namespace);
     findings.check(
       'the registry lists them all',
       listed.instances === population.instances,
@@ -45,7 +45,7 @@ export const million: Scenario = {
       sizes.warmUp === 0 ? 0 : await churn(stage, { phase: 'warm up', firstChange: 0, seconds: sizes.warmUp });
     const changes = await churn(stage, { phase: 'churn', firstChange: warm, seconds: sizes.seconds, title: 'churn' });
     addRss(stage, 'rssBytes', 'memory of the server with subscribers, after changes');
-    const { sockets, partitions } = await countLongPauses(stage.server.endpoint);
+    const { sockets, partitions } = await countLongPauses(stage.server.http);
     findings.addFigure(
       'gcOver20Ms',
       'garbage collections of over 20 ms, on threads with sessions',

@@ -136,7 +136,7 @@ async function watchOn(stage: Stage): Promise<void> {
   const late = await fleet.give('tally', null);
   checkRemovals(stage, late, 'no witness saw an instance leave');
   await verifyViews(stage, { changes: 0, holds: 'all' });
-  const listed = await countRegistered(stage.server.endpoint, population.namespace);
+  const listed = await countRegistered(stage.server.http, population.namespace);
   findings.check(
     'the registry lists all of them',
     listed.instances === population.instances,

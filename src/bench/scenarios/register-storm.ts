@@ -52,7 +52,7 @@ export const registerStorm: Scenario = {
       acks === population.instances,
       `${acks} of ${population.instances}`,
     );
-    const listed = await countRegistered(stage.server.endpoint, population.namespace);
+    const listed = await countRegistered(stage.server.http, population.namespace);
     findings.check(
       'the registry lists them all',
       listed.instances === population.instances &&

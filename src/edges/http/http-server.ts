@@ -296,6 +296,8 @@ export class HttpServer {
     }
     // A cache must not give one page what is another's.
     reply.raw.setHeader('Vary', 'Origin');
+    // No path needs an escape. One with some would be ours here, and another to a proxy that lets paths through by name.
+    if (readPath(request).includes('%')) return { code: 'not_found', message: 'there is no such page' };
     if (this.#requests > config.httpRequestsMax) return refuseBusy('httpRequestsMax', config.httpRequestsMax);
     return this.#admitBody(request.raw, reply.raw);
   }
@@ -366,7 +368,7 @@ export class HttpServer {
   }
 
   /** What fastify refuses by itself; everything else that is thrown is a bug, and ends the thread. */
-  #explain(error: Error & { readonly code?: string }): Failure {
+  #explain(error: Error & { readonly code?: string; readonly statusCode?: number }): Failure {
     const max = this.#options.config.bodyBytesMax;
     switch (error.code) {
       case 'FST_ERR_CTP_BODY_TOO_LARGE':
@@ -377,7 +379,13 @@ export class HttpServer {
       case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       case 'ECONNRESET':
         return { code: 'invalid_request', message: 'the body did not come whole' };
+      case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+        return { code: 'invalid_request', message: 'the Content-Type names no type' };
       default:
+        // Whatever else it finds wrong with a request: that must not end the thread.
+        if (error.code?.startsWith('FST_') === true && (error.statusCode ?? 500) < 500) {
+          return { code: 'invalid_request', message: error.message };
+        }
         queueMicrotask(() => {
           throw error;
         });

@@ -1,5 +1,6 @@
 import type { HealthCheck } from '../../control/health.ts';
 import type { MainCalls } from '../../control/main-calls.ts';
+import type { Failure } from '../../protocol/errors.ts';
 import { answerFailure, answerJson } from '../../transport/http-answer.ts';
 import type { HttpAnswer, PlainRequest } from '../../transport/transport.ts';
 
@@ -16,9 +17,7 @@ export async function answerPlainRequest(
 ): Promise<HttpAnswer> {
   const check = checks.get(path);
   if (check === undefined) {
-    const url = await main.readHttpUrl();
-    const where = url === undefined ? 'this server serves no HTTP' : `HTTP is served at ${url}`;
-    return answerFailure({ code: 'misdirected', message: `this port is for sessions: ${where}` });
+    return answerFailure(misdirect(await main.readHttpUrl()));
   }
   if (method !== 'GET' && method !== 'HEAD') {
     const { headers, ...refusal } = answerFailure({ code: 'unknown_method', message: `${method} is not served here` });
@@ -26,4 +25,13 @@ export async function answerPlainRequest(
   }
   const { isHealthy, ...state } = await main.checkHealth(check);
   return answerJson(JSON.stringify(state), isHealthy ? 200 : 503);
+}
+
+function misdirect(url: string | undefined): Failure {
+  if (url === undefined) {
+    return { code: 'misdirected', message: 'this port is for sessions: this server serves no HTTP' };
+  }
+  const message = `this port is for sessions: HTTP is served at ${url}`;
+  // An URL leaves out the port that its scheme has by itself.
+  return { code: 'misdirected', message, httpPort: Number(new URL(url).port || '80') };
 }
