@@ -7,10 +7,10 @@ import type { Server, ServerOptions } from './server.ts';
 export type { Fault } from '../workers/messages.ts';
 export type { Inspection } from '../control/inspection.ts';
 
-/** A server whose partitions can be made to fail, and that lets itself be looked into. */
-export type FaultyServer = Server & Pick<RunningServer, 'inflict' | 'inspect' | 'resize'>;
+/** A server whose threads can be made to fail, and that lets itself be looked into. */
+export type FaultyServer = Server & Pick<RunningServer, 'inflict' | 'inspect' | 'killEdge' | 'resize'>;
 
-/** `slotcast/testing`: starts the registry as `startServer` does, with a hand on its partitions. For tests of what happens then. */
+/** `slotcast/testing`: starts the registry as `startServer` does, with a hand on its threads. For tests of what happens then. */
 export async function startFaultyServer(
   input: Partial<ServerConfig> = {},
   options: ServerOptions = {},

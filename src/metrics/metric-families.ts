@@ -3,6 +3,7 @@ import type { RegistryGuard } from '../control/registry-guard.ts';
 import { closeCodes, errorCodes } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import type { SlotGate } from '../routing/slot-gate.ts';
+import { countedEvents, upgradeRefusals } from '../runtime/counters.ts';
 import type { DescriptorCounts } from '../runtime/descriptor-counts.ts';
 import { timeBounds } from '../runtime/histogram.ts';
 import type { Histogram } from '../runtime/histogram.ts';
@@ -120,34 +121,6 @@ const sessionFamilies: readonly MetricFamily[] = [
     ],
   },
   {
-    name: 'slotcast_sessions_opened_total',
-    type: 'counter',
-    labels: [],
-    help: 'Connections that became sessions.',
-    read: one(({ counters }) => counters['session_opened'] ?? 0),
-  },
-  {
-    name: 'slotcast_sessions_broken_total',
-    type: 'counter',
-    labels: [],
-    help: 'Sessions whose connection broke without a clean close.',
-    read: one(({ counters }) => counters['session_broken'] ?? 0),
-  },
-  {
-    name: 'slotcast_sessions_resumed_total',
-    type: 'counter',
-    labels: [],
-    help: 'Sessions that another connection took over.',
-    read: one(({ counters }) => counters['session_resumed'] ?? 0),
-  },
-  {
-    name: 'slotcast_leases_expired_total',
-    type: 'counter',
-    labels: [],
-    help: 'Leases that ran out.',
-    read: one(({ counters }) => counters['lease_expired'] ?? 0),
-  },
-  {
     name: 'slotcast_closes_total',
     type: 'counter',
     labels: ['reason'],
@@ -163,16 +136,7 @@ const sessionFamilies: readonly MetricFamily[] = [
     type: 'counter',
     labels: ['reason'],
     help: 'WebSocket handshakes that were refused.',
-    read: byReason('reason', 'upgrade_refused_', [
-      'path',
-      'handshake',
-      'origin',
-      'sessions',
-      'address',
-      'rate',
-      'load',
-      'draining',
-    ]),
+    read: byReason('reason', 'upgrade_refused_', Object.keys(upgradeRefusals)),
   },
   {
     name: 'slotcast_registrations',
@@ -266,20 +230,6 @@ const pushFamilies: readonly MetricFamily[] = [
       { labels: { reason: 'backlog' }, value: ofHosts(({ missed }) => missed.dropped)(reading) },
       { labels: { reason: 'gap' }, value: ofHosts(({ missed }) => missed.gap)(reading) },
     ],
-  },
-  {
-    name: 'slotcast_push_conflations_total',
-    type: 'counter',
-    labels: [],
-    help: 'Times that a subscriber was sent the latest state in place of pushes that it had missed.',
-    read: one(({ counters }) => counters['push_resynced'] ?? 0),
-  },
-  {
-    name: 'slotcast_sessions_conflated_total',
-    type: 'counter',
-    labels: [],
-    help: 'Times that a session had left so much unread that it gets the latest state later, in place of pushes.',
-    read: one(({ counters }) => counters['session_conflated'] ?? 0),
   },
 ];
 
@@ -412,13 +362,6 @@ const guardFamilies: readonly MetricFamily[] = [
     help: 'Instances that guards hold back from removal.',
     read: one(ofHosts((host) => host.heldInstances)),
   },
-  {
-    name: 'slotcast_guard_trips_total',
-    type: 'counter',
-    labels: [],
-    help: 'Times that a guard began to hold back.',
-    read: one(({ counters }) => counters['loss_guard_tripped'] ?? 0),
-  },
 ];
 
 const processFamilies: readonly MetricFamily[] = [
@@ -504,9 +447,17 @@ const processFamilies: readonly MetricFamily[] = [
   },
 ];
 
-/** All families, in the order in which they are told. */
+/** Of counted events that are declared with a family. */
+const eventFamilies: readonly MetricFamily[] = Object.entries(countedEvents).flatMap(([counter, event]) =>
+  'metric' in event
+    ? [{ ...event.metric, type: 'counter' as const, labels: [], read: one(({ counters }) => counters[counter] ?? 0) }]
+    : [],
+);
+
+/** All families, in the order of the exposition. */
 export const metricFamilies: readonly MetricFamily[] = [
   ...sessionFamilies,
+  ...eventFamilies,
   ...pushFamilies,
   ...partitionFamilies,
   ...guardFamilies,

@@ -14,7 +14,7 @@ export interface ArrivalsOptions {
   readonly readNowNs: () => bigint;
 }
 
-/** Lets in so many sessions a second on average, and so many at once after a rest: over all threads, each of which asks for itself. */
+/** A token bucket (GCRA) shared by all threads: `perSecond` sustained, `burst` at once. Each thread asks for itself. */
 export class Arrivals {
   readonly #spacingNs: bigint;
   readonly #leadNs: bigint;

@@ -2,52 +2,79 @@ import type { SettingName } from '../config/config.ts';
 import type { CloseReason, ErrorCode } from '../protocol/errors.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 
-/** What is counted beside errors and closes. */
-export type Happening =
-  | 'loss_guard_tripped'
-  | 'loss_guard_cleared'
-  | 'loss_held'
-  | 'loss_host_unheard'
-  | 'loss_names_full'
-  | 'session_opened'
-  | 'partition_died'
-  | 'edge_thread_died'
-  | 'partition_start_starved'
-  | 'accept_paused'
-  | 'http_answer_cut'
-  | 'session_broken'
-  | 'session_resumed'
-  | 'session_conflated'
-  | 'lease_expired'
-  | 'log_dropped'
-  | 'push_dropped'
-  | 'push_resynced'
-  | 'held_version_ignored';
+/** Something that is counted beside errors and closes. */
+interface CountedEvent {
+  /** Its family in `/metrics`, if it has one; `/v1/stats` shows all. */
+  readonly metric?: { readonly name: string; readonly help: string };
+  /** The bound that was met. */
+  readonly bound?: SettingName;
+}
 
-/** Why a WebSocket handshake was refused. */
-export type UpgradeRefusalReason =
-  | 'path'
-  | 'handshake'
-  | 'origin'
-  | 'sessions'
-  | 'address'
-  | 'descriptors'
-  | 'rate'
-  | 'load'
-  | 'draining';
+/** The events that are counted, by the name under which `/v1/stats` shows them. */
+export const countedEvents = {
+  loss_guard_tripped: {
+    metric: { name: 'slotcast_guard_trips_total', help: 'Times that a guard began to hold back.' },
+  },
+  loss_guard_cleared: {},
+  loss_held: {},
+  loss_host_unheard: {},
+  loss_names_full: {},
+  session_opened: {
+    metric: { name: 'slotcast_sessions_opened_total', help: 'Connections that became sessions.' },
+  },
+  edge_thread_died: {
+    metric: { name: 'slotcast_edge_thread_deaths_total', help: 'Deaths of threads that serve HTTP.' },
+  },
+  partition_died: {},
+  partition_start_starved: {},
+  accept_paused: {},
+  http_answer_cut: { bound: 'httpAnswerTimeoutMs' },
+  session_broken: {
+    metric: {
+      name: 'slotcast_sessions_broken_total',
+      help: 'Sessions whose connection broke without a clean close.',
+    },
+  },
+  session_resumed: {
+    metric: { name: 'slotcast_sessions_resumed_total', help: 'Sessions that another connection took over.' },
+  },
+  session_conflated: {
+    metric: {
+      name: 'slotcast_sessions_conflated_total',
+      help: 'Times that a session had left so much unread that it gets the latest state later, in place of pushes.',
+    },
+    bound: 'sessionUnconsumedBytesMax',
+  },
+  lease_expired: {
+    metric: { name: 'slotcast_leases_expired_total', help: 'Leases that ran out.' },
+  },
+  log_dropped: {},
+  push_dropped: {},
+  push_resynced: {
+    metric: {
+      name: 'slotcast_push_conflations_total',
+      help: 'Times that a subscriber was sent the latest state in place of pushes that it had missed.',
+    },
+  },
+  held_version_ignored: {},
+} as const;
 
-/** The bounds that handshakes meet, and those that are met without a refusal. */
-const boundOfUpgrade: Readonly<Partial<Record<UpgradeRefusalReason, SettingName>>> = {
+export type CounterName = keyof typeof countedEvents;
+
+/** Why a WebSocket handshake was refused, and the bound that was met, if it was one. */
+export const upgradeRefusals = {
+  path: undefined,
+  handshake: undefined,
+  origin: undefined,
   sessions: 'sessionsMax',
   address: 'sessionsPerAddressMax',
   descriptors: 'descriptorsReserved',
   rate: 'sessionsPerSecondMax',
   load: 'arrivalRequestsMax',
-};
-const boundOfHappening: Readonly<Partial<Record<Happening, SettingName>>> = {
-  http_answer_cut: 'httpAnswerTimeoutMs',
-  session_conflated: 'sessionUnconsumedBytesMax',
-};
+  draining: undefined,
+} as const;
+
+export type UpgradeRefusalReason = keyof typeof upgradeRefusals;
 
 /** What the log says of a session. */
 export interface NamedSession {
@@ -60,7 +87,7 @@ export interface NamedSession {
 /** Who met a bound, if it was one: a session, or a caller at an address. */
 export type BoundCause = NamedSession | string | undefined;
 
-/** Whoever tells the log. */
+/** Who writes the log. */
 export interface Watcher {
   /** A bound was met. */
   readonly onBound: (bound: string, cause: BoundCause) => void;
@@ -78,9 +105,10 @@ export class Counters {
     this.#watcher = watcher;
   }
 
-  count(happening: Happening, cause?: BoundCause): void {
-    this.#add(happening);
-    this.#tell(boundOfHappening[happening], cause);
+  count(name: CounterName, cause?: BoundCause): void {
+    this.#add(name);
+    const event: CountedEvent = countedEvents[name];
+    this.#reportBound(event.bound, cause);
   }
 
   countRefusal(code: ErrorCode, limit?: string, cause?: BoundCause): void {
@@ -92,19 +120,20 @@ export class Counters {
   /** A bound was met. */
   countLimit(limit: string, cause?: BoundCause): void {
     this.#add(`limit_${limit}`);
-    this.#tell(limit, cause);
+    this.#reportBound(limit, cause);
   }
 
   countUpgradeRefusal(reason: UpgradeRefusalReason, address?: string): void {
     this.#add(`upgrade_refused_${reason}`);
-    this.#tell(boundOfUpgrade[reason], address);
+    const bound: SettingName | undefined = upgradeRefusals[reason];
+    this.#reportBound(bound, address);
   }
 
   countClose(reason: CloseReason): void {
     this.#add(`closed_${reason}`);
   }
 
-  #tell(bound: string | undefined, cause: BoundCause): void {
+  #reportBound(bound: string | undefined, cause: BoundCause): void {
     if (bound !== undefined) this.#watcher?.onBound(bound, cause);
   }
 

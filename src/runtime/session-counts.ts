@@ -33,7 +33,7 @@ export class LocalSessionCounts implements SessionCounts {
 
 /** Counters in a row of the table; a power of two. */
 const rowLength = 65_536;
-/** One row for each; an address is counted in every row, at places that have nothing to do with each other. */
+/** Count-min sketch: one row for each of these independent hashes; the minimum over the rows is an upper bound. */
 const seeds = [0x811c_9dc5, 0x9e37_79b9] as const;
 
 export const sessionCountsBytes: number = 4 * (1 + seeds.length * rowLength);

@@ -5,7 +5,7 @@ import { WarmUp, warmUpBytes, WarmUpJudge } from '../../src/sessions/warm-up.ts'
 
 /** A registry's threads, as far as the warm-up sees them. */
 class Scene {
-  readonly memory: SharedArrayBuffer = new SharedArrayBuffer(warmUpBytes);
+  readonly memory: SharedArrayBuffer = new SharedArrayBuffer(warmUpBytes(2));
   readonly warmUp: WarmUp = new WarmUp(this.memory);
   readonly arrivals = { crowds: 0 };
   readonly judge: WarmUpJudge;
@@ -59,15 +59,15 @@ test('[PU5] it goes on while what is registered still grows by more than a hundr
   const scene = new Scene(4000, 20_000);
   const other = new WarmUp(scene.memory);
   const tookMs = scene.last((elapsedMs) => {
-    if (elapsedMs <= 6000) other.shareHeld(elapsedMs);
-    else other.shareHeld(6000 + (elapsedMs % 60));
+    if (elapsedMs <= 6000) other.shareHeld(1, elapsedMs);
+    else other.shareHeld(1, 6000 + (elapsedMs % 60));
   });
   expect(tookMs).toBe(7000);
 });
 
 test('[PU5] instances that go and come again are no growth', () => {
   const scene = new Scene(4000, 20_000);
-  expect(scene.last((elapsedMs) => scene.warmUp.shareHeld(elapsedMs % 100 === 0 ? 10 : 9))).toBe(4000);
+  expect(scene.last((elapsedMs) => scene.warmUp.shareHeld(0, elapsedMs % 100 === 0 ? 10 : 9))).toBe(4000);
 });
 
 test('[PU5] it goes on while slots are being rebuilt', () => {
@@ -82,7 +82,7 @@ test('[PU5] [LI1] it ends after warmUpMaxMs whatever goes on', () => {
   const scene = new Scene(4000, 9000);
   const tookMs = scene.last((elapsedMs) => {
     scene.arrivals.crowds += 1;
-    scene.warmUp.shareHeld(elapsedMs);
+    scene.warmUp.shareHeld(0, elapsedMs);
   });
   expect(tookMs).toBe(9000);
   expect(() => resolveConfig({ warmUpMs: 9001, warmUpMaxMs: 9000 })).toThrow(/warmUpMaxMs must not be below warmUpMs/);

@@ -334,9 +334,10 @@ export class SimulatedEdge implements EdgeLife {
     serveHost(unit, channel.unit);
   }
 
-  listen({ port }: EdgeAddress): Promise<number> {
+  async listen({ port }: EdgeAddress): Promise<number> {
+    if (!this.isAlive) throw await this.ended;
     this.isWhole = true;
-    return Promise.resolve(port);
+    return port;
   }
 
   stopListening(): void {

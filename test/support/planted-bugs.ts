@@ -1,6 +1,6 @@
 import { HostUnits } from '../../src/control/host-units.ts';
-import { SessionUnit } from '../../src/control/session-unit.ts';
 import { SessionTransfers } from '../../src/control/session-transfers.ts';
+import { SessionUnit } from '../../src/control/session-unit.ts';
 import { FilterView } from '../../src/push/filter-view.ts';
 import { WatchedService } from '../../src/push/watched-service.ts';
 import { PartitionLink } from '../../src/routing/partition-link.ts';

@@ -228,6 +228,8 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
   // From here on only the judgement at the end counts: time moves on behind the world's back.
   world.clockMs = Number.MAX_SAFE_INTEGER;
   await comeToRest(world, new Random(seed));
+  const [failure] = world.failures;
+  if (failure !== undefined) throw new Error(failure);
   return judgeEnd(world, await registry.describeGuard(new Random(seed)));
 }
 
@@ -714,8 +716,17 @@ function endLease(world: World, holder: Holder): void {
 }
 
 /** The callback is not called if the host dies first. */
-function carryOut({ registry }: World, call: LeaseCall, settle: (answer: LeaseAnswer) => void): void {
-  void registry.edges[0]!.unit.carryOutLease(call).then(settle);
+function carryOut({ registry, failures }: World, call: LeaseCall, settle: (answer: LeaseAnswer) => void): void {
+  const edge = registry.edges[0]!;
+  void edge.unit.carryOutLease(call).then((answer) => {
+    // What had not left when the thread died is never heard.
+    if (!edge.isAlive) return;
+    try {
+      settle(answer);
+    } catch (error) {
+      failures.push(error instanceof Error ? error.message : String(error));
+    }
+  });
 }
 
 function watch(world: World, service: string, mode: 'delta' | 'snapshot'): void {
@@ -740,7 +751,8 @@ function watch(world: World, service: string, mode: 'delta' | 'snapshot'): void 
 function killEdge(world: World): void {
   const { registry, watchers, trace } = world;
   const edge = registry.edges[0]!;
-  if (!edge.isAlive) return;
+  // If both die before either has told the other what it held, that is lost.
+  if (!edge.isWhole || registry.supervisor.states().some((state) => state !== 'ready')) return;
   trace.push('the host with leases dies');
   world.edgeDeaths += 1;
   for (const client of watchers.splice(0)) client.closed = 'client';
@@ -755,6 +767,7 @@ function disturb(world: World, { kills, moves, edges }: Faults, random: Random):
   }
   const roll = random.below(10);
   if (kills && roll < 5) {
+    if (registry.edges.some(({ isWhole }) => !isWhole)) return;
     const partition = random.below(registry.partitions.length);
     trace.push(`partition ${partition} dies`);
     registry.partitions[partition]?.die(random);
