@@ -5,9 +5,9 @@ import { SlotTable } from '../../src/slots/slot-table.ts';
 import type { ServiceRecord } from '../../src/store/service-record.ts';
 import { ServiceStore } from '../../src/store/service-store.ts';
 import { toPartition } from '../../src/workers/messages.ts';
-import type { ToPartition } from '../../src/workers/messages.ts';
+import type { PartitionLimits, ToPartition } from '../../src/workers/messages.ts';
+import type { PartitionClock } from '../../src/workers/partition-clock.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
-import type { PartitionClock } from '../../src/workers/partition-core.ts';
 import { buildInstance } from '../load/requests.ts';
 import type { MicroCase } from './micro-case.ts';
 import { sink } from './micro-case.ts';
@@ -31,8 +31,14 @@ function buildRecords(revision: number): ToPartition[] {
   });
 }
 
-function createCore(): PartitionCore {
-  return new PartitionCore(0, table, limits, clock.wallMicros, (_, ...record) => sink(record.length));
+function createCore(bounds: Partial<PartitionLimits> = {}): PartitionCore {
+  return new PartitionCore({
+    partition: 0,
+    table,
+    limits: { ...limits, ...bounds },
+    versionFloor: clock.wallMicros,
+    emit: (_, ...record) => sink(record.length),
+  });
 }
 
 function applyAll(core: PartitionCore, records: readonly ToPartition[]): void {
@@ -102,13 +108,11 @@ export const partitionCases: Readonly<Record<PartitionCaseName, () => MicroCase>
   applyChanged: () => createChanging(createCore()),
   /** With a subscriber to each service and a window of no length: every turn also encodes and emits the deltas. */
   applyWatched: () => {
-    const core = new PartitionCore(
-      0,
-      table,
-      { ...limits, coalesceWindowMinMs: 0, coalesceWindowMaxMs: 0, pushCharactersInFlightMax: Number.MAX_SAFE_INTEGER },
-      clock.wallMicros,
-      (_, ...record) => sink(record.length),
-    );
+    const core = createCore({
+      coalesceWindowMinMs: 0,
+      coalesceWindowMaxMs: 0,
+      pushCharactersInFlightMax: Number.MAX_SAFE_INTEGER,
+    });
     core.attach(host);
     for (let index = 0; index < operations; index += instancesPerService) {
       core.apply(

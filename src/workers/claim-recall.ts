@@ -1,23 +1,16 @@
 import type { ClaimName } from '../store/service-instances.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceStore } from '../store/service-store.ts';
+import { fromPartition, toFields } from './messages.ts';
+import type { Emit, ToRecord } from './messages.ts';
 import { hostOfSession } from './session-numbers.ts';
 import { claimWork, lookWork } from './turn-work.ts';
 import type { TurnWork } from './turn-work.ts';
 
-/** A part of what sessions of a host have claimed. */
-export interface RecalledPart {
-  /** Six fields a claim: session, key, id, fragment, stamp, and 1 if it is hidden, else 0. */
-  readonly claims: readonly (string | number)[];
-  /** Where the next part goes on; empty: this is the last. */
-  readonly next: string;
-}
-
-/** What is being looked for, whose claims, and where. */
-export interface RecallRequest {
-  readonly request: number;
-  readonly owner: number;
-  readonly after: string;
+export interface ClaimRecallsParts {
+  readonly emit: Emit;
+  readonly turn: TurnWork;
+  readonly store: ServiceStore;
 }
 
 /** One host's recall, as far as it has come. */
@@ -38,17 +31,19 @@ interface Recall {
  * its service: then claims may come twice.
  */
 export class ClaimRecalls {
-  readonly #store: ServiceStore;
-  readonly #turn: TurnWork;
+  readonly #parts: ClaimRecallsParts;
   readonly #recalls: Map<number, Recall> = new Map();
 
-  constructor(store: ServiceStore, turn: TurnWork) {
-    this.#store = store;
-    this.#turn = turn;
+  constructor(parts: ClaimRecallsParts) {
+    this.#parts = parts;
   }
 
-  /** Goes on with a part until the turn is over, or nothing is left; false if there is nothing yet to be taken. */
-  fill(host: number, { request, owner, after }: RecallRequest): boolean {
+  /** Goes on with a part until the turn is over, or nothing is left; false if there is nothing yet to be told. */
+  prepare(host: number, record: ToRecord<'recall'>): boolean {
+    const at = toFields.recall;
+    const request = record[at.request];
+    const owner = record[at.host];
+    const after = record[at.after];
     let recall = this.#recalls.get(host);
     if (recall?.request !== request) {
       if (recall === undefined || after === '' || after !== recall.key) recall = this.#begin(after, owner);
@@ -59,54 +54,54 @@ export class ClaimRecalls {
     return recall.isWhole || recall.claims.length > 0;
   }
 
-  take(host: number): RecalledPart {
+  recall(host: number, record: ToRecord<'recall'>): void {
     const recall = this.#recalls.get(host);
-    if (recall === undefined) throw new Error(`no recall of host ${host} is under way`);
+    if (recall === undefined) throw new Error('a part that was not prepared');
     const { claims, key, isWhole } = recall;
     recall.claims = [];
     if (isWhole) this.#recalls.delete(host);
-    return { claims, next: isWhole ? '' : key };
+    this.#parts.emit(host, fromPartition.recalled, record[toFields.recall.request], claims, isWhole ? '' : key);
   }
 
   /** The host has gone; who asks under its number next begins anew. */
-  forget(host: number): void {
+  detach(host: number): void {
     this.#recalls.delete(host);
   }
 
   #begin(key: string, owner: number): Recall {
-    const service = this.#store.get(key);
+    const service = this.#parts.store.get(key);
     const names = service === undefined ? [] : this.#namesOf(service, owner);
     return { request: 0, key, names, claims: [], isWhole: false };
   }
 
   #goOn(recall: Recall, owner: number): void {
     this.#give(recall);
-    if (this.#turn.isOver()) return;
-    for (const service of this.#store.listedAfter(recall.key)) {
+    if (this.#parts.turn.isOver()) return;
+    for (const service of this.#parts.store.listedAfter(recall.key)) {
       recall.key = service.key;
       recall.names = this.#namesOf(service, owner);
       this.#give(recall);
-      if (this.#turn.isOver()) return;
+      if (this.#parts.turn.isOver()) return;
     }
     recall.isWhole = true;
   }
 
   /** All of a service at once, since rows may move between turns; to look at one costs next to nothing. */
   #namesOf({ instances }: ServiceRecord, owner: number): ClaimName[] {
-    this.#turn.spend(lookWork * (1 + instances.size + instances.hiddenCount));
+    this.#parts.turn.spend(lookWork * (1 + instances.size + instances.hiddenCount));
     return instances.namesOf((session) => hostOfSession(session) === owner).toReversed();
   }
 
   #give(recall: Recall): void {
     const { key, names, claims } = recall;
-    const instances = this.#store.get(key)?.instances;
-    while (names.length > 0 && !this.#turn.isOver()) {
+    const instances = this.#parts.store.get(key)?.instances;
+    while (names.length > 0 && !this.#parts.turn.isOver()) {
       const { id, owner } = names.pop()!;
       const claim = instances?.claimOf(id, owner);
       // It may have been dropped meanwhile, for too many others.
       if (claim === undefined) continue;
       claims.push(owner, key, id, claim.fragment, claim.stamp, claim.isShown ? 0 : 1);
-      this.#turn.spend(claimWork + claim.fragment.length);
+      this.#parts.turn.spend(claimWork + claim.fragment.length);
     }
   }
 }

@@ -1,7 +1,8 @@
 import { SlotTable } from '../slots/slot-table.ts';
 import { recordAt } from './messages.ts';
 import type { HostBatch } from './messages.ts';
-import type { PartitionClock, PartitionCore } from './partition-core.ts';
+import type { PartitionClock } from './partition-clock.ts';
+import type { PartitionCore } from './partition-core.ts';
 
 /** What one host has sent and has not been applied, oldest first, and how far the first has come. */
 interface Queue {

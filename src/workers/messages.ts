@@ -206,8 +206,15 @@ export const fromPartition: KindsOf<typeof fromShapes> = listKinds(fromShapes);
 export const toFields: FieldsOf<typeof toShapes> = locateFields(toShapes);
 export const fromFields: FieldsOf<typeof fromShapes> = locateFields(fromShapes);
 
-export type ToPartition = RecordOf<(typeof toShapes)[keyof typeof toShapes], ToPartitionValues>;
-export type FromPartition = RecordOf<(typeof fromShapes)[keyof typeof fromShapes], FromPartitionValues>;
+/** A record of one kind, by its name. */
+export type ToRecord<Name extends keyof typeof toShapes> = RecordOf<(typeof toShapes)[Name], ToPartitionValues>;
+export type FromRecord<Name extends keyof typeof fromShapes> = RecordOf<(typeof fromShapes)[Name], FromPartitionValues>;
+
+export type ToPartition = ToRecord<keyof typeof toShapes>;
+export type FromPartition = FromRecord<keyof typeof fromShapes>;
+
+/** Where a partition's records go. */
+export type Emit = (host: number, ...record: FromPartition) => void;
 
 const toLengths = measureShapes(toShapes satisfies ShapesIn<ToPartitionValues>);
 const fromLengths = measureShapes(fromShapes satisfies ShapesIn<FromPartitionValues>);

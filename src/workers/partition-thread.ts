@@ -4,10 +4,10 @@ import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { inflictFault } from './fault.ts';
 import { PartitionInbox } from './inbox.ts';
-import type { Control, ControlReport, HostBatch, PartitionStart } from './messages.ts';
+import type { Control, ControlReport, Emit, HostBatch, PartitionStart } from './messages.ts';
 import { PartitionOutboxes } from './outbox.ts';
+import type { PartitionClock } from './partition-clock.ts';
 import { PartitionCore } from './partition-core.ts';
-import type { Emit, PartitionClock } from './partition-core.ts';
 
 /** How often a partition shows that it lives, in milliseconds. */
 export const pulseMs = 100;
@@ -53,12 +53,19 @@ class PartitionThread {
 
   constructor(start: PartitionStart) {
     const table = SlotTable.attach(start.table);
-    const floor = Math.max(start.versionFloor, readClock().wallMicros);
+    const versionFloor = Math.max(start.versionFloor, readClock().wallMicros);
     const gauges = new ThreadGauges(start.gauges);
     const emit: Emit = (host, ...record) => {
       this.#outboxes.add(host, record);
     };
-    this.#core = new PartitionCore(start.partition, table, start.limits, floor, emit, gauges.pushChanges);
+    this.#core = new PartitionCore({
+      partition: start.partition,
+      table,
+      limits: start.limits,
+      versionFloor,
+      emit,
+      pushChanges: gauges.pushChanges,
+    });
     this.#sampler = new ThreadSampler(gauges, pulseMs);
     const pulse = new Int32Array(start.pulse);
     this.#pulse = setInterval(() => {

@@ -29,8 +29,8 @@ import { SlotTable } from '../../src/slots/slot-table.ts';
 import { PartitionInbox } from '../../src/workers/inbox.ts';
 import type { HostBatch, PartitionBatch } from '../../src/workers/messages.ts';
 import { PartitionOutboxes } from '../../src/workers/outbox.ts';
+import type { PartitionClock } from '../../src/workers/partition-clock.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
-import type { PartitionClock } from '../../src/workers/partition-core.ts';
 import type { MailboxPort, Runner } from '../../src/workers/runner.ts';
 import { ioThreads } from './io-threads.ts';
 import type { Random } from './random.ts';
@@ -157,15 +157,15 @@ export class SimulatedPartition implements Runner {
     this.#outboxes = outboxes;
     this.#inbox = new PartitionInbox();
     this.isTurnScheduled = false;
-    this.core = new PartitionCore(
-      this.#partition,
+    this.core = new PartitionCore({
+      partition: this.#partition,
       table,
-      config,
-      this.chooseFloor(versionFloor, clock()),
-      (host, ...record) => {
+      limits: config,
+      versionFloor: this.chooseFloor(versionFloor, clock()),
+      emit: (host, ...record) => {
         outboxes.add(host, record);
       },
-    );
+    });
     return Promise.resolve();
   }
 

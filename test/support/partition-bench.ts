@@ -33,15 +33,15 @@ export class PartitionBench {
 
   constructor(table: SlotTable = SlotTable.even(2), bounds: Partial<PartitionLimits> = {}) {
     this.table = table;
-    this.core = new PartitionCore(
-      table.ownerOf(slotOf(key)),
+    this.core = new PartitionCore({
+      partition: table.ownerOf(slotOf(key)),
       table,
-      { ...limits, ...bounds },
-      this.clock().wallMicros,
-      (_host, ...record) => {
+      limits: { ...limits, ...bounds },
+      versionFloor: this.clock().wallMicros,
+      emit: (_host, ...record) => {
         this.records.push(record);
       },
-    );
+    });
     for (const host of [0, 1]) this.core.attach(host);
   }
 

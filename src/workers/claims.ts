@@ -1,0 +1,134 @@
+import type { ListCache } from '../push/list-cache.ts';
+import type { ServiceRecord } from '../store/service-record.ts';
+import type { ClaimNotice, Refused, ServiceStore, StoreOutcome } from '../store/service-store.ts';
+import type { BatchProgress } from './batch-progress.ts';
+import { fromPartition, toFields } from './messages.ts';
+import type { Emit, ToRecord } from './messages.ts';
+import type { PartitionClock } from './partition-clock.ts';
+import type { Pushes } from './pushes.ts';
+import { hostOfSession } from './session-numbers.ts';
+import type { ShownVersions } from './shown-versions.ts';
+import type { Watches } from './watches.ts';
+
+export interface ClaimsParts {
+  readonly emit: Emit;
+  readonly store: ServiceStore;
+  readonly lists: ListCache;
+  readonly shown: ShownVersions;
+  readonly progress: BatchProgress;
+  readonly watches: Watches;
+  readonly pushes: Pushes;
+}
+
+/** What sessions register, and how that ends. */
+export class Claims {
+  readonly #parts: ClaimsParts;
+  /** While hosts are sending what they hold: instances that several sessions claim, or did as far as a host knows, by service. */
+  readonly #contested: Map<string, Set<string>> = new Map();
+
+  constructor(parts: ClaimsParts) {
+    this.#parts = parts;
+  }
+
+  register(host: number, record: ToRecord<'register'>, clock: PartitionClock): void {
+    const at = toFields.register;
+    const request = record[at.request];
+    const key = record[at.key];
+    const id = record[at.id];
+    const { progress, store } = this.#parts;
+    progress.noteMutation();
+    const claim = { fragment: record[at.fragment], owner: record[at.session], stamp: request };
+    this.#answer(host, request, id, store.register(key, id, claim, clock.wallMicros));
+  }
+
+  deregister(host: number, record: ToRecord<'deregister'>, clock: PartitionClock): void {
+    const at = toFields.deregister;
+    const request = record[at.request];
+    const id = record[at.id];
+    const { progress, store } = this.#parts;
+    progress.noteMutation();
+    const outcome = store.deregister(record[at.key], id, record[at.session], request, clock.wallMicros);
+    this.#answer(host, request, id, outcome);
+  }
+
+  withdraw(record: ToRecord<'withdraw'>, clock: PartitionClock): void {
+    const at = toFields.withdraw;
+    const id = record[at.id];
+    const { progress, store, shown } = this.#parts;
+    progress.noteMutation();
+    const outcome = store.deregister(record[at.key], id, record[at.session], Infinity, clock.wallMicros);
+    // It never got this far.
+    if (outcome.kind === 'refused') return;
+    shown.keepAbove(outcome.service);
+    this.#note(id, outcome);
+  }
+
+  giveUp(host: number, record: ToRecord<'giveUp'>): void {
+    const at = toFields.giveUp;
+    const request = record[at.request];
+    const isGivenUp = this.#parts.store.giveUp(record[at.key], record[at.id], record[at.session], request);
+    this.#parts.emit(host, fromPartition.applied, request, isGivenUp ? 1 : 0);
+  }
+
+  /** Rebuilding. */
+  restore(record: ToRecord<'restore'>): void {
+    const at = toFields.restore;
+    const key = record[at.key];
+    const id = record[at.id];
+    const claim = { fragment: record[at.fragment], owner: record[at.session], stamp: record[at.stamp] };
+    const { store, lists } = this.#parts;
+    const service = store.obtain(key);
+    for (const notice of store.restore(service, id, claim)) this.#tell(key, id, notice);
+    lists.noteChange(service, id);
+    if (record[at.isHidden] !== 1 && service.instances.hidden === undefined) return;
+    const known = this.#contested.get(key) ?? new Set();
+    this.#contested.set(key, known.add(id));
+  }
+
+  /** Rebuilding is complete. What hosts were told of claims in the life before, or were to be told, may not be true any more. */
+  tellContested(): void {
+    for (const [key, ids] of this.#contested) {
+      for (const id of ids) {
+        for (const { owner, stamp, isShown } of this.#parts.store.get(key)?.instances.claims(id) ?? []) {
+          this.#tell(key, id, { owner, stamp, state: isShown ? 'shown' : 'hidden', limit: undefined });
+        }
+      }
+    }
+    this.#contested.clear();
+  }
+
+  #answer(host: number, request: number, id: string, outcome: StoreOutcome): void {
+    if (outcome.kind === 'refused') {
+      this.#refuse(host, request, outcome);
+      return;
+    }
+    const { service } = outcome;
+    this.#parts.shown.keepAbove(service);
+    this.#parts.emit(host, fromPartition.applied, request, service.version);
+    this.#note(id, outcome);
+  }
+
+  #refuse(host: number, request: number, { failure, stands }: Refused): void {
+    const { code, message, limit = '', max = 0 } = failure;
+    const { fragment = '', stamp = 0 } = stands ?? {};
+    this.#parts.emit(host, fromPartition.refused, request, code, message, limit, max, fragment, stamp);
+  }
+
+  #note(id: string, outcome: Exclude<StoreOutcome, Refused>): void {
+    // Nearly always nobody; a registration is too short to begin a loop for nothing.
+    if (outcome.told.length > 0) for (const notice of outcome.told) this.#tell(outcome.service.key, id, notice);
+    if (outcome.kind === 'changed') this.#noteChange(outcome.service, id, outcome.before);
+  }
+
+  #noteChange(service: ServiceRecord, id: string, before: string | undefined): void {
+    const { lists, watches, pushes, store } = this.#parts;
+    lists.noteChange(service, id);
+    const watched = watches.find(service.key);
+    if (watched !== undefined) pushes.noteChange(watched, id, before);
+    else if (service.instances.size === 0) store.forget(service);
+  }
+
+  #tell(key: string, id: string, { owner, stamp, state, limit }: ClaimNotice): void {
+    this.#parts.emit(hostOfSession(owner), fromPartition.claim, owner, key, id, stamp, state, limit ?? '');
+  }
+}

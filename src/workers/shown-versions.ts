@@ -1,0 +1,36 @@
+import type { ServiceRecord } from '../store/service-record.ts';
+import type { ServiceStore } from '../store/service-store.ts';
+import type { PartitionClock } from './partition-clock.ts';
+
+/** In µs. */
+const leapMicros = 1_000_000;
+
+/**
+ * A version above one that a client holds from another life of the registry, and by a distance that differs from life to life: others may hold those that
+ * were told next after it, and must not find them known here.
+ */
+export function leapOver(version: number, { wallMicros }: PartitionClock): number {
+  return version + leapMicros + (wallMicros % leapMicros);
+}
+
+/** Versions that clients have shown to have been told before the registry started, by a clock that was ahead: all that is told from now on is above them. */
+export class ShownVersions {
+  readonly #store: ServiceStore;
+  /** 0: nobody has shown any. */
+  #floor = 0;
+
+  constructor(store: ServiceStore) {
+    this.#store = store;
+  }
+
+  raise(version: number, clock: PartitionClock): void {
+    if (version < this.#floor) return;
+    this.#floor = leapOver(version, clock);
+    this.#store.raiseVersionFloor(this.#floor);
+  }
+
+  /** Not at once for all services, of which there may be very many: each when it is next told of. */
+  keepAbove(service: ServiceRecord): void {
+    if (service.version < this.#floor) service.raise(this.#floor);
+  }
+}
