@@ -37,7 +37,7 @@ export function readEnvironment(pinning: Pinning | undefined, partitions: number
   };
 }
 
-export function wordEnvironment(environment: Environment): string {
+export function formatEnvironment(environment: Environment): string {
   const { date, node, platform, kernel, cpuModel, partitions, pinning } = environment;
   const bound =
     pinning === null

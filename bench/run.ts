@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 
 import { scenarios } from '../src/bench/scenarios/all.ts';
-import { readEnvironment, wordEnvironment } from './environment.ts';
+import { readEnvironment, formatEnvironment } from './environment.ts';
 import { runHealing } from './healing/healing.ts';
 import { runIoThreads } from './io-threads/io-threads.ts';
 import { runMicro } from './micro/micro.ts';
@@ -19,7 +19,7 @@ async function runBench(options: BenchOptions): Promise<void> {
   const { suites, isSmoke, jsonFile, partitions, ioThreads } = options;
   const pinning = findPinning();
   const environment = readEnvironment(pinning, partitions);
-  print(wordEnvironment(environment));
+  print(formatEnvironment(environment));
   const plan = isSmoke ? smokePlan : fullPlan;
   const report = {
     environment,

@@ -12,7 +12,7 @@ export function layTable(rows: readonly (readonly string[])[]): string {
 }
 
 /** Three significant digits. */
-export function wordNumber(value: number): string {
+export function formatNumber(value: number): string {
   if (!Number.isFinite(value)) return '-';
   return Math.abs(value) >= 1000 ? String(Math.round(value)) : String(Number(value.toPrecision(3)));
 }

@@ -3,7 +3,7 @@ import type { Workload } from '../load/workloads.ts';
 import type { Pinning } from '../processes.ts';
 import { estimate } from '../statistics.ts';
 import type { Estimate } from '../statistics.ts';
-import { layTable, wordNumber } from '../table.ts';
+import { layTable, formatNumber } from '../table.ts';
 import { FaultyServer } from './faulty-server.ts';
 import { measureHeal } from './heal.ts';
 import type { HealWorkload } from './heal.ts';
@@ -73,7 +73,7 @@ export async function runHealing({ isSmoke, pinning, print }: HealingOptions): P
       moveRateRatio: estimate(await measureMoves(load, plan, core, print)),
     };
     print(
-      `\n${layTable([['', 'unit', 'median', 'low', 'high', 'aim'], ...metrics.map((metric) => wordRow(metric, report))])}\n`,
+      `\n${layTable([['', 'unit', 'median', 'low', 'high', 'aim'], ...metrics.map((metric) => formatRow(metric, report))])}\n`,
     );
     return report;
   } finally {
@@ -81,9 +81,9 @@ export async function runHealing({ isSmoke, pinning, print }: HealingOptions): P
   }
 }
 
-function wordRow({ key, title, unit, aim }: (typeof metrics)[number], report: HealingReport): string[] {
+function formatRow({ key, title, unit, aim }: (typeof metrics)[number], report: HealingReport): string[] {
   const { median, low, high } = report[key];
-  return [title, unit, wordNumber(median), wordNumber(low), wordNumber(high), aim];
+  return [title, unit, formatNumber(median), formatNumber(low), formatNumber(high), aim];
 }
 
 async function repeat<T>(

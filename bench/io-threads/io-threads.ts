@@ -6,7 +6,7 @@ import { estimate } from '../statistics.ts';
 import type { Estimate } from '../statistics.ts';
 import { createSubjects, startSubject } from '../subjects.ts';
 import type { RunningSubject } from '../subjects.ts';
-import { layTable, wordNumber } from '../table.ts';
+import { layTable, formatNumber } from '../table.ts';
 
 export interface IoThreadsOptions {
   readonly isSmoke: boolean;
@@ -84,7 +84,7 @@ export async function runIoThreads(options: IoThreadsOptions): Promise<IoThreads
       }
     }
     const figures = threadCounts.map((ioThreads, at) => summarize(ioThreads, samples[at]!, samples[0]!));
-    print(`\n${layTable([headings, ...figures.map(wordRow)])}\n`);
+    print(`\n${layTable([headings, ...figures.map(formatRow)])}\n`);
     return figures;
   } finally {
     await Promise.all([...loads, ...servers].map((process) => process.stop()));
@@ -122,13 +122,13 @@ function summarize(ioThreads: number, samples: readonly Sample[], base: readonly
 
 const headings = ['I/O threads', 'pushes/s', 'µs CPU a push', 'server cores', 'load cores', 'rate to 0', 'CPU to 0'];
 
-function wordRow(figures: IoThreadsFigures): string[] {
+function formatRow(figures: IoThreadsFigures): string[] {
   const { ioThreads, pushesPerSecond, cpuMicrosPerPush, serverCores, loadCores, pushRateRatio, pushCpuRatio } = figures;
   return [
     String(ioThreads),
-    ...[pushesPerSecond, cpuMicrosPerPush, serverCores, loadCores].map(({ median }) => wordNumber(median)),
+    ...[pushesPerSecond, cpuMicrosPerPush, serverCores, loadCores].map(({ median }) => formatNumber(median)),
     ...[pushRateRatio, pushCpuRatio].map(
-      ({ median, low, high }) => `${wordNumber(median)} (${wordNumber(low)} to ${wordNumber(high)})`,
+      ({ median, low, high }) => `${formatNumber(median)} (${formatNumber(low)} to ${formatNumber(high)})`,
     ),
   ];
 }

@@ -2,8 +2,8 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 
 import { sessionPath } from '../../src/protocol/limits.ts';
-import { buildPongFrame, buildUpgradeRequest, closeFrame, takeFrames } from './frames.ts';
-import type { FrameTakers } from './frames.ts';
+import { buildPongFrame, buildUpgradeRequest, closeFrame, readFrames } from './frames.ts';
+import type { FrameHandlers } from './frames.ts';
 
 /** Where a server listens, and its process, for what is read of it in /proc. */
 export interface Target {
@@ -26,7 +26,7 @@ export class Connection {
   /** All frames of one read have been handed over. */
   onReadEnd: () => void = () => {};
   readonly #socket: Socket;
-  readonly #takers: FrameTakers;
+  readonly #handlers: FrameHandlers;
   readonly #opened: Promise<void>;
   readonly #closed: Promise<void>;
   #resolveOpened: () => void = () => {};
@@ -35,7 +35,7 @@ export class Connection {
   #unfinished: Buffer = nothing;
 
   constructor({ host, port }: Target) {
-    this.#takers = {
+    this.#handlers = {
       onText: (bytes, start, end) => {
         this.onText(bytes, start, end);
       },
@@ -95,13 +95,13 @@ export class Connection {
       bytes = Buffer.concat([this.#unfinished, readBuffer.subarray(0, length)]);
       end = bytes.length;
     }
-    const taken = this.#isUpgraded ? takeFrames(bytes, end, this.#takers) : this.#takeUpgrade(bytes, end);
+    const taken = this.#isUpgraded ? readFrames(bytes, end, this.#handlers) : this.#handleUpgrade(bytes, end);
     this.#unfinished = taken < end ? Buffer.from(bytes.subarray(taken, end)) : nothing;
     this.onReadEnd();
   }
 
   /** The server says nothing unasked, so nothing follows the answer to the upgrade in the same read. */
-  #takeUpgrade(bytes: Buffer, end: number): number {
+  #handleUpgrade(bytes: Buffer, end: number): number {
     const answer = bytes.toString('latin1', 0, end);
     if (!answer.includes('\r\n\r\n')) return 0;
     if (answer.startsWith('HTTP/1.1 101')) {

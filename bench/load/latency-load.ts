@@ -101,18 +101,18 @@ class LatencyRecord {
 }
 
 function listen(subscriber: Connection, { writtenAtMs, awaited }: Published, record: LatencyRecord): void {
-  let heard = 0;
+  let newest = 0;
   subscriber.onText = (bytes, start, end) => {
     const nowMs = performance.now();
     const revision = readRevision(bytes, start, end);
     record.pushBytes = end - start;
-    for (let r = heard + 1; r <= revision; r++) {
+    for (let r = newest + 1; r <= revision; r++) {
       const latencyMs = nowMs - writtenAtMs[r]!;
       awaited[r]! -= 1;
       record.each.push(latencyMs);
       if (awaited[r] === 0) record.last.push(latencyMs);
     }
-    heard = revision;
+    newest = revision;
   };
 }
 

@@ -52,7 +52,7 @@ export async function registerRange(
   services: number,
 ): Promise<void> {
   let next = from;
-  const takeWindow = (): Buffer[] => {
+  const nextWindow = (): Buffer[] => {
     const frames: Buffer[] = [];
     for (; next < to && frames.length < windowSize; next++) {
       const text = buildRegisterText(requestId(next), serviceName(next, services), buildInstance(next, 0));
@@ -60,14 +60,14 @@ export async function registerRange(
     }
     return frames;
   };
-  await Promise.all(connections.map((connection) => sendWindows(connection, takeWindow)));
+  await Promise.all(connections.map((connection) => sendWindows(connection, nextWindow)));
 }
 
-function sendWindows(connection: Connection, takeWindow: () => Buffer[]): Promise<void> {
+function sendWindows(connection: Connection, nextWindow: () => Buffer[]): Promise<void> {
   return new Promise((resolve) => {
     let awaited = 0;
     const sendNext = (): void => {
-      const frames = takeWindow();
+      const frames = nextWindow();
       awaited = frames.length;
       if (awaited === 0) resolve();
       else connection.send(Buffer.concat(frames));

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 
-import { layTable, wordNumber } from '../table.ts';
+import { layTable, formatNumber } from '../table.ts';
 import type { CaseResult, CaseStart } from './case-process.ts';
 import { caseNames } from './cases.ts';
 
@@ -13,7 +13,7 @@ export async function runMicro(isSmoke: boolean, print: (line: string) => void):
   const head = ['function', 'ns, mean', '± %', 'p50', 'p99', 'samples'];
   const rows = results.map(({ name, meanNs, errorPercent, p50Ns, p99Ns, samples }) => [
     name,
-    ...[meanNs, errorPercent, p50Ns, p99Ns].map(wordNumber),
+    ...[meanNs, errorPercent, p50Ns, p99Ns].map(formatNumber),
     String(samples),
   ]);
   print('');

@@ -109,6 +109,7 @@ export const partitionCases: Readonly<Record<PartitionCaseName, () => MicroCase>
       clock.wallMicros,
       (_, ...record) => sink(record.length),
     );
+    core.attach(host);
     for (let index = 0; index < operations; index += instancesPerService) {
       core.apply(
         host,

@@ -1,6 +1,6 @@
 import { estimate } from '../statistics.ts';
 import type { Estimate } from '../statistics.ts';
-import { layTable, wordNumber } from '../table.ts';
+import { layTable, formatNumber } from '../table.ts';
 import type { PeerName } from './driver.ts';
 
 /** One round of one peer. */
@@ -113,7 +113,7 @@ export function printPeers(report: PeersReport, print: (line: string) => void): 
   const ran = Object.entries(report).flatMap(([name, peer]) => ('missing' in peer ? [] : [[name, peer] as const]));
   const rows = (Object.keys(figures) as FigureKey[]).map((key) => [
     figures[key],
-    ...ran.map(([, peer]) => wordNumber(peer.figures[key]?.median ?? Number.NaN)),
+    ...ran.map(([, peer]) => formatNumber(peer.figures[key]?.median ?? Number.NaN)),
   ]);
   print(`\n${layTable([['', ...ran.map(([name]) => name)], ...rows])}`);
   const compared = ran.flatMap(([name, { ratios }]) =>
@@ -122,8 +122,8 @@ export function printPeers(report: PeersReport, print: (line: string) => void): 
       const aim = aims[name as PeerName][key];
       return [
         `${key} to ${name}`,
-        ...[median, low, high].map(wordNumber),
-        aim === undefined ? '' : `≤ ${wordNumber(aim)}`,
+        ...[median, low, high].map(formatNumber),
+        aim === undefined ? '' : `≤ ${formatNumber(aim)}`,
       ];
     }),
   );

@@ -1,7 +1,7 @@
 import type { Pinning } from '../processes.ts';
 import type { Estimate } from '../statistics.ts';
 import { createSubjects } from '../subjects.ts';
-import { layTable, wordNumber } from '../table.ts';
+import { layTable, formatNumber } from '../table.ts';
 import { measure } from './measurement.ts';
 import type { Measured } from './measurement.ts';
 import type { Plan, RoundWorkloads } from './plan.ts';
@@ -30,9 +30,9 @@ export async function runRatios({ plan, partitions, ioThreads, pinning, print }:
   const metrics = summarize(measured);
   const caveats = describeCaveats(measured);
   print('');
-  print(wordMetrics(metrics));
+  print(formatMetrics(metrics));
   print('');
-  print(wordUsage(measured));
+  print(formatUsage(measured));
   print('');
   print(
     'Ratios are medians of the ratios of each round, with 95 % bounds. Over loopback the sender also pays for what the',
@@ -43,23 +43,23 @@ export async function runRatios({ plan, partitions, ioThreads, pinning, print }:
   return { ...figures, metrics, caveats, plan, measured };
 }
 
-function wordMetrics(metrics: readonly Metric[]): string {
+function formatMetrics(metrics: readonly Metric[]): string {
   const head = ['', 'unit', 'slotcast', 'bare', 'ratio', 'low', 'high', 'aim'];
   const rows = metrics.map(({ title, unit, slotcast, bare, ratio, aim }) => [
     title,
     unit,
-    wordNumber(slotcast.median),
-    bare === undefined ? '-' : wordNumber(bare.median),
-    ratio === undefined ? '-' : wordNumber(ratio.median),
-    wordNumber((ratio ?? slotcast).low),
-    wordNumber((ratio ?? slotcast).high),
+    formatNumber(slotcast.median),
+    bare === undefined ? '-' : formatNumber(bare.median),
+    ratio === undefined ? '-' : formatNumber(ratio.median),
+    formatNumber((ratio ?? slotcast).low),
+    formatNumber((ratio ?? slotcast).high),
     aim === undefined ? '' : `≤ ${aim}`,
   ]);
   return layTable([head, ...rows]);
 }
 
 /** Who was busy: shares of one core. */
-function wordUsage({ rounds, idle }: Measured): string {
+function formatUsage({ rounds, idle }: Measured): string {
   const head = ['shares of a core', 'slotcast', 'its main thread', 'load', 'bare', 'load'];
   const workloads: readonly (keyof RoundWorkloads)[] = ['register', 'pipelined', 'push', 'hop', 'fanOut'];
   const rows = workloads.map((workload) => [

@@ -166,11 +166,11 @@ function isDisturbed({ foreignCpuMs, stealMs, wallMs }: Usage): boolean {
 
 /** Ratios mean nothing unless both servers answered and pushed the same number of bytes. */
 export function checkSameBytes({ slotcast, bare }: Round): void {
-  const [ours, theirs] = [wordSizes(slotcast), wordSizes(bare)];
+  const [ours, theirs] = [formatSizes(slotcast), formatSizes(bare)];
   if (ours !== theirs) throw new Error(`the servers sent different bytes: slotcast ${ours}; bare ${theirs}`);
 }
 
-function wordSizes({ register, pipelined, push, hop, fanOut }: RoundOutcomes): string {
+function formatSizes({ register, pipelined, push, hop, fanOut }: RoundOutcomes): string {
   return [register.ackBytes, pipelined.ackBytes, push.pushBytes, hop.pushBytes, fanOut.pushBytes].join(', ');
 }
 

@@ -7,7 +7,7 @@ import { SetupError, UsageError } from './failures.ts';
 import type { HttpEndpoint } from './registry-count.ts';
 import type { Endpoint } from './session-socket.ts';
 
-/** What the server process tells its parent. */
+/** What the server process reports to its parent. */
 export type ServerReport =
   | {
       readonly kind: 'listening';

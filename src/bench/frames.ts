@@ -45,7 +45,7 @@ export function buildUpgradeRequest(host: string, port: number, path: string): s
   ].join('\r\n');
 }
 
-export interface FrameTakers {
+export interface FrameHandlers {
   readonly onText: (bytes: Buffer, start: number, end: number) => void;
   readonly onPing: (payload: Buffer) => void;
   /** The code of the close frame, if it has one. */
@@ -53,7 +53,7 @@ export interface FrameTakers {
 }
 
 /** Takes whole frames off the front of `bytes`; returns where the first unfinished one begins. */
-export function takeFrames(bytes: Buffer, end: number, takers: FrameTakers): number {
+export function readFrames(bytes: Buffer, end: number, handlers: FrameHandlers): number {
   let at = 0;
   while (end - at >= 2) {
     let start = at + 2;
@@ -70,9 +70,9 @@ export function takeFrames(bytes: Buffer, end: number, takers: FrameTakers): num
     if (start + length > end) break;
     const opcode = bytes[at]! & 0x0f;
     at = start + length;
-    if (opcode === opcodes.text) takers.onText(bytes, start, at);
-    else if (opcode === opcodes.ping) takers.onPing(Buffer.from(bytes.subarray(start, at)));
-    else if (opcode === opcodes.close) takers.onClose(length >= 2 ? bytes.readUInt16BE(start) : undefined);
+    if (opcode === opcodes.text) handlers.onText(bytes, start, at);
+    else if (opcode === opcodes.ping) handlers.onPing(Buffer.from(bytes.subarray(start, at)));
+    else if (opcode === opcodes.close) handlers.onClose(length >= 2 ? bytes.readUInt16BE(start) : undefined);
   }
   return at;
 }

@@ -21,12 +21,12 @@ export interface LoadOrders {
   register: { params: RegisterOrder; result: RegisterOutcome };
   subscribe: { params: null; result: { readonly tookMs: number } };
   /** Changes instances on a schedule, whatever comes back. */
-  churn: { params: ChurnOrder; result: HearingOutcome };
+  churn: { params: ChurnOrder; result: PropagationOutcome };
   /** Lets some readers stop reading, or go on. */
   stall: { params: { readonly percent: number }; result: { readonly readers: number } };
   resume: { params: null; result: null };
   /** Restarts the providers, batch after batch. */
-  deploy: { params: DeployOrder; result: HearingOutcome };
+  deploy: { params: DeployOrder; result: PropagationOutcome };
   /** Has all providers open their sessions, so that they know the secrets to resume by. */
   introduce: { params: null; result: { readonly introduced: number } };
   /** Breaks all providers' connections, and lets them come back. */
@@ -62,19 +62,19 @@ export interface ChurnOrder {
   readonly changes: number;
   readonly rate: number;
   readonly startAtMs: number;
-  /** How long after the last change readers have to hear of everything. */
+  /** How long after the last change everything must have reached the readers. */
   readonly settleMs: number;
 }
 
-/** When each event was sent, acknowledged and heard of; NaN where this process did not see it. */
-export interface HearingOutcome extends Tallies {
+/** When each event was sent, acknowledged and delivered; NaN where this process did not see it. */
+export interface PropagationOutcome extends Tallies {
   readonly sentAtMs: Float64Array;
   readonly ackAtMs: Float64Array;
   readonly firstAtMs: Float64Array;
   readonly lastAtMs: Float64Array;
-  readonly heard: Uint32Array;
+  readonly deliveries: Uint32Array;
   readonly each: string;
-  /** How many subscribers should have heard of something, all events together, and how many did. */
+  /** How many deliveries there should have been, all events together, and how many there were. */
   readonly awaited: number;
   readonly received: number;
   readonly isSettled: boolean;

@@ -1,5 +1,6 @@
 import type { FromLoad, ToLoad } from './load-orders.ts';
-import { LoadPart } from './load-part.ts';
+import { createLoadPart } from './load-part.ts';
+import type { LoadPart } from './load-part.ts';
 
 /** A load generator: carries its part of the sessions and does what its parent orders. It ends with its parent. */
 const beatEveryMs = 1000;
@@ -15,7 +16,7 @@ function fail(error: unknown): void {
 
 async function obey({ id, order, params }: ToLoad): Promise<void> {
   if (order === 'prepare') {
-    part = new LoadPart(params, fail);
+    part = createLoadPart(params, fail);
     say({ kind: 'done', id, result: null });
     return;
   }

@@ -1,8 +1,8 @@
 import { nowMs } from './clock.ts';
-import type { Hearing } from './hearing.ts';
 import type { LoadPlan, Tallies, VerifyOutcome } from './load-orders.ts';
 import type { LoadSession } from './load-session.ts';
 import { perReader } from './population.ts';
+import type { Propagation } from './propagation.ts';
 import { PushReader, readMarks, readRemoved, readVersion } from './push-reader.ts';
 import { ReaderViews } from './reader-views.ts';
 import { buildSubscribe } from './requests.ts';
@@ -17,15 +17,15 @@ export interface ReaderSubscription {
 /** What readers saw that is counted. */
 type Sightings = Pick<Tallies, 'falseRemovals' | 'resyncs' | 'countMin'>;
 
-/** The readers of one process: what each of their lists holds, and what they hear of changes. */
+/** The readers of one process: what each of their lists holds, and when changes reach them. */
 export class LoadReaders {
   readonly sessions: readonly LoadSession[];
   readonly #plan: LoadPlan;
   readonly #views: ReaderViews;
   readonly #pushReader: PushReader;
   readonly #perReader: number;
-  #hearing: Hearing | undefined;
-  /** A deploy's hearing is of instances, another's of changes. */
+  #propagation: Propagation | undefined;
+  /** The events of a deploy are instances, those of a churn are changes. */
   #isDeploy = false;
   #sightings: { -readonly [K in keyof Sightings]: Sightings[K] } = createSightings();
   pushes = 0;
@@ -48,33 +48,33 @@ export class LoadReaders {
     this.#sightings = createSightings();
   }
 
-  /** What is heard from now on counts for `hearing`, if there is one. */
-  listen(hearing: Hearing | undefined, isDeploy: boolean): void {
-    this.#hearing = hearing;
+  /** What arrives from now on is recorded in `propagation`, if there is one. */
+  observe(propagation: Propagation | undefined, isDeploy: boolean): void {
+    this.#propagation = propagation;
     this.#isDeploy = isDeploy;
   }
 
   /** The slowest push since the last call, in milliseconds. */
-  takeSlowestMs(): number {
-    if (this.#hearing === undefined) return 0;
-    const { slowestMs } = this.#hearing;
-    this.#hearing.slowestMs = 0;
+  drainSlowestMs(): number {
+    if (this.#propagation === undefined) return 0;
+    const { slowestMs } = this.#propagation;
+    this.#propagation.slowestMs = 0;
     return slowestMs;
   }
 
   /** The answer to a subscription. */
-  takeAnswer(session: LoadSession, view: number, bytes: Buffer, start: number, end: number): void {
-    this.#takeList(session, view, readVersion(bytes, start), bytes, start, end);
+  handleAnswer(session: LoadSession, view: number, bytes: Buffer, start: number, end: number): void {
+    this.#applyList(session, view, readVersion(bytes, start), bytes, start, end);
   }
 
-  takePush(session: LoadSession, bytes: Buffer, start: number, end: number): void {
+  handlePush(session: LoadSession, bytes: Buffer, start: number, end: number): void {
     this.pushes += 1;
     this.pushBytes += end - start;
     const head = this.#pushReader.readHead(bytes, start, end);
     const view = this.#views.viewOf(session.local, this.#offsetOf(session, head.service));
     const version = this.#views.versionOf(view);
     if (head.from === undefined) {
-      if (head.to >= version) this.#takeList(session, view, head.to, bytes, start, end);
+      if (head.to >= version) this.#applyList(session, view, head.to, bytes, start, end);
     } else if (head.to > version) {
       if (head.from !== version) {
         this.#resubscribe(session, view);
@@ -148,7 +148,7 @@ export class LoadReaders {
     return { views, wrongViews, example, closedReaders: closed.length, closeCodes };
   }
 
-  #takeList(session: LoadSession, view: number, version: number, bytes: Buffer, start: number, end: number): void {
+  #applyList(session: LoadSession, view: number, version: number, bytes: Buffer, start: number, end: number): void {
     const { services } = this.#plan.population;
     const at = nowMs();
     const before = this.#views.empty(view);
@@ -156,7 +156,7 @@ export class LoadReaders {
     readMarks(bytes, start, end, (instance, mark) => {
       const place = Math.floor(instance / services);
       this.#views.put(view, instance, mark);
-      if (before[place]! - 1 < mark) this.#heardPut(session, instance, before[place]! - 1, mark, at);
+      if (before[place]! - 1 < mark) this.#recordPut(session, instance, before[place]! - 1, mark, at);
       before[place] = 0;
     });
     for (const [place, mark] of before.entries()) {
@@ -167,29 +167,29 @@ export class LoadReaders {
 
   #put(session: LoadSession, view: number, instance: number, mark: number, atMs: number): void {
     const before = this.#views.put(view, instance, mark);
-    if (before < mark) this.#heardPut(session, instance, before, mark, atMs);
+    if (before < mark) this.#recordPut(session, instance, before, mark, atMs);
   }
 
-  /** A change that reached a reader only merged into a later one is heard with it, and counts from its own, earlier start. */
-  #heardPut(session: LoadSession, instance: number, before: number, mark: number, atMs: number): void {
-    const hearing = this.#hearing;
-    if (hearing === undefined || session.isStalled) return;
+  /** A change that reached a reader only merged into a later one is recorded with it, and counts from its own, earlier start. */
+  #recordPut(session: LoadSession, instance: number, before: number, mark: number, atMs: number): void {
+    const propagation = this.#propagation;
+    if (propagation === undefined || session.isStalled) return;
     if (this.#isDeploy) {
-      hearing.hear(instance, atMs);
+      propagation.record(instance, atMs);
       return;
     }
     const { instances } = this.#plan.population;
     const last = mark - 1;
-    const count = Math.floor((last - Math.max(hearing.firstEvent, before)) / instances) + 1;
-    if (count > 0) hearing.hearRun(last, instances, count, atMs);
+    const count = Math.floor((last - Math.max(propagation.firstEvent, before)) / instances) + 1;
+    if (count > 0) propagation.recordRun(last, instances, count, atMs);
   }
 
   #removed(session: LoadSession, instance: number, atMs: number): void {
-    const hearing = this.#hearing;
+    const propagation = this.#propagation;
     const isMeant =
-      this.#isDeploy && hearing !== undefined && instance % 2 === 0 && atMs >= hearing.intendedAtMs(instance);
+      this.#isDeploy && propagation !== undefined && instance % 2 === 0 && atMs >= propagation.intendedAtMs(instance);
     if (!isMeant) this.#sightings.falseRemovals += 1;
-    else if (!session.isStalled) hearing.hear(instance, atMs);
+    else if (!session.isStalled) propagation.record(instance, atMs);
   }
 
   #resubscribe(session: LoadSession, view: number): void {

@@ -1,12 +1,12 @@
 import { isAnswer, readAnswer } from './push-reader.ts';
 import { EntryError, SessionSocket } from './session-socket.ts';
-import type { Endpoint, SocketTaker } from './session-socket.ts';
+import type { Endpoint, SocketListener } from './session-socket.ts';
 
 /** How often a server may refuse one session before the run fails. */
 const attemptsMax = 60;
 const retryAfterMs = 250;
 
-export interface SessionTaker {
+export interface SessionListener {
   /** A result, or an error that is not `busy`. */
   onAnswer(session: LoadSession, id: number, bytes: Buffer, start: number, end: number): void;
   /** The server had too much to do with this request; it may be sent again. */
@@ -18,7 +18,7 @@ export interface SessionTaker {
 }
 
 /** One session of the load; over its life it may have several connections, one after the other. */
-export class LoadSession implements SocketTaker {
+export class LoadSession implements SocketListener {
   /** Its number among those of its kind in this process. */
   readonly local: number;
   /** And among those of all processes. */
@@ -30,13 +30,13 @@ export class LoadSession implements SocketTaker {
   closeCode: number | undefined;
   /** By which the session can be taken over. */
   secret: string | undefined;
-  readonly #taker: SessionTaker;
+  readonly #listener: SessionListener;
   #socket: SessionSocket | undefined;
 
-  constructor(local: number, index: number, taker: SessionTaker) {
+  constructor(local: number, index: number, listener: SessionListener) {
     this.local = local;
     this.index = index;
-    this.#taker = taker;
+    this.#listener = listener;
   }
 
   /** Connects, again and again if the server refuses: a server under a storm may. */
@@ -49,7 +49,7 @@ export class LoadSession implements SocketTaker {
         return;
       } catch (error) {
         if (!(error instanceof EntryError) || attempt === attemptsMax) throw error;
-        this.#taker.onRefused();
+        this.#listener.onRefused();
         const waitMs = error.retryAfterMs ?? retryAfterMs;
         await new Promise((resolve) => {
           setTimeout(resolve, waitMs * (0.5 + Math.random()));
@@ -90,10 +90,10 @@ export class LoadSession implements SocketTaker {
 
   onText(bytes: Buffer, start: number, end: number): void {
     try {
-      if (!isAnswer(bytes, start)) this.#taker.onPush(this, bytes, start, end);
-      else this.#takeAnswer(bytes, start, end);
+      if (!isAnswer(bytes, start)) this.#listener.onPush(this, bytes, start, end);
+      else this.#handleAnswer(bytes, start, end);
     } catch (error) {
-      this.#taker.onError(error as Error);
+      this.#listener.onError(error as Error);
     }
   }
 
@@ -101,19 +101,19 @@ export class LoadSession implements SocketTaker {
     this.#socket = undefined;
     this.isLost = true;
     this.closeCode = code;
-    this.#taker.onLost(this, code);
+    this.#listener.onLost(this, code);
   }
 
-  #takeAnswer(bytes: Buffer, start: number, end: number): void {
+  #handleAnswer(bytes: Buffer, start: number, end: number): void {
     const { id, isResult } = readAnswer(bytes, start);
     if (isResult) {
-      this.#taker.onAnswer(this, id, bytes, start, end);
+      this.#listener.onAnswer(this, id, bytes, start, end);
       return;
     }
     const text = bytes.toString('utf8', start, end);
     const { error } = JSON.parse(text) as { error?: { data?: { code?: string; retryAfterMs?: number } } };
     if (error?.data?.code !== 'busy') throw new Error(`the server answered ${text.slice(0, 300)}`);
-    this.#taker.onBusy(this, id, error.data.retryAfterMs ?? retryAfterMs);
+    this.#listener.onBusy(this, id, error.data.retryAfterMs ?? retryAfterMs);
   }
 }
 

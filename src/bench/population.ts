@@ -1,4 +1,4 @@
-/** Who registers what and who watches it, as arithmetic: every load process knows the whole of it without being told. */
+/** Who registers what and who watches it, as arithmetic: every load process knows the whole of it without a message. */
 export interface Population {
   /** Of this run alone, so that nothing from before or beside it is counted. */
   readonly namespace: string;
@@ -59,17 +59,17 @@ function nameInstance(instance: number): string {
 }
 
 /** An instance as JSON. `mark` numbers what it holds: 0 at first, `change + 1` after a change. */
-export function wordInstance(population: Population, instance: number, mark: number): string {
+export function encodeInstance(population: Population, instance: number, mark: number): string {
   const host = `10.${(instance >> 16) & 255}.${(instance >> 8) & 255}.${instance & 255}`;
   const n = `${String(instance).padStart(8, '0')}.${String(mark).padStart(10, '0')}`;
   const pad = population.metadataBytes - markBytes - padKeyBytes;
   const fields = pad > namedBytes ? namedFields : '';
-  const filler = wordFiller(population.seed ^ instance, fields === '' ? pad : pad - namedBytes);
+  const filler = buildFiller(population.seed ^ instance, fields === '' ? pad : pad - namedBytes);
   return `{"id":"${nameInstance(instance)}","host":"${host}","port":8080,"metadata":{${fields}"pad":"${filler}","n":"${n}"}}`;
 }
 
 /** Different for every instance, as real metadata is: equal text could be stored once for all. */
-function wordFiller(seed: number, length: number): string {
+function buildFiller(seed: number, length: number): string {
   let state = seed | 0;
   let text = '';
   while (text.length < length) {

@@ -38,7 +38,7 @@ export class PushReader {
     const countAt = start + this.#countAt;
     const count = readNumber(bytes, countAt);
     let at = skipDigits(bytes, countAt) + 2;
-    // `from` or `snapshot`: the first letter tells.
+    // `from` or `snapshot`: the first letter says which.
     if (bytes[at] === 0x73)
       return { service, count, from: undefined, to: readNumber(bytes, at + '"snapshot":true,"to":'.length - 1) };
     at += 'from":'.length;
@@ -53,7 +53,7 @@ export class PushReader {
       `^${this.#prefix.replaceAll(/[{}.[\]]/g, String.raw`\$&`)}s-\\d{8}","count":\\d+,("from":\\d+,"to":\\d+,"put":\\[|"snapshot":true,"to":\\d+,"instances":\\[)`,
     );
     if (!form.test(text))
-      throw new Error(`the server words pushes in a form that this suite does not know: ${text.slice(0, 300)}`);
+      throw new Error(`the server encodes pushes in a form that this suite does not know: ${text.slice(0, 300)}`);
     this.#isFormChecked = true;
   }
 }

@@ -72,12 +72,12 @@ export class ReaderViews {
       const should = expected(instance);
       const is = this.#marks[view * this.#places + place]! - 1;
       if (is !== should)
-        return `instance ${instance} of service ${serviceOf(this.#population, instance)}: holds ${wordMark(is)}, should hold ${wordMark(should)}`;
+        return `instance ${instance} of service ${serviceOf(this.#population, instance)}: holds ${formatMark(is)}, should hold ${formatMark(should)}`;
     }
     return undefined;
   }
 }
 
-function wordMark(mark: number): string {
+function formatMark(mark: number): string {
   return mark === -1 ? 'nothing' : mark === 0 ? 'the first registration' : `change ${mark - 1}`;
 }

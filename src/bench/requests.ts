@@ -1,5 +1,5 @@
 import { buildTextFrame } from './frames.ts';
-import { nameService, serviceOf, wordInstance } from './population.ts';
+import { nameService, serviceOf, encodeInstance } from './population.ts';
 import type { Population } from './population.ts';
 
 /** What a request was about stands in its id, so that no table of requests is needed. */
@@ -26,7 +26,13 @@ function frame(id: number, method: string, population: Population, service: numb
 /** Registers what an instance is at first, or after a change. */
 export function buildRegister(population: Population, id: number, instance: number, mark: number): Buffer {
   const service = serviceOf(population, instance);
-  return frame(id, 'instance.register', population, service, `,"instance":${wordInstance(population, instance, mark)}`);
+  return frame(
+    id,
+    'instance.register',
+    population,
+    service,
+    `,"instance":${encodeInstance(population, instance, mark)}`,
+  );
 }
 
 export function buildSubscribe(population: Population, view: number, service: number): Buffer {

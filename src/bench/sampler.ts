@@ -119,7 +119,7 @@ export class Sampler {
       const loop = loopMs / elapsedMs;
       return cpu > loadShareMax || loop > loadShareMax
         ? [
-            `load process ${part + 1} was busy: ${wordPercent(cpu)} of a core, event loop ${wordPercent(loop)}; it may be what limits throughput and what adds latency. More processes: --load-processes`,
+            `load process ${part + 1} was busy: ${formatPercent(cpu)} of a core, event loop ${formatPercent(loop)}; it may be what limits throughput and what adds latency. More processes: --load-processes`,
           ]
         : [];
     });
@@ -149,9 +149,9 @@ export function findForeignShare({ foreignCpuMs, wallMs }: Usage): number {
   return foreignCpuMs / wallMs / cpus().length;
 }
 
-export function wordForeignShare(share: number): string[] {
+export function formatForeignShare(share: number): string[] {
   if (share <= foreignShareMax) return [];
-  return [`other processes used ${wordPercent(share)} of this machine while it was measured: figures vary more`];
+  return [`other processes used ${formatPercent(share)} of this machine while it was measured: figures vary more`];
 }
 
 type Rates = Readonly<Record<'sent' | 'acks' | 'pushes' | 'pushBytes' | 'cpu', number>>;
@@ -175,7 +175,7 @@ function readHost(): number {
   return process.platform === 'linux' ? readHostTimes().busyMs : 0;
 }
 
-function wordPercent(share: number): string {
+function formatPercent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }
 

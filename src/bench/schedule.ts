@@ -40,3 +40,14 @@ export function waitUntil(momentMs: number): Promise<void> {
     setTimeout(resolve, Math.max(0, momentMs - nowMs()));
   });
 }
+
+/** Whether some work is done by then. */
+export async function isDoneBy(work: Promise<unknown>, momentMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(resolve, Math.max(0, momentMs - nowMs()), false);
+  });
+  const isDone = await Promise.race([work.then(() => true), late]);
+  clearTimeout(timer);
+  return isDone;
+}

@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 
-import { buildPongFrame, buildUpgradeRequest, closeFrame, takeFrames } from './frames.ts';
-import type { FrameTakers } from './frames.ts';
+import { buildPongFrame, buildUpgradeRequest, closeFrame, readFrames } from './frames.ts';
+import type { FrameHandlers } from './frames.ts';
 
 /** Where a server listens for sessions. */
 export interface Endpoint {
@@ -27,7 +27,7 @@ export class EntryError extends Error {
 const readBuffer = Buffer.allocUnsafeSlow(256 * 1024);
 const nothing = Buffer.alloc(0);
 
-export interface SocketTaker {
+export interface SocketListener {
   /** A text came, in `bytes` from `start` to `end`; the bytes are gone after the call. */
   onText(bytes: Buffer, start: number, end: number): void;
   /** The connection ended, and not because we wanted it. */
@@ -40,7 +40,7 @@ export interface SocketTaker {
  */
 export class SessionSocket {
   readonly #socket: Socket;
-  readonly #takers: FrameTakers;
+  readonly #handlers: FrameHandlers;
   readonly #opened: Promise<void>;
   readonly #closed: Promise<void>;
   #state: 'connecting' | 'open' | 'ending' = 'connecting';
@@ -49,10 +49,10 @@ export class SessionSocket {
   #closeCode: number | undefined;
   #unfinished: Buffer = nothing;
 
-  constructor({ host, port, path }: Endpoint, taker: SocketTaker) {
-    this.#takers = {
+  constructor({ host, port, path }: Endpoint, listener: SocketListener) {
+    this.#handlers = {
       onText: (bytes, start, end) => {
-        if (this.#state === 'open') taker.onText(bytes, start, end);
+        if (this.#state === 'open') listener.onText(bytes, start, end);
       },
       onPing: (payload) => this.#socket.write(buildPongFrame(payload)),
       onClose: (code) => {
@@ -64,7 +64,7 @@ export class SessionSocket {
       this.#resolveOpened = resolve;
       this.#rejectOpened = reject;
     });
-    // Whoever waits for it is told; a session that was given up while it connected has nobody who waits.
+    // Who waits for it gets the error; a session that was given up while it connected has nobody who waits.
     this.#opened.catch(() => {});
     this.#socket = connect({
       host,
@@ -82,7 +82,7 @@ export class SessionSocket {
     this.#closed = new Promise((resolve) => {
       this.#socket.once('close', () => {
         this.#rejectOpened(new EntryError('the server closed the connection'));
-        if (this.#state === 'open') taker.onLost(this.#closeCode);
+        if (this.#state === 'open') listener.onLost(this.#closeCode);
         this.#state = 'ending';
         resolve();
       });
@@ -131,12 +131,13 @@ export class SessionSocket {
       bytes = Buffer.concat([this.#unfinished, readBuffer.subarray(0, length)]);
       end = bytes.length;
     }
-    const taken = this.#state === 'connecting' ? this.#takeUpgrade(bytes, end) : takeFrames(bytes, end, this.#takers);
+    const taken =
+      this.#state === 'connecting' ? this.#handleUpgrade(bytes, end) : readFrames(bytes, end, this.#handlers);
     this.#unfinished = taken < end ? Buffer.from(bytes.subarray(taken, end)) : nothing;
   }
 
   /** The server says nothing unasked, so nothing follows the answer to the upgrade in the same read. */
-  #takeUpgrade(bytes: Buffer, end: number): number {
+  #handleUpgrade(bytes: Buffer, end: number): number {
     const answer = bytes.toString('latin1', 0, end);
     if (!answer.includes('\r\n\r\n')) return 0;
     if (answer.startsWith('HTTP/1.1 101')) {

@@ -1,7 +1,7 @@
 import { highestOf, lowestOf } from '../protocol/extremes.ts';
 import { addPacked, createHistogram, recordMs } from './histogram.ts';
 import type { Histogram } from './histogram.ts';
-import type { HearingOutcome, RegisterOutcome, Tallies, VerifyOrder } from './load-orders.ts';
+import type { PropagationOutcome, RegisterOutcome, Tallies, VerifyOrder } from './load-orders.ts';
 import { findForeignShare } from './sampler.ts';
 import type { Usage } from './sampler.ts';
 import { enterPhase, leadMs, readServerRss, soonMs } from './stage.ts';
@@ -93,7 +93,7 @@ export async function churn(stage: Stage, options: ChurnOptions): Promise<number
   const usage = stop();
   stage.sampler.sample();
   noteTrouble(stage, outcomes);
-  checkHeard(stage, outcomes, `${options.phase}: all were told of each change`);
+  checkDelivered(stage, outcomes, `${options.phase}: every change reached every reader`);
   checkRemovals(stage, outcomes, `${options.phase}: no instance was seen to leave`);
   if (title !== undefined) {
     const intendedAtMs = (change: number): number => startAtMs + (change * 1000) / rate;
@@ -105,10 +105,10 @@ export async function churn(stage: Stage, options: ChurnOptions): Promise<number
 interface HearingReport {
   readonly title: string;
   readonly suffix: string;
-  readonly outcomes: readonly HearingOutcome[];
+  readonly outcomes: readonly PropagationOutcome[];
   readonly events: number;
   readonly intendedAtMs: (event: number) => number;
-  /** Undefined: what it cost is told elsewhere. */
+  /** Undefined: what it cost is reported elsewhere. */
   readonly usage: Usage | undefined;
   /** Only these events; by default all. */
   readonly only?: (event: number) => boolean;
@@ -158,9 +158,9 @@ function reportUsage(
 ): void {
   const { findings } = stage;
   const activeMs = usage.wallMs - leadMs;
-  const heard = sum(outcomes, ({ received }) => received);
+  const deliveries = sum(outcomes, ({ received }) => received);
   findings.addFigure(`pushesPerS${suffix}`, `${title}: pushes a second`, (pushes * 1000) / activeMs, '/s', 'higher');
-  findings.addFigure(`changesPerPush${suffix}`, `${title}: changes in a push`, heard / pushes, '', 'neither');
+  findings.addFigure(`changesPerPush${suffix}`, `${title}: changes in a push`, deliveries / pushes, '', 'neither');
   findings.addFigure(
     `bytesPerPush${suffix}`,
     `${title}: bytes of a push`,
@@ -203,7 +203,7 @@ export function noteLag({ findings }: Stage, lag: Histogram): void {
     );
 }
 
-export function checkHeard(stage: Stage, outcomes: readonly HearingOutcome[], name: string): void {
+export function checkDelivered(stage: Stage, outcomes: readonly PropagationOutcome[], name: string): void {
   const [received, awaited] = [
     sum(outcomes, (outcome) => outcome.received),
     sum(outcomes, (outcome) => outcome.awaited),

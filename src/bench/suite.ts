@@ -7,7 +7,7 @@ import { InterruptedError, UsageError } from './failures.ts';
 import { readKernelSetting } from './kernel-memory.ts';
 import { LoadFleet } from './load-fleet.ts';
 import type { BenchEnvironment, BenchResult, RunResult, RunStatus, Sample } from './result.ts';
-import { Sampler, wordForeignShare } from './sampler.ts';
+import { Sampler, formatForeignShare } from './sampler.ts';
 import type { Scenario } from './scenario.ts';
 import type { ResolvedSizes } from './sizes.ts';
 import { Findings } from './stage.ts';
@@ -120,7 +120,7 @@ async function runScenario(
     limits: [
       ...findings.limits,
       ...sampler.findLoadLimits(),
-      ...wordForeignShare(findings.foreignShare),
+      ...formatForeignShare(findings.foreignShare),
       ...listStandingLimits(options, server),
     ],
     notes,

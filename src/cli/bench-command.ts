@@ -5,11 +5,11 @@ import type { Command } from 'commander';
 
 import { splitCores } from '../bench/cores.ts';
 import { UsageError } from '../bench/failures.ts';
+import { formatOption } from '../bench/report/formatting.ts';
 import { renderReport } from '../bench/report/page.ts';
 import { ProgressLine } from '../bench/report/progress.ts';
 import { listScenarios } from '../bench/report/scenario-list.ts';
-import { wordResult } from '../bench/report/table.ts';
-import { wordOption } from '../bench/report/wording.ts';
+import { formatResult } from '../bench/report/table.ts';
 import type { BenchResult } from '../bench/result.ts';
 import type { Scenario } from '../bench/scenario.ts';
 import { scenarios } from '../bench/scenarios/all.ts';
@@ -121,7 +121,7 @@ async function bench(names: readonly string[], options: BenchOptions): Promise<v
     },
   });
   progress.end();
-  console.log(wordResult(result, before));
+  console.log(formatResult(result, before));
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
   if (options.html !== undefined) writeFileSync(options.html, renderReport(result, before));
   if (result.runs.some(({ status }) => status === 'failed')) process.exitCode = exitCodes.failed;
@@ -137,7 +137,7 @@ function chooseRuns(names: readonly string[], options: BenchOptions): { scenario
   for (const name of sizeNames) {
     if (given[name] !== undefined && !chosen.some(({ sizes }) => name in sizes))
       throw new UsageError(
-        `${wordOption(name)} means nothing to ${chosen.map((scenario) => scenario.name).join(', ')}`,
+        `${formatOption(name)} means nothing to ${chosen.map((scenario) => scenario.name).join(', ')}`,
       );
   }
   return chosen.map((scenario) => ({ scenario, sizes: resolveSizes(scenario, options.size, given) }));

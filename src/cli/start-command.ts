@@ -73,8 +73,8 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   const where = httpUrl === undefined ? url : `${url} and ${httpUrl}`;
   const ioThreads = Number(values['ioThreads'] ?? 0);
   const threads = [
-    wordCount(server.partitions, 'partition'),
-    ...(ioThreads > 0 ? [wordCount(ioThreads, 'I/O thread')] : []),
+    formatCount(server.partitions, 'partition'),
+    ...(ioThreads > 0 ? [formatCount(ioThreads, 'I/O thread')] : []),
   ];
   // Who reads the line below may answer it with a signal.
   stopOnSignals(server);
@@ -85,7 +85,7 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   console.log(`slotcast ${productVersion} listens on ${where} with ${threads.join(' and ')}`);
 }
 
-function wordCount(count: number, noun: string): string {
+function formatCount(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 

@@ -1,52 +1,52 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { ListResult, QueryResult } from '../protocol/types.ts';
-import type { InFlight, Read } from './books.ts';
+import type { InFlight, Read } from './client-tables.ts';
 import { RequestError } from './errors.ts';
 import { isInstances, isOpenResult, isRegistrationsResult, isSubscribeResult, isVersioned } from './frames.ts';
 import { acceptPage, refusePage } from './reconciliation.ts';
 import { acceptRegistration, refuseRegistration } from './registrations.ts';
 import { acceptOpen, refuseOpen } from './session.ts';
+import { isRetryable } from './step.ts';
+import type { Step } from './step.ts';
 import { acceptSubscription, refuseSubscription } from './subscriptions.ts';
-import { isPassing } from './turn.ts';
-import type { Turn } from './turn.ts';
 import { freezeInstance } from './view.ts';
 
 /** An answer to what is not asked, or not any more, or not there, is nothing to us. */
-export function takeRequest(turn: Turn, socket: number, id: number): InFlight | undefined {
-  const { inFlight } = turn.books;
+export function removeInFlight(step: Step, socket: number, id: number): InFlight | undefined {
+  const { inFlight } = step.tables;
   const request = inFlight.get(id);
   if (request?.socket !== socket) return undefined;
   inFlight.delete(id);
   return request;
 }
 
-export function accept(turn: Turn, request: InFlight, result: unknown): void {
-  const { errand } = request;
-  switch (errand.kind) {
+export function accept(step: Step, request: InFlight, result: unknown): void {
+  const { operation } = request;
+  switch (operation.kind) {
     case 'open':
-      if (isOpenResult(result)) acceptOpen(turn, request.socket, result);
-      else refuse(turn, request, unreadable);
+      if (isOpenResult(result)) acceptOpen(step, request.socket, result);
+      else refuse(step, request, unreadable);
       return;
     case 'registration':
-      if (isVersioned(result)) acceptRegistration(turn, errand, request, result.version);
-      else refuse(turn, request, unreadable);
+      if (isVersioned(result)) acceptRegistration(step, operation, request, result.version);
+      else refuse(step, request, unreadable);
       return;
     case 'subscription':
-      if (isSubscribeResult(result)) acceptSubscription(turn, errand, result);
-      else refuse(turn, request, unreadable);
+      if (isSubscribeResult(result)) acceptSubscription(step, operation, result);
+      else refuse(step, request, unreadable);
       return;
     case 'reconciliation':
-      if (isRegistrationsResult(result)) acceptPage(turn, errand, result);
-      else refuse(turn, request, unreadable);
+      if (isRegistrationsResult(result)) acceptPage(step, operation, result);
+      else refuse(step, request, unreadable);
       return;
     case 'read':
-      acceptRead(turn, errand, result);
+      acceptRead(step, operation, result);
       return;
     case 'probe':
     case 'unsubscription':
       return;
     default:
-      errand satisfies never;
+      operation satisfies never;
   }
 }
 
@@ -56,51 +56,51 @@ const unreadable: Failure = { code: 'internal', message: 'the server sent a resu
  * The server had no room for all answers of a batch. How large lists are is not known before they are here, so further batches are smaller, and what was
  * refused is asked again at once. If it was carried out it is so twice, which does no harm: whatever goes in a batch says what is to be.
  */
-function readRefusal({ books }: Turn, { entries }: InFlight, refusal: Failure): Failure {
+function readRefusal({ tables }: Step, { entries }: InFlight, refusal: Failure): Failure {
   if (refusal.limit !== 'batchAnswerCharactersMax' || entries === 1) return refusal;
-  books.entriesPerBatchMax = Math.min(books.entriesPerBatchMax, Math.floor(entries / 2));
+  tables.entriesPerBatchMax = Math.min(tables.entriesPerBatchMax, Math.floor(entries / 2));
   return { ...refusal, code: 'busy', retryAfterMs: 0 };
 }
 
-function acceptRead(turn: Turn, read: Read, result: unknown): void {
-  if (!turn.books.reads.delete(read)) return;
+function acceptRead(step: Step, read: Read, result: unknown): void {
+  if (!step.tables.reads.delete(read)) return;
   // The shapes are the server's word; nothing here relies on them.
   if (read.request.method === 'service.list') {
-    turn.resolve(read.ticket, { kind: 'listed', result: result as ListResult });
+    step.resolve(read.ticket, { kind: 'listed', result: result as ListResult });
     return;
   }
   const answer = result as QueryResult;
   if (isInstances(answer.instances)) for (const instance of answer.instances) freezeInstance(instance);
-  turn.resolve(read.ticket, { kind: 'queried', result: answer });
+  step.resolve(read.ticket, { kind: 'queried', result: answer });
 }
 
-export function refuse(turn: Turn, request: InFlight, refusal: Failure): void {
-  const { errand } = request;
-  const failure = readRefusal(turn, request, refusal);
-  switch (errand.kind) {
+export function refuse(step: Step, request: InFlight, refusal: Failure): void {
+  const { operation } = request;
+  const failure = readRefusal(step, request, refusal);
+  switch (operation.kind) {
     case 'open':
-      refuseOpen(turn, { socket: request.socket, wording: errand.wording }, failure);
+      refuseOpen(step, { socket: request.socket, form: operation.form }, failure);
       return;
     case 'registration':
-      refuseRegistration(turn, errand, request, failure);
+      refuseRegistration(step, operation, request, failure);
       return;
     case 'subscription':
-      refuseSubscription(turn, errand, failure);
+      refuseSubscription(step, operation, failure);
       return;
     case 'reconciliation':
-      refusePage(turn, errand, failure);
+      refusePage(step, operation, failure);
       return;
     case 'unsubscription':
-      if (isPassing(failure)) turn.postpone(errand, turn.waitAfter(failure));
+      if (isRetryable(failure)) step.postpone(operation, step.waitAfter(failure));
       return;
     case 'read':
       // A draining server is about to go: the question waits for the next connection.
-      if (failure.code === 'draining') errand.isSent = false;
-      else if (turn.books.reads.delete(errand)) turn.reject(errand.ticket, new RequestError(failure));
+      if (failure.code === 'draining') operation.isSent = false;
+      else if (step.tables.reads.delete(operation)) step.reject(operation.ticket, new RequestError(failure));
       return;
     case 'probe':
       return;
     default:
-      errand satisfies never;
+      operation satisfies never;
   }
 }

@@ -1,123 +1,123 @@
 import { serviceKey } from '../protocol/service-key.ts';
-import type { TicketEntry, Unsubscription } from './books.ts';
-import { attendCache } from './cached-lists.ts';
+import { handleCacheTimers } from './cache-timers.ts';
+import type { TicketEntry, Unsubscription } from './client-tables.ts';
 import type { Ticket } from './entries.ts';
 import { ConnectionLostError, TimeoutError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
-import { expireFormer } from './former.ts';
-import { expireKeeping } from './keeping.ts';
+import { expirePreviousConnection } from './previous-connection.ts';
 import { askForPage } from './reconciliation.ts';
-import { expireRegistration, isKept, pursue, resetRegistration } from './registrations.ts';
-import { expireSubscription, isSeen, resetSubscription } from './subscriptions.ts';
-import type { Turn } from './turn.ts';
+import { expireRegistration, isTracked, reviewRegistration, resetRegistration } from './registrations.ts';
+import { expireRetention } from './retention.ts';
+import type { Step } from './step.ts';
+import { expireSubscription, isSubscribed, resetSubscription } from './subscriptions.ts';
 
 /** Settles calls that have waited too long, and gives up requests that nobody answers. */
-export function expire(turn: Turn): void {
-  expireTickets(turn);
-  expireRequests(turn);
-  expireFormer(turn);
+export function expire(step: Step): void {
+  expireTickets(step);
+  expireRequests(step);
+  expirePreviousConnection(step);
 }
 
-function expireTickets(turn: Turn): void {
-  const { books, nowMs } = turn;
-  for (const tickets of books.ticketsByTimeout.values()) {
+function expireTickets(step: Step): void {
+  const { tables, nowMs } = step;
+  for (const tickets of tables.ticketsByTimeout.values()) {
     for (const ticket of tickets) {
-      const entry = books.tickets.get(ticket);
+      const entry = tables.tickets.get(ticket);
       if (entry?.deadlineMs === undefined || entry.deadlineMs > nowMs) break;
-      turn.reject(ticket, expiryOf(turn, ticket, entry));
-      undo(turn, ticket, entry.owner);
+      step.reject(ticket, expiryOf(step, ticket, entry));
+      undo(step, ticket, entry.owner);
     }
   }
 }
 
 /** The user does not wait any more. */
-export function abort(turn: Turn, ticket: Ticket): void {
-  const entry = turn.books.tickets.get(ticket);
+export function abort(step: Step, ticket: Ticket): void {
+  const entry = step.tables.tickets.get(ticket);
   if (entry === undefined) return;
-  turn.dropTicket(ticket);
-  undo(turn, ticket, entry.owner);
+  step.dropTicket(ticket);
+  undo(step, ticket, entry.owner);
 }
 
 /** Nobody waits for a call: what only it wanted is given up. */
-function undo(turn: Turn, ticket: Ticket, owner: TicketEntry['owner']): void {
-  if (owner.kind === 'view') expireSubscription(turn, owner, ticket);
-  else if (owner.kind === 'registration') expireRegistration(turn, owner, ticket);
-  else if (owner.kind === 'read') turn.books.reads.delete(owner);
+function undo(step: Step, ticket: Ticket, owner: TicketEntry['owner']): void {
+  if (owner.kind === 'view') expireSubscription(step, owner, ticket);
+  else if (owner.kind === 'registration') expireRegistration(step, owner, ticket);
+  else if (owner.kind === 'read') step.tables.reads.delete(owner);
 }
 
-function expireRequests(turn: Turn): void {
-  const { books, nowMs } = turn;
-  for (const [id, { deadlineMs, errand }] of books.inFlight) {
+function expireRequests(step: Step): void {
+  const { tables, nowMs } = step;
+  for (const [id, { deadlineMs, operation }] of tables.inFlight) {
     if (deadlineMs > nowMs) break;
-    books.inFlight.delete(id);
-    if (errand.kind === 'registration' && isKept(turn, errand)) {
-      resetRegistration(errand);
-      pursue(turn, errand);
-    } else if (errand.kind === 'subscription' && isSeen(turn, errand)) {
-      resetSubscription(turn, errand);
-      turn.enqueue(errand);
-    } else if (errand.kind === 'unsubscription') {
-      turn.postpone(errand, 0);
-    } else if (errand.kind === 'reconciliation') {
-      askForPage(turn, errand);
+    tables.inFlight.delete(id);
+    if (operation.kind === 'registration' && isTracked(step, operation)) {
+      resetRegistration(step, operation);
+      reviewRegistration(step, operation);
+    } else if (operation.kind === 'subscription' && isSubscribed(step, operation)) {
+      resetSubscription(step, operation);
+      step.moveSubscription(operation, { kind: 'request', canSend: step.isServing });
+    } else if (operation.kind === 'unsubscription') {
+      step.postpone(operation, 0);
+    } else if (operation.kind === 'reconciliation') {
+      askForPage(step, operation);
     }
   }
 }
 
-function expiryOf(turn: Turn, ticket: Ticket, { owner, timeoutMs = 0 }: TicketEntry): SlotcastError {
-  const { link } = turn.state;
+function expiryOf(step: Step, ticket: Ticket, { owner, timeoutMs = 0 }: TicketEntry): SlotcastError {
+  const { link } = step.state;
   // Connected, it is the server's time that ran out, also for what had to wait its turn.
-  if (turn.isServing || isSent(owner, ticket)) return new TimeoutError(timeoutMs);
+  if (step.isServing || isSent(owner, ticket)) return new TimeoutError(timeoutMs);
   return new ConnectionLostError(timeoutMs, link.cause);
 }
 
 function isSent(owner: TicketEntry['owner'], ticket: Ticket): boolean {
-  if (owner.kind === 'view') return owner.entry.phase === 'sent';
-  if (owner.kind === 'registration') return owner.riding.includes(ticket);
+  if (owner.kind === 'view') return owner.entry.phase.kind === 'sent';
+  if (owner.kind === 'registration') return owner.inFlightCalls.includes(ticket);
   return owner.kind === 'read' && owner.isSent;
 }
 
-export function retryRefused(turn: Turn): void {
-  const { books, nowMs } = turn;
-  if (books.retryAtMs === undefined || books.retryAtMs > nowMs) return;
-  books.retryAtMs = undefined;
-  for (const entry of [...books.registrations.values(), ...books.subscriptions.values()]) {
-    if (entry.phase !== 'refused') continue;
-    if (entry.dueAtMs > nowMs) turn.wakeForRetry(entry.dueAtMs);
-    else turn.enqueue(entry);
+export function retryRefused(step: Step): void {
+  const { tables, nowMs } = step;
+  if (tables.retryAtMs === undefined || tables.retryAtMs > nowMs) return;
+  tables.retryAtMs = undefined;
+  const canSend = step.canSendRegistrations;
+  for (const entry of tables.registrations.values()) step.moveRegistration(entry, { kind: 'tick', nowMs, canSend });
+  for (const entry of tables.subscriptions.values()) {
+    step.moveSubscription(entry, { kind: 'tick', nowMs, canSend: step.isServing });
   }
-  const { postponed } = books;
-  books.postponed = [];
+  const { postponed } = tables;
+  tables.postponed = [];
   for (const each of postponed) {
     if (each.dueAtMs > nowMs) {
-      books.postponed.push(each);
-      turn.wakeForRetry(each.dueAtMs);
-    } else if (each.errand.kind === 'unsubscription') {
-      repeat(turn, each.errand);
+      tables.postponed.push(each);
+      step.wakeForRetry(each.dueAtMs);
+    } else if (each.operation.kind === 'unsubscription') {
+      repeat(step, each.operation);
     } else {
-      askForPage(turn, each.errand);
+      askForPage(step, each.operation);
     }
   }
-  expireKeeping(turn);
-  attendCache(turn);
+  expireRetention(step);
+  handleCacheTimers(step);
 }
 
 /** Ends a subscription now that could not be ended before; unless the user has come to want it again meanwhile. */
-function repeat(turn: Turn, errand: Unsubscription): void {
-  if (!turn.books.subscriptions.has(serviceKey(errand.service))) turn.enqueue(errand);
+function repeat(step: Step, operation: Unsubscription): void {
+  if (!step.tables.subscriptions.has(serviceKey(operation.service))) step.enqueue(operation);
 }
 
 /** When the first call or request is to be given up. */
-export function firstDeadline(turn: Turn): number | undefined {
-  const { books } = turn;
-  let first = books.former?.untilMs ?? Number.POSITIVE_INFINITY;
-  for (const tickets of books.ticketsByTimeout.values()) {
+export function firstDeadline(step: Step): number | undefined {
+  const { tables } = step;
+  let first = tables.previousConnection?.untilMs ?? Number.POSITIVE_INFINITY;
+  for (const tickets of tables.ticketsByTimeout.values()) {
     for (const ticket of tickets) {
-      first = Math.min(first, books.tickets.get(ticket)?.deadlineMs ?? first);
+      first = Math.min(first, tables.tickets.get(ticket)?.deadlineMs ?? first);
       break;
     }
   }
-  for (const { deadlineMs } of books.inFlight.values()) {
+  for (const { deadlineMs } of tables.inFlight.values()) {
     first = Math.min(first, deadlineMs);
     break;
   }

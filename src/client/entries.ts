@@ -1,16 +1,12 @@
 import { encodeFilter, matchesFilter } from '../protocol/instance-filter.ts';
 import type { Instance, InstanceFilter, InstanceInput, ServiceName, SubscribeMode } from '../protocol/types.ts';
+import type { RegistrationPhase } from './registration-phase.ts';
 import { covers } from './selection.ts';
+import type { SubscriptionPhase } from './subscription-phase.ts';
 import type { Difference, Span, View } from './view.ts';
 
 /** Names a call of the user that waits to be settled. */
 export type Ticket = number;
-
-/**
- * Where a standing wish is with the server: not told yet, waiting to be sent, sent, in force, or refused for a while.
- * All go back to `unsent` when the connection is lost.
- */
-type Phase = 'unsent' | 'queued' | 'sent' | 'settled' | 'refused';
 
 /** An instance that is to be registered whenever there is a connection, or to be taken away. One request at a time is about it. */
 export interface RegistrationEntry {
@@ -26,22 +22,24 @@ export interface RegistrationEntry {
   held: InstanceInput | undefined;
   /** A request whose outcome is not known has been sent since, so the session may hold something else. */
   isUnsure: boolean;
-  phase: Phase;
-  /** The wish changed while a request was under way. */
-  isChanged: boolean;
-  /** `refused`: when to try again. */
-  dueAtMs: number;
+  phase: RegistrationPhase;
   version: number;
   /** It stands though nobody waits for it and no server has accepted it yet. */
   isStanding: boolean;
   /** Whether it is what subscribers see: another session may have registered the same instance later. */
   isShown: boolean;
   /** Tickets whose content has not been sent. */
-  waiting: Ticket[];
+  waitingCalls: Ticket[];
   /** Tickets that the request under way will settle. */
-  riding: Ticket[];
+  inFlightCalls: Ticket[];
   /** Tickets of those who took it away. */
-  leaving: Ticket[];
+  deregisterCalls: Ticket[];
+}
+
+interface Retention {
+  readonly untilMs: number;
+  /** As many instances as were known when it began: once the registry has so many, the others have gone. */
+  readonly count: number;
 }
 
 /** A service that is subscribed whenever there is a connection, and what is known of it. A session has one subscription to a service. */
@@ -55,44 +53,32 @@ export interface SubscriptionEntry {
   readonly view: View;
   /** The filter that the view was answered with. */
   viewFilter: InstanceFilter;
-  /** The filter of the request under way, or of the last one. */
-  sentFilter: InstanceFilter;
   /** What users see, by the text of their filter. */
   readonly filtered: Map<string, FilteredView>;
-  phase: Phase;
-  /** The filter changed while a request was under way. */
-  isChanged: boolean;
-  dueAtMs: number;
-  /** The view does not chain any more: the next request names no version. */
-  wantsSnapshot: boolean;
-  /** The view's version is of another registry, and means nothing to this one. */
-  isForeign: boolean;
+  phase: SubscriptionPhase;
+  /**
+   * Whether the server can say what has changed since the view's version. `foreign`: the version is of another registry, and means
+   * nothing to this one. `broken`: a change has been missed, so the next request asks for the whole list.
+   */
+  chain: 'intact' | 'foreign' | 'broken';
   /** The present session has answered it before. */
   isAnswered: boolean;
   /** The registry that answered has just started. */
   isWarming: boolean;
-  /** It lets what is held stand until it knows better: the first push will be the list as it is. */
-  isAwaitingList: boolean;
-  /** Until then, instances stay that are known from before and that the registry has not told of. */
-  keepUntilMs: number | undefined;
-  /** As many instances as were known then: when the registry has so many, the others have gone. */
-  keepCount: number;
-  /** The highest version of a push that came before the answer to the request under way. */
-  missedTo: number;
+  /** Instances stay that are known from before and that the registry has not reported. */
+  retention: Retention | undefined;
   /** The cache is being read. */
   isLoading: boolean;
   /** Until then those who subscribed wait for a registry, although the cache may have a list. */
   cacheDueAtMs: number | undefined;
-  /** The view is as the cache had it: no registry has told anything of it since. */
-  isFromCache: boolean;
-  /** The registry that the cached list is of. */
-  cachedRegistry: string | undefined;
+  /** The view is as the cache had it, since no registry has reported anything of it: the registry that the cached list is of. */
+  cached: { readonly registry: string | undefined } | undefined;
   /** When the list, which has changed since it was saved, is saved. */
   saveAtMs: number | undefined;
   /** Tickets of those who need not wait for a list. */
   readonly standing: Set<Ticket>;
   /** What users were last told: whether the list may be behind. */
-  isToldStale: boolean;
+  isReportedStale: boolean;
 }
 
 /**
@@ -106,7 +92,7 @@ export class FilteredView {
   /** How many `Subscription`s show it. */
   handles = 0;
   /** Tickets that wait for the first list. */
-  waiting: Ticket[] = [];
+  waitingCalls: Ticket[] = [];
   readonly #isEverything: boolean;
   #list: readonly Instance[] | undefined;
   #source: readonly Instance[] | undefined;
@@ -172,6 +158,6 @@ function isSameList(a: readonly Instance[], b: readonly Instance[]): boolean {
 }
 
 /** Whether what a subscription shows may be behind. */
-export function isBehind({ phase, isAwaitingList, view }: SubscriptionEntry): boolean {
-  return phase !== 'settled' || isAwaitingList || view.unconfirmedCount > 0;
+export function isBehind({ phase, view }: SubscriptionEntry): boolean {
+  return phase.kind !== 'live' || view.unconfirmedCount > 0;
 }

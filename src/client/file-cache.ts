@@ -143,11 +143,11 @@ export class FileCache implements ListCache {
       others.push({ name: each, writtenMs: (await writtenAt(join(this.#folder, each))) ?? 0 });
     }
     others.sort((a, b) => a.writtenMs - b.writtenMs);
-    const leaving = others.slice(0, names.length - this.#listsMax + 1);
-    if (names.length - leaving.length >= this.#listsMax) {
+    const deregisterCalls = others.slice(0, names.length - this.#listsMax + 1);
+    if (names.length - deregisterCalls.length >= this.#listsMax) {
       throw new Error(`there are ${names.length} lists in use; listsMax is ${this.#listsMax}`);
     }
-    for (const each of leaving) await removeIfThere(join(this.#folder, each.name));
+    for (const each of deregisterCalls) await removeIfThere(join(this.#folder, each.name));
   }
 }
 

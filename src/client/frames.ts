@@ -154,12 +154,12 @@ function isLimits(value: unknown): value is WireLimits {
 }
 
 /** The text of one request. */
-export function wordRequest<M extends MethodName>(id: number, method: M, params: Methods[M]['params']): string {
+export function encodeRequest<M extends MethodName>(id: number, method: M, params: Methods[M]['params']): string {
   return JSON.stringify({ jsonrpc: '2.0', id, method, params });
 }
 
 /** The text of a registration, its fields in the protocol's order: servers read that fastest. What the protocol does not know is theirs to refuse. */
-export function wordRegister(requestId: number, service: ServiceName, instance: InstanceInput): string {
+export function encodeRegister(requestId: number, service: ServiceName, instance: InstanceInput): string {
   const { id, host, port, weight, enabled, zone, metadata, ...others } = instance;
   const { namespace, group, service: name } = service;
   // Undefined is left out.

@@ -2,7 +2,8 @@
  * The client of slotcast, for Node and browsers: registers instances and keeps them registered, shows services as live views.
  * @module
  */
-import { Client } from './client.ts';
+import { ClientShell } from './client-shell.ts';
+import type { Client } from './client.ts';
 import type { ClientOptions } from './options.ts';
 
 /**
@@ -12,7 +13,7 @@ import type { ClientOptions } from './options.ts';
  * Throws `OptionError`.
  */
 export function connect(options: ClientOptions): Client {
-  return new Client(options);
+  return new ClientShell(options).start();
 }
 
 export type {

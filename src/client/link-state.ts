@@ -39,7 +39,7 @@ export interface Opening extends LinkBase {
 export interface Serving extends LinkBase {
   readonly socket: number;
   readonly sinceMs: number;
-  readonly heardAtMs: number;
+  readonly lastActivityAtMs: number;
   /** When a sign of life was asked for, if none has come since. */
   readonly probedAtMs: number | undefined;
   readonly limits: WireLimits;
@@ -80,7 +80,7 @@ export type LinkState = Waiting | Connecting | Opening | Ready | Moving | Closin
 export type LinkEvent =
   | { readonly kind: 'socketOpened'; readonly socket: number }
   | { readonly kind: 'socketClosed'; readonly socket: number; readonly cause: string }
-  | { readonly kind: 'heard'; readonly socket: number }
+  | { readonly kind: 'activity'; readonly socket: number }
   | {
       readonly kind: 'openAccepted';
       readonly socket: number;

@@ -16,12 +16,11 @@ import type {
   Waiting,
 } from './link-state.ts';
 import type { Settings } from './options.ts';
+import { cellOf } from './transition-table.ts';
+import type { TransitionTable } from './transition-table.ts';
 
 /** The connection's decisions: `(state, event, now) → { state, effects }`. Values only; no socket, timer, clock or randomness. */
 type Handler<S, E> = (state: S, event: E, inputs: Inputs) => LinkStep;
-type Transitions = {
-  readonly [S in LinkState as S['kind']]: { readonly [E in LinkEvent as E['kind']]: Handler<S, E> };
-};
 
 /** A session that lasted this long ends a row of failures. Shorter ones count, lest a server that drops everybody is hammered. */
 const lastingMs = 5000;
@@ -44,11 +43,11 @@ export const initialLink: LinkState = {
 const stay: Handler<LinkState, LinkEvent> = (state) => ({ state, effects: [] });
 
 /** Every state with every event; a missing cell does not compile. */
-const transitions: Transitions = {
+const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inputs]> = {
   waiting: {
     socketOpened: stay,
     socketClosed: stay,
-    heard: stay,
+    activity: stay,
     openAccepted: stay,
     openRefused: stay,
     garbled: stay,
@@ -63,7 +62,7 @@ const transitions: Transitions = {
       effects: [{ kind: 'sendOpen', socket: state.socket }],
     }),
     socketClosed: (state, { cause }, inputs) => fail(state, { cause, isOpen: false }, inputs),
-    heard: stay,
+    activity: stay,
     openAccepted: stay,
     openRefused: stay,
     garbled: stay,
@@ -77,7 +76,7 @@ const transitions: Transitions = {
   opening: {
     socketOpened: stay,
     socketClosed: (state, { cause }, inputs) => fail(state, { cause, isOpen: false }, inputs),
-    heard: stay,
+    activity: stay,
     openAccepted: (state, event, inputs) => ({ state: serve(state, event, inputs), effects: [{ kind: 'up' }] }),
     openRefused: (state, { cause, retryAfterMs, isOutdated }, inputs) => {
       const outdated = noteOutdated(state, state.server, isOutdated);
@@ -93,7 +92,7 @@ const transitions: Transitions = {
   ready: {
     socketOpened: stay,
     socketClosed: (state, { cause }, inputs) => fail(state, { cause, isOpen: false }, inputs),
-    heard: noteHeard,
+    activity: noteActivity,
     openAccepted: stay,
     openRefused: stay,
     garbled: (state, _event, inputs) => fail(state, { cause: noJson, isOpen: true }, inputs),
@@ -121,7 +120,7 @@ const transitions: Transitions = {
       socket === state.socket
         ? lose(state, { cause, isOpen: false }, inputs)
         : tryLater(state, { cause, isOpen: false }, inputs),
-    heard: noteHeard,
+    activity: noteActivity,
     openAccepted: (state, event, inputs) =>
       event.socket === state.socket
         ? { state, effects: [] }
@@ -161,7 +160,7 @@ const transitions: Transitions = {
   closing: {
     socketOpened: stay,
     socketClosed: (state) => ({ state: { ...baseOf(state), kind: 'closed' }, effects: [{ kind: 'closed' }] }),
-    heard: stay,
+    activity: stay,
     openAccepted: stay,
     openRefused: stay,
     garbled: stay,
@@ -178,7 +177,7 @@ const transitions: Transitions = {
   closed: {
     socketOpened: stay,
     socketClosed: stay,
-    heard: stay,
+    activity: stay,
     openAccepted: stay,
     openRefused: stay,
     garbled: stay,
@@ -191,9 +190,7 @@ const transitions: Transitions = {
 /** Decides. What a socket says that is in use no more is ignored. */
 export function stepLink(state: LinkState, event: LinkEvent, inputs: Inputs): LinkStep {
   if ('socket' in event && !isInUse(state, event.socket)) return { state, effects: [] };
-  // The table pairs each state with its own handlers, which the compiler cannot see through the lookup.
-  const handle = transitions[state.kind][event.kind] as Handler<LinkState, LinkEvent>;
-  return handle(state, event, inputs);
+  return cellOf(transitions, state, event)(state, event, inputs);
 }
 
 function isInUse(state: LinkState, socket: number): boolean {
@@ -283,7 +280,7 @@ function serve(
     kind: 'ready',
     socket,
     sinceMs: nowMs,
-    heardAtMs: nowMs,
+    lastActivityAtMs: nowMs,
     probedAtMs: undefined,
     limits,
     heartbeatMs,
@@ -417,22 +414,22 @@ function lose(state: Moving, { cause, isOpen }: Failing, { nowMs }: Inputs): Lin
   return { state: { ...base, kind: stage, socket, deadlineMs }, effects };
 }
 
-function noteHeard(
+function noteActivity(
   state: Ready | Moving,
-  { socket }: Extract<LinkEvent, { kind: 'heard' }>,
+  { socket }: Extract<LinkEvent, { kind: 'activity' }>,
   { nowMs }: Inputs,
 ): LinkStep {
   if (socket !== state.socket) return { state, effects: [] };
-  return { state: { ...state, heardAtMs: nowMs, probedAtMs: undefined }, effects: [] };
+  return { state: { ...state, lastActivityAtMs: nowMs, probedAtMs: undefined }, effects: [] };
 }
 
 /**
  * A server takes a client for gone after three heartbeats. So it is asked after one, and given up after another: that leaves a third
  * one to come back in before others are told that our instances have gone.
  */
-function lifeDueAt({ heardAtMs, probedAtMs, heartbeatMs }: Serving, settings: Settings): number {
+function lifeDueAt({ lastActivityAtMs, probedAtMs, heartbeatMs }: Serving, settings: Settings): number {
   return probedAtMs === undefined
-    ? heardAtMs + Math.min(settings.keepAliveMs, heartbeatMs)
+    ? lastActivityAtMs + Math.min(settings.keepAliveMs, heartbeatMs)
     : probedAtMs + Math.min(settings.keepAliveTimeoutMs, heartbeatMs);
 }
 
@@ -449,7 +446,7 @@ function watchLife(state: Ready | Moving, inputs: Inputs): LinkStep {
   if (state.probedAtMs === undefined) {
     return { state: { ...state, probedAtMs: nowMs }, effects: [{ kind: 'sendProbe' }] };
   }
-  const failing = { cause: `the server was silent for ${Math.round(nowMs - state.heardAtMs)} ms`, isOpen: true };
+  const failing = { cause: `the server was silent for ${Math.round(nowMs - state.lastActivityAtMs)} ms`, isOpen: true };
   return state.kind === 'ready' ? fail(state, failing, inputs) : lose(state, failing, inputs);
 }
 

@@ -1,9 +1,10 @@
 import type { WireLimits } from '../protocol/types.ts';
-import type { Errand } from './books.ts';
-import { utf8Bytes, wordRegister, wordRequest } from './frames.ts';
-import { isRegistrationMeant, noteRegistrationSent } from './registrations.ts';
-import { isSeen, noteSubscriptionSent, subscribeParams } from './subscriptions.ts';
-import type { Turn } from './turn.ts';
+import { refuse } from './answers.ts';
+import type { PendingOperation } from './client-tables.ts';
+import { utf8Bytes, encodeRegister, encodeRequest } from './frames.ts';
+import { noteRegistrationSent, noteRegistrationTried, shouldSendRegistration } from './registrations.ts';
+import type { Step } from './step.ts';
+import { isSubscribed, noteSubscriptionSent, subscribeParams } from './subscriptions.ts';
 
 /**
  * A batch of subscriptions is answered in one frame, and the server closes a session whose answer does not fit its backlog. So
@@ -14,73 +15,69 @@ const instancesPerBatchMax = 2000;
 /** Kept free of the server's bound for the sign of life, and for a page of what the session holds. */
 const requestsSpare = 2;
 
-/** Says why an errand cannot be sent at all. */
-export type RefuseErrand = (errand: Errand, bytes: number, limits: WireLimits) => void;
-
 /** Sends what waits, as far as the server's limits let it: one batch after another, each of one kind. */
-export function sendOutbox(turn: Turn, refuse: RefuseErrand): void {
-  const { serving: link } = turn;
+export function sendOutbox(step: Step): void {
+  const { serving: link } = step;
   if (link === undefined) return;
-  const { outbox, inFlight } = turn.books;
+  const { outbox, inFlight } = step.tables;
   let next = 0;
   while (next < outbox.length) {
     const room = Math.max(1, link.limits.requestsInFlightMax - requestsSpare) - inFlight.size;
     if (room <= 0) break;
-    next = sendBatch(turn, next, { socket: link.socket, limits: link.limits, room, refuse });
+    next = sendBatch(step, next, { socket: link.socket, limits: link.limits, room });
   }
-  if (next > 0) turn.books.outbox = outbox.slice(next);
+  if (next > 0) step.tables.outbox = outbox.slice(next);
 }
 
 interface BatchBounds {
   readonly socket: number;
   readonly limits: WireLimits;
   readonly room: number;
-  readonly refuse: RefuseErrand;
 }
 
-/** Sends errands of one kind from `first` on; returns where the next batch begins. */
-function sendBatch(turn: Turn, first: number, { socket, limits, room, refuse }: BatchBounds): number {
-  const { outbox } = turn.books;
+/** Sends operations of one kind from `first` on; returns where the next batch begins. */
+function sendBatch(step: Step, first: number, { socket, limits, room }: BatchBounds): number {
+  const { outbox } = step.tables;
   const texts: string[] = [];
   // Two brackets; every entry brings a comma.
   let bytes = 2;
   let instances = 0;
   let next = first;
   const kind = outbox[first]?.kind;
-  const entriesMax = Math.min(room, entriesPerBatch(kind, limits), turn.books.entriesPerBatchMax);
-  const firstRequest = turn.books.nextRequest;
+  const entriesMax = Math.min(room, entriesPerBatch(kind, limits), step.tables.entriesPerBatchMax);
+  const firstRequest = step.tables.nextRequest;
   for (; next < outbox.length && texts.length < entriesMax; next++) {
-    const errand = outbox[next];
-    if (errand === undefined || errand.kind !== kind) break;
-    if (!isStillMeant(turn, errand)) continue;
-    if (errand.kind === 'subscription') {
-      instances += errand.view.size;
+    const operation = outbox[next];
+    if (operation === undefined || operation.kind !== kind) break;
+    if (!isStillWanted(step, operation)) continue;
+    if (operation.kind === 'subscription') {
+      instances += operation.view.size;
       if (texts.length > 0 && instances > instancesPerBatchMax) break;
     }
-    const text = wordErrand(turn, turn.books.nextRequest, errand);
+    const text = encodeOperation(step, step.tables.nextRequest, operation);
     const size = utf8Bytes(text) + 1;
     if (size + 2 > limits.frameBytesMax) {
-      refuse(errand, size, limits);
+      refuseTooLarge(step, operation, size, limits);
       continue;
     }
     if (bytes + size > limits.frameBytesMax) break;
     bytes += size;
     texts.push(text);
-    noteSent(turn, errand, socket);
+    noteSent(step, operation, socket);
   }
-  for (let id = firstRequest; id < turn.books.nextRequest; id++) {
-    const request = turn.books.inFlight.get(id);
+  for (let id = firstRequest; id < step.tables.nextRequest; id++) {
+    const request = step.tables.inFlight.get(id);
     if (request !== undefined) request.entries = texts.length;
   }
   const [only] = texts;
   if (only !== undefined) {
     const text = texts.length === 1 ? only : `[${texts.join(',')}]`;
-    turn.effects.push({ kind: 'send', socket, text });
+    step.effects.push({ kind: 'send', socket, text });
   }
   return next;
 }
 
-function entriesPerBatch(kind: Errand['kind'] | undefined, { batchEntriesMax }: WireLimits): number {
+function entriesPerBatch(kind: PendingOperation['kind'] | undefined, { batchEntriesMax }: WireLimits): number {
   switch (kind) {
     case 'subscription':
       return Math.min(batchEntriesMax, subscriptionsPerBatchMax);
@@ -97,41 +94,53 @@ function entriesPerBatch(kind: Errand['kind'] | undefined, { batchEntriesMax }: 
 }
 
 /** What was given up while it waited is not sent. */
-function isStillMeant(turn: Turn, errand: Errand): boolean {
-  switch (errand.kind) {
+function isStillWanted(step: Step, operation: PendingOperation): boolean {
+  switch (operation.kind) {
     case 'registration':
-      return isRegistrationMeant(turn, errand);
+      return shouldSendRegistration(step, operation);
     case 'subscription':
-      return isSeen(turn, errand) && errand.phase === 'queued';
+      return isSubscribed(step, operation) && operation.phase.kind === 'queued';
     case 'read':
-      return turn.books.reads.has(errand);
+      return step.tables.reads.has(operation);
     case 'unsubscription':
       return true;
     default:
-      return errand satisfies never;
+      return operation satisfies never;
   }
 }
 
-function noteSent(turn: Turn, errand: Errand, socket: number): void {
-  turn.noteRequest(errand, socket, turn.inputs.settings.requestTimeoutMs);
-  if (errand.kind === 'registration') noteRegistrationSent(errand);
-  else if (errand.kind === 'subscription') noteSubscriptionSent(errand);
-  else if (errand.kind === 'read') errand.isSent = true;
+function noteSent(step: Step, operation: PendingOperation, socket: number): void {
+  step.noteRequest(operation, socket, step.inputs.settings.requestTimeoutMs);
+  if (operation.kind === 'registration') noteRegistrationSent(step, operation);
+  else if (operation.kind === 'subscription') noteSubscriptionSent(step, operation);
+  else if (operation.kind === 'read') operation.isSent = true;
 }
 
-function wordErrand(turn: Turn, id: number, errand: Errand): string {
-  switch (errand.kind) {
+function encodeOperation(step: Step, id: number, operation: PendingOperation): string {
+  switch (operation.kind) {
     case 'registration':
-      return errand.wanted === undefined
-        ? wordRequest(id, 'instance.deregister', { ...errand.service, id: errand.id })
-        : wordRegister(id, errand.service, errand.wanted);
+      return operation.wanted === undefined
+        ? encodeRequest(id, 'instance.deregister', { ...operation.service, id: operation.id })
+        : encodeRegister(id, operation.service, operation.wanted);
     case 'subscription':
-      return wordRequest(id, 'service.subscribe', subscribeParams(turn, errand));
+      return encodeRequest(id, 'service.subscribe', subscribeParams(step, operation));
     case 'unsubscription':
-      return wordRequest(id, 'service.unsubscribe', errand.service);
+      return encodeRequest(id, 'service.unsubscribe', operation.service);
     case 'read':
-      return wordRequest(id, errand.request.method, errand.request.params);
+      return encodeRequest(id, operation.request.method, operation.request.params);
     default:
-      return errand satisfies never;
+      return operation satisfies never;
   }
+}
+
+/** It cannot be sent at all: as if the server had refused it. */
+function refuseTooLarge(step: Step, operation: PendingOperation, bytes: number, { frameBytesMax }: WireLimits): void {
+  const message = `the request has ${bytes} bytes; frameBytesMax is ${frameBytesMax}`;
+  const content = operation.kind === 'registration' ? operation.wanted : undefined;
+  if (operation.kind === 'registration') noteRegistrationTried(step, operation);
+  refuse(
+    step,
+    { operation, socket: 0, deadlineMs: 0, entries: 1, content },
+    { code: 'limit_exceeded', message, limit: 'frameBytesMax', max: frameBytesMax },
+  );
 }

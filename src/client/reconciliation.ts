@@ -4,66 +4,66 @@ import { protocolLimits } from '../protocol/limits.ts';
 import { hashRegistration, RegistrationDigest } from '../protocol/registration-digest.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type { InstanceInput, RegistrationsResult, ResumedSession } from '../protocol/types.ts';
-import { registrationName } from './books.ts';
-import type { Reconciliation } from './books.ts';
+import { registrationName } from './client-tables.ts';
+import type { Reconciliation } from './client-tables.ts';
 import type { RegistrationEntry } from './entries.ts';
-import { wordRequest } from './frames.ts';
-import { createRegistration, pursue } from './registrations.ts';
-import { isPassing } from './turn.ts';
-import type { Turn } from './turn.ts';
+import { encodeRequest } from './frames.ts';
+import { createRegistration, reviewRegistration } from './registrations.ts';
+import { isRetryable } from './step.ts';
+import type { Step } from './step.ts';
 
 /**
  * A session was taken over (SE8). If it holds what it has acknowledged, only what is wanted otherwise is sent. If it does not, for
  * instance since a request reached it whose answer was lost, what it holds is read first.
  */
-export function reconcile(turn: Turn, resumed: ResumedSession | undefined): void {
-  const { books } = turn;
-  books.reconciliation = undefined;
+export function reconcile(step: Step, resumed: ResumedSession | undefined): void {
+  const { tables } = step;
+  tables.reconciliation = undefined;
   if (resumed === undefined) return;
   const digest = new RegistrationDigest();
   let count = 0;
-  for (const { key, held } of books.registrations.values()) {
+  for (const { key, held } of tables.registrations.values()) {
     if (held === undefined) continue;
     digest.add(key, encodeInstance(held).fragment);
     count += 1;
   }
   if (count === resumed.registrations && digest.toString() === resumed.digest) {
-    for (const entry of books.registrations.values()) entry.isUnsure = false;
+    for (const entry of tables.registrations.values()) entry.isUnsure = false;
     return;
   }
-  books.reconciliation = { kind: 'reconciliation', hashes: new Map(), cursor: undefined };
-  askForPage(turn, books.reconciliation);
+  tables.reconciliation = { kind: 'reconciliation', hashes: new Map(), cursor: undefined };
+  askForPage(step, tables.reconciliation);
 }
 
-export function askForPage(turn: Turn, reconciliation: Reconciliation): void {
-  const { serving, books, inputs } = turn;
-  if (serving === undefined || books.reconciliation !== reconciliation) return;
+export function askForPage(step: Step, reconciliation: Reconciliation): void {
+  const { serving, tables, inputs } = step;
+  if (serving === undefined || tables.reconciliation !== reconciliation) return;
   const { cursor } = reconciliation;
-  const id = turn.noteRequest(reconciliation, serving.socket, inputs.settings.requestTimeoutMs);
+  const id = step.noteRequest(reconciliation, serving.socket, inputs.settings.requestTimeoutMs);
   const params = { limit: protocolLimits.listLimitMax, ...(cursor === undefined ? {} : { cursor }) };
-  turn.effects.push({
+  step.effects.push({
     kind: 'send',
     socket: serving.socket,
-    text: wordRequest(id, 'session.registrations', params),
+    text: encodeRequest(id, 'session.registrations', params),
   });
 }
 
-export function acceptPage(turn: Turn, reconciliation: Reconciliation, page: RegistrationsResult): void {
-  if (turn.books.reconciliation !== reconciliation) return;
+export function acceptPage(step: Step, reconciliation: Reconciliation, page: RegistrationsResult): void {
+  if (step.tables.reconciliation !== reconciliation) return;
   for (const { id, hash, namespace, group, service } of page.registrations) {
     const name = { namespace, group, service };
     reconciliation.hashes.set(registrationName(serviceKey(name), id), { service: name, id, hash });
   }
   reconciliation.cursor = page.cursor;
-  if (page.cursor === undefined) finish(turn, reconciliation);
-  else askForPage(turn, reconciliation);
+  if (page.cursor === undefined) finish(step, reconciliation);
+  else askForPage(step, reconciliation);
 }
 
 /** What the session holds is known: what is missing or different is registered, what is not wanted is taken away. */
-function finish(turn: Turn, { hashes }: Reconciliation): void {
-  const { books } = turn;
-  books.reconciliation = undefined;
-  for (const [name, entry] of books.registrations) {
+function finish(step: Step, { hashes }: Reconciliation): void {
+  const { tables } = step;
+  tables.reconciliation = undefined;
+  for (const [name, entry] of tables.registrations) {
     const found = hashes.get(name);
     hashes.delete(name);
     compare(entry, found?.hash);
@@ -71,9 +71,9 @@ function finish(turn: Turn, { hashes }: Reconciliation): void {
   for (const [name, { service, id }] of hashes) {
     const entry = createRegistration(service, id, undefined);
     entry.isUnsure = true;
-    books.registrations.set(name, entry);
+    tables.registrations.set(name, entry);
   }
-  for (const entry of books.registrations.values()) pursue(turn, entry);
+  for (const entry of tables.registrations.values()) reviewRegistration(step, entry);
 }
 
 function compare(entry: RegistrationEntry, hash: string | undefined): void {
@@ -87,16 +87,16 @@ function compare(entry: RegistrationEntry, hash: string | undefined): void {
 }
 
 /** The list cannot be had: everything is told anew, as to a session that holds nothing. */
-export function refusePage(turn: Turn, reconciliation: Reconciliation, failure: Failure): void {
-  const { books } = turn;
-  if (books.reconciliation !== reconciliation) return;
-  if (isPassing(failure)) {
-    turn.postpone(reconciliation, turn.waitAfter(failure));
+export function refusePage(step: Step, reconciliation: Reconciliation, failure: Failure): void {
+  const { tables } = step;
+  if (tables.reconciliation !== reconciliation) return;
+  if (isRetryable(failure)) {
+    step.postpone(reconciliation, step.waitAfter(failure));
     return;
   }
-  books.reconciliation = undefined;
-  for (const entry of books.registrations.values()) {
+  tables.reconciliation = undefined;
+  for (const entry of tables.registrations.values()) {
     entry.isUnsure = true;
-    pursue(turn, entry);
+    reviewRegistration(step, entry);
   }
 }

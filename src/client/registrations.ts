@@ -1,28 +1,32 @@
 import type { Failure } from '../protocol/errors.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type { InstanceClaim, InstanceInput, ServiceName } from '../protocol/types.ts';
-import { instanceIdOf, registrationName } from './books.ts';
-import type { InFlight } from './books.ts';
-import type { ClientEvent } from './effects.ts';
+import { instanceIdOf, registrationName } from './client-tables.ts';
+import type { InFlight } from './client-tables.ts';
+import type { UserCall } from './effects.ts';
 import type { RegistrationEntry, Ticket } from './entries.ts';
 import { ClosedError, RequestError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
-import { noteCaughtUp } from './former.ts';
-import { isPassing } from './turn.ts';
-import type { Turn } from './turn.ts';
+import { noteCaughtUp } from './previous-connection.ts';
+import { unsentRegistration } from './registration-phase.ts';
+import { isRetryable } from './step.ts';
+import type { Step } from './step.ts';
 
-/** The user registers an instance, or gives one new content. Returns what the ticket waits for, or why it cannot be. */
-export function register(
-  turn: Turn,
-  { ticket, service, instance, isStanding }: Extract<ClientEvent, { kind: 'register' }>,
+type RegisterCall = Extract<UserCall, { kind: 'register' }>;
+type DeregisterCall = Extract<UserCall, { kind: 'deregister' }>;
+
+/** The registration that a call is about, or why there cannot be one. */
+export function findOrCreateRegistration(
+  step: Step,
+  { service, instance }: RegisterCall,
 ): RegistrationEntry | RequestError {
-  const { registrations } = turn.books;
+  const { registrations } = step.tables;
   const key = serviceKey(service);
   const id = instanceIdOf(instance);
   const name = registrationName(key, id);
   let entry = registrations.get(name);
   if (entry === undefined) {
-    const max = turn.serving?.limits.registrationsMax;
+    const max = step.serving?.limits.registrationsMax;
     if (max !== undefined && registrations.size >= max) {
       const message = `the session has ${max} registrations`;
       return new RequestError({ code: 'limit_exceeded', message, limit: 'registrationsMax', max });
@@ -30,11 +34,16 @@ export function register(
     entry = createRegistration(service, id, instance);
     registrations.set(name, entry);
   }
-  entry.wanted = instance;
-  if (isStanding === true) entry.isStanding = true;
-  entry.waiting.push(ticket);
-  pursue(turn, entry);
   return entry;
+}
+
+/** The user registers an instance, or gives one new content. */
+export function register(step: Step, entry: RegistrationEntry, { ticket, instance, isStanding }: RegisterCall): void {
+  entry.wanted = instance;
+  entry.waitingCalls.push(ticket);
+  if (isStanding === true) entry.isStanding = true;
+  reviewRegistration(step, entry);
+  if (isStanding === true) step.resolve(ticket, { kind: 'registered', registration: entry });
 }
 
 export function createRegistration(
@@ -51,32 +60,31 @@ export function createRegistration(
     accepted: undefined,
     held: undefined,
     isUnsure: false,
-    phase: 'unsent',
-    isChanged: false,
-    dueAtMs: 0,
+    phase: unsentRegistration,
     version: 0,
     isStanding: false,
     isShown: true,
-    waiting: [],
-    riding: [],
-    leaving: [],
+    waitingCalls: [],
+    inFlightCalls: [],
+    deregisterCalls: [],
   };
 }
 
-/** The user takes an instance away. Returns what the ticket waits for, or why it cannot be. */
-export function deregister(
-  turn: Turn,
-  { ticket, service, id, isPatient }: Extract<ClientEvent, { kind: 'deregister' }>,
-): RegistrationEntry | RequestError {
-  const entry = turn.books.registrations.get(registrationName(serviceKey(service), id));
-  if (entry === undefined || (entry.wanted === undefined && entry.leaving.length === 0 && !mayBeHeld(entry))) {
+/** The registration that is to be taken away, or why it cannot be. */
+export function findRegistration(step: Step, { service, id }: DeregisterCall): RegistrationEntry | RequestError {
+  const entry = step.tables.registrations.get(registrationName(serviceKey(service), id));
+  if (entry === undefined || (entry.wanted === undefined && entry.deregisterCalls.length === 0 && !mayBeHeld(entry))) {
     return new RequestError({ code: 'not_found', message: 'this client has no such registration' });
   }
-  entry.leaving.push(ticket);
-  giveUp(turn, entry, new ClosedError('registration', 'deregistered before it was acknowledged'));
-  // Without a session the server does not hear of it before the next.
-  if (!turn.isServing && isPatient !== true) turn.resolve(ticket, { kind: 'deregistered', pending: true });
   return entry;
+}
+
+/** The user takes an instance away. */
+export function deregister(step: Step, entry: RegistrationEntry, { ticket, isPatient }: DeregisterCall): void {
+  entry.deregisterCalls.push(ticket);
+  giveUp(step, entry, new ClosedError('registration', 'deregistered before it was acknowledged'));
+  // Without a session the server does not hear of it before the next.
+  if (!step.isServing && isPatient !== true) step.resolve(ticket, { kind: 'deregistered', pending: true });
 }
 
 /** Whether the present session, or the one to be resumed, may hold something of it. */
@@ -85,30 +93,30 @@ function mayBeHeld({ held, isUnsure }: RegistrationEntry): boolean {
 }
 
 /** It is to go: who waits for it is told why. */
-function giveUp(turn: Turn, entry: RegistrationEntry, error: SlotcastError): void {
+function giveUp(step: Step, entry: RegistrationEntry, error: SlotcastError): void {
   entry.wanted = undefined;
   entry.accepted = undefined;
   entry.isStanding = false;
-  for (const ticket of takeTickets(entry)) turn.reject(ticket, error);
-  pursue(turn, entry);
+  for (const ticket of drainCalls(entry)) step.reject(ticket, error);
+  reviewRegistration(step, entry);
 }
 
-function takeTickets(entry: RegistrationEntry): Ticket[] {
-  const tickets = [...entry.riding, ...entry.waiting];
-  entry.riding = [];
-  entry.waiting = [];
+function drainCalls(entry: RegistrationEntry): Ticket[] {
+  const tickets = [...entry.inFlightCalls, ...entry.waitingCalls];
+  entry.inFlightCalls = [];
+  entry.waitingCalls = [];
   return tickets;
 }
 
-/** Whether it is still in the books. */
-export function isKept(turn: Turn, entry: RegistrationEntry): boolean {
-  return turn.books.registrations.get(registrationName(entry.key, entry.id)) === entry;
+/** Whether it is still in the tables. */
+export function isTracked(step: Step, entry: RegistrationEntry): boolean {
+  return step.tables.registrations.get(registrationName(entry.key, entry.id)) === entry;
 }
 
 /** Whether the server is still to hear of it. */
 function isDue(entry: RegistrationEntry): boolean {
   if (entry.wanted === undefined) return mayBeHeld(entry);
-  return !isRegistered(entry) || entry.waiting.length > 0;
+  return !isRegistered(entry) || entry.waitingCalls.length > 0;
 }
 
 /** Whether the server has acknowledged it as it is wanted now. */
@@ -116,182 +124,178 @@ export function isRegistered({ wanted, held, isUnsure }: RegistrationEntry): boo
   return wanted !== undefined && held === wanted && !isUnsure;
 }
 
-/** Does what is next for the wish: tells the server, after what is under way, or forgets what is wanted and held no more. */
-export function pursue(turn: Turn, entry: RegistrationEntry): void {
-  if (entry.phase === 'sent') {
-    entry.isChanged = true;
-  } else if (isDue(entry)) {
-    turn.enqueue(entry);
-  } else {
-    entry.phase = 'settled';
-    noteCaughtUp(turn, entry);
-    if (entry.wanted === undefined) forget(turn, entry);
-  }
+/** Compares what is wanted with what the session holds: sends the difference, after what is under way, or forgets what is neither. */
+export function reviewRegistration(step: Step, entry: RegistrationEntry): void {
+  step.moveRegistration(entry, { kind: 'review', isDue: isDue(entry), canSend: step.canSendRegistrations });
+  if (entry.phase.kind !== 'settled') return;
+  noteCaughtUp(step, entry);
+  if (entry.wanted === undefined) forget(step, entry);
 }
 
 /** Nothing of it is left anywhere. */
-function forget(turn: Turn, entry: RegistrationEntry): void {
-  turn.books.registrations.delete(registrationName(entry.key, entry.id));
-  settleLeaving(turn, entry);
+function forget(step: Step, entry: RegistrationEntry): void {
+  step.tables.registrations.delete(registrationName(entry.key, entry.id));
+  settleDeregisterCalls(step, entry);
 }
 
-function settleLeaving(turn: Turn, entry: RegistrationEntry): void {
-  for (const ticket of entry.leaving) turn.resolve(ticket, { kind: 'deregistered', pending: false });
-  entry.leaving = [];
+function settleDeregisterCalls(step: Step, entry: RegistrationEntry): void {
+  for (const ticket of entry.deregisterCalls) step.resolve(ticket, { kind: 'deregistered', pending: false });
+  entry.deregisterCalls = [];
 }
 
 /** Whether it is to be sent when its turn comes. */
-export function isRegistrationMeant(turn: Turn, entry: RegistrationEntry): boolean {
-  if (!isKept(turn, entry) || entry.phase !== 'queued') return false;
+export function shouldSendRegistration(step: Step, entry: RegistrationEntry): boolean {
+  if (!isTracked(step, entry) || entry.phase.kind !== 'queued') return false;
   if (isDue(entry)) return true;
-  pursue(turn, entry);
+  reviewRegistration(step, entry);
   return false;
 }
 
-/** Its wish as it is now goes out, and is what the next outcome is about. */
-export function noteRegistrationTried(entry: RegistrationEntry): void {
-  entry.phase = 'sent';
-  entry.isChanged = false;
-  for (const call of entry.waiting) entry.riding.push(call);
-  entry.waiting = [];
+/** What is wanted now goes out, and is what the next outcome is about. */
+export function noteRegistrationTried(step: Step, entry: RegistrationEntry): void {
+  step.moveRegistration(entry, { kind: 'send' });
+  for (const call of entry.waitingCalls) entry.inFlightCalls.push(call);
+  entry.waitingCalls = [];
 }
 
-export function noteRegistrationSent(entry: RegistrationEntry): void {
+export function noteRegistrationSent(step: Step, entry: RegistrationEntry): void {
   entry.isUnsure = true;
-  noteRegistrationTried(entry);
+  noteRegistrationTried(step, entry);
 }
 
-export function acceptRegistration(turn: Turn, entry: RegistrationEntry, { content }: InFlight, version: number): void {
-  if (!isKept(turn, entry)) return;
+export function acceptRegistration(step: Step, entry: RegistrationEntry, { content }: InFlight, version: number): void {
+  if (!isTracked(step, entry)) return;
   entry.isUnsure = false;
   entry.held = content;
   if (content !== undefined) {
     entry.version = version;
     // The newest claim is the one that is shown.
-    noteShown(turn, entry, true);
+    noteShown(step, entry, true);
     if (entry.wanted !== undefined) entry.accepted = content;
   }
-  for (const ticket of entry.riding) turn.resolve(ticket, { kind: 'registered', registration: entry });
-  entry.riding = [];
+  for (const ticket of entry.inFlightCalls) step.resolve(ticket, { kind: 'registered', registration: entry });
+  entry.inFlightCalls = [];
   // What was taken away has been replaced.
-  if (entry.wanted !== undefined) settleLeaving(turn, entry);
-  proceed(turn, entry);
+  if (entry.wanted !== undefined) settleDeregisterCalls(step, entry);
+  proceed(step, entry);
 }
 
 /** The request is over: what is still to be said is said. */
-function proceed(turn: Turn, entry: RegistrationEntry): void {
-  entry.phase = 'settled';
-  pursue(turn, entry);
+function proceed(step: Step, entry: RegistrationEntry): void {
+  step.moveRegistration(entry, { kind: 'answer' });
+  reviewRegistration(step, entry);
+}
+
+/** The request is over, and is made again later. */
+function retryLater(step: Step, entry: RegistrationEntry, waitMs: number): void {
+  step.moveRegistration(entry, { kind: 'postpone', retryAtMs: step.nowMs + waitMs });
 }
 
 export function refuseRegistration(
-  turn: Turn,
+  step: Step,
   entry: RegistrationEntry,
   { content }: InFlight,
   failure: Failure,
 ): void {
-  if (!isKept(turn, entry)) return;
+  if (!isTracked(step, entry)) return;
   // Nothing was done; or, with `internal`, nobody knows.
   entry.isUnsure = failure.code === 'internal';
-  if (isPassing(failure)) {
-    entry.waiting = takeTickets(entry);
-    entry.phase = 'settled';
-    if (isDue(entry)) turn.retryLater(entry, turn.waitAfter(failure));
-    else pursue(turn, entry);
+  if (isRetryable(failure)) {
+    entry.waitingCalls = drainCalls(entry);
+    if (isDue(entry)) retryLater(step, entry, step.waitAfter(failure));
+    else proceed(step, entry);
   } else if (content === undefined) {
-    refuseWithdrawal(turn, entry, failure);
+    refuseWithdrawal(step, entry, failure);
   } else {
-    refuseContent(turn, entry, content, failure);
+    refuseContent(step, entry, content, failure);
   }
 }
 
-function refuseWithdrawal(turn: Turn, entry: RegistrationEntry, failure: Failure): void {
+function refuseWithdrawal(step: Step, entry: RegistrationEntry, failure: Failure): void {
   entry.held = undefined;
   // Gone is gone. That another session has taken it over is worth an error.
   if (failure.code !== 'not_found') {
-    for (const ticket of entry.leaving) turn.reject(ticket, new RequestError(failure));
-    entry.leaving = [];
+    for (const ticket of entry.deregisterCalls) step.reject(ticket, new RequestError(failure));
+    entry.deregisterCalls = [];
   }
   if (!entry.isUnsure) {
-    proceed(turn, entry);
+    proceed(step, entry);
     return;
   }
-  entry.phase = 'settled';
-  turn.retryLater(entry, turn.inputs.settings.backoffMaxMs);
+  retryLater(step, entry, step.inputs.settings.backoffMaxMs);
 }
 
-function refuseContent(turn: Turn, entry: RegistrationEntry, content: InstanceInput, failure: Failure): void {
-  for (const ticket of entry.riding) turn.reject(ticket, new RequestError(failure));
-  entry.riding = [];
-  if (entry.isChanged) {
-    proceed(turn, entry);
+function refuseContent(step: Step, entry: RegistrationEntry, content: InstanceInput, failure: Failure): void {
+  for (const ticket of entry.inFlightCalls) step.reject(ticket, new RequestError(failure));
+  entry.inFlightCalls = [];
+  if (entry.phase.kind === 'outdated') {
+    proceed(step, entry);
   } else if (content === entry.accepted || (entry.accepted === undefined && entry.isStanding)) {
     // It was good before and stands: perhaps another server, or one that is full for now.
-    turn.notifyRefused(entry, failure);
-    turn.retryLater(entry, turn.inputs.settings.backoffMaxMs);
-    noteCaughtUp(turn, entry);
+    step.notifyRefused(entry, failure);
+    retryLater(step, entry, step.inputs.settings.backoffMaxMs);
+    noteCaughtUp(step, entry);
   } else {
-    entry.phase = 'settled';
-    fallBack(turn, entry, new RequestError(failure));
+    step.moveRegistration(entry, { kind: 'answer' });
+    fallBack(step, entry, new RequestError(failure));
   }
 }
 
 /** New content came to nothing: what was accepted before stands, and what never was does not. */
-function fallBack(turn: Turn, entry: RegistrationEntry, error: SlotcastError): void {
+function fallBack(step: Step, entry: RegistrationEntry, error: SlotcastError): void {
   if (entry.accepted === undefined) {
-    giveUp(turn, entry, error);
+    giveUp(step, entry, error);
   } else {
     entry.wanted = entry.accepted;
-    pursue(turn, entry);
+    reviewRegistration(step, entry);
   }
 }
 
 /** A call waited too long, or was given up. A registration that nobody waits for any more, and that never was, is undone. */
-export function expireRegistration(turn: Turn, entry: RegistrationEntry, ticket: Ticket): void {
+export function expireRegistration(step: Step, entry: RegistrationEntry, ticket: Ticket): void {
   // What was taken away goes all the same.
-  if (entry.leaving.includes(ticket)) {
-    entry.leaving = entry.leaving.filter((other) => other !== ticket);
+  if (entry.deregisterCalls.includes(ticket)) {
+    entry.deregisterCalls = entry.deregisterCalls.filter((other) => other !== ticket);
     return;
   }
-  entry.waiting = entry.waiting.filter((other) => other !== ticket);
-  entry.riding = entry.riding.filter((other) => other !== ticket);
-  if (!isKept(turn, entry) || entry.wanted === undefined || entry.isStanding) return;
-  if (entry.waiting.length + entry.riding.length > 0 || entry.wanted === entry.accepted) return;
-  fallBack(turn, entry, new ClosedError('registration', 'given up'));
+  entry.waitingCalls = entry.waitingCalls.filter((other) => other !== ticket);
+  entry.inFlightCalls = entry.inFlightCalls.filter((other) => other !== ticket);
+  if (!isTracked(step, entry) || entry.wanted === undefined || entry.isStanding) return;
+  if (entry.waitingCalls.length + entry.inFlightCalls.length > 0 || entry.wanted === entry.accepted) return;
+  fallBack(step, entry, new ClosedError('registration', 'given up'));
 }
 
 /** The connection is gone, or the request went unanswered. */
-export function resetRegistration(entry: RegistrationEntry): void {
-  entry.phase = 'unsent';
-  entry.isChanged = false;
-  entry.waiting = takeTickets(entry);
+export function resetRegistration(step: Step, entry: RegistrationEntry): void {
+  step.moveRegistration(entry, { kind: 'reset' });
+  entry.waitingCalls = drainCalls(entry);
 }
 
 /** The session is another one, which holds nothing of it. */
-export function disownRegistration(entry: RegistrationEntry): void {
+export function forgetSessionCopy(entry: RegistrationEntry): void {
   entry.held = undefined;
   entry.isUnsure = false;
 }
 
 /** Cut off: who took it away, and does not want to wait for the server, is told that it is pending. */
-export function settlePending(turn: Turn, entry: RegistrationEntry): void {
-  if (entry.leaving.length === 0) return;
-  entry.leaving = entry.leaving.filter((ticket) => {
-    const isPatient = turn.books.tickets.get(ticket)?.isPatient === true;
-    if (!isPatient) turn.resolve(ticket, { kind: 'deregistered', pending: true });
+export function settlePending(step: Step, entry: RegistrationEntry): void {
+  if (entry.deregisterCalls.length === 0) return;
+  entry.deregisterCalls = entry.deregisterCalls.filter((ticket) => {
+    const isPatient = step.tables.tickets.get(ticket)?.isPatient === true;
+    if (!isPatient) step.resolve(ticket, { kind: 'deregistered', pending: true });
     return isPatient;
   });
 }
 
 /** Another session has registered the instance, too, or no longer does. */
-export function takeClaim(turn: Turn, claim: InstanceClaim): void {
-  const entry = turn.books.registrations.get(registrationName(serviceKey(claim), claim.id));
-  if (entry !== undefined) noteShown(turn, entry, claim.shown);
+export function handleClaim(step: Step, claim: InstanceClaim): void {
+  const entry = step.tables.registrations.get(registrationName(serviceKey(claim), claim.id));
+  if (entry !== undefined) noteShown(step, entry, claim.shown);
 }
 
-function noteShown(turn: Turn, entry: RegistrationEntry, isShown: boolean): void {
+function noteShown(step: Step, entry: RegistrationEntry, isShown: boolean): void {
   if (entry.isShown === isShown) return;
   entry.isShown = isShown;
   const { service, id } = entry;
-  turn.effects.push({ kind: 'notify', notice: { kind: 'claim', service, id, isShown } });
+  step.effects.push({ kind: 'notify', notice: { kind: 'claim', service, id, isShown } });
 }

@@ -2,20 +2,20 @@ import type { Capability } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../protocol/limits.ts';
 import type { ServiceName } from '../protocol/types.ts';
-import type { OpenWording } from './books.ts';
-import { endAll } from './ending.ts';
+import type { OpenForm } from './client-tables.ts';
 import { RequestError } from './errors.ts';
-import { replaceConnection } from './former.ts';
-import { wordRequest } from './frames.ts';
+import { encodeRequest } from './frames.ts';
 import type { Opened } from './frames.ts';
-import { moveToForeign } from './keeping.ts';
 import type { LinkEffect, LinkEvent } from './link-state.ts';
 import { stepLink } from './link.ts';
+import { replaceConnection } from './previous-connection.ts';
 import { reconcile } from './reconciliation.ts';
-import { disownRegistration, pursue, resetRegistration, settlePending } from './registrations.ts';
+import { forgetSessionCopy, reviewRegistration, resetRegistration, settlePending } from './registrations.ts';
+import { retainAcrossRegistries } from './retention.ts';
+import { endAll } from './shutdown.ts';
+import { isRetryable } from './step.ts';
+import type { Step } from './step.ts';
 import { resetSubscription } from './subscriptions.ts';
-import { isPassing } from './turn.ts';
-import type { Turn } from './turn.ts';
 
 /**
  * What a half-open connection is found by: ending a subscription that nobody has is no error, and the session host answers it
@@ -24,9 +24,9 @@ import type { Turn } from './turn.ts';
 const probeService: ServiceName = { namespace: 'slotcast', group: 'client', service: 'sign-of-life' };
 
 /** What this client understands. */
-const understood: readonly Capability[] = ['claims', 'goaway', 'resume', 'warming'];
+const supportedCapabilities: readonly Capability[] = ['claims', 'goaway', 'resume', 'warming'];
 /** What servers have that name a registry, but not yet what they offer. */
-const offeredUnsaid: readonly Capability[] = ['claims', 'goaway', 'resume', 'warming'];
+const impliedCapabilities: readonly Capability[] = ['claims', 'goaway', 'resume', 'warming'];
 
 /** What the server has said to `session.open`. */
 interface OpenAnswer {
@@ -34,49 +34,49 @@ interface OpenAnswer {
   readonly failure?: Failure;
 }
 
-export function moveLink(turn: Turn, event: LinkEvent, answer: OpenAnswer = {}): void {
-  const { state, effects } = stepLink(turn.state.link, event, turn.inputs);
-  turn.state.link = state;
-  for (const effect of effects) follow(turn, effect, answer);
+export function dispatchToLink(step: Step, event: LinkEvent, answer: OpenAnswer = {}): void {
+  const { state, effects } = stepLink(step.state.link, event, step.inputs);
+  step.state.link = state;
+  for (const effect of effects) follow(step, effect, answer);
 }
 
-function follow(turn: Turn, effect: LinkEffect, { opened, failure }: OpenAnswer): void {
+function follow(step: Step, effect: LinkEffect, { opened, failure }: OpenAnswer): void {
   switch (effect.kind) {
     case 'openSocket':
     case 'closeSocket':
     case 'closed':
-      turn.effects.push(effect);
+      step.effects.push(effect);
       return;
     case 'sendOpen':
-      sendOpen(turn, effect.socket, 'full');
+      sendOpen(step, effect.socket, 'full');
       return;
     case 'sendProbe':
-      sendProbe(turn);
+      sendProbe(step);
       return;
     case 'up':
-      goUp(turn, opened);
+      beginSession(step, opened);
       return;
     case 'moved':
-      dropRequests(turn, ({ socket }) => socket === effect.from);
-      goUp(turn, opened, effect.from);
+      dropRequests(step, ({ socket }) => socket === effect.from);
+      beginSession(step, opened, effect.from);
       return;
     case 'down':
-      goDown(turn);
-      turn.effects.push({
+      loseSession(step);
+      step.effects.push({
         kind: 'notify',
         notice: { kind: 'disconnected', cause: effect.cause, retryInMs: effect.retryInMs },
       });
       return;
     case 'unreachable': {
       const { url: server, cause, retryInMs } = effect;
-      dropRequests(turn, ({ socket }) => socket === effect.socket);
-      turn.effects.push({ kind: 'notify', notice: { kind: 'unreachable', server, cause, retryInMs } });
+      dropRequests(step, ({ socket }) => socket === effect.socket);
+      step.effects.push({ kind: 'notify', notice: { kind: 'unreachable', server, cause, retryInMs } });
       return;
     }
     case 'gaveUp':
       if (failure === undefined) throw new Error('given up without a reason');
-      turn.books.ended = new RequestError(failure);
-      endAll(turn, turn.books.ended);
+      step.tables.ended = new RequestError(failure);
+      endAll(step, step.tables.ended);
       return;
     default:
       effect satisfies never;
@@ -84,41 +84,41 @@ function follow(turn: Turn, effect: LinkEffect, { opened, failure }: OpenAnswer)
 }
 
 /** Asks for a session, and to take over the one before. */
-function sendOpen(turn: Turn, socket: number, wording: OpenWording): void {
-  const { books, inputs } = turn;
+function sendOpen(step: Step, socket: number, form: OpenForm): void {
+  const { tables, inputs } = step;
   const { open, connectTimeoutMs } = inputs.settings;
-  const { secret: resume } = books;
-  const id = turn.noteRequest({ kind: 'open', wording }, socket, connectTimeoutMs);
+  const { secret: resume } = tables;
+  const id = step.noteRequest({ kind: 'open', form }, socket, connectTimeoutMs);
   const params = {
     ...open,
-    ...(resume === undefined || wording === 'plain' ? {} : { resume }),
-    ...(wording === 'plain' ? {} : { capabilities: understood }),
-    ...(wording === 'full' ? { protocol: protocolVersion } : {}),
+    ...(resume === undefined || form === 'plain' ? {} : { resume }),
+    ...(form === 'plain' ? {} : { capabilities: supportedCapabilities }),
+    ...(form === 'full' ? { protocol: protocolVersion } : {}),
   };
-  turn.effects.push({ kind: 'send', socket, text: wordRequest(id, 'session.open', params) });
+  step.effects.push({ kind: 'send', socket, text: encodeRequest(id, 'session.open', params) });
 }
 
-function sendProbe(turn: Turn): void {
-  const { serving, inputs } = turn;
+function sendProbe(step: Step): void {
+  const { serving, inputs } = step;
   if (serving === undefined) return;
-  const id = turn.noteRequest({ kind: 'probe' }, serving.socket, inputs.settings.requestTimeoutMs);
-  turn.effects.push({
+  const id = step.noteRequest({ kind: 'probe' }, serving.socket, inputs.settings.requestTimeoutMs);
+  step.effects.push({
     kind: 'send',
     socket: serving.socket,
-    text: wordRequest(id, 'service.unsubscribe', probeService),
+    text: encodeRequest(id, 'service.unsubscribe', probeService),
   });
 }
 
-export function acceptOpen(turn: Turn, socket: number, opened: Opened): void {
+export function acceptOpen(step: Step, socket: number, opened: Opened): void {
   const { protocol = protocolVersionUnsaid } = opened;
   if (protocol < protocolVersionMin || protocol > protocolVersion) {
     const message = `the server speaks version ${protocol} of the protocol; this client speaks ${protocolVersionMin} to ${protocolVersion}`;
-    refuseSession(turn, socket, { code: 'unsupported_version', message });
+    refuseSession(step, socket, { code: 'unsupported_version', message });
     return;
   }
   // A server that names no time of its own leaves it to the settings.
   const heartbeatMs = readHeartbeat(opened.heartbeatMs);
-  moveLink(turn, { kind: 'openAccepted', socket, limits: opened.limits, heartbeatMs }, { opened });
+  dispatchToLink(step, { kind: 'openAccepted', socket, limits: opened.limits, heartbeatMs }, { opened });
 }
 
 function readHeartbeat(heartbeatMs: unknown): number {
@@ -127,96 +127,97 @@ function readHeartbeat(heartbeatMs: unknown): number {
 
 /** A server of an earlier edition refuses what it does not know: it is asked again without that, or in the words of the first. */
 export function refuseOpen(
-  turn: Turn,
-  { socket, wording }: { readonly socket: number; readonly wording: OpenWording },
+  step: Step,
+  { socket, form }: { readonly socket: number; readonly form: OpenForm },
   failure: Failure,
 ): void {
-  if (failure.code === 'invalid_params' && wording !== 'plain') {
-    sendOpen(turn, socket, wording === 'full' && failure.field === '/protocol' ? 'unversioned' : 'plain');
+  if (failure.code === 'invalid_params' && form !== 'plain') {
+    sendOpen(step, socket, form === 'full' && failure.field === '/protocol' ? 'unversioned' : 'plain');
     return;
   }
-  refuseSession(turn, socket, failure);
+  refuseSession(step, socket, failure);
 }
 
-function refuseSession(turn: Turn, socket: number, failure: Failure): void {
-  const { backoffMaxMs } = turn.inputs.settings;
-  const waitMs = failure.retryAfterMs !== undefined ? turn.waitAfter(failure) : isPassing(failure) ? 0 : backoffMaxMs;
+function refuseSession(step: Step, socket: number, failure: Failure): void {
+  const { backoffMaxMs } = step.inputs.settings;
+  const waitMs = failure.retryAfterMs !== undefined ? step.waitAfter(failure) : isRetryable(failure) ? 0 : backoffMaxMs;
   const cause = `session.open: ${failure.code}: ${failure.message}`;
-  turn.effects.push({
+  step.effects.push({
     kind: 'notify',
     notice: { kind: 'refused', what: { kind: 'session' }, error: new RequestError(failure) },
   });
   const isOutdated = failure.code === 'unsupported_version';
-  moveLink(turn, { kind: 'openRefused', socket, cause, retryAfterMs: waitMs, isOutdated }, { failure });
+  dispatchToLink(step, { kind: 'openRefused', socket, cause, retryAfterMs: waitMs, isOutdated }, { failure });
 }
 
 /**
  * The session is open: everything that stands is told to the server, registrations first, since their grace runs. A session that was
  * taken over holds them already. `former` is the socket that served until now.
  */
-function goUp(turn: Turn, opened: Opened | undefined, former?: number): void {
-  const { books, inputs } = turn;
-  const { serving } = turn;
+function beginSession(step: Step, opened: Opened | undefined, previousConnection?: number): void {
+  const { tables, inputs } = step;
+  const { serving } = step;
   if (opened === undefined || serving === undefined) throw new Error('there is no session');
   const { session, resumed, secret, registry, warming, capabilities } = opened;
-  const offers = capabilities ?? (registry === undefined ? [] : offeredUnsaid);
+  const offers = capabilities ?? (registry === undefined ? [] : impliedCapabilities);
   const server = inputs.settings.urls[serving.server] ?? '';
-  const isForeign = registry !== undefined && books.registry !== undefined && registry !== books.registry;
-  turn.effects.push({
+  const isForeign = registry !== undefined && tables.registry !== undefined && registry !== tables.registry;
+  step.effects.push({
     kind: 'notify',
     notice: { kind: 'connected', server, session, isResumed: resumed !== undefined, capabilities: offers },
   });
-  if (isForeign && books.registry !== undefined) {
-    turn.effects.push({ kind: 'notify', notice: { kind: 'registry', server, registry, previous: books.registry } });
+  if (isForeign && tables.registry !== undefined) {
+    step.effects.push({ kind: 'notify', notice: { kind: 'registry', server, registry, previous: tables.registry } });
   }
-  books.secret = secret;
-  books.registry = registry ?? books.registry;
-  books.offers = offers;
-  books.isWarming = warming === true;
-  reset(turn);
-  for (const entry of books.registrations.values()) if (resumed === undefined) disownRegistration(entry);
-  reconcile(turn, resumed);
+  tables.secret = secret;
+  tables.registry = registry ?? tables.registry;
+  tables.offers = offers;
+  tables.isWarming = warming === true;
+  reset(step);
+  for (const entry of tables.registrations.values()) if (resumed === undefined) forgetSessionCopy(entry);
+  reconcile(step, resumed);
   // Another may have been forgotten, as what was taken away is by now.
-  for (const entry of books.registrations.values()) pursue(turn, entry);
-  for (const entry of books.subscriptions.values()) {
+  for (const entry of tables.registrations.values()) reviewRegistration(step, entry);
+  for (const entry of tables.subscriptions.values()) {
     entry.isAnswered = false;
-    if (entry.isFromCache ? entry.cachedRegistry !== registry : isForeign) moveToForeign(turn, entry);
-    turn.enqueue(entry);
+    if (entry.cached === undefined ? isForeign : entry.cached.registry !== registry)
+      retainAcrossRegistries(step, entry);
+    step.moveSubscription(entry, { kind: 'request', canSend: true });
   }
-  for (const read of books.reads) turn.enqueue(read);
-  for (const [ticket, { owner }] of books.tickets) {
-    if (owner.kind === 'connection') turn.resolve(ticket, { kind: 'connected' });
+  for (const read of tables.reads) step.enqueue(read);
+  for (const [ticket, { owner }] of tables.tickets) {
+    if (owner.kind === 'connection') step.resolve(ticket, { kind: 'connected' });
   }
-  if (former !== undefined) {
+  if (previousConnection !== undefined) {
     const missing =
-      resumed === undefined ? [...books.registrations.values()].filter(({ phase }) => phase === 'queued') : [];
-    replaceConnection(turn, former, new Set(missing));
+      resumed === undefined ? [...tables.registrations.values()].filter(({ phase }) => phase.kind === 'queued') : [];
+    replaceConnection(step, previousConnection, new Set(missing));
   }
 }
 
 /** The session is lost: what stands must be told anew. */
-function goDown(turn: Turn): void {
-  const { books } = turn;
-  dropRequests(turn, ({ errand }) => errand.kind !== 'open');
-  reset(turn);
-  for (const entry of books.registrations.values()) settlePending(turn, entry);
+function loseSession(step: Step): void {
+  const { tables } = step;
+  dropRequests(step, ({ operation }) => operation.kind !== 'open');
+  reset(step);
+  for (const entry of tables.registrations.values()) settlePending(step, entry);
 }
 
 /** What was told to the session before has to be told, or found out, again. */
-function reset(turn: Turn): void {
-  const { books } = turn;
-  books.outbox = [];
-  books.postponed = [];
-  books.reconciliation = undefined;
-  for (const entry of books.registrations.values()) resetRegistration(entry);
-  for (const entry of books.subscriptions.values()) resetSubscription(turn, entry);
-  for (const read of books.reads) read.isSent = false;
+function reset(step: Step): void {
+  const { tables } = step;
+  tables.outbox = [];
+  tables.postponed = [];
+  tables.reconciliation = undefined;
+  for (const entry of tables.registrations.values()) resetRegistration(step, entry);
+  for (const entry of tables.subscriptions.values()) resetSubscription(step, entry);
+  for (const read of tables.reads) read.isSent = false;
 }
 
 /** Their answers are expected no more. */
 function dropRequests(
-  { books }: Turn,
-  isDropped: (request: { readonly socket: number; readonly errand: { readonly kind: string } }) => boolean,
+  { tables }: Step,
+  isDropped: (request: { readonly socket: number; readonly operation: { readonly kind: string } }) => boolean,
 ): void {
-  for (const [id, request] of books.inFlight) if (isDropped(request)) books.inFlight.delete(id);
+  for (const [id, request] of tables.inFlight) if (isDropped(request)) tables.inFlight.delete(id);
 }

@@ -3,6 +3,7 @@ import type { Failure } from '../protocol/errors.ts';
 import { encodeFilter } from '../protocol/instance-filter.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type {
+  InstanceFilter,
   ServiceChanged,
   ServiceName,
   SubscribeMode,
@@ -10,34 +11,37 @@ import type {
   SubscribeResult,
 } from '../protocol/types.ts';
 import { askCache, noteUnsaved, save } from './caching.ts';
-import type { ClientEvent } from './effects.ts';
+import type { UserCall } from './effects.ts';
 import type { SubscriptionEntry, Ticket } from './entries.ts';
 import { FilteredView } from './entries.ts';
 import { RequestError } from './errors.ts';
-import { finishKeeping, keepKnown } from './keeping.ts';
+import { finishRetention, retainKnown } from './retention.ts';
 import { commonFilter, isSameFilter } from './selection.ts';
-import { isPassing } from './turn.ts';
-import type { Turn } from './turn.ts';
+import { isRetryable } from './step.ts';
+import type { Step } from './step.ts';
+import { appliesPushes, unsentSubscription } from './subscription-phase.ts';
 import { View } from './view.ts';
 import type { Difference } from './view.ts';
 
-/** The user wants to see a service. Returns what the ticket waits for, or why it cannot be. */
-export function subscribe(
-  turn: Turn,
-  { ticket, service, mode, filter = {}, isStanding }: Extract<ClientEvent, { kind: 'subscribe' }>,
+type SubscribeCall = Extract<UserCall, { kind: 'subscribe' }>;
+
+/** The view that a call is about, or why there cannot be one. */
+export function findOrCreateView(
+  step: Step,
+  { service, mode, filter = {} }: SubscribeCall,
 ): FilteredView | RequestError {
-  const { subscriptions } = turn.books;
+  const { subscriptions } = step.tables;
   const key = serviceKey(service);
   let entry = subscriptions.get(key);
   if (entry === undefined) {
-    const max = turn.serving?.limits.subscriptionsMax;
+    const max = step.serving?.limits.subscriptionsMax;
     if (max !== undefined && subscriptions.size >= max) {
       const message = `the session has ${max} subscriptions`;
       return new RequestError({ code: 'limit_exceeded', message, limit: 'subscriptionsMax', max });
     }
     entry = createSubscription(service, mode);
     subscriptions.set(key, entry);
-    askCache(turn, entry);
+    askCache(step, entry);
   }
   const name = encodeFilter(filter);
   let filtered = entry.filtered.get(name);
@@ -45,11 +49,16 @@ export function subscribe(
     filtered = new FilteredView(entry, filter);
     entry.filtered.set(name, filtered);
   }
-  filtered.waiting.push(ticket);
-  if (isStanding === true) entry.standing.add(ticket);
-  refit(turn, entry);
-  settleSubscribers(turn, filtered);
   return filtered;
+}
+
+/** The user wants to see a service. */
+export function subscribe(step: Step, filtered: FilteredView, { ticket, isStanding }: SubscribeCall): void {
+  const { entry } = filtered;
+  filtered.waitingCalls.push(ticket);
+  if (isStanding === true) entry.standing.add(ticket);
+  updateCommonFilter(step, entry);
+  settleSubscribers(step, filtered);
 }
 
 function createSubscription(service: ServiceName, mode: SubscribeMode): SubscriptionEntry {
@@ -61,228 +70,232 @@ function createSubscription(service: ServiceName, mode: SubscribeMode): Subscrip
     filter: {},
     view: new View(),
     viewFilter: {},
-    sentFilter: {},
     filtered: new Map(),
-    phase: 'unsent',
-    isChanged: false,
-    dueAtMs: 0,
-    wantsSnapshot: false,
-    isForeign: false,
+    phase: unsentSubscription,
+    chain: 'intact',
     isAnswered: false,
     isWarming: false,
-    isAwaitingList: false,
-    keepUntilMs: undefined,
-    keepCount: 0,
-    missedTo: 0,
+    retention: undefined,
     isLoading: false,
     cacheDueAtMs: undefined,
-    isFromCache: false,
-    cachedRegistry: undefined,
+    cached: undefined,
     saveAtMs: undefined,
     standing: new Set(),
-    isToldStale: true,
+    isReportedStale: true,
   };
 }
 
 /** Asks for what those who look have in common, if that is not what was asked for last. */
-function refit(turn: Turn, entry: SubscriptionEntry): void {
+function updateCommonFilter(step: Step, entry: SubscriptionEntry): void {
   const filter = commonFilter([...entry.filtered.values()].map((each) => each.filter));
-  const isOther = !isSameFilter(filter, entry.filter);
+  const kind = isSameFilter(filter, entry.filter) ? 'request' : 'restart';
   entry.filter = filter;
-  if (entry.phase === 'sent') entry.isChanged ||= isOther;
-  else if (isOther || entry.phase !== 'settled') restart(turn, entry);
+  request(step, entry, kind);
 }
 
-/** Subscribes again. Until the answer is there the list may be behind. */
-function restart(turn: Turn, entry: SubscriptionEntry): void {
-  entry.phase = 'unsent';
-  turn.reportFreshness(entry);
-  turn.enqueue(entry);
+/** Until the answer is there the list may be behind, also while it cannot be asked for. */
+function request(step: Step, entry: SubscriptionEntry, kind: 'request' | 'restart'): void {
+  step.moveSubscription(entry, { kind, canSend: step.isServing });
+  step.reportFreshness(entry);
+}
+
+function retryLater(step: Step, entry: SubscriptionEntry, waitMs: number): void {
+  step.moveSubscription(entry, { kind: 'postpone', retryAtMs: step.nowMs + waitMs });
 }
 
 /**
  * Hands the view to all who wait for it, once there is something to see, and to those who need not wait once the cache has been read. What
  * only the cache knows is shown after a while, so that whoever can reach a registry begins with what is.
  */
-export function settleSubscribers(turn: Turn, filtered: FilteredView): void {
-  const { entry, waiting } = filtered;
+export function settleSubscribers(step: Step, filtered: FilteredView): void {
+  const { entry, waitingCalls } = filtered;
   const { cacheDueAtMs, standing } = entry;
-  const isDue = cacheDueAtMs === undefined || turn.nowMs >= cacheDueAtMs;
-  const isShown = filtered.version !== undefined && (isDue || !entry.isFromCache);
+  const isDue = cacheDueAtMs === undefined || step.nowMs >= cacheDueAtMs;
+  const isShown = filtered.version !== undefined && (isDue || entry.cached === undefined);
   const isRead = isDue || !entry.isLoading;
-  filtered.waiting = [];
-  for (const ticket of waiting) {
+  filtered.waitingCalls = [];
+  for (const ticket of waitingCalls) {
     if (!isShown && !(isRead && standing.has(ticket))) {
-      filtered.waiting.push(ticket);
+      filtered.waitingCalls.push(ticket);
       continue;
     }
     standing.delete(ticket);
-    if (turn.resolve(ticket, { kind: 'subscribed', subscription: filtered })) filtered.handles += 1;
+    if (step.resolve(ticket, { kind: 'subscribed', subscription: filtered })) filtered.handles += 1;
   }
 }
 
 /** One `Subscription` was closed. */
-export function release(turn: Turn, filtered: FilteredView): void {
+export function release(step: Step, filtered: FilteredView): void {
   filtered.handles -= 1;
-  dropIfUnseen(turn, filtered);
+  dropIfUnused(step, filtered);
 }
 
 /** A call waited too long, or was given up. */
-export function expireSubscription(turn: Turn, filtered: FilteredView, ticket: Ticket): void {
-  filtered.waiting = filtered.waiting.filter((other) => other !== ticket);
+export function expireSubscription(step: Step, filtered: FilteredView, ticket: Ticket): void {
+  filtered.waitingCalls = filtered.waitingCalls.filter((other) => other !== ticket);
   filtered.entry.standing.delete(ticket);
-  dropIfUnseen(turn, filtered);
+  dropIfUnused(step, filtered);
 }
 
-function dropIfUnseen(turn: Turn, filtered: FilteredView): void {
+function dropIfUnused(step: Step, filtered: FilteredView): void {
   const { entry } = filtered;
-  if (filtered.handles > 0 || filtered.waiting.length > 0 || !isSeen(turn, entry)) return;
+  if (filtered.handles > 0 || filtered.waitingCalls.length > 0 || !isSubscribed(step, entry)) return;
   if (!entry.filtered.delete(encodeFilter(filtered.filter))) return;
   if (entry.filtered.size > 0) {
-    refit(turn, entry);
+    updateCommonFilter(step, entry);
     return;
   }
-  save(turn, entry);
-  turn.books.subscriptions.delete(entry.key);
+  save(step, entry);
+  step.tables.subscriptions.delete(entry.key);
   // What has not been sent is skipped when its turn comes; anything else the server may know of.
-  if (entry.phase !== 'unsent' || entry.isAnswered) turn.enqueue({ kind: 'unsubscription', service: entry.service });
+  if (entry.phase.kind !== 'unsent' || entry.isAnswered)
+    step.enqueue({ kind: 'unsubscription', service: entry.service });
 }
 
-export function isSeen(turn: Turn, entry: SubscriptionEntry): boolean {
-  return turn.books.subscriptions.get(entry.key) === entry;
+export function isSubscribed(step: Step, entry: SubscriptionEntry): boolean {
+  return step.tables.subscriptions.get(entry.key) === entry;
 }
 
 /** It goes out now. */
-export function noteSubscriptionSent(entry: SubscriptionEntry): void {
-  entry.phase = 'sent';
-  entry.sentFilter = entry.filter;
-  entry.isAwaitingList = false;
-  entry.isChanged = false;
-  entry.missedTo = 0;
+export function noteSubscriptionSent(step: Step, entry: SubscriptionEntry): void {
+  step.moveSubscription(entry, { kind: 'send', filter: entry.filter });
 }
 
 /** What is asked: also from which version on, unless a snapshot is wanted or the version means nothing to this registry. */
-export function subscribeParams(turn: Turn, entry: SubscriptionEntry): SubscribeParams {
-  const { service, mode, filter, view, viewFilter, wantsSnapshot, isForeign } = entry;
-  const { isWarming, offers } = turn.books;
+export function subscribeParams(step: Step, entry: SubscriptionEntry): SubscribeParams {
+  const { service, mode, filter, view, viewFilter, chain } = entry;
+  const { isWarming, offers } = step.tables;
   const { version } = view;
   const params = { ...service, mode, ...filter };
-  if (version === undefined || wantsSnapshot || !isSameFilter(filter, viewFilter)) return params;
+  if (version === undefined || chain === 'broken' || !isSameFilter(filter, viewFilter)) return params;
   // One that has just started waits with its answer for those who name a version.
-  const resume = isForeign && !isWarming ? {} : { version };
+  const resume = chain === 'foreign' && !isWarming ? {} : { version };
   const isCounted = offers.includes('warming' satisfies Capability) && !entry.isAnswered;
   return { ...params, ...resume, ...(isCounted ? { count: view.size } : {}) };
 }
 
-export function acceptSubscription(turn: Turn, entry: SubscriptionEntry, result: SubscribeResult): void {
-  if (!isSeen(turn, entry)) return;
+export function acceptSubscription(step: Step, entry: SubscriptionEntry, result: SubscribeResult): void {
+  const { phase } = entry;
+  if (!isSubscribed(step, entry) || phase.kind !== 'sent') return;
   entry.isAnswered = true;
-  const difference = applyResult(turn, entry, result);
-  if (difference === undefined) {
+  const applied = applyResult(step, entry, phase.filter, result);
+  if (applied === undefined) {
     // Not an answer to what was asked; a pause, so that a server that goes on like this is not hammered.
-    entry.wantsSnapshot = true;
-    turn.retryLater(entry, turn.inputs.settings.backoffMinMs);
+    entry.chain = 'broken';
+    retryLater(step, entry, step.inputs.settings.backoffMinMs);
     return;
   }
-  entry.wantsSnapshot = false;
-  entry.isForeign = false;
-  entry.phase = 'settled';
-  turn.report(entry, difference);
+  const { difference, isAwaitingList } = applied;
+  entry.chain = 'intact';
+  step.moveSubscription(entry, { kind: 'accept', isAwaitingList });
+  step.report(entry, difference);
   // What it lets stand for now is as the cache had it; but it has answered.
-  entry.isFromCache &&= entry.isAwaitingList;
+  if (!isAwaitingList) entry.cached = undefined;
   entry.cacheDueAtMs = undefined;
-  finishKeeping(turn, entry);
-  noteUnsaved(turn, entry);
+  finishRetention(step, entry);
+  noteUnsaved(step, entry);
   // A batch is answered when all of it is, so a push can overtake the list it applies to. What it said is asked for again.
-  if (entry.isChanged || entry.missedTo > result.version) turn.enqueue(entry);
-  turn.reportFreshness(entry);
-  for (const filtered of entry.filtered.values()) settleSubscribers(turn, filtered);
+  const isOutdated = phase.missedTo > result.version || !isSameFilter(phase.filter, entry.filter);
+  if (isOutdated) step.moveSubscription(entry, { kind: 'restart', canSend: step.isServing });
+  step.reportFreshness(entry);
+  for (const filtered of entry.filtered.values()) settleSubscribers(step, filtered);
 }
 
-function applyResult(turn: Turn, entry: SubscriptionEntry, result: SubscribeResult): Difference | undefined {
+interface Applied {
+  readonly difference: Difference;
+  /** The registry lets what is held stand until it knows better. */
+  readonly isAwaitingList: boolean;
+}
+
+/** Undefined: it does not fit what is held. */
+function applyResult(
+  step: Step,
+  entry: SubscriptionEntry,
+  filter: InstanceFilter,
+  result: SubscribeResult,
+): Applied | undefined {
   const { view } = entry;
   entry.isWarming = result.warming === true;
   if (!('from' in result)) {
-    if (entry.isWarming) keepKnown(turn, entry);
-    entry.viewFilter = entry.sentFilter;
-    return view.applySnapshot(result.version, result.instances, entry.keepUntilMs === undefined);
+    if (entry.isWarming) retainKnown(step, entry);
+    entry.viewFilter = filter;
+    const difference = view.applySnapshot(result.version, result.instances, entry.retention === undefined);
+    return { difference, isAwaitingList: false };
   }
   const { from, version, put, remove } = result;
   if (entry.isWarming && from === view.version && version === from) {
-    entry.isAwaitingList = true;
-    entry.keepUntilMs = undefined;
-    return [];
+    entry.retention = undefined;
+    return { difference: [], isAwaitingList: true };
   }
-  // From a version that means something else there.
-  if (entry.isForeign) return undefined;
+  // From a version that means something else there, or that was not named.
+  if (entry.chain !== 'intact') return undefined;
   const outcome = view.applyDelta({ from, to: version, put, remove });
   if (outcome.kind !== 'applied') return undefined;
-  if (entry.isFromCache) view.confirmAll();
-  return outcome.difference;
+  if (entry.cached !== undefined) view.confirmAll();
+  return { difference: outcome.difference, isAwaitingList: false };
 }
 
-export function refuseSubscription(turn: Turn, entry: SubscriptionEntry, failure: Failure): void {
-  if (!isSeen(turn, entry)) return;
-  const { backoffMaxMs } = turn.inputs.settings;
-  if (isPassing(failure)) {
-    turn.retryLater(entry, turn.waitAfter(failure));
+export function refuseSubscription(step: Step, entry: SubscriptionEntry, failure: Failure): void {
+  if (!isSubscribed(step, entry)) return;
+  const { backoffMaxMs } = step.inputs.settings;
+  if (isRetryable(failure)) {
+    retryLater(step, entry, step.waitAfter(failure));
     return;
   }
   // Refused: the one before, if there was one, goes on, but its pushes have been passed over meanwhile.
-  entry.phase = 'unsent';
+  step.moveSubscription(entry, { kind: 'reset' });
   const refused = entry.filter;
   for (const filtered of entry.filtered.values()) {
-    const tickets = filtered.waiting;
-    filtered.waiting = [];
+    const tickets = filtered.waitingCalls;
+    filtered.waitingCalls = [];
     for (const ticket of tickets) {
       entry.standing.delete(ticket);
-      turn.reject(ticket, new RequestError(failure));
+      step.reject(ticket, new RequestError(failure));
     }
-    dropIfUnseen(turn, filtered);
+    dropIfUnused(step, filtered);
   }
-  if (!isSeen(turn, entry) || !isSameFilter(refused, entry.filter)) return;
-  turn.notifyRefused(entry, failure);
-  turn.retryLater(entry, backoffMaxMs);
+  if (!isSubscribed(step, entry) || !isSameFilter(refused, entry.filter)) return;
+  step.notifyRefused(entry, failure);
+  retryLater(step, entry, backoffMaxMs);
 }
 
 /** A push came. It is applied only to the version it starts from (PU1). */
-export function takeChange(turn: Turn, change: ServiceChanged): void {
-  const entry = turn.books.subscriptions.get(serviceKey(change));
+export function handleChange(step: Step, change: ServiceChanged): void {
+  const entry = step.tables.subscriptions.get(serviceKey(change));
   if (entry === undefined) return;
-  if (entry.phase !== 'settled') {
+  if (!appliesPushes(entry.phase)) {
     // Its place in the order is not known before the answer is there.
-    entry.missedTo = Math.max(entry.missedTo, change.to);
+    step.moveSubscription(entry, { kind: 'overtake', to: change.to });
     return;
   }
   if ('snapshot' in change) {
-    if (entry.isAwaitingList) {
-      entry.isAwaitingList = false;
+    if (entry.phase.kind === 'awaitingList') {
+      step.moveSubscription(entry, { kind: 'list' });
       entry.isWarming = false;
-      entry.isFromCache = false;
-      turn.report(entry, entry.view.applySnapshot(change.to, change.instances, true));
-      turn.reportFreshness(entry);
-      noteUnsaved(turn, entry);
+      entry.cached = undefined;
+      step.report(entry, entry.view.applySnapshot(change.to, change.instances, true));
+      step.reportFreshness(entry);
+      noteUnsaved(step, entry);
       return;
     }
     if (change.to <= (entry.view.version ?? -1)) return;
-    turn.report(entry, entry.view.applySnapshot(change.to, change.instances, entry.keepUntilMs === undefined));
-    finishKeeping(turn, entry);
-    noteUnsaved(turn, entry);
+    step.report(entry, entry.view.applySnapshot(change.to, change.instances, entry.retention === undefined));
+    finishRetention(step, entry);
+    noteUnsaved(step, entry);
     return;
   }
   const outcome = entry.view.applyDelta(change);
   switch (outcome.kind) {
     case 'applied':
-      turn.report(entry, outcome.difference);
-      finishKeeping(turn, entry);
-      noteUnsaved(turn, entry);
+      step.report(entry, outcome.difference);
+      finishRetention(step, entry);
+      noteUnsaved(step, entry);
       return;
     case 'old':
       return;
     case 'gap':
-      entry.wantsSnapshot = true;
-      // Stale at once, also when it cannot be asked for before the next connection.
-      restart(turn, entry);
+      entry.chain = 'broken';
+      request(step, entry, 'restart');
       return;
     default:
       outcome satisfies never;
@@ -290,9 +303,7 @@ export function takeChange(turn: Turn, change: ServiceChanged): void {
 }
 
 /** The connection is gone, or the request went unanswered. */
-export function resetSubscription(turn: Turn, entry: SubscriptionEntry): void {
-  entry.phase = 'unsent';
-  entry.isChanged = false;
-  entry.missedTo = 0;
-  turn.reportFreshness(entry);
+export function resetSubscription(step: Step, entry: SubscriptionEntry): void {
+  step.moveSubscription(entry, { kind: 'reset' });
+  step.reportFreshness(entry);
 }

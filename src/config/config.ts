@@ -68,6 +68,7 @@ export interface ServerConfig {
   readonly httpHeadTimeoutMs: number;
   readonly httpRequestTimeoutMs: number;
   readonly httpIdleTimeoutMs: number;
+  readonly httpBodyBytesInFlightMax: number;
   readonly httpWaitMaxMs: number;
   readonly httpWaitersMax: number;
   readonly bodyBytesMax: number;
@@ -371,6 +372,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     100,
     60 * minute,
     'A connection over HTTP on which nothing is under way is closed after this.',
+  ),
+  httpBodyBytesInFlightMax: integer(
+    64 * 1_048_576,
+    1024,
+    16 * 2 ** 30,
+    'Bytes of bodies of requests under way over HTTP, of one thread; one may be as large as it is. A chunked one counts as the largest.',
   ),
   httpWaitMaxMs: integer(
     5 * minute,

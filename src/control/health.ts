@@ -31,10 +31,7 @@ export function checkHealth(check: HealthCheck, source: HealthSource): HealthSta
   }
 }
 
-function describe(
-  otherwise: 'started' | 'ready' | 'warming',
-  { waitingFor, isDraining }: HealthSource,
-): HealthState {
+function describe(otherwise: 'started' | 'ready' | 'warming', { waitingFor, isDraining }: HealthSource): HealthState {
   const status = isDraining ? 'draining' : waitingFor.length > 0 ? 'starting' : otherwise;
   return { isHealthy: status === 'started' || status === 'ready', status, waitingFor };
 }

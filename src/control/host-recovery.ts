@@ -9,7 +9,6 @@ export interface HostRecoveryOptions {
   readonly supervisor: Supervisor;
   readonly mover: Mover;
   readonly guard: RegistryGuard;
-  readonly delay: (ms: number) => Promise<void>;
 }
 
 /**
@@ -23,25 +22,22 @@ export class HostRecovery {
     this.#options = options;
   }
 
-  wait(ms: number): Promise<void> {
-    return this.#options.delay(ms);
-  }
-
   /** The host's thread has died: partitions forget who subscribed there, and what they had still to answer it; what it registered stays. */
   forget(host: number): void {
     this.#options.supervisor.detachHost(host);
   }
 
   /**
-   * Leads a new thread to the partitions, and has it told what they hold for these leases. `attach`: makes the thread the host's; false if it has died, too. Resolves to whether
-   * the host is whole.
+   * Leads a new thread to the partitions, and has it told what they hold for its leases. `attach`: makes the thread the host's, and gives the leases; undefined if it has
+   * died, too. Resolves to whether the host is whole.
    */
-  async recover(host: number, leases: readonly LeaseRecord[], attach: () => boolean): Promise<boolean> {
+  async recover(host: number, attach: () => readonly LeaseRecord[] | undefined): Promise<boolean> {
     const { units, supervisor, mover, guard } = this.#options;
     await mover.pause();
     try {
       if (!(await supervisor.whenAllReady())) return false;
-      if (!attach()) return false;
+      const leases = attach();
+      if (leases === undefined) return false;
       const unit = units.all()[host]!;
       unit.adoptTable(units.table.memory);
       supervisor.connectHost(host, (partition, port) => {

@@ -33,9 +33,6 @@ export class HostThread {
   /** Resolves when the thread has ended, and all that its session host had said has been heard. */
   readonly ended: Promise<void>;
   readonly #pulse: Int32Array = new Int32Array(new SharedArrayBuffer(4));
-  #lastPulse = -1;
-  /** How long it has shown no sign of life, in milliseconds. */
-  silentMs = 0;
 
   /** `more`: what a thread of its kind is started with beside that. */
   constructor({ number, name, entry, table, gauges }: HostThreadIdentity, options: HostThreadOptions, more: object) {
@@ -76,26 +73,9 @@ export class HostThread {
     this.ended = Promise.all([isOver, isHeard]).then(() => undefined);
   }
 
-  /** Looks for a sign of life. `elapsedMs`: since it was looked last. */
-  tick(elapsedMs: number): void {
-    const pulse = Atomics.load(this.#pulse, 0);
-    this.silentMs = pulse === this.#lastPulse ? this.silentMs + elapsedMs : 0;
-    this.#lastPulse = pulse;
-  }
-}
-
-/** Gaps between ticks count for at most this long, in milliseconds: after a suspension threads get the time to show that they live. */
-const tickGapMaxMs = 200;
-
-/** Time between ticks, of a process that may stand still. */
-export class TickClock {
-  #lastMs = 0;
-
-  /** How much time counts as having passed, in milliseconds. */
-  advance(nowMs: number): number {
-    const elapsedMs = Math.min(nowMs - this.#lastMs, tickGapMaxMs);
-    this.#lastMs = nowMs;
-    return elapsedMs;
+  /** Rises while it lives. */
+  readPulse(): number {
+    return Atomics.load(this.#pulse, 0);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { PartitionLink } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
 import { slotCount } from '../slots/slot.ts';
-import { fromPartition, toPartition } from '../workers/messages.ts';
+import { fromFields, fromPartition, toPartition } from '../workers/messages.ts';
 import type { LoggedInstance } from './host-unit.ts';
 import type { HostUnits } from './host-units.ts';
 
@@ -33,7 +33,7 @@ function measure(router: Router, link: PartitionLink): Promise<Inspection['held'
       build: (request) => [toPartition.measure, request],
       settle: (answer) => {
         if (answer[0] !== fromPartition.measured) throw new Error(`not an answer to a measurement: ${answer[0]}`);
-        const loads = answer[2];
+        const loads = answer[fromFields.measured.loads];
         const { partition } = link;
         const slots = Array.from({ length: loads.length / 3 }, (_, i) => i * 3);
         resolve(slots.map((at) => ({ partition, slot: loads[at]!, instances: loads[at + 1]! })));

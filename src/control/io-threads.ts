@@ -2,7 +2,7 @@ import { carryOutCall } from '../runtime/thread-calls.ts';
 import type { CallMessage } from '../runtime/thread-calls.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
-import { HostThread, TickClock, within } from './host-thread.ts';
+import { HostThread, within } from './host-thread.ts';
 import type { HostThreadOptions } from './host-thread.ts';
 import type { MainCalls } from './main-calls.ts';
 import { RemoteHost } from './remote-host.ts';
@@ -25,6 +25,8 @@ export interface IoThreadsOptions extends HostThreadOptions, HostEvents {
 
 /** How long threads have to close their sockets and to end, in milliseconds. */
 const closeTimeoutMs = 1000;
+/** Gaps between ticks count for at most this long: after a suspension threads get the time to show that they live. */
+const tickGapMaxMs = 200;
 
 /**
  * The threads that hold sessions and their sockets, each for as long as the server runs. Not piscina's: it replaces threads that die and may end those that
@@ -34,8 +36,8 @@ export class IoThreads {
   readonly #threads: readonly IoThread[];
   readonly #onSilence: IoThreadsOptions['onSilence'];
   readonly #silentMaxMs: number;
-  readonly #clock: TickClock = new TickClock();
   #exitHook: (() => void) | undefined;
+  #lastTickMs = 0;
 
   constructor(options: IoThreadsOptions) {
     const { ioThreads, partitionHeartbeatTimeoutMs } = options.config;
@@ -75,7 +77,8 @@ export class IoThreads {
   }
 
   tick(nowMs: number): void {
-    const elapsedMs = this.#clock.advance(nowMs);
+    const elapsedMs = Math.min(nowMs - this.#lastTickMs, tickGapMaxMs);
+    this.#lastTickMs = nowMs;
     for (const thread of this.#threads) {
       const wasSilent = thread.silentMs >= this.#silentMaxMs;
       thread.tick(elapsedMs);
@@ -101,6 +104,9 @@ class IoThread {
   readonly #closed: Promise<void>;
   readonly #closedFlag: Int32Array = new Int32Array(new SharedArrayBuffer(4));
   #isEnding = false;
+  #lastPulse = -1;
+  /** How long it has shown no sign of life, in milliseconds. */
+  silentMs = 0;
 
   constructor(number: number, options: IoThreadsOptions) {
     const { entry, table, sessionCounts, arrivals, descriptors, calls, onFailure } = options;
@@ -157,10 +163,6 @@ class IoThread {
     this.ready.catch(() => undefined);
   }
 
-  get silentMs(): number {
-    return this.#thread.silentMs;
-  }
-
   async close(): Promise<void> {
     this.#tell({ kind: 'close' });
     await Promise.race([this.#closed, this.#thread.ended]);
@@ -182,7 +184,9 @@ class IoThread {
   }
 
   tick(elapsedMs: number): void {
-    this.#thread.tick(elapsedMs);
+    const pulse = this.#thread.readPulse();
+    this.silentMs = pulse === this.#lastPulse ? this.silentMs + elapsedMs : 0;
+    this.#lastPulse = pulse;
   }
 
   #carryOut(message: CallMessage): void {

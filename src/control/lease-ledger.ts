@@ -1,5 +1,5 @@
 import type { LeaseNews, LeaseRecord } from '../sessions/lease-record.ts';
-import { hostOfSession, sessionsPerHostMax } from '../workers/partition-core.ts';
+import { hostOfSession, sessionsPerHostMax } from '../workers/session-numbers.ts';
 
 /** The leases that there are, as their hosts told of them: what a thread that takes another's place needs of those that the other had granted. */
 export class LeaseLedger {

@@ -4,7 +4,7 @@ import type { PartitionLink } from '../routing/partition-link.ts';
 import { planEvenLoad, planEvenSlots } from '../slots/slot-planner.ts';
 import type { Moves } from '../slots/slot-planner.ts';
 import { slotCount } from '../slots/slot.ts';
-import { fromPartition, toPartition } from '../workers/messages.ts';
+import { fromFields, fromPartition, toPartition } from '../workers/messages.ts';
 import type { ServiceParcel, ToPartition } from '../workers/messages.ts';
 import type { HostUnits } from './host-units.ts';
 import type { Supervisor } from './supervisor.ts';
@@ -238,7 +238,11 @@ export class Mover {
         build: (request) => [toPartition.handOver, request, slots],
         settle: (answer) => {
           if (answer[0] !== fromPartition.handedOver) throw new Error(`not an answer to a handover: ${answer[0]}`);
-          resolve({ versionFloor: answer[2], parcels: answer[3], isLast: answer[4] === 1 });
+          resolve({
+            versionFloor: answer[fromFields.handedOver.versionFloor],
+            parcels: answer[fromFields.handedOver.parcels],
+            isLast: answer[fromFields.handedOver.isLast] === 1,
+          });
         },
         abandon: () => {
           resolve(undefined);
@@ -262,7 +266,7 @@ export class Mover {
               settle: (answer) => {
                 if (answer[0] !== fromPartition.measured)
                   throw new Error(`not an answer to a measurement: ${answer[0]}`);
-                const loads = answer[2];
+                const loads = answer[fromFields.measured.loads];
                 for (let i = 0; i < loads.length; i += 3) {
                   instances[loads[i]!] = loads[i + 1]!;
                   bytes[loads[i]!] = loads[i + 2]!;

@@ -2,7 +2,7 @@ import type { SessionsQuery, SessionsResult, SessionSummary } from '../protocol/
 import { protocolLimits } from '../protocol/limits.ts';
 import type { Session } from '../sessions/session.ts';
 import type { Sessions } from '../sessions/sessions.ts';
-import { sessionsPerHostMax } from '../workers/partition-core.ts';
+import { sessionsPerHostMax } from '../workers/session-numbers.ts';
 import type { HostUnit, ListedSession } from './host-unit.ts';
 
 /** Sessions looked at before other work has its turn. */

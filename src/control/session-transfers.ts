@@ -1,6 +1,6 @@
 import type { TransferEvent, SessionRecord, WantedOutcome } from '../sessions/session-transfer.ts';
 import { readSecretNumber } from '../sessions/sessions.ts';
-import { hostOfSession } from '../workers/partition-core.ts';
+import { hostOfSession } from '../workers/session-numbers.ts';
 import type { HostUnit } from './host-unit.ts';
 
 /** A host's wish for a session, for a client that has come back there. */

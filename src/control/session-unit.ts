@@ -5,6 +5,7 @@ import { askApplied, Router } from '../routing/router.ts';
 import { SlotGate } from '../routing/slot-gate.ts';
 import type { Arrivals } from '../runtime/arrivals.ts';
 import type { Counters } from '../runtime/counters.ts';
+import type { Encoding } from '../sessions/encoding.ts';
 import { readHostFigures } from '../sessions/host-figures.ts';
 import { readSharedMs } from '../sessions/host-meter.ts';
 import type { LeaseNews, LeaseRecord } from '../sessions/lease-record.ts';
@@ -40,6 +41,8 @@ export interface SessionUnitOptions {
   /** Numbers requests, in one sequence for all hosts of the process. */
   readonly nextRequest: () => number;
   readonly createName: () => string;
+  /** What its sessions are sent; JSON-RPC if it is not said. */
+  readonly encoding?: Encoding | undefined;
   /** 0 to 1. */
   readonly random: () => number;
   /** Runs a task once all sockets of this turn have been read. */
@@ -154,8 +157,8 @@ export class SessionUnit implements HostUnit {
   }
 
   recover(leases: readonly LeaseRecord[]): Promise<boolean> {
-    const { host, router } = this;
-    return recoverLeases({ host, router, leases });
+    const { host, router, number } = this;
+    return recoverLeases({ host, router, number, leases });
   }
 
   fence(partition: number): Promise<boolean> {

@@ -96,11 +96,6 @@ export class Supervisor {
     return !this.#isStopping;
   }
 
-  /** A host's thread has died: partitions that live forget it. */
-  detachHost(host: number): void {
-    for (const { state, runner } of this.#wards) if (state === 'ready') runner.detach(host);
-  }
-
   /** Leads a host, whose thread is new, to every partition; all are ready. */
   connectHost(host: number, connect: (partition: number, port: MailboxPort) => void): void {
     this.detachHost(host);
@@ -139,6 +134,11 @@ export class Supervisor {
         await ward.runner.stop();
       }),
     );
+  }
+
+  /** The thread of a session host has died: partitions forget what was under way to it and who subscribed there, and keep what its sessions registered. */
+  detachHost(host: number): void {
+    for (const { runner } of this.#wards) runner.detach(host);
   }
 
   async stop(): Promise<void> {

@@ -10,8 +10,10 @@ import { serveHost } from '../control/remote-host.ts';
 import type { FromHost } from '../control/remote-host.ts';
 import { SessionUnit } from '../control/session-unit.ts';
 import type { EdgeThreadStart, FromEdgeThread, ToEdgeThread } from '../control/thread-messages.ts';
+import { eventEncoding } from '../edges/http/event-stream.ts';
 import { HttpServer } from '../edges/http/http-server.ts';
 import { createOperations } from '../edges/http/operations.ts';
+import { Waiters } from '../edges/http/waiters.ts';
 import { describeOpenapi } from '../protocol/http-operations.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { arrivalsBytes, createArrivals } from '../runtime/arrivals.ts';
@@ -26,7 +28,7 @@ import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import { readSecretNumber, tickMs } from '../sessions/sessions.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
-import { hostOfSession } from '../workers/partition-core.ts';
+import { hostOfSession } from '../workers/session-numbers.ts';
 
 if (parentPort === null) throw new Error('not a thread');
 const mainPort = parentPort;
@@ -66,6 +68,7 @@ const unit = new SessionUnit({
   nowMs: performance.now(),
   bornMicros: start.bornMicros,
   registry: start.registry,
+  encoding: eventEncoding,
   sessionsBefore: start.sessionsBefore,
   onLease: (news) => {
     unitPort.postMessage({ kind: 'lease', news });
@@ -86,6 +89,7 @@ function carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {
   return holder === number || Number.isNaN(holder) ? unit.carryOutLease(call) : main.carryOutLease(call);
 }
 
+const waiters = new Waiters({ host: unit.host, config });
 const server = new HttpServer({
   config,
   host: unit.host,
@@ -93,6 +97,7 @@ const server = new HttpServer({
   operations: createOperations({
     host: unit.host,
     config,
+    waiters,
     main,
     carryOutLease,
     documents: {
@@ -127,6 +132,7 @@ mainPort.on('message', (message: ToEdgeThread) => {
       return;
     case 'stop listening':
       server.stopListening();
+      waiters.endAll();
       return;
     case 'end':
       server.close();

@@ -5,7 +5,8 @@ import type { Logger } from 'pino';
 import { resolveConfig } from '../config/config.ts';
 import type { ServerConfig } from '../config/config.ts';
 import { Administration } from '../control/administration.ts';
-import { EdgeThreads } from '../control/edge-threads.ts';
+import { EdgeSupervisor } from '../control/edge-supervisor.ts';
+import { EdgeThreadLife } from '../control/edge-thread-life.ts';
 import { checkHealth } from '../control/health.ts';
 import { HostRecovery } from '../control/host-recovery.ts';
 import { HostUnits } from '../control/host-units.ts';
@@ -17,6 +18,7 @@ import type { MainCalls } from '../control/main-calls.ts';
 import { Mover } from '../control/mover.ts';
 import { PartitionLives } from '../control/partition-lives.ts';
 import { RegistryGuard } from '../control/registry-guard.ts';
+import { RemoteHost } from '../control/remote-host.ts';
 import { SessionDirectory } from '../control/session-directory.ts';
 import { SessionUnit } from '../control/session-unit.ts';
 import { Supervisor } from '../control/supervisor.ts';
@@ -48,7 +50,7 @@ import { chooseTransport } from '../transport/choose-transport.ts';
 import type { ChosenTransport } from '../transport/choose-transport.ts';
 import type { CreateTransport, Transport } from '../transport/transport.ts';
 import type { Fault } from '../workers/messages.ts';
-import { hostOfSession } from '../workers/partition-core.ts';
+import { hostOfSession } from '../workers/session-numbers.ts';
 import { PartitionRunner } from '../workers/partition-runner.ts';
 
 export interface ServerAddress {
@@ -119,8 +121,8 @@ export class RunningServer implements Server {
   readonly #descriptors: Descriptors;
   readonly #administration: Administration;
   readonly #metrics: Metrics;
-  readonly #edges: EdgeThreads;
-  readonly #recovery: HostRecovery;
+  readonly #edges: EdgeSupervisor;
+  readonly #edgeGauges: ReadonlyMap<number, ThreadGauges>;
   #sampler: ThreadSampler | undefined;
   #address: ServerAddress | undefined;
   #ticker: NodeJS.Timeout | undefined;
@@ -218,18 +220,12 @@ export class RunningServer implements Server {
         else this.#log.warn({ thread }, 'an I/O thread shows signs of life again');
       },
     });
-    this.#edges = new EdgeThreads({
-      ...forThreads,
-      entry: new URL('edge-thread.js', import.meta.url),
-      firstNumber: 1 + config.ioThreads,
-      ledger,
-      log: this.#log,
-      onDeath: () => {
-        this.#counters.count('edge_thread_died');
-      },
-      lendDescriptors: (start) => this.#descriptors.lend(start),
-    });
-    const remote = [...this.#threads.hosts, ...this.#edges.hosts].map(({ unit }) => unit);
+    const edgeHosts = Array.from(
+      { length: config.edgeThreads },
+      (_, i) => new RemoteHost(1 + config.ioThreads + i, forThreads),
+    );
+    this.#edgeGauges = new Map(edgeHosts.map(({ number }) => [number, new ThreadGauges()]));
+    const remote = [...this.#threads.hosts, ...edgeHosts].map(({ unit }) => unit);
     this.#units = new HostUnits(this.#main, remote);
     this.#guard = new RegistryGuard({
       settings: config,
@@ -253,12 +249,29 @@ export class RunningServer implements Server {
       stepBytes: config.moveBytes,
       nextTurn,
     });
-    this.#recovery = new HostRecovery({
-      units: this.#units,
-      supervisor: this.#supervisor,
-      mover: this.#mover,
-      guard: this.#guard,
+    const { units, guard, mover } = { units: this.#units, guard: this.#guard, mover: this.#mover };
+    this.#edges = new EdgeSupervisor({
+      heartbeatTimeoutMs: config.partitionHeartbeatTimeoutMs,
+      restartBackoffMs: config.partitionRestartBackoffMs,
+      hosts: edgeHosts,
+      units,
+      recovery: new HostRecovery({ units, supervisor: this.#supervisor, mover, guard }),
+      ledger,
+      counters: this.#counters,
+      log: this.#log,
+      createLife: (number, table, sessionsBefore) =>
+        new EdgeThreadLife(
+          {
+            number,
+            name: this.#edgeName(number),
+            entry: new URL('edge-thread.js', import.meta.url),
+            table,
+            gauges: this.#edgeGauges.get(number)!,
+          },
+          { ...forThreads, sessionsBefore },
+        ),
       delay,
+      lendDescriptors: (start) => this.#descriptors.lend(start),
     });
     this.#administration = new Administration({
       config,
@@ -315,7 +328,7 @@ export class RunningServer implements Server {
       const [takers] = await Promise.all([
         this.#threads.start(),
         this.#supervisor.startUpTo(partitions),
-        this.#edges.start({ units: this.#units, recovery: this.#recovery }),
+        this.#edges.start(),
       ]);
       // Every host knows its way to every partition before it gets a session.
       await Promise.all(this.#units.all().map((unit) => unit.readState()));
@@ -555,7 +568,11 @@ export class RunningServer implements Server {
             gauges: this.#runners[partition]!.gauges,
           }));
         },
-        threads: new Map([['main', this.#gauges], ...this.#threads.gauges, ...this.#edges.gauges]),
+        threads: new Map([
+          ['main', this.#gauges],
+          ...this.#threads.gauges,
+          ...[...this.#edgeGauges].map(([number, gauges]) => [this.#edgeName(number), gauges] as const),
+        ]),
         lives: this.#lives,
         gate: this.#main.router.gate,
         guard: this.#guard,
@@ -563,6 +580,10 @@ export class RunningServer implements Server {
         warmUp: { isOver: () => this.#warmUp.isOver, readTookMs: () => this.#warmUpJudge.tookMs },
       },
     });
+  }
+
+  #edgeName(number: number): string {
+    return `edge-${number - this.#config.ioThreads}`;
   }
 
   #logWarm(): void {

@@ -3,7 +3,7 @@ import type { ErrorCode } from './errors.ts';
 import { protocolLimits } from './limits.ts';
 import { instanceInputSchema, listParamsSchema, listSchema, methodSchemas, snapshotSchema } from './schemas.ts';
 import type { JsonSchema } from './schemas.ts';
-import type { InstanceInput, QueryParams, ServiceFields } from './types.ts';
+import type { InstanceInput, QueryParams, ServiceFields, SubscribeMode } from './types.ts';
 
 /** The HTTP side of the protocol: what is asked without holding a connection. The server's routes and the OpenAPI document are made from this. */
 export interface HttpOperation {
@@ -24,6 +24,7 @@ export interface HttpOperation {
 export type OperationId =
   | 'listServices'
   | 'queryService'
+  | 'watchService'
   | 'registerInstance'
   | 'deregisterInstance'
   | 'renewLease'
@@ -48,6 +49,13 @@ export interface ServiceQuery extends QueryParams {
   readonly index?: number;
   /** How long to wait for that, as `30s`, `500ms` or `5m`. */
   readonly wait?: string;
+}
+
+export interface WatchQuery extends QueryParams {
+  /** By default `snapshot`. */
+  readonly mode?: SubscribeMode;
+  /** The version that the caller still holds, of the same filter. */
+  readonly version?: number;
 }
 
 export interface LeaseRegisterBody extends ServiceFields {
@@ -327,6 +335,27 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     },
     result: snapshotSchema,
     errors: ['invalid_params', ...transient],
+  },
+  watchService: {
+    method: 'GET',
+    path: '/v1/watch',
+    summary:
+      'The instances of one service, and what changes of them, as Server-Sent Events: `snapshot` and `delta` events whose data is what `service.changed` has on the WebSocket, with the version as their id. A `Last-Event-ID` header, or `version`, goes on from there.',
+    query: {
+      ...filteredQuery,
+      properties: {
+        ...filteredQuery.properties,
+        mode: {
+          type: 'string',
+          enum: ['delta', 'snapshot'],
+          description: 'What events after the first hold: the whole list (the default), or what changed.',
+        },
+        version: { ...index, description: 'The version that the caller still holds, of the same filter.' },
+      },
+    },
+    result: { type: 'string' },
+    resultType: 'text/event-stream',
+    errors: ['invalid_params', 'limit_exceeded', ...transient],
   },
   registerInstance: {
     method: 'PUT',

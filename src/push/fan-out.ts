@@ -1,5 +1,5 @@
-import { parseServiceKey } from '../protocol/service-key.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
+import type { ServicePush } from './service-push.ts';
 import type { Variant } from './variant.ts';
 
 /** What became of a frame handed to a subscriber's socket. */
@@ -71,18 +71,26 @@ export interface HostPush {
   readonly body: string;
   /** When the oldest change in it was asked for, in milliseconds; 0: not known. */
   readonly changedAtMs: number;
-  /** No push of the partition, but the state as it is, for members that are warming and for no others. `body`: the whole list. */
-  readonly isRefill?: boolean;
+}
+
+/** Hears what becomes of a refill: no push of the partition, but the state as it is, for members that are warming and for no others. */
+export interface RefillListener<M extends Member> {
+  /** A member is warming no longer: it is about to be sent the state. */
+  noteRefilled(member: M, audience: Audience<M>): void;
+  /** All members that waited when the state came, with so many instances, have been served. */
+  noteServed(audience: Audience<M>, count: number): void;
 }
 
 interface Job<M extends Member> {
   readonly audience: Audience<M>;
+  /** Of a refill, `body` is the whole list. */
   readonly push: HostPush;
+  readonly refill: RefillListener<M> | undefined;
   /** The member to be served next; runs down to 0. */
   next: number;
   /** The frame for those who hold `push.from`: nearly always all of them. */
   usual: string | Uint8Array | undefined;
-  /** The last one worded for others. Each began with a state from in between, and is brought to the same version as all by this push. */
+  /** The last one encoded for others. Each began with a state from in between, and is brought to the same version as all by this push. */
   other: string | Uint8Array | undefined;
   otherFrom: number;
 }
@@ -91,12 +99,12 @@ export interface FanOutOptions<M extends Member> {
   /** Sends in one slice, after which other work has its turn, and bytes: a slice ends with the send that reaches either. */
   readonly sliceMembers: number;
   readonly sliceBytes: number;
-  readonly encode: (text: string) => Uint8Array;
+  /** What is sent of a push: called once for all who hold the same. */
+  readonly encodePush: (push: ServicePush) => string;
+  readonly toBytes: (text: string) => Uint8Array;
   /** A member missed a push and needs the latest state: at once after a gap, when it drains after a drop. */
   readonly onMissed: (member: M, audience: Audience<M>, cause: 'dropped' | 'gap') => void;
-  /** A member is warming no longer: it is about to be sent the state. */
-  readonly onRefilled: (member: M, audience: Audience<M>) => void;
-  /** All members have been served; `bodyLength` goes back to the partition as credit. */
+  /** All members have been served with a push of a partition. */
   readonly onDone: (push: HostPush, audience: Audience<M>) => void;
 }
 
@@ -129,8 +137,9 @@ export class FanOut<M extends Member> {
     return this.#queues.size === 0;
   }
 
-  enqueue(audience: Audience<M>, push: HostPush): void {
-    const job = { audience, push, next: audience.members.length - 1, usual: undefined, other: undefined, otherFrom: 0 };
+  enqueue(audience: Audience<M>, push: HostPush, refill?: RefillListener<M>): void {
+    const next = audience.members.length - 1;
+    const job = { audience, push, refill, next, usual: undefined, other: undefined, otherFrom: 0 };
     const queue = this.#queues.get(audience);
     if (queue === undefined) this.#queues.set(audience, [job]);
     else queue.push(job);
@@ -156,26 +165,26 @@ export class FanOut<M extends Member> {
       queue.shift();
       if (queue.length === 0) this.#queues.delete(audience);
       budget.sends -= 1;
-      this.#options.onDone(job.push, audience);
+      if (job.refill === undefined) this.#options.onDone(job.push, audience);
+      else job.refill.noteServed(audience, job.push.count);
     }
   }
 
   #serve(job: Job<M>, budget: Budget): void {
-    const { audience, push } = job;
-    const isRefill = push.isRefill === true;
+    const { audience, push, refill } = job;
     while (job.next >= 0 && budget.sends > 0 && budget.bytes > 0) {
       const member = audience.members[job.next];
       job.next -= 1;
       if (member === undefined || member.isStale || member.version >= push.to) continue;
-      if (isRefill) {
+      if (refill !== undefined) {
         if (!member.isWarming) continue;
-        this.#options.onRefilled(member, audience);
+        refill.noteRefilled(member, audience);
       }
       if (member.isWaiting) {
         member.hasMissed = true;
         continue;
       }
-      if (!isRefill && audience.variant.mode === 'delta' && member.version < push.from) {
+      if (refill === undefined && audience.variant.mode === 'delta' && member.version < push.from) {
         this.#miss(member, audience, 'gap');
         continue;
       }
@@ -201,32 +210,25 @@ export class FanOut<M extends Member> {
    */
   #frameFor(job: Job<M>, version: number): string | Uint8Array {
     const { audience, push } = job;
-    const isUsual = audience.variant.mode !== 'delta' || version === push.from || push.isRefill === true;
+    const isUsual = audience.variant.mode !== 'delta' || version === push.from || job.refill !== undefined;
     if (isUsual) return (job.usual ??= this.#encode(job, push.from));
     if (job.other === undefined || job.otherFrom !== version) job.other = this.#encode(job, version);
     job.otherFrom = version;
     return job.other;
   }
 
-  #encode({ audience, push }: Job<M>, from: number): string | Uint8Array {
+  #encode(job: Job<M>, from: number): string | Uint8Array {
     this.framesEncoded += 1;
-    const text = wordPush(audience, push, from);
-    return audience.members.length > encodeFromMembers ? this.#options.encode(text) : text;
+    const text = this.#options.encodePush(toValue(job, from));
+    const { audience } = job;
+    return audience.members.length > encodeFromMembers ? this.#options.toBytes(text) : text;
   }
 }
 
-function wordPush(audience: { key: string; variant: Variant }, push: HostPush, from: number): string {
-  return audience.variant.mode === 'delta' && push.isRefill !== true
-    ? wordChanged(audience.key, push.count, `"from":${from},"to":${push.to},${push.body}`)
-    : wordSnapshotPush(audience.key, push.count, push.to, push.body);
-}
-
-/** A `service.changed` notification that carries the whole list. `instances` is a JSON array. */
-export function wordSnapshotPush(key: string, count: number, to: number, instances: string): string {
-  return wordChanged(key, count, `"snapshot":true,"to":${to},"instances":${instances}`);
-}
-
-function wordChanged(key: string, count: number, rest: string): string {
-  const { namespace, group, service } = parseServiceKey(key);
-  return `{"jsonrpc":"2.0","method":"service.changed","params":{"namespace":"${namespace}","group":"${group}","service":${JSON.stringify(service)},"count":${count},${rest}}}`;
+function toValue<M extends Member>({ audience, push, refill }: Job<M>, from: number): ServicePush {
+  const { key, variant } = audience;
+  const { count, to, body } = push;
+  return variant.mode === 'delta' && refill === undefined
+    ? { kind: 'delta', key, count, from, to, difference: body }
+    : { kind: 'snapshot', key, count, to, instances: body };
 }

@@ -1,7 +1,7 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { Credit, Field, HostBatch, FromPartition, PartitionBatch, ToPartition } from '../workers/messages.ts';
-import { forEachFromPartition, fromPartition, toPartition } from '../workers/messages.ts';
+import { forEachFromPartition, fromFields, fromPartition, toFields, toPartition } from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 
 /** A partition's answer to a request. */
@@ -45,9 +45,21 @@ export interface PendingRequest {
   readonly reader?: Requester | undefined;
   /** It was under way at a death and has been sent again: if it is at another, it may be the cause of both, and is refused. */
   isRepeated?: boolean;
+  /** It waits for its slot as long as that takes, and counts as none of the requests that wait. */
+  readonly isPatient?: boolean;
+  /**
+   * Looks again when its turn has come, just before it is sent for the first time: its slot is open, and its owner has room. False: it is not to be sent any
+   * more, and whoever waits for it has been told.
+   */
+  begin?(request: number): boolean;
   /** Its record; built anew when it must be sent again. */
   build(request: number): ToPartition;
   settle(answer: Answer): void;
+  /**
+   * It is not sent: too many wait for slots, it has waited too long, or its owner has too much to do. Without this it waits for its slot as long as that takes,
+   * and its owner takes it in any case.
+   */
+  refuse?(failure: Failure): void;
   /** Its partition died, or its session ended: it will not be sent again. Without this it is sent to the partition's next life, once. */
   abandon?(): void;
 }
@@ -213,7 +225,7 @@ export class PartitionLink {
   #take(record: FromPartition): void {
     switch (record[0]) {
       case fromPartition.push:
-        this.versionSeen = Math.max(this.versionSeen, record[4]);
+        this.versionSeen = Math.max(this.versionSeen, record[fromFields.push.to]);
         this.#options.onUnasked(record, this);
         return;
       case fromPartition.claim:
@@ -221,34 +233,43 @@ export class PartitionLink {
         this.#options.onUnasked(record, this);
         return;
       case fromPartition.answered:
-        this.#answerCredit += record[1];
+        this.#answerCredit += record[fromFields.answered.characters];
         this.#scheduleCredit();
         return;
       case fromPartition.settled:
-        this.#forgetSettled(record[1]);
+        this.#forgetSettled(record[fromFields.settled.batch]);
         return;
       case fromPartition.moved:
-        this.#options.onMoved(record[1], this.#takePending(record[1]));
+        this.#options.onMoved(record[fromFields.moved.request], this.#takePending(record[fromFields.moved.request]));
         return;
       case fromPartition.applied:
+        this.versionSeen = Math.max(this.versionSeen, record[fromFields.applied.version]);
+        this.#settle(record);
+        return;
       case fromPartition.state:
-        this.versionSeen = Math.max(this.versionSeen, record[2]);
-        this.#takePending(record[1]).settle(record);
+        this.versionSeen = Math.max(this.versionSeen, record[fromFields.state.version]);
+        this.#settle(record);
         return;
       case fromPartition.resumed:
-        this.versionSeen = Math.max(this.versionSeen, record[3]);
-        this.#takePending(record[1]).settle(record);
+        this.versionSeen = Math.max(this.versionSeen, record[fromFields.resumed.version]);
+        this.#settle(record);
         return;
       case fromPartition.refused:
       case fromPartition.listed:
       case fromPartition.handedOver:
       case fromPartition.measured:
       case fromPartition.oversize:
-        this.#takePending(record[1]).settle(record);
+      case fromPartition.recalled:
+        this.#settle(record);
         return;
       default:
         record satisfies never;
     }
+  }
+
+  #settle(answer: Answer): void {
+    const [, request] = answer;
+    this.#takePending(request).settle(answer);
   }
 
   #takePending(request: number): PendingRequest {
@@ -263,31 +284,36 @@ export class PartitionLink {
   #note(record: ToPartition): void {
     switch (record[0]) {
       case toPartition.register:
+        this.#noteChange(record[toFields.register.key], record[toFields.register.id]);
+        return;
       case toPartition.deregister:
-        this.#noteChangeTime();
-        this.#journal.push(this.#lastBatch + 1, record[3], record[4]);
+        this.#noteChange(record[toFields.deregister.key], record[toFields.deregister.id]);
         return;
       case toPartition.withdraw:
-        this.#noteChangeTime();
-        this.#journal.push(this.#lastBatch + 1, record[2], record[3]);
+        this.#noteChange(record[toFields.withdraw.key], record[toFields.withdraw.id]);
         return;
-      case toPartition.retell:
-        for (const id of record[2]) this.#journal.push(this.#lastBatch + 1, record[1], id);
+      case toPartition.retell: {
+        const key = record[toFields.retell.key];
+        for (const id of record[toFields.retell.ids]) this.#journal.push(this.#lastBatch + 1, key, id);
         return;
+      }
       case toPartition.raiseFloor:
-        this.versionSeen = Math.max(this.versionSeen, record[1]);
+        this.versionSeen = Math.max(this.versionSeen, record[toFields.raiseFloor.version]);
         return;
       case toPartition.takeOver:
         // Told by another owner, and this one's to answer for from now on: its next life must begin above them.
-        this.versionSeen = Math.max(this.versionSeen, record[2]);
-        for (const { version } of record[3]) this.versionSeen = Math.max(this.versionSeen, version);
+        this.versionSeen = Math.max(this.versionSeen, record[toFields.takeOver.versionFloor]);
+        for (const { version } of record[toFields.takeOver.parcels]) {
+          this.versionSeen = Math.max(this.versionSeen, version);
+        }
         return;
       default:
     }
   }
 
-  #noteChangeTime(): void {
+  #noteChange(key: string, id: string): void {
     if (this.#changedAtMs === 0) this.#changedAtMs = this.#options.readMs?.() ?? 0;
+    this.#journal.push(this.#lastBatch + 1, key, id);
   }
 
   #forgetSettled(batch: number): void {

@@ -88,29 +88,34 @@ export class Router {
     return this.gate.isShut(key);
   }
 
-  linkOf(key: string): PartitionLink {
-    const link = this.#links[this.#table.ownerOf(slotOf(key))];
-    if (link === undefined) throw new Error(`the owner of ${key} is not there, and its slot is not shut`);
-    return link;
+  /**
+   * Runs a task once the slots of these services are open, or all slots, at once if they are. Refused like a request; without `refuse` it waits as long as it
+   * takes. Requests and what is told need none of this: they wait for their slots by themselves.
+   */
+  whenOpen(keys: readonly string[] | 'all', run: () => void, refuse?: (failure: Failure) => void): void {
+    this.gate.wait(keys === 'all' ? keys : keys.map((key) => slotOf(key)), run, refuse);
   }
 
   /**
-   * The number of a request, drawn when it comes and kept while it waits: what has waited for its slot, or is sent again after a death, is no newer than what
-   * came meanwhile.
+   * Asks the owner of a service. While its slot is shut the request waits, behind what waits already; if it must not wait, or the owner's mailbox is full, it is
+   * refused and not sent. Its number is drawn now and kept: what has waited for its slot, or is sent again after a death, is no newer than what came meanwhile.
    */
-  drawNumber(): number {
-    return this.#nextRequest();
+  ask(pending: PendingRequest): void {
+    const slot = slotOf(pending.key);
+    const request = this.#nextRequest();
+    if (!this.gate.isSlotShut(slot)) {
+      this.#begin(this.#linkOf(slot), request, pending);
+      return;
+    }
+    const run = (): void => {
+      this.#begin(this.#linkOf(slot), request, pending);
+    };
+    this.gate.wait(slot, run, refuserOf(pending));
   }
 
-  /**
-   * Asks the owner of a service, whose slot must be open. Returns the request's number, or a failure if the owner's mailbox is full:
-   * then nothing was sent.
-   */
-  ask(pending: PendingRequest, request: number = this.#nextRequest()): number | Failure {
-    const link = this.linkOf(pending.key);
-    if (link.isFull) return refuseBusy(link);
-    link.request(request, pending);
-    return request;
+  #begin(link: PartitionLink, request: number, pending: PendingRequest): void {
+    if (link.isFull && pending.refuse !== undefined) pending.refuse(refuseBusy(link));
+    else if (pending.begin?.(request) !== false) link.request(request, pending);
   }
 
   askLink(link: PartitionLink, pending: PendingRequest): number {
@@ -129,30 +134,51 @@ export class Router {
     );
   }
 
-  /** Asks every partition; the request is settled once by each. Every slot must be open. */
-  askAll(pending: PendingRequest): Failure | undefined {
-    const links = this.links();
-    const full = links.find((link) => link.isFull);
-    if (full !== undefined) return refuseBusy(full);
-    for (const link of links) this.askLink(link, pending);
-    return undefined;
+  /** Asks every partition, once no slot is shut: one on its way would be answered for by neither owner. The request is settled once by each. */
+  askAll(pending: PendingRequest): void {
+    const request = this.#nextRequest();
+    const run = (): void => {
+      const links = this.links();
+      const full = links.find((link) => link.isFull);
+      if (full !== undefined && pending.refuse !== undefined) pending.refuse(refuseBusy(full));
+      else if (pending.begin?.(request) !== false) for (const link of links) link.request(request, pending);
+    };
+    this.gate.wait('all', run, refuserOf(pending));
   }
 
-  /** Tells the owner of a service, whose slot must be open. */
-  tell(key: string, record: ToPartition): void {
-    this.linkOf(key).tell(record);
+  /** Tells the owner of a service something, in its order with what is asked; `isDue`: whether it is still to be told when its turn has come. */
+  tell(key: string, record: ToPartition, isDue?: () => boolean): void {
+    const slot = slotOf(key);
+    if (!this.gate.isSlotShut(slot)) {
+      if (isDue?.() !== false) this.#linkOf(slot).tell(record);
+      return;
+    }
+    this.gate.wait(slot, () => {
+      if (isDue?.() !== false) this.#linkOf(slot).tell(record);
+    });
   }
 
   /** SL2: a partition sent back a request that was routed by an older table; the present one says where to. */
   reroute(request: number, pending: PendingRequest): void {
-    if (this.gate.isShut(pending.key)) {
-      this.gate.defer(pending.key, () => {
-        this.linkOf(pending.key).request(request, pending);
-      });
-    } else {
-      this.linkOf(pending.key).request(request, pending);
-    }
+    const slot = slotOf(pending.key);
+    this.gate.wait(slot, () => {
+      this.#linkOf(slot).request(request, pending);
+    });
   }
+
+  #linkOf(slot: number): PartitionLink {
+    const link = this.#links[this.#table.ownerOf(slot)];
+    if (link === undefined) throw new Error(`the owner of slot ${slot} is not there, and the slot is not shut`);
+    return link;
+  }
+}
+
+/** Who is told that a request waits no longer for its slot; undefined: it waits as long as it takes. */
+function refuserOf(pending: PendingRequest): ((failure: Failure) => void) | undefined {
+  if (pending.isPatient === true || pending.refuse === undefined) return undefined;
+  return (failure) => {
+    pending.refuse?.(failure);
+  };
 }
 
 /** Resolves when the partition has applied a record and all that was sent before it; false if it died first. */

@@ -1,10 +1,12 @@
 import type { Failure } from '../protocol/errors.ts';
 import { slotCount, slotOf } from '../slots/slot.ts';
 
-/** Something to be done once a slot is open again. */
+/** What has to be open: one slot, several, or every one. */
+export type WantedSlots = number | readonly number[] | 'all';
+
+/** Something to be done once its slots are open. */
 interface Waiting {
-  /** -1: it concerns every slot. */
-  readonly slot: number;
+  readonly slots: WantedSlots;
   readonly run: () => void;
   /** Undefined: it must be done, however long it takes. */
   readonly refuse: ((failure: Failure) => void) | undefined;
@@ -63,7 +65,11 @@ export class SlotGate {
   }
 
   isShut(key: string): boolean {
-    return this.#shutCount > 0 && this.#shut[slotOf(key)] !== 0;
+    return this.#shutCount > 0 && this.isSlotShut(slotOf(key));
+  }
+
+  isSlotShut(slot: number): boolean {
+    return this.#shutCount > 0 && this.#shut[slot] !== 0;
   }
 
   shut(slots: Iterable<number>): void {
@@ -92,23 +98,26 @@ export class SlotGate {
     this.#release();
   }
 
-  /** Waits for a service's slot; refused with `busy` when too many wait, or when it takes too long. */
-  wait(key: string, run: () => void, refuse: (failure: Failure) => void): void {
-    this.#enqueue({ slot: slotOf(key), run, refuse, deadlineMs: this.#nowMs + this.#options.waitTimeoutMs });
-  }
-
-  /** Runs as soon as every slot is open, at once if they are. */
-  waitForAll(run: () => void, refuse: (failure: Failure) => void): void {
-    if (this.isOpen) {
+  /**
+   * Runs a task once all of its slots are open, at once if they are, in the order in which tasks come. Refused with `busy` when too many wait, or when it takes
+   * too long; without `refuse` it waits as long as it takes, and counts as none of the many.
+   */
+  wait(slots: WantedSlots, run: () => void, refuse?: (failure: Failure) => void): void {
+    if (this.#areOpen(slots)) {
       run();
       return;
     }
-    this.#enqueue({ slot: -1, run, refuse, deadlineMs: this.#nowMs + this.#options.waitTimeoutMs });
-  }
-
-  /** Waits for a service's slot without a bound of its own: what must not be forgotten. */
-  defer(key: string, run: () => void): void {
-    this.#waiting.push({ slot: slotOf(key), run, refuse: undefined, deadlineMs: Number.POSITIVE_INFINITY });
+    if (refuse === undefined) {
+      this.#waiting.push({ slots, run, refuse, deadlineMs: Number.POSITIVE_INFINITY });
+      return;
+    }
+    const { waitingMax, waitTimeoutMs } = this.#options;
+    if (this.#refusable >= waitingMax) {
+      refuse(this.#busy('waitingRequestsMax', waitingMax));
+      return;
+    }
+    this.#refusable += 1;
+    this.#waiting.push({ slots, run, refuse, deadlineMs: this.#nowMs + waitTimeoutMs });
   }
 
   /** Moves the clock on, and refuses what has waited too long. */
@@ -124,13 +133,10 @@ export class SlotGate {
     }
   }
 
-  #enqueue(waiting: Waiting): void {
-    if (this.#refusable >= this.#options.waitingMax) {
-      waiting.refuse?.(this.#busy('waitingRequestsMax', this.#options.waitingMax));
-      return;
-    }
-    this.#refusable += 1;
-    this.#waiting.push(waiting);
+  #areOpen(slots: WantedSlots): boolean {
+    if (this.#shutCount === 0) return true;
+    if (slots === 'all') return false;
+    return typeof slots === 'number' ? !this.isSlotShut(slots) : !slots.some((slot) => this.isSlotShut(slot));
   }
 
   #release(): void {
@@ -138,7 +144,7 @@ export class SlotGate {
     this.#waiting = [];
     const kept: Waiting[] = [];
     for (const one of waiting) {
-      if (one.slot < 0 ? this.#shutCount > 0 : this.#shut[one.slot] !== 0) {
+      if (!this.#areOpen(one.slots)) {
         kept.push(one);
         continue;
       }

@@ -1,21 +1,39 @@
-import fastJson from 'fast-json-stringify';
-
-import { errorCodes } from '../protocol/errors.ts';
 import type { Failure } from '../protocol/errors.ts';
-import { methodSchemas } from '../protocol/schemas.ts';
-import type { JsonSchema } from '../protocol/schemas.ts';
-import type {
-  ListResult,
-  Notifications,
-  RegistrationsResult,
-  RequestId,
-  SessionOpenResult,
-} from '../protocol/types.ts';
+import type { ListResult, RegistrationsResult, SessionOpenResult } from '../protocol/types.ts';
 import type { ReadKind } from './call-lane.ts';
 
-/** Where the answer to one request goes. Results come as JSON text, so that what a partition encoded is not taken apart again. */
+/**
+ * What a request came to, as a value. What a partition has encoded is not taken apart again: `instances` is a JSON array, `difference` the fields
+ * `"put":[…],"remove":[…]` of a JSON object. `isWarming`: some who were there before the registry started may not be back.
+ */
+export type Result =
+  | { readonly kind: 'opened'; readonly opening: SessionOpenResult }
+  | { readonly kind: 'registered'; readonly version: number; readonly id: string }
+  | { readonly kind: 'deregistered'; readonly version: number }
+  /** `count`: of the instances. */
+  | {
+      readonly kind: 'state';
+      readonly version: number;
+      readonly count: number;
+      readonly instances: string;
+      readonly isWarming: boolean;
+    }
+  /** To one who holds a list of version `from`. */
+  | {
+      readonly kind: 'resumed';
+      readonly from: number;
+      readonly version: number;
+      readonly difference: string;
+      readonly isWarming: boolean;
+    }
+  | { readonly kind: 'registrations'; readonly page: RegistrationsResult }
+  | { readonly kind: 'listed'; readonly page: ListResult }
+  /** There is nothing to say but that it is done. */
+  | { readonly kind: 'done' };
+
+/** Where the answer to one request goes. */
 export interface Reply {
-  succeed(result: string): void;
+  succeed(result: Result): void;
   /** Runs a task once the answer has been sent, if it waits for the rest of its batch; returns false if it does not wait. */
   defer?(task: () => void): boolean;
   fail(failure: Failure): void;
@@ -37,121 +55,3 @@ export interface ReadTicket {
 
 /** For reads that are nobody's: as much as there is. */
 export const unlimitedRoom: number = Number.MAX_SAFE_INTEGER;
-
-/** What is worded from objects is worded by encoders made from the schemas. They take what they are given on trust. */
-function compileEncoder(schema: JsonSchema): (value: object) => string {
-  return fastJson(schema as object as fastJson.Schema);
-}
-
-const stringifyError: (error: { code: number; message: string; data: Omit<Failure, 'message'> }) => string =
-  compileEncoder({
-    type: 'object',
-    properties: {
-      code: { type: 'integer' },
-      message: { type: 'string' },
-      data: {
-        type: 'object',
-        properties: {
-          code: { type: 'string' },
-          field: { type: 'string' },
-          limit: { type: 'string' },
-          max: { type: 'integer' },
-          retryAfterMs: { type: 'integer' },
-        },
-      },
-    },
-  });
-const stringifyOpened: (result: SessionOpenResult) => string = compileEncoder(methodSchemas['session.open'].result);
-const stringifyRegistrations: (result: RegistrationsResult) => string = compileEncoder(
-  methodSchemas['session.registrations'].result,
-);
-const stringifyListed: (result: ListResult) => string = compileEncoder(methodSchemas['service.list'].result);
-
-export function wordResult(id: RequestId, result: string): string {
-  return `{"jsonrpc":"2.0","id":${wordId(id)},"result":${result}}`;
-}
-
-export function wordError(id: RequestId, { code, message, ...details }: Failure): string {
-  const error = { code: errorCodes[code].number, message, data: { code, ...details } };
-  return `{"jsonrpc":"2.0","id":${wordId(id)},"error":${stringifyError(error)}}`;
-}
-
-export function wordNotification<N extends keyof Notifications>(method: N, params: Notifications[N]): string {
-  return JSON.stringify({ jsonrpc: '2.0', method, params });
-}
-
-function wordId(id: RequestId): string {
-  return typeof id === 'number' ? String(id) : JSON.stringify(id);
-}
-
-/** Results of the protocol's methods, as JSON text. */
-export const wordResults = {
-  registered: (version: number, id: string): string => `{"version":${version},"id":${JSON.stringify(id)}}`,
-  deregistered: (version: number): string => `{"version":${version}}`,
-  /** `isFilling`: some who were there before the registry started may not be back. */
-  state: (version: number, instances: string, isFilling: boolean): string =>
-    `{"version":${version},"instances":${instances}${isFilling ? ',"warming":true' : ''}}`,
-  /** To one who was there before the registry started: what it holds stands for now, and the list comes when it is whole again. */
-  unconfirmed: (version: number, isFilling: boolean): string =>
-    `{"from":${version},"version":${version},"put":[],"remove":[]${isFilling ? ',"warming":true' : ''}}`,
-  resumed: (from: number, version: number, difference: string): string =>
-    `{"from":${from},"version":${version},${difference}}`,
-  opened: (result: SessionOpenResult): string => stringifyOpened(result),
-  registrations: (result: RegistrationsResult): string => stringifyRegistrations(result),
-  listed: (result: ListResult): string => stringifyListed(result),
-  nothing: '{}',
-} as const;
-
-/** Gathers the answers of a batch, in the order of its requests, into one frame. */
-export class BatchAnswers {
-  readonly #parts: string[] = [];
-  readonly #send: (frame: string) => void;
-  readonly charactersMax: number;
-  #characters = 0;
-  #waiting = 1;
-  #afterSending: (() => void)[] = [];
-
-  constructor(charactersMax: number, send: (frame: string) => void) {
-    this.charactersMax = charactersMax;
-    this.#send = send;
-  }
-
-  get isWaiting(): boolean {
-    return this.#waiting > 0;
-  }
-
-  /** Whether an answer of this length still fits. */
-  hasRoom(characters: number): boolean {
-    return this.#characters + characters <= this.charactersMax;
-  }
-
-  /** Runs a task once the batch has been answered. */
-  defer(task: () => void): void {
-    this.#afterSending.push(task);
-  }
-
-  /** Makes room for one answer. */
-  reserve(): number {
-    this.#waiting += 1;
-    return this.#parts.push('') - 1;
-  }
-
-  fill(place: number, answer: string): void {
-    this.#parts[place] = answer;
-    this.#characters += answer.length;
-    this.#settle();
-  }
-
-  /** All requests have been read. */
-  close(): void {
-    this.#settle();
-  }
-
-  #settle(): void {
-    this.#waiting -= 1;
-    // A batch of notifications alone is not answered at all.
-    if (this.#waiting > 0) return;
-    if (this.#parts.length > 0) this.#send(`[${this.#parts.join(',')}]`);
-    for (const task of this.#afterSending) task();
-  }
-}

@@ -1,9 +1,9 @@
-import { parseServiceKey } from '../protocol/service-key.ts';
-import { wordNotification } from './answers.ts';
+import type { Encoding } from './encoding.ts';
 import type { RegistrationName } from './session-log.ts';
 import type { Session } from './session.ts';
 
 export interface ClaimNoticesOptions {
+  readonly encoding: Encoding;
   /** Runs a task in a later turn. */
   readonly schedule: (task: () => void) => void;
   /** Sends the answers of this turn. */
@@ -86,7 +86,7 @@ export class ClaimNotices {
       left -= 1;
       const { isHidden, isTold } = session.registrations.standingOf(key, id);
       if (!isTold) {
-        const notice = wordNotification('instance.claim', { ...parseServiceKey(key), id, shown: !isHidden });
+        const notice = this.#options.encoding.encodeNotice({ kind: 'claim', key, id, isShown: !isHidden });
         if (session.push(notice) !== 'sent') return false;
         session.registrations.noteTold(key, id, isHidden);
       }

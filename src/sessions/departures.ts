@@ -1,4 +1,4 @@
-import type { SlotGate } from '../routing/slot-gate.ts';
+import type { Router } from '../routing/router.ts';
 import type { Job, WorkQueueOptions } from '../runtime/work-queue.ts';
 import { WorkQueue } from '../runtime/work-queue.ts';
 import type { DropCause } from './host-losses.ts';
@@ -6,7 +6,7 @@ import type { RegistrationName } from './session-log.ts';
 import type { Session, SessionState } from './session.ts';
 
 export interface DeparturesOptions extends WorkQueueOptions {
-  readonly gate: Pick<SlotGate, 'isShut' | 'defer'>;
+  readonly router: Pick<Router, 'isShut' | 'whenOpen'>;
   /** Takes a registration away, in the log and at its owner, whose slot is open. */
   readonly withdraw: (session: Session, name: RegistrationName, cause: DropCause) => void;
   /** Takes away what another session has registered since, if that still hides it when its owner hears of it. */
@@ -75,14 +75,14 @@ export class Departures {
 
   /** What is shut is being moved or rebuilt. It is in the log, and its turn comes when one of its slots opens. */
   #wait({ going, rest }: Withdrawal): void {
-    const { gate } = this.#options;
+    const { router } = this.#options;
     const goOn = (): void => {
       this.#queue.add(this.#createWithdrawal(going));
     };
     // Some may have opened since they were looked at.
-    const shut = rest.find(({ key }) => gate.isShut(key));
+    const shut = rest.find(({ key }) => router.isShut(key));
     if (shut === undefined) goOn();
-    else gate.defer(shut.key, goOn);
+    else router.whenOpen([shut.key], goOn);
   }
 
   #take(withdrawal: Withdrawal): void {
@@ -161,7 +161,7 @@ class Withdrawal implements Job {
     const { isHidden } = session.registrations.standingOf(key, id);
     const isKept = isHeld(key);
     if (!isHidden && isKept) return;
-    if (this.#options.gate.isShut(key)) this.rest.push(name);
+    if (this.#options.router.isShut(key)) this.rest.push(name);
     else if (isKept) this.#options.giveUp(session, name);
     else this.#options.withdraw(session, name, isHidden ? 'asked' : cause);
   }

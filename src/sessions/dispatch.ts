@@ -5,11 +5,12 @@ import { serviceKey } from '../protocol/service-key.ts';
 import { chooseVariant } from '../push/variant.ts';
 import type { Router } from '../routing/router.ts';
 import type { Counters } from '../runtime/counters.ts';
-import { BatchAnswers, wordError, wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
+import { BatchAnswers } from './batch-answers.ts';
 import { CallLane } from './call-lane.ts';
 import type { CallKind } from './call-lane.ts';
 import type { ClaimNotices } from './claim-notices.ts';
+import type { Encoding } from './encoding.ts';
 import type { HostMeter } from './host-meter.ts';
 import { Intake } from './intake.ts';
 import type { Opening } from './opening.ts';
@@ -25,6 +26,7 @@ import type { Subscriptions } from './subscriptions.ts';
 
 export interface DispatchOptions {
   readonly config: ServerConfig;
+  readonly encoding: Encoding;
   readonly router: Router;
   readonly counters: Counters;
   readonly meter: HostMeter;
@@ -53,12 +55,14 @@ export class Dispatch implements ReplyHost {
   readonly #config: ServerConfig;
   readonly #intake: Intake;
   readonly meter: HostMeter;
+  readonly encoding: Encoding;
 
   constructor(options: DispatchOptions) {
     const { config, counters, schedule, onOverrun, outbox } = options;
     this.#options = options;
     this.#config = config;
     this.meter = options.meter;
+    this.encoding = options.encoding;
     this.#intake = new Intake({
       batchEntriesMax: config.batchEntriesMax,
       sliceBytes: config.frameSliceBytes,
@@ -106,7 +110,7 @@ export class Dispatch implements ReplyHost {
       }
       case 'unreadable':
         this.countRefusal(frame.failure, session);
-        this.send(session, wordError(null, frame.failure));
+        this.send(session, this.encoding.encodeRefusal(null, frame.failure));
         break;
       default:
         frame satisfies never;
@@ -114,8 +118,8 @@ export class Dispatch implements ReplyHost {
   }
 
   #beginBatch(session: Session): BatchAnswers {
-    const answers = new BatchAnswers(this.#config.batchAnswerCharactersMax, (answer) => {
-      this.send(session, answer);
+    const answers = new BatchAnswers(this.#config.batchAnswerCharactersMax, (parts) => {
+      this.send(session, this.encoding.joinBatch(parts));
     });
     session.openBatches += 1;
     answers.defer(() => {
@@ -176,7 +180,7 @@ export class Dispatch implements ReplyHost {
       }
       case 'service.unsubscribe':
         this.#options.subscriptions.unsubscribe(session, serviceKey(call.params));
-        reply.succeed(wordResults.nothing);
+        reply.succeed({ kind: 'done' });
         return;
       default:
         call satisfies never;

@@ -1,4 +1,4 @@
-import type { BatchAnswers } from './answers.ts';
+import type { BatchAnswers } from './batch-answers.ts';
 import { LargeFrame } from './large-frame.ts';
 import { readFrame } from './requests.ts';
 import type { Frame, Incoming } from './requests.ts';

@@ -2,6 +2,7 @@ import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { LeaseDeregisterQuery, LeaseRegisterBody, LeaseResult } from '../protocol/http-operations.ts';
 import type { DeregisterResult, RegisterResult } from '../protocol/types.ts';
+import type { Result } from './answers.ts';
 import { waitForReply } from './reply-waiting.ts';
 import type { Call } from './requests.ts';
 import { encodeRegister } from './requests.ts';
@@ -60,14 +61,11 @@ export class Leases {
   }
 
   /** A new lease whose first registration is refused is not granted. */
-  async #register(
-    { lease, ttlMs, instance, ...service }: LeaseRegisterBody,
-    address: string,
-  ): Promise<LeaseAnswer> {
+  async #register({ lease, ttlMs, instance, ...service }: LeaseRegisterBody, address: string): Promise<LeaseAnswer> {
     const session = lease === undefined ? this.#grant(ttlMs, address) : this.#find(lease);
     if ('code' in session) return session;
     const reply = await this.#execute(session, encodeRegister({ ...service, instance }));
-    if (typeof reply !== 'string') {
+    if ('code' in reply) {
       if (session.state.kind === 'ended') return leaseEnded;
       if (session.registrations.size === 0) this.#host.sessions.end(session);
       return reply;
@@ -75,9 +73,9 @@ export class Leases {
     const { state } = session;
     if (state.kind !== 'leased') return leaseEnded;
     this.#host.sessions.renewLease(session);
-    // The host worded this reply itself.
-    const result = JSON.parse(reply) as RegisterResult;
-    return { kind: 'registered', lease: { lease: state.lease, ttlMs: state.ttlMs }, result };
+    if (reply.kind !== 'registered') throw new Error(`not an answer to a registration: ${reply.kind}`);
+    const { version, id } = reply;
+    return { kind: 'registered', lease: { lease: state.lease, ttlMs: state.ttlMs }, result: { version, id } };
   }
 
   async #deregister({ lease, id, ...service }: LeaseDeregisterQuery): Promise<LeaseAnswer> {
@@ -85,7 +83,9 @@ export class Leases {
     if ('code' in session) return session;
     const reply = await this.#execute(session, { method: 'instance.deregister', params: { ...service, id } });
     if (session.registrations.size === 0) this.#host.sessions.end(session);
-    return typeof reply === 'string' ? { kind: 'deregistered', result: JSON.parse(reply) as DeregisterResult } : reply;
+    if ('code' in reply) return reply;
+    if (reply.kind !== 'deregistered') throw new Error(`not an answer to a deregistration: ${reply.kind}`);
+    return { kind: 'deregistered', result: { version: reply.version } };
   }
 
   async #withLease(
@@ -100,7 +100,7 @@ export class Leases {
     return (await act(session)) ?? { kind, lease: { lease, ttlMs } };
   }
 
-  #execute(session: Session, call: Call): Promise<string | Failure> {
+  #execute(session: Session, call: Call): Promise<Result | Failure> {
     return waitForReply((reply) => {
       this.#host.execute(session, call, reply);
     });

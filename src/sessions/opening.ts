@@ -3,7 +3,6 @@ import { capabilityNames } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../protocol/limits.ts';
 import type { ResumedSession, SessionOpenParams, SessionOpenResult } from '../protocol/types.ts';
-import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { ClaimNotices } from './claim-notices.ts';
 import type { Resumption } from './resumption.ts';
@@ -60,7 +59,7 @@ export class Opening {
     }
     const { config } = this.#options;
     const { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax } = config;
-    const result: SessionOpenResult = {
+    const opening: SessionOpenResult = {
       session: session.name,
       heartbeatMs: this.#options.sessions.heartbeatMs,
       limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
@@ -71,7 +70,7 @@ export class Opening {
       capabilities: capabilityNames,
       ...(resumed === undefined ? {} : { resumed }),
     };
-    reply.succeed(wordResults.opened(result));
+    reply.succeed({ kind: 'opened', opening });
   }
 }
 

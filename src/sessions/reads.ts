@@ -1,13 +1,15 @@
+import type { Failure } from '../protocol/errors.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import { hashRegistration } from '../protocol/registration-digest.ts';
 import { parseServiceKey } from '../protocol/service-key.ts';
 import type { ListParams, RegistrationsParams, RegistrationsResult } from '../protocol/types.ts';
 import { readRefusal } from '../routing/partition-link.ts';
-import type { Answer } from '../routing/partition-link.ts';
+import type { Answer, PendingRequest } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
 import { compareBytes } from '../store/byte-order.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
-import { unlimitedRoom, wordResults } from './answers.ts';
+import type { ToPartition } from '../workers/messages.ts';
+import { unlimitedRoom } from './answers.ts';
 import type { ReadTicket, Reply } from './answers.ts';
 import type { HostJobs } from './host-jobs.ts';
 import { ServicePage } from './service-page.ts';
@@ -37,112 +39,124 @@ export class Reads {
   registrations({ registrations }: Session, params: RegistrationsParams, reply: Reply): void {
     const read = reply.openRead?.('registrations', '');
     this.#jobs.later(registrations.size, () => {
-      reply.succeed(wordResults.registrations(pageRegistrations(registrations, params)));
+      reply.succeed({ kind: 'registrations', page: pageRegistrations(registrations, params) });
       read?.end();
     });
   }
 
-  /** `ticket`: of a read that has been sent before, and needs more room. */
-  query(
-    reader: Session | undefined,
-    key: string,
-    filter: string,
-    reply: Reply,
-    ticket?: ReadTicket,
-    number: number = this.#router.drawNumber(),
-  ): void {
-    if (this.#router.isShut(key)) {
-      this.#router.gate.wait(
-        key,
-        () => {
-          this.query(reader, key, filter, reply, ticket, number);
-        },
-        (failure) => {
-          reply.fail(failure);
-          ticket?.end();
-        },
-      );
-      return;
-    }
-    const read = ticket ?? reply.openRead?.('query', key);
-    const asked = this.#router.ask(
-      {
-        key,
-        reader,
-        build: (request) => [toPartition.query, request, key, filter, read?.room ?? unlimitedRoom],
-        settle: (answer) => {
-          if (answer[0] === fromPartition.oversize && read !== undefined) {
-            read.enlarge(
-              answer[2],
-              () => {
-                this.query(reader, key, filter, reply, read);
-              },
-              (failure) => {
-                reply.fail(failure);
-                read.end();
-              },
-            );
-            return;
-          }
-          if (answer[0] === fromPartition.state) {
-            const isFilling = this.#isWarming() && reader?.understands('warming') !== false;
-            reply.succeed(wordResults.state(answer[2], answer[4], isFilling));
-          } else {
-            reply.fail(readRefusal(answer));
-          }
-          read?.end();
-        },
-      },
-      number,
-    );
-    if (typeof asked === 'number') return;
-    reply.fail(asked);
-    read?.end();
+  query(reader: Session | undefined, key: string, filter: string, reply: Reply): void {
+    this.#router.ask(new PendingQuery({ reads: this, reader, key, filter, reply }, undefined));
   }
 
-  list(params: ListParams, reply: Reply): void {
-    // A slot on its way would be listed by neither owner.
-    if (!this.#router.gate.isOpen) {
-      this.#router.gate.waitForAll(
-        () => {
-          this.list(params, reply);
-        },
-        (failure) => {
-          reply.fail(failure);
-        },
-      );
-      return;
-    }
-    const { namespace, prefix, limit, cursor } = params;
+  /** Of a read that has been sent before, and needs more room. */
+  askAgain(query: PendingQuery): void {
+    this.#router.ask(query);
+  }
+
+  get isWarming(): boolean {
+    return this.#isWarming();
+  }
+
+  list({ namespace, prefix, limit, cursor }: ListParams, reply: Reply): void {
     const size = limit ?? protocolLimits.listLimitDefault;
     const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
     const page = new ServicePage(size);
+    let read: ReadTicket | undefined;
     let refused: Answer | undefined;
-    let awaited = this.#router.links().length;
-    const read = reply.openRead?.('list', '');
-    // Else a batch would have pages made for nothing.
-    const failure =
-      read?.refusal ??
-      this.#router.askAll({
-        key: '',
-        // One more than asked for tells whether there is a next page.
-        build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
-        settle: (answer) => {
-          if (answer[0] === fromPartition.listed) page.add(answer[2]);
-          else refused = answer;
-          awaited -= 1;
-          if (awaited > 0) return;
-          // Wording many large pages is more than one turn has room for.
-          this.#jobs.later(size, () => {
-            if (refused === undefined) reply.succeed(wordResults.listed(page.read()));
-            else reply.fail(readRefusal(refused));
-            read?.end();
-          });
-        },
+    let awaited = 0;
+    const refuse = (failure: Failure): void => {
+      reply.fail(failure);
+      read?.end();
+    };
+    this.#router.askAll({
+      key: '',
+      begin: () => {
+        awaited = this.#router.links().length;
+        read = reply.openRead?.('list', '');
+        // Else a batch would have pages made for nothing.
+        const failure = read?.refusal;
+        if (failure !== undefined) refuse(failure);
+        return failure === undefined;
+      },
+      refuse,
+      // One more than asked for tells whether there is a next page.
+      build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
+      settle: (answer) => {
+        if (answer[0] === fromPartition.listed) page.add(answer[2]);
+        else refused = answer;
+        awaited -= 1;
+        if (awaited > 0) return;
+        // Wording many large pages is more than one turn has room for.
+        this.#jobs.later(size, () => {
+          if (refused === undefined) reply.succeed({ kind: 'listed', page: page.read() });
+          else reply.fail(readRefusal(refused));
+          read?.end();
+        });
+      },
+    });
+  }
+}
+
+interface Query {
+  readonly reads: Reads;
+  /** Undefined: it is nobody's. */
+  readonly reader: Session | undefined;
+  readonly key: string;
+  readonly filter: string;
+  readonly reply: Reply;
+}
+
+/** A query under way. */
+class PendingQuery implements PendingRequest {
+  isRepeated?: boolean;
+  readonly key: string;
+  readonly reader: Session | undefined;
+  readonly #query: Query;
+  /** Undefined: it has not been sent, or may bring back anything. */
+  #read: ReadTicket | undefined;
+
+  /** `read`: of one that has been sent before, and needs more room. */
+  constructor(query: Query, read: ReadTicket | undefined) {
+    this.key = query.key;
+    this.reader = query.reader;
+    this.#query = query;
+    this.#read = read;
+  }
+
+  begin(): boolean {
+    this.#read ??= this.#query.reply.openRead?.('query', this.key);
+    return true;
+  }
+
+  build(request: number): ToPartition {
+    return [toPartition.query, request, this.key, this.#query.filter, this.#read?.room ?? unlimitedRoom];
+  }
+
+  settle(answer: Answer): void {
+    const { reads, reader, reply } = this.#query;
+    const read = this.#read;
+    if (answer[0] === fromPartition.oversize && read !== undefined) {
+      const again = (): void => {
+        reads.askAgain(new PendingQuery(this.#query, read));
+      };
+      read.enlarge(answer[2], again, (failure) => {
+        this.refuse(failure);
       });
-    if (failure === undefined) return;
-    reply.fail(failure);
+      return;
+    }
+    if (answer[0] === fromPartition.state) {
+      const [, , version, count, instances] = answer;
+      const isWarming = reads.isWarming && reader?.understands('warming') !== false;
+      reply.succeed({ kind: 'state', version, count, instances, isWarming });
+    } else {
+      reply.fail(readRefusal(answer));
+    }
     read?.end();
+  }
+
+  refuse(failure: Failure): void {
+    this.#query.reply.fail(failure);
+    this.#read?.end();
   }
 }
 

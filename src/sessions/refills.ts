@@ -1,16 +1,28 @@
-import type { Audience, HostPush } from '../push/fan-out.ts';
+import type { Audience, RefillListener } from '../push/fan-out.ts';
 import type { Answer } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import { unlimitedRoom } from './answers.ts';
+import type { Audiences } from './audiences.ts';
+import type { PushDelivery } from './push-delivery.ts';
 import type { Subscription } from './session.ts';
+import type { ShownVersions } from './shown-versions.ts';
+import type { WarmUp } from './warm-up.ts';
 
 export interface RefillsOptions {
-  readonly router: Pick<Router, 'ask' | 'gate' | 'isShut'>;
-  /** Sends an audience's warming members the state that has come; {@link Refills.noteServed} is called when all have been served. */
-  readonly serve: (audience: Audience<Subscription>, push: HostPush) => void;
-  /** The answer has come, and is no reason any more to keep the audience. */
-  readonly onAnswered: (audience: Audience<Subscription>) => void;
+  readonly router: Pick<Router, 'ask'>;
+  readonly audiences: Pick<Audiences, 'dropIfEmpty'>;
+  readonly delivery: Pick<PushDelivery, 'sendRefill'>;
+  readonly warmUp: Pick<WarmUp, 'isOver'>;
+  readonly shown: Pick<ShownVersions, 'note'>;
+}
+
+/** What a client holds that subscribes again. */
+export interface Held {
+  /** 0: nothing, or nothing that is worth to be gone on from. */
+  readonly version: number;
+  /** Instances of the list; undefined: it has not said. */
+  readonly count: number | undefined;
 }
 
 /** Audiences whose latest state is asked for, or is on its way to their members, at a time. */
@@ -28,12 +40,14 @@ interface Warming {
  * Subscriptions that resumed from before the registry started: each goes on with what it knows until its service is warm, and then gets the list (PU5).
  * One question for an audience, however many wait in it, and few audiences at a time, however many there are.
  */
-export class Refills {
+export class Refills implements RefillListener<Subscription> {
   readonly #options: RefillsOptions;
   readonly #warming: Map<Audience<Subscription>, Warming> = new Map();
   /** Audiences of services that are warm and have not been asked for. */
   readonly #due: Set<Audience<Subscription>> = new Set();
   #underWay = 0;
+  /** An owner has too much to do: nothing is asked for until the next tick. */
+  #isBusy = false;
   /** Once all are: those that have not had their turn. */
   #rest: MapIterator<Audience<Subscription>> | undefined;
   /** Subscriptions that wait. */
@@ -43,8 +57,21 @@ export class Refills {
     this.#options = options;
   }
 
+  /** Whether one who subscribes anew goes on with what it holds: that is a list that this registry never gave, rather than one that is only just filling. */
+  mustWait(audience: Audience<Subscription>, held: Held, count: number): boolean {
+    const { warmUp, shown } = this.#options;
+    if (held.version === 0 || warmUp.isOver) return false;
+    shown.note(held.version);
+    return !this.#isReached(audience, count, held.count);
+  }
+
+  /** Whether a list may lack some who were there before the start: nobody has said how many there were, or they are not all back. */
+  isFilling(audience: Audience<Subscription>, count: number, wanted: number | undefined): boolean {
+    return !this.#options.warmUp.isOver && !this.#isReached(audience, count, wanted);
+  }
+
   /** Whether so many instances are as many as those who wait in the audience have said that they hold, and as `wanted`; -1: not said. */
-  isReached(audience: Audience<Subscription>, count: number, wanted = -1): boolean {
+  #isReached(audience: Audience<Subscription>, count: number, wanted = -1): boolean {
     const most = Math.max(wanted, this.#warming.get(audience)?.wanted ?? -1);
     return most >= 0 && count >= most;
   }
@@ -59,8 +86,12 @@ export class Refills {
     this.count += 1;
   }
 
+  noteRefilled(subscription: Subscription, audience: Audience<Subscription>): void {
+    this.remove(subscription, audience);
+  }
+
   /** It waits no longer: it has the list, or is over. */
-  remove(audience: Audience<Subscription>, subscription: Subscription): void {
+  remove(subscription: Subscription, audience: Audience<Subscription>): void {
     if (!subscription.isWarming) return;
     subscription.isWarming = false;
     this.count -= 1;
@@ -74,7 +105,7 @@ export class Refills {
 
   /** The list of the audience has so many instances now. */
   hearCount(audience: Audience<Subscription>, count: number): void {
-    if (this.#warming.size === 0 || !this.#warming.has(audience) || !this.isReached(audience, count)) return;
+    if (this.#warming.size === 0 || !this.#warming.has(audience) || !this.#isReached(audience, count)) return;
     this.#due.add(audience);
     this.#askNext();
   }
@@ -87,10 +118,10 @@ export class Refills {
 
   /** What could not be asked for is tried again. */
   tick(): void {
+    this.#isBusy = false;
     this.#askNext();
   }
 
-  /** All members that waited when the state came, with so many instances, have been served. */
   noteServed(audience: Audience<Subscription>, count: number): void {
     this.#underWay -= 1;
     // One may have come since, who holds a later version than that state had.
@@ -99,16 +130,14 @@ export class Refills {
   }
 
   #isWarm(audience: Audience<Subscription>, count: number): boolean {
-    return this.#rest !== undefined || this.isReached(audience, count);
+    return this.#rest !== undefined || this.#isReached(audience, count);
   }
 
   #askNext(): void {
-    while (this.#underWay < underWayMax) {
+    while (this.#underWay < underWayMax && !this.#isBusy) {
       const audience = this.#takeNext();
       if (audience === undefined) return;
-      if (this.#ask(audience)) continue;
-      this.#due.add(audience);
-      return;
+      this.#ask(audience);
     }
   }
 
@@ -119,29 +148,34 @@ export class Refills {
     return value;
   }
 
-  /** Returns false if the owner is busy. */
-  #ask(audience: Audience<Subscription>): boolean {
-    const { router, onAnswered } = this.#options;
+  #ask(audience: Audience<Subscription>): void {
+    const { router, audiences } = this.#options;
     const { key, variant } = audience;
-    if (router.isShut(key)) {
-      router.gate.defer(key, () => {
-        if (this.#warming.has(audience)) this.#due.add(audience);
-      });
-      return true;
-    }
-    const asked = router.ask({
+    this.#underWay += 1;
+    router.ask({
       key,
+      isPatient: true,
+      begin: () => {
+        // Nobody may wait in it any more by the time that its slot opens.
+        if (!this.#warming.has(audience)) {
+          this.#underWay -= 1;
+          return false;
+        }
+        audience.pending += 1;
+        return true;
+      },
+      refuse: () => {
+        this.#underWay -= 1;
+        this.#due.add(audience);
+        this.#isBusy = true;
+      },
       build: (request) => [toPartition.subscribe, request, key, variant.text, 0, unlimitedRoom],
       settle: (answer) => {
         audience.pending -= 1;
         this.#take(audience, answer);
-        onAnswered(audience);
+        audiences.dropIfEmpty(audience);
       },
     });
-    if (typeof asked === 'object') return false;
-    audience.pending += 1;
-    this.#underWay += 1;
-    return true;
   }
 
   #take(audience: Audience<Subscription>, answer: Answer): void {
@@ -153,8 +187,8 @@ export class Refills {
     }
     const [, , version, count, body] = answer;
     if (this.#isWarm(audience, count)) {
-      const push = { partition: -1, from: 0, to: version, count, body, changedAtMs: 0, isRefill: true };
-      this.#options.serve(audience, push);
+      const state = { partition: -1, from: 0, to: version, count, body, changedAtMs: 0 };
+      this.#options.delivery.sendRefill(audience, state, this);
     } else {
       // Some have gone again since.
       this.#underWay -= 1;

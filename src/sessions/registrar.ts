@@ -7,7 +7,6 @@ import type { Router } from '../routing/router.ts';
 import { readId } from '../store/instance-table.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
-import { wordResults } from './answers.ts';
 import type { Reply } from './answers.ts';
 import type { DropCause, HostLosses } from './host-losses.ts';
 import type { HeldRegistration, HostLog, Registration, RegistrationName } from './session-log.ts';
@@ -37,38 +36,12 @@ export class Registrar {
     this.#router = options.router;
   }
 
-  /** The log takes the registration when it is sent: a session that ends before the answer must still take it away. */
-  register(
-    session: Session,
-    key: string,
-    instance: EncodedInstance,
-    reply: Reply,
-    number: number = this.#router.drawNumber(),
-  ): void {
-    if (this.#router.isShut(key)) {
-      this.#wait(session, key, reply, () => {
-        this.register(session, key, instance, reply, number);
-      });
-      return;
-    }
-    const { id, fragment } = instance;
-    const failure = this.#refuse(session, key, instance);
-    if (failure !== undefined) {
-      reply.fail(failure);
-      return;
-    }
-    const pending = new PendingRegister(this, session, key, id, fragment, reply);
-    const asked = this.#router.ask(pending, number);
-    if (typeof asked === 'object') {
-      reply.fail(asked);
-      return;
-    }
-    session.identity.noteAsked();
-    pending.before = this.keep(session, { key, id, fragment, stamp: number });
+  register(session: Session, key: string, instance: EncodedInstance, reply: Reply): void {
+    this.#router.ask(new PendingRegister(this, session, key, instance, reply));
   }
 
   /** Why the log cannot take a registration. One that it knows may always change to one of at most its length. */
-  #refuse({ registrations }: Session, key: string, { id, fragment }: EncodedInstance): Failure | undefined {
+  judge({ registrations }: Session, key: string, { id, fragment }: EncodedInstance): Failure | undefined {
     const { log, config } = this.#options;
     const { registrationsMax, instanceBytesMax } = config;
     const isFull = registrations.size >= registrationsMax;
@@ -81,29 +54,11 @@ export class Registrar {
     return refuseBound('instanceBytesMax', instanceBytesMax, `sessions hold ${instanceBytesMax} bytes of instances`);
   }
 
-  deregister(
-    session: Session,
-    key: string,
-    id: string,
-    reply: Reply,
-    number: number = this.#router.drawNumber(),
-  ): void {
-    if (this.#router.isShut(key)) {
-      this.#wait(session, key, reply, () => {
-        this.deregister(session, key, id, reply, number);
-      });
-      return;
-    }
-    const asked = this.#router.ask(new PendingDeregister(session, key, id, reply), number);
-    if (typeof asked === 'object') {
-      reply.fail(asked);
-      return;
-    }
-    session.identity.noteAsked();
-    this.drop(session, key, id);
+  deregister(session: Session, key: string, id: string, reply: Reply): void {
+    this.#router.ask(new PendingDeregister(this, session, key, id, reply));
   }
 
-  /** The session has ended, or is lost: the owner, whose slot is open, takes away what is still the session's own (SE1). */
+  /** The session has ended, or is lost: the owner takes away what is still the session's own (SE1). */
   withdraw(session: Session, { key, id }: RegistrationName, cause: DropCause): void {
     session.identity.hasWithdrawn = true;
     this.#router.tell(key, [toPartition.withdraw, session.number, key, id]);
@@ -139,6 +94,13 @@ export class Registrar {
     session.registrations.noteDoubt(key, id);
   }
 
+  /** Puts in what the owner holds for the session, whose host lost its log. */
+  takeBack(session: Session, registration: HeldRegistration): void {
+    const { key, id, isHidden } = registration;
+    this.keep(session, registration);
+    session.registrations.noteHidden(key, id, isHidden);
+  }
+
   /** Takes the first registrations out of the log of a session that goes to another host: at most so many, and about so many characters. */
   takeOut(session: Session, countMax: number, charactersMax: number): (string | number)[] {
     const fields: (string | number)[] = [];
@@ -171,24 +133,19 @@ export class Registrar {
     else {
       session.registrations.noteHidden(key, id, state === 'hidden');
       this.#noteClaim(session, { key, id }, stamp);
-      if (state === 'hidden') this.#giveUpLost(session, { key, id });
+      if (state === 'hidden' && isLost(session)) this.giveUp(session, { key, id });
     }
     return session;
   }
 
   /** What a partition says of a claim may overtake its answer to the registration, which goes another way to a session that has travelled. */
   #noteClaim(session: Session, name: RegistrationName, stamp: number): void {
-    const { gate } = this.#router;
-    if (gate.isShut(name.key)) {
-      // Its answer may be to come from the partition's next life.
-      gate.defer(name.key, () => {
-        this.#noteClaim(session, name, stamp);
-      });
-      return;
-    }
-    const request = this.#router.findRequest(stamp);
-    if (request instanceof PendingRegister) request.isContested = true;
-    else this.#options.onClaim(session, name);
+    // While the slot is shut, its answer may be to come from the partition's next life.
+    this.#router.whenOpen([name.key], () => {
+      const request = this.#router.findRequest(stamp);
+      if (request instanceof PendingRegister) request.isContested = true;
+      else this.#options.onClaim(session, name);
+    });
   }
 
   /** A registration has been answered, and it has been said meanwhile how it stands among other sessions' claims. */
@@ -196,26 +153,12 @@ export class Registrar {
     this.#options.onClaim(session, name);
   }
 
-  #giveUpLost(session: Session, name: RegistrationName): void {
-    const { registrations } = session;
-    const { key, id } = name;
-    if (!isLost(session) || !registrations.has(key, id) || !registrations.standingOf(key, id).isHidden) return;
-    const { gate } = this.#router;
-    if (!gate.isShut(key)) this.giveUp(session, name);
-    else {
-      gate.defer(key, () => {
-        this.#giveUpLost(session, name);
-      });
-    }
-  }
-
   /**
    * Another session has it now, most likely the client itself that is back: what a lost session left behind must not come up again. If it has by the time
-   * that its owner, whose slot is open, hears of this, it is held back like all that the session has.
+   * that its owner hears of this, it is held back like all that the session has.
    */
   giveUp(session: Session, { key, id }: RegistrationName): void {
-    session.identity.noteAsked();
-    this.#router.askLink(this.#router.linkOf(key), new PendingGiveUp(this, session, key, id));
+    this.#router.ask(new PendingGiveUp(this, session, key, id));
   }
 
   /** The owner has ended what was given up. */
@@ -224,23 +167,14 @@ export class Registrar {
     if ((session.registrations.stampOf(key, id) ?? request) < request) this.drop(session, key, id);
     this.#options.onGivenUp(session.number);
   }
+}
 
-  /**
-   * Waits for the slot. What a session asked for that has ended meanwhile, or goes on over another connection, is not done any more: whoever took it
-   * over has been told what it holds without this.
-   */
-  #wait(session: Session, key: string, reply: Reply, run: () => void): void {
-    this.#router.gate.wait(
-      key,
-      () => {
-        if (session.state.kind === 'ended' || session.state.kind === 'resumed') reply.fail(sessionEnded);
-        else run();
-      },
-      (failure) => {
-        reply.fail(failure);
-      },
-    );
-  }
+/**
+ * What a session asked for that has ended while that waited for its slot, or goes on over another connection, is not done any more: whoever took it over has
+ * been told what it holds without this.
+ */
+function isOver({ state }: Session): boolean {
+  return state.kind === 'ended' || state.kind === 'resumed';
 }
 
 /** Through its grace a session may be taken over, with all that it claims; one that a guard holds back, or has just judged, has had that time. */
@@ -261,20 +195,37 @@ export class PendingRegister implements PendingRequest {
   /** It has been said already how it stands among other sessions' claims. */
   isContested = false;
   readonly #registrar: Registrar;
-  readonly #fragment: string;
+  readonly #instance: EncodedInstance;
   readonly #reply: Reply;
 
-  constructor(registrar: Registrar, session: Session, key: string, id: string, fragment: string, reply: Reply) {
+  constructor(registrar: Registrar, session: Session, key: string, instance: EncodedInstance, reply: Reply) {
     this.#registrar = registrar;
     this.key = key;
     this.session = session;
-    this.id = id;
-    this.#fragment = fragment;
+    this.id = instance.id;
+    this.#instance = instance;
     this.#reply = reply;
   }
 
+  /** The log takes the registration when it is sent: a session that ends before the answer must still take it away. */
+  begin(request: number): boolean {
+    const { session, key, id } = this;
+    const failure = isOver(session) ? sessionEnded : this.#registrar.judge(session, key, this.#instance);
+    if (failure !== undefined) {
+      this.#reply.fail(failure);
+      return false;
+    }
+    session.identity.noteAsked();
+    this.before = this.#registrar.keep(session, { key, id, fragment: this.#instance.fragment, stamp: request });
+    return true;
+  }
+
   build(request: number): ToPartition {
-    return [toPartition.register, request, this.session.number, this.key, this.id, this.#fragment];
+    return [toPartition.register, request, this.session.number, this.key, this.id, this.#instance.fragment];
+  }
+
+  refuse(failure: Failure): void {
+    this.#reply.fail(failure);
   }
 
   /** Its session has ended: nobody waits for it to be settled. */
@@ -284,7 +235,7 @@ export class PendingRegister implements PendingRequest {
 
   settle(answer: Answer): void {
     const { session, key, id } = this;
-    if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.registered(answer[2], id));
+    if (answer[0] === fromPartition.applied) this.#reply.succeed({ kind: 'registered', version: answer[2], id });
     else this.#takeRefusal(answer);
     if (this.isContested) this.#registrar.tellStanding(session, { key, id });
     session.identity.noteAnswered();
@@ -315,20 +266,37 @@ export class PendingDeregister implements PendingRequest {
   readonly key: string;
   readonly session: Session;
   /** What the session's log held before; a partition that is rebuilt before the answer must have it, to take it away. */
-  readonly before: HeldRegistration | undefined;
+  before: HeldRegistration | undefined;
   readonly id: string;
+  readonly #registrar: Registrar;
   readonly #reply: Reply;
 
-  constructor(session: Session, key: string, id: string, reply: Reply) {
+  constructor(registrar: Registrar, session: Session, key: string, id: string, reply: Reply) {
+    this.#registrar = registrar;
     this.key = key;
     this.session = session;
-    this.before = session.registrations.get(key, id);
     this.id = id;
     this.#reply = reply;
   }
 
+  begin(): boolean {
+    const { session, key, id } = this;
+    if (isOver(session)) {
+      this.#reply.fail(sessionEnded);
+      return false;
+    }
+    session.identity.noteAsked();
+    this.before = session.registrations.get(key, id);
+    this.#registrar.drop(session, key, id);
+    return true;
+  }
+
   build(request: number): ToPartition {
     return [toPartition.deregister, request, this.session.number, this.key, this.id];
+  }
+
+  refuse(failure: Failure): void {
+    this.#reply.fail(failure);
   }
 
   /** Its session has ended: nobody waits for it to be settled. */
@@ -337,7 +305,7 @@ export class PendingDeregister implements PendingRequest {
   }
 
   settle(answer: Answer): void {
-    if (answer[0] === fromPartition.applied) this.#reply.succeed(wordResults.deregistered(answer[2]));
+    if (answer[0] === fromPartition.applied) this.#reply.succeed({ kind: 'deregistered', version: answer[2] });
     else this.#reply.fail(readRefusal(answer));
     this.session.identity.noteAnswered();
   }
@@ -355,6 +323,17 @@ class PendingGiveUp implements PendingRequest {
     this.#session = session;
     this.key = key;
     this.#id = id;
+  }
+
+  /** By the time that its slot is open its client may be back, and so may what it claims. */
+  begin(): boolean {
+    const { registrations, identity } = this.#session;
+    const isDue =
+      isLost(this.#session) &&
+      registrations.has(this.key, this.#id) &&
+      registrations.standingOf(this.key, this.#id).isHidden;
+    if (isDue) identity.noteAsked();
+    return isDue;
   }
 
   build(request: number): ToPartition {

@@ -1,11 +1,11 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { ReadTicket, Reply } from './answers.ts';
+import type { ReadTicket, Reply, Result } from './answers.ts';
 
-/** Waits for an answer in the form that WebSocket requests get it, too. `read`: how large its list may be, and the refusal of a larger one. */
-export async function waitForReply(
+/** Waits for the answer to a call that nobody's connection has made. `read`: how large its list may be, and the refusal of a larger one. */
+export function waitForReply(
   ask: (reply: Reply) => void,
   read?: { readonly room: number; readonly tooLarge: Failure },
-): Promise<string | Failure> {
+): Promise<Result | Failure> {
   return new Promise((resolve) => {
     if (read === undefined) {
       ask({ succeed: resolve, fail: resolve });

@@ -194,23 +194,27 @@ export class Resumption {
   /** What was withdrawn is answered by nobody: the next host must not tell a partition something that this overtakes. */
   #whenApplied(run: () => void, refuse: () => void): void {
     const { router } = this.#options;
-    router.gate.waitForAll(() => {
-      const links = router.links();
-      let left = links.length;
-      const noteApplied = (): void => {
-        left -= 1;
-        if (left === 0) run();
-      };
-      for (const link of links) {
-        router.askLink(link, {
-          key: '',
-          build: (request) => [toPartition.fence, request],
-          settle: noteApplied,
-          // It has died, and what it was told has died with it: its next life hears what logs hold.
-          abandon: noteApplied,
-        });
-      }
-    }, refuse);
+    router.whenOpen(
+      'all',
+      () => {
+        const links = router.links();
+        let left = links.length;
+        const noteApplied = (): void => {
+          left -= 1;
+          if (left === 0) run();
+        };
+        for (const link of links) {
+          router.askLink(link, {
+            key: '',
+            build: (request) => [toPartition.fence, request],
+            settle: noteApplied,
+            // It has died, and what it was told has died with it: its next life hears what logs hold.
+            abandon: noteApplied,
+          });
+        }
+      },
+      refuse,
+    );
   }
 
   #busy(): Failure {

@@ -7,15 +7,17 @@ import type { Arrivals } from '../runtime/arrivals.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { textCodec } from '../runtime/text-codec.ts';
 import type { Socket } from '../transport/transport.ts';
-import { fromPartition } from '../workers/messages.ts';
-import { wordNotification } from './answers.ts';
+import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { Reply } from './answers.ts';
+import type { WatchedAudience } from './audiences.ts';
 import { ClaimNotices } from './claim-notices.ts';
 import { Departures } from './departures.ts';
 import { Dispatch } from './dispatch.ts';
+import type { Encoding } from './encoding.ts';
 import { HostJobs } from './host-jobs.ts';
 import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
+import { jsonRpc } from './json-rpc.ts';
 import type { LeaseNews } from './lease-record.ts';
 import type { Held, LossReport } from './loss-messages.ts';
 import { Opening } from './opening.ts';
@@ -31,7 +33,6 @@ import type { SessionRecord, TransferEvent } from './session-transfer.ts';
 import type { Session } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
-import type { WatchedAudience } from './subscriptions.ts';
 import type { WarmUp } from './warm-up.ts';
 
 export interface SessionHostOptions {
@@ -43,6 +44,8 @@ export interface SessionHostOptions {
   readonly arrivals: Arrivals;
   readonly warmUp: WarmUp;
   readonly createName: () => string;
+  /** What its sessions are sent; JSON-RPC if it is not said. */
+  readonly encoding?: Encoding | undefined;
   /** 0 to 1. */
   readonly random: () => number;
   readonly schedule: (task: () => void) => void;
@@ -68,6 +71,7 @@ export interface SessionHostOptions {
 export class SessionHost {
   readonly #options: SessionHostOptions;
   readonly #router: Router;
+  readonly #encoding: Encoding;
   readonly #counters: Counters;
   readonly sessions: Sessions;
   readonly #log: HostLog = new HostLog(textCodec);
@@ -96,6 +100,7 @@ export class SessionHost {
     const { config, router, counters } = options;
     this.#options = options;
     this.#router = router;
+    this.#encoding = options.encoding ?? jsonRpc;
     this.#counters = counters;
     this.#crowdsSeen = options.arrivals.crowds;
     this.#journal = new SessionJournal(options.isVerbose, options.onSession);
@@ -159,7 +164,7 @@ export class SessionHost {
       stepsPerTurn,
       schedule,
       onPutOff,
-      gate: router.gate,
+      router,
       withdraw: (session, name, cause) => {
         this.#registrar.withdraw(session, name, cause);
       },
@@ -206,6 +211,7 @@ export class SessionHost {
     });
     this.#subscriptions = new Subscriptions({
       router,
+      encoding: this.#encoding,
       counters,
       sliceMembers: config.fanOutSliceMembers,
       sliceBytes: config.fanOutSliceBytes,
@@ -223,6 +229,7 @@ export class SessionHost {
       },
     });
     this.#claims = new ClaimNotices({
+      encoding: this.#encoding,
       schedule: options.schedule,
       flush,
     });
@@ -250,6 +257,7 @@ export class SessionHost {
     });
     this.#dispatch = new Dispatch({
       config,
+      encoding: this.#encoding,
       router,
       counters,
       meter: this.meter,
@@ -310,7 +318,7 @@ export class SessionHost {
     return this.#router.requestsInFlight;
   }
 
-  /** Frames worded for pushes so far (PU3). */
+  /** Frames encoded for pushes so far (PU3). */
   get framesEncoded(): number {
     return this.#subscriptions.framesEncoded;
   }
@@ -420,7 +428,7 @@ export class SessionHost {
    */
   endLease(session: Session): Promise<Failure | undefined> {
     return new Promise((resolve) => {
-      const keys = new Set(session.registrations.services());
+      const keys = [...new Set(session.registrations.services())];
       const end = (): void => {
         this.sessions.end(session);
         void this.#departures
@@ -430,9 +438,7 @@ export class SessionHost {
             resolve(undefined);
           });
       };
-      const { gate } = this.#router;
-      if (Array.from(keys).some((key) => gate.isShut(key))) gate.waitForAll(end, resolve);
-      else end();
+      this.#router.whenOpen(keys, end, resolve);
     });
   }
 
@@ -468,6 +474,25 @@ export class SessionHost {
     else this.#takeClaim(record);
   }
 
+  /**
+   * What a partition holds for sessions of this host, whose thread is new: six fields a claim. What belongs to no session that is here is of one that was ending when
+   * the thread before this one did, and goes.
+   */
+  takeBack(claims: readonly (string | number)[]): void {
+    for (let i = 0; i < claims.length; i += 6) {
+      const [number, key, id, fragment] = [Number(claims[i]), ...claims.slice(i + 1, i + 4).map(String)] as [
+        number,
+        string,
+        string,
+        string,
+      ];
+      const session = this.sessions.find(number);
+      const [stamp, isHidden] = [Number(claims[i + 4]), claims[i + 5] === 1];
+      if (session === undefined) this.#router.tell(key, [toPartition.withdraw, number, key, id]);
+      else this.#registrar.takeBack(session, { key, id, fragment, stamp, isHidden });
+    }
+  }
+
   /** What another host was told of a session that is here; if it is not, it has ended. */
   takeAstray(record: SessionRecord): void {
     this.#takeClaim(record);
@@ -492,7 +517,7 @@ export class SessionHost {
       if (!session.understands('goaway') || (share < 1 && random() >= share)) return;
       leavers += 1;
       const reconnectAfterMs = Math.round(random() * spreadMs);
-      this.#outbox.send(session, wordNotification('session.goaway', { reason, reconnectAfterMs }));
+      this.#outbox.send(session, this.#encoding.encodeNotice({ kind: 'goaway', reason, reconnectAfterMs }));
     });
     return leavers;
   }

@@ -1,8 +1,9 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { MethodName, RequestId } from '../protocol/types.ts';
-import { wordError, wordResult } from './answers.ts';
-import type { BatchAnswers, ReadTicket, Reply } from './answers.ts';
+import type { ReadTicket, Reply, Result } from './answers.ts';
+import type { BatchAnswers } from './batch-answers.ts';
 import type { CallLane, ReadKind } from './call-lane.ts';
+import type { Encoding } from './encoding.ts';
 import type { HostMeter } from './host-meter.ts';
 import type { Session } from './session.ts';
 
@@ -12,8 +13,9 @@ export interface ReplyHost {
   send(session: Session, frame: string): void;
   countRefusal(failure: Failure, session: Session): void;
   readonly meter: HostMeter;
+  readonly encoding: Encoding;
   laneOf(session: Session): CallLane;
-  /** The refusal as it is worded: when to come back differs from one to the next. */
+  /** The refusal as it is told: when to come back differs from one to the next. */
   spread(failure: Failure): Failure;
 }
 
@@ -55,10 +57,10 @@ export class SessionReply implements Reply {
     this.#place = batch === undefined || id === undefined ? -1 : batch.reserve();
   }
 
-  succeed(result: string): void {
+  succeed(result: Result): void {
     this.#end();
     if (this.#id === undefined) return;
-    const answer = wordResult(this.#id, result);
+    const answer = this.#host.encoding.encodeAnswer(this.#id, result);
     if (this.#batch === undefined || this.#batch.hasRoom(answer.length)) this.#send(answer);
     else this.#refuse(this.#id, refuseForRoom(this.#batch.charactersMax, true));
   }
@@ -119,7 +121,7 @@ export class SessionReply implements Reply {
 
   #refuse(id: RequestId, failure: Failure): void {
     this.#host.countRefusal(failure, this.#session);
-    this.#send(wordError(id, this.#host.spread(failure)));
+    this.#send(this.#host.encoding.encodeRefusal(id, this.#host.spread(failure)));
   }
 
   #send(answer: string): void {

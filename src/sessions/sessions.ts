@@ -4,12 +4,12 @@ import type { ServerConfig } from '../config/config.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import type { Socket } from '../transport/transport.ts';
-import { sessionsPerHostMax } from '../workers/partition-core.ts';
+import { sessionsPerHostMax } from '../workers/session-numbers.ts';
 import { Consumption } from './consumption.ts';
 import type { ConsumptionBounds } from './consumption.ts';
+import type { LeaseNews, LeaseRecord } from './lease-record.ts';
 import { SessionLog } from './session-log.ts';
 import type { HostLog } from './session-log.ts';
-import type { LeaseNews, LeaseRecord } from './lease-record.ts';
 import type { SessionSlice } from './session-transfer.ts';
 import { Session, SessionIdentity } from './session.ts';
 import type { SessionState } from './session.ts';
@@ -342,9 +342,9 @@ export class Sessions {
    * What the session held is gone, because of what others did. If it was all: for one that is held nothing is left to wait for, and whoever renews a lease must
    * learn that it keeps nothing alive any more.
    */
-  endEmptied(session: Session): void {
-    const { kind } = session.state;
-    if ((kind === 'held' || kind === 'leased') && session.registrations.size === 0) this.end(session);
+  endEmptied(session: Session | undefined): void {
+    const kind = session?.state.kind;
+    if ((kind === 'held' || kind === 'leased') && session?.registrations.size === 0) this.end(session);
   }
 
   /** What may be removed of a broken session is removed: the rest, if there is any, is held back. */

@@ -74,6 +74,11 @@ export class HiddenClaims {
     }
   }
 
+  /** The rows of all of them. They must not change meanwhile. */
+  rows(): Iterable<number> {
+    return this.#list.rows();
+  }
+
   *[Symbol.iterator](): Generator<[id: string, claim: InstanceRow], void, undefined> {
     for (const row of this.#list.rows()) {
       const claim = this.#table.read(row);

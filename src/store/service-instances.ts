@@ -16,6 +16,12 @@ export interface Claim {
   readonly isShown: boolean;
 }
 
+/** Whose claim to which instance. */
+export interface ClaimName {
+  readonly id: string;
+  readonly owner: number;
+}
+
 /**
  * The instances of one service, by id, in the order in which they came; rows of the partition's table. An instance is the claim that shows; what others
  * claim is kept aside, which costs nothing as long as nobody does.
@@ -58,6 +64,28 @@ export class ServiceInstances {
     const shown = { owner: this.#table.ownerOf(row), stamp: this.#table.stampOf(row), isShown: true };
     const hidden = [...(this.#hidden?.of(id) ?? [])].map(({ owner, stamp }) => ({ owner, stamp, isShown: false }));
     return [shown, ...hidden];
+  }
+
+  /** A session's claim to an instance, with its content; undefined: it has none. */
+  claimOf(id: string, owner: number): (StoredInstance & { readonly isShown: boolean }) | undefined {
+    const row = this.find(id);
+    if (row === -1) return undefined;
+    if (this.#table.ownerOf(row) === owner) return { ...this.#table.read(row), isShown: true };
+    const hidden = this.#hidden?.get(id, owner);
+    return hidden === undefined ? undefined : { ...hidden, isShown: false };
+  }
+
+  /** The claims of some sessions, whether they show or not. */
+  namesOf(isWanted: (owner: number) => boolean): ClaimName[] {
+    const names: ClaimName[] = [];
+    for (const row of this.#list.rows()) this.#addName(row, isWanted, names);
+    for (const row of this.#hidden?.rows() ?? []) this.#addName(row, isWanted, names);
+    return names;
+  }
+
+  #addName(row: number, isWanted: (owner: number) => boolean, names: ClaimName[]): void {
+    const owner = this.#table.ownerOf(row);
+    if (isWanted(owner)) names.push({ id: this.#table.idOf(row), owner });
   }
 
   /** Bytes of all of them as a JSON array, but for its brackets, if the claims that do not show were among them. */

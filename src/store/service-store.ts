@@ -398,6 +398,11 @@ export class ServiceStore {
     page.next = undefined;
   }
 
+  /** The services that have instances, in the order of their keys' bytes, after a key. They must not come and go meanwhile. */
+  *listedAfter(after: string): Generator<ServiceRecord, void, undefined> {
+    for (const key of this.#listed.from(after)) if (key !== after) yield this.#services.get(key)!;
+  }
+
   services(): IterableIterator<ServiceRecord> {
     return this.#services.values();
   }

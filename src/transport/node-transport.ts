@@ -11,12 +11,7 @@ import { encodeAnswer } from './node-answer.ts';
 import { AttentiveWebSocket, NodeSocket } from './node-socket.ts';
 import { PortSharer } from './port-sharer.ts';
 import { frameExcessBytes } from './transport.ts';
-import type {
-  ConnectionTaker,
-  ListenAddress,
-  Transport,
-  TransportOptions,
-} from './transport.ts';
+import type { ConnectionTaker, ListenAddress, Transport, TransportOptions } from './transport.ts';
 
 /** A request's head must be there within this, and all of it within the second, in milliseconds. */
 const headTimeoutMs = 10_000;

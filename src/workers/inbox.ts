@@ -9,6 +9,8 @@ interface Queue {
   at: number;
   /** Its table has taken effect. */
   isBegun: boolean;
+  /** The thread before, under the same number, is still being forgotten. */
+  isLeaving: boolean;
 }
 
 /**
@@ -24,14 +26,20 @@ export class PartitionInbox {
     if (batch.credit !== undefined) core.credit(host, batch.credit);
     let queue = this.#queues.get(host);
     if (queue === undefined) {
-      queue = { batches: [], at: 0, isBegun: false };
+      queue = { batches: [], at: 0, isBegun: false, isLeaving: false };
       this.#queues.set(host, queue);
     }
     queue.batches.push(batch);
   }
 
+  /** A host's thread has died: what it sent and has not been applied is dropped. What its next thread sends waits until the partition has forgotten this one. */
+  detach(host: number, core: PartitionCore): void {
+    core.detach(host);
+    this.#queues.set(host, { batches: [], at: 0, isBegun: false, isLeaving: true });
+  }
+
   get isEmpty(): boolean {
-    for (const { batches } of this.#queues.values()) if (batches.length > 0) return false;
+    for (const { batches, isLeaving } of this.#queues.values()) if (isLeaving || batches.length > 0) return false;
     return true;
   }
 
@@ -45,6 +53,8 @@ export class PartitionInbox {
       // Last in the next turn.
       this.#queues.delete(host);
       this.#queues.set(host, queue);
+      if (queue.isLeaving && !core.hasLeft(host)) continue;
+      queue.isLeaving = false;
       while (queue.batches.length > 0 && this.#runBatch(core, host, queue, clock));
     }
     return core.isTurnOver && !this.isEmpty;

@@ -2,6 +2,8 @@ import type { MessagePort } from 'node:worker_threads';
 
 import type { ErrorCode } from '../protocol/errors.ts';
 import type { ClaimState, StoreLimits } from '../store/service-store.ts';
+import { listKinds, locateFields, measureShapes } from './record-shapes.ts';
+import type { FieldsOf, KindsOf, RecordOf } from './record-shapes.ts';
 
 /** A service on its way from one partition to another, or a part of it: together everything that its owner knows of it. What is not in lists comes with the last. */
 export interface ServiceParcel {
@@ -35,200 +37,180 @@ export interface PartitionLimits extends StoreLimits {
 
 /**
  * Everything that crosses between a session host and a partition. Records are laid end to end in one flat array per turn: cloning
- * numbers and strings in bulk costs a fraction of cloning objects, and instances never cross as objects. A record's first field
- * tells its kind, the kind its length.
+ * numbers and strings in bulk costs a fraction of cloning objects, and instances never cross as objects. A shape declares each kind: its number, and the names of
+ * its fields in order. The types of records, their lengths and the places of their fields all come from it.
  */
-export const toPartition = {
-  register: 1,
-  deregister: 2,
-  withdraw: 3,
-  subscribe: 4,
-  loseInterest: 5,
-  query: 6,
-  list: 7,
-  restore: 9,
-  rewatch: 10,
-  restored: 11,
-  handOver: 12,
-  takeOver: 13,
-  measure: 14,
-  retell: 15,
-  goOn: 16,
-  fence: 17,
-  raiseFloor: 18,
-  forget: 19,
-  giveUp: 20,
-} as const;
 
-/**
- * Host to partition. `request` is the number of what the host waits for. All hosts of the process draw from one sequence when a request comes, so it serves
- * as a registration's stamp; a request keeps it when it has to be sent again.
- */
-export type ToPartition =
-  | [kind: typeof toPartition.register, request: number, session: number, key: string, id: string, fragment: string]
-  | [kind: typeof toPartition.deregister, request: number, session: number, key: string, id: string]
+/** What the fields of records to a partition hold, by their names. */
+interface ToPartitionValues {
+  /**
+   * The number of what the host waits for. All hosts of the process draw from one sequence when a request comes, so it serves as a registration's stamp; a request
+   * keeps it when it has to be sent again.
+   */
+  request: number;
+  session: number;
+  key: string;
+  id: string;
+  /** The canonical JSON of an instance. */
+  fragment: string;
+  /** Its text. */
+  variant: string;
+  /** A version that the subscriber holds; 0: a snapshot is wanted. */
+  since: number;
+  /** Characters that the answer may have; if it has more, nothing is done, and it is answered with `oversize`. */
+  room: number;
+  /** Its canonical text, or empty. */
+  filter: string;
+  namespace: string;
+  prefix: string;
+  /** Only what comes after this; empty: from the start. */
+  after: string;
+  limit: number;
+  stamp: number;
+  /** 0 or 1: as the host knows it. */
+  isHidden: number;
+  /** No subscriber of the host holds a lower version. */
+  from: number;
+  ids: readonly string[];
+  slots: readonly number[];
+  /** No forgotten service of whoever gives slots away had a version above it. */
+  versionFloor: number;
+  parcels: readonly ServiceParcel[];
+  version: number;
+  host: number;
+}
+
+/** Host to partition. */
+const toShapes = {
+  register: [1, 'request', 'session', 'key', 'id', 'fragment'],
+  deregister: [2, 'request', 'session', 'key', 'id'],
   /** The session's claim ends without having been asked for: the session is over. No answer. */
-  | [kind: typeof toPartition.withdraw, session: number, key: string, id: string]
-  /** The session is lost, and its claim ends if another hides it: 1 as the version of `applied`, else 0. */
-  | [kind: typeof toPartition.giveUp, request: number, session: number, key: string, id: string]
-  /**
-   * `since` 0: a snapshot is wanted. Variants go by their text. `room`: characters that the answer may have; if it has more, nothing is done, and it is answered with
-   * `oversize`.
-   */
-  | [kind: typeof toPartition.subscribe, request: number, key: string, variant: string, since: number, room: number]
-  | [kind: typeof toPartition.loseInterest, key: string, variant: string]
-  /** `filter`: its canonical text, or empty. */
-  | [kind: typeof toPartition.query, request: number, key: string, filter: string, room: number]
-  | [kind: typeof toPartition.list, request: number, namespace: string, prefix: string, after: string, limit: number]
-  /** Rebuilding (RE1): what a session holds. The highest stamp shows, in whatever order they come. `isHidden`, 0 or 1: as the host knows it. */
-  | [
-      kind: typeof toPartition.restore,
-      session: number,
-      key: string,
-      id: string,
-      fragment: string,
-      stamp: number,
-      isHidden: number,
-    ]
-  /** Rebuilding: the host has subscribers of the service, none of which holds a version below `from`. */
-  | [kind: typeof toPartition.rewatch, key: string, variant: string, from: number]
-  /**
-   * Rebuilding: of these instances it is not known what subscribers were told, whichever host they are on; of all others they hold what
-   * has been restored (RE2).
-   */
-  | [kind: typeof toPartition.retell, key: string, ids: readonly string[]]
+  withdraw: [3, 'session', 'key', 'id'],
+  subscribe: [4, 'request', 'key', 'variant', 'since', 'room'],
+  loseInterest: [5, 'key', 'variant'],
+  query: [6, 'request', 'key', 'filter', 'room'],
+  list: [7, 'request', 'namespace', 'prefix', 'after', 'limit'],
+  /** Rebuilding (RE1): what a session holds. The highest stamp shows, in whatever order they come. */
+  restore: [9, 'session', 'key', 'id', 'fragment', 'stamp', 'isHidden'],
+  /** Rebuilding: the host has subscribers of the service. */
+  rewatch: [10, 'key', 'variant', 'from'],
   /** Rebuilding: the host has restored all that its sessions hold. From the first of these on, pushes wait (PU5). Answered with `applied`. */
-  | [kind: typeof toPartition.restored, request: number]
-  /** Rebuilding is complete, from all hosts: pushes begin. Answered with `applied`. */
-  | [kind: typeof toPartition.goOn, request: number]
-  /** Answered with `applied`, when all that was sent before has been applied. */
-  | [kind: typeof toPartition.fence, request: number]
+  restored: [11, 'request'],
   /** Moving (SL3): the first part of what these slots hold, or, if none are named, the next. The owner keeps it until it is to forget it. */
-  | [kind: typeof toPartition.handOver, request: number, slots: readonly number[]]
-  /** Moving: a part of what another partition gives away, and the version that none of its forgotten services was above. Answered with `applied`. */
-  | [kind: typeof toPartition.takeOver, request: number, versionFloor: number, parcels: readonly ServiceParcel[]]
+  handOver: [12, 'request', 'slots'],
+  /** Moving: a part of what another partition gives away. Answered with `applied`. */
+  takeOver: [13, 'request', 'versionFloor', 'parcels'],
   /** How much each slot holds. */
-  | [kind: typeof toPartition.measure, request: number]
+  measure: [14, 'request'],
+  /**
+   * Rebuilding: of these instances it is not known what subscribers were told, whichever host they are on; of all others they hold what has been restored
+   * (RE2).
+   */
+  retell: [15, 'key', 'ids'],
+  /** Rebuilding is complete, from all hosts: pushes begin. Answered with `applied`. */
+  goOn: [16, 'request'],
+  /** Answered with `applied`, when all that was sent before has been applied. */
+  fence: [17, 'request'],
   /** A client has shown that the registry told of this version before it started: none may be told from now on that is not above it. */
-  | [kind: typeof toPartition.raiseFloor, version: number]
+  raiseFloor: [18, 'version'],
   /** Moving: these slots are another's, and what is held of them is forgotten. Answered with `applied`. */
-  | [kind: typeof toPartition.forget, request: number, slots: readonly number[]];
-
-const toPartitionLengths: Readonly<Record<ToPartition[0], number>> = {
-  1: 6,
-  2: 5,
-  3: 4,
-  4: 6,
-  5: 3,
-  6: 5,
-  7: 6,
-  9: 7,
-  10: 4,
-  11: 2,
-  12: 3,
-  13: 4,
-  14: 2,
-  15: 3,
-  16: 2,
-  17: 2,
-  18: 2,
-  19: 3,
-  20: 5,
-};
-
-export const fromPartition = {
-  applied: 1,
-  refused: 2,
-  state: 3,
-  resumed: 4,
-  listed: 5,
-  push: 6,
-  claim: 7,
-  moved: 8,
-  handedOver: 9,
-  settled: 10,
-  measured: 11,
-  oversize: 12,
-  answered: 13,
-  bound: 14,
+  forget: [19, 'request', 'slots'],
+  /** The session is lost, and its claim ends if another hides it: 1 as the version of `applied`, else 0. */
+  giveUp: [20, 'request', 'session', 'key', 'id'],
+  /**
+   * A host that has just begun: the first part of what sessions of that host have claimed, or the one after the `next` of the part before. Nothing else of that host
+   * may be under way.
+   */
+  recall: [21, 'request', 'host', 'after'],
 } as const;
+
+/** What the fields of a partition's records hold, by their names. */
+interface FromPartitionValues {
+  request: number;
+  version: number;
+  code: ErrorCode;
+  message: string;
+  /** The bound that was met; empty: none. */
+  limit: string;
+  max: number;
+  /** What the session still has of an instance that a registration was to change; else empty. */
+  stands: string;
+  stamp: number;
+  count: number;
+  /** A JSON array. */
+  instances: string;
+  from: number;
+  to: number;
+  /** `"put":[…],"remove":[…]` */
+  difference: string;
+  /** Keys and instance counts, alternating. */
+  page: readonly (string | number)[];
+  key: string;
+  /** Its text. */
+  variant: string;
+  /** When the oldest change in it was asked for, by the clock that threads share, in milliseconds; 0: not known. */
+  changedAtMs: number;
+  body: string;
+  session: number;
+  id: string;
+  state: ClaimState;
+  epoch: number;
+  versionFloor: number;
+  parcels: readonly ServiceParcel[];
+  /** 0 or 1: no part follows. */
+  isLast: number;
+  batch: number;
+  /** Slots, how many instances each has, and the bytes of those, in turns; empty slots are left out. */
+  loads: readonly number[];
+  characters: number;
+  /** Six fields a claim: session, key, id, fragment, stamp, and 1 if it is hidden, else 0. */
+  claims: readonly (string | number)[];
+  /** Where the next part goes on; empty: none follows. */
+  next: string;
+}
 
 /** Partition to host. In a batch, a last text equal to an earlier one is laid down as the number of that one, among those laid down as texts. */
-export type FromPartition =
-  | [kind: typeof fromPartition.applied, request: number, version: number]
-  /** `stands`: what the session still has of an instance that a registration was to change; else empty. `stamp`: of that; if it is not the request, it does not show. */
-  | [
-      kind: typeof fromPartition.refused,
-      request: number,
-      code: ErrorCode,
-      message: string,
-      limit: string,
-      max: number,
-      stands: string,
-      stamp: number,
-    ]
-  | [kind: typeof fromPartition.state, request: number, version: number, count: number, instances: string]
-  | [kind: typeof fromPartition.resumed, request: number, from: number, version: number, difference: string]
-  /** Keys and instance counts, alternating. */
-  | [kind: typeof fromPartition.listed, request: number, page: readonly (string | number)[]]
-  | [
-      kind: typeof fromPartition.push,
-      key: string,
-      variant: string,
-      from: number,
-      to: number,
-      count: number,
-      /** When the oldest change in it was asked for, by the clock that threads share, in milliseconds; 0: not known. */
-      changedAtMs: number,
-      body: string,
-    ]
-  /** What others did to the session's registration with that stamp (SE7). `limit`: the bound that was met if it was dropped; else empty. */
-  | [
-      kind: typeof fromPartition.claim,
-      session: number,
-      key: string,
-      id: string,
-      stamp: number,
-      state: ClaimState,
-      limit: string,
-    ]
+const fromShapes = {
+  applied: [1, 'request', 'version'],
+  /** `stamp`: of what stands; if it is not the request, it does not show. */
+  refused: [2, 'request', 'code', 'message', 'limit', 'max', 'stands', 'stamp'],
+  state: [3, 'request', 'version', 'count', 'instances'],
+  resumed: [4, 'request', 'from', 'version', 'difference'],
+  listed: [5, 'request', 'page'],
+  push: [6, 'key', 'variant', 'from', 'to', 'count', 'changedAtMs', 'body'],
+  /** What others did to the session's registration with that stamp (SE7). `limit`: if it was dropped. */
+  claim: [7, 'session', 'key', 'id', 'stamp', 'state', 'limit'],
   /** The slot is not this partition's at the epoch that it holds: route the request again (SL2). */
-  | [kind: typeof fromPartition.moved, request: number, epoch: number]
-  /** `isLast`, 0 or 1: no part of the slots follows. */
-  | [
-      kind: typeof fromPartition.handedOver,
-      request: number,
-      versionFloor: number,
-      parcels: readonly ServiceParcel[],
-      isLast: number,
-    ]
+  moved: [8, 'request', 'epoch'],
+  handedOver: [9, 'request', 'versionFloor', 'parcels', 'isLast'],
   /** Whatever the host's batches up to this one changed has been pushed. */
-  | [kind: typeof fromPartition.settled, batch: number]
-  /** Slots, how many instances each has, and the bytes of those, in turns; empty slots are left out. */
-  | [kind: typeof fromPartition.measured, request: number, loads: readonly number[]]
+  settled: [10, 'batch'],
+  measured: [11, 'request', 'loads'],
   /** The answer would have so many characters, more than there is room for: nothing was done. */
-  | [kind: typeof fromPartition.oversize, request: number, characters: number]
+  oversize: [12, 'request', 'characters'],
   /** Answers of so many characters have been sent, for which the host is to give credit once it has them. */
-  | [kind: typeof fromPartition.answered, characters: number]
+  answered: [13, 'characters'],
   /** A bound that refuses nothing was met by what the host asked for. */
-  | [kind: typeof fromPartition.bound, limit: string];
+  bound: [14, 'limit'],
+  /** A claim that changes between two parts is told of by `claim` records as any other, be it before its part or after it. */
+  recalled: [15, 'request', 'claims', 'next'],
+} as const;
 
-const fromPartitionLengths: Readonly<Record<FromPartition[0], number>> = {
-  1: 3,
-  2: 8,
-  3: 5,
-  4: 5,
-  5: 3,
-  6: 8,
-  7: 7,
-  8: 3,
-  9: 5,
-  10: 2,
-  11: 3,
-  12: 3,
-  13: 2,
-  14: 2,
-};
+/** Shapes whose fields all have a declared content. */
+type ShapesIn<Values> = Readonly<Record<string, readonly [kind: number, ...fields: (keyof Values & string)[]]>>;
+
+export const toPartition: KindsOf<typeof toShapes> = listKinds(toShapes);
+export const fromPartition: KindsOf<typeof fromShapes> = listKinds(fromShapes);
+
+/** Where the fields of records lie: `record[toFields.query.key]`. */
+export const toFields: FieldsOf<typeof toShapes> = locateFields(toShapes);
+export const fromFields: FieldsOf<typeof fromShapes> = locateFields(fromShapes);
+
+export type ToPartition = RecordOf<(typeof toShapes)[keyof typeof toShapes], ToPartitionValues>;
+export type FromPartition = RecordOf<(typeof fromShapes)[keyof typeof fromShapes], FromPartitionValues>;
+
+const toLengths = measureShapes(toShapes satisfies ShapesIn<ToPartitionValues>);
+const fromLengths = measureShapes(fromShapes satisfies ShapesIn<FromPartitionValues>);
 
 /** Kinds whose last field is a text that may repeat. */
 const repeatable: ReadonlySet<number> = new Set([fromPartition.state, fromPartition.resumed, fromPartition.push]);
@@ -264,6 +246,8 @@ export type PartitionBatch = readonly Field[];
 /** What the supervisor says to a partition, beside mailboxes. */
 export type Control =
   | { readonly kind: 'attach'; readonly host: number; readonly port: MessagePort }
+  /** The host's thread has died: what was under way to and from it is dropped, and what its sessions registered stays. */
+  | { readonly kind: 'detach'; readonly host: number }
   | { readonly kind: 'stop' }
   /** For tests: the thread is to fail in a certain way. */
   | { readonly kind: 'fault'; readonly fault: Fault };
@@ -292,14 +276,14 @@ export interface PartitionStart {
 
 /** The record of a host's batch that begins at a field. */
 export function recordAt(records: readonly Field[], at: number): ToPartition {
-  return readRecord(records, at, toPartitionLengths) as ToPartition;
+  return readRecord(records, at, toLengths) as ToPartition;
 }
 
 /** Calls `take` with each record of a partition's batch, repeated texts filled in. */
 export function forEachFromPartition(records: readonly Field[], take: (record: FromPartition) => void): void {
   const texts: Field[] = [];
   for (let at = 0; at < records.length;) {
-    const record = readRecord(records, at, fromPartitionLengths);
+    const record = readRecord(records, at, fromLengths);
     at += record.length;
     if (repeatable.has(record[0] as number)) {
       const last = record.length - 1;
@@ -311,8 +295,8 @@ export function forEachFromPartition(records: readonly Field[], take: (record: F
   }
 }
 
-function readRecord(records: readonly Field[], at: number, lengths: Record<number, number>): Field[] {
-  const length = lengths[records[at] as number];
-  if (length === undefined) throw new Error(`unknown record kind ${JSON.stringify(records[at])} at ${at}`);
+function readRecord(records: readonly Field[], at: number, lengths: readonly number[]): Field[] {
+  const length = lengths[records[at] as number] ?? 0;
+  if (length === 0) throw new Error(`unknown record kind ${JSON.stringify(records[at])} at ${at}`);
   return records.slice(at, at + length);
 }

@@ -65,9 +65,14 @@ export class PartitionOutboxes {
     this.#hosts.set(host, { main: new PartitionOutbox(), last: new PartitionOutbox() });
   }
 
+  detach(host: number): void {
+    this.#hosts.delete(host);
+  }
+
   add(host: number, record: FromPartition): void {
     const outboxes = this.#hosts.get(host);
-    if (outboxes === undefined) throw new Error(`no session host ${host}`);
+    // Its thread has died. What others do to the claims of its sessions meanwhile it sees when it asks for them.
+    if (outboxes === undefined) return;
     // With one host, order within the batch is enough.
     if (this.#hosts.size === 1) outboxes.main.add(record);
     else if (record[0] === fromPartition.settled) outboxes.last.add(record);

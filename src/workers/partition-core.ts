@@ -12,12 +12,15 @@ import type { StoredInstance } from '../store/service-instances.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import { ServiceStore } from '../store/service-store.ts';
 import type { ClaimNotice, ListPage, StandingClaim, StoreOutcome } from '../store/service-store.ts';
-import { fromPartition, toPartition } from './messages.ts';
+import { ClaimRecalls } from './claim-recall.ts';
+import { fromPartition, toFields, toPartition } from './messages.ts';
 import type { Credit, FromPartition, PartitionLimits, ToPartition } from './messages.ts';
+import { hostOfSession } from './session-numbers.ts';
 import { SlotHandover } from './slot-handover.ts';
 import type { HandoverOwner } from './slot-handover.ts';
 import { SlotTakeover } from './slot-takeover.ts';
 import type { TakeoverReceiver } from './slot-takeover.ts';
+import { keyWork, lookWork, recordWork, TurnWork } from './turn-work.ts';
 
 /** Both clocks, read once a turn: wall clock in µs for versions, monotonic milliseconds for windows. */
 export interface PartitionClock {
@@ -52,11 +55,7 @@ interface AnswerFlow extends Flow {
   readonly texts: Set<string>;
 }
 
-/** Work of a record beside what it reads and writes, of a key that is looked at, and of a push; in characters. */
-const recordWork = 256;
-const keyWork = 256;
-/** Of a service that is merely passed by, and of an instance that is forgotten. */
-const lookWork = 16;
+/** Work of a push beside its text. */
 const pushWork = 1024;
 /** A host is told of answers once they come to a part of what may be under way. */
 const tellAnswersShare = 8;
@@ -85,12 +84,6 @@ function leapOver(version: number, { wallMicros }: PartitionClock): number {
 /** Where a partition's records go. */
 export type Emit = (host: number, ...record: FromPartition) => void;
 
-/** Numbers of a session: the host where it began, and which it is there. */
-export const sessionsPerHostMax: number = 2 ** 40;
-export function hostOfSession(session: number): number {
-  return Math.floor(session / sessionsPerHostMax);
-}
-
 /**
  * The data role: owns the slots that the table gives it, applies what session hosts send, in order, and says what is answered and
  * pushed. Synchronous and pure: (state, record, clock) → records. It touches no port, socket or timer.
@@ -108,33 +101,22 @@ export class PartitionCore {
     for (const [host, mark] of watched.marks ?? []) if (this.#flowTo(host).credited < mark) return true;
     return false;
   };
-  /** What has been done in this turn, in characters read and written. */
-  #work = 0;
-  readonly #isTurnOver = (): boolean => this.#work >= this.#limits.partitionTurnWorkMax;
+  readonly #turn: TurnWork;
+  readonly #recalls: ClaimRecalls;
   readonly #lists: ListCache;
   /** A look at all services for one record: its host's later ones wait behind it, and no other host sends any that needs one. */
   #sweep: { readonly request: number; readonly rest: Iterator<ServiceRecord, unknown> } | undefined;
   /** Instances in each slot and their bytes, as far as they have been counted. */
   readonly #loads: Map<number, { instances: number; bytes: number }> = new Map();
   #handover: SlotHandover | undefined;
-  readonly #handoverOwner: HandoverOwner = {
-    nextService: () => this.#nextSwept(),
-    isTurnOver: this.#isTurnOver,
-    spend: (work) => {
-      this.#work += work;
-    },
-    settle: (service) => {
-      const watched = this.#watched.get(service.key);
-      if (watched !== undefined && !this.#isPushed(watched)) return false;
-      this.#keepAboveShown(service);
-      return true;
-    },
-    watchOf: (service) => this.#watched.get(service.key),
-  };
+  readonly #handoverOwner: HandoverOwner;
   #takeover: SlotTakeover | undefined;
   readonly #takeoverReceiver: TakeoverReceiver;
   /** Pages of services that hosts have asked for, as far as they have come: one for each, since what it asked for next waits behind it. */
   readonly #pages: Map<number, ListPage> = new Map();
+  readonly #attached: Set<number> = new Set();
+  /** Hosts whose interest is being forgotten: the services that are still to be looked at. */
+  readonly #leaving: Map<number, IterableIterator<WatchedService>> = new Map();
   /** Services to be pushed, the next one first. */
   readonly #due: Set<WatchedService> = new Set();
   readonly #progress: Map<number, HostProgress> = new Map();
@@ -167,20 +149,33 @@ export class PartitionCore {
     this.#limits = limits;
     this.#emit = emit;
     this.#store = new ServiceStore(limits, textCodec, versionFloor);
-    this.#lists = new ListCache(limits.serviceListBytesMax, (work) => {
-      this.#work += work;
-    });
+    this.#turn = new TurnWork(limits.partitionTurnWorkMax);
+    this.#recalls = new ClaimRecalls(this.#store, this.#turn);
+    this.#lists = new ListCache(limits.serviceListBytesMax, this.#turn.spend);
+    this.#handoverOwner = {
+      nextService: () => this.#nextSwept(),
+      isTurnOver: this.#turn.isOver,
+      spend: this.#turn.spend,
+      settle: (service) => {
+        const watched = this.#watched.get(service.key);
+        if (watched !== undefined && !this.#isPushed(watched)) return false;
+        this.#keepAboveShown(service);
+        return true;
+      },
+      watchOf: (service) => this.#watched.get(service.key),
+    };
     this.#takeoverReceiver = {
       store: this.#store,
       changeLogEntriesMax: limits.changeLogEntriesMax,
-      isTurnOver: this.#isTurnOver,
-      spend: this.#handoverOwner.spend,
+      isTurnOver: this.#turn.isOver,
+      spend: this.#turn.spend,
+      isThere: this.#isThere,
       watch: (service) => {
         const watched = this.#createWatched(service);
         this.#watched.set(service.key, watched);
         return watched;
       },
-      takeApart: (service, filter) => filter === '' || this.#lists.takeApart(service, this.#isTurnOver),
+      takeApart: (service, filter) => filter === '' || this.#lists.takeApart(service, this.#turn.isOver),
     };
     this.#coalescer = new Coalescer({ minMs: limits.coalesceWindowMinMs, maxMs: limits.coalesceWindowMaxMs });
   }
@@ -218,12 +213,12 @@ export class PartitionCore {
 
   /** A turn begins: records are applied until {@link isTurnOver}. */
   beginTurn(): void {
-    this.#work = 0;
+    this.#turn.begin();
   }
 
   /** Whether so much has been done that others are to have their turn. */
   get isTurnOver(): boolean {
-    return this.#isTurnOver();
+    return this.#turn.isOver();
   }
 
   /** A host's next batch is about to be applied, or to be gone on with. `askedAtMs`: when its first change was asked for; 0: not known. */
@@ -254,13 +249,51 @@ export class PartitionCore {
     }
   }
 
+  /** A host has its mailbox. */
+  attach(host: number): void {
+    this.#attached.add(host);
+  }
+
+  /** Nothing is pushed to a host that is not: it would never give credit. A move may bring interest that a host had when it was. */
+  readonly #isThere = (host: number): boolean => this.#attached.has(host) && !this.#leaving.has(host);
+
+  /**
+   * A host's thread has died: what it asked, and what was under way to it, is dropped. What its sessions registered stays. Who it said subscribes there is forgotten over turns:
+   * {@link hasLeft} must come before anything else of its host.
+   */
+  detach(host: number): void {
+    this.#attached.delete(host);
+    this.#pages.delete(host);
+    this.#recalls.forget(host);
+    this.#flows.delete(host);
+    this.#answers.delete(host);
+    this.#progress.delete(host);
+    this.#leaving.set(host, this.#watched.values());
+  }
+
+  /** Goes on with forgetting who subscribes at a host that was detached; false: not all yet. */
+  hasLeft(host: number): boolean {
+    const rest = this.#leaving.get(host);
+    if (rest === undefined) return true;
+    while (!this.#turn.isOver()) {
+      const next = rest.next();
+      if (next.done === true) {
+        this.#leaving.delete(host);
+        return true;
+      }
+      this.#turn.spend(lookWork);
+      this.#dropHost(next.value, host);
+    }
+    return false;
+  }
+
   /**
    * Applies one record of a batch that was routed by the table of `epoch`. False: nothing has been done yet; it must come again in a later turn, and before
    * anything else of its host.
    */
   apply(host: number, epoch: number, record: ToPartition, clock: PartitionClock): boolean {
     if (!this.#isReadyFor(host, record)) return false;
-    this.#work += recordWork;
+    this.#turn.spend(recordWork);
     this.#carryOut(host, epoch, record, clock);
     return true;
   }
@@ -269,22 +302,32 @@ export class PartitionCore {
   #isReadyFor(host: number, record: ToPartition): boolean {
     switch (record[0]) {
       case toPartition.query:
-        return this.#hasAnswerRoom(host) && this.#isTakenApart(record[2], record[3]);
+        return (
+          this.#hasAnswerRoom(host) && this.#isTakenApart(record[toFields.query.key], record[toFields.query.filter])
+        );
       case toPartition.subscribe:
-        return this.#hasAnswerRoom(host) && this.#isTakenApart(record[2], readVariant(record[3]).filter);
+        return (
+          this.#hasAnswerRoom(host) &&
+          this.#isTakenApart(record[toFields.subscribe.key], readVariant(record[toFields.subscribe.variant]).filter)
+        );
       case toPartition.list:
         return this.#hasAnswerRoom(host) && this.#isPageWhole(host, record);
       case toPartition.rewatch:
-        return this.#isTakenApart(record[1], readVariant(record[2]).filter);
+        return this.#isTakenApart(record[toFields.rewatch.key], readVariant(record[toFields.rewatch.variant]).filter);
       case toPartition.handOver:
-        return this.#isPartPacked(record[1], record[2]);
+        return this.#isPartPacked(record[toFields.handOver.request], record[toFields.handOver.slots]);
       case toPartition.takeOver:
-        this.#takeover ??= new SlotTakeover(record[3], this.#takeoverReceiver);
+        this.#takeover ??= new SlotTakeover(record[toFields.takeOver.parcels], this.#takeoverReceiver);
         return this.#takeover.goOn();
       case toPartition.forget:
-        return this.#isForgotten(record[1], new Set(record[2]));
+        return this.#isForgotten(record[toFields.forget.request], new Set(record[toFields.forget.slots]));
       case toPartition.measure:
-        return this.#isMeasured(record[1]);
+        return this.#isMeasured(record[toFields.measure.request]);
+      case toPartition.recall: {
+        const { recall } = toFields;
+        const { [recall.request]: request, [recall.host]: owner, [recall.after]: after } = record;
+        return this.#recalls.fill(host, { request, owner, after });
+      }
       default:
         return true;
     }
@@ -297,8 +340,8 @@ export class PartitionCore {
     const page = this.#pages.get(host) ?? this.#store.beginPage(query);
     this.#pages.set(host, page);
     this.#store.fillPage(page, query, () => {
-      if (this.#isTurnOver()) return false;
-      this.#work += keyWork;
+      if (this.#turn.isOver()) return false;
+      this.#turn.spend(keyWork);
       return true;
     });
     return page.next === undefined;
@@ -309,7 +352,7 @@ export class PartitionCore {
     if (filter === '') return true;
     const service = this.#store.get(key);
     if (service === undefined || this.#watched.get(key)?.findView(filter) !== undefined) return true;
-    return this.#lists.takeApart(service, this.#isTurnOver);
+    return this.#lists.takeApart(service, this.#turn.isOver);
   }
 
   #hasAnswerRoom(host: number): boolean {
@@ -323,6 +366,11 @@ export class PartitionCore {
 
   #carryOut(host: number, epoch: number, record: ToPartition, clock: PartitionClock): void {
     switch (record[0]) {
+      case toPartition.recall: {
+        const { claims, next } = this.#recalls.take(host);
+        this.#emit(host, fromPartition.recalled, record[toFields.recall.request], claims, next);
+        return;
+      }
       case toPartition.register: {
         const [, request, session, key, id, fragment] = record;
         if (this.#owns(host, epoch, request, key)) this.#register(host, request, session, key, id, fragment, clock);
@@ -355,7 +403,7 @@ export class PartitionCore {
         return;
       }
       case toPartition.loseInterest:
-        this.#loseInterest(host, record[1], record[2]);
+        this.#loseInterest(host, record[toFields.loseInterest.key], record[toFields.loseInterest.variant]);
         return;
       case toPartition.query: {
         const [, request, key, filter, room] = record;
@@ -370,7 +418,7 @@ export class PartitionCore {
         this.#emit(
           host,
           fromPartition.listed,
-          record[1],
+          record[toFields.list.request],
           services.flatMap(({ key, instances }) => [key, instances]),
         );
         return;
@@ -386,44 +434,51 @@ export class PartitionCore {
         return;
       }
       case toPartition.retell:
-        this.#noteRetold(record[1], record[2]);
+        this.#noteRetold(record[toFields.retell.key], record[toFields.retell.ids]);
         return;
       case toPartition.restored:
         this.#retold ??= new Map();
-        this.#emit(host, fromPartition.applied, record[1], 0);
+        this.#emit(host, fromPartition.applied, record[toFields.restored.request], 0);
         return;
       case toPartition.goOn:
         this.#tellContested();
         this.#retell();
-        this.#emit(host, fromPartition.applied, record[1], 0);
+        this.#emit(host, fromPartition.applied, record[toFields.goOn.request], 0);
         return;
       case toPartition.fence:
-        this.#emit(host, fromPartition.applied, record[1], 0);
+        this.#emit(host, fromPartition.applied, record[toFields.fence.request], 0);
         return;
       case toPartition.handOver: {
         const { parcels, isLast } = this.#handover!.take();
-        this.#emit(host, fromPartition.handedOver, record[1], this.#store.versionFloor, parcels, isLast ? 1 : 0);
+        this.#emit(
+          host,
+          fromPartition.handedOver,
+          record[toFields.handOver.request],
+          this.#store.versionFloor,
+          parcels,
+          isLast ? 1 : 0,
+        );
         if (isLast) this.#handover = undefined;
         return;
       }
       case toPartition.takeOver:
         this.#takeover = undefined;
-        this.#store.raiseVersionFloor(record[2]);
-        this.#emit(host, fromPartition.applied, record[1], 0);
+        this.#store.raiseVersionFloor(record[toFields.takeOver.versionFloor]);
+        this.#emit(host, fromPartition.applied, record[toFields.takeOver.request], 0);
         return;
       case toPartition.forget:
-        this.#emit(host, fromPartition.applied, record[1], 0);
+        this.#emit(host, fromPartition.applied, record[toFields.forget.request], 0);
         return;
       case toPartition.raiseFloor:
-        if (record[1] < this.#shownFloor) return;
-        this.#shownFloor = leapOver(record[1], clock);
+        if (record[toFields.raiseFloor.version] < this.#shownFloor) return;
+        this.#shownFloor = leapOver(record[toFields.raiseFloor.version], clock);
         this.#store.raiseVersionFloor(this.#shownFloor);
         return;
       case toPartition.measure:
         this.#emit(
           host,
           fromPartition.measured,
-          record[1],
+          record[toFields.measure.request],
           [...this.#loads].flatMap(([slot, { instances, bytes }]) => [slot, instances, bytes]),
         );
         this.#loads.clear();
@@ -441,7 +496,7 @@ export class PartitionCore {
     if (this.#isHeldBack()) return;
     for (const watched of this.#coalescer.takeDue(clock.monotonicMs, this.#isBehind)) this.#due.add(watched);
     // Apart from what records cost, so that neither keeps the other waiting.
-    this.#work = 0;
+    this.#turn.begin();
     for (const watched of this.#due) {
       if (!this.#pushSome(watched)) break;
       this.#due.delete(watched);
@@ -454,7 +509,7 @@ export class PartitionCore {
 
   /** Which host's doing it was is known of records alone; it is told to the one that was heard last. */
   #noteTurn(): void {
-    if (this.#isTurnOver()) this.#emit(this.#lastHost, fromPartition.bound, 'partitionTurnWorkMax');
+    if (this.#turn.isOver()) this.#emit(this.#lastHost, fromPartition.bound, 'partitionTurnWorkMax');
   }
 
   /** Whether pushes are due that the last turn had no time for. */
@@ -472,7 +527,7 @@ export class PartitionCore {
 
   /** Pushes what has changed of a service, variant by variant; false if the turn is over before the last, or hosts have enough. */
   #pushSome(watched: WatchedService): boolean {
-    while (!this.#isTurnOver() && !this.#isHeldBack()) {
+    while (!this.#turn.isOver() && !this.#isHeldBack()) {
       if (!this.#pushNext(watched) || !watched.isInRound) return true;
     }
     return false;
@@ -485,8 +540,9 @@ export class PartitionCore {
     if (push === undefined) return false;
     if (!isInRound && changeCount > 0) this.#pushChanges?.observe(changeCount);
     const { key, variant, from, to, count, body, changedAtMs, hosts } = push;
-    this.#work += pushWork + body.length * (hosts.length + 1);
+    this.#turn.spend(pushWork + body.length * (hosts.length + 1));
     for (const host of hosts) {
+      if (!this.#isThere(host)) continue;
       this.#emit(host, fromPartition.push, key, variant, from, to, count, changedAtMs, body);
       const flow = this.#flowTo(host);
       flow.emitted += body.length;
@@ -677,8 +733,8 @@ export class PartitionCore {
 
   /** The next service of a look at all of them, which may take turns; undefined: not in this turn. */
   #nextSwept(): IteratorResult<ServiceRecord, unknown> | undefined {
-    if (this.#isTurnOver()) return undefined;
-    this.#work += lookWork;
+    if (this.#turn.isOver()) return undefined;
+    this.#turn.spend(lookWork);
     return this.#sweep?.rest.next();
   }
 
@@ -703,7 +759,7 @@ export class PartitionCore {
   #isForgotten(request: number, slots: ReadonlySet<number>): boolean {
     return this.#hasSwept(request, (service) => {
       if (!slots.has(service.slot)) return;
-      this.#work += service.instances.size * lookWork;
+      this.#turn.spend(service.instances.size * lookWork);
       const watched = this.#watched.get(service.key);
       if (watched !== undefined) this.#unwatch(watched);
       this.#lists.forget(service);
@@ -780,16 +836,17 @@ export class PartitionCore {
 
   /** Answers with a list, if there is room for it; else says how much it needs. */
   #answer(host: number, answer: ListAnswer, room: number): boolean {
-    const { length } = answer[4];
+    const [, request, , , text] = answer;
+    const { length } = text;
     if (length > room) {
-      this.#emit(host, fromPartition.oversize, answer[1], length);
+      this.#emit(host, fromPartition.oversize, request, length);
       return false;
     }
     const flow = this.#answersTo(host);
-    if (!flow.texts.has(answer[4])) {
-      flow.texts.add(answer[4]);
+    if (!flow.texts.has(text)) {
+      flow.texts.add(text);
       flow.emitted += length;
-      this.#work += length;
+      this.#turn.spend(length);
     }
     this.#emit(host, ...answer);
     return true;
@@ -799,6 +856,18 @@ export class PartitionCore {
     const watched = this.#watched.get(key);
     if (watched === undefined) return;
     watched.removeInterest(host, variant);
+    this.#unwatchIfUnwanted(watched);
+  }
+
+  #dropHost(watched: WatchedService, host: number): void {
+    watched.marks?.delete(host);
+    for (const { variant, hosts } of watched.variants()) {
+      if (hosts.includes(host)) watched.removeInterest(host, variant.text);
+    }
+    this.#unwatchIfUnwanted(watched);
+  }
+
+  #unwatchIfUnwanted(watched: WatchedService): void {
     if (!watched.isUnwanted) return;
     this.#unwatch(watched);
     if (watched.service.instances.size === 0) this.#store.forget(watched.service);

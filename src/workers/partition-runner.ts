@@ -56,7 +56,10 @@ export class PartitionRunner implements Runner {
     return port1;
   }
 
-  detach(_host: number): void {}
+  /** A session host's thread has died. A partition that does not run knows nothing of it. */
+  detach(host: number): void {
+    this.#life?.control.postMessage({ kind: 'detach', host } satisfies Control);
+  }
 
   /** Rises while the thread lives; undefined while there is none. */
   readPulse(): number | undefined {

@@ -21,6 +21,9 @@ export default function runPartition(start: PartitionStart): Promise<void> {
         case 'attach':
           thread.attach(control.host, control.port);
           return;
+        case 'detach':
+          thread.detach(control.host);
+          return;
         case 'stop':
           thread.stop();
           start.control.close();
@@ -68,11 +71,20 @@ class PartitionThread {
   attach(host: number, port: MessagePort): void {
     this.#ports.set(host, port);
     this.#outboxes.attach(host);
+    this.#core.attach(host);
     port.on('message', (batch: HostBatch) => {
       this.#inbox.add(host, batch, this.#core);
       // A turn is to come in which this has its place.
       if (!this.#isTurnScheduled) this.#runTurn();
     });
+  }
+
+  detach(host: number): void {
+    this.#ports.get(host)?.close();
+    this.#ports.delete(host);
+    this.#outboxes.detach(host);
+    this.#inbox.detach(host, this.#core);
+    if (!this.#isTurnScheduled) this.#runTurn();
   }
 
   /** Signs of life, and what hosts have sent meanwhile, come between turns. */

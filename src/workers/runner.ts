@@ -13,9 +13,8 @@ export interface MailboxPort {
 /** What runs one partition: a thread, or in simulations its pure core. */
 export interface Runner {
   start(table: SlotTable, versionFloor: number): Promise<void>;
-  /** Gives a session host its own mailbox; returns the host's end. */
   connect(host: number): MailboxPort;
-  /** A session host has died: its mailbox, its subscribers and what it has asked are forgotten; what its sessions registered stays. */
+  /** The host's thread has died: its mailbox is no more, and what was under way in it is forgotten. It may be connected again. */
   detach(host: number): void;
   /** Rises while it lives. */
   readPulse(): number | undefined;

@@ -2,9 +2,7 @@ import type { WatchedService } from '../push/watched-service.ts';
 import type { StoredInstance } from '../store/service-instances.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceParcel } from './messages.ts';
-
-/** What a claim costs beside its text, in characters. */
-export const claimWork = 256;
+import { claimWork } from './turn-work.ts';
 
 /** The owner of slots that are given away, as far as this needs it. */
 export interface HandoverOwner {

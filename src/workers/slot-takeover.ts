@@ -4,7 +4,7 @@ import { ChangeLog } from '../store/change-log.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceStore } from '../store/service-store.ts';
 import type { ServiceParcel } from './messages.ts';
-import { claimWork } from './slot-handover.ts';
+import { claimWork } from './turn-work.ts';
 
 /** The partition that takes over, as far as this needs it. */
 export interface TakeoverReceiver {
@@ -12,6 +12,8 @@ export interface TakeoverReceiver {
   readonly changeLogEntriesMax: number;
   readonly isTurnOver: () => boolean;
   readonly spend: (work: number) => void;
+  /** Whether a host still runs that had subscribers when this was given away. */
+  readonly isThere: (host: number) => boolean;
   /** A service that somebody watches; from then on it is watched here, too, by nobody yet. */
   readonly watch: (service: ServiceRecord) => WatchedService;
   /** A service's instances have been taken apart for a filter; false: not in this turn. */
@@ -63,12 +65,14 @@ export class SlotTakeover {
 
   /** Making the view of a filter looks at every instance. */
   #takeWatch(service: ServiceRecord, { watch = [] }: ServiceParcel): boolean {
-    const { isTurnOver, takeApart } = this.#receiver;
+    const { isTurnOver, takeApart, isThere } = this.#receiver;
     for (; this.#variants < watch.length; this.#variants++) {
       const { variant, pushedVersion, hosts } = watch[this.#variants]!;
+      const present = hosts.filter(isThere);
+      if (present.length === 0) continue;
       if (isTurnOver() || !takeApart(service, readVariant(variant).filter)) return false;
       this.#watched ??= this.#receiver.watch(service);
-      for (const host of hosts) this.#watched.addInterest(host, variant).pushedVersion = pushedVersion;
+      for (const host of present) this.#watched.addInterest(host, variant).pushedVersion = pushedVersion;
     }
     return true;
   }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { buildTextFrame, takeFrames } from '../../bench/load/frames.ts';
+import { buildTextFrame, readFrames } from '../../bench/load/frames.ts';
 import { buildInstance, instanceBytes } from '../../bench/load/requests.ts';
 
 /** A frame as a server sends it: unmasked. */
@@ -30,7 +30,7 @@ test('frames are counted the same however the bytes are cut', () => {
     let unfinished = Buffer.alloc(0);
     for (let at = 0; at < stream.length; at += step) {
       const bytes = Buffer.concat([unfinished, stream.subarray(at, at + step)]);
-      const taken = takeFrames(bytes, bytes.length, {
+      const taken = readFrames(bytes, bytes.length, {
         onText: (from, start, end) => seen.push(from.toString('utf8', start, end)),
         onPing: (payload) => seen.push(`ping ${payload.toString()}`),
         onClose: () => seen.push('close'),

@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
 
+import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry, runPromises, SimulatedPartition } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
@@ -45,7 +46,7 @@ test('[RE1] a deregistration is under way when its partition dies, and its sessi
 test('[PU1] [RE1] a session ends while its slot moves, and the owner dies before it has handed over: subscribers hear of it', async () => {
   const registry = await InProcessRegistry.start({ partitions: 2, moveSlots: 16_384 });
   const names = Array.from({ length: 100 }, (_, i) => `service-${i}`);
-  const leaving = names.find((name) => registry.router.linkOf(`public/DEFAULT/${name}`).partition === 1)!;
+  const leaving = names.find((name) => registry.router.table.ownerOf(slotOf(`public/DEFAULT/${name}`)) === 1)!;
   const provider = new SimulatedClient(registry);
   const watcher = new SimulatedClient(registry);
   provider.request('instance.register', { service: leaving, instance: { id: 'a', host: 'h', port: 1 } });

@@ -33,8 +33,8 @@ test('a call that is given up is undone: a registration that was not answered is
   const asking = scene.call({ kind: 'query', service });
   const [register] = scene.takeRequests();
   for (const ticket of [registering, subscribing, asking]) scene.dispatch({ kind: 'abort', ticket });
-  expect(scene.state.books).toMatchObject({ tickets: new Map(), ticketsByTimeout: new Map(), reads: new Set() });
-  expect(scene.state.books.subscriptions.size).toBe(0);
+  expect(scene.state.tables).toMatchObject({ tickets: new Map(), ticketsByTimeout: new Map(), reads: new Set() });
+  expect(scene.state.tables.subscriptions.size).toBe(0);
   scene.answer(register!.id, { version: 5, id: 'a' });
   expect(scene.takeRequests().map(({ method }) => method)).toEqual(['service.unsubscribe', 'instance.deregister']);
 });
@@ -52,7 +52,7 @@ test('what stands from the start is pending at once, survives the time of a call
   expect(scene.outcomes.get(subscribed)?.kind).toBe('resolved');
   expect(scene.filtered()).toMatchObject({ version: undefined, isStale: true, handles: 1 });
   scene.advance(1500);
-  const registration = scene.state.books.registrations.get('public/DEFAULT/one\na')!;
+  const registration = scene.state.tables.registrations.get('public/DEFAULT/one\na')!;
   const applied = scene.call({ kind: 'awaitRegistration', registration });
   const known = scene.call({ kind: 'awaitSubscription', subscription: scene.filtered() });
   scene.connect();

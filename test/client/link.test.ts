@@ -80,7 +80,7 @@ test('[SE3] a silent server is asked for a sign of life, and given up when none 
   const link = new Led().becomeReady();
   expect(link.wake()).toEqual([{ kind: 'sendProbe' }]);
   link.nowMs += 1;
-  link.send({ kind: 'heard', socket: 1 });
+  link.send({ kind: 'activity', socket: 1 });
   expect(link.wake()).toEqual([{ kind: 'sendProbe' }]);
   const [closing, down] = link.wake();
   expect(closing).toEqual({ kind: 'closeSocket', socket: 1, manner: 'abandon' });
@@ -166,7 +166,7 @@ test('it comes back to the first server when that is there again, and stays wher
   expect(servingOf(link.state)).toMatchObject({ socket: 2, server: 1 });
   // Meanwhile the sign of life is asked for.
   expect(link.wake()).toEqual([{ kind: 'sendProbe' }]);
-  link.send({ kind: 'heard', socket: 2 });
+  link.send({ kind: 'activity', socket: 2 });
   expect(link.wake()).toEqual([{ kind: 'openSocket', socket: 4, url: 'ws://a/v1/session' }]);
   expect(link.accept()).toEqual([{ kind: 'moved', from: 2 }]);
   expect(link.state).toMatchObject({ kind: 'ready', server: 0, returnAtMs: undefined });
@@ -198,7 +198,7 @@ test('what an old socket says late changes nothing', () => {
   link.becomeReady();
   const before = link.state;
   expect(link.send({ kind: 'socketClosed', socket: 1, cause: 'late' })).toEqual([]);
-  expect(link.send({ kind: 'heard', socket: 1 })).toEqual([]);
+  expect(link.send({ kind: 'activity', socket: 1 })).toEqual([]);
   expect(link.state).toBe(before);
 });
 

@@ -64,7 +64,7 @@ test('a request that no frame can hold is refused here, and does not cut the lin
   scene.connect({ frameBytesMax: 1200 });
   expect(scene.takeRequests()).toEqual([]);
   expect(scene.errorOf(ticket)).toMatchObject({ code: 'limit_exceeded', limit: 'frameBytesMax', max: 1200 });
-  expect(scene.state.books.registrations.size).toBe(0);
+  expect(scene.state.tables.registrations.size).toBe(0);
 });
 
 test('a registration stands: it is registered again on the next connection, until it is deregistered', () => {
@@ -186,7 +186,7 @@ test('a first registration that is not answered in time does not stand, and is t
   const [taken] = scene.takeRequests();
   expect(taken).toMatchObject({ method: 'instance.deregister', params: { id: 'a' } });
   scene.answer(taken!.id, { version: 6 });
-  expect(scene.state.books.registrations.size).toBe(0);
+  expect(scene.state.tables.registrations.size).toBe(0);
 });
 
 test('without a connection a call ends with ConnectionLostError, which says why there was none', () => {
@@ -216,7 +216,7 @@ test('calls that wait are bounded by requestsMax', () => {
   scene.register('b');
   const third = scene.register('c');
   expect(scene.errorOf(third)).toBeInstanceOf(QueueFullError);
-  expect(scene.state.books.registrations.size).toBe(2);
+  expect(scene.state.tables.registrations.size).toBe(2);
 });
 
 test('[PU1] on a gap it asks for a snapshot once, and is stale until it has it', () => {
@@ -224,7 +224,7 @@ test('[PU1] on a gap it asks for a snapshot once, and is stale until it has it',
   scene.call({ kind: 'subscribe', service, mode: 'delta' });
   scene.connect();
   scene.answer(scene.takeRequests()[0]!.id, { version: 5, instances: [] });
-  const entry = scene.state.books.subscriptions.get('public/DEFAULT/one')!;
+  const entry = scene.state.tables.subscriptions.get('public/DEFAULT/one')!;
   const instance = { id: 'a', host: 'h', port: 1, weight: 1, enabled: true };
   const push = (from: number, to: number): void => {
     scene.frame({
@@ -235,12 +235,12 @@ test('[PU1] on a gap it asks for a snapshot once, and is stale until it has it',
   };
   push(6, 7);
   push(7, 8);
-  expect(entry.phase).not.toBe('settled');
+  expect(entry.phase.kind).not.toBe('live');
   const requests = scene.takeRequests();
   expect(requests).toHaveLength(1);
   expect(requests[0]!.params).not.toHaveProperty('version');
   scene.answer(requests[0]!.id, { version: 8, instances: [instance] });
-  expect(entry.phase).toBe('settled');
+  expect(entry.phase.kind).toBe('live');
   expect(entry.view.instances).toEqual([instance]);
 });
 
@@ -258,7 +258,7 @@ test('[PU1] a push that overtakes the answer to the subscription is not lost: it
   const [again] = scene.takeRequests();
   expect(again).toMatchObject({ method: 'service.subscribe', params: { version: 5 } });
   scene.answer(again!.id, { from: 5, version: 6, put: [], remove: ['a'] });
-  expect(scene.state.books.subscriptions.get('public/DEFAULT/one')?.view.instances).toEqual([]);
+  expect(scene.state.tables.subscriptions.get('public/DEFAULT/one')?.view.instances).toEqual([]);
 });
 
 test('after a break it resumes from the version that it holds', () => {

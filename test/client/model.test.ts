@@ -157,7 +157,7 @@ class World {
       }
       case 'abort': {
         const ticket = shell.ticketsGiven - action.last;
-        if (!shell.state.books.tickets.has(ticket)) break;
+        if (!shell.state.tables.tickets.has(ticket)) break;
         this.aborted.add(ticket);
         shell.dispatch({ kind: 'abort', ticket });
         break;
@@ -306,7 +306,7 @@ class World {
 
   /** The client has come to another registry. */
   #noteKnown(): void {
-    for (const entry of this.shell.state.books.subscriptions.values()) {
+    for (const entry of this.shell.state.tables.subscriptions.values()) {
       this.#known.set(entry, new Set(entry.view.instances.map(({ id }) => id)));
     }
   }
@@ -355,12 +355,12 @@ class World {
    * applied. And as long as known instances are kept, none of them is missing that the registry has not had itself.
    */
   checkViews(): void {
-    for (const entry of this.shell.state.books.subscriptions.values()) {
+    for (const entry of this.shell.state.tables.subscriptions.values()) {
       const { key, view, viewFilter } = entry;
       if (view.version === undefined) continue;
       const confirmed = view.instances.filter(({ id }) => !view.isUnconfirmed(id));
       expectSameList(confirmed, this.server.listAt(key, view.version, viewFilter));
-      if (entry.keepUntilMs === undefined) this.#known.delete(entry);
+      if (entry.retention === undefined) this.#known.delete(entry);
       for (const id of this.#known.get(entry) ?? []) {
         const mayBeGone = view.get(id) !== undefined || this.server.hasEverHad(key, id);
         // With another filter the registry's list is another one.
@@ -391,26 +391,26 @@ function expectSameList(actual: readonly Instance[], expected: readonly Instance
 
 /** What must hold once all is quiet, whatever happened before. */
 function checkQuiet({ server, shell, lastRegister, handles, aborted }: World): void {
-  const { books, link } = shell.state;
+  const { tables, link } = shell.state;
   const socket = servingOf(link)?.socket ?? 0;
   expect(link.kind === 'ready' || link.kind === 'moving').toBe(true);
-  expect(books.tickets.size).toBe(0);
-  expect(books.ticketsByTimeout.size).toBe(0);
-  expect(books.reconciliation).toBeUndefined();
-  expect(books.former).toBeUndefined();
+  expect(tables.tickets.size).toBe(0);
+  expect(tables.ticketsByTimeout.size).toBe(0);
+  expect(tables.reconciliation).toBeUndefined();
+  expect(tables.previousConnection).toBeUndefined();
   expect(shell.outcomes.size + aborted.size).toBe(shell.ticketsGiven);
-  for (const entry of books.subscriptions.values()) {
-    expect(entry.phase).toBe('settled');
+  for (const entry of tables.subscriptions.values()) {
+    expect(entry.phase.kind).toBe('live');
     expect(entry.view.unconfirmedCount).toBe(0);
     for (const view of entry.filtered.values()) {
       expectSameList(view.instances, server.listAt(entry.key, server.versionOf(entry.key), view.filter));
       expect(view.isStale).toBe(false);
     }
   }
-  expect(new Set(handles.map(({ entry }) => entry.key))).toEqual(new Set(books.subscriptions.keys()));
+  expect(new Set(handles.map(({ entry }) => entry.key))).toEqual(new Set(tables.subscriptions.keys()));
   const subscribed = server.connections.get(socket)?.subscriptions;
-  expect(new Set(subscribed?.keys())).toEqual(new Set(books.subscriptions.keys()));
-  for (const { key, id, wanted, accepted, isShown } of books.registrations.values()) {
+  expect(new Set(subscribed?.keys())).toEqual(new Set(tables.subscriptions.keys()));
+  for (const { key, id, wanted, accepted, isShown } of tables.registrations.values()) {
     expect(wanted).toBeDefined();
     const claim = server.claimOf(socket, key, id);
     // What no server ever accepted stands only in wish.
@@ -420,13 +420,13 @@ function checkQuiet({ server, shell, lastRegister, handles, aborted }: World): v
   }
   for (const key of server.keys()) {
     for (const [id, claims] of server.contentOf(key)) {
-      for (const { owner } of claims) if (owner !== 0) expect(books.registrations.has(`${key}\n${id}`)).toBe(true);
+      for (const { owner } of claims) if (owner !== 0) expect(tables.registrations.has(`${key}\n${id}`)).toBe(true);
     }
   }
   for (const [name, last] of lastRegister) {
-    if (last === undefined) expect(books.registrations.has(name)).toBe(false);
+    if (last === undefined) expect(tables.registrations.has(name)).toBe(false);
     else if (shell.outcomes.get(last.ticket)?.kind === 'resolved' && !last.isStanding) {
-      expect(books.registrations.get(name)?.wanted?.weight).toBe(last.weight);
+      expect(tables.registrations.get(name)?.wanted?.weight).toBe(last.weight);
     }
   }
 }

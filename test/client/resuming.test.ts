@@ -145,14 +145,17 @@ test.each([
   ['its registry', { registry: 'r1' }, true],
   ['that it has warming', { registry: 'r1', capabilities: ['warming'] }, true],
   ['that it has none', { registry: 'r1', capabilities: [] }, false],
-])('[WP6] to a server that says %s it says how many it holds only where that is understood', (_, opened, isCounted) => {
-  const scene = new Scene();
-  scene.connect({}, opened);
-  scene.subscribed();
-  scene.reconnect(opened);
-  const [request] = scene.takeRequests();
-  expect('count' in request!.params).toBe(isCounted);
-});
+])(
+  '[WP6] to a server that says %s it says how many it holds only where that is supportedCapabilities',
+  (_, opened, isCounted) => {
+    const scene = new Scene();
+    scene.connect({}, opened);
+    scene.subscribed();
+    scene.reconnect(opened);
+    const [request] = scene.takeRequests();
+    expect('count' in request!.params).toBe(isCounted);
+  },
+);
 
 test('[SE8] while cut off a deregistration says that it is pending, stands whatever becomes of the call, and waits on request', () => {
   const scene = withTwo();
@@ -181,7 +184,7 @@ test('a deregistration whose connection breaks before the answer is pending, and
   expect(again).toMatchObject({ method: 'instance.deregister', params: { id: 'a' } });
   // It had been carried out the first time.
   scene.refuse(again!.id, 'not_found');
-  expect(scene.state.books.registrations.size).toBe(1);
+  expect(scene.state.tables.registrations.size).toBe(1);
 });
 
 test('what is registered again before it has been taken away is registered, and the one who took it away is answered', () => {
@@ -249,7 +252,7 @@ test('it tells when another takes an instance over and when it is its own again'
   };
   claim(false);
   claim(false);
-  expect(scene.state.books.registrations.get(`${key}\na`)?.isShown).toBe(false);
+  expect(scene.state.tables.registrations.get(`${key}\na`)?.isShown).toBe(false);
   claim(true);
   expect(scene.notices.filter(({ kind }) => kind === 'claim')).toEqual([
     { kind: 'claim', service, id: 'a', isShown: false },

@@ -48,7 +48,7 @@ export class Scene extends SimulatedShell {
   }
 
   get view(): SubscriptionEntry {
-    return this.state.books.subscriptions.get('public/DEFAULT/one')!;
+    return this.state.tables.subscriptions.get('public/DEFAULT/one')!;
   }
 
   filtered(filter: InstanceFilter = {}): FilteredView {

@@ -5,7 +5,7 @@ import type { SlotcastError } from '../../src/client/errors.ts';
 import { createClientState, stepClient } from '../../src/client/machine.ts';
 import { resolveOptions } from '../../src/client/options.ts';
 import type { ClientOptions, Settings } from '../../src/client/options.ts';
-import type { ClientState } from '../../src/client/turn.ts';
+import type { ClientState } from '../../src/client/step.ts';
 
 export type Outcome =
   | { readonly kind: 'resolved'; readonly settlement: Settlement }

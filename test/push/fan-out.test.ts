@@ -32,9 +32,9 @@ function createFanOut(slice: { sliceMembers?: number; sliceBytes?: number }): Fa
     sliceMembers: 512,
     sliceBytes: 1_000_000,
     ...slice,
-    encode: (text) => new TextEncoder().encode(text),
+    encodePush: (push) => JSON.stringify(push),
+    toBytes: (text) => new TextEncoder().encode(text),
     onMissed: () => undefined,
-    onRefilled: () => undefined,
     onDone: () => undefined,
   });
 }

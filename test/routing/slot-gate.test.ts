@@ -13,7 +13,7 @@ function setUp(waitingMax = 10): { gate: SlotGate; done: string[]; refused: Fail
   const refused: Failure[] = [];
   const wait = (name: string): void => {
     gate.wait(
-      key,
+      slot,
       () => done.push(name),
       (failure) => refused.push(failure),
     );
@@ -26,7 +26,7 @@ test('[SL3] what waited for a slot is done in its order once it opens', () => {
   gate.shut([slot]);
   expect([gate.isShut(key), gate.isShut('public/DEFAULT/other')]).toEqual([true, false]);
   wait('a');
-  gate.defer(key, () => done.push('b'));
+  gate.wait(slot, () => done.push('b'));
   wait('c');
   gate.open([slot]);
   expect(done).toEqual(['a', 'b', 'c']);
@@ -51,7 +51,7 @@ test('[RE3] what waits too long is refused with a time to come back; what must b
   const { gate, done, refused, wait } = setUp();
   gate.shut([slot]);
   wait('a');
-  gate.defer(key, () => done.push('b'));
+  gate.wait(slot, () => done.push('b'));
   gate.tick(999);
   expect(refused).toEqual([]);
   gate.tick(1000);
@@ -70,14 +70,12 @@ test('[LI1] [RE3] too many that wait are refused at once', () => {
 test('[SL3] what concerns every slot waits for the last one', () => {
   const { gate, done } = setUp();
   gate.shut([1, 2]);
-  gate.waitForAll(
-    () => done.push('all'),
-    () => undefined,
-  );
+  gate.wait('all', () => done.push('all'));
+  gate.wait([1, 3], () => done.push('one and three'));
   gate.open([1]);
-  expect(done).toEqual([]);
+  expect(done).toEqual(['one and three']);
   gate.open([2]);
-  expect(done).toEqual(['all']);
+  expect(done).toEqual(['one and three', 'all']);
 });
 
 test('the longest time that a slot was shut is known', () => {

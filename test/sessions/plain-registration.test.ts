@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import { wordRegister } from '../../src/client/frames.ts';
+import { encodeRegister } from '../../src/client/frames.ts';
 import { protocolLimits as limits } from '../../src/protocol/limits.ts';
 import { LargeFrame } from '../../src/sessions/large-frame.ts';
 import { readPlainRegistration } from '../../src/sessions/plain-registration.ts';
@@ -246,7 +246,7 @@ test('registrations are read plainly from anywhere in a text', () => {
 test("the client's registrations are plain, in whatever order the caller has named the fields", () => {
   const service = { namespace: 'public', group: 'DEFAULT', service: 'pay' };
   const metadata = { version: '1.4', app: 'shop' };
-  const sent = wordRegister(7, service, {
+  const sent = encodeRegister(7, service, {
     metadata,
     zone: 'z 1',
     enabled: true,

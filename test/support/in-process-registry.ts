@@ -2,17 +2,24 @@ import { pino } from 'pino';
 
 import { resolveConfig } from '../../src/config/config.ts';
 import type { ServerConfig } from '../../src/config/config.ts';
+import { EdgeSupervisor } from '../../src/control/edge-supervisor.ts';
+import type { EdgeAddress, EdgeLife } from '../../src/control/edge-supervisor.ts';
+import { HostRecovery } from '../../src/control/host-recovery.ts';
 import { HostUnits } from '../../src/control/host-units.ts';
+import { LeaseLedger } from '../../src/control/lease-ledger.ts';
 import { Mover } from '../../src/control/mover.ts';
 import { RegistryGuard } from '../../src/control/registry-guard.ts';
-import { RemoteUnit, serveUnit } from '../../src/control/remote-unit.ts';
+import { RemoteHost, serveHost } from '../../src/control/remote-host.ts';
+import type { FromHost, HostEvents, HostPort } from '../../src/control/remote-host.ts';
 import type { SessionTransfers } from '../../src/control/session-transfers.ts';
 import { SessionUnit } from '../../src/control/session-unit.ts';
+import type { SessionUnitOptions } from '../../src/control/session-unit.ts';
 import { Supervisor } from '../../src/control/supervisor.ts';
-import type { FromUnit, ToUnit, UnitPort } from '../../src/control/unit-messages.ts';
 import type { Router } from '../../src/routing/router.ts';
 import { Arrivals, arrivalsBytes } from '../../src/runtime/arrivals.ts';
 import { Counters } from '../../src/runtime/counters.ts';
+import type { CallMessage, ThreadPort } from '../../src/runtime/thread-calls.ts';
+import type { Encoding } from '../../src/sessions/encoding.ts';
 import type { GuardDescription, GuardEvent } from '../../src/sessions/loss-guard.ts';
 import type { SessionHost } from '../../src/sessions/session-host.ts';
 import type { SessionEvent } from '../../src/sessions/session-journal.ts';
@@ -39,8 +46,19 @@ const smallTurns: Partial<ServerConfig> = {
 };
 
 /** Deliveries, and rounds of 50 ms, after which a registry that nobody disturbs must have come to rest. */
+const hostsMax = 8;
 const stepsMax = 1_000_000;
 const roundsMax = 1000;
+
+/** What is not a setting of a real one. */
+interface RegistrySettings {
+  /** What the wall clock says at the start. */
+  readonly wallStartMicros?: number;
+  /** What sessions are sent, if it is not JSON-RPC. */
+  readonly encoding?: Encoding;
+  /** Hosts that hold leases, after the others: each may die, and is brought back. */
+  readonly edges?: number;
+}
 
 /** What a simulated partition needs of its surroundings. */
 interface Surroundings {
@@ -58,6 +76,7 @@ export class SimulatedMailbox implements MailboxPort {
   readonly inbox: HostBatch[] = [];
   readonly outbox: (PartitionBatch | 'end')[] = [];
   isAlive = true;
+  #isHostAlive = true;
   #take: (batch: PartitionBatch) => void = () => undefined;
   #end: () => void = () => undefined;
 
@@ -72,11 +91,18 @@ export class SimulatedMailbox implements MailboxPort {
 
   postMessage(batch: HostBatch): void {
     // What crosses threads is cloned there, too; only the table is shared.
-    if (this.isAlive) this.inbox.push({ ...batch, records: structuredClone(batch.records) });
+    if (this.isAlive && this.#isHostAlive) this.inbox.push({ ...batch, records: structuredClone(batch.records) });
   }
 
   close(): void {
     this.isAlive = false;
+  }
+
+  /** The host has gone. */
+  drop(): void {
+    this.isAlive = false;
+    this.inbox.length = 0;
+    this.outbox.length = 0;
   }
 
   /** The partition has gone. */
@@ -84,6 +110,13 @@ export class SimulatedMailbox implements MailboxPort {
     this.isAlive = false;
     this.inbox.length = 0;
     this.outbox.push('end');
+  }
+
+  /** The host's thread has died: what it has posted may still be taken, until the partition is told. */
+  abandon(): void {
+    this.#isHostAlive = false;
+    this.#take = ignore;
+    this.#end = ignore;
   }
 
   deliverOut(): void {
@@ -145,7 +178,17 @@ export class SimulatedPartition implements Runner {
     const mailbox = new SimulatedMailbox(host);
     this.mailboxes.push(mailbox);
     this.#outboxes.attach(host);
+    this.core?.attach(host);
     return mailbox;
+  }
+
+  detach(host: number): void {
+    for (const mailbox of this.mailboxes) if (mailbox.host === host) mailbox.drop();
+    this.mailboxes = this.mailboxes.filter((mailbox) => mailbox.host !== host);
+    this.#outboxes.detach(host);
+    if (this.core === undefined) return;
+    this.#inbox.detach(host, this.core);
+    if (!this.isTurnScheduled) this.runTurn();
   }
 
   readPulse(): number | undefined {
@@ -210,27 +253,48 @@ export class SimulatedPartition implements Runner {
   }
 }
 
+/** Is delivered behind all that a host has said whose thread has died. */
+const endOfLife = Symbol('end');
+
 /** What crosses between the main thread and another host, as a plain queue each way. */
 class SimulatedChannel {
   readonly #queues: [toUnit: unknown[], fromUnit: unknown[]] = [[], []];
   readonly #takers: ((message: never) => void)[] = [];
+  #onEnd: () => void = ignore;
 
-  get main(): UnitPort<FromUnit, ToUnit> {
+  get main(): HostPort {
     return this.#end(0);
   }
 
-  get unit(): UnitPort<ToUnit, FromUnit> {
+  get unit(): ThreadPort<CallMessage, FromHost> {
     return this.#end(1);
   }
 
   /** One for each direction in which something waits. */
   deliveries(): (() => void)[] {
     return this.#queues.flatMap((queue, way) =>
-      queue.length === 0 ? [] : [() => this.#takers[way]?.(queue.shift() as never)],
+      queue.length === 0
+        ? []
+        : [
+            () => {
+              const message = queue.shift();
+              if (message === endOfLife) this.#onEnd();
+              else this.#takers[way]?.(message as never);
+            },
+          ],
     );
   }
 
-  #end<In, Out extends object>(way: 0 | 1): UnitPort<In, Out> {
+  /** The host's thread has died; `onEnd` is called when all that it had said has been delivered. */
+  die(onEnd: () => void): void {
+    this.#onEnd = onEnd;
+    this.#queues[0].length = 0;
+    this.#queues[1].push(endOfLife);
+    // What is told to it from now on is told to nobody.
+    this.#takers[0] = ignore;
+  }
+
+  #end<In, Out extends object>(way: 0 | 1): ThreadPort<In, Out> {
     return {
       on: (_event, take) => {
         this.#takers[1 - way] = take;
@@ -243,6 +307,63 @@ class SimulatedChannel {
   }
 }
 
+/** One life of a host that holds leases. */
+export class SimulatedEdge implements EdgeLife {
+  readonly unit: SessionUnit;
+  readonly channel: SimulatedChannel;
+  readonly port: HostPort;
+  readonly ready: Promise<void> = Promise.resolve();
+  readonly ended: Promise<Error>;
+  readonly #onDeath: () => void;
+  #settleEnd: (cause: Error) => void = ignore;
+  #pulse = 0;
+  isAlive = true;
+  /** It serves: it has been told all that partitions hold for it, if there was a life before. */
+  isWhole: boolean;
+
+  /** `onDeath`: what it was in the middle of is cut off. */
+  constructor(unit: SessionUnit, channel: SimulatedChannel, isFirst: boolean, onDeath: () => void) {
+    this.unit = unit;
+    this.isWhole = isFirst;
+    this.channel = channel;
+    this.port = channel.main;
+    this.#onDeath = onDeath;
+    this.ended = new Promise((resolve) => {
+      this.#settleEnd = resolve;
+    });
+    serveHost(unit, channel.unit);
+  }
+
+  listen({ port }: EdgeAddress): Promise<number> {
+    this.isWhole = true;
+    return Promise.resolve(port);
+  }
+
+  stopListening(): void {
+    // Nobody connects to it.
+  }
+
+  end(): Promise<void> {
+    this.kill('ended');
+    return Promise.resolve();
+  }
+
+  kill(reason: string): void {
+    if (!this.isAlive) return;
+    this.isAlive = false;
+    this.isWhole = false;
+    this.#onDeath();
+    this.channel.die(() => {
+      this.#settleEnd(new Error(reason));
+    });
+  }
+
+  readPulse(): number {
+    if (this.isAlive) this.#pulse += 1;
+    return this.#pulse;
+  }
+}
+
 /**
  * The registry without threads, sockets or timers: the same session hosts, supervisor and partition cores, joined by queues that a seeded
  * scheduler drains in any order that ports could (each queue stays in order). Time moves only when it is told to.
@@ -250,8 +371,12 @@ class SimulatedChannel {
 export class InProcessRegistry {
   readonly config: ServerConfig;
   readonly counters: Counters = new Counters();
-  /** The one of the main thread first. */
+  /** Those with connections, the one of the main thread first. */
   readonly units: readonly SessionUnit[];
+  /** Those with leases, each in its present life. */
+  readonly edges: SimulatedEdge[] = [];
+  readonly #edgeSupervisor: EdgeSupervisor;
+  readonly #ledger: LeaseLedger = new LeaseLedger();
   readonly guard: RegistryGuard;
   readonly supervisor: Supervisor;
   readonly mover: Mover;
@@ -265,17 +390,19 @@ export class InProcessRegistry {
   #timers: { atMs: number; run: () => void }[] = [];
   #nowMs = 0;
   readonly #wallStartMicros: number;
+  readonly #encoding: Encoding | undefined;
   #wallSetBackMs = 0;
   #names = 0;
   readonly #arrivals: SharedArrayBuffer = new SharedArrayBuffer(arrivalsBytes);
   readonly arrivals: Arrivals = this.#createArrivals();
-  readonly #warmUp: SharedArrayBuffer = new SharedArrayBuffer(warmUpBytes);
+  readonly #warmUp: SharedArrayBuffer = new SharedArrayBuffer(warmUpBytes(hostsMax));
   readonly #judge: WarmUpJudge;
   #requests = 0;
 
   /** Use {@link start}. */
-  constructor(input: Partial<ServerConfig>, hosts: number, wallStartMicros: number) {
-    this.#wallStartMicros = wallStartMicros;
+  constructor(input: Partial<ServerConfig>, hosts: number, { wallStartMicros, encoding, edges = 0 }: RegistrySettings) {
+    this.#wallStartMicros = wallStartMicros ?? wallStartUsualMicros;
+    this.#encoding = encoding;
     this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, warmUpMs: 0, ...smallTurns, ...input });
     const warmUp = new WarmUp(this.#warmUp);
     this.#judge = new WarmUpJudge({
@@ -287,27 +414,33 @@ export class InProcessRegistry {
     });
     this.#channels = Array.from({ length: hosts - 1 }, () => new SimulatedChannel());
     this.units = Array.from({ length: hosts }, (_, number) => this.#createUnit(number));
-    const others = this.#channels.map((channel, i) => ({ unit: this.units[i + 1]!, channel }));
-    for (const { unit, channel } of others) serveUnit(unit, channel.unit);
+    const events: HostEvents = {
+      onLosses: (report) => {
+        this.guard.take(report);
+      },
+      onSession: ignore,
+      onTransfer: (host, event) => {
+        this.transfers.take(host, event);
+      },
+      onLease: (news) => {
+        this.#ledger.note(news);
+      },
+    };
+    const others = this.#channels.map((channel, i) => {
+      serveHost(this.units[i + 1]!, channel.unit);
+      const host = new RemoteHost(i + 1, events);
+      host.attach(channel.main);
+      return host;
+    });
+    const edgeHosts = Array.from({ length: edges }, (_, i) => new RemoteHost(hosts + i, events));
     const units = new HostUnits(
       this.units[0]!,
-      others.map(
-        ({ unit, channel }) =>
-          new RemoteUnit(unit.number, channel.main, {
-            onLosses: (report) => {
-              this.guard.take(report);
-            },
-            onSession: ignore,
-            onTransfer: (host, event) => {
-              this.transfers.take(host, event);
-            },
-          }),
-      ),
+      [...others, ...edgeHosts].map(({ unit }) => unit),
     );
     this.transfers = units.transfers;
     this.guard = new RegistryGuard({
       settings: this.config,
-      hosts,
+      hosts: hosts + edges,
       counters: this.counters,
       send: (host, orders) => {
         units.obeyGuard(host, orders);
@@ -346,19 +479,75 @@ export class InProcessRegistry {
           this.#tasks.push(resolve);
         }),
     });
+    this.#edgeSupervisor = this.#createEdges(edgeHosts, units);
   }
 
-  /** `hosts`: session hosts, of which the first is the main thread's. `wallStartMicros`: what the wall clock says at the start. */
+  #createEdges(hosts: readonly RemoteHost[], units: HostUnits): EdgeSupervisor {
+    const { supervisor, mover, guard, config, counters } = this;
+    return new EdgeSupervisor({
+      heartbeatTimeoutMs: config.partitionHeartbeatTimeoutMs,
+      restartBackoffMs: config.partitionRestartBackoffMs,
+      hosts,
+      units,
+      recovery: new HostRecovery({ units, supervisor, mover, guard }),
+      ledger: this.#ledger,
+      counters,
+      log: pino({ level: 'silent' }),
+      createLife: (number, table, sessionsBefore) => this.#createEdge(number, table, sessionsBefore),
+      delay: (ms) => this.#delay(ms),
+    });
+  }
+
+  #createEdge(number: number, table: SlotTable, sessionsBefore: number): SimulatedEdge {
+    const channel = new SimulatedChannel();
+    const port = channel.unit;
+    const unit = this.#createUnit(number, {
+      table,
+      sessionsBefore,
+      schedule: (task) => {
+        this.#tasks.push(() => {
+          if (edge.isAlive) task();
+        });
+      },
+      reportLosses: (report) => {
+        port.postMessage({ kind: 'losses', report });
+      },
+      onLease: (news) => {
+        port.postMessage({ kind: 'lease', news });
+      },
+    });
+    const edge: SimulatedEdge = new SimulatedEdge(
+      unit,
+      channel,
+      this.edges[number - this.units.length] === undefined,
+      () => {
+        for (const { mailboxes } of this.partitions) {
+          for (const mailbox of mailboxes) if (mailbox.host === number) mailbox.abandon();
+        }
+      },
+    );
+    this.edges[number - this.units.length] = edge;
+    return edge;
+  }
+
+  /** Sessions and leases of all hosts that live. */
+  get liveUnits(): SessionUnit[] {
+    return [...this.units, ...this.edges.filter(({ isAlive }) => isAlive).map(({ unit }) => unit)];
+  }
+
+  /** `hosts`: session hosts, of which the first is the main thread's. */
   static async start(
     input: Partial<ServerConfig> = {},
     hosts: number = hostsUsual,
-    wallStartMicros: number = wallStartUsualMicros,
+    settings: RegistrySettings = {},
   ): Promise<InProcessRegistry> {
-    const registry = new InProcessRegistry(input, hosts, wallStartMicros);
+    const registry = new InProcessRegistry(input, hosts, settings);
+    await registry.#edgeSupervisor.start();
     await registry.supervisor.startUpTo(registry.config.partitions);
-    for (const { host } of registry.units) host.tick(0);
+    if (registry.edges.length > 0) await registry.#edgeSupervisor.listen({ host: 'simulated', port: 1 });
+    for (const { host } of registry.liveUnits) host.tick(0);
     // No host has sessions before it has been told of the partitions.
-    for (const channel of registry.#channels) {
+    for (const channel of registry.#allChannels()) {
       for (let next = channel.deliveries(); next.length > 0; next = channel.deliveries()) next[0]!();
     }
     return registry;
@@ -397,7 +586,8 @@ export class InProcessRegistry {
     this.supervisor.tick(this.#nowMs);
     this.#judge.tick(this.#nowMs);
     this.guard.tick(this.#nowMs);
-    for (const unit of this.units) unit.tick(this.#nowMs);
+    this.#edgeSupervisor.tick(this.#nowMs);
+    for (const unit of this.liveUnits) unit.tick(this.#nowMs);
     const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
     this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
     for (const { run } of due) run();
@@ -430,7 +620,7 @@ export class InProcessRegistry {
         }
       }
     }
-    for (const channel of this.#channels) choices.push(...channel.deliveries());
+    for (const channel of this.#allChannels()) choices.push(...channel.deliveries());
     if (choices.length === 0) return false;
     random.pick(choices)();
     return true;
@@ -455,7 +645,7 @@ export class InProcessRegistry {
       await this.deliver(random);
       this.advance(50);
     }
-    for (let rounds = 0; this.mover.isBusy || this.supervisor.states().some((state) => state !== 'ready'); rounds++) {
+    for (let rounds = 0; this.#isHealing(); rounds++) {
       if (rounds > roundsMax) throw new Error('the registry does not come to rest');
       await this.deliver(random);
       this.advance(50);
@@ -472,7 +662,7 @@ export class InProcessRegistry {
     const heard = this.guard.hearAll();
     await this.deliver(random);
     await heard;
-    const held = this.units.map(({ host }) => host.sessions);
+    const held = this.liveUnits.map(({ host }) => host.sessions);
     return {
       ...this.guard.describe(),
       heldSessions: held.reduce((sum, { heldCount }) => sum + heldCount, 0),
@@ -486,10 +676,22 @@ export class InProcessRegistry {
     await released;
   }
 
+  #isHealing(): boolean {
+    return (
+      this.mover.isBusy ||
+      this.supervisor.states().some((state) => state !== 'ready') ||
+      this.edges.some(({ isWhole }) => !isWhole)
+    );
+  }
+
+  #allChannels(): SimulatedChannel[] {
+    return [...this.#channels, ...this.edges.map(({ channel }) => channel)];
+  }
+
   #hasWork(): boolean {
     return (
       this.#tasks.length > 0 ||
-      this.#channels.some((channel) => channel.deliveries().length > 0) ||
+      this.#allChannels().some((channel) => channel.deliveries().length > 0) ||
       this.partitions.some(({ isTurnScheduled }) => isTurnScheduled) ||
       this.partitions.some(({ mailboxes }) => mailboxes.some(({ inbox, outbox }) => inbox.length + outbox.length > 0))
     );
@@ -501,7 +703,7 @@ export class InProcessRegistry {
     });
   }
 
-  #createUnit(number: number): SessionUnit {
+  #createUnit(number: number, edge?: Partial<SessionUnitOptions>): SessionUnit {
     return new SessionUnit({
       number,
       config: this.config,
@@ -511,6 +713,7 @@ export class InProcessRegistry {
       warmUp: new WarmUp(this.#warmUp),
       nextRequest: () => this.nextRequest(number),
       createName: () => `name-${++this.#names}`,
+      encoding: this.#encoding,
       random: () => 0.5,
       schedule: (task) => this.#tasks.push(task),
       delay: (ms) => this.#delay(ms),
@@ -524,7 +727,8 @@ export class InProcessRegistry {
       },
       isVerbose: true,
       onSession: (event) => this.sessionEvents.push(event),
-      ...(this.#channels.length === 0 ? {} : { tellMain: this.#describeWay(number) }),
+      ...(this.#channels.length === 0 || edge !== undefined ? {} : { tellMain: this.#describeWay(number) }),
+      ...edge,
     });
   }
 
@@ -535,7 +739,7 @@ export class InProcessRegistry {
   /** From a host to the main thread. */
   #describeWay(number: number): (event: TransferEvent) => void {
     if (number === 0) return (event) => this.transfers.take(0, event);
-    const port = this.#channels[number - 1]!.unit as UnitPort<never, FromUnit>;
+    const port = this.#channels[number - 1]!.unit;
     return (event) => port.postMessage({ kind: 'transfer', event });
   }
 

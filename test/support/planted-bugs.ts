@@ -1,5 +1,5 @@
 import { HostUnits } from '../../src/control/host-units.ts';
-import { RemoteUnit } from '../../src/control/remote-unit.ts';
+import { SessionUnit } from '../../src/control/session-unit.ts';
 import { SessionTransfers } from '../../src/control/session-transfers.ts';
 import { FilterView } from '../../src/push/filter-view.ts';
 import { WatchedService } from '../../src/push/watched-service.ts';
@@ -537,12 +537,12 @@ export const plantedBugs: readonly PlantedBug[] = [
     seed: 30,
     plant: () =>
       replace(
-        RemoteUnit.prototype,
+        SessionUnit.prototype,
         'restore',
         (restore) =>
-          function hurry(this: RemoteUnit, partition) {
-            void restore.call(this, partition);
-            return Promise.resolve(true);
+          function hurry(this: SessionUnit, partition) {
+            const isOver = restore.call(this, partition);
+            return this.number === 0 ? isOver : Promise.resolve(true);
           },
       ),
   },
@@ -552,12 +552,12 @@ export const plantedBugs: readonly PlantedBug[] = [
     seed: 74,
     plant: () =>
       replace(
-        RemoteUnit.prototype,
+        SessionUnit.prototype,
         'resume',
         (resume) =>
-          function hurry(this: RemoteUnit, partition) {
-            void resume.call(this, partition);
-            return Promise.resolve(true);
+          function hurry(this: SessionUnit, partition) {
+            const isOver = resume.call(this, partition);
+            return this.number === 0 ? isOver : Promise.resolve(true);
           },
       ),
   },
@@ -584,9 +584,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'what a partition said before it died does not reach every host',
-    faults: { percent: 15, kills: true, moves: false },
-    acts: 400,
-    seed: 246,
+    faults: { percent: 30, kills: true, moves: false },
+    acts: 300,
+    seed: 131,
     plant: () =>
       replace(
         SimulatedMailbox.prototype,
@@ -621,11 +621,16 @@ export const plantedBugs: readonly PlantedBug[] = [
     faults: killing,
     plant: () =>
       replace(
-        Registrar.prototype,
-        'register',
-        (register) =>
-          function renumber(this: Registrar, session, key, instance, reply) {
-            register.call(this, session, key, instance, reply);
+        Router.prototype,
+        'ask',
+        (ask) =>
+          function renumber(this: Router, pending) {
+            if (!this.isShut(pending.key)) ask.call(this, pending);
+            else {
+              this.whenOpen([pending.key], () => {
+                ask.call(this, pending);
+              });
+            }
           },
       ),
   },

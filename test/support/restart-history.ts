@@ -103,7 +103,7 @@ class RestartHistory {
       slotWaitTimeoutMs: 60_000,
     };
     const hosts = 1 + random.below(2);
-    this.#registry = await InProcessRegistry.start(settings, hosts, wallMicros);
+    this.#registry = await InProcessRegistry.start(settings, hosts, { wallStartMicros: wallMicros });
     this.findings.lives += 1;
     this.#shown.clear();
     for (const resident of this.#residents) {

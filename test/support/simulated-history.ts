@@ -3,8 +3,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { RegistrationDigest } from '../../src/protocol/registration-digest.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
 import type { SessionOpenResult } from '../../src/protocol/types.ts';
+import type { LeaseAnswer, LeaseCall } from '../../src/sessions/leases.ts';
 import type { GuardDescription } from '../../src/sessions/loss-guard.ts';
 import type { SessionHost } from '../../src/sessions/session-host.ts';
+import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry, runPromises } from './in-process-registry.ts';
 import { Ledger } from './ledger.ts';
 import type { Change, Fate } from './ledger.ts';
@@ -42,6 +44,8 @@ export interface Faults {
   readonly sparse?: boolean;
   /** Partitions work off in one turn what has come. */
   readonly longTurns?: boolean;
+  /** There is a host with leases, which dies now and then, and callers that watch there. */
+  readonly edges?: boolean;
 }
 
 /** What a history did, and what was compared. */
@@ -57,6 +61,9 @@ export interface Findings {
   heldBack: number;
   /** Registrations for which there was no room. */
   refused: number;
+  /** Hosts with leases that died, and leases that were renewed after that. */
+  edgeDeaths: number;
+  renewed: number;
   checks: number;
 }
 
@@ -85,10 +92,23 @@ interface Player {
   readonly toldBefore: Map<object, number>;
 }
 
+/** Somebody who registers by a lease. */
+interface Holder {
+  readonly fate: Fate;
+  /** Undefined: it has not been told, and never will be. */
+  lease: string | undefined;
+  /** What it has asked to end: it may or may not have. */
+  isEnding: boolean;
+}
+
 interface World {
   readonly registry: InProcessRegistry;
   readonly ledger: Ledger;
   readonly players: Player[];
+  /** Of leases that may be there. */
+  readonly holders: Holder[];
+  /** Connections that only subscribe, on the host with leases. */
+  readonly watchers: SimulatedClient[];
   /** What they register and subscribe. */
   readonly services: readonly string[];
   /** Views of clients that have gone: somebody may come back with one. */
@@ -103,6 +123,10 @@ interface World {
   nextMark: number;
   resumed: number;
   heldBack: number;
+  edgeDeaths: number;
+  renewed: number;
+  /** Asked for by holders and not answered, since somebody must see that. */
+  readonly failures: string[];
   /** From when on, after it may go, a broken session must be gone; for long if guards may hold it back. */
   readonly lingerMs: number;
   /** Until when nothing of a session that is connected may go: where room is narrow, what others registered later may be in its place at any time. */
@@ -136,6 +160,10 @@ const guarded = {
 const narrow = { claimsPerInstanceMax: 2, instancesPerServiceMax: 3, serviceListBytesMax: 1024 };
 /** Of a hundred steps of a history with guards, how many concern all clients. */
 const massPercent = 6;
+/** Of a hundred steps of a history with leases, how many concern them. */
+const leasePercent = 35;
+/** Longer than any history. */
+const leaseTtlMs = 600_000;
 /** Longer than any history, and over at its end. */
 const unboundedMs = Number.MAX_SAFE_INTEGER / 2;
 
@@ -160,11 +188,13 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     ...(faults.bounds === true ? narrow : {}),
     ...(faults.longTurns === true ? { partitionTurnWorkMax: 1_000_000 } : {}),
   };
-  const registry = await InProcessRegistry.start(settings, countHosts(seed));
+  const registry = await InProcessRegistry.start(settings, countHosts(seed), { edges: faults.edges === true ? 1 : 0 });
   const world: World = {
     registry,
     ledger: new Ledger(),
     players: [],
+    holders: [],
+    watchers: [],
     services: faults.sparse === true ? manyServices : services,
     abandoned: new Map(),
     toldVersions: new Map(),
@@ -174,6 +204,9 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     nextMark: 0,
     resumed: 0,
     heldBack: 0,
+    edgeDeaths: 0,
+    renewed: 0,
+    failures: [],
     lingerMs: faults.guards === true ? unboundedMs : 1000,
     wholeMs: faults.bounds === true ? 0 : Number.POSITIVE_INFINITY,
   };
@@ -181,11 +214,16 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     const random = new Random(seed);
     if (kind === 'deliver') registry.step(random);
     else if (random.below(100) < faults.percent) disturb(world, faults, random);
+    else if (faults.edges === true && random.below(100) < leasePercent) actByLease(world, random);
     else if (faults.guards === true && random.below(100) < massPercent) actTogether(world, random);
     else act(world, random);
     if (faults.percent > 0) await runPromises();
+    const [failure] = world.failures;
+    if (failure !== undefined) throw new Error(failure);
   }
-  for (const { client } of world.players) if (client.closed === undefined) client.resume();
+  for (const client of [...world.players.map((player) => player.client), ...world.watchers]) {
+    if (client.closed === undefined) client.resume();
+  }
   trace.push('all read again, and everything comes to rest');
   // From here on only the judgement at the end counts: time moves on behind the world's back.
   world.clockMs = Number.MAX_SAFE_INTEGER;
@@ -226,6 +264,8 @@ export async function runHistories(seeds: readonly number[], steps: number, faul
     resumed: 0,
     heldBack: 0,
     refused: 0,
+    edgeDeaths: 0,
+    renewed: 0,
     checks: 0,
   };
   for (const seed of seeds) {
@@ -550,10 +590,17 @@ function takeAnswer(world: World, player: Player, answered: Answered): void {
   const { version } = answered.result as { version: number };
   const toldBefore = player.toldBefore.get(answered) ?? 0;
   player.toldBefore.delete(answered);
+  acknowledge(world, change, version, toldBefore);
+}
+
+/** A change has been answered. `toldBefore`: the highest version that anybody had been told of the service when it was asked for. */
+function acknowledge(world: World, change: Change, version: number, toldBefore: number): void {
+  const { service } = change;
   if (version < toldBefore) throw new Error(`the version of ${service} went back from ${toldBefore} to ${version}`);
   world.toldVersions.set(service, Math.max(version, world.toldVersions.get(service) ?? 0));
   world.ledger.acknowledge(change, version);
-  for (const { client } of world.players) {
+  const key = serviceKey({ service });
+  for (const client of [...world.players.map((player) => player.client), ...world.watchers]) {
     const view = client.views.get(key);
     if (view !== undefined && client.closed === undefined) judgeView(world, key, view, world.clockMs);
   }
@@ -565,8 +612,147 @@ function advance(world: World, ms: number): void {
   world.registry.advance(ms);
 }
 
-function disturb(world: World, { kills, moves }: Faults, random: Random): void {
+/** Something that a caller over HTTP does, or one who watches. */
+function actByLease(world: World, random: Random): void {
+  const { holders, trace, registry } = world;
+  const edge = registry.edges[0]!;
+  // The door is closed.
+  if (!edge.isWhole) return;
+  const roll = random.below(100);
+  const target = { service: random.pick(world.services), id: random.pick(ids) };
+  const known = holders.filter(({ lease }) => lease !== undefined);
+  if (roll < 15) {
+    trace.push(`somebody watches ${target.service}`);
+    watch(world, target.service, random.pick(['delta', 'snapshot'] as const));
+    return;
+  }
+  if (known.length === 0 || roll < 35) {
+    registerByLease(world, newHolder(world), target);
+    return;
+  }
+  const holder = random.pick(known);
+  if (roll < 65) registerByLease(world, holder, target);
+  else if (roll < 80) deregisterByLease(world, holder, target);
+  else if (roll < 92) renew(world, holder);
+  else endLease(world, holder);
+}
+
+function newHolder({ holders, wholeMs }: World): Holder {
+  const fate: Fate = {
+    name: `lease ${holders.length + 1}`,
+    mayLeaveFromMs: Number.POSITIVE_INFINITY,
+    isWholeUntilMs: wholeMs,
+    goneByMs: Number.POSITIVE_INFINITY,
+  };
+  const holder: Holder = { fate, lease: undefined, isEnding: false };
+  holders.push(holder);
+  return holder;
+}
+
+function registerByLease(world: World, holder: Holder, { service, id }: { service: string; id: string }): void {
+  const { ledger, trace, toldVersions } = world;
+  const { fate, lease } = holder;
+  const mark = (world.nextMark += 1);
+  trace.push(`${fate.name} registers ${service} ${id} = ${mark}`);
+  const change = ledger.ask('register', fate, { service, id, mark }, world.clockMs);
+  const toldBefore = toldVersions.get(service) ?? 0;
+  const { color, ...content } = describeMark(mark);
+  const instance = { id, host: 'h', port: 1, weight: mark, ...content, metadata: { color } };
+  const body = { service, instance, ttlMs: leaseTtlMs, ...(lease === undefined ? {} : { lease }) };
+  carryOut(world, { kind: 'register', body, address: '10.0.0.2' }, (answer) => {
+    if ('code' in answer) {
+      if (answer.code !== 'internal') ledger.refuse(change);
+      return;
+    }
+    if (answer.kind !== 'registered') throw new Error(`not an answer to a registration: ${answer.kind}`);
+    holder.lease = answer.lease.lease;
+    acknowledge(world, change, answer.result.version, toldBefore);
+  });
+}
+
+function deregisterByLease(world: World, holder: Holder, { service, id }: { service: string; id: string }): void {
+  const { ledger, trace, toldVersions } = world;
+  const { fate, lease = '' } = holder;
+  trace.push(`${fate.name} deregisters ${service} ${id}`);
+  const change = ledger.ask('deregister', fate, { service, id }, world.clockMs);
+  const toldBefore = toldVersions.get(service) ?? 0;
+  carryOut(world, { kind: 'deregister', query: { service, id, lease } }, (answer) => {
+    if (!('code' in answer)) {
+      if (answer.kind === 'deregistered') acknowledge(world, change, answer.result.version, toldBefore);
+    } else if (answer.code !== 'internal') ledger.refuse(change);
+  });
+}
+
+/** RE4: as long as it holds something, a lease is there, whatever has happened to its thread. */
+function renew(world: World, holder: Holder): void {
+  const { ledger, trace, wholeMs } = world;
+  const { fate, lease = '', isEnding } = holder;
+  trace.push(`${fate.name} is renewed`);
+  const isHeld = (): boolean =>
+    wholeMs > 0 &&
+    !holder.isEnding &&
+    ledger.possessionsOf(fate).some(({ isCertain, isDoubtful }) => isCertain && !isDoubtful);
+  const wasHeld = !isEnding && isHeld();
+  carryOut(world, { kind: 'renew', lease }, (answer) => {
+    if (!('code' in answer)) world.renewed += world.edgeDeaths > 0 ? 1 : 0;
+    else if (wasHeld && isHeld())
+      world.failures.push(`${fate.name} holds something, and its renewal got ${answer.code}`);
+  });
+}
+
+function endLease(world: World, holder: Holder): void {
+  const { trace } = world;
+  const { fate, lease = '' } = holder;
+  trace.push(`${fate.name} is ended`);
+  holder.isEnding = true;
+  fate.mayLeaveFromMs = world.clockMs;
+  fate.isWholeUntilMs = Math.min(world.wholeMs, world.clockMs);
+  carryOut(world, { kind: 'end', lease }, (answer) => {
+    if ('code' in answer) return;
+    fate.goneByMs = world.clockMs + 1000;
+  });
+}
+
+/** The callback is not called if the host dies first. */
+function carryOut({ registry }: World, call: LeaseCall, settle: (answer: LeaseAnswer) => void): void {
+  void registry.edges[0]!.unit.carryOutLease(call).then(settle);
+}
+
+function watch(world: World, service: string, mode: 'delta' | 'snapshot'): void {
+  const client = new SimulatedClient(world.registry, 6, world.registry.edges[0]!.unit.host);
+  client.isPrompt = false;
+  world.watchers.push(client);
+  client.listener = {
+    onAnswer: ({ params }) => {
+      const key = serviceKey(params as { service: string });
+      const view = client.views.get(key);
+      if (view !== undefined) judgeView(world, key, view, world.clockMs);
+    },
+    onChange: (key, view) => {
+      judgeView(world, key, view, world.clockMs);
+    },
+    onGone: () => undefined,
+  };
+  client.subscribe(service, mode);
+}
+
+/** The thread of the host with leases dies: who watched there is cut off, and what was under way there is never answered. */
+function killEdge(world: World): void {
+  const { registry, watchers, trace } = world;
+  const edge = registry.edges[0]!;
+  if (!edge.isAlive) return;
+  trace.push('the host with leases dies');
+  world.edgeDeaths += 1;
+  for (const client of watchers.splice(0)) client.closed = 'client';
+  edge.kill('killed');
+}
+
+function disturb(world: World, { kills, moves, edges }: Faults, random: Random): void {
   const { registry, trace } = world;
+  if (edges === true && random.below(2) === 0) {
+    killEdge(world);
+    return;
+  }
   const roll = random.below(10);
   if (kills && roll < 5) {
     const partition = random.below(registry.partitions.length);
@@ -596,7 +782,7 @@ function judgeView({ ledger }: World, key: string, view: SubscriberView, nowMs: 
 /** What the sessions that are there hold, by service key: id → mark. Of several that hold an instance the last to register shows (SE7). */
 function readLogs({ registry }: World): Map<string, Map<string, number>> {
   const logs = new Map<string, Map<string, number>>();
-  const held = registry.units
+  const held = registry.liveUnits
     .flatMap(({ host }) => [...host.sessions.all()])
     .flatMap(({ registrations }) => [...registrations.values()]);
   for (const { key, id, fragment } of held.sort((a, b) => a.stamp - b.stamp)) {
@@ -608,7 +794,7 @@ function readLogs({ registry }: World): Map<string, Map<string, number>> {
 
 /** All is quiet: everything that knows of registrations and subscriptions must say the same. */
 function judgeEnd(world: World, { isHolding, missingSessions, sessions, services }: GuardDescription): Findings {
-  const { registry, players, ledger } = world;
+  const { registry, players, ledger, watchers } = world;
   checkAgreement(world);
   const holders = players.filter(({ client }) => client.closed === undefined && client.session.registrations.size > 0);
   expectEqual(
@@ -619,7 +805,7 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
   const logged = readLogs(world);
   let views = 0;
   let pushes = 0;
-  for (const { client } of players) {
+  for (const client of [...players.map((player) => player.client), ...watchers]) {
     if (client.closed !== undefined) continue;
     for (const { method, result, error } of client.requests.values()) {
       if (result === undefined && error === undefined) throw new Error(`${method} was never answered`);
@@ -649,13 +835,15 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
     resumed: world.resumed,
     heldBack: world.heldBack,
     refused,
+    edgeDeaths: world.edgeDeaths,
+    renewed: world.renewed,
     checks: ledger.checks,
   };
 }
 
 /** Session logs, partitions and table agree: what sessions hold is what owners hold, and where the table says; so do subscriptions. */
-function checkAgreement({ registry, players }: World): void {
-  const { router, supervisor, units } = registry;
+function checkAgreement({ registry, players, watchers }: World): void {
+  const { router, supervisor, liveUnits: units } = registry;
   if (registry.fatal !== undefined) throw registry.fatal;
   const partitions = registry.partitions.slice(0, router.table.partitions);
   expectEqual(
@@ -667,12 +855,14 @@ function checkAgreement({ registry, players }: World): void {
     expectEqual('slots that are shut, requests that wait', [!router.gate.isOpen, router.gate.waitingCount], [false, 0]);
   }
   const live = players.map(({ client }) => client).filter((client) => client.closed === undefined);
-  const logged = live.flatMap(({ session }) =>
-    [...session.registrations.values()].map(
-      ({ key, id, stamp, isHidden }) => `${key} ${id} ${stamp} ${session.number} ${isHidden ? 'hidden' : 'shown'}`,
+  const leases = registry.edges.flatMap(({ unit }) => [...unit.host.sessions.all()]);
+  const sessions = [...live.map(({ session }) => session), ...leases];
+  const logged = sessions.flatMap(({ number, registrations }) =>
+    [...registrations.values()].map(
+      ({ key, id, stamp, isHidden }) => `${key} ${id} ${stamp} ${number} ${isHidden ? 'hidden' : 'shown'}`,
     ),
   );
-  const isOwner = (partition: number, key: string): boolean => router.linkOf(key).partition === partition;
+  const isOwner = (partition: number, key: string): boolean => router.table.ownerOf(slotOf(key)) === partition;
   const held = partitions.flatMap((partition, number) =>
     (partition.core?.describeInstances() ?? []).filter((text) => isOwner(number, text.split(' ')[0] ?? '')),
   );
@@ -696,7 +886,7 @@ function checkAgreement({ registry, players }: World): void {
   );
   const interest = partitions.flatMap((partition) => partition.core?.describeInterest() ?? []);
   expectEqual('what partitions and hosts know of subscriptions', interest.sort(), watched.sort());
-  const wanted = new Set(live.flatMap(({ views }) => [...views.keys()]));
+  const wanted = new Set([...live, ...watchers].flatMap(({ views }) => [...views.keys()]));
   const keys = new Set(units.flatMap(({ host }) => host.watched(() => true).map(({ key }) => key)));
   expectEqual('what clients subscribe and hosts know of', [...keys].sort(), [...wanted].sort());
 }

@@ -4,76 +4,21 @@ import { SlotTable } from '../../src/slots/slot-table.ts';
 import { slotOf } from '../../src/slots/slot.ts';
 import { PartitionInbox } from '../../src/workers/inbox.ts';
 import { fromPartition, toPartition } from '../../src/workers/messages.ts';
-import type { FromPartition, PartitionLimits, ToPartition } from '../../src/workers/messages.ts';
-import { PartitionCore } from '../../src/workers/partition-core.ts';
-
-const limits: PartitionLimits = {
-  coalesceWindowMinMs: 20,
-  coalesceWindowMaxMs: 160,
-  changeLogEntriesMax: 16,
-  filtersPerServiceMax: 2,
-  pushCharactersInFlightMax: 100,
-  instancesPerServiceMax: 10,
-  claimsPerInstanceMax: 3,
-  instancesPerPartitionMax: 100,
-  instanceBytesMax: 1_000_000,
-  serviceListBytesMax: 1_000_000,
-  answerCharactersInFlightMax: 1000,
-  partitionTurnWorkMax: 1_000_000,
-};
-const key = 'public/DEFAULT/pay';
-const unlimited = Number.MAX_SAFE_INTEGER;
-
-class Bench {
-  readonly records: FromPartition[] = [];
-  readonly core: PartitionCore;
-  readonly table: SlotTable;
-  #nowMs = 0;
-  #batch = 0;
-
-  constructor(table: SlotTable = SlotTable.even(2), bounds: Partial<PartitionLimits> = {}) {
-    this.table = table;
-    this.core = new PartitionCore(
-      table.ownerOf(slotOf(key)),
-      table,
-      { ...limits, ...bounds },
-      this.clock().wallMicros,
-      (_host, ...record) => {
-        this.records.push(record);
-      },
-    );
-  }
-
-  clock(): { monotonicMs: number; wallMicros: number } {
-    return { monotonicMs: this.#nowMs, wallMicros: 1_000_000 + this.#nowMs * 1000 };
-  }
-
-  /** Applies one record in a turn of its own; returns what it brought. */
-  turn(record: ToPartition, epoch: number = this.table.epoch): FromPartition[] {
-    this.records.length = 0;
-    this.#batch += 1;
-    this.core.beginTurn();
-    this.core.beginBatch(0, this.#batch, this.clock());
-    if (!this.core.apply(0, epoch, record, this.clock())) throw new Error('not applied in one turn');
-    this.core.endBatch();
-    this.core.endTurn(this.clock());
-    return this.records.filter(([kind]) => kind !== fromPartition.settled);
-  }
-
-  pass(ms: number): void {
-    this.#nowMs += ms;
-  }
-
-  wait(ms: number): FromPartition[] {
-    this.records.length = 0;
-    this.#nowMs += ms;
-    this.core.endTurn(this.clock());
-    return this.records.filter(([kind]) => kind !== fromPartition.settled);
-  }
-}
+import type { FromPartition, ToPartition } from '../../src/workers/messages.ts';
+import { key, PartitionBench, runTurns, unlimited } from '../support/partition-bench.ts';
 
 function register(request: number, id: string, fragment: string, session = 1): ToPartition {
   return [toPartition.register, request, session, key, id, fragment];
+}
+
+function ask(request: number, filter: string): ToPartition {
+  return [toPartition.query, request, key, filter, unlimited];
+}
+
+/** Applies one record in as many turns as it takes. */
+function run(bench: PartitionBench, inbox: PartitionInbox, records: ToPartition): FromPartition[][] {
+  inbox.add(0, { batch: 999, epoch: bench.table.epoch, records }, bench.core);
+  return runTurns(bench, inbox);
 }
 
 function list(request: number, prefix: string): ToPartition {
@@ -92,7 +37,7 @@ test('[SL2] a request that carries an older epoch is carried out by the slot’s
   const old = SlotTable.even(2);
   const slot = slotOf(key);
   const owner = old.ownerOf(slot);
-  const bench = new Bench(old);
+  const bench = new PartitionBench(old);
   bench.core.adoptTable(old.withOwners(new Map([[(slot + 1) % 16_384, owner]])));
   expect(bench.turn(register(1, 'a', '{"id":"a"}'), old.epoch)).toEqual([
     [fromPartition.applied, 1, expect.any(Number)],
@@ -107,12 +52,12 @@ test('[SL2] a request that carries an older epoch is carried out by the slot’s
 });
 
 test('[SL2] a table that is not newer is never taken up', () => {
-  const bench = new Bench();
+  const bench = new PartitionBench();
   expect(() => bench.core.adoptTable(SlotTable.even(2))).toThrow(/epoch/);
 });
 
 test('[LI1] push text under way to a host is bounded: while it is behind, changes merge, and its credit brings the latest', () => {
-  const bench = new Bench();
+  const bench = new PartitionBench();
   bench.turn([toPartition.subscribe, 1, key, 'delta', 0, unlimited]);
   const big = `{"id":"a","text":"${'x'.repeat(100)}"}`;
   const pushed = bench.turn(register(2, 'a', big)).filter(([kind]) => kind === fromPartition.push);
@@ -142,7 +87,7 @@ test('[LI1] push text under way to a host is bounded: while it is behind, change
 });
 
 test('[PU2] a window that ends without a change is quiet: the next change is pushed at once', () => {
-  const bench = new Bench();
+  const bench = new PartitionBench();
   bench.turn([toPartition.subscribe, 1, key, 'delta', 0, unlimited]);
   expect(bench.turn(register(2, 'a', '{"id":"a"}')).filter(isPush)).toHaveLength(1);
   expect(bench.core.nextDueAt()).toBe(20);
@@ -152,7 +97,7 @@ test('[PU2] a window that ends without a change is quiet: the next change is pus
 });
 
 test('a service that nobody has and nobody watches is forgotten, and its version never comes back lower', () => {
-  const bench = new Bench();
+  const bench = new PartitionBench();
   const [added] = bench.turn(register(1, 'a', '{"id":"a"}'));
   const [removed] = bench.turn([toPartition.deregister, 2, 1, key, 'a']);
   expect(bench.core.serviceCount).toBe(0);
@@ -164,7 +109,7 @@ test('a service that nobody has and nobody watches is forgotten, and its version
 });
 
 test('a watched service without instances is kept, and forgotten with its last subscriber', () => {
-  const bench = new Bench();
+  const bench = new PartitionBench();
   bench.turn([toPartition.subscribe, 1, key, 'delta', 0, unlimited]);
   bench.turn([toPartition.subscribe, 2, key, 'snapshot', 0, unlimited]);
   expect(bench.core.serviceCount).toBe(1);
@@ -174,20 +119,8 @@ test('a watched service without instances is kept, and forgotten with its last s
   expect(bench.core.serviceCount).toBe(0);
 });
 
-/** Runs turns until nothing is left; returns what each of them brought. */
-function runTurns(bench: Bench, inbox: PartitionInbox): FromPartition[][] {
-  const turns: FromPartition[][] = [];
-  for (let isUnfinished = true; isUnfinished || bench.core.hasDue;) {
-    bench.records.length = 0;
-    isUnfinished = inbox.run(bench.core, bench.clock());
-    bench.core.endTurn(bench.clock());
-    turns.push([...bench.records]);
-  }
-  return turns;
-}
-
 test('[LI1] a turn ends in the middle of a batch when it has done enough; the rest follows in order, and is not settled before', () => {
-  const bench = new Bench(undefined, { partitionTurnWorkMax: 600 });
+  const bench = new PartitionBench(undefined, { partitionTurnWorkMax: 600 });
   const inbox = new PartitionInbox();
   const records = Array.from({ length: 9 }, (_, i) => register(i + 1, `i${i}`, `{"id":"i${i}"}`));
   inbox.add(0, { batch: 1, epoch: bench.table.epoch, records: records.flat() }, bench.core);
@@ -205,7 +138,7 @@ test('[LI1] a turn ends in the middle of a batch when it has done enough; the re
 });
 
 test('[LI1] instances are taken apart for a filter over several turns, and then the answer is right', () => {
-  const bench = new Bench(undefined, { partitionTurnWorkMax: 2000 });
+  const bench = new PartitionBench(undefined, { partitionTurnWorkMax: 2000 });
   const inbox = new PartitionInbox();
   for (let i = 0; i < 10; i++) {
     bench.turn(register(i + 1, `i${i}`, `{"id":"i${i}","enabled":${String(i % 2 === 0)},"zone":"${'z'.repeat(100)}"}`));
@@ -226,10 +159,9 @@ test('[LI1] instances are taken apart for a filter over several turns, and then 
 });
 
 test('[LI1] answers under way to a host are bounded: the next waits for credit, and what has no room is not done', () => {
-  const bench = new Bench();
+  const bench = new PartitionBench();
   const inbox = new PartitionInbox();
   for (const id of ['a', 'b']) bench.turn(register(1, id, `{"id":"${id}","text":"${'x'.repeat(600)}"}`));
-  const ask = (request: number, filter: string): ToPartition => [toPartition.query, request, key, filter, unlimited];
   const records = [ask(5, ''), ask(6, '{"zone":"none"}'), ask(7, '')].flat();
   inbox.add(0, { batch: 99, epoch: bench.table.epoch, records }, bench.core);
   const before = runTurns(bench, inbox).flat();
@@ -251,7 +183,7 @@ test('[LI1] answers under way to a host are bounded: the next waits for credit, 
 });
 
 test('[LI1] a page of services is made over several turns, counts as an answer under way, and keeps no other host waiting', () => {
-  const bench = new Bench(undefined, { partitionTurnWorkMax: 512, answerCharactersInFlightMax: 1000 });
+  const bench = new PartitionBench(undefined, { partitionTurnWorkMax: 512, answerCharactersInFlightMax: 1000 });
   const inbox = new PartitionInbox();
   const groups = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
   for (const [i, group] of groups.entries()) {
@@ -278,8 +210,8 @@ test('[LI1] a page of services is made over several turns, counts as an answer u
 
 test('[SL3] [LI1] slots are handed over in parts of one turn each, kept until they are to be forgotten, and taken in over turns', () => {
   const slot = slotOf(key);
-  const giver = new Bench(undefined, { partitionTurnWorkMax: 2000, pushCharactersInFlightMax: 10_000 });
-  const taker = new Bench(undefined, { partitionTurnWorkMax: 2000 });
+  const giver = new PartitionBench(undefined, { partitionTurnWorkMax: 2000, pushCharactersInFlightMax: 10_000 });
+  const taker = new PartitionBench(undefined, { partitionTurnWorkMax: 2000 });
   const variants = ['delta', 'delta{"enabledOnly":true}'];
   for (const [at, variant] of variants.entries()) {
     giver.turn([toPartition.subscribe, at + 1, key, variant, 0, unlimited]);
@@ -293,10 +225,6 @@ test('[SL3] [LI1] slots are handed over in parts of one turn each, kept until th
   giver.turn(register(30, 'i1', '{"id":"i1","enabled":true}', 2));
   const claims = giver.core.describeInstances();
   const [inbox, other] = [new PartitionInbox(), new PartitionInbox()];
-  const run = (bench: Bench, of: PartitionInbox, record: ToPartition): FromPartition[][] => {
-    of.add(0, { batch: 999, epoch: bench.table.epoch, records: record }, bench.core);
-    return runTurns(bench, of);
-  };
   let parts = 0;
   let isLast = false;
   for (let request = 100; !isLast; request += 2) {
@@ -329,7 +257,7 @@ test('[SL3] [LI1] slots are handed over in parts of one turn each, kept until th
 });
 
 test('[PU2] a round of pushes that is interrupted goes on, and what changed meanwhile is told to all in the end', () => {
-  const bench = new Bench(undefined, { partitionTurnWorkMax: 1, pushCharactersInFlightMax: 100_000 });
+  const bench = new PartitionBench(undefined, { partitionTurnWorkMax: 1, pushCharactersInFlightMax: 100_000 });
   const inbox = new PartitionInbox();
   const variants = ['delta', 'snapshot', 'delta{"enabledOnly":true}', 'snapshot{"enabledOnly":true}'];
   const views = new Map<string, Map<string, string>>(variants.map((variant) => [variant, new Map()]));

@@ -1,5 +1,5 @@
 import type { Better, RunResult } from '../result.ts';
-import { wordFigure, wordMs, wordOption } from './wording.ts';
+import { formatFigure, formatMs, formatOption } from './formatting.ts';
 
 export interface ComparedRow {
   readonly label: string;
@@ -21,15 +21,17 @@ export function compareRuns(
     const other = before.latencies.find((each) => each.key === key)?.latency;
     if (other === undefined) return [];
     const samples = Math.min(other.samples, latency.samples);
-    const told = percentiles.filter(({ samplesMin }) => samples >= samplesMin);
-    return told.map(({ key: percentile, word }) =>
-      compare(`${label}, ${word}`, other[percentile], latency[percentile], 'lower', wordMs),
+    const shown = percentiles.filter(({ samplesMin }) => samples >= samplesMin);
+    return shown.map(({ key: percentile, title }) =>
+      compare(`${label}, ${title}`, other[percentile], latency[percentile], 'lower', formatMs),
     );
   });
   const figures = now.figures.flatMap((figure) => {
     const other = before.figures.find(({ key }) => key === figure.key);
     if (other === undefined) return [];
-    return compare(figure.label, other.value, figure.value, figure.better, (value) => wordFigure({ ...figure, value }));
+    return compare(figure.label, other.value, figure.value, figure.better, (value) =>
+      formatFigure({ ...figure, value }),
+    );
   });
   return { rows: [...latencies, ...figures], differences: findDifferences(now, before) };
 }
@@ -39,7 +41,7 @@ function compare(
   before: number,
   now: number,
   better: Better,
-  word: (value: number) => string,
+  format: (value: number) => string,
 ): ComparedRow {
   const ratio = now / before;
   const isGain = better === 'higher' ? ratio > sameMax : ratio < 1 / sameMax;
@@ -47,8 +49,8 @@ function compare(
   const verdict = better === 'neither' || !Number.isFinite(ratio) ? '' : isGain ? 'better' : isLoss ? 'worse' : '';
   return {
     label,
-    before: word(before),
-    now: word(now),
+    before: format(before),
+    now: format(now),
     ratio: Number.isFinite(ratio) ? ratio.toFixed(2) : '–',
     verdict,
   };
@@ -56,9 +58,9 @@ function compare(
 
 /** With fewer samples a percentile is the luck of the slowest few. */
 const percentiles = [
-  { key: 'p50Ms', word: 'p50', samplesMin: 1 },
-  { key: 'p99Ms', word: 'p99', samplesMin: 200 },
-  { key: 'p999Ms', word: 'p99.9', samplesMin: 2000 },
+  { key: 'p50Ms', title: 'p50', samplesMin: 1 },
+  { key: 'p99Ms', title: 'p99', samplesMin: 200 },
+  { key: 'p999Ms', title: 'p99.9', samplesMin: 2000 },
 ] as const;
 
 /** Runs of different settings can be set side by side, but not without saying so. */
@@ -66,5 +68,5 @@ function findDifferences(now: RunResult, before: RunResult): string[] {
   const names = new Set([...Object.keys(now.settings), ...Object.keys(before.settings)]);
   return [...names]
     .filter((name) => now.settings[name] !== before.settings[name])
-    .map((name) => `${wordOption(name)}: before ${before.settings[name] ?? '–'}, now ${now.settings[name] ?? '–'}`);
+    .map((name) => `${formatOption(name)}: before ${before.settings[name] ?? '–'}, now ${now.settings[name] ?? '–'}`);
 }

@@ -12,8 +12,8 @@ export interface Series {
 export interface Chart {
   readonly title: string;
   readonly series: readonly Series[];
-  readonly wordY: (value: number) => string;
-  readonly wordX: (value: number) => string;
+  readonly formatY: (value: number) => string;
+  readonly formatX: (value: number) => string;
   /** Where the marks of the x axis stand; by default at round numbers. */
   readonly ticksX?: readonly number[];
   /** The part of the x axis that was measured. */
@@ -49,11 +49,11 @@ export function renderChart(chart: Chart): string {
     }),
     ...ticksY.map(
       (y) =>
-        `<line class="grid" x1="${box.left}" x2="${box.width - box.right}" y1="${fix(scaleY(y))}" y2="${fix(scaleY(y))}"/><text class="tick" x="${box.left - 8}" y="${fix(scaleY(y) + 4)}" text-anchor="end">${escapeHtml(chart.wordY(y))}</text>`,
+        `<line class="grid" x1="${box.left}" x2="${box.width - box.right}" y1="${fix(scaleY(y))}" y2="${fix(scaleY(y))}"/><text class="tick" x="${box.left - 8}" y="${fix(scaleY(y) + 4)}" text-anchor="end">${escapeHtml(chart.formatY(y))}</text>`,
     ),
     ...ticksX.map(
       (x) =>
-        `<text class="tick" x="${fix(scaleX(x))}" y="${bottom + 16}" text-anchor="middle">${escapeHtml(chart.wordX(x))}</text>`,
+        `<text class="tick" x="${fix(scaleX(x))}" y="${bottom + 16}" text-anchor="middle">${escapeHtml(chart.formatX(x))}</text>`,
     ),
     `<text class="caption" x="${box.left + plotWidth / 2}" y="${box.height - 3}" text-anchor="middle">${escapeHtml(chart.captionX)}</text>`,
     `<line class="axis" x1="${box.left}" x2="${box.width - box.right}" y1="${bottom}" y2="${bottom}"/>`,
@@ -71,7 +71,7 @@ export function renderChart(chart: Chart): string {
 
 function renderSeries(
   { label, color, isDashed, points }: Series,
-  { wordX, wordY }: Chart,
+  { formatX, formatY }: Chart,
   scaleX: (x: number) => number,
   scaleY: (y: number) => number,
 ): string {
@@ -87,7 +87,7 @@ function renderSeries(
       ? []
       : points.map(
           ([x, y], i) =>
-            `<circle class="spot" cx="${at[i]![0]}" cy="${at[i]![1]}" r="7"><title>${escapeHtml(`${label}, ${wordX(x)}: ${wordY(y)}`)}</title></circle>`,
+            `<circle class="spot" cx="${at[i]![0]}" cy="${at[i]![1]}" r="7"><title>${escapeHtml(`${label}, ${formatX(x)}: ${formatY(y)}`)}</title></circle>`,
         );
   return shape + spots.join('');
 }

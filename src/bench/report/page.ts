@@ -1,10 +1,10 @@
 import type { BenchResult, RunResult } from '../result.ts';
 import { compareRuns } from './comparison.ts';
+import { formatBytes, formatFigure, formatMs, formatOption } from './formatting.ts';
 import { escapeHtml, renderList, renderTable } from './markup.ts';
 import { renderCharts } from './run-charts.ts';
 import { style } from './style.ts';
-import { wordStatus } from './table.ts';
-import { wordBytes, wordFigure, wordMs, wordOption } from './wording.ts';
+import { formatStatus } from './table.ts';
 
 /** The report: one page that holds all it needs, for somebody who was not there. With `before`, another run beside it. */
 export function renderReport(result: BenchResult, before?: BenchResult): string {
@@ -26,7 +26,7 @@ export function renderReport(result: BenchResult, before?: BenchResult): string 
 </head>
 <body>
 <main>
-<header><h1>slotcast under load</h1><p>${escapeHtml(wordWhen(result))}</p></header>
+<header><h1>slotcast under load</h1><p>${escapeHtml(formatWhen(result))}</p></header>
 ${runs.join('\n')}
 ${renderEnvironment(result, before)}
 ${howToRead}
@@ -36,15 +36,15 @@ ${howToRead}
 `;
 }
 
-function wordWhen({ environment, server, slotcast }: BenchResult): string {
+function formatWhen({ environment, server, slotcast }: BenchResult): string {
   const at = server.url === null ? `slotcast ${slotcast}, started for this` : `the server at ${server.url}`;
   return `${environment.startedAt.slice(0, 16).replace('T', ' ')} UTC · ${at} · ${environment.cpus} × ${environment.cpuModel}`;
 }
 
 function renderRun(run: RunResult, before: RunResult | undefined, isCompared: boolean): string {
-  const settings = Object.entries(run.settings).map(([name, value]) => `${wordOption(name)} ${value}`);
+  const settings = Object.entries(run.settings).map(([name, value]) => `${formatOption(name)} ${value}`);
   return `<section class="run">
-<h2>${escapeHtml(run.scenario)} <span class="status ${run.status}">${wordStatus(run)}</span></h2>
+<h2>${escapeHtml(run.scenario)} <span class="status ${run.status}">${formatStatus(run)}</span></h2>
 <p>${escapeHtml(run.summary)}.</p>
 <p class="settings"><code>slotcast bench ${escapeHtml(`${run.scenario} ${settings.join(' ')} --seed ${run.seed}`)}</code></p>
 ${renderTiles(run)}
@@ -66,11 +66,11 @@ function renderTiles(run: RunResult): string {
     headline === undefined
       ? []
       : [
-          [`${headline.label}, p50`, wordMs(headline.latency.p50Ms)],
-          [`${headline.label}, p99`, wordMs(headline.latency.p99Ms)],
+          [`${headline.label}, p50`, formatMs(headline.latency.p50Ms)],
+          [`${headline.label}, p99`, formatMs(headline.latency.p99Ms)],
         ];
   for (const figure of run.figures.filter(({ key }) => tileFigures.has(key)))
-    tiles.push([figure.label, wordFigure(figure)]);
+    tiles.push([figure.label, formatFigure(figure)]);
   return `<div class="tiles">${tiles.map(([label, value]) => `<div><b>${escapeHtml(value)}</b><span>${escapeHtml(label)}</span></div>`).join('')}</div>`;
 }
 
@@ -92,7 +92,7 @@ function renderLatencies({ latencies }: RunResult): string {
   if (latencies.length === 0) return '';
   const rows = latencies.map(({ label, latency: { p50Ms, p90Ms, p99Ms, p999Ms, maxMs, samples } }) => [
     label,
-    ...[p50Ms, p90Ms, p99Ms, p999Ms, maxMs].map(wordMs),
+    ...[p50Ms, p90Ms, p99Ms, p999Ms, maxMs].map(formatMs),
     String(samples),
   ]);
   return `<h3>Latency</h3>${renderTable(['from when it was due', 'p50', 'p90', 'p99', 'p99.9', 'max', 'samples'], rows)}`;
@@ -100,7 +100,7 @@ function renderLatencies({ latencies }: RunResult): string {
 
 function renderFigures({ figures }: RunResult): string {
   if (figures.length === 0) return '';
-  const rows = figures.map((figure) => [figure.label, wordFigure(figure)]);
+  const rows = figures.map((figure) => [figure.label, formatFigure(figure)]);
   return `<h3>Figures</h3>${renderTable(['', ''], rows)}`;
 }
 
@@ -146,7 +146,7 @@ function describe({ environment, server, slotcast, runs }: BenchResult): (readon
     ['Node.js', environment.node],
     ['system', `${environment.platform}, kernel ${environment.kernel}`],
     ['processor', `${environment.cpus} × ${environment.cpuModel}`],
-    ['memory', wordBytes(environment.memoryBytes)],
+    ['memory', formatBytes(environment.memoryBytes)],
     ['cores of the server', environment.serverCores ?? 'not bound'],
     ['cores of the load', environment.loadCores ?? 'not bound'],
     ['net.core.somaxconn', environment.somaxconn],
@@ -158,7 +158,7 @@ function describe({ environment, server, slotcast, runs }: BenchResult): (readon
 const howToRead = `<section class="how"><h2>How to read this</h2>
 <p>Changes are sent on a fixed schedule, whatever comes back. Every latency counts from the moment at which the change was due, so a server that
 stalls is charged for all that had to wait meanwhile (no coordinated omission). The headline is the time until the <em>last</em> of all
-subscribers has heard of a change; a change that reached a subscriber merged with later ones counts with its own start. Percentiles come
+subscribers has deliveries of a change; a change that reached a subscriber merged with later ones counts with its own start. Percentiles come
 from HDR histograms with three digits.</p>
 <p>At the end the lists of all subscribers are compared with what was registered; a run in which they differ is marked FAILED, and its
 figures mean nothing. CPU is that of all threads of the server's process, user and system. The server, the load and the network share one

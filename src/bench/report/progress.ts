@@ -1,5 +1,5 @@
 import type { Sample } from '../result.ts';
-import { wordBytes, wordNumber } from './wording.ts';
+import { formatBytes, formatNumber } from './formatting.ts';
 
 /** One line a second; on a terminal it takes the place of the one before. */
 export class ProgressLine {
@@ -11,7 +11,7 @@ export class ProgressLine {
   }
 
   show(scenario: string, sample: Sample): void {
-    const line = wordSample(scenario, sample);
+    const line = formatSample(scenario, sample);
     if (this.#out.isTTY) {
       this.#out.write(`\r\u001B[2K${line.slice(0, this.#out.columns - 1)}`);
       this.#isOpen = true;
@@ -25,12 +25,12 @@ export class ProgressLine {
   }
 }
 
-function wordSample(scenario: string, sample: Sample): string {
+function formatSample(scenario: string, sample: Sample): string {
   const { atS, phase, sessions, sentPerS, acksPerS, pushesPerS, serverCpuPercent, serverRssBytes, loadCpuPercent } =
     sample;
   const server =
     serverCpuPercent === null || serverRssBytes === null
       ? ''
-      : `  server ${wordNumber(serverCpuPercent)} % CPU, ${wordBytes(serverRssBytes)}`;
-  return `${scenario}  ${atS.toFixed(0)} s  ${phase}  ${sessions} sessions  sent ${wordNumber(sentPerS)}/s  answers ${wordNumber(acksPerS)}/s  pushes ${wordNumber(pushesPerS)}/s${server}  load ${wordNumber(loadCpuPercent)} % CPU`;
+      : `  server ${formatNumber(serverCpuPercent)} % CPU, ${formatBytes(serverRssBytes)}`;
+  return `${scenario}  ${atS.toFixed(0)} s  ${phase}  ${sessions} sessions  sent ${formatNumber(sentPerS)}/s  answers ${formatNumber(acksPerS)}/s  pushes ${formatNumber(pushesPerS)}/s${server}  load ${formatNumber(loadCpuPercent)} % CPU`;
 }

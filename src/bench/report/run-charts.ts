@@ -1,21 +1,21 @@
 import { highestOf } from '../../protocol/extremes.ts';
 import type { NamedLatency, RunResult, Sample } from '../result.ts';
+import { formatBytes, formatMs, formatNumber } from './formatting.ts';
 import { renderChart } from './line-chart.ts';
 import type { Series } from './line-chart.ts';
-import { wordBytes, wordMs, wordNumber } from './wording.ts';
 
-const wordSeconds = (seconds: number): string => `${seconds} s`;
+const formatSeconds = (seconds: number): string => `${seconds} s`;
 
 /** The charts of one run; with `before`, those of another dashed behind it where they can be laid over each other. */
 export function renderCharts(run: RunResult, before: RunResult | undefined): string {
   const bands = findBands(run.timeline);
-  const overTime = { wordX: wordSeconds, captionX: 'since the start of the run; shaded: measured', bands };
+  const overTime = { formatX: formatSeconds, captionX: 'since the start of the run; shaded: measured', bands };
   const charts = [
     renderChart({
       ...overTime,
       title: 'Latency over time',
       isLogarithmic: true,
-      wordY: wordMs,
+      formatY: formatMs,
       series: [
         { label: 'p50', color: 1, points: run.latencyOverTime.map(({ atS, p50Ms }) => [atS, p50Ms]) },
         { label: 'p99', color: 2, points: run.latencyOverTime.map(({ atS, p99Ms }) => [atS, p99Ms]) },
@@ -26,7 +26,7 @@ export function renderCharts(run: RunResult, before: RunResult | undefined): str
     renderChart({
       ...overTime,
       title: 'Throughput over time',
-      wordY: (value) => `${wordNumber(value)}/s`,
+      formatY: (value) => `${formatNumber(value)}/s`,
       series: [
         draw('pushes', 1, run.timeline, ({ pushesPerS }) => pushesPerS),
         draw('requests sent', 2, run.timeline, ({ sentPerS }) => sentPerS),
@@ -36,7 +36,7 @@ export function renderCharts(run: RunResult, before: RunResult | undefined): str
     renderChart({
       ...overTime,
       title: 'CPU over time, of one core',
-      wordY: (value) => `${wordNumber(value)} %`,
+      formatY: (value) => `${formatNumber(value)} %`,
       series: [
         draw('server', 1, run.timeline, ({ serverCpuPercent }) => serverCpuPercent),
         draw('busiest load process', 2, run.timeline, ({ loadCpuPercent }) => loadCpuPercent),
@@ -45,7 +45,7 @@ export function renderCharts(run: RunResult, before: RunResult | undefined): str
     renderChart({
       ...overTime,
       title: 'Memory over time',
-      wordY: wordBytes,
+      formatY: formatBytes,
       series: [
         draw('server, resident', 1, run.timeline, ({ serverRssBytes }) => serverRssBytes),
         draw('TCP buffers of this machine', 2, run.timeline, ({ tcpMemoryBytes }) => tcpMemoryBytes),
@@ -54,7 +54,7 @@ export function renderCharts(run: RunResult, before: RunResult | undefined): str
     renderChart({
       ...overTime,
       title: 'Sessions over time',
-      wordY: wordNumber,
+      formatY: formatNumber,
       series: [draw('sessions', 1, run.timeline, ({ sessions }) => sessions)],
     }),
   ];
@@ -112,8 +112,8 @@ function renderPercentiles(run: RunResult, before: RunResult | undefined): strin
   return renderChart({
     title: 'Latency by percentile',
     isLogarithmic: true,
-    wordY: wordMs,
-    wordX: (x) => `${Number((100 - 100 * 10 ** -x).toPrecision(5))} %`,
+    formatY: formatMs,
+    formatX: (x) => `${Number((100 - 100 * 10 ** -x).toPrecision(5))} %`,
     ticksX: percentileTicks.map(nines).filter((x) => x <= right + 0.01),
     captionX: 'share of the samples that took at most so long',
     series,

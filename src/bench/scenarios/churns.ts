@@ -5,7 +5,7 @@ import type { ResolvedSizes } from '../sizes.ts';
 import type { Stage } from '../stage.ts';
 import { addRss, churn, setUp, verifyViews } from '../steps.ts';
 
-/** Scenarios that change instances on a schedule and watch how readers hear of it; they differ in their shape. */
+/** Scenarios that change instances on a schedule and watch how it reaches readers; they differ in their shape. */
 
 /** A population where `instances` counts those of one service. */
 export function populateServices(sizes: ResolvedSizes): Omit<Population, 'namespace' | 'seed'> {
@@ -39,7 +39,7 @@ async function runChurn(stage: Stage): Promise<void> {
 export const hotService: Scenario = {
   name: 'hot-service',
   summary: 'one service that everybody watches changes at a fixed rate',
-  measures: 'time until the last of all subscribers has heard of a change; CPU and bytes of a push',
+  measures: 'time until a change has reached the last of its subscribers; CPU and bytes of a push',
   sizes: {
     instances: { meaning: 'instances of the service', at: [10, 100, 20] },
     sessions: { at: [2, 10, 10] },
@@ -56,7 +56,7 @@ export const hotService: Scenario = {
 export const steadyChurn: Scenario = {
   name: 'steady-churn',
   summary: 'many services with a few subscribers each change at a fixed rate',
-  measures: 'time until the last subscriber has heard of a change; pushes for each second of CPU',
+  measures: 'time until a change has reached the last of its subscribers; pushes for each second of CPU',
   sizes: {
     services: { at: [20, 1000, 10_000] },
     instances: { meaning: 'instances of each service', at: [3, 10, 10] },

@@ -9,7 +9,7 @@ export const million: Scenario = {
   name: 'million',
   summary: 'as many instances as one machine may hold, and changes while it holds them',
   measures:
-    'memory of it all and of an instance, long pauses for garbage collection, time until the last subscriber has heard of a change meanwhile',
+    'memory of it all and of an instance, long pauses for garbage collection, time until a change has reached the last of its subscribers meanwhile',
   sizes: {
     services: { at: [100, 10_000, 100_000] },
     instances: { meaning: 'instances of each service', at: [10, 10, 10] },

@@ -3,7 +3,7 @@ import { UsageError } from '../failures.ts';
 import type { Scenario } from '../scenario.ts';
 import { enterPhase, soonMs } from '../stage.ts';
 import {
-  checkHeard,
+  checkDelivered,
   checkRemovals,
   noteTrouble,
   openSessions,
@@ -106,7 +106,7 @@ export const rollingDeploy: Scenario = {
       'instances',
       'higher',
     );
-    checkHeard(stage, outcomes, 'all were told of each that left and each that came');
+    checkDelivered(stage, outcomes, 'every departure and arrival reached every reader');
     checkRemovals(stage, outcomes, 'no instance was seen to leave that had not');
     await verifyViews(stage, { changes: 0, holds: 'odd' });
   },

@@ -58,7 +58,9 @@ export class CallerCheck {
 
   /** Whether pages of another Origin may read the answers. */
   isCrossOriginAllowed(origin: string): boolean {
-    return [this.#allowedOrigins, this.#administrationOrigins].some((origins) => origins.has('*') || origins.has(origin));
+    return [this.#allowedOrigins, this.#administrationOrigins].some(
+      (origins) => origins.has('*') || origins.has(origin),
+    );
   }
 
   #isHostAllowed(name: string): boolean {

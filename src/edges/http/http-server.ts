@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
-import type { ServerConfig } from '../../config/config.ts';
+import type { ServerConfig, SettingName } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import { httpOperations } from '../../protocol/http-operations.ts';
 import type { HttpOperation, OperationId } from '../../protocol/http-operations.ts';
@@ -22,6 +22,7 @@ import type { HttpAnswer } from '../../transport/transport.ts';
 import { sendAnswer } from './answer-sending.ts';
 import { CallerCheck } from './caller-check.ts';
 import type { Caller } from './caller-check.ts';
+import type { HttpCaller, StreamAnswer } from './http-caller.ts';
 import type { Operation } from './operations.ts';
 import { PacedReads } from './paced-reads.ts';
 import { readBody, readQuery } from './request-reading.ts';
@@ -41,8 +42,6 @@ interface Route {
   readonly handle: Operation;
   readonly validate: Validate<unknown>;
   readonly queryTypes: QueryTypes;
-  /** Its answer may be large. */
-  readonly isList: boolean;
 }
 
 /** How often it is looked for requests that take too long, in milliseconds. */
@@ -68,7 +67,11 @@ export class HttpServer {
   readonly #underWay: WeakMap<Socket, number> = new WeakMap();
   /** What is wrong with what came behind those. */
   readonly #refusals: WeakMap<Socket, string> = new WeakMap();
+  /** Requests that wait for something to happen. */
+  readonly #waiting: WeakSet<IncomingMessage> = new WeakSet();
   #requests = 0;
+  /** Of requests under way: what their bodies have, or may have. */
+  #bodyBytes = 0;
 
   constructor(options: HttpServerOptions) {
     const { config, counters } = options;
@@ -92,7 +95,8 @@ export class HttpServer {
       noDelay: true,
     });
     this.#server.maxConnections = config.httpConnectionsMax;
-    this.#server.maxHeadersCount = config.httpHeadersMax;
+    // One more, so that what would be left out is seen.
+    this.#server.maxHeadersCount = config.httpHeadersMax + 1;
     this.#server.on('drop', () => {
       counters.countLimit('httpConnectionsMax');
     });
@@ -142,7 +146,6 @@ export class HttpServer {
     const app = fastify({
       logger: false,
       bodyLimit: config.bodyBytesMax,
-      exposeHeadRoutes: true,
       return503OnClosing: false,
       rewriteUrl: ({ url = '/' }) => readTarget(url).target,
       // A query is read, and refused, by the operation that it is for.
@@ -164,7 +167,8 @@ export class HttpServer {
     });
     app.addHook('onRequest', (request, reply, done) => {
       const refusal = this.#admit(request, reply);
-      if (refusal !== undefined) this.#refuse(refusal, request, reply);
+      if (request.raw.rawHeaders.length / 2 > config.httpHeadersMax) this.#refuseHeaders(request, reply);
+      else if (refusal !== undefined) this.#refuse(refusal, request, reply);
       else if (request.method === 'OPTIONS') this.#answerOptions(request, reply);
       else done();
     });
@@ -196,23 +200,35 @@ export class HttpServer {
       handle: this.#options.operations[id],
       validate: compileValidator<unknown>(schema),
       queryTypes: { integers: ofType('integer'), booleans: ofType('boolean'), maps: ofType('object') },
-      isList: listOperations.has(id),
     };
   }
 
   #serve(route: Route): void {
-    const { method, path } = route.operation;
+    const { operation } = route;
+    const { method, path } = operation;
     this.#fastify.route({
       method,
       url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
-      handler: async (request, reply) => {
+      // One that goes on has no head to be told apart from it.
+      exposeHeadRoute: operation.resultType !== 'text/event-stream',
+      handler: (request, reply) => {
         reply.hijack();
-        this.#send(await this.#answer(route, request), request, reply);
+        this.#answer(route, request).then(
+          (answer) => {
+            this.#send(answer, request, reply);
+          },
+          (error: unknown) => {
+            // A bug: everything expected is an answer.
+            queueMicrotask(() => {
+              throw error;
+            });
+          },
+        );
       },
     });
   }
 
-  async #answer(route: Route, request: FastifyRequest): Promise<HttpAnswer | Failure> {
+  async #answer(route: Route, request: FastifyRequest): Promise<HttpAnswer | StreamAnswer | Failure> {
     const { host, config } = this.#options;
     const { method, isLocal } = route.operation;
     const failure = isLocal === true ? this.#check.refuseAdministration(readCaller(request)) : undefined;
@@ -223,15 +239,30 @@ export class HttpServer {
     const outcome = route.validate(input.value);
     if (!outcome.ok) return outcome.failure;
     const { lease = '' } = request.params as { readonly lease?: string };
-    const { value } = outcome;
-    const address = readAddress(request.raw);
-    const carryOut = async (): Promise<HttpAnswer | Failure> => {
-      const { room } = this.#unread;
-      // What reads lists is not even asked when there is no room for them.
-      if (route.isList && room === 0) return refuseUnreadAnswer(config.httpAnswerBytesMax);
-      return route.handle({ value, lease, address, room, ifNoneMatch: request.headers['if-none-match'] ?? '' });
+    return route.handle({ value: outcome.value, lease, caller: this.#describeCaller(request) });
+  }
+
+  #describeCaller({ raw, headers }: FastifyRequest): HttpCaller {
+    const lastEventId = headers['last-event-id'];
+    return {
+      address: readAddress(raw),
+      ifNoneMatch: headers['if-none-match'] ?? '',
+      lastEventId: typeof lastEventId === 'string' ? lastEventId : '',
+      pace: (read) =>
+        this.#reads.run(() => {
+          const { room } = this.#unread;
+          // What reads lists is not even asked when there is no room for them.
+          return room > 0 ? read(room) : Promise.resolve(refuseUnreadAnswer(this.#options.config.httpAnswerBytesMax));
+        }),
+      startWaiting: () => {
+        if (this.#waiting.has(raw)) return;
+        this.#waiting.add(raw);
+        this.#requests -= 1;
+      },
+      onGone: (callback) => {
+        raw.socket.once('close', callback);
+      },
     };
-    return route.isList ? this.#reads.run(carryOut) : carryOut();
   }
 
   #readInput({ operation, queryTypes }: Route, request: FastifyRequest): Read {
@@ -267,9 +298,32 @@ export class HttpServer {
     reply.raw.setHeader('Vary', 'Origin');
     // No path needs an escape. One with some would be ours here, and another to a proxy that lets paths through by name.
     if (readPath(request).includes('%')) return { code: 'not_found', message: 'there is no such page' };
-    if (this.#requests <= config.httpRequestsMax) return undefined;
-    const max = config.httpRequestsMax;
-    return { code: 'busy', message: `${max} requests are under way`, limit: 'httpRequestsMax', max, retryAfterMs: 500 };
+    if (this.#requests > config.httpRequestsMax) return refuseBusy('httpRequestsMax', config.httpRequestsMax);
+    return this.#admitBody(request.raw, reply.raw);
+  }
+
+  /** Bodies that are being read take memory, however slowly they come. */
+  #admitBody({ headers }: IncomingMessage, response: ServerResponse): Failure | undefined {
+    const { bodyBytesMax, httpBodyBytesInFlightMax: max } = this.#options.config;
+    const isChunked = headers['transfer-encoding'] !== undefined;
+    const bytes = isChunked ? bodyBytesMax : Math.min(bodyBytesMax, Number(headers['content-length'] ?? 0));
+    if (bytes === 0) return undefined;
+    // One may be as large as it is.
+    if (this.#bodyBytes > 0 && this.#bodyBytes + bytes > max) return refuseBusy('httpBodyBytesInFlightMax', max);
+    this.#bodyBytes += bytes;
+    response.once('close', () => {
+      this.#bodyBytes -= bytes;
+    });
+    return undefined;
+  }
+
+  /** Those that are left out may be the ones that count. */
+  #refuseHeaders(request: FastifyRequest, reply: FastifyReply): void {
+    const { status, failure } = headRefusals['too large'];
+    this.#options.counters.countRefusal(failure.code, 'httpHeadersMax', readAddress(request.raw));
+    reply.hijack();
+    reply.raw.shouldKeepAlive = false;
+    this.#send(answerFailure(failure, status), request, reply);
   }
 
   #answerOptions(request: FastifyRequest, reply: FastifyReply): void {
@@ -294,8 +348,13 @@ export class HttpServer {
     this.#send(failure, request, reply);
   }
 
-  #send(answer: HttpAnswer | Failure, request: FastifyRequest, reply: FastifyReply): void {
+  #send(answer: HttpAnswer | StreamAnswer | Failure, request: FastifyRequest, reply: FastifyReply): void {
     const address = readAddress(request.raw);
+    if ('begin' in answer) {
+      reply.raw.writeHead(200, answer.headers);
+      answer.begin(reply.raw);
+      return;
+    }
     sendAnswer(reply.raw, 'status' in answer ? answer : this.#word(answer, address), address, {
       unread: this.#unread,
       refuseUnread: () => this.#word(refuseUnreadAnswer(this.#options.config.httpAnswerBytesMax), address),
@@ -342,11 +401,12 @@ export class HttpServer {
     return methods.length === 0 ? undefined : methods.join(', ');
   }
 
-  #noteRequest({ socket }: IncomingMessage, response: ServerResponse): void {
+  #noteRequest(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
     this.#requests += 1;
     this.#underWay.set(socket, (this.#underWay.get(socket) ?? 0) + 1);
     response.once('close', () => {
-      this.#requests -= 1;
+      if (!this.#waiting.has(request)) this.#requests -= 1;
       const left = (this.#underWay.get(socket) ?? 1) - 1;
       this.#underWay.set(socket, left);
       const error = this.#refusals.get(socket);
@@ -382,8 +442,9 @@ export interface ListenOptions {
   readonly isShared: boolean;
 }
 
-/** Operations whose answers may be large. */
-const listOperations: ReadonlySet<OperationId> = new Set(['queryService', 'listServices']);
+function refuseBusy(limit: SettingName, max: number): Failure {
+  return { code: 'busy', message: 'too many callers over HTTP at once', limit, max, retryAfterMs: 500 };
+}
 
 /** A request's target, in either form, taken apart. */
 function readTarget(url: string): { readonly authority: string; readonly target: string; readonly query: string } {

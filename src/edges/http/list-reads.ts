@@ -2,55 +2,116 @@ import { createHash } from 'node:crypto';
 
 import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
-import type { ServiceQuery } from '../../protocol/http-operations.ts';
-import type { ListParams } from '../../protocol/types.ts';
+import type { ServiceQuery, WatchQuery } from '../../protocol/http-operations.ts';
+import { protocolLimits } from '../../protocol/limits.ts';
+import type { ListParams, QueryParams } from '../../protocol/types.ts';
+import { encodeResult } from '../../sessions/json-rpc.ts';
 import { waitForReply } from '../../sessions/reply-waiting.ts';
+import type { Call } from '../../sessions/requests.ts';
 import type { SessionHost } from '../../sessions/session-host.ts';
 import { answerJson, refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
+import { waitForChange } from './change-wait.ts';
+import { encodeFirst, EventStream } from './event-stream.ts';
+import type { HttpCaller, StreamAnswer } from './http-caller.ts';
+import { readSubscription } from './waiters.ts';
+import type { Waiters } from './waiters.ts';
 
 export interface ListReadsOptions {
   readonly host: SessionHost;
-  readonly config: Pick<ServerConfig, 'httpAnswerBytesMax'>;
+  readonly config: Pick<
+    ServerConfig,
+    'httpAnswerBytesMax' | 'httpWaitMaxMs' | 'reconnectSpreadMs' | 'sessionBacklogBytesMax'
+  >;
+  readonly waiters: Waiters;
 }
 
-/** What a read over HTTP says of what its caller has and can take. */
-export interface ReadConditions {
-  /** Characters that a list in the answer may have: others wait for their callers to read. */
-  readonly room: number;
-  /** The `If-None-Match` header; empty if there is none. */
-  readonly ifNoneMatch: string;
-}
-
-/** Reads lists for callers over HTTP. */
+/** Reads lists for callers over HTTP: as they are, once they have changed, or again and again. */
 export class ListReads {
+  readonly #options: ListReadsOptions;
   readonly #host: SessionHost;
-  readonly #tooLarge: Failure;
+  readonly #waiters: Waiters;
 
-  constructor({ host, config }: ListReadsOptions) {
-    this.#host = host;
-    this.#tooLarge = refuseUnreadAnswer(config.httpAnswerBytesMax);
+  constructor(options: ListReadsOptions) {
+    this.#options = options;
+    this.#host = options.host;
+    this.#waiters = options.waiters;
   }
 
-  async list(params: ListParams, conditions: ReadConditions): Promise<HttpAnswer | Failure> {
-    const reply = await waitForReply((to) => {
-      this.#host.execute(undefined, { method: 'service.list', params }, to);
+  list(params: ListParams, caller: HttpCaller): Promise<HttpAnswer | Failure> {
+    return this.#read({ method: 'service.list', params }, caller);
+  }
+
+  async query({ index, wait, ...params }: ServiceQuery, caller: HttpCaller): Promise<HttpAnswer | Failure> {
+    if (index !== undefined) {
+      caller.startWaiting();
+      const refusal = await waitForChange(
+        { ...params, index, ...(wait === undefined ? {} : { wait }) },
+        {
+          waiters: this.#waiters,
+          address: caller.address,
+          waitMaxMs: this.#options.config.httpWaitMaxMs,
+          onGone: caller.onGone,
+        },
+      );
+      if (refusal !== undefined) return refusal;
+    }
+    return this.#read({ method: 'service.query', params }, caller);
+  }
+
+  /** Server-Sent Events: the list, and then what changes. */
+  async watch(
+    { mode = 'snapshot', version, ...query }: WatchQuery,
+    caller: HttpCaller,
+  ): Promise<StreamAnswer | Failure> {
+    const refusal = this.#waiters.refuse();
+    if (refusal !== undefined) return refusal;
+    caller.startWaiting();
+    const held = version ?? readVersion(caller.lastEventId);
+    const params = readSubscription(query as QueryParams, { mode, ...(held === undefined ? {} : { version: held }) });
+    const stream = new EventStream({
+      host: this.#host,
+      address: caller.address,
+      backlogBytesMax: this.#options.config.sessionBacklogBytesMax,
+      reconnectSpreadMs: this.#options.config.reconnectSpreadMs,
     });
-    return typeof reply === 'string' ? answerTagged(reply, conditions) : reply;
+    const { waiter, first } = await this.#waiters.begin(stream, params);
+    if ('code' in first) {
+      waiter.end();
+      return first;
+    }
+    return {
+      headers: { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store', 'X-Accel-Buffering': 'no' },
+      begin: (response) => {
+        stream.begin(response, waiter, encodeFirst(params, first));
+      },
+    };
   }
 
-  async query({ index: _, wait: __, ...params }: ServiceQuery, conditions: ReadConditions): Promise<HttpAnswer | Failure> {
+  #read(call: Call, caller: HttpCaller): Promise<HttpAnswer | Failure> {
     // What would be refused when it is there is not even fetched.
-    const read = { room: conditions.room, tooLarge: this.#tooLarge };
-    const reply = await waitForReply((to) => {
-      this.#host.execute(undefined, { method: 'service.query', params }, to);
-    }, read);
-    return typeof reply === 'string' ? answerTagged(reply, conditions) : reply;
+    const tooLarge = refuseUnreadAnswer(this.#options.config.httpAnswerBytesMax);
+    return caller.pace(async (room) => {
+      const result = await waitForReply(
+        (reply) => {
+          this.#host.execute(undefined, call, reply);
+        },
+        { room, tooLarge },
+      );
+      return 'code' in result ? result : answerTagged(encodeResult(result), caller);
+    });
   }
+}
+
+/** The version that a browser holds that comes back; undefined: it has none. */
+function readVersion(lastEventId: string): number | undefined {
+  if (!/^\d{1,16}$/.test(lastEventId)) return undefined;
+  const version = Number(lastEventId);
+  return version <= protocolLimits.heldVersionMax ? version : undefined;
 }
 
 /** An answer with a tag by which its caller may ask whether it still holds; 304 if it is what the caller has. */
-function answerTagged(body: string, { ifNoneMatch }: ReadConditions): HttpAnswer {
+function answerTagged(body: string, { ifNoneMatch }: HttpCaller): HttpAnswer {
   const tag = `"${createHash('sha1').update(body).digest('base64url')}"`;
   const { headers } = answerJson('');
   // To be kept, and asked about each time.

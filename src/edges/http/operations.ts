@@ -1,4 +1,3 @@
-import type { ServerConfig } from '../../config/config.ts';
 import type { HealthCheck } from '../../control/health.ts';
 import type { MainCalls } from '../../control/main-calls.ts';
 import type { Failure } from '../../protocol/errors.ts';
@@ -12,6 +11,7 @@ import type {
   SendAwayResult,
   ServiceQuery,
   SessionsQuery,
+  WatchQuery,
 } from '../../protocol/http-operations.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
 import type { ListParams } from '../../protocol/types.ts';
@@ -19,33 +19,34 @@ import type { LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
 import type { SessionHost } from '../../sessions/session-host.ts';
 import { answerJson, answerText } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
+import type { HttpCaller, StreamAnswer } from './http-caller.ts';
 import { ListReads } from './list-reads.ts';
+import type { ListReadsOptions } from './list-reads.ts';
+import type { Waiters } from './waiters.ts';
 
-/** The input of one operation: its checked query or body, and the lease that its path names. */
+/** The input of one operation: its checked query or body, the lease that its path names, and what its caller is like. */
 export interface OperationInput {
   readonly value: unknown;
   readonly lease: string;
-  /** Of the caller. */
-  readonly address: string;
-  /** Characters that a list in the answer may have: others wait for their callers to read. */
-  readonly room: number;
-  /** The `If-None-Match` header; empty if there is none. */
-  readonly ifNoneMatch: string;
+  readonly caller: HttpCaller;
 }
 
 /** Carries out one operation. */
-export type Operation = (input: OperationInput) => Promise<HttpAnswer | Failure> | HttpAnswer | Failure;
+export type Operation = (
+  input: OperationInput,
+) => Promise<HttpAnswer | StreamAnswer | Failure> | HttpAnswer | StreamAnswer | Failure;
 
 export interface OperationsOptions {
   readonly host: SessionHost;
-  readonly config: Pick<ServerConfig, 'httpAnswerBytesMax'>;
+  readonly config: ListReadsOptions['config'];
+  readonly waiters: Waiters;
   readonly main: MainCalls;
   readonly documents: { readonly openapi: string; readonly openrpc: string };
   /** Whichever host holds the lease carries it out. */
   readonly carryOutLease: (call: LeaseCall) => Promise<LeaseAnswer>;
 }
 
-/** Every operation of the HTTP side but those that wait for changes. */
+/** Every operation of the HTTP side. */
 export function createOperations(options: OperationsOptions): Readonly<Record<OperationId, Operation>> {
   const { main, documents } = options;
   const reads = new ListReads(options);
@@ -56,9 +57,11 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     return 'code' in answer ? answer : answerLease(answer);
   };
   return {
-    listServices: ({ value, ...input }) => reads.list(value as ListParams, input),
-    queryService: (input) => reads.query(input.value as ServiceQuery, input),
-    registerInstance: ({ value, address }) => lease({ kind: 'register', body: value as LeaseRegisterBody, address }),
+    listServices: ({ value, caller }) => reads.list(value as ListParams, caller),
+    queryService: ({ value, caller }) => reads.query(value as ServiceQuery, caller),
+    watchService: ({ value, caller }) => reads.watch(value as WatchQuery, caller),
+    registerInstance: ({ value, caller: { address } }) =>
+      lease({ kind: 'register', body: value as LeaseRegisterBody, address }),
     deregisterInstance: ({ value }) => lease({ kind: 'deregister', query: value as LeaseDeregisterQuery }),
     renewLease: (input) => lease({ kind: 'renew', lease: input.lease }),
     endLease: (input) => lease({ kind: 'end', lease: input.lease }),

@@ -6,9 +6,9 @@ import type { DescriptorBudget } from '../../runtime/descriptors.ts';
 import type { SessionCounts } from '../../runtime/session-counts.ts';
 import type { SessionHost } from '../../sessions/session-host.ts';
 import type { Session } from '../../sessions/session.ts';
+import { headRefusals } from '../../transport/head-refusals.ts';
 import { answerFailure } from '../../transport/http-answer.ts';
 import type { CreateTransport, HttpAnswer, PlainRequest, Transport } from '../../transport/transport.ts';
-import { headRefusals } from '../../transport/head-refusals.ts';
 import { Admission } from './admission.ts';
 
 export interface HostTransportOptions {

@@ -27,23 +27,23 @@ export interface Reconciliation {
 }
 
 /** Something to tell the server, once it can be sent. */
-export type Errand = RegistrationEntry | SubscriptionEntry | Read | Unsubscription;
+export type PendingOperation = RegistrationEntry | SubscriptionEntry | Read | Unsubscription;
 
 /** Something that the server was too busy for. */
 export interface Postponed {
-  readonly errand: Unsubscription | Reconciliation;
+  readonly operation: Unsubscription | Reconciliation;
   readonly dueAtMs: number;
 }
 
 /** How `session.open` is said: servers from before refuse what they do not know. `unversioned`: without `protocol`; `plain`: as at first. */
-export type OpenWording = 'full' | 'unversioned' | 'plain';
+export type OpenForm = 'full' | 'unversioned' | 'plain';
 
 /** A request that the server has not answered. */
 export interface InFlight {
-  readonly errand:
-    | Errand
+  readonly operation:
+    | PendingOperation
     | Reconciliation
-    | { readonly kind: 'open'; readonly wording: OpenWording }
+    | { readonly kind: 'open'; readonly form: OpenForm }
     | { readonly kind: 'probe' };
   readonly socket: number;
   readonly deadlineMs: number;
@@ -59,11 +59,11 @@ export interface TicketEntry {
   readonly timeoutMs: number | undefined;
   /** A deregistration that waits for the server also while cut off. */
   readonly isPatient: boolean;
-  owner: RegistrationEntry | FilteredView | Read | { readonly kind: 'connection' };
+  readonly owner: RegistrationEntry | FilteredView | Read | { readonly kind: 'connection' };
 }
 
 /** A connection that another has taken the place of, kept until that one has all that it held. */
-export interface Former {
+export interface PreviousConnection {
   readonly socket: number;
   /** What the new session has not acknowledged yet. */
   readonly missing: Set<RegistrationEntry>;
@@ -75,7 +75,7 @@ export interface Former {
  * All that a client holds beside its connection. Collections are updated in place: copying ten thousand registrations for each of
  * their acknowledgements would be quadratic. Requests have one timeout each, so the first is always the next due.
  */
-export interface Books {
+export interface ClientTables {
   readonly registrations: Map<string, RegistrationEntry>;
   readonly subscriptions: Map<string, SubscriptionEntry>;
   readonly reads: Set<Read>;
@@ -83,7 +83,7 @@ export interface Books {
   /** Tickets by their timeout: of those with the same one the first is always the next due. */
   readonly ticketsByTimeout: Map<number, Set<Ticket>>;
   readonly inFlight: Map<number, InFlight>;
-  outbox: Errand[];
+  outbox: PendingOperation[];
   /** How many requests go into one batch: fewer since the server had no room for the answers of one. */
   entriesPerBatchMax: number;
   /** No more than there were requests in flight. */
@@ -103,10 +103,10 @@ export interface Books {
   isWarming: boolean;
   /** While it goes on no registration is sent. */
   reconciliation: Reconciliation | undefined;
-  former: Former | undefined;
+  previousConnection: PreviousConnection | undefined;
 }
 
-export function createBooks(): Books {
+export function createTables(): ClientTables {
   return {
     registrations: new Map(),
     subscriptions: new Map(),
@@ -125,7 +125,7 @@ export function createBooks(): Books {
     ended: undefined,
     isWarming: false,
     reconciliation: undefined,
-    former: undefined,
+    previousConnection: undefined,
   };
 }
 

@@ -2,7 +2,7 @@ import type { Histogram } from 'hdr-histogram-js';
 
 import { createHistogram, recordMs } from './histogram.ts';
 
-/** Changes that reached readers merged into the last of them. */
+/** Changes of one instance that reached readers merged into the last of them. */
 interface Run {
   readonly last: number;
   /** From each change to the next of the same instance. */
@@ -10,19 +10,19 @@ interface Run {
   readonly count: number;
   readonly firstAtMs: number;
   lastAtMs: number;
-  /** Readers, by when they heard, in halves of a millisecond. */
+  /** How many readers got them, by the time in halves of a millisecond. */
   readonly readers: Map<number, number>;
 }
 
 const halvesPerMs = 2;
-/** Longer runs are heard one by one. */
+/** The changes of a longer run are recorded one by one. */
 const runMax = 1024;
 
-/** Notes when readers hear of each event: a change of the churn, or an instance that comes or goes. */
-export class Hearing {
+/** When each event reached its readers: a change of the churn, or an instance that comes or goes. */
+export class Propagation {
   readonly firstAtMs: Float64Array;
   readonly lastAtMs: Float64Array;
-  readonly heard: Uint32Array;
+  readonly deliveries: Uint32Array;
   readonly each: Histogram = createHistogram();
   readonly settled: Promise<void>;
   received = 0;
@@ -38,7 +38,7 @@ export class Hearing {
     this.#intendedAtMs = intendedAtMs;
     this.firstAtMs = new Float64Array(events).fill(Number.NaN);
     this.lastAtMs = new Float64Array(events).fill(Number.NaN);
-    this.heard = new Uint32Array(events);
+    this.deliveries = new Uint32Array(events);
     this.settled = new Promise((resolve) => {
       this.#settle = resolve;
     });
@@ -52,32 +52,32 @@ export class Hearing {
     return this.#intendedAtMs(event);
   }
 
-  /** So many hearings are to be expected, all events together. */
+  /** How many deliveries are to be expected, all events together. */
   await(count: number): void {
     this.#awaited = count;
-    this.#look();
+    this.#checkSettled();
   }
 
-  hear(event: number, atMs: number): void {
+  record(event: number, atMs: number): void {
     const index = event - this.#firstEvent;
-    if (this.heard[index] === undefined) return;
-    if (this.heard[index] === 0) this.firstAtMs[index] = atMs;
-    this.heard[index] += 1;
+    if (this.deliveries[index] === undefined) return;
+    if (this.deliveries[index] === 0) this.firstAtMs[index] = atMs;
+    this.deliveries[index] += 1;
     this.lastAtMs[index] = atMs;
     const tookMs = atMs - this.#intendedAtMs(event);
     recordMs(this.each, tookMs);
     if (tookMs > this.slowestMs) this.slowestMs = tookMs;
     this.received += 1;
-    this.#look();
+    this.#checkSettled();
   }
 
   /**
-   * A push brought `count` changes of an instance at once, each `step` after the one before. All readers of a push hear the same ones: so they are
-   * noted together, and taken apart by {@link finish}, when nobody waits for this process any more.
+   * A push brought `count` changes of an instance at once, each `step` after the one before. All readers of a push get the same ones: so they are
+   * recorded together, and expanded by {@link finish}, when nobody waits for this process any more.
    */
-  hearRun(last: number, step: number, count: number, atMs: number): void {
+  recordRun(last: number, step: number, count: number, atMs: number): void {
     if (count === 1 || count > runMax) {
-      for (let i = 0; i < count; i++) this.hear(last - i * step, atMs);
+      for (let i = 0; i < count; i++) this.record(last - i * step, atMs);
       return;
     }
     const key = last * (runMax + 1) + count;
@@ -91,30 +91,30 @@ export class Hearing {
     run.readers.set(half, (run.readers.get(half) ?? 0) + 1);
     this.slowestMs = Math.max(this.slowestMs, atMs - this.#intendedAtMs(last - (count - 1) * step));
     this.received += count;
-    this.#look();
+    this.#checkSettled();
   }
 
-  /** All that was heard is in the figures after this. */
+  /** All deliveries are in the figures after this. */
   finish(): void {
-    for (const run of this.#runs.values()) this.#takeApart(run);
+    for (const run of this.#runs.values()) this.#expandRun(run);
     this.#runs.clear();
   }
 
-  #takeApart({ last, step, count, firstAtMs, lastAtMs, readers }: Run): void {
+  #expandRun({ last, step, count, firstAtMs, lastAtMs, readers }: Run): void {
     for (let event = last; event > last - count * step; event -= step) {
       const index = event - this.#firstEvent;
-      const heard = this.heard[index];
-      if (heard === undefined) continue;
-      this.firstAtMs[index] = heard === 0 ? firstAtMs : Math.min(this.firstAtMs[index]!, firstAtMs);
-      this.lastAtMs[index] = heard === 0 ? lastAtMs : Math.max(this.lastAtMs[index]!, lastAtMs);
+      const deliveries = this.deliveries[index];
+      if (deliveries === undefined) continue;
+      this.firstAtMs[index] = deliveries === 0 ? firstAtMs : Math.min(this.firstAtMs[index]!, firstAtMs);
+      this.lastAtMs[index] = deliveries === 0 ? lastAtMs : Math.max(this.lastAtMs[index]!, lastAtMs);
       for (const [half, times] of readers) {
-        this.heard[index]! += times;
+        this.deliveries[index]! += times;
         recordMs(this.each, half / halvesPerMs - this.#intendedAtMs(event), times);
       }
     }
   }
 
-  #look(): void {
+  #checkSettled(): void {
     if (this.received >= this.#awaited) this.#settle();
   }
 }

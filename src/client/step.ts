@@ -1,5 +1,5 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { Books, Errand, InFlight, Postponed, TicketEntry } from './books.ts';
+import type { ClientTables, InFlight, Postponed, Read, TicketEntry, Unsubscription } from './client-tables.ts';
 import type { ClientEffect, Settlement } from './effects.ts';
 import { isBehind } from './entries.ts';
 import type { RegistrationEntry, SubscriptionEntry, Ticket } from './entries.ts';
@@ -7,18 +7,22 @@ import { RequestError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
 import type { Inputs, LinkState } from './link-state.ts';
 import { servingOf } from './link.ts';
+import { nextRegistrationPhase } from './registration-phase.ts';
+import type { RegistrationEvent } from './registration-phase.ts';
+import { nextSubscriptionPhase } from './subscription-phase.ts';
+import type { SubscriptionEvent } from './subscription-phase.ts';
 import type { Difference } from './view.ts';
 
-/** Everything that a client is. The link is a value; the books are updated in place. */
+/** Everything that a client is. The link is a value; the tables are updated in place. */
 export interface ClientState {
   link: LinkState;
-  readonly books: Books;
+  readonly tables: ClientTables;
   armedAtMs: number | undefined;
   isFlushAsked: boolean;
 }
 
 /** One step under way: what it works on and what it has decided so far. */
-export class Turn {
+export class Step {
   readonly state: ClientState;
   readonly inputs: Inputs;
   readonly effects: ClientEffect[] = [];
@@ -28,8 +32,8 @@ export class Turn {
     this.inputs = inputs;
   }
 
-  get books(): Books {
-    return this.state.books;
+  get tables(): ClientTables {
+    return this.state.tables;
   }
 
   get nowMs(): number {
@@ -57,7 +61,7 @@ export class Turn {
   }
 
   addTicket(ticket: Ticket, entry: TicketEntry): void {
-    const { tickets, ticketsByTimeout } = this.books;
+    const { tickets, ticketsByTimeout } = this.tables;
     tickets.set(ticket, entry);
     const { timeoutMs } = entry;
     if (timeoutMs === undefined) return;
@@ -66,7 +70,7 @@ export class Turn {
   }
 
   dropTicket(ticket: Ticket): boolean {
-    const { tickets, ticketsByTimeout } = this.books;
+    const { tickets, ticketsByTimeout } = this.tables;
     const entry = tickets.get(ticket);
     if (entry === undefined) return false;
     tickets.delete(ticket);
@@ -78,42 +82,49 @@ export class Turn {
     return true;
   }
 
-  /** Puts something in the queue to the server. Without a connection there is none: all is told anew on the next. */
-  enqueue(errand: Errand): void {
-    if (!this.isServing) return;
-    if (errand.kind === 'registration' || errand.kind === 'subscription') {
-      if (errand.phase === 'queued' || errand.phase === 'sent') return;
-      // What the session holds is not known yet.
-      if (errand.kind === 'registration' && this.books.reconciliation !== undefined) {
-        errand.phase = 'unsent';
-        return;
-      }
-      errand.phase = 'queued';
-    }
-    this.books.outbox.push(errand);
+  /** Puts a request in the outbox. Without a session there is none: everything is sent anew on the next. */
+  enqueue(operation: Read | Unsubscription): void {
+    if (this.isServing) this.tables.outbox.push(operation);
+  }
+
+  /** Whether registrations may be sent: not before it is known what a resumed session holds. */
+  get canSendRegistrations(): boolean {
+    return this.isServing && this.tables.reconciliation === undefined;
+  }
+
+  moveRegistration(entry: RegistrationEntry, event: RegistrationEvent): void {
+    const before = entry.phase.kind;
+    entry.phase = nextRegistrationPhase(entry.phase, event);
+    this.#follow(entry, before);
+  }
+
+  moveSubscription(entry: SubscriptionEntry, event: SubscriptionEvent): void {
+    const before = entry.phase.kind;
+    entry.phase = nextSubscriptionPhase(entry.phase, event);
+    this.#follow(entry, before);
+  }
+
+  /** What was queued goes into the outbox; what was postponed is woken for. */
+  #follow(entry: RegistrationEntry | SubscriptionEntry, before: string): void {
+    const { phase } = entry;
+    if (phase.kind === 'queued' && before !== 'queued') this.tables.outbox.push(entry);
+    if (phase.kind === 'postponed') this.wakeForRetry(phase.retryAtMs);
   }
 
   /** A request goes out on a socket: gives it its number. */
-  noteRequest(errand: InFlight['errand'], socket: number, timeoutMs: number): number {
-    const { books } = this;
-    const id = books.nextRequest;
-    books.nextRequest += 1;
-    const content = errand.kind === 'registration' ? errand.wanted : undefined;
-    books.inFlight.set(id, { errand, socket, deadlineMs: this.nowMs + timeoutMs, entries: 1, content });
+  noteRequest(operation: InFlight['operation'], socket: number, timeoutMs: number): number {
+    const { tables } = this;
+    const id = tables.nextRequest;
+    tables.nextRequest += 1;
+    const content = operation.kind === 'registration' ? operation.wanted : undefined;
+    tables.inFlight.set(id, { operation, socket, deadlineMs: this.nowMs + timeoutMs, entries: 1, content });
     return id;
   }
 
-  /** Tries a standing wish again later. */
-  retryLater(entry: RegistrationEntry | SubscriptionEntry, waitMs: number): void {
-    entry.phase = 'refused';
-    entry.dueAtMs = this.nowMs + waitMs;
-    this.wakeForRetry(entry.dueAtMs);
-  }
-
   /** Tries to take something back again later. */
-  postpone(errand: Postponed['errand'], waitMs: number): void {
+  postpone(operation: Postponed['operation'], waitMs: number): void {
     const dueAtMs = this.nowMs + waitMs;
-    this.books.postponed.push({ errand, dueAtMs });
+    this.tables.postponed.push({ operation, dueAtMs });
     this.wakeForRetry(dueAtMs);
   }
 
@@ -124,7 +135,7 @@ export class Turn {
   }
 
   wakeForRetry(dueAtMs: number): void {
-    this.books.retryAtMs = Math.min(this.books.retryAtMs ?? dueAtMs, dueAtMs);
+    this.tables.retryAtMs = Math.min(this.tables.retryAtMs ?? dueAtMs, dueAtMs);
   }
 
   /** Tells those who look at a service what became different for them. */
@@ -139,8 +150,8 @@ export class Turn {
   /** Tells them whether the list may be behind, when that is different from what they were told. */
   reportFreshness(entry: SubscriptionEntry): void {
     const isStale = isBehind(entry);
-    if (isStale === entry.isToldStale) return;
-    entry.isToldStale = isStale;
+    if (isStale === entry.isReportedStale) return;
+    entry.isReportedStale = isStale;
     for (const subscription of entry.filtered.values()) this.effects.push({ kind: 'freshness', subscription, isStale });
   }
 
@@ -155,6 +166,6 @@ export class Turn {
 }
 
 /** Whether a refusal says to come back, rather than no. */
-export function isPassing({ code }: Failure): boolean {
+export function isRetryable({ code }: Failure): boolean {
   return code === 'busy' || code === 'draining';
 }

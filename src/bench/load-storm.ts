@@ -1,0 +1,45 @@
+import { nowMs } from './clock.ts';
+import { createHistogram, packHistogram, recordMs } from './histogram.ts';
+import type { StormOrder, StormOutcome } from './load-orders.ts';
+import type { LoadRegistering } from './load-registering.ts';
+import type { LoadSession } from './load-session.ts';
+import type { LoadTraffic } from './load-traffic.ts';
+import { createRandom } from './population.ts';
+import { isDoneBy, waitUntil } from './schedule.ts';
+
+/** Breaks all providers' connections, and lets them come back: by taking their sessions over, or by registering anew. */
+export async function runStorm(
+  traffic: LoadTraffic,
+  registering: LoadRegistering,
+  { dropAtMs, jitterMs, window, isResuming, timeoutMs }: StormOrder,
+): Promise<StormOutcome> {
+  const { plan, counters, providers } = traffic;
+  const before = counters.begin();
+  counters.refusals = 0;
+  const random = createRandom(plan.population.seed + plan.part);
+  const back = createHistogram();
+  let [returned, resumed, lastBackAtMs] = [0, 0, dropAtMs];
+  await waitUntil(dropAtMs);
+  traffic.isStorm = true;
+  for (const session of providers) session.break();
+  const comeBack = async (session: LoadSession): Promise<void> => {
+    await waitUntil(dropAtMs + random() * jitterMs);
+    await session.open(plan.endpoint);
+    const held = isResuming ? await traffic.openSession(session, session.secret) : undefined;
+    if (held === traffic.instancesOf(session).count) resumed += 1;
+    else await registering.registerSession(session, window, 1, undefined);
+    lastBackAtMs = nowMs();
+    recordMs(back, lastBackAtMs - dropAtMs);
+    returned += 1;
+  };
+  await isDoneBy(Promise.all(providers.map(comeBack)), dropAtMs + jitterMs + timeoutMs);
+  traffic.isStorm = false;
+  return {
+    ...counters.readTallies(before),
+    back: packHistogram(back),
+    returned,
+    resumed,
+    refusals: counters.refusals,
+    lastBackAtMs,
+  };
+}

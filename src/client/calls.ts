@@ -1,0 +1,107 @@
+import type { Read, TicketEntry } from './client-tables.ts';
+import type { UserCall } from './effects.ts';
+import type { RegistrationEntry } from './entries.ts';
+import { ClosedError, QueueFullError, RequestError } from './errors.ts';
+import {
+  deregister,
+  findOrCreateRegistration,
+  findRegistration,
+  isRegistered,
+  isTracked,
+  register,
+} from './registrations.ts';
+import type { Step } from './step.ts';
+import { findOrCreateView, settleSubscribers, subscribe } from './subscriptions.ts';
+
+type CallOf<K extends UserCall['kind']> = Extract<UserCall, { kind: K }>;
+type Owner = TicketEntry['owner'];
+
+const anyConnection: Owner = { kind: 'connection' };
+
+/** Begins a call of the user, unless there are too many already or it cannot be. */
+export function admitCall(step: Step, call: UserCall): void {
+  const { tables, inputs, state } = step;
+  const { requestsMax } = inputs.settings;
+  const isClosed = state.link.kind === 'closing' || state.link.kind === 'closed';
+  if (isClosed || tables.tickets.size >= requestsMax) {
+    const ended = tables.ended ?? new ClosedError('client', 'the client is closed');
+    const error = isClosed ? ended : new QueueFullError(requestsMax);
+    step.effects.push({ kind: 'reject', ticket: call.ticket, error });
+    return;
+  }
+  begin(step, call);
+}
+
+function begin(step: Step, call: UserCall): void {
+  switch (call.kind) {
+    case 'register': {
+      const entry = open(step, call, findOrCreateRegistration(step, call));
+      if (entry !== undefined) register(step, entry, call);
+      return;
+    }
+    case 'deregister': {
+      const entry = open(step, call, findRegistration(step, call));
+      if (entry !== undefined) deregister(step, entry, call);
+      return;
+    }
+    case 'subscribe': {
+      const view = open(step, call, findOrCreateView(step, call));
+      if (view !== undefined) subscribe(step, view, call);
+      return;
+    }
+    case 'query':
+      ask(step, call, { method: 'service.query', params: { ...call.service, ...call.filter } });
+      return;
+    case 'list':
+      ask(step, call, { method: 'service.list', params: call.params });
+      return;
+    case 'awaitConnection':
+      open(step, call, anyConnection);
+      if (step.isServing) step.resolve(call.ticket, { kind: 'connected' });
+      return;
+    case 'awaitRegistration': {
+      const entry = open(step, call, checkRegistration(step, call.registration));
+      if (entry !== undefined) awaitRegistration(step, entry, call);
+      return;
+    }
+    case 'awaitSubscription': {
+      const view = call.subscription;
+      open(step, call, view);
+      view.waitingCalls.push(call.ticket);
+      settleSubscribers(step, view);
+      return;
+    }
+    default:
+      call satisfies never;
+  }
+}
+
+/** Notes that a call waits for its owner; or rejects it, if there is none. */
+function open<O extends Owner>(step: Step, call: UserCall, owner: O | RequestError): O | undefined {
+  if (owner instanceof RequestError) {
+    step.effects.push({ kind: 'reject', ticket: call.ticket, error: owner });
+    return undefined;
+  }
+  const timeoutMs = call.timeoutMs ?? step.inputs.settings.requestTimeoutMs;
+  const isPatient = call.kind === 'deregister' && call.isPatient === true;
+  step.addTicket(call.ticket, { deadlineMs: step.nowMs + timeoutMs, timeoutMs, isPatient, owner });
+  return owner;
+}
+
+function ask(step: Step, call: CallOf<'query' | 'list'>, request: Read['request']): void {
+  const read: Read = { kind: 'read', ticket: call.ticket, request, isSent: false };
+  open(step, call, read);
+  step.tables.reads.add(read);
+  step.enqueue(read);
+}
+
+function checkRegistration(step: Step, entry: RegistrationEntry): RegistrationEntry | RequestError {
+  if (isTracked(step, entry) && entry.wanted !== undefined) return entry;
+  return new RequestError({ code: 'not_found', message: 'this client has no such registration' });
+}
+
+function awaitRegistration(step: Step, entry: RegistrationEntry, { ticket }: CallOf<'awaitRegistration'>): void {
+  if (isRegistered(entry)) step.resolve(ticket, { kind: 'registered', registration: entry });
+  else if (entry.phase.kind === 'sent') entry.inFlightCalls.push(ticket);
+  else entry.waitingCalls.push(ticket);
+}

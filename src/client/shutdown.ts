@@ -1,0 +1,20 @@
+import { saveAll } from './caching.ts';
+import type { SlotcastError } from './errors.ts';
+import { dropPreviousConnection } from './previous-connection.ts';
+import type { Step } from './step.ts';
+
+/** The client does nothing any more: everything that waits is told so, at once. */
+export function endAll(step: Step, error: SlotcastError): void {
+  const { tables } = step;
+  for (const ticket of tables.tickets.keys()) step.reject(ticket, error);
+  dropPreviousConnection(step);
+  saveAll(step);
+  tables.registrations.clear();
+  tables.subscriptions.clear();
+  tables.reads.clear();
+  tables.inFlight.clear();
+  tables.outbox = [];
+  tables.postponed = [];
+  tables.retryAtMs = undefined;
+  tables.reconciliation = undefined;
+}

@@ -1,0 +1,99 @@
+import type { Failure } from '../../protocol/errors.ts';
+import type { ServiceQuery } from '../../protocol/http-operations.ts';
+import type { Result } from '../../sessions/answers.ts';
+import type { Socket } from '../../transport/transport.ts';
+import { readSubscription } from './waiters.ts';
+import type { Waiter, Waiters } from './waiters.ts';
+
+export interface ChangeWaitOptions {
+  readonly waiters: Waiters;
+  /** Of the caller. */
+  readonly address: string;
+  /** The longest wait, in milliseconds. */
+  readonly waitMaxMs: number;
+  /** Calls back when the caller has gone. */
+  readonly onGone: (callback: () => void) => void;
+}
+
+/**
+ * Waits until a service has changed since the version `index`, or for as long as the caller wishes. Resolves to a failure if it may not wait; whatever has happened, the list
+ * is to be read afterwards.
+ */
+export async function waitForChange(
+  { index, wait, ...query }: ServiceQuery & { readonly index: number },
+  { waiters, address, waitMaxMs, onGone }: ChangeWaitOptions,
+): Promise<Failure | undefined> {
+  const refusal = waiters.refuse();
+  if (refusal !== undefined) return refusal;
+  const socket = new WaitSocket(address);
+  onGone(() => {
+    socket.settle();
+  });
+  const { waiter, first } = await waiters.begin(socket, readSubscription(query, { mode: 'delta', version: index }));
+  socket.waiter = waiter;
+  try {
+    if ('code' in first) return first;
+    if (isAt(first, index)) await socket.wait(Math.min(waitMaxMs, wait === undefined ? waitMaxMs : readWaitMs(wait)));
+    return undefined;
+  } finally {
+    waiter.end();
+  }
+}
+
+/** Whether a service is at the version that the caller has. One that was never registered has none. */
+function isAt(first: Result, index: number): boolean {
+  return (first.kind === 'state' || first.kind === 'resumed') && first.version === index;
+}
+
+/** Of `30s`, `500ms` or `5m`, in milliseconds. */
+export function readWaitMs(wait: string): number {
+  const [, digits = '0', unit = 'ms'] = /^(\d+)(ms|s|m)$/.exec(wait) ?? [];
+  return Number(digits) * { ms: 1, s: 1000, m: 60_000 }[unit as 'ms' | 's' | 'm'];
+}
+
+/** Stands for the socket of a caller that is only to be woken: whatever it is sent says that there is a change. */
+class WaitSocket implements Socket {
+  readonly address: string;
+  waiter: Waiter | undefined;
+  #isSettled = false;
+  #wake: (() => void) | undefined;
+
+  constructor(address: string) {
+    this.address = address;
+  }
+
+  /** Resolves with the first change, or after a time. */
+  async wait(waitMs: number): Promise<void> {
+    if (this.#isSettled) return;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      timer = setTimeout(resolve, waitMs);
+    });
+    clearTimeout(timer);
+  }
+
+  settle(): void {
+    this.#isSettled = true;
+    this.#wake?.();
+  }
+
+  send(): 'sent' {
+    this.settle();
+    return 'sent';
+  }
+
+  cork(sends: () => void): void {
+    sends();
+  }
+
+  /** It is on this thread, and lives. */
+  ping(): boolean {
+    return true;
+  }
+
+  end(): void {
+    this.settle();
+    this.waiter?.end();
+  }
+}

@@ -1,0 +1,29 @@
+import type { ServerResponse } from 'node:http';
+
+import type { Failure } from '../../protocol/errors.ts';
+import type { HttpAnswer } from '../../transport/transport.ts';
+
+/** Who asks over HTTP, and what it can take. */
+export interface HttpCaller {
+  readonly address: string;
+  /** The `If-None-Match` header; empty if there is none. */
+  readonly ifNoneMatch: string;
+  /** The `Last-Event-ID` header; empty if there is none. */
+  readonly lastEventId: string;
+  /**
+   * Runs a read whose answer may be large, once others have room beside it. `room`: characters that the answer may have, while others wait for their callers to read. Refused if there
+   * is none.
+   */
+  readonly pace: (read: (room: number) => Promise<HttpAnswer | Failure>) => Promise<HttpAnswer | Failure>;
+  /** It waits for something to happen, and so counts no more as a request under way. */
+  readonly startWaiting: () => void;
+  /** Calls back when the caller has gone. */
+  readonly onGone: (callback: () => void) => void;
+}
+
+/** An answer that goes on until it is ended. */
+export interface StreamAnswer {
+  readonly headers: Readonly<Record<string, string>>;
+  /** The head has been sent. */
+  readonly begin: (response: ServerResponse) => void;
+}

@@ -1,0 +1,81 @@
+import type { ServerConfig } from '../../config/config.ts';
+import type { Failure } from '../../protocol/errors.ts';
+import type { QueryParams, SubscribeParams } from '../../protocol/types.ts';
+import type { Result } from '../../sessions/answers.ts';
+import type { SessionHost } from '../../sessions/session-host.ts';
+import type { Session } from '../../sessions/session.ts';
+import type { Socket } from '../../transport/transport.ts';
+
+export interface WaitersOptions {
+  readonly host: SessionHost;
+  readonly config: Pick<ServerConfig, 'httpWaitersMax'>;
+}
+
+/** A caller over HTTP that is told of changes. */
+export interface Waiter {
+  readonly session: Session;
+  /** Ends it: nothing is told any more. May be called again. */
+  end(): void;
+}
+
+/** Callers over HTTP that wait for changes: each is a session that subscribes, whatever stands for its socket. */
+export class Waiters {
+  readonly #host: SessionHost;
+  readonly #max: number;
+  readonly #all: Set<Waiter> = new Set();
+
+  constructor({ host, config }: WaitersOptions) {
+    this.#host = host;
+    this.#max = config.httpWaitersMax;
+  }
+
+  /** Why no more callers may wait. */
+  refuse(): Failure | undefined {
+    const max = this.#max;
+    if (this.#all.size < max) return undefined;
+    const message = `${max} callers wait for changes`;
+    return { code: 'busy', message, limit: 'httpWaitersMax', max, retryAfterMs: 1000 };
+  }
+
+  /** The server stops: nobody waits any longer. */
+  endAll(): void {
+    for (const { session } of [...this.#all]) session.socket?.end('going_away');
+  }
+
+  /** Subscribes; resolves to the first answer. */
+  async begin(
+    socket: Socket,
+    params: SubscribeParams,
+  ): Promise<{ readonly waiter: Waiter; readonly first: Result | Failure }> {
+    const host = this.#host;
+    const session = host.connect(socket);
+    session.opened = { client: 'http', capabilities: ['warming'] };
+    const waiter: Waiter = {
+      session,
+      end: () => {
+        if (this.#all.delete(waiter)) host.disconnected(session, true);
+      },
+    };
+    this.#all.add(waiter);
+    const first = await new Promise<Result | Failure>((resolve) => {
+      host.execute(session, { method: 'service.subscribe', params }, { succeed: resolve, fail: resolve });
+    });
+    return { waiter, first };
+  }
+}
+
+/** The filter and the name in what a caller asks for, without what else it says. */
+export function readSubscription(
+  { namespace, group, service, zone, enabledOnly, selector }: QueryParams,
+  more: Pick<SubscribeParams, 'mode' | 'version'>,
+): SubscribeParams {
+  return {
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(group === undefined ? {} : { group }),
+    service,
+    ...(zone === undefined ? {} : { zone }),
+    ...(enabledOnly === undefined ? {} : { enabledOnly }),
+    ...(selector === undefined ? {} : { selector }),
+    ...more,
+  };
+}

@@ -1,0 +1,25 @@
+import type { Failure } from '../protocol/errors.ts';
+import type { RequestId } from '../protocol/types.ts';
+import type { ServicePush } from '../push/service-push.ts';
+import type { Result } from './answers.ts';
+
+/** What a session is told unasked, beside pushes. */
+export type Notice =
+  /** It is asked to connect anew, after a time of its own. */
+  | { readonly kind: 'goaway'; readonly reason: string; readonly reconnectAfterMs: number }
+  /** Whether what it registered shows (SE7). `key`: of the service. */
+  | { readonly kind: 'claim'; readonly key: string; readonly id: string; readonly isShown: boolean };
+
+/**
+ * What frames a host's sessions are sent: the core deals in values, and this turns them into text. All sessions of a host have the same, so a push is still
+ * encoded once for its whole audience (PU3).
+ */
+export interface Encoding {
+  encodeAnswer(id: RequestId, result: Result): string;
+  /** `id`: null if the request cannot be told. */
+  encodeRefusal(id: RequestId, failure: Failure): string;
+  /** The answers of a batch, encoded each by itself, in one frame. */
+  joinBatch(answers: readonly string[]): string;
+  encodeNotice(notice: Notice): string;
+  encodePush(push: ServicePush): string;
+}
