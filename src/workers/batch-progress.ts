@@ -42,6 +42,12 @@ export class BatchProgress {
     return this.#current?.askedAtMs ?? 0;
   }
 
+  /** When the present batch is applied, by the monotonic clock, in milliseconds. */
+  get atMs(): number {
+    if (this.#current === undefined) throw new Error('outside a batch');
+    return this.#current.atMs;
+  }
+
   beginBatch(host: number, batch: number, clock: PartitionClock, askedAtMs: number): void {
     let progress = this.#hosts.get(host);
     if (progress === undefined) {

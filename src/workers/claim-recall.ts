@@ -1,8 +1,10 @@
 import type { ClaimName } from '../store/service-instances.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceStore } from '../store/service-store.ts';
+import type { BatchProgress } from './batch-progress.ts';
 import { fromPartition, toFields } from './messages.ts';
 import type { Emit, ToRecord } from './messages.ts';
+import type { Pushes } from './pushes.ts';
 import { hostOfSession } from './session-numbers.ts';
 import { claimWork, lookWork } from './turn-work.ts';
 import type { TurnWork } from './turn-work.ts';
@@ -11,6 +13,8 @@ export interface ClaimRecallsParts {
   readonly emit: Emit;
   readonly turn: TurnWork;
   readonly store: ServiceStore;
+  readonly progress: BatchProgress;
+  readonly pushes: Pick<Pushes, 'unpushedSince'>;
 }
 
 /** One host's recall, as far as it has come. */
@@ -23,12 +27,15 @@ interface Recall {
   names: ClaimName[];
   claims: (string | number)[];
   isWhole: boolean;
+  /** When it was begun, by the monotonic clock, in milliseconds. */
+  readonly atMs: number;
 }
 
 /**
  * Tells hosts that have just begun what the partition holds for their sessions: compensation from the partition to the host. A part is what one turn has time for. Services are looked
  * through in the order of their keys, so others may come and go between two parts. A part that is asked for again, in another life of the partition, begins with
- * its service: then claims may come twice.
+ * its service: then claims may come twice. The last part says no more than that it is the last, once all that had changed before the first has been pushed: of what the thread
+ * that has died had changed, nobody else could tell it again if the partition died, too.
  */
 export class ClaimRecalls {
   readonly #parts: ClaimRecallsParts;
@@ -50,17 +57,30 @@ export class ClaimRecalls {
       recall.request = request;
       this.#recalls.set(host, recall);
     }
-    this.#goOn(recall, owner);
-    return recall.isWhole || recall.claims.length > 0;
+    if (!recall.isWhole) this.#goOn(recall, owner);
+    return recall.claims.length > 0 || this.#isOver(recall);
+  }
+
+  /** Whether one that had nothing to tell has something by now. */
+  get hasDue(): boolean {
+    for (const recall of this.#recalls.values()) if (recall.request > 0 && this.#isOver(recall)) return true;
+    return false;
+  }
+
+  #isOver({ isWhole, claims, atMs }: Recall): boolean {
+    return isWhole && claims.length === 0 && this.#parts.pushes.unpushedSince() > atMs;
   }
 
   recall(host: number, record: ToRecord<'recall'>): void {
     const recall = this.#recalls.get(host);
     if (recall === undefined) throw new Error('a part that was not prepared');
-    const { claims, key, isWhole } = recall;
+    const { claims, key } = recall;
+    const isLast = claims.length === 0;
     recall.claims = [];
-    if (isWhole) this.#recalls.delete(host);
-    this.#parts.emit(host, fromPartition.recalled, record[toFields.recall.request], claims, isWhole ? '' : key);
+    // It is not asked for again before the next part.
+    recall.request = 0;
+    if (isLast) this.#recalls.delete(host);
+    this.#parts.emit(host, fromPartition.recalled, record[toFields.recall.request], claims, isLast ? '' : key);
   }
 
   /** The host has gone; who asks under its number next begins anew. */
@@ -71,7 +91,7 @@ export class ClaimRecalls {
   #begin(key: string, owner: number): Recall {
     const service = this.#parts.store.get(key);
     const names = service === undefined ? [] : this.#namesOf(service, owner);
-    return { request: 0, key, names, claims: [], isWhole: false };
+    return { request: 0, key, names, claims: [], isWhole: false, atMs: this.#parts.progress.atMs };
   }
 
   #goOn(recall: Recall, owner: number): void {

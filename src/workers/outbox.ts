@@ -1,4 +1,4 @@
-import { fromPartition, isRepeatable } from './messages.ts';
+import { fromFields, fromPartition, isRepeatable } from './messages.ts';
 import type { Field, FromPartition, PartitionBatch } from './messages.ts';
 
 /** Shorter texts are only compared with the one before: to look for them would cost more than they do. */
@@ -75,7 +75,7 @@ export class PartitionOutboxes {
     if (outboxes === undefined) return;
     // With one host, order within the batch is enough.
     if (this.#hosts.size === 1) outboxes.main.add(record);
-    else if (record[0] === fromPartition.settled) outboxes.last.add(record);
+    else if (record[0] === fromPartition.settled || isEndOfRecall(record)) outboxes.last.add(record);
     else outboxes.main.add(record);
   }
 
@@ -88,4 +88,9 @@ export class PartitionOutboxes {
       }
     }
   }
+}
+
+/** It says, as `settled` does, that others have been told. */
+function isEndOfRecall(record: FromPartition): boolean {
+  return record[0] === fromPartition.recalled && record[fromFields.recalled.next] === '';
 }

@@ -282,9 +282,9 @@ export class PartitionCore {
     this.#progress.settle(this.#pushes.unpushedSince());
   }
 
-  /** Whether pushes are due that the last turn had no time for. */
+  /** Whether something is due that the last turn had no time for. */
   get hasDue(): boolean {
-    return this.#pushes.hasDue;
+    return this.#pushes.hasDue || this.#recalls.hasDue;
   }
 
   /**

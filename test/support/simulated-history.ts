@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 
+import type { Failure } from '../../src/protocol/errors.ts';
 import { RegistrationDigest } from '../../src/protocol/registration-digest.ts';
 import { serviceKey } from '../../src/protocol/service-key.ts';
 import type { SessionOpenResult } from '../../src/protocol/types.ts';
@@ -663,7 +664,7 @@ function registerByLease(world: World, holder: Holder, { service, id }: { servic
   const body = { service, instance, ttlMs: leaseTtlMs, ...(lease === undefined ? {} : { lease }) };
   carryOut(world, { kind: 'register', body, address: '10.0.0.2' }, (answer) => {
     if ('code' in answer) {
-      if (answer.code !== 'internal') ledger.refuse(change);
+      if (isWithout(answer, holder)) ledger.refuse(change);
       return;
     }
     if (answer.kind !== 'registered') throw new Error(`not an answer to a registration: ${answer.kind}`);
@@ -681,8 +682,13 @@ function deregisterByLease(world: World, holder: Holder, { service, id }: { serv
   carryOut(world, { kind: 'deregister', query: { service, id, lease } }, (answer) => {
     if (!('code' in answer)) {
       if (answer.kind === 'deregistered') acknowledge(world, change, answer.result.version, toldBefore);
-    } else if (answer.code !== 'internal') ledger.refuse(change);
+    } else if (isWithout(answer, holder)) ledger.refuse(change);
   });
+}
+
+/** Whether nothing was done: what was under way at two deaths may have been, and what was when its lease was ended, and then have gone with that. */
+function isWithout({ code }: Failure, { isEnding }: Holder): boolean {
+  return code !== 'internal' && !(isEnding && code === 'not_found');
 }
 
 /** RE4: as long as it holds something, a lease is there, whatever has happened to its thread. */

@@ -40,10 +40,13 @@ export async function waitForChange(
   }
 }
 
-/** Whether a service is at the version that the caller has. One that was never registered has none. */
+/** Whether the caller has the list already. Of a service that changes, a filter may let through what it did. */
 function isAt(first: Result, index: number): boolean {
-  return (first.kind === 'state' || first.kind === 'resumed') && first.version === index;
+  if (first.kind === 'resumed') return first.version === index || first.difference === emptyDifference;
+  return first.kind === 'state' && first.version === index;
 }
+
+const emptyDifference = '"put":[],"remove":[]';
 
 /** Of `30s`, `500ms` or `5m`, in milliseconds. */
 export function readWaitMs(wait: string): number {
