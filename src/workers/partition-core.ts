@@ -18,6 +18,8 @@ import { SlotMoves } from './slot-moves.ts';
 import { recordWork, TurnWork } from './turn-work.ts';
 import { Watches } from './watches.ts';
 
+const { register, deregister, giveUp, subscribe, query } = toFields;
+
 /** Of a partition, besides what it is told. */
 export interface PartitionOptions {
   readonly partition: number;
@@ -190,7 +192,6 @@ export class PartitionCore {
   }
 
   #carryOut(host: number, epoch: number, record: ToPartition, clock: PartitionClock): void {
-    const { register, deregister, giveUp, subscribe, query } = toFields;
     switch (record[0]) {
       case toPartition.register:
         if (this.#owns(host, epoch, record[register.request], record[register.key])) {

@@ -319,3 +319,45 @@ test('[PU2] a round of pushes that is interrupted goes on, and what changed mean
   expect(views.get(variants[2]!)).toEqual(enabled);
   expect(views.get(variants[3]!)).toEqual(enabled);
 });
+
+test('a subscription whose answer has no room leaves the one that its host had before', () => {
+  const bench = new PartitionBench();
+  bench.turn(register(1, 'a', '{"id":"a"}'));
+  bench.turn([toPartition.subscribe, 2, key, 'delta', 0, unlimited]);
+  expect(bench.turn([toPartition.subscribe, 3, key, 'delta', 0, 1])).toEqual([
+    [fromPartition.oversize, 3, '[{"id":"a"}]'.length],
+  ]);
+  expect(bench.core.describeInterest()).toEqual([`${key} delta 0`]);
+});
+
+test('[LI1] a filter that is kept up already takes no more room, however many there are', () => {
+  const bench = new PartitionBench();
+  const filters = ['{"zone":"a"}', '{"zone":"b"}', '{"zone":"c"}'];
+  const [first, second, third] = filters.map((filter) => `delta${filter}`);
+  const subscribe = (request: number, variant: string | undefined): unknown =>
+    bench.turn([toPartition.subscribe, request, key, variant!, 0, unlimited], bench.table.epoch, request % 2)[0]![0];
+  expect([subscribe(1, first), subscribe(2, second)]).toEqual([fromPartition.state, fromPartition.state]);
+  expect(subscribe(3, third)).toBe(fromPartition.refused);
+  expect(subscribe(4, first)).toBe(fromPartition.state);
+});
+
+test('a client that resumes from a version that was not told here yet gets the state above it', () => {
+  const bench = new PartitionBench();
+  const [added] = bench.turn(register(1, 'a', '{"id":"a"}'));
+  const shown = Number(added![2]) + 5;
+  const [state] = bench.turn([toPartition.subscribe, 2, key, 'delta', shown, unlimited]);
+  expect(state).toEqual([fromPartition.state, 2, expect.any(Number), 1, '[{"id":"a"}]']);
+  expect(state![2]).toBeGreaterThan(shown);
+});
+
+test('[RE2] what may not have been told before a rebuild is told at a version above all that was told', () => {
+  const bench = new PartitionBench();
+  bench.turn([toPartition.restore, 1, key, 'a', '{"id":"a"}', 1, 0]);
+  const from = 1_000_000;
+  bench.turn([toPartition.rewatch, key, 'delta', from]);
+  bench.turn([toPartition.retell, key, ['a']]);
+  const told = bench.turn([toPartition.goOn, 9]);
+  const push = told.find(isPush);
+  expect(push).toEqual([fromPartition.push, key, 'delta', from, expect.any(Number), 1, 0, expect.any(String)]);
+  expect(push![4]).toBeGreaterThan(from);
+});
