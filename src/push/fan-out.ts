@@ -9,14 +9,12 @@ export type Delivery = 'sent' | 'dropped' | 'closed';
 export interface Member {
   /** The version that the subscriber holds. */
   version: number;
-  /** It missed a push: it gets no more deltas, and the latest state when it catches up. */
-  isStale: boolean;
-  /** No push may come yet: the answer that begins it has not been sent, or it is warming. */
-  readonly isWaiting: boolean;
+  /** It is sent pushes as they come. Else the answer that begins it has not been sent, or it gets the latest state when its time has come. */
+  readonly isLive: boolean;
   /** It goes on with what it knew before the registry started, until it is refilled. */
   readonly isWarming: boolean;
-  /** A push came while it waited. */
-  hasMissed: boolean;
+  /** A push was not sent to it. */
+  noteMissed(): void;
   /** Its place in the audience; kept by the audience. */
   place: number;
   /** What waits to be sent to it leaves ahead of what is delivered. */
@@ -175,13 +173,13 @@ export class FanOut<M extends Member> {
     while (job.next >= 0 && budget.sends > 0 && budget.bytes > 0) {
       const member = audience.members[job.next];
       job.next -= 1;
-      if (member === undefined || member.isStale || member.version >= push.to) continue;
+      if (member === undefined || member.version >= push.to) continue;
       if (refill !== undefined) {
         if (!member.isWarming) continue;
         refill.noteRefilled(member, audience);
       }
-      if (member.isWaiting) {
-        member.hasMissed = true;
+      if (!member.isLive) {
+        member.noteMissed();
         continue;
       }
       if (refill === undefined && audience.variant.mode === 'delta' && member.version < push.from) {
@@ -200,7 +198,7 @@ export class FanOut<M extends Member> {
   }
 
   #miss(member: M, audience: Audience<M>, cause: 'dropped' | 'gap'): void {
-    member.isStale = true;
+    member.noteMissed();
     this.#options.onMissed(member, audience, cause);
   }
 

@@ -2,8 +2,9 @@ import type { Router } from '../routing/router.ts';
 import type { Job, WorkQueueOptions } from '../runtime/work-queue.ts';
 import { WorkQueue } from '../runtime/work-queue.ts';
 import type { DropCause } from './host-losses.ts';
+import type { SessionState } from './session-lifecycle.ts';
 import type { RegistrationName } from './session-log.ts';
-import type { Session, SessionState } from './session.ts';
+import type { Session } from './session.ts';
 
 export interface DeparturesOptions extends WorkQueueOptions {
   readonly router: Pick<Router, 'isShut' | 'whenOpen'>;

@@ -45,16 +45,9 @@ export class Reads {
   }
 
   query(reader: Session | undefined, key: string, filter: string, reply: Reply): void {
-    this.#router.ask(new PendingQuery({ reads: this, reader, key, filter, reply }, undefined));
-  }
-
-  /** Of a read that has been sent before, and needs more room. */
-  askAgain(query: PendingQuery): void {
-    this.#router.ask(query);
-  }
-
-  get isWarming(): boolean {
-    return this.#isWarming();
+    const router = this.#router;
+    const isWarming = this.#isWarming;
+    router.ask(new PendingQuery({ router, isWarming, reader, key, filter, reply }, undefined));
   }
 
   list({ namespace, prefix, limit, cursor }: ListParams, reply: Reply): void {
@@ -98,7 +91,8 @@ export class Reads {
 }
 
 interface Query {
-  readonly reads: Reads;
+  readonly router: Router;
+  readonly isWarming: () => boolean;
   /** Undefined: it is nobody's. */
   readonly reader: Session | undefined;
   readonly key: string;
@@ -133,11 +127,11 @@ class PendingQuery implements PendingRequest {
   }
 
   settle(answer: Answer): void {
-    const { reads, reader, reply } = this.#query;
+    const { router, reader, reply } = this.#query;
     const read = this.#read;
     if (answer[0] === fromPartition.oversize && read !== undefined) {
       const again = (): void => {
-        reads.askAgain(new PendingQuery(this.#query, read));
+        router.ask(new PendingQuery(this.#query, read));
       };
       read.enlarge(answer[2], again, (failure) => {
         this.refuse(failure);
@@ -146,7 +140,7 @@ class PendingQuery implements PendingRequest {
     }
     if (answer[0] === fromPartition.state) {
       const [, , version, count, instances] = answer;
-      const isWarming = reads.isWarming && reader?.understands('warming') !== false;
+      const isWarming = this.#query.isWarming() && reader?.understands('warming') !== false;
       reply.succeed({ kind: 'state', version, count, instances, isWarming });
     } else {
       reply.fail(readRefusal(answer));

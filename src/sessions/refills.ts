@@ -77,8 +77,7 @@ export class Refills implements RefillListener<Subscription> {
   }
 
   /** A subscription has begun that is to wait. */
-  add(audience: Audience<Subscription>, subscription: Subscription, wanted: number | undefined): void {
-    subscription.isWarming = true;
+  add(audience: Audience<Subscription>, wanted: number | undefined): void {
     const warming = this.#warming.get(audience) ?? { members: 0, wanted: -1 };
     this.#warming.set(audience, warming);
     warming.members += 1;
@@ -90,10 +89,10 @@ export class Refills implements RefillListener<Subscription> {
     this.remove(subscription, audience);
   }
 
-  /** It waits no longer: it has the list, or is over. */
+  /** It waits no longer: it gets the list, or is about to be over. */
   remove(subscription: Subscription, audience: Audience<Subscription>): void {
     if (!subscription.isWarming) return;
-    subscription.isWarming = false;
+    subscription.advance('warmed');
     this.count -= 1;
     const warming = this.#warming.get(audience);
     if (warming === undefined) return;

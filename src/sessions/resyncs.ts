@@ -43,8 +43,8 @@ export class Resyncs {
     if (this.#later.length === 0 || nowMs < this.#retryAtMs) return;
     this.#retryAtMs = nowMs + retryMs;
     for (const subscription of this.#later.splice(0)) {
-      subscription.isResyncing = false;
-      if (isMember(subscription)) this.begin(subscription);
+      subscription.advance('failed');
+      if (subscription.phase === 'stale') this.begin(subscription);
       else this.#beginNext(subscription.session);
     }
   }
@@ -65,22 +65,23 @@ export class Resyncs {
     const rest = this.#catchingUp.get(session);
     if (rest === undefined) return;
     for (let next = rest.next(); next.done !== true; next = rest.next()) {
-      if (!next.value.isStale || next.value.isResyncing) continue;
+      if (next.value.phase !== 'stale') continue;
       this.begin(next.value);
       return;
     }
     this.#catchingUp.delete(session);
   }
 
+  /** It has missed a push, and there is nothing to wait for. */
   begin(subscription: Subscription): void {
     const { session, key, variant, audience } = subscription;
-    if (subscription.isResyncing || audience === undefined) return;
-    subscription.isResyncing = true;
+    if (subscription.phase !== 'stale' || audience === undefined) return;
+    subscription.advance('asked');
     this.#options.router.ask({
       key,
       isPatient: true,
       begin: () => {
-        if (!isMember(subscription)) {
+        if (subscription.phase === 'over') {
           this.#beginNext(session);
           return false;
         }
@@ -97,8 +98,8 @@ export class Resyncs {
         audience.pending -= 1;
         this.#options.audiences.dropIfEmpty(audience);
         if (answer[0] !== fromPartition.state) this.#later.push(subscription);
-        else if (isMember(subscription)) this.#send(subscription, answer);
-        else this.#beginNext(session);
+        else if (subscription.phase === 'over') this.#beginNext(session);
+        else this.#send(subscription, answer);
       },
     });
   }
@@ -106,25 +107,20 @@ export class Resyncs {
   #send(subscription: Subscription, [, , version, count, instances]: State): void {
     const { session, key } = subscription;
     const { encoding, counters, flush, onDropped } = this.#options;
-    subscription.isResyncing = false;
     flush();
     const delivery = subscription.deliver(
       encoding.encodePush({ kind: 'snapshot', key, count, to: version, instances }),
     );
     if (delivery === 'sent') {
       subscription.version = version;
-      subscription.isStale = false;
+      subscription.advance('refreshed');
       counters.count('push_resynced');
       this.#beginNext(session);
       return;
     }
+    subscription.advance('failed');
     // It is behind again; what is left is for the next time that it has read.
     this.#catchingUp.delete(session);
     if (delivery === 'dropped') onDropped(session);
   }
-}
-
-/** Not unsubscribed or replaced meanwhile. */
-function isMember(subscription: Subscription): boolean {
-  return subscription.session.subscriptions.get(subscription.key) === subscription;
 }

@@ -7,22 +7,10 @@ import type { Variant } from '../push/variant.ts';
 import type { Socket } from '../transport/transport.ts';
 import type { CallLane } from './call-lane.ts';
 import type { Consumption } from './consumption.ts';
+import type { SessionState } from './session-lifecycle.ts';
 import type { SessionLog } from './session-log.ts';
-
-/**
- * Where a session stands. Registrations are kept through `broken`, until `removeAtMs`, and through `held`, when the grace is over and a
- * guard holds back their removal.
- */
-export type SessionState =
-  | { readonly kind: 'connected'; readonly socket: Socket }
-  | { readonly kind: 'leased'; readonly lease: string; expiresAtMs: number; readonly ttlMs: number }
-  | { readonly kind: 'broken'; readonly removeAtMs: number }
-  | { readonly kind: 'held' }
-  /** On its way to another host, or from one; nobody may take it over until it is there. */
-  | { readonly kind: 'moving' }
-  /** Another connection has taken it over: nothing that still comes here counts (SE8). */
-  | { readonly kind: 'resumed' }
-  | { readonly kind: 'ended' };
+import { nextPhase } from './subscription-lifecycle.ts';
+import type { SubscriptionEvent, SubscriptionPhase } from './subscription-lifecycle.ts';
 
 /** What a session is to others, and what is left of it when its connection has gone: whoever takes the session over gets this, whole. */
 export class SessionIdentity {
@@ -241,18 +229,10 @@ export class Subscription implements Member {
   readonly key: string;
   readonly variant: Variant;
   version = 0;
-  isStale = false;
-  isWarming = false;
-  /** Its first answer waits for the rest of its batch. */
-  awaitsAnswer = false;
-  hasMissed = false;
-  /** The latest state has been asked for. */
-  isResyncing = false;
   place = -1;
-  /** Not unsubscribed before its first answer. */
-  isWanted = true;
-  /** Set once the first answer has been given. */
+  /** Set while it is a member of one. */
   audience: Audience<Subscription> | undefined;
+  #phase: SubscriptionPhase = 'starting';
 
   constructor(session: Session, key: string, variant: Variant) {
     this.session = session;
@@ -260,12 +240,28 @@ export class Subscription implements Member {
     this.variant = variant;
   }
 
-  get isWaiting(): boolean {
-    return this.awaitsAnswer || this.isWarming;
+  get phase(): SubscriptionPhase {
+    return this.#phase;
+  }
+
+  get isLive(): boolean {
+    return this.#phase === 'live';
+  }
+
+  get isWarming(): boolean {
+    return this.#phase === 'warming' || this.#phase === 'warmingInBatch';
   }
 
   get unsentBytes(): number {
     return this.session.unsentBytes;
+  }
+
+  advance(event: SubscriptionEvent): void {
+    this.#phase = nextPhase(this.#phase, event);
+  }
+
+  noteMissed(): void {
+    this.advance('missed');
   }
 
   deliver(frame: string | Uint8Array): Delivery {

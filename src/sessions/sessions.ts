@@ -8,11 +8,12 @@ import { sessionsPerHostMax } from '../workers/session-numbers.ts';
 import { Consumption } from './consumption.ts';
 import type { ConsumptionBounds } from './consumption.ts';
 import type { LeaseNews, LeaseRecord } from './lease-record.ts';
+import { nextState } from './session-lifecycle.ts';
+import type { LifecycleEvent, SessionState } from './session-lifecycle.ts';
 import { SessionLog } from './session-log.ts';
 import type { HostLog } from './session-log.ts';
 import type { SessionSlice } from './session-transfer.ts';
 import { Session, SessionIdentity } from './session.ts';
-import type { SessionState } from './session.ts';
 import { SlowConsumers } from './slow-consumers.ts';
 
 export interface SessionsOptions {
@@ -228,15 +229,7 @@ export class Sessions {
 
   /** The connection was closed by the client, in order (SE2): what it registered goes at once. */
   end(session: Session): void {
-    const { state } = session;
-    if (state.kind === 'ended' || state.kind === 'resumed') return;
-    if (state.kind === 'connected') this.#connected -= 1;
-    if (state.kind === 'leased') {
-      this.#byLease.delete(state.lease);
-      this.#options.onLease?.({ kind: 'ended', number: session.number });
-    }
-    this.#endHold(session);
-    session.state = { kind: 'ended' };
+    if (this.#advance(session, { kind: 'ended' }) === undefined) return;
     session.identity.isOver = true;
     // Else it would be kept until its deadline, a lease for as long as it might have lived.
     this.#wheel.cancel(session, session.wheelPlace);
@@ -256,14 +249,13 @@ export class Sessions {
       this.end(session);
       return;
     }
-    this.#connected -= 1;
-    this.#keepForGrace(session);
+    this.#keepForGrace(session, 'broke');
   }
 
-  #keepForGrace(session: Session): void {
+  #keepForGrace(session: Session, kind: 'broke' | 'landed'): void {
     // The clock stands since the last tick; a tick more, and the grace is never cut short.
     const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
-    session.state = { kind: 'broken', removeAtMs };
+    if (this.#advance(session, { kind, removeAtMs }) === undefined) return;
     this.#options.onBreak(session);
     this.#schedule(session, removeAtMs);
   }
@@ -289,17 +281,14 @@ export class Sessions {
   }
 
   #fence(old: Session): void {
-    const { state } = old;
-    this.#endHold(old);
     this.#wheel.cancel(old, old.wheelPlace);
     // First, since the socket may say at once that it has closed.
-    old.state = { kind: 'resumed' };
+    const before = this.#advance(old, { kind: 'takenOver' });
     this.#options.onFenced(old);
-    if (state.kind === 'connected') {
-      this.#connected -= 1;
+    if (before?.kind === 'connected') {
       this.#options.counters.countClose('resumed_elsewhere');
-      state.socket.end('resumed_elsewhere');
-    } else if (state.kind !== 'moving') {
+      before.socket.end('resumed_elsewhere');
+    } else {
       this.#options.onReturn(old);
     }
   }
@@ -313,7 +302,7 @@ export class Sessions {
 
   /** The session has left for another host, with all that it registered. */
   letGo(session: Session): void {
-    session.state = { kind: 'resumed' };
+    this.#advance(session, { kind: 'takenOver' });
     this.#byNumber.delete(session.number);
   }
 
@@ -335,7 +324,7 @@ export class Sessions {
 
   /** It stays on this host: as if its connection had just broken, until somebody takes it over. */
   land(session: Session): void {
-    this.#keepForGrace(session);
+    this.#keepForGrace(session, 'landed');
   }
 
   /**
@@ -355,15 +344,39 @@ export class Sessions {
       this.end(session);
       return;
     }
-    if (kind === 'held') return;
+    if (this.#advance(session, { kind: 'heldBack' }) === undefined) return;
     this.#options.counters.count('loss_held');
-    session.state = { kind: 'held' };
     this.#held.add(session);
     session.registrations.setHeld(true);
   }
 
-  #endHold(session: Session): void {
-    if (this.#held.delete(session)) session.registrations.setHeld(false);
+  /** Takes a session out of its state and into the next. Returns the one before; undefined: nothing changes by that. */
+  #advance(session: Session, event: LifecycleEvent): SessionState | undefined {
+    const before = session.state;
+    const next = nextState(before, event);
+    if (next === before) return undefined;
+    session.state = next;
+    switch (before.kind) {
+      case 'connected':
+        this.#connected -= 1;
+        break;
+      case 'leased':
+        this.#byLease.delete(before.lease);
+        this.#options.onLease?.({ kind: 'ended', number: session.number });
+        break;
+      case 'held':
+        this.#held.delete(session);
+        session.registrations.setHeld(false);
+        break;
+      case 'broken':
+      case 'moving':
+      case 'resumed':
+      case 'ended':
+        break;
+      default:
+        before satisfies never;
+    }
+    return before;
   }
 
   /** Some of what is held back may go: every held session is looked at again, a bounded number in each tick. */

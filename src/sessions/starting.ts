@@ -39,7 +39,7 @@ export class Starting {
   /** Those of a session to one service are not wanted any more. */
   cancel(session: Session, key: string): void {
     for (const subscription of this.#bySession.get(session) ?? []) {
-      if (subscription.key === key) subscription.isWanted = false;
+      if (subscription.key === key) subscription.advance('left');
     }
   }
 
@@ -47,7 +47,7 @@ export class Starting {
   cancelAll(session: Session): void {
     const starting = this.#bySession.get(session);
     if (starting === undefined) return;
-    for (const subscription of starting) subscription.isWanted = false;
+    for (const subscription of starting) subscription.advance('left');
     this.#count -= starting.size;
     this.#bySession.delete(session);
   }

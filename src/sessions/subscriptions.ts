@@ -20,8 +20,8 @@ import { Refills } from './refills.ts';
 import type { Held } from './refills.ts';
 import { refuseBound } from './registrar.ts';
 import { Resyncs } from './resyncs.ts';
-import { Subscription } from './session.ts';
 import type { Session } from './session.ts';
+import { Subscription } from './session.ts';
 import { ShownVersions } from './shown-versions.ts';
 import { Starting } from './starting.ts';
 import type { WarmUp } from './warm-up.ts';
@@ -281,32 +281,34 @@ export class Subscriptions {
         throw new Error(`not an answer to a subscription: ${answer[0]}`);
     }
     // Unsubscribed or gone meanwhile: the answer still goes out, the membership does not begin.
-    if (!subscription.isWanted) return;
+    if (subscription.phase === 'over') return;
+    // In a batch the answer goes out with the others; what is pushed meanwhile must not come first.
+    const isInBatch = reply.defer?.(() => this.#noteBatchSent(subscription)) ?? false;
+    if (isWarming) subscription.advance(isInBatch ? 'beganWarmingInBatch' : 'beganWarming');
+    else subscription.advance(isInBatch ? 'beganInBatch' : 'began');
     const before = session.subscriptions.get(key);
     session.subscriptions.set(key, subscription);
     subscription.audience = audience;
     audience.add(subscription);
     this.counts[subscription.variant.mode] += 1;
     if (before !== undefined) this.#leave(before);
-    if (isWarming) this.#refills.add(audience, subscription, held.count);
-    // In a batch the answer goes out with the others; what is pushed meanwhile must not come first.
-    subscription.awaitsAnswer = reply.defer?.(() => this.#endWaiting(subscription)) ?? false;
-    if (!isWarming) this.#refills.hearCount(audience, answer[0] === fromPartition.state ? answer[3] : -1);
+    if (isWarming) this.#refills.add(audience, held.count);
+    else this.#refills.hearCount(audience, answer[0] === fromPartition.state ? answer[3] : -1);
   }
 
-  #endWaiting(subscription: Subscription): void {
-    subscription.awaitsAnswer = false;
-    // What is warming gets the state in any case, when its time has come.
-    if (subscription.isWaiting || !subscription.hasMissed || subscription.audience === undefined) return;
-    this.#resyncs.begin(subscription);
+  #noteBatchSent(subscription: Subscription): void {
+    subscription.advance('batchSent');
+    // A push has passed it by meanwhile.
+    if (subscription.phase === 'stale') this.#resyncs.begin(subscription);
   }
 
   #leave(subscription: Subscription): void {
     const { audience } = subscription;
     if (audience === undefined) return;
+    this.#refills.remove(subscription, audience);
+    subscription.advance('left');
     subscription.audience = undefined;
     audience.remove(subscription);
-    this.#refills.remove(subscription, audience);
     this.counts[subscription.variant.mode] -= 1;
     this.#audiences.dropIfEmpty(audience);
   }

@@ -7,10 +7,8 @@ import { chooseVariant } from '../../src/push/variant.ts';
 /** A subscriber that notes in one list with all others when it is sent something. */
 class Listener implements Member {
   version = 1;
-  isStale = false;
-  isWaiting = false;
+  isLive = true;
   isWarming = false;
-  hasMissed = false;
   place = -1;
   unsentBytes = 0;
   readonly #name: string;
@@ -19,6 +17,10 @@ class Listener implements Member {
   constructor(name: string, heard: string[]) {
     this.#name = name;
     this.#heard = heard;
+  }
+
+  noteMissed(): void {
+    this.isLive = false;
   }
 
   deliver(): Delivery {
