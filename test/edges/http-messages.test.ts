@@ -18,7 +18,7 @@ async function endLease(body: string): Promise<void> {
   expect(status).toBe(200);
 }
 
-describe('[WP3] what is right in an unusual form is answered', () => {
+describe('[HT1] what is right in an unusual form is answered', () => {
   test('a request in two pieces, wherever it is cut', async () => {
     const whole = `${healthHead}X-Long: ${'y'.repeat(20)}\r\n\r\n`;
     const socket = await RawSocket.connect(witness.httpPort);
@@ -148,7 +148,7 @@ describe('[WP3] what is right in an unusual form is answered', () => {
   });
 });
 
-describe('[WP3] what may be understood in two ways is refused, not carried out, and ends the connection', () => {
+describe('[HT1] what may be understood in two ways is refused, not carried out, and ends the connection', () => {
   const length = `Content-Length: ${registration.length}\r\n`;
   const chunked = 'Transfer-Encoding: chunked\r\n';
   const refused: readonly (readonly [string, number, string])[] = [
