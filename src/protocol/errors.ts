@@ -38,7 +38,12 @@ export const errorCodes = {
     status: 503,
     meaning: 'The server is stopping; connect again after `data.retryAfterMs`.',
   },
-  forbidden: { number: -32006, status: 403, meaning: 'Pages of this Origin may not call; see `allowedOrigins`.' },
+  forbidden: {
+    number: -32006,
+    status: 403,
+    meaning:
+      'Pages of this Origin may not call, or the server is called by a name that is not its own; see `allowedOrigins` and `allowedHosts`. Or it is administration, and the caller is not on this machine.',
+  },
   unsupported_version: {
     number: -32007,
     status: 400,

@@ -29,7 +29,10 @@ test('[PU1] [SE1] [SE7] sessions are spread over the threads, and hear of what s
   });
   const clients = await Promise.all(Array.from({ length: 9 }, () => RawClient.open(server.address.url)));
   const { sessions, hosts } = await readStats();
-  expect([sessions, hosts]).toMatchObject([9, [{ sessions: 0 }, { sessions: 3 }, { sessions: 3 }, { sessions: 3 }]]);
+  expect([sessions, hosts]).toMatchObject([
+    9,
+    [{ sessions: 0 }, { sessions: 3 }, { sessions: 3 }, { sessions: 3 }, { sessions: 0 }],
+  ]);
   const views: SubscriberView[] = [];
   for (const client of clients) {
     const view = new SubscriberView();

@@ -43,7 +43,7 @@ describe('docs/PROTOCOL.md', () => {
 
   function call(method: string, path: string, body: string): Promise<{ status: number; text: string }> {
     return new Promise((resolve, reject) => {
-      const { port } = server.address;
+      const { httpPort: port } = server.address;
       const headers =
         body === '' ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) };
       const asked = request({ host: '127.0.0.1', port, method, path, headers }, (response) => {

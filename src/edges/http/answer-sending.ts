@@ -21,7 +21,8 @@ export function sendAnswer(
   address: string,
   { unread, refuseUnread }: UnreadBounds,
 ): void {
-  if (response.destroyed) return;
+  // The caller has gone, or has been refused already for what it went on to send.
+  if (response.destroyed || response.headersSent) return;
   if (response.req.method === 'HEAD' || answer.body.length < smallAnswerCharacters) {
     sendWhole(response, answer);
     return;

@@ -76,6 +76,11 @@ export class EventStream implements Socket {
   /** `first`: what it begins with. */
   begin(response: ServerResponse, waiter: Waiter, first: string): void {
     this.#waiter = waiter;
+    if (response.destroyed || response.writableEnded) {
+      // The caller has gone while it was subscribed.
+      this.#finish();
+      return;
+    }
     this.#response = response;
     response.on('drain', () => {
       if (!this.#isOver) this.#host.drained(waiter.session);

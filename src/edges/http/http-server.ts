@@ -17,14 +17,15 @@ import type { Validate } from '../../sessions/validation.ts';
 import { isLoopbackAddress, normalizeAddress } from '../../transport/addresses.ts';
 import { headFailures, headRefusals } from '../../transport/head-refusals.ts';
 import { answerFailure, refuseUnreadAnswer } from '../../transport/http-answer.ts';
-import { encodeAnswer } from '../../transport/node-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import { sendAnswer } from './answer-sending.ts';
 import { CallerCheck } from './caller-check.ts';
 import type { Caller } from './caller-check.ts';
+import { Exchanges } from './exchanges.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
 import type { Operation } from './operations.ts';
 import { PacedReads } from './paced-reads.ts';
+import { findAmbiguity, readTarget, takeAuthority } from './request-head.ts';
 import { readBody, readQuery } from './request-reading.ts';
 import type { QueryTypes, Read } from './request-reading.ts';
 import { UnreadAnswers } from './unread-answers.ts';
@@ -46,8 +47,6 @@ interface Route {
 
 /** How often it is looked for requests that take too long, in milliseconds. */
 const checkTimeoutsMs = 1000;
-/** How long a caller has to read a refusal of what was no request, in milliseconds. */
-const lingerMs = 2000;
 /** How long a browser may remember what a page of another Origin may do, in seconds. */
 const preflightSeconds = 600;
 
@@ -63,10 +62,9 @@ export class HttpServer {
   readonly #unread: UnreadAnswers;
   readonly #reads: PacedReads;
   readonly #routes: readonly Route[];
-  /** Requests of a connection that are not yet answered. */
-  readonly #underWay: WeakMap<Socket, number> = new WeakMap();
-  /** What is wrong with what came behind those. */
-  readonly #refusals: WeakMap<Socket, string> = new WeakMap();
+  readonly #exchanges: Exchanges;
+  /** Requests that expect what nobody does here. */
+  readonly #strange: WeakSet<IncomingMessage> = new WeakSet();
   /** Requests that wait for something to happen. */
   readonly #waiting: WeakSet<IncomingMessage> = new WeakSet();
   #requests = 0;
@@ -86,12 +84,21 @@ export class HttpServer {
       },
     });
     this.#reads = new PacedReads(config.httpAnswerBytesMax);
+    this.#exchanges = new Exchanges({
+      refuse: (error, address) => {
+        const { status, failure } = headRefusals[headFailures[error] ?? 'malformed'];
+        counters.countRefusal(failure.code, failure.limit, address);
+        return answerFailure(failure, status);
+      },
+    });
     this.#server = createServer({
       maxHeaderSize: config.httpHeadBytesMax,
       headersTimeout: Math.min(config.httpHeadTimeoutMs, config.httpRequestTimeoutMs),
       requestTimeout: config.httpRequestTimeoutMs,
       keepAliveTimeout: config.httpIdleTimeoutMs,
       connectionsCheckingInterval: checkTimeoutsMs,
+      // Refused here, in the words of all refusals.
+      requireHostHeader: false,
       noDelay: true,
     });
     this.#server.maxConnections = config.httpConnectionsMax;
@@ -100,8 +107,9 @@ export class HttpServer {
     this.#server.on('drop', () => {
       counters.countLimit('httpConnectionsMax');
     });
-    this.#server.on('clientError', (error: Error & { readonly code?: string }, socket) => {
-      this.#refuseHead(error.code ?? '', socket as Socket);
+    // Nothing is tunnelled.
+    this.#server.on('connect', (_, socket) => {
+      this.#exchanges.refuse('HPE_INVALID_METHOD', socket as Socket);
     });
     this.#fastify = this.#createFastify();
     this.#routes = (Object.keys(httpOperations) as OperationId[]).map((id) => this.#describe(id));
@@ -147,16 +155,25 @@ export class HttpServer {
       logger: false,
       bodyLimit: config.bodyBytesMax,
       return503OnClosing: false,
-      rewriteUrl: ({ url = '/' }) => readTarget(url).target,
       // A query is read, and refused, by the operation that it is for.
       routerOptions: { querystringParser: () => ({}), ignoreTrailingSlash: false, caseSensitive: true },
       frameworkErrors: (error, request, reply) => {
         this.#refuse(this.#explain(error), request, reply);
       },
+      clientErrorHandler: (error, socket) => {
+        this.#exchanges.refuse(error.code, socket);
+      },
       serverFactory: (handle) => {
-        this.#server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+        const take = (request: IncomingMessage, response: ServerResponse): void => {
+          if (!this.#exchanges.begin(request, response)) return;
+          takeAuthority(request);
           this.#noteRequest(request, response);
           handle(request, response);
+        };
+        this.#server.on('request', take);
+        this.#server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+          this.#strange.add(request);
+          take(request, response);
         });
         return this.#server;
       },
@@ -166,9 +183,9 @@ export class HttpServer {
       done(null, body);
     });
     app.addHook('onRequest', (request, reply, done) => {
+      if (this.#isHeadRefused(request, reply)) return;
       const refusal = this.#admit(request, reply);
-      if (request.raw.rawHeaders.length / 2 > config.httpHeadersMax) this.#refuseHeaders(request, reply);
-      else if (refusal !== undefined) this.#refuse(refusal, request, reply);
+      if (refusal !== undefined) this.#refuse(refusal, request, reply);
       else if (request.method === 'OPTIONS') this.#answerOptions(request, reply);
       else done();
     });
@@ -176,7 +193,7 @@ export class HttpServer {
       this.#refuse(this.#explain(error), request, reply);
     });
     app.setNotFoundHandler((request, reply) => {
-      const methods = this.#methodsAt(readPath(request));
+      const methods = this.#methodsAt(readTarget(request.raw).path);
       if (methods === undefined) this.#refuse({ code: 'not_found', message: 'there is no such page' }, request, reply);
       else {
         reply.raw.setHeader('Allow', methods);
@@ -213,7 +230,7 @@ export class HttpServer {
       exposeHeadRoute: operation.resultType !== 'text/event-stream',
       handler: (request, reply) => {
         reply.hijack();
-        this.#answer(route, request).then(
+        this.#answer(route, request, reply).then(
           (answer) => {
             this.#send(answer, request, reply);
           },
@@ -228,7 +245,11 @@ export class HttpServer {
     });
   }
 
-  async #answer(route: Route, request: FastifyRequest): Promise<HttpAnswer | StreamAnswer | Failure> {
+  async #answer(
+    route: Route,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<HttpAnswer | StreamAnswer | Failure> {
     const { host, config } = this.#options;
     const { method, isLocal } = route.operation;
     const failure = isLocal === true ? this.#check.refuseAdministration(readCaller(request)) : undefined;
@@ -239,10 +260,10 @@ export class HttpServer {
     const outcome = route.validate(input.value);
     if (!outcome.ok) return outcome.failure;
     const { lease = '' } = request.params as { readonly lease?: string };
-    return route.handle({ value: outcome.value, lease, caller: this.#describeCaller(request) });
+    return route.handle({ value: outcome.value, lease, caller: this.#describeCaller(request, reply) });
   }
 
-  #describeCaller({ raw, headers }: FastifyRequest): HttpCaller {
+  #describeCaller({ raw, headers }: FastifyRequest, reply: FastifyReply): HttpCaller {
     const lastEventId = headers['last-event-id'];
     return {
       address: readAddress(raw),
@@ -260,13 +281,14 @@ export class HttpServer {
         this.#requests -= 1;
       },
       onGone: (callback) => {
-        raw.socket.once('close', callback);
+        // Not by the connection, on which others may follow.
+        reply.raw.once('close', callback);
       },
     };
   }
 
   #readInput({ operation, queryTypes }: Route, request: FastifyRequest): Read {
-    const query = readTarget(request.raw.url ?? '/').query;
+    const { query } = readTarget(request.raw);
     if (operation.body === undefined) return readQuery(query, queryTypes);
     // Its parameters come in the body.
     if (query !== '') {
@@ -297,7 +319,7 @@ export class HttpServer {
     // A cache must not give one page what is another's.
     reply.raw.setHeader('Vary', 'Origin');
     // No path needs an escape. One with some would be ours here, and another to a proxy that lets paths through by name.
-    if (readPath(request).includes('%')) return { code: 'not_found', message: 'there is no such page' };
+    if (readTarget(request.raw).path.includes('%')) return { code: 'not_found', message: 'there is no such page' };
     if (this.#requests > config.httpRequestsMax) return refuseBusy('httpRequestsMax', config.httpRequestsMax);
     return this.#admitBody(request.raw, reply.raw);
   }
@@ -317,17 +339,34 @@ export class HttpServer {
     return undefined;
   }
 
-  /** Those that are left out may be the ones that count. */
-  #refuseHeaders(request: FastifyRequest, reply: FastifyReply): void {
-    const { status, failure } = headRefusals['too large'];
-    this.#options.counters.countRefusal(failure.code, 'httpHeadersMax', readAddress(request.raw));
+  /** Whether a request ends with its head, and its connection with it. */
+  #isHeadRefused(request: FastifyRequest, reply: FastifyReply): boolean {
+    const { counters, config } = this.#options;
+    const ambiguity = findAmbiguity(request.raw);
+    let status = 400;
+    let limit: SettingName | undefined;
+    let failure: Failure;
+    if (request.raw.rawHeaders.length / 2 > config.httpHeadersMax) {
+      // Those that are left out may be the ones that count.
+      ({ status, failure } = headRefusals['too large']);
+      limit = 'httpHeadersMax';
+    } else if (ambiguity !== undefined) {
+      failure = { code: 'invalid_request', message: ambiguity };
+    } else if (this.#strange.has(request.raw)) {
+      status = 417;
+      failure = { code: 'invalid_request', message: 'the only expectation is 100-continue' };
+    } else {
+      return false;
+    }
+    counters.countRefusal(failure.code, limit, readAddress(request.raw));
     reply.hijack();
     reply.raw.shouldKeepAlive = false;
     this.#send(answerFailure(failure, status), request, reply);
+    return true;
   }
 
   #answerOptions(request: FastifyRequest, reply: FastifyReply): void {
-    const path = readPath(request);
+    const { path } = readTarget(request.raw);
     const methods = path === '*' ? 'GET, HEAD, PUT, POST, DELETE' : this.#methodsAt(path);
     if (methods === undefined) {
       this.#refuse({ code: 'not_found', message: 'there is no such page' }, request, reply);
@@ -351,7 +390,7 @@ export class HttpServer {
   #send(answer: HttpAnswer | StreamAnswer | Failure, request: FastifyRequest, reply: FastifyReply): void {
     const address = readAddress(request.raw);
     if ('begin' in answer) {
-      reply.raw.writeHead(200, answer.headers);
+      if (!reply.raw.headersSent) reply.raw.writeHead(200, answer.headers);
       answer.begin(reply.raw);
       return;
     }
@@ -402,36 +441,10 @@ export class HttpServer {
   }
 
   #noteRequest(request: IncomingMessage, response: ServerResponse): void {
-    const { socket } = request;
     this.#requests += 1;
-    this.#underWay.set(socket, (this.#underWay.get(socket) ?? 0) + 1);
     response.once('close', () => {
       if (!this.#waiting.has(request)) this.#requests -= 1;
-      const left = (this.#underWay.get(socket) ?? 1) - 1;
-      this.#underWay.set(socket, left);
-      const error = this.#refusals.get(socket);
-      if (left > 0 || error === undefined) return;
-      this.#refusals.delete(socket);
-      this.#refuseHead(error, socket);
     });
-  }
-
-  /** What came is no request, or not all of one in time. What came before it on the connection is answered first. */
-  #refuseHead(error: string, socket: Socket): void {
-    if (!socket.writable || error === 'ECONNRESET') {
-      socket.destroy();
-      return;
-    }
-    if ((this.#underWay.get(socket) ?? 0) > 0) {
-      this.#refusals.set(socket, error);
-      return;
-    }
-    const { status, failure } = headRefusals[headFailures[error] ?? 'malformed'];
-    this.#options.counters.countRefusal(failure.code, failure.limit);
-    socket.setTimeout(lingerMs, () => socket.destroy());
-    socket.end(encodeAnswer(answerFailure(failure, status)));
-    // What still comes is not waited for.
-    socket.resume();
   }
 }
 
@@ -446,18 +459,6 @@ function refuseBusy(limit: SettingName, max: number): Failure {
   return { code: 'busy', message: 'too many callers over HTTP at once', limit, max, retryAfterMs: 500 };
 }
 
-/** A request's target, in either form, taken apart. */
-function readTarget(url: string): { readonly authority: string; readonly target: string; readonly query: string } {
-  const [, authority = '', rest = ''] = /^https?:\/\/([^/?]*)(.*)$/is.exec(url) ?? [undefined, '', url];
-  const target = rest.startsWith('/') || rest === '*' ? rest : `/${rest}`;
-  const end = target.indexOf('?');
-  return { authority, target, query: end === -1 ? '' : target.slice(end + 1) };
-}
-
-function readPath({ raw }: FastifyRequest): string {
-  return readTarget(raw.url ?? '/').target.replace(/\?.*$/s, '');
-}
-
 function matchesPath(pattern: string, path: string): boolean {
   const [before = '', after] = pattern.split(/\{\w+\}/);
   if (after === undefined) return path === pattern;
@@ -467,9 +468,7 @@ function matchesPath(pattern: string, path: string): boolean {
 
 function readCaller({ raw }: FastifyRequest): Caller {
   const { host, origin = '' } = raw.headers;
-  const { authority } = readTarget(raw.url ?? '/');
-  // RFC 9112, 3.2.2: the authority of the target counts, whatever Host says.
-  return { host: authority === '' ? host : authority, origin, isLocal: isLoopbackAddress(readAddress(raw)) };
+  return { host, origin, isLocal: isLoopbackAddress(readAddress(raw)) };
 }
 
 function readAddress({ socket }: IncomingMessage): string {

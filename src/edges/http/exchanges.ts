@@ -1,0 +1,88 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+import { encodeAnswer } from '../../transport/node-answer.ts';
+import type { HttpAnswer } from '../../transport/transport.ts';
+
+export interface ExchangesOptions {
+  /** `error`: what Node's parser or its timers say is wrong, by its code. */
+  readonly refuse: (error: string, address: string) => HttpAnswer;
+}
+
+/** A connection with requests on it that are not yet answered. */
+interface Connection {
+  unanswered: number;
+  /** The last of them: the only one whose body may still be on its way. */
+  last: { readonly request: IncomingMessage; readonly response: ServerResponse };
+  /** What is wrong with what came behind them. */
+  error: string | undefined;
+}
+
+/** How long a caller has to read a refusal of what was no request, in milliseconds. */
+const lingerMs = 2000;
+
+/**
+ * Requests and their answers by connection, so that what is no request is answered in its turn: after the requests that came before it, and once. Nothing that follows it on
+ * its connection is taken for a request.
+ */
+export class Exchanges {
+  readonly #options: ExchangesOptions;
+  readonly #connections: WeakMap<Socket, Connection> = new WeakMap();
+  readonly #refused: WeakSet<Socket> = new WeakSet();
+
+  constructor(options: ExchangesOptions) {
+    this.#options = options;
+  }
+
+  /** Returns whether the request is to be looked at. */
+  begin(request: IncomingMessage, response: ServerResponse): boolean {
+    const { socket } = request;
+    if (this.#refused.has(socket)) return false;
+    const connection = this.#connections.get(socket) ?? {
+      unanswered: 0,
+      last: { request, response },
+      error: undefined,
+    };
+    connection.unanswered += 1;
+    connection.last = { request, response };
+    this.#connections.set(socket, connection);
+    response.once('close', () => {
+      connection.unanswered -= 1;
+      if (connection.unanswered === 0 && connection.error !== undefined) this.#end(connection.error, socket);
+    });
+    return true;
+  }
+
+  /** What came is no request, or not all of one, or not in time. */
+  refuse(error: string, socket: Socket): void {
+    if (error === 'ECONNRESET' || socket.destroyed) {
+      socket.destroy();
+      return;
+    }
+    if (this.#refused.has(socket)) return;
+    this.#refused.add(socket);
+    const connection = this.#connections.get(socket);
+    if (connection === undefined || connection.unanswered === 0) this.#end(error, socket);
+    else if (connection.last.request.complete || connection.last.response.headersSent) connection.error = error;
+    else this.#answerLast(error, connection);
+  }
+
+  /** The rest of its body will not come. */
+  #answerLast(error: string, { last: { request, response } }: Connection): void {
+    const { status, headers, body } = this.#options.refuse(error, request.socket.remoteAddress ?? '');
+    response.shouldKeepAlive = false;
+    response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) });
+    response.end(body);
+  }
+
+  #end(error: string, socket: Socket): void {
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    socket.setTimeout(lingerMs, () => socket.destroy());
+    socket.end(encodeAnswer(this.#options.refuse(error, socket.remoteAddress ?? '')));
+    // What still comes is not waited for.
+    socket.resume();
+  }
+}

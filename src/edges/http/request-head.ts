@@ -1,0 +1,36 @@
+import type { IncomingMessage } from 'node:http';
+
+/** A request's target, taken apart. */
+export interface Target {
+  readonly path: string;
+  readonly query: string;
+}
+
+/** A target in its usual form. */
+export function readTarget({ url = '/' }: Pick<IncomingMessage, 'url'>): Target {
+  const end = url.indexOf('?');
+  return end === -1 ? { path: url, query: '' } : { path: url.slice(0, end), query: url.slice(end + 1) };
+}
+
+/** RFC 9112, 3.2.2: the authority of a target that has one counts, whatever `Host` says. From then on the request looks as if it had come in the usual form. */
+export function takeAuthority(request: Pick<IncomingMessage, 'url' | 'headers'>): void {
+  const [, authority, rest = ''] = /^https?:\/\/([^/?#]*)(.*)$/is.exec(request.url ?? '') ?? [];
+  if (authority === undefined) return;
+  request.headers.host = authority;
+  request.url = rest.startsWith('/') ? rest : `/${rest}`;
+}
+
+/** What a proxy may have understood in another way; undefined: nothing. */
+export function findAmbiguity({
+  httpVersion,
+  headers,
+  rawHeaders,
+}: Pick<IncomingMessage, 'httpVersion' | 'headers' | 'rawHeaders'>): string | undefined {
+  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length;
+  if (hosts > 1) return 'there is more than one Host header';
+  if (headers.host === undefined && httpVersion !== '1.0') return 'the Host header is missing';
+  const { 'transfer-encoding': coding } = headers;
+  if (coding === undefined) return undefined;
+  if (httpVersion === '1.0') return 'HTTP/1.0 has no Transfer-Encoding';
+  return coding.toLowerCase() === 'chunked' ? undefined : 'the only Transfer-Encoding is chunked';
+}
