@@ -37,6 +37,7 @@ function readOrder(): Order {
       moves: { type: 'boolean', default: false },
       guards: { type: 'boolean', default: false },
       resumes: { type: 'boolean', default: false },
+      edges: { type: 'boolean', default: false },
       shorten: { type: 'boolean', default: false },
     },
   });
@@ -44,8 +45,8 @@ function readOrder(): Order {
   if (positionals.length !== 1 || ![seed, acts, percent].every((value) => Number.isInteger(value) && value >= 0)) {
     throw new Error('one seed is needed; it, --acts and --percent are whole numbers');
   }
-  const { kills, moves, guards, resumes } = values;
-  return { seed, acts, isShortened: values.shorten, faults: { percent, kills, moves, guards, resumes } };
+  const { kills, moves, guards, resumes, edges } = values;
+  return { seed, acts, isShortened: values.shorten, faults: { percent, kills, moves, guards, resumes, edges } };
 }
 
 async function replay({ seed, acts, isShortened, faults }: Order): Promise<boolean> {

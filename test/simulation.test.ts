@@ -87,3 +87,22 @@ test('[SL3] [RE1] the same holds while partitions die in the middle of moves', a
   expect(total.deaths).toBeGreaterThan(share * 200);
   expect(total.moves).toBeGreaterThan(share * 1000);
 });
+
+test('[RE4] [SE4] the same holds of leases while the host that holds them dies again and again', async () => {
+  const total = await runHistories(seedsOf(120), 200, { percent: 3, kills: false, moves: false, edges: true });
+  expect(total.edgeDeaths).toBeGreaterThan(share * 150);
+  expect(total.renewed).toBeGreaterThan(share * 100);
+});
+
+test('[RE4] [RE1] [SL3] [SE8] the same holds while partitions die, slots move and clients take sessions over', async () => {
+  const total = await runHistories(seedsOf(80), 200, {
+    percent: 6,
+    kills: true,
+    moves: true,
+    resumes: true,
+    edges: true,
+  });
+  expect(total.edgeDeaths).toBeGreaterThan(share * 100);
+  expect(total.deaths).toBeGreaterThan(share * 50);
+  expect(total.moves).toBeGreaterThan(share * 200);
+});

@@ -17,6 +17,8 @@ export interface HostRecoveryOptions {
  */
 export class HostRecovery {
   readonly #options: HostRecoveryOptions;
+  /** By host: how often each partition had died when the host did. */
+  readonly #deathsBefore: Map<number, readonly number[]> = new Map();
 
   constructor(options: HostRecoveryOptions) {
     this.#options = options;
@@ -24,7 +26,9 @@ export class HostRecovery {
 
   /** The host's thread has died: partitions forget who subscribed there, and what they had still to answer it; what it registered stays. */
   forget(host: number): void {
-    this.#options.supervisor.detachHost(host);
+    const { supervisor } = this.#options;
+    supervisor.detachHost(host);
+    if (!this.#deathsBefore.has(host)) this.#deathsBefore.set(host, supervisor.deaths());
   }
 
   /**
@@ -45,9 +49,20 @@ export class HostRecovery {
       });
       if (!(await unit.recover(leases))) return false;
       guard.greet(host);
+      this.#refreshLost(host);
       return true;
     } finally {
       mover.goOn();
+    }
+  }
+
+  /** A partition that has died meanwhile was rebuilt without what the host held: subscribers may hold what is nobody's any more. */
+  #refreshLost(host: number): void {
+    const { supervisor, units } = this.#options;
+    const before = this.#deathsBefore.get(host) ?? [];
+    this.#deathsBefore.delete(host);
+    for (const [partition, deaths] of supervisor.deaths().entries()) {
+      if (deaths !== (before[partition] ?? deaths)) units.refresh(partition);
     }
   }
 }

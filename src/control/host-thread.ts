@@ -1,7 +1,7 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
 
 import type { ServerConfig } from '../config/config.ts';
-import { ThreadGauges } from '../runtime/thread-gauges.ts';
+import type { ThreadGauges } from '../runtime/thread-gauges.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { HostPort } from './remote-host.ts';
 import type { HostThreadStart } from './thread-messages.ts';

@@ -66,6 +66,8 @@ export interface HostUnit {
    * all partitions have told all.
    */
   recover(leases: readonly LeaseRecord[]): Promise<boolean>;
+  /** Something that a partition held is gone, and nobody knows what: whoever subscribes to its services gets the latest state. */
+  refresh(partition: number): void;
   /** Says goodbye to all sessions; from now on nobody's leaving is told to others. */
   drain(reason: string): void;
   /** Closes all sessions; resolves when that is done. */

@@ -115,6 +115,11 @@ export class HostUnits {
     await Promise.all(this.all().map((unit) => unit.closeAll()));
   }
 
+  /** Something that a partition held is gone, and nobody knows what. */
+  refresh(partition: number): void {
+    for (const unit of this.all()) unit.refresh(partition);
+  }
+
   /** What the guard of the whole registry tells one host. */
   obeyGuard(host: number, orders: GuardOrders): void {
     this.all()[host]?.obeyGuard(orders);

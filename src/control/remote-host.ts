@@ -41,6 +41,7 @@ const absentAnswers: { readonly [M in MethodsOf<HostUnit>]: AnswerOf<HostUnit[M]
   resumeReads: true,
   fence: true,
   recover: false,
+  refresh: undefined,
   drain: undefined,
   closeAll: undefined,
   sendAway: 0,

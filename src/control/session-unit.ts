@@ -23,6 +23,7 @@ import type {
 } from '../sessions/session-transfer.ts';
 import type { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
+import { slotOf } from '../slots/slot.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 import type { HostUnit, ListedSession, LoggedInstance, UnitState } from './host-unit.ts';
@@ -166,6 +167,11 @@ export class SessionUnit implements HostUnit {
     const link = router.link(partition);
     if (link === undefined) return Promise.resolve(false);
     return askApplied({ router, link }, (request) => [toPartition.fence, request]);
+  }
+
+  refresh(partition: number): void {
+    const { host, router } = this;
+    host.refresh((key) => router.table.ownerOf(slotOf(key)) === partition);
   }
 
   drain(reason: string): void {

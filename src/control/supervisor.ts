@@ -76,6 +76,11 @@ export class Supervisor {
     return this.#wards.map(({ state }) => state);
   }
 
+  /** Of each partition, how often it has died; one that is not ready counts as if it were about to. */
+  deaths(): number[] {
+    return this.#wards.map(({ deaths, state }) => (state === 'ready' ? deaths : deaths - 1));
+  }
+
   isReady(partition: number): boolean {
     return this.#wards[partition]?.state === 'ready';
   }

@@ -61,6 +61,13 @@ export class Audiences {
     return audience;
   }
 
+  /** Who subscribes to services that `isLost` accepts. */
+  *members(isLost: (key: string) => boolean): Generator<Subscription> {
+    for (const audiences of this.#byVariant.values()) {
+      for (const { key, members } of audiences.values()) if (isLost(key)) yield* members;
+    }
+  }
+
   /** Somebody has left, or an answer has come that was awaited. */
   dropIfEmpty(audience: Audience<Subscription>): void {
     const { key, variant } = audience;

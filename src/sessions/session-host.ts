@@ -503,6 +503,11 @@ export class SessionHost {
     return this.#subscriptions.watched(isLost);
   }
 
+  /** Something of services that `isLost` accepts is gone, and nobody knows what. */
+  refresh(isLost: (key: string) => boolean): void {
+    this.#subscriptions.refresh(isLost);
+  }
+
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
   drain(reason: string): void {
     this.#isDraining = true;

@@ -240,6 +240,16 @@ export class Subscriptions {
     this.#resyncs.catchUp(session);
   }
 
+  /** Something of services that `isLost` accepts is gone, and nobody knows what: whoever subscribes to them gets the latest state. */
+  refresh(isLost: (key: string) => boolean): void {
+    const sessions = new Set<Session>();
+    for (const subscription of this.#audiences.members(isLost)) {
+      subscription.advance('missed');
+      sessions.add(subscription.session);
+    }
+    for (const session of sessions) this.#resyncs.catchUp(session);
+  }
+
   push(record: PushRecord, partition: number): void {
     const [, key, variant, from, to, count, changedAtMs, body] = record;
     const audience = this.#audiences.find(key, variant);

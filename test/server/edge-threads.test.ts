@@ -39,20 +39,22 @@ async function readPorts(service: string): Promise<unknown[]> {
   return (body.instances as { port: number }[]).map(({ port }) => port).sort();
 }
 
+/** Of threads that serve HTTP; 0 while nothing does. */
+async function countDeaths(): Promise<number> {
+  try {
+    const { body } = await call('GET', '/v1/stats');
+    return (body.counters as Record<string, number>)['edge_thread_died'] ?? 0;
+  } catch {
+    return 0;
+  }
+}
+
 /** Ends a thread that serves HTTP, and waits until another answers in its place. */
 async function killEdge(): Promise<void> {
-  const deaths = async (): Promise<number> => {
-    try {
-      const { body } = await call('GET', '/v1/stats');
-      return (body.counters as Record<string, number>)['edge_thread_died'] ?? 0;
-    } catch {
-      return 0;
-    }
-  };
-  const before = await deaths();
+  const before = await countDeaths();
   server.killEdge(0);
   const deadlineMs = performance.now() + 20_000;
-  while ((await deaths()) <= before) {
+  while ((await countDeaths()) <= before) {
     if (performance.now() > deadlineMs) throw new Error('nothing serves HTTP again');
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

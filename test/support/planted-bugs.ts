@@ -1,4 +1,6 @@
 import { HostUnits } from '../../src/control/host-units.ts';
+import { LeaseLedger } from '../../src/control/lease-ledger.ts';
+import { Mover } from '../../src/control/mover.ts';
 import { SessionTransfers } from '../../src/control/session-transfers.ts';
 import { SessionUnit } from '../../src/control/session-unit.ts';
 import { FilterView } from '../../src/push/filter-view.ts';
@@ -25,11 +27,13 @@ import { slotOf } from '../../src/slots/slot.ts';
 import { ChangeLog } from '../../src/store/change-log.ts';
 import { HiddenClaims } from '../../src/store/hidden-claims.ts';
 import { ServiceStore } from '../../src/store/service-store.ts';
+import { ClaimRecalls } from '../../src/workers/claim-recall.ts';
 import { fromPartition, toPartition } from '../../src/workers/messages.ts';
 import type { FromPartition, ToPartition } from '../../src/workers/messages.ts';
 import { PartitionOutbox } from '../../src/workers/outbox.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
 import { SlotHandover } from '../../src/workers/slot-handover.ts';
+import { Watches } from '../../src/workers/watches.ts';
 import { SimulatedMailbox, SimulatedPartition } from './in-process-registry.ts';
 import type { Faults } from './simulated-history.ts';
 
@@ -50,6 +54,9 @@ const quiet: Faults = { percent: 0, kills: false, moves: false, resumes: true };
 const guarding: Faults = { percent: 0, kills: false, moves: false, guards: true, resumes: true };
 const narrow: Faults = { ...quiet, bounds: true };
 const killing: Faults = { percent: 5, kills: true, moves: false };
+const edging: Faults = { percent: 4, kills: false, moves: false, edges: true };
+const edgingAndKilling: Faults = { percent: 8, kills: true, moves: false, edges: true };
+const edgingAndMoving: Faults = { percent: 8, kills: false, moves: true, edges: true };
 const moving: Faults = { percent: 8, kills: false, moves: true };
 
 /** Replaces a method by what `make` makes of it. */
@@ -874,5 +881,83 @@ export const plantedBugs: readonly PlantedBug[] = [
         }));
         return [[record[0], record[1], record[2], parcels]];
       }),
+  },
+  // Those that follow need a host that holds leases, and dies.
+  {
+    name: 'a host that is back takes only a part of what partitions hold for its leases',
+    faults: edging,
+    plant: () =>
+      replace(
+        SessionHost.prototype,
+        'takeBack',
+        (takeBack) =>
+          function forget(this: SessionHost, claims) {
+            takeBack.call(this, claims.length > 6 ? claims.slice(6) : claims);
+          },
+      ),
+  },
+  {
+    name: 'a host that is back takes what is hidden for shown',
+    faults: edging,
+    plant: () =>
+      replace(
+        SessionHost.prototype,
+        'takeBack',
+        (takeBack) =>
+          function show(this: SessionHost, claims) {
+            takeBack.call(
+              this,
+              claims.map((field, i) => (i % 6 === 5 ? 0 : field)),
+            );
+          },
+      ),
+  },
+  {
+    name: 'what is left of an ended lease stays when its host is back',
+    faults: edging,
+    plant: () =>
+      replace(
+        LeaseLedger.prototype,
+        'note',
+        (note) =>
+          function keep(this: LeaseLedger, news) {
+            if (news.kind === 'granted') note.call(this, news);
+          },
+      ),
+  },
+  {
+    name: 'leases of a host that died are forgotten',
+    faults: edging,
+    plant: () => replace(LeaseLedger.prototype, 'leasesOf', () => () => []),
+  },
+  {
+    name: 'a host that is back begins its sessions with numbers of before',
+    faults: edging,
+    plant: () => replace(LeaseLedger.prototype, 'sessionsOf', () => () => 0),
+  },
+  {
+    name: 'partitions go on telling a host that has died who subscribed there',
+    faults: edging,
+    plant: () => replace(Watches.prototype, 'detach', () => () => undefined),
+  },
+  {
+    name: 'a host is back before what it had changed has been pushed, and its partition dies',
+    faults: edgingAndKilling,
+    acts: 400,
+    plant: () =>
+      replace(
+        ClaimRecalls.prototype,
+        'prepare',
+        (prepare) =>
+          function hurry(this: ClaimRecalls, host, record) {
+            prepare.call(this, host, record);
+            return true;
+          },
+      ),
+  },
+  {
+    name: 'slots move while a host is told what partitions hold',
+    faults: edgingAndMoving,
+    plant: () => replace(Mover.prototype, 'pause', () => () => Promise.resolve()),
   },
 ];

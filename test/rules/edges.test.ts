@@ -1,0 +1,69 @@
+import { expect, test } from 'vitest';
+
+import type { LeaseAnswer, LeaseCall } from '../../src/sessions/leases.ts';
+import { InProcessRegistry } from '../support/in-process-registry.ts';
+import { Random } from '../support/random.ts';
+import { SimulatedClient } from '../support/simulated-client.ts';
+
+const random = new Random(1);
+const ttlMs = 600_000;
+
+function start(): Promise<InProcessRegistry> {
+  return InProcessRegistry.start({ partitions: 1, leaseTtlDefaultMs: ttlMs }, 2, { edges: 1 });
+}
+
+async function carryOut(registry: InProcessRegistry, call: LeaseCall): Promise<LeaseAnswer> {
+  const answer = registry.edges[0]!.unit.carryOutLease(call);
+  await registry.deliver(random);
+  return answer;
+}
+
+async function register(registry: InProcessRegistry, service: string, port: number, lease?: string): Promise<string> {
+  const body = { service, instance: { host: 'h', port }, ...(lease === undefined ? {} : { lease }) };
+  const answer = await carryOut(registry, { kind: 'register', body, address: '10.0.0.2' });
+  if ('code' in answer || answer.kind !== 'registered') throw new Error(JSON.stringify(answer));
+  return answer.lease.lease;
+}
+
+test('[RE4] a lease has all its time anew when its host is back, and ends when that is over', async () => {
+  const registry = await start();
+  const client = new SimulatedClient(registry);
+  const view = client.subscribe('pay');
+  const lease = await register(registry, 'pay', 1);
+  for (let waitedMs = 0; waitedMs < ttlMs - 10_000; waitedMs += 200) registry.advance(200);
+  registry.edges[0]!.kill('killed');
+  await registry.settle(random);
+  for (let waitedMs = 0; waitedMs < ttlMs - 10_000; waitedMs += 200) registry.advance(200);
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual(['h:1']);
+  expect(await carryOut(registry, { kind: 'renew', lease })).toEqual({ kind: 'renewed', lease: { lease, ttlMs } });
+  for (let waitedMs = 0; waitedMs < ttlMs + 1000; waitedMs += 200) registry.advance(200);
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual([]);
+});
+
+test('[RE4] where a partition dies together with the host, what only the two knew is gone, subscribers are told, and renewing says so', async () => {
+  const registry = await start();
+  const client = new SimulatedClient(registry);
+  const view = client.subscribe('pay');
+  client.request('instance.register', { service: 'pay', instance: { host: 'h', port: 2 } });
+  const lease = await register(registry, 'pay', 1);
+  await registry.settle(random);
+  expect([...view.instances.keys()].sort()).toEqual(['h:1', 'h:2']);
+  registry.partitions[0]!.die();
+  registry.edges[0]!.kill('killed');
+  await registry.settle(random);
+  expect([...view.instances.keys()]).toEqual(['h:2']);
+  expect(await carryOut(registry, { kind: 'renew', lease })).toMatchObject({ code: 'not_found' });
+});
+
+test('[RE4] a lease that was granted for a registration which never came holds nothing, and is none', async () => {
+  const registry = await start();
+  const body = { service: 'pay', instance: { host: 'h', port: 1 } };
+  void registry.edges[0]!.unit.carryOutLease({ kind: 'register', body, address: '10.0.0.2' });
+  registry.edges[0]!.kill('killed');
+  await registry.settle(random);
+  expect(registry.edges[0]!.unit.host.sessions.leaseCount).toBeLessThanOrEqual(1);
+  const held = [...registry.edges[0]!.unit.host.sessions.all()];
+  for (const { registrations } of held) expect(registrations.size).toBe(1);
+});
