@@ -684,12 +684,16 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
   const choices: readonly SettingName[] = [
     'host',
     'port',
+    'httpPort',
     'partitions',
     'ioThreads',
+    'edgeThreads',
     'transport',
     'logLevel',
     'openRequired',
     'allowedOrigins',
+    'administrationOrigins',
+    'allowedHosts',
   ];
 
   /** Bounds that are met by tests of what they are part of; each of those files sets the bound to a value of its own. */
@@ -729,6 +733,14 @@ describe('[LI1] meeting a bound has a coded outcome, is counted, and harms nothi
     slowConsumerTimeoutMs: 'server/slow-consumers.test.ts',
     descriptorsReserved: 'server/descriptors.test.ts',
     logBytesMax: 'server/log-reader.test.ts',
+    httpConnectionsMax: 'edges/http-bounds.test.ts',
+    httpRequestsMax: 'edges/http-bounds.test.ts',
+    httpBodyBytesInFlightMax: 'edges/http-bounds.test.ts',
+    httpHeadBytesMax: 'edges/http-bounds.test.ts',
+    httpHeadersMax: 'edges/http-bounds.test.ts',
+    httpHeadTimeoutMs: 'edges/http-bounds.test.ts',
+    httpRequestTimeoutMs: 'edges/http-bounds.test.ts',
+    httpIdleTimeoutMs: 'edges/http-bounds.test.ts',
   };
 
   test('every setting is met here, or by another test, or is no bound', () => {
