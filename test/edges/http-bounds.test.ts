@@ -114,5 +114,5 @@ test('[LI1] heads and bodies that do not come in time get 408, behind requests t
 test('[LI1] a connection on which nothing happens is closed after httpIdleTimeoutMs', async () => {
   witness = await Witness.start({ httpIdleTimeoutMs: 100 });
   const { socket } = await ask(witness.httpPort, `${healthHead}\r\n`);
-  await socket.ended;
+  expect(await socket.ended).toEqual({ code: undefined });
 });
