@@ -81,7 +81,7 @@ export function carryOutCall(target: object, { method, args, isCallback }: CallM
   const run = (target as Record<string, (...args: readonly unknown[]) => unknown>)[method];
   if (run === undefined) throw new Error(`there is no call ${method}`);
   if (isCallback) {
-    run.call(target, ...args, answer);
+    run.apply(target, [...args, answer]);
     return;
   }
   const result = run.apply(target, args as unknown[]);

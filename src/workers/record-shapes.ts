@@ -1,3 +1,5 @@
+import { highestOf } from '../protocol/extremes.ts';
+
 /** A kind of record as it lies in a batch: the number of its kind, then the names of its fields, in order. */
 export type RecordShape = readonly [kind: number, ...fields: string[]];
 
@@ -37,7 +39,7 @@ export function locateFields<Shapes extends RecordShapes>(shapes: Shapes): Field
 /** The lengths of records, by their kind; 0: there is no such kind. */
 export function measureShapes(shapes: RecordShapes): readonly number[] {
   const all = Object.values(shapes);
-  const lengths = Array.from({ length: Math.max(...all.map(([kind]) => kind)) + 1 }, () => 0);
+  const lengths = Array.from({ length: 1 + highestOf(all.map(([kind]) => kind)) }, () => 0);
   for (const shape of all) {
     const [kind] = shape;
     if (lengths[kind] !== 0) throw new Error(`two shapes of record have the kind ${kind}`);

@@ -139,10 +139,6 @@ describe('[WP3] lists', () => {
       client.request('instance.register', { service: 'filtered', instance: { host, port: 1, ...more } });
     await register('a', { zone: 'z1', metadata: { lane: 'blue', 'a[b]': 'c' } });
     await register('b', { zone: 'z2', enabled: false, metadata: { lane: 'blue' } });
-    const hosts = async (query: string): Promise<string[]> => {
-      const { body } = await call('GET', `/v1/instances?service=filtered${query}`);
-      return (JSON.parse(body) as { instances: { host: string }[] }).instances.map(({ host }) => host);
-    };
     expect(await hosts('')).toEqual(['a', 'b']);
     expect(await hosts('&zone=z2')).toEqual(['b']);
     expect(await hosts('&enabledOnly=true')).toEqual(['a']);
@@ -172,3 +168,9 @@ describe('[WP3] lists', () => {
     },
   );
 });
+
+/** Hosts of the filtered service. */
+async function hosts(query: string): Promise<string[]> {
+  const { body } = await call('GET', `/v1/instances?service=filtered${query}`);
+  return (JSON.parse(body) as { instances: { host: string }[] }).instances.map(({ host }) => host);
+}

@@ -227,6 +227,7 @@ describe('[HT1] what may be understood in two ways is refused, not carried out, 
     const socket = await RawSocket.connect(witness.httpPort);
     socket.socket.end(`${putHead}${length}\r\n${registration.slice(0, 5)}`);
     await socket.ended;
+    expect(socket.unread.toString()).toMatch(/^(?:$|HTTP\/1\.1 400 )/);
   });
 
   test('callers that reset in the middle of anything', async () => {
@@ -240,7 +241,7 @@ describe('[HT1] what may be understood in two ways is refused, not carried out, 
       socket.write(text);
       await new Promise(setImmediate);
       socket.reset();
-      await socket.ended;
+      expect(await socket.ended).toEqual({ code: undefined });
     }
   });
 });
