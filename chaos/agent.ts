@@ -17,6 +17,9 @@ async function obey(server: RunningServer | undefined, order: Order): Promise<un
     case 'inflict':
       server.inflict(order.partition, order.fault);
       return undefined;
+    case 'killEdge':
+      server.killEdge(0);
+      return undefined;
     case 'resize':
       return server.resize(order.partitions);
     case 'inspect':

@@ -6,6 +6,7 @@ import { Crowd } from './crowd.ts';
 import { Disturbances } from './disturbances.ts';
 import { gatherEvidence } from './evidence.ts';
 import { Judge } from './judge.ts';
+import { LeaseHolders } from './lease-holders.ts';
 import { compareAll, waitForQuiet } from './quiet.ts';
 import { RegistryProcess } from './registry-process.ts';
 import type { Stats } from './registry-process.ts';
@@ -120,14 +121,23 @@ export class Campaign {
     const downMaxMs = (seconds * 1000) / 4;
     const restarts = new Restarts({ ...tools, registry, crowd, latestStats, seed, downMaxMs });
     const isShort = seconds < shortRunSeconds;
+    const leases = new LeaseHolders({
+      registry,
+      onWrong: tools.onWrong,
+      onDone: (operation) => {
+        this.#tally.countOperation(operation);
+      },
+    });
     const startMs = performance.now();
     for (let round = 0; this.#isWanted(startMs, crowd); round++) {
+      leases.begin();
       await this.#storm(isShort ? stormMs.short : stormMs.long, crowd, disturbances);
       // Without one what is left over can be seen in quiet; with two, what is left over of the first.
       for (let left = isShort ? 1 : (round % 2) * 2; left > 0 && this.#failure === undefined; left--) {
         await restarts.run((isCalm) => this.#act(crowd, isCalm));
         await this.#storm(stormMs.short, crowd, disturbances);
       }
+      await leases.settle();
       if (this.#failure !== undefined) return;
       await disturbances.settle();
       const failure = await this.#quieten(registry, crowd);

@@ -34,6 +34,7 @@ export class Disturbances {
   readonly #due: Map<string, number> = new Map();
   #isSuspended = false;
   #isResizing = false;
+  #isEdgeDown = false;
   #deathsAsked = 0;
   /** The next death, but for some, comes after this, on the steady clock. */
   #wholeUntilMs = 0;
@@ -47,6 +48,7 @@ export class Disturbances {
   tick(): void {
     const { registry, crowd } = this.#options;
     this.#when('death', 1100, () => this.#kill());
+    this.#when('edge thread', 2200, () => this.#killEdge());
     this.#when('resize', 1300, () => this.#resize());
     this.#when('slow reader', 4500, () => crowd.slowDown(800));
     this.#when('frozen client', 4000, () => {
@@ -90,7 +92,8 @@ export class Disturbances {
   }
 
   async #kill(): Promise<void> {
-    if (this.#isSuspended) return;
+    // If both die before either knows what the other held, that is lost.
+    if (this.#isSuspended || this.#isEdgeDown) return;
     const { registry, clock, latestStats } = this.#options;
     if (clock.nowMs < this.#wholeUntilMs && this.#random.below(3) > 0) return;
     this.#wholeUntilMs = clock.nowMs + wholeMs;
@@ -103,6 +106,18 @@ export class Disturbances {
       this.#fault(`partition ${fault}`, `partition ${partition} dies: ${fault}`);
       clock.expectFault();
       await registry.inflict(partition, fault);
+    }
+  }
+
+  async #killEdge(): Promise<void> {
+    const { registry, clock } = this.#options;
+    if (this.#isSuspended || !clock.isSteady) return;
+    this.#isEdgeDown = true;
+    try {
+      this.#fault('edge thread', 'the thread that serves HTTP dies');
+      await registry.killEdge();
+    } finally {
+      this.#isEdgeDown = false;
     }
   }
 
@@ -125,7 +140,7 @@ export class Disturbances {
     const ms = settings.disconnectGraceMs + settings.heartbeatTimeoutMs + 500;
     // Not while slots are shut: how long they do not answer is to be the registry's own doing.
     const untilMs = performance.now() + steadyWithinMs;
-    while (this.#isResizing || !clock.isSteady) {
+    while (this.#isResizing || this.#isEdgeDown || !clock.isSteady) {
       if (performance.now() > untilMs) return;
       await delay(1);
     }

@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import type { Inspection } from '../src/main/testing.ts';
@@ -38,6 +39,8 @@ export interface RegistryOptions {
 const command = fileURLToPath(new URL('../src/cli/slotcast.js', import.meta.url));
 const agent = new URL('agent.js', import.meta.url).href;
 /** How long a process may take to listen, and to end when it is told to. */
+/** How long a thread that serves HTTP may take to be back, in milliseconds. */
+const httpBackWithinMs = 30_000;
 const lifecycleTimeoutMs = 60_000;
 
 /**
@@ -60,6 +63,8 @@ export class RegistryProcess {
   #noteStarting: () => void = () => undefined;
   /** Whether it listens and has not been told to end. */
   isUp = false;
+  /** Settles when HTTP is served again. */
+  #httpBack: Promise<void> = Promise.resolve();
 
   private constructor(port: number, httpPort: number, options: RegistryOptions) {
     this.port = port;
@@ -148,6 +153,32 @@ export class RegistryProcess {
     await this.#ask({ kind: 'inflict', partition, fault });
   }
 
+  /** Ends the thread that serves HTTP; resolves when another does in its place. */
+  async killEdge(): Promise<void> {
+    const back = this.#killEdge();
+    this.#httpBack = back.catch(() => undefined);
+    await back;
+  }
+
+  async #killEdge(): Promise<void> {
+    const { life } = this;
+    const before = await this.#readEdgeDeaths();
+    await this.#ask({ kind: 'killEdge' });
+    const deadlineMs = performance.now() + httpBackWithinMs;
+    while (this.isUp && this.life === life) {
+      const deaths = await this.#readEdgeDeaths().catch(() => before);
+      if (deaths > before) return;
+      if (performance.now() > deadlineMs) throw new Error('HTTP is not served again after its thread has died');
+      await delay(10);
+    }
+  }
+
+  async #readEdgeDeaths(): Promise<number> {
+    const response = await fetch(`http://127.0.0.1:${this.httpPort}/v1/stats`);
+    const { counters } = (await response.json()) as Stats;
+    return counters['edge_thread_died'] ?? 0;
+  }
+
   async resize(partitions: number): Promise<void> {
     await this.#ask({ kind: 'resize', partitions });
   }
@@ -190,9 +221,18 @@ export class RegistryProcess {
     this.#child?.kill('SIGCONT');
   }
 
+  /** While the thread that serves HTTP is being brought back, it waits. */
   async #fetch(path: string, init: RequestInit = {}): Promise<unknown> {
-    const response = await fetch(`http://127.0.0.1:${this.httpPort}${path}`, init);
-    return response.json();
+    for (;;) {
+      const back = this.#httpBack;
+      await back;
+      try {
+        const response = await fetch(`http://127.0.0.1:${this.httpPort}${path}`, init);
+        return await response.json();
+      } catch (error) {
+        if (this.#httpBack === back) throw error;
+      }
+    }
   }
 
   #ask(order: Order): Promise<unknown> {

@@ -48,6 +48,7 @@ export function wordFlags(values: SettingValues): string[] {
 /** What the checker asks of the registry's process, beside what clients and operators ask. */
 export type Order =
   | { readonly kind: 'inflict'; readonly partition: number; readonly fault: Fault }
+  | { readonly kind: 'killEdge' }
   | { readonly kind: 'resize'; readonly partitions: number }
   | { readonly kind: 'inspect' };
 

@@ -12,12 +12,6 @@ export interface LeaseRecoveryOptions {
   readonly leases: readonly LeaseRecord[];
 }
 
-/** A part of what a partition holds for the sessions of a host: six fields a claim, and where to go on; empty: that was all. */
-interface RecalledPart {
-  readonly claims: readonly (string | number)[];
-  readonly next: string;
-}
-
 /**
  * Grants leases anew on a host whose thread is new, each with all its time, and gets back from the partitions what they hold for them. What they hold for others
  * is of leases that were ending, and goes. Resolves to whether all partitions lived to tell all.
@@ -32,21 +26,18 @@ export async function recoverLeases({ host, router, number, leases }: LeaseRecov
   return true;
 }
 
-async function recallFrom(
-  link: PartitionLink,
-  { host, router, number }: Pick<LeaseRecoveryOptions, 'host' | 'router' | 'number'>,
-): Promise<boolean> {
-  for (let after = ''; ;) {
-    const part = await ask(link, router, number, after);
-    if (part === undefined) return false;
-    host.takeBack(part.claims);
-    if (part.next === '') return true;
-    after = part.next;
-  }
+type Recall = Pick<LeaseRecoveryOptions, 'host' | 'router' | 'number'>;
+
+async function recallFrom(link: PartitionLink, recall: Recall): Promise<boolean> {
+  let after: string | undefined = '';
+  do {
+    after = await recallPart(link, recall, after);
+  } while (after !== undefined && after !== '');
+  return after !== undefined;
 }
 
-/** Undefined: the partition has died. */
-function ask(link: PartitionLink, router: Router, number: number, after: string): Promise<RecalledPart | undefined> {
+/** Resolves to where to go on; empty: that was all. Undefined: the partition has died. */
+function recallPart(link: PartitionLink, { host, router, number }: Recall, after: string): Promise<string | undefined> {
   if (link.isClosed) return Promise.resolve(undefined);
   return new Promise((resolve) => {
     router.askLink(link, {
@@ -55,7 +46,9 @@ function ask(link: PartitionLink, router: Router, number: number, after: string)
       settle: (answer) => {
         if (answer[0] !== fromPartition.recalled) throw new Error(`not an answer to a recall: ${answer[0]}`);
         const [, , claims, next] = answer;
-        resolve({ claims, next });
+        // At once: what the partition says of these claims afterwards may lie in the same batch.
+        host.takeBack(claims);
+        resolve(next);
       },
       abandon: () => {
         resolve(undefined);

@@ -101,6 +101,8 @@ export class HttpServer {
       requireHostHeader: false,
       noDelay: true,
     });
+    // A caller may shut its sending side right after the request, as `nc -N` and some proxies do.
+    Object.assign(this.#server, { httpAllowHalfOpen: true });
     this.#server.maxConnections = config.httpConnectionsMax;
     // One more, so that what would be left out is seen.
     this.#server.maxHeadersCount = config.httpHeadersMax + 1;
