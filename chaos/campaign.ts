@@ -137,9 +137,9 @@ export class Campaign {
         await restarts.run((isCalm) => this.#act(crowd, isCalm));
         await this.#storm(stormMs.short, crowd, disturbances);
       }
-      await leases.settle();
       if (this.#failure !== undefined) return;
       await disturbances.settle();
+      await leases.settle();
       const failure = await this.#quieten(registry, crowd);
       if (failure !== undefined) this.#fail(failure);
       const { viewsCompared } = this.#tally;

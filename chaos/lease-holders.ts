@@ -55,7 +55,13 @@ export class LeaseHolders {
   async settle(): Promise<void> {
     this.#isStopping = true;
     await this.#working;
-    for (const holder of this.#holders) await this.#call(holder, 'DELETE', `/v1/leases/${holder.lease}`);
+    for (const holder of this.#holders) {
+      const { lease, life } = holder;
+      while (life === this.#options.registry.life && this.#options.registry.isUp) {
+        if ((await this.#call(holder, 'DELETE', `/v1/leases/${lease}`)) !== undefined) break;
+        await delay(pauseMs);
+      }
+    }
     this.#holders.clear();
   }
 

@@ -67,3 +67,26 @@ test('[RE4] a lease that was granted for a registration which never came holds n
   const held = [...registry.edges[0]!.unit.host.sessions.all()];
   for (const { registrations } of held) expect(registrations.size).toBe(1);
 });
+
+test('[RE4] [RE2] what the host had changed and was not yet pushed is pushed before it is back: its partition may die right then', async () => {
+  const registry = await InProcessRegistry.start(
+    { partitions: 1, coalesceWindowMinMs: 2000, coalesceWindowMaxMs: 2000, partitionRestartBackoffMs: 0 },
+    2,
+    { edges: 1 },
+  );
+  const client = new SimulatedClient(registry);
+  const view = client.subscribe('pay');
+  await registry.deliver(random);
+  const lease = await register(registry, 'pay', 1);
+  await register(registry, 'pay', 2, lease);
+  expect([...view.instances.keys()]).toEqual(['h:1']);
+  registry.edges[0]!.kill('killed');
+  for (let waitedMs = 0; !registry.edges[0]!.isWhole; waitedMs += 5) {
+    expect(waitedMs).toBeLessThan(10_000);
+    await registry.deliver(random);
+    registry.advance(5);
+  }
+  registry.partitions[0]!.die();
+  await registry.settle(random);
+  expect([...view.instances.keys()].sort()).toEqual(['h:1', 'h:2']);
+});

@@ -27,7 +27,6 @@ import { slotOf } from '../../src/slots/slot.ts';
 import { ChangeLog } from '../../src/store/change-log.ts';
 import { HiddenClaims } from '../../src/store/hidden-claims.ts';
 import { ServiceStore } from '../../src/store/service-store.ts';
-import { ClaimRecalls } from '../../src/workers/claim-recall.ts';
 import { fromPartition, toPartition } from '../../src/workers/messages.ts';
 import type { FromPartition, ToPartition } from '../../src/workers/messages.ts';
 import { PartitionOutbox } from '../../src/workers/outbox.ts';
@@ -55,7 +54,6 @@ const guarding: Faults = { percent: 0, kills: false, moves: false, guards: true,
 const narrow: Faults = { ...quiet, bounds: true };
 const killing: Faults = { percent: 5, kills: true, moves: false };
 const edging: Faults = { percent: 4, kills: false, moves: false, edges: true };
-const edgingAndKilling: Faults = { percent: 8, kills: true, moves: false, edges: true };
 const edgingAndMoving: Faults = { percent: 8, kills: false, moves: true, edges: true };
 const moving: Faults = { percent: 8, kills: false, moves: true };
 
@@ -917,11 +915,14 @@ export const plantedBugs: readonly PlantedBug[] = [
     faults: edging,
     plant: () =>
       replace(
-        LeaseLedger.prototype,
-        'note',
-        (note) =>
-          function keep(this: LeaseLedger, news) {
-            if (news.kind === 'granted') note.call(this, news);
+        SessionHost.prototype,
+        'takeBack',
+        (takeBack) =>
+          function keep(this: SessionHost, claims) {
+            for (let at = 0; at < claims.length; at += 6) {
+              const claim = claims.slice(at, at + 6);
+              if (this.sessions.find(Number(claim[0])) !== undefined) takeBack.call(this, claim);
+            }
           },
       ),
   },
@@ -939,21 +940,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'partitions go on telling a host that has died who subscribed there',
     faults: edging,
     plant: () => replace(Watches.prototype, 'detach', () => () => undefined),
-  },
-  {
-    name: 'a host is back before what it had changed has been pushed, and its partition dies',
-    faults: edgingAndKilling,
-    acts: 400,
-    plant: () =>
-      replace(
-        ClaimRecalls.prototype,
-        'prepare',
-        (prepare) =>
-          function hurry(this: ClaimRecalls, host, record) {
-            prepare.call(this, host, record);
-            return true;
-          },
-      ),
   },
   {
     name: 'slots move while a host is told what partitions hold',
