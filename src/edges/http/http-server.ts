@@ -107,9 +107,8 @@ export class HttpServer {
     this.#server.on('drop', () => {
       counters.countLimit('httpConnectionsMax');
     });
-    // Nothing is tunnelled.
     this.#server.on('connect', (_, socket) => {
-      this.#exchanges.refuse('HPE_INVALID_METHOD', socket as Socket);
+      this.#exchanges.refuseTunnel(socket as Socket);
     });
     this.#fastify = this.#createFastify();
     this.#routes = (Object.keys(httpOperations) as OperationId[]).map((id) => this.#describe(id));
@@ -279,6 +278,9 @@ export class HttpServer {
         if (this.#waiting.has(raw)) return;
         this.#waiting.add(raw);
         this.#requests -= 1;
+      },
+      stopWaiting: () => {
+        if (!reply.raw.destroyed && this.#waiting.delete(raw)) this.#requests += 1;
       },
       onGone: (callback) => {
         // Not by the connection, on which others may follow.
