@@ -148,7 +148,7 @@ const deregisterParams = methodSchemas['instance.deregister'].params as ObjectSc
 const index: JsonSchema = {
   type: 'integer',
   minimum: 0,
-  maximum: protocolLimits.heldVersionMax,
+  maximum: Number.MAX_SAFE_INTEGER,
   description: 'The version of the list that the caller has: the answer comes once there is a newer one.',
 };
 const wait: JsonSchema = {

@@ -129,9 +129,19 @@ describe('[HT1] what is right in an unusual form is answered', () => {
     socket.destroy();
   });
 
+  test.each(['/health/live#', '/health/live#/v1/stats', '/health%2Flive', '/health/liv%65'])(
+    '%s is no page, as it may be one to a proxy',
+    async (target) => {
+      const { socket, reply } = await ask(witness.httpPort, `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      expect([reply.status, readCode(reply)]).toEqual([404, 'not_found']);
+      socket.destroy();
+    },
+  );
+
   test.each([
     ['/v1/instances', 'GET, HEAD, PUT, DELETE, OPTIONS'],
     ['/v1/leases/any', 'PUT, DELETE, OPTIONS'],
+    ['/v1/watch', 'GET, OPTIONS'],
     ['*', 'GET, HEAD, PUT, POST, DELETE, OPTIONS'],
   ])('OPTIONS %s says what there is', async (target, allowed) => {
     const { socket, reply } = await ask(witness.httpPort, `OPTIONS ${target} HTTP/1.1\r\nHost: x\r\n\r\n`);

@@ -5,6 +5,7 @@ import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
+import { protocolLimits } from '../../src/protocol/limits.ts';
 import { ioThreads } from '../support/io-threads.ts';
 import { RawClient } from '../support/raw-client.ts';
 
@@ -206,4 +207,17 @@ test('[HT3] a server that stops ends what goes on, and says when to come back', 
   expect(await reader.next()).toMatchObject({ event: 'end', data: { reason: 'going_away' } });
   await reader.ended;
   await stopping;
+});
+
+test('[HT3] a version above heldVersionMax can be waited for', async () => {
+  const url = server.address.httpUrl!;
+  // Whoever holds a version is told a higher one, so a caller can lift it above what is resumed from.
+  const stream = await EventReader.open(`/v1/watch?service=lifted&version=${protocolLimits.heldVersionMax}`);
+  const { data } = await stream.next();
+  expect(data.to).toBeGreaterThan(protocolLimits.heldVersionMax);
+  const waiting = fetch(`${url}/v1/instances?service=lifted&index=${data.to as number}`);
+  await provider.request('instance.register', { service: 'lifted', instance: { host: 'h', port: 1 } });
+  const response = await waiting;
+  expect([response.status, await response.json()]).toMatchObject([200, { instances: [{ id: 'h:1' }] }]);
+  stream.response.destroy();
 });

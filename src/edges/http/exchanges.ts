@@ -11,7 +11,7 @@ export interface ExchangesOptions {
 
 /** A connection with requests on it that are not yet answered. */
 interface Connection {
-  unanswered: number;
+  readonly unanswered: Set<ServerResponse>;
   /** The last of them: the only one whose body may still be on its way. */
   last: { readonly request: IncomingMessage; readonly response: ServerResponse };
   /** What is wrong with what came behind them. */
@@ -38,19 +38,36 @@ export class Exchanges {
   begin(request: IncomingMessage, response: ServerResponse): boolean {
     const { socket } = request;
     if (this.#refused.has(socket)) return false;
-    const connection = this.#connections.get(socket) ?? {
-      unanswered: 0,
-      last: { request, response },
-      error: undefined,
-    };
-    connection.unanswered += 1;
+    const connection = this.#connections.get(socket) ?? this.#connect(socket, { request, response });
+    connection.unanswered.add(response);
     connection.last = { request, response };
-    this.#connections.set(socket, connection);
     response.once('close', () => {
-      connection.unanswered -= 1;
-      if (connection.unanswered === 0 && connection.error !== undefined) this.#end(connection.error, socket);
+      connection.unanswered.delete(response);
+      if (connection.unanswered.size === 0 && connection.error !== undefined) this.#end(connection.error, socket);
     });
     return true;
+  }
+
+  #connect(socket: Socket, last: Connection['last']): Connection {
+    const connection: Connection = { unanswered: new Set(), last, error: undefined };
+    this.#connections.set(socket, connection);
+    // Node tells only the response whose turn it is that its connection is gone; those that wait behind it would never end.
+    socket.once('close', () => {
+      for (const response of connection.unanswered) {
+        if (response.socket !== null) continue;
+        response.destroy();
+        response.emit('close');
+      }
+    });
+    return connection;
+  }
+
+  /** Nothing is tunnelled. Node has taken its own listeners off the socket, so what goes wrong with it from here on nobody else hears. */
+  refuseTunnel(socket: Socket): void {
+    socket.on('error', () => {
+      socket.destroy();
+    });
+    this.refuse('HPE_INVALID_METHOD', socket);
   }
 
   /** What came is no request, or not all of one, or not in time. */
@@ -62,7 +79,7 @@ export class Exchanges {
     if (this.#refused.has(socket)) return;
     this.#refused.add(socket);
     const connection = this.#connections.get(socket);
-    if (connection === undefined || connection.unanswered === 0) this.#end(error, socket);
+    if (connection === undefined || connection.unanswered.size === 0) this.#end(error, socket);
     else if (connection.last.request.complete || connection.last.response.headersSent) connection.error = error;
     else this.#answerLast(error, connection);
   }

@@ -17,6 +17,8 @@ export interface HttpCaller {
   readonly pace: (read: (room: number) => Promise<HttpAnswer | Failure>) => Promise<HttpAnswer | Failure>;
   /** It waits for something to happen, and so counts no more as a request under way. */
   readonly startWaiting: () => void;
+  /** It has waited, and what is still to be done for it counts again. */
+  readonly stopWaiting: () => void;
   /** Calls back when the caller has gone. */
   readonly onGone: (callback: () => void) => void;
 }

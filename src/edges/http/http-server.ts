@@ -109,9 +109,8 @@ export class HttpServer {
     this.#server.on('drop', () => {
       counters.countLimit('httpConnectionsMax');
     });
-    // Nothing is tunnelled.
     this.#server.on('connect', (_, socket) => {
-      this.#exchanges.refuse('HPE_INVALID_METHOD', socket as Socket);
+      this.#exchanges.refuseTunnel(socket as Socket);
     });
     this.#fastify = this.#createFastify();
     this.#routes = (Object.keys(httpOperations) as OperationId[]).map((id) => this.#describe(id));
@@ -228,8 +227,7 @@ export class HttpServer {
     this.#fastify.route({
       method,
       url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
-      // One that goes on has no head to be told apart from it.
-      exposeHeadRoute: operation.resultType !== 'text/event-stream',
+      exposeHeadRoute: hasHead(operation),
       handler: (request, reply) => {
         reply.hijack();
         this.#answer(route, request, reply).then(
@@ -282,6 +280,9 @@ export class HttpServer {
         this.#waiting.add(raw);
         this.#requests -= 1;
       },
+      stopWaiting: () => {
+        if (!reply.raw.destroyed && this.#waiting.delete(raw)) this.#requests += 1;
+      },
       onGone: (callback) => {
         // Not by the connection, on which others may follow.
         reply.raw.once('close', callback);
@@ -320,8 +321,8 @@ export class HttpServer {
     }
     // A cache must not give one page what is another's.
     reply.raw.setHeader('Vary', 'Origin');
-    // No path needs an escape. One with some would be ours here, and another to a proxy that lets paths through by name.
-    if (readTarget(request.raw).path.includes('%')) return { code: 'not_found', message: 'there is no such page' };
+    // No path needs an escape, and none has a fragment. One with them would be ours here, and another to a proxy that lets paths through by name.
+    if (/[%#]/.test(readTarget(request.raw).path)) return { code: 'not_found', message: 'there is no such page' };
     if (this.#requests > config.httpRequestsMax) return refuseBusy('httpRequestsMax', config.httpRequestsMax);
     return this.#admitBody(request.raw, reply.raw);
   }
@@ -438,7 +439,7 @@ export class HttpServer {
   #methodsAt(path: string): string | undefined {
     const methods = this.#routes
       .filter(({ operation }) => matchesPath(operation.path, path))
-      .flatMap(({ operation: { method } }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+      .flatMap(({ operation }) => (hasHead(operation) ? ['GET', 'HEAD'] : [operation.method]));
     return methods.length === 0 ? undefined : methods.join(', ');
   }
 
@@ -459,6 +460,11 @@ export interface ListenOptions {
 
 function refuseBusy(limit: SettingName, max: number): Failure {
   return { code: 'busy', message: 'too many callers over HTTP at once', limit, max, retryAfterMs: 500 };
+}
+
+/** Whether HEAD is answered, too. An answer that goes on has no head to be told apart from it. */
+function hasHead({ method, resultType }: HttpOperation): boolean {
+  return method === 'GET' && resultType !== 'text/event-stream';
 }
 
 function matchesPath(pattern: string, path: string): boolean {

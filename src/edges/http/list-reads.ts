@@ -54,6 +54,7 @@ export class ListReads {
           onGone: caller.onGone,
         },
       );
+      caller.stopWaiting();
       if (refusal !== undefined) return refusal;
     }
     return this.#read({ method: 'service.query', params }, caller);
