@@ -366,7 +366,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     10 * minute,
     "A request's head over HTTP must be there within this, from the beginning of the connection or the first byte.",
   ),
-  httpRequestTimeoutMs: integer(30_000, 100, 60 * minute, 'And the whole request within this.'),
+  httpRequestTimeoutMs: integer(12_000, 100, 60 * minute, 'And the whole request within this.'),
   httpIdleTimeoutMs: integer(
     10_000,
     100,

@@ -221,3 +221,24 @@ test('[HT3] a version above heldVersionMax can be waited for', async () => {
   expect([response.status, await response.json()]).toMatchObject([200, { instances: [{ id: 'h:1' }] }]);
   stream.response.destroy();
 });
+
+test('[HT3] [LI1] nobody waits longer than httpWaitMaxMs, whatever is asked for', async () => {
+  const mine = server;
+  server = await startServer({
+    port: 0,
+    ioThreads,
+    partitions: 1,
+    logLevel: 'silent',
+    warmUpMs: 0,
+    httpWaitMaxMs: 200,
+  });
+  const { version } = (await read('/v1/instances?service=quiet')).body as { version: number };
+  for (const wait of ['&wait=60m', '']) {
+    expect((await read(`/v1/instances?service=quiet&index=${version}${wait}`)).body).toEqual({
+      version,
+      instances: [],
+    });
+  }
+  await server.stop();
+  server = mine;
+});
