@@ -266,7 +266,7 @@ export class Actor {
     // The answer to garbage.
     if ('length' in message || message.id === null) return;
     if (message.id === undefined) {
-      this.#hear(message);
+      this.#handleNotification(message);
       return;
     }
     const take = this.#answers.get(message.id);
@@ -279,7 +279,7 @@ export class Actor {
     take(message);
   }
 
-  #hear({ method, params }: Notification): void {
+  #handleNotification({ method, params }: Notification): void {
     if (method === 'service.changed') this.#change(params);
     else if (method === 'session.goaway') this.#events.onGoaway(this, params);
     else {

@@ -99,7 +99,7 @@ export class Crowd {
         life,
         events: {
           onChange: (actor, change) => {
-            this.judge.takeChange(actor, change);
+            this.judge.handleChange(actor, change);
           },
           onClose: (actor, code, state) => {
             this.#noteClosed(actor, code, state);

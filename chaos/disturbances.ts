@@ -57,7 +57,7 @@ export class Disturbances {
     });
     this.#when('asked to go', 2500, () => {
       this.#fault('asked to go', 'some are asked to connect anew');
-      return registry.sendAway(20, 300);
+      return registry.requestReconnect(20, 300);
     });
     this.#when('suspended process', 8000, () => this.#suspend());
   }
@@ -138,7 +138,7 @@ export class Disturbances {
     const { life } = registry;
     // Longer than the grace and the heartbeat timeout together: nobody may be taken for dead when it wakes.
     const ms = settings.disconnectGraceMs + settings.heartbeatTimeoutMs + 500;
-    // Not while slots are shut: how long they do not answer is to be the registry's own doing.
+    // Not while slots are frozen: how long they do not answer is to be the registry's own doing.
     const untilMs = performance.now() + steadyWithinMs;
     while (this.#isResizing || this.#isEdgeDown || !clock.isSteady) {
       if (performance.now() > untilMs) return;

@@ -23,7 +23,7 @@ export function findNamed(failure: string): NamedInstance | undefined {
 export async function gatherEvidence(registry: RegistryProcess, failure: string): Promise<string[]> {
   // A process that ends closes its connections first.
   await delay(endShowsWithinMs);
-  if (!registry.isUp) return [`the registry has ended: ${registry.wordEnd()}`];
+  if (!registry.isUp) return [`the registry has ended: ${registry.formatEnd()}`];
   const named = findNamed(failure);
   if (named === undefined) return ['the registry still runs'];
   const { service, id } = named;

@@ -1,5 +1,5 @@
 import type { Fate } from '../test/support/ledger.ts';
-import { crowdSettleMs, goneWithinMs, settings } from './settings.ts';
+import { throttleSettleMs, goneWithinMs, settings } from './settings.ts';
 
 export type Leaving = 'clean close' | 'broken close' | 'frozen client';
 
@@ -76,14 +76,14 @@ export class Fates {
   }
 
   /** Somebody asks to take the session over. It may be cut off its connection from now on, and lives by its grace until it is known to be taken over. */
-  wish(fate: Fate): void {
+  requestTakeover(fate: Fate): void {
     if (!this.#present.has(fate)) return;
     fate.mayLeaveFromMs = Math.min(fate.mayLeaveFromMs, this.#keptUntilMs(settings.disconnectGraceMs));
     fate.goneByMs = Number.POSITIVE_INFINITY;
   }
 
   /** The wish was not granted, as far as is known; the session may have been on its way for so long yet. */
-  endWish(fate: Fate, waitMs: number): void {
+  endTakeover(fate: Fate, waitMs: number): void {
     if (this.#present.has(fate)) this.#break(fate, waitMs);
   }
 
@@ -101,8 +101,8 @@ export class Fates {
   noteRefusal(askedAtMs: number): void {
     const [nowMs, steadyMs] = [this.#options.readNowMs(), this.#options.readSteadyMs()];
     this.#hold = {
-      keptUntilMs: Math.max(this.#hold.keptUntilMs, askedAtMs + crowdSettleMs),
-      mayStayUntilMs: steadyMs + crowdSettleMs,
+      keptUntilMs: Math.max(this.#hold.keptUntilMs, askedAtMs + throttleSettleMs),
+      mayStayUntilMs: steadyMs + throttleSettleMs,
     };
     for (const fate of this.#broken) {
       // The grace of others may have been over when it was refused.

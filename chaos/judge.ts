@@ -43,7 +43,7 @@ export class Judge {
     this.#told.set(service, Math.max(version, this.versionTold(service)));
   }
 
-  takeChange(actor: Actor, change: ViewChange): void {
+  handleChange(actor: Actor, change: ViewChange): void {
     const { tally, chronicle, onWrong } = this.#options;
     const { service, isPush, isRenewal, isEmpty } = change;
     if (isPush) tally.pushes += 1;

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 import type { Inspection } from '../src/main/testing.ts';
 import { findFreePort } from '../test/support/free-port.ts';
-import { wordFlags } from './settings.ts';
+import { formatFlags } from './settings.ts';
 import type { Order, Report, SettingValues } from './settings.ts';
 
 /** Of `GET /v1/stats`, what the checker reads. */
@@ -83,7 +83,7 @@ export class RegistryProcess {
   }
 
   /** How this life of it ended, and what it said last. */
-  wordEnd(): string {
+  formatEnd(): string {
     const { exitCode = null, signalCode = null } = this.#child ?? {};
     return `${exitCode ?? signalCode ?? 'not yet gone'} ${this.#words}`.trim();
   }
@@ -97,7 +97,7 @@ export class RegistryProcess {
     this.life += 1;
     const starting = new Promise<void>((resolve) => (this.#noteStarting = resolve));
     this.#words = '';
-    const flags = wordFlags({ ...this.#options.settings, port: this.port, httpPort: this.httpPort, ...more });
+    const flags = formatFlags({ ...this.#options.settings, port: this.port, httpPort: this.httpPort, ...more });
     const child = fork(command, ['start', ...flags], { execArgv: ['--import', agent], silent: true });
     this.#child = child;
     child.on('message', (report: Report) => {
@@ -111,7 +111,7 @@ export class RegistryProcess {
       this.isUp = false;
       for (const { reject } of this.#waiting.values()) reject(new Error('the registry has ended'));
       this.#waiting.clear();
-      if (wasUp) this.#options.onEnd(`the registry ended by itself: ${this.wordEnd()}`);
+      if (wasUp) this.#options.onEnd(`the registry ended by itself: ${this.formatEnd()}`);
     });
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -203,7 +203,7 @@ export class RegistryProcess {
   }
 
   /** As an operator who asks so many of a hundred sessions to connect anew. */
-  async sendAway(percent: number, spreadMs: number): Promise<void> {
+  async requestReconnect(percent: number, spreadMs: number): Promise<void> {
     const body = JSON.stringify({ percent, spreadMs });
     await this.#fetch('/v1/sessions/goaway', {
       method: 'POST',

@@ -1,12 +1,12 @@
 import type { CampaignResult } from './campaign.ts';
 
 /** What a run did, in lines for people. */
-export function wordReport({ tally, checks }: CampaignResult): string[] {
+export function formatReport({ tally, checks }: CampaignResult): string[] {
   const { counters } = tally;
   const of = (name: string): number => counters[name] ?? 0;
   return [
-    `operations: ${wordCounts(tally.operations)}`,
-    `faults: ${wordCounts(tally.faults)}`,
+    `operations: ${formatCounts(tally.operations)}`,
+    `faults: ${formatCounts(tally.faults)}`,
     `lives of the registry: ${tally.lives}, the longest time between two ${tally.downMaxMs} ms; partitions that died: ${of('partition_died')}; steps of moves taken back: ${tally.stepsRolledBack}`,
     `sessions: ${of('session_broken')} broke; ${tally.sessionsCompared} were taken over and compared, of which ${tally.hostChanges} were on another thread then`,
     `lists of before a restart: ${tally.waits} went on, ${tally.renewals} of them renewed when it was warm`,
@@ -17,7 +17,7 @@ export function wordReport({ tally, checks }: CampaignResult): string[] {
   ];
 }
 
-function wordCounts(counts: Readonly<Record<string, number>>): string {
+function formatCounts(counts: Readonly<Record<string, number>>): string {
   return Object.entries(counts)
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, count]) => `${name} ${count}`)

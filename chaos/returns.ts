@@ -93,11 +93,11 @@ export class Returns {
     const { fate, opened } = previous;
     const secret = isResuming ? opened?.secret : undefined;
     const isSameLife = actor.life === previous.life;
-    const isWish = secret !== undefined && isSameLife;
-    const threadBefore = isWish ? await this.#threadOf(opened!.session) : undefined;
-    if (isWish) crowd.fates.wish(fate);
+    const isTakeover = secret !== undefined && isSameLife;
+    const threadBefore = isTakeover ? await this.#threadOf(opened!.session) : undefined;
+    if (isTakeover) crowd.fates.requestTakeover(fate);
     const answer = await actor.open(secret);
-    if (isWish) crowd.fates.endWish(fate, answer?.result === undefined ? settings.slotWaitTimeoutMs : 0);
+    if (isTakeover) crowd.fates.endTakeover(fate, answer?.result === undefined ? settings.slotWaitTimeoutMs : 0);
     if (answer?.result === undefined) {
       const code = answer?.error?.data.code;
       if (code !== undefined && code !== 'busy' && !(code === 'draining' && !registry.isUp))

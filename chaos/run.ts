@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 
 import { Campaign } from './campaign.ts';
 import { runFleet } from './fleet.ts';
-import { wordReport } from './report.ts';
+import { formatReport } from './report.ts';
 import type { SettingValues } from './settings.ts';
 
 const exitUsage = 2;
@@ -79,7 +79,7 @@ async function runCampaign({ isJson, ...options }: Options): Promise<void> {
   if (isJson) {
     process.stdout.write(`${JSON.stringify({ seed, seconds, ioThreads, failure, lack, story, checks, tally })}\n`);
   }
-  for (const line of wordReport(result)) print(line);
+  for (const line of formatReport(result)) print(line);
   if (failure !== undefined) {
     print(`FAILED, seed ${seed}: ${failure}`);
     print('what led to it, as far as it is known:');

@@ -30,7 +30,7 @@ export const settings = {
 export const narrowDoor = { sessionsPerSecondMax: 10, sessionsBurstMax: 5 } as const;
 
 /** So long after the last refusal of those who come all at once, in milliseconds, nothing of broken sessions is removed (LI2). */
-export const crowdSettleMs = 10_000;
+export const throttleSettleMs = 10_000;
 
 /** How long after its grace an instance whose session has ended may still be seen, in milliseconds. */
 export const goneWithinMs = 4000;
@@ -38,7 +38,7 @@ export const goneWithinMs = 4000;
 export type SettingValues = Readonly<Record<string, string | number>>;
 
 /** Settings as the command line has them. */
-export function wordFlags(values: SettingValues): string[] {
+export function formatFlags(values: SettingValues): string[] {
   return Object.entries(values).flatMap(([name, value]) => [
     `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
     String(value),

@@ -45,7 +45,7 @@ export class SteadyClock {
       this.#expected = undefined;
     }
     const isReady = !warming && this.#expected === undefined && partitions.every(({ state }) => state === 'ready');
-    // Slots on their way are shut, too.
+    // Slots on their way are frozen, too.
     if (isReady && this.#wasReady && !move.isRunning) this.#nowMs += Math.min(atMs - this.#lookedAtMs, gapMaxMs);
     this.#wasReady = isReady;
     this.#lookedAtMs = atMs;

@@ -42,7 +42,7 @@ export interface LoadOrders {
 export type OrderName = keyof LoadOrders;
 
 export interface RegisterOrder {
-  /** Requests of one session that are not yet answered. */
+  /** Requests of one session in flight. */
   readonly window: number;
   /** Of all processes together; 0: as fast as the window lets. */
   readonly rate: number;

@@ -8,19 +8,19 @@ import { productVersion } from '../runtime/product-version.ts';
 import { sum } from '../sessions/host-figures.ts';
 import type { GuardDescription } from '../sessions/loss-guard.ts';
 import type { WarmUp, WarmUpJudge } from '../sessions/warm-up.ts';
-import type { UnitState } from './host-unit.ts';
-import type { HostUnits } from './host-units.ts';
-import type { Mover } from './mover.ts';
+import type { Hosts } from './hosts.ts';
 import type { RegistryGuard } from './registry-guard.ts';
 import { sumStates } from './registry-state.ts';
 import type { SessionDirectory } from './session-directory.ts';
+import type { HostState } from './session-host.ts';
+import type { SlotMigrator } from './slot-migrator.ts';
 import type { Supervisor } from './supervisor.ts';
 
 export interface AdministrationOptions {
   readonly config: Pick<ServerConfig, 'reconnectSpreadMs' | 'sessionsPerSecondMax'>;
-  readonly units: HostUnits;
+  readonly hosts: Hosts;
   readonly supervisor: Supervisor;
-  readonly mover: Mover;
+  readonly migrator: SlotMigrator;
   readonly guard: RegistryGuard;
   readonly directory: SessionDirectory;
   readonly warmUp: WarmUp;
@@ -51,12 +51,12 @@ export class Administration {
 
   /** Starts to raise or lower the number of partitions; a failure says why not. How it ends is in the log and in its progress. */
   resize(partitions: number): Failure | undefined {
-    return this.#startChange((mover) => mover.resize(partitions));
+    return this.#startChange((migrator) => migrator.resize(partitions));
   }
 
   /** Starts to even out what partitions hold; a failure says why not. */
   rebalance(): Failure | undefined {
-    return this.#startChange((mover) => mover.rebalance());
+    return this.#startChange((migrator) => migrator.rebalance());
   }
 
   /** One page of the sessions that there are. */
@@ -68,23 +68,27 @@ export class Administration {
    * Asks so many of a hundred sessions to connect anew, over `askedMs` or, if that is not given, over as long as admission needs to let them in. Resolves to
    * how many that were.
    */
-  async sendAway(percent: number, askedMs: number | undefined): Promise<number> {
-    const { config, units, log } = this.#options;
+  async requestReconnect(percent: number, askedMs: number | undefined): Promise<number> {
+    const { config, hosts, log } = this.#options;
     const leavers = ((await this.countSessions()) * percent) / 100;
     // Half of what admission lets in: others come, too.
     const spreadMs = askedMs ?? Math.max(config.reconnectSpreadMs, (2000 * leavers) / config.sessionsPerSecondMax);
-    const sessions = await units.sendAway('asked', percent / 100, Math.min(spreadMs, protocolLimits.goawayMsMax));
+    const sessions = await hosts.requestReconnect(
+      'asked',
+      percent / 100,
+      Math.min(spreadMs, protocolLimits.goawayMsMax),
+    );
     log.info({ sessions, spreadMs: Math.round(spreadMs) }, 'asked sessions to connect anew');
     return sessions;
   }
 
   async countSessions(): Promise<number> {
-    return sumStates(await this.#options.units.readStates()).sessions;
+    return sumStates(await this.#options.hosts.readStates()).sessions;
   }
 
   async describeGuard(): Promise<GuardState> {
-    const { units, guard } = this.#options;
-    const [hosts] = await Promise.all([units.readStates(), guard.hearAll()]);
+    const { hosts: allHosts, guard } = this.#options;
+    const [hosts] = await Promise.all([allHosts.readStates(), guard.hearAll()]);
     return {
       ...guard.describe(),
       heldSessions: sum(hosts.map(({ figures }) => figures.held)),
@@ -117,14 +121,14 @@ export class Administration {
     };
   }
 
-  async #describe(): Promise<{ partitions: Record<string, unknown>; hosts: readonly UnitState[] }> {
-    const { units, supervisor, mover } = this.#options;
+  async #describe(): Promise<{ partitions: Record<string, unknown>; hosts: readonly HostState[] }> {
+    const { hosts: allHosts, supervisor, migrator } = this.#options;
     // How far a change has come is told as of the question, not as of the last answer.
-    const { table } = units;
-    const { progress } = mover;
+    const { table } = allHosts;
+    const { progress } = migrator;
     const states = supervisor.states();
     const slots = table.slotsPerPartition();
-    const hosts = await units.readStates();
+    const hosts = await allHosts.readStates();
     const { requestsWaiting, slotShutMaxMs, requestsInFlight } = sumStates(hosts);
     const partitions = {
       epoch: table.epoch,
@@ -142,12 +146,12 @@ export class Administration {
   }
 
   /** Starts a change of the slot table, unless one is under way. */
-  #startChange(change: (mover: Mover) => Promise<void>): Failure | undefined {
-    const { mover, log } = this.#options;
-    if (mover.isBusy) {
+  #startChange(change: (migrator: SlotMigrator) => Promise<void>): Failure | undefined {
+    const { migrator, log } = this.#options;
+    if (migrator.isBusy) {
       return { code: 'busy', message: 'a change of the slot table is under way', retryAfterMs: 1000 };
     }
-    change(mover).catch((error: unknown) => {
+    change(migrator).catch((error: unknown) => {
       log.debug({ err: error }, 'a change of the slot table ended early');
     });
     return undefined;

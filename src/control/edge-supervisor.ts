@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Counters } from '../runtime/counters.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { HostRecovery } from './host-recovery.ts';
-import type { HostUnits } from './host-units.ts';
+import type { Hosts } from './hosts.ts';
 import type { LeaseLedger } from './lease-ledger.ts';
 import type { HostPort, RemoteHost } from './remote-host.ts';
 
@@ -37,7 +37,7 @@ export interface EdgeSupervisorOptions {
   readonly restartBackoffMs: number;
   /** By which the main thread knows them. */
   readonly hosts: readonly RemoteHost[];
-  readonly units: HostUnits;
+  readonly allHosts: Hosts;
   readonly recovery: HostRecovery;
   readonly ledger: LeaseLedger;
   readonly counters: Counters;
@@ -163,9 +163,9 @@ class Edge {
   }
 
   #begin(): EdgeLife {
-    const { createLife, ledger, units } = this.#options;
+    const { createLife, ledger, allHosts: hosts } = this.#options;
     const { number } = this.#host;
-    const life = createLife(number, units.table, ledger.sessionsOf(number));
+    const life = createLife(number, hosts.table, ledger.sessionsOf(number));
     this.#life = life;
     this.#livedMs = 0;
     this.#silentMs = 0;

@@ -1,13 +1,13 @@
 import type { LeaseRecord } from '../sessions/lease-record.ts';
-import type { HostUnits } from './host-units.ts';
-import type { Mover } from './mover.ts';
+import type { Hosts } from './hosts.ts';
 import type { RegistryGuard } from './registry-guard.ts';
+import type { SlotMigrator } from './slot-migrator.ts';
 import type { Supervisor } from './supervisor.ts';
 
 export interface HostRecoveryOptions {
-  readonly units: HostUnits;
+  readonly hosts: Hosts;
   readonly supervisor: Supervisor;
-  readonly mover: Mover;
+  readonly migrator: SlotMigrator;
   readonly guard: RegistryGuard;
 }
 
@@ -36,33 +36,33 @@ export class HostRecovery {
    * died, too. Resolves to whether the host is whole.
    */
   async recover(host: number, attach: () => readonly LeaseRecord[] | undefined): Promise<boolean> {
-    const { units, supervisor, mover, guard } = this.#options;
-    await mover.pause();
+    const { hosts, supervisor, migrator, guard } = this.#options;
+    await migrator.pause();
     try {
       if (!(await supervisor.whenAllReady())) return false;
       const leases = attach();
       if (leases === undefined) return false;
-      const unit = units.all()[host]!;
-      unit.adoptTable(units.table.memory);
+      const sessionHost = hosts.all()[host]!;
+      sessionHost.adoptTable(hosts.table.memory);
       supervisor.connectHost(host, (partition, port) => {
-        unit.connect(partition, port);
+        sessionHost.connect(partition, port);
       });
-      if (!(await unit.recover(leases))) return false;
+      if (!(await sessionHost.recover(leases))) return false;
       guard.greet(host);
       this.#refreshLost(host);
       return true;
     } finally {
-      mover.goOn();
+      migrator.resume();
     }
   }
 
   /** A partition that has died meanwhile was rebuilt without what the host held: subscribers may hold what is nobody's any more. */
   #refreshLost(host: number): void {
-    const { supervisor, units } = this.#options;
+    const { supervisor, hosts } = this.#options;
     const before = this.#deathsBefore.get(host) ?? [];
     this.#deathsBefore.delete(host);
     for (const [partition, deaths] of supervisor.deaths().entries()) {
-      if (deaths !== (before[partition] ?? deaths)) units.refresh(partition);
+      if (deaths !== (before[partition] ?? deaths)) hosts.refresh(partition);
     }
   }
 }

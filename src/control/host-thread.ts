@@ -11,7 +11,7 @@ export interface HostThreadOptions {
   readonly config: ServerConfig;
   readonly lastRequest: SharedArrayBuffer;
   readonly warmUp: SharedArrayBuffer;
-  readonly bornMicros: number;
+  readonly startedAtMicros: number;
   readonly registry: string;
   readonly isVerbose: boolean;
 }
@@ -36,7 +36,7 @@ export class HostThread {
 
   /** `more`: what a thread of its kind is started with beside that. */
   constructor({ number, name, entry, table, gauges }: HostThreadIdentity, options: HostThreadOptions, more: object) {
-    const { config, lastRequest, warmUp, bornMicros, registry, isVerbose } = options;
+    const { config, lastRequest, warmUp, startedAtMicros, registry, isVerbose } = options;
     const { port1, port2 } = new MessageChannel();
     // What it transfers are MessagePorts indeed.
     this.port = port1 as object as HostPort;
@@ -46,10 +46,10 @@ export class HostThread {
       table: table.memory,
       lastRequest,
       warmUp,
-      bornMicros,
+      startedAtMicros,
       registry,
       isVerbose,
-      unit: port2,
+      hostPort: port2,
       pulse: this.#pulse.buffer as SharedArrayBuffer,
       gauges: gauges.memory,
     };

@@ -2,8 +2,8 @@ import type { PartitionLink } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
 import { slotCount } from '../slots/slot.ts';
 import { fromFields, fromPartition, toPartition } from '../workers/messages.ts';
-import type { LoggedInstance } from './host-unit.ts';
-import type { HostUnits } from './host-units.ts';
+import type { Hosts } from './hosts.ts';
+import type { LoggedInstance } from './session-host.ts';
 
 /** What each side says that it holds; in a quiet registry they must agree. */
 export interface Inspection {
@@ -17,11 +17,11 @@ export interface Inspection {
 }
 
 /** Asks both sides, for checkers. Every slot must be open. */
-export async function inspectRegistry(units: HostUnits): Promise<Inspection> {
-  const { router } = units.main;
+export async function inspectRegistry(hosts: Hosts): Promise<Inspection> {
+  const { router } = hosts.main;
   const held = await Promise.all(router.links().map((link) => measure(router, link)));
   const { table } = router;
-  const logs = await Promise.all(units.all().map((unit) => unit.readLog()));
+  const logs = await Promise.all(hosts.all().map((host) => host.readLog()));
   const owners = Array.from({ length: slotCount }, (_, slot) => table.ownerOf(slot));
   return { epoch: table.epoch, owners, logged: logs.flat(), held: held.flat() };
 }

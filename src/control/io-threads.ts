@@ -14,7 +14,7 @@ export interface IoThreadsOptions extends HostThreadOptions, HostEvents {
   readonly entry: URL;
   readonly table: SlotTable;
   readonly sessionCounts: SharedArrayBuffer;
-  readonly arrivals: SharedArrayBuffer;
+  readonly admissionRate: SharedArrayBuffer;
   readonly descriptors: SharedArrayBuffer;
   readonly calls: MainCalls;
   /** A bug in a thread, or its end without having been told to. */
@@ -109,10 +109,10 @@ class IoThread {
   silentMs = 0;
 
   constructor(number: number, options: IoThreadsOptions) {
-    const { entry, table, sessionCounts, arrivals, descriptors, calls, onFailure } = options;
+    const { entry, table, sessionCounts, admissionRate, descriptors, calls, onFailure } = options;
     this.#calls = calls;
     const closed = this.#closedFlag.buffer as SharedArrayBuffer;
-    const more: Omit<IoThreadStart, keyof HostThreadStart> = { sessionCounts, arrivals, descriptors, closed };
+    const more: Omit<IoThreadStart, keyof HostThreadStart> = { sessionCounts, admissionRate, descriptors, closed };
     this.#thread = new HostThread(
       { number, name: threadName(number), entry, table, gauges: this.gauges },
       options,

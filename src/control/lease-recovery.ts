@@ -1,11 +1,11 @@
 import type { PartitionLink } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
 import type { LeaseRecord } from '../sessions/lease-record.ts';
-import type { SessionHost } from '../sessions/session-host.ts';
+import type { SessionCore } from '../sessions/session-core.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 
 export interface LeaseRecoveryOptions {
-  readonly host: SessionHost;
+  readonly core: SessionCore;
   readonly router: Router;
   /** Of the host itself. */
   readonly number: number;
@@ -16,17 +16,17 @@ export interface LeaseRecoveryOptions {
  * Grants leases anew on a host whose thread is new, each with all its time, and gets back from the partitions what they hold for them. What they hold for others
  * is of leases that were ending, and goes. Resolves to whether all partitions lived to tell all.
  */
-export async function recoverLeases({ host, router, number, leases }: LeaseRecoveryOptions): Promise<boolean> {
-  for (const lease of leases) host.sessions.restoreLease(lease);
+export async function recoverLeases({ core, router, number, leases }: LeaseRecoveryOptions): Promise<boolean> {
+  for (const lease of leases) core.sessions.restoreLease(lease);
   const links = router.links();
-  const outcomes = await Promise.all(links.map((link) => recallFrom(link, { host, router, number })));
+  const outcomes = await Promise.all(links.map((link) => recallFrom(link, { core, router, number })));
   if (!outcomes.every(Boolean)) return false;
   // One whose last registration went, or had not come yet: whoever renews it must learn that it keeps nothing alive.
-  for (const { number: session } of leases) host.sessions.endEmptied(host.sessions.find(session));
+  for (const { number: session } of leases) core.sessions.endEmptied(core.sessions.find(session));
   return true;
 }
 
-type Recall = Pick<LeaseRecoveryOptions, 'host' | 'router' | 'number'>;
+type Recall = Pick<LeaseRecoveryOptions, 'core' | 'router' | 'number'>;
 
 async function recallFrom(link: PartitionLink, recall: Recall): Promise<boolean> {
   let after: string | undefined = '';
@@ -37,7 +37,7 @@ async function recallFrom(link: PartitionLink, recall: Recall): Promise<boolean>
 }
 
 /** Resolves to where to go on; empty: that was all. Undefined: the partition has died. */
-function recallPart(link: PartitionLink, { host, router, number }: Recall, after: string): Promise<string | undefined> {
+function recallPart(link: PartitionLink, { core, router, number }: Recall, after: string): Promise<string | undefined> {
   if (link.isClosed) return Promise.resolve(undefined);
   return new Promise((resolve) => {
     router.askLink(link, {
@@ -47,7 +47,7 @@ function recallPart(link: PartitionLink, { host, router, number }: Recall, after
         if (answer[0] !== fromPartition.recalled) throw new Error(`not an answer to a recall: ${answer[0]}`);
         const [, , claims, next] = answer;
         // At once: what the partition says of these claims afterwards may lie in the same batch.
-        host.takeBack(claims);
+        core.takeBack(claims);
         resolve(next);
       },
       abandon: () => {

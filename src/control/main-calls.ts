@@ -18,7 +18,7 @@ export interface MainCalls {
   describeGuard(): Promise<GuardState>;
   releaseGuard(key: string | undefined): Promise<void>;
   /** Resolves to how many sessions were asked to connect anew. */
-  sendAway(percent: number, spreadMs: number | undefined): Promise<number>;
+  requestReconnect(percent: number, spreadMs: number | undefined): Promise<number>;
   listSessions(query: SessionsQuery): Promise<SessionsResult>;
   /** Whichever host holds the lease carries it out. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;

@@ -1,25 +1,25 @@
 import { refuseRepeated } from '../routing/partition-link.ts';
-import type { PartitionLink, PendingRequest, Requester, Touched } from '../routing/partition-link.ts';
+import type { PartitionLink, PendingRequest, Requester, PossiblyUnpushed } from '../routing/partition-link.ts';
 import { askApplied } from '../routing/router.ts';
 import type { Router } from '../routing/router.ts';
 import { PendingDeregister, PendingRegister } from '../sessions/registrar.ts';
-import type { SessionHost } from '../sessions/session-host.ts';
+import type { SessionCore } from '../sessions/session-core.ts';
 import type { HeldRegistration } from '../sessions/session-log.ts';
 import { slotOf } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
 
 /** What a dead partition leaves behind on a host's side. */
-export interface Remains {
+export interface RecoveryState {
   /** Requests that were under way, by number. */
   pending: [request: number, pending: PendingRequest][];
   /** Instances whose last change may not have been pushed. */
-  touched: Touched[];
+  possiblyUnpushed: PossiblyUnpushed[];
   /** The highest version that it told of. */
   versionSeen: number;
 }
 
 export interface RebuildOptions {
-  readonly host: SessionHost;
+  readonly core: SessionCore;
   readonly router: Router;
   readonly link: PartitionLink;
   readonly sliceRegistrations: number;
@@ -34,13 +34,13 @@ const slicesUnderWay = 8;
  * The first part of a rebuild (RE1): the partition is told what sessions and leases of this host hold. The second part must not begin before all hosts are
  * through with this one: until then its content is partial. Resolves to whether the partition lived to the end of it.
  */
-export async function restoreRegistrations(options: RebuildOptions, remains: Remains): Promise<boolean> {
-  const { host } = options;
+export async function restoreRegistrations(options: RebuildOptions, recoveryState: RecoveryState): Promise<boolean> {
+  const { core } = options;
   const isLost = lostKeys(options);
   const restored = new Restorer(options);
-  remains.pending.sort(([a], [b]) => a - b);
-  const undone = restorePending(restored, remains);
-  for (const session of host.sessions.all()) {
+  recoveryState.pending.sort(([a], [b]) => a - b);
+  const undone = restorePending(restored, recoveryState);
+  for (const session of core.sessions.all()) {
     // The log may change while slices are waited for: each is looked up when its turn comes.
     for (const { key, id } of session.registrations.names(isLost)) {
       if (undone.size > 0 && undone.has(nameChange({ session, key, id }))) continue;
@@ -58,7 +58,7 @@ export async function restoreRegistrations(options: RebuildOptions, remains: Rem
  * first, what was there before is put back instead, and what a deregistration is to take away as well. Returns which registrations are not to be
  * taken from the logs.
  */
-function restorePending(restored: Restorer, { pending }: Remains): Set<string> {
+function restorePending(restored: Restorer, { pending }: RecoveryState): Set<string> {
   const undone = new Set<string>();
   const read = new Set<string>();
   for (const [, request] of pending) {
@@ -80,24 +80,24 @@ function restorePending(restored: Restorer, { pending }: Remains): Set<string> {
  * The second part: changes that were under way, and reads that came before some of the same session and service, in their order; what may not have been
  * told (RE2); who subscribes. Resolves to whether the partition lived to the end of it.
  */
-export async function resumeChanges(options: RebuildOptions, remains: Remains): Promise<boolean> {
-  const { host, link } = options;
-  if (!(await retell(options, remains.touched))) return false;
-  const pending = remains.pending.sort(([a], [b]) => a - b);
+export async function resumeChanges(options: RebuildOptions, recoveryState: RecoveryState): Promise<boolean> {
+  const { core, link } = options;
+  if (!(await resend(options, recoveryState.possiblyUnpushed))) return false;
+  const pending = recoveryState.pending.sort(([a], [b]) => a - b);
   const last = findLastChanges(pending);
-  remains.pending = [];
+  recoveryState.pending = [];
   for (const [number, request] of pending) {
     if (isChange(request)) resumeChange(link, number, request);
     else if (number < (last.get(nameService(request.reader, request.key)) ?? 0)) repeat(link, number, request);
-    else remains.pending.push([number, request]);
+    else recoveryState.pending.push([number, request]);
   }
   withdrawGone(link, pending);
-  for (const { key, variant, from } of host.watched(lostKeys(options))) {
-    link.tell([toPartition.rewatch, key, variant, from]);
+  for (const { key, variant, from } of core.watched(lostKeys(options))) {
+    link.tell([toPartition.restoreInterest, key, variant, from]);
   }
   const isThrough = await askApplied(options, (request) => [toPartition.fence, request]);
   // From here on the link's own journal has them.
-  if (isThrough) remains.touched = [];
+  if (isThrough) recoveryState.possiblyUnpushed = [];
   return isThrough;
 }
 
@@ -105,11 +105,11 @@ export async function resumeChanges(options: RebuildOptions, remains: Remains): 
  * The third part: the other reads that were under way. They must not be answered before the changes of all hosts are back, which some may have seen
  * already. Pushes begin when all hosts are through with this one, too (PU5). Resolves to whether the partition lived to the end of it.
  */
-export function resumeReads(options: RebuildOptions, remains: Remains): Promise<boolean> {
+export function resumeReads(options: RebuildOptions, recoveryState: RecoveryState): Promise<boolean> {
   const { link } = options;
   if (link.isClosed) return Promise.resolve(false);
-  const { pending } = remains;
-  remains.pending = [];
+  const { pending } = recoveryState;
+  recoveryState.pending = [];
   for (const [number, request] of pending) {
     if (request.abandon === undefined) repeat(link, number, request);
     else request.abandon();
@@ -143,7 +143,7 @@ function resumeChange(link: PartitionLink, number: number, request: PendingChang
  * What a session registered may have been withdrawn while that was under way: the session is lost, and its client has not come back in time, or somebody else
  * has registered the instance. The life before may not have heard that either, and nobody would tell this one any more.
  */
-function withdrawGone(link: PartitionLink, pending: Remains['pending']): void {
+function withdrawGone(link: PartitionLink, pending: RecoveryState['pending']): void {
   for (const [number, request] of pending) {
     // What was refused rather than sent again was restored as logs had it, and its session may go on at another host by now.
     if (!(request instanceof PendingRegister) || link.find(number) !== request) continue;
@@ -153,7 +153,7 @@ function withdrawGone(link: PartitionLink, pending: Remains['pending']): void {
 }
 
 /** The number of the last change that each session asked for of each service. */
-function findLastChanges(pending: Remains['pending']): Map<string, number> {
+function findLastChanges(pending: RecoveryState['pending']): Map<string, number> {
   const last = new Map<string, number>();
   for (const [number, request] of pending) {
     if (isChange(request)) last.set(nameService(request.session, request.key), number);
@@ -184,13 +184,13 @@ function isAlive({ session }: PendingChange): boolean {
 }
 
 /** In slices, since there may be any number of them. It does not matter when they come, as long as it is before pushes begin. False if the partition died. */
-async function retell(
+async function resend(
   { link, sliceRegistrations, nextTurn }: RebuildOptions,
-  touched: Iterable<Touched>,
+  possiblyUnpushed: Iterable<PossiblyUnpushed>,
 ): Promise<boolean> {
   let told = 0;
-  for (const [key, ids] of describeTouched(touched, sliceRegistrations)) {
-    link.tell([toPartition.retell, key, ids]);
+  for (const [key, ids] of describeUnpushed(possiblyUnpushed, sliceRegistrations)) {
+    link.tell([toPartition.resend, key, ids]);
     told += ids.length;
     if (told < sliceRegistrations) continue;
     told = 0;
@@ -200,12 +200,12 @@ async function retell(
 }
 
 /** `idsMax`: of one service at a time. */
-function* describeTouched(
-  touched: Iterable<Touched>,
+function* describeUnpushed(
+  possiblyUnpushed: Iterable<PossiblyUnpushed>,
   idsMax: number,
 ): Generator<[key: string, ids: string[]], void, undefined> {
   const idsByKey = new Map<string, Set<string>>();
-  for (const { key, id } of touched) {
+  for (const { key, id } of possiblyUnpushed) {
     const ids = idsByKey.get(key);
     if (ids === undefined) idsByKey.set(key, new Set([id]));
     else ids.add(id);

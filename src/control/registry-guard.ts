@@ -141,7 +141,7 @@ export class RegistryGuard {
     if (this.#isWorking) return;
     this.#isWorking = true;
     do {
-      while (this.#workLeft > 0 && this.#takeStep());
+      while (this.#workLeft > 0 && this.#step());
       this.#tellHosts();
     } while (this.#workLeft > 0 && this.#canStep);
     this.#isWorking = false;
@@ -154,10 +154,10 @@ export class RegistryGuard {
   }
 
   /** Returns whether there was something to do. */
-  #takeStep(): boolean {
+  #step(): boolean {
     if (!this.#canStep) return false;
     const report = this.#inbox.shift();
-    if (report !== undefined) this.#hear(report);
+    if (report !== undefined) this.#handleReport(report);
     else if (this.#round === undefined) this.#beginRound();
     else this.#endRound(this.#round);
     return true;
@@ -191,7 +191,7 @@ export class RegistryGuard {
     if (round.judged === round.due.length) this.#round = undefined;
   }
 
-  #hear(report: LossReport): void {
+  #handleReport(report: LossReport): void {
     const { host, keys } = report;
     const guard = this.#guard;
     let work = 1 + report.back.length + report.returned.length + report.due.length + report.totals.length;
@@ -225,7 +225,7 @@ export class RegistryGuard {
   }
 
   #tellHosts(): void {
-    const { isUnwatchingAll, isRecheck, ...changes } = this.#guard.takeChanges();
+    const { isUnwatchingAll, isRecheck, ...changes } = this.#guard.drainChanges();
     const ask = this.#ask;
     this.#ask = 0;
     const { track, untrack, watch, unwatch } = changes;

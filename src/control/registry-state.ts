@@ -1,9 +1,9 @@
 import { highestOf } from '../protocol/extremes.ts';
-import type { UnitState } from './host-unit.ts';
+import type { HostState } from './session-host.ts';
 
 /** What all session hosts hold and have counted, together. */
-export function sumStates(states: readonly UnitState[]): Omit<UnitState, 'figures'> {
-  const sum = (read: (state: UnitState) => number): number => states.reduce((total, state) => total + read(state), 0);
+export function sumStates(states: readonly HostState[]): Omit<HostState, 'figures'> {
+  const sum = (read: (state: HostState) => number): number => states.reduce((total, state) => total + read(state), 0);
   const counters: Record<string, number> = {};
   for (const state of states) {
     for (const [name, count] of Object.entries(state.counters)) counters[name] = (counters[name] ?? 0) + count;

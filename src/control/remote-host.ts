@@ -5,10 +5,10 @@ import { emptyReport } from '../sessions/loss-messages.ts';
 import type { LossReport } from '../sessions/loss-messages.ts';
 import type { SessionEvent } from '../sessions/session-journal.ts';
 import type { TransferEvent } from '../sessions/session-transfer.ts';
-import { emptyState } from './host-unit.ts';
-import type { HostUnit, UnitState } from './host-unit.ts';
+import { emptyState } from './session-host.ts';
+import type { SessionHost, HostState } from './session-host.ts';
 
-/** What a host on another thread says: answers to calls of its {@link HostUnit}, and what nobody asked for. */
+/** What a host on another thread says: answers to calls of its {@link SessionCore}, and what nobody asked for. */
 export type FromHost =
   | ({ readonly kind: 'result' } & CallResult)
   | { readonly kind: 'losses'; readonly report: LossReport }
@@ -29,11 +29,11 @@ export interface HostEvents {
 }
 
 /** What each call answers while the host's thread is gone: it holds nothing, and has nothing to say. */
-const absentAnswers: { readonly [M in MethodsOf<HostUnit>]: AnswerOf<HostUnit[M]> } = {
+const absentAnswers: { readonly [M in MethodsOf<SessionHost>]: AnswerOf<SessionHost[M]> } = {
   connect: undefined,
   disconnect: undefined,
-  shut: undefined,
-  open: undefined,
+  freeze: undefined,
+  thaw: undefined,
   adoptTable: undefined,
   lose: 0,
   restore: true,
@@ -44,17 +44,17 @@ const absentAnswers: { readonly [M in MethodsOf<HostUnit>]: AnswerOf<HostUnit[M]
   refresh: undefined,
   drain: undefined,
   closeAll: undefined,
-  sendAway: 0,
+  requestReconnect: 0,
   obeyGuard: undefined,
   readState: emptyState({}),
   readLog: [],
   readSessions: [],
   carryOutLease: { code: 'busy', message: 'the thread that holds the lease is being restarted', retryAfterMs: 500 },
-  setAside: 'absent',
+  detach: 'absent',
   takeSlice: undefined,
   bring: undefined,
-  answerWanted: undefined,
-  takeAstray: undefined,
+  answerTakeover: undefined,
+  handleMisrouted: undefined,
 };
 
 /**
@@ -64,18 +64,18 @@ const absentAnswers: { readonly [M in MethodsOf<HostUnit>]: AnswerOf<HostUnit[M]
 export class RemoteHost {
   readonly number: number;
   /** The calls. */
-  readonly unit: HostUnit;
+  readonly host: SessionHost;
   readonly #events: HostEvents;
   readonly #calls: CallSender = new CallSender();
   #port: HostPort | undefined;
   /** What threads that have ended had counted. */
   #countersBefore: Readonly<Record<string, number>> = {};
-  #lastState: UnitState | undefined;
+  #lastState: HostState | undefined;
 
   constructor(number: number, events: HostEvents) {
     this.number = number;
     this.#events = events;
-    this.unit = proxyCalls<HostUnit>((method, args) => this.#call(method as MethodsOf<HostUnit>, args), {
+    this.host = proxyCalls<SessionHost>((method, args) => this.#call(method as MethodsOf<SessionHost>, args), {
       number,
       readState: () => this.#readState(),
     });
@@ -113,10 +113,10 @@ export class RemoteHost {
     this.#port = undefined;
     this.#countersBefore = this.#lastState?.counters ?? this.#countersBefore;
     this.#lastState = undefined;
-    this.#calls.settleAll((method) => absentAnswers[method as MethodsOf<HostUnit>]);
+    this.#calls.settleAll((method) => absentAnswers[method as MethodsOf<SessionHost>]);
   }
 
-  #call(method: MethodsOf<HostUnit>, args: readonly unknown[]): unknown {
+  #call(method: MethodsOf<SessionHost>, args: readonly unknown[]): unknown {
     const port = this.#port;
     if (port === undefined) return this.#answerAbsent(method, args);
     return this.#calls.send(method, args, (message, transfer) => {
@@ -124,9 +124,9 @@ export class RemoteHost {
     });
   }
 
-  #answerAbsent(method: MethodsOf<HostUnit>, args: readonly unknown[]): unknown {
+  #answerAbsent(method: MethodsOf<SessionHost>, args: readonly unknown[]): unknown {
     if (method === 'obeyGuard') {
-      const [{ ask }] = args as Parameters<HostUnit['obeyGuard']>;
+      const [{ ask }] = args as Parameters<SessionHost['obeyGuard']>;
       if (ask !== 0) this.#events.onLosses(emptyReport(this.number, ask));
       return undefined;
     }
@@ -137,8 +137,8 @@ export class RemoteHost {
     return undefined;
   }
 
-  async #readState(): Promise<UnitState> {
-    const state = (await this.#call('readState', [])) as UnitState;
+  async #readState(): Promise<HostState> {
+    const state = (await this.#call('readState', [])) as HostState;
     if (this.#port === undefined) return emptyState(this.#countersBefore);
     const counters: Record<string, number> = { ...this.#countersBefore };
     for (const [name, count] of Object.entries(state.counters)) counters[name] = (counters[name] ?? 0) + count;
@@ -148,10 +148,10 @@ export class RemoteHost {
 }
 
 /** The other end: carries out what the main thread asks of a host on this one. What goes wrong is a bug, and is thrown. */
-export function serveHost(unit: HostUnit, port: ThreadPort<CallMessage, FromHost>): void {
+export function serveHost(host: SessionHost, port: ThreadPort<CallMessage, FromHost>): void {
   port.on('message', (message) => {
     const { call } = message;
-    carryOutCall(unit, message, (result) => {
+    carryOutCall(host, message, (result) => {
       port.postMessage({ kind: 'result', call, result } satisfies FromHost);
     });
   });

@@ -3,7 +3,7 @@ import { protocolLimits } from '../protocol/limits.ts';
 import type { Session } from '../sessions/session.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import { sessionsPerHostMax } from '../workers/session-numbers.ts';
-import type { HostUnit, ListedSession } from './host-unit.ts';
+import type { SessionHost, ListedSession } from './session-host.ts';
 
 /** Sessions looked at before other work has its turn. */
 const sliceSessions = 5000;
@@ -55,12 +55,12 @@ function describeSession(session: Session, thread: number, clockMs: number): Ses
 
 /** All sessions of the process, a page at a time, host by host. */
 export class SessionDirectory {
-  readonly #units: readonly HostUnit[];
+  readonly #hosts: readonly SessionHost[];
   /** Hosts that have been asked and have not answered: they are not asked again meanwhile, so questions do not pile up. */
-  readonly #silent: Set<HostUnit> = new Set();
+  readonly #silent: Set<SessionHost> = new Set();
 
-  constructor(units: readonly HostUnit[]) {
-    this.#units = units;
+  constructor(hosts: readonly SessionHost[]) {
+    this.#hosts = hosts;
   }
 
   async read({ limit, cursor }: SessionsQuery): Promise<SessionsResult> {
@@ -68,12 +68,12 @@ export class SessionDirectory {
     const after = Number(cursor ?? 0);
     const listed: ListedSession[] = [];
     const silentThreads: number[] = [];
-    for (const unit of this.#units) {
+    for (const host of this.#hosts) {
       // All of its places are behind the cursor.
-      if ((unit.number + 1) * sessionsPerHostMax <= after) continue;
+      if ((host.number + 1) * sessionsPerHostMax <= after) continue;
       // One more than asked for tells whether there is a next page.
-      const more = await this.#ask(unit, after, size + 1 - listed.length);
-      if (more === undefined) silentThreads.push(unit.number);
+      const more = await this.#ask(host, after, size + 1 - listed.length);
+      if (more === undefined) silentThreads.push(host.number);
       else for (const session of more) listed.push(session);
       if (listed.length > size) break;
     }
@@ -86,15 +86,15 @@ export class SessionDirectory {
     };
   }
 
-  async #ask(unit: HostUnit, after: number, limit: number): Promise<ListedSession[] | undefined> {
-    if (this.#silent.has(unit)) return undefined;
-    const answer = unit.readSessions(after, limit);
+  async #ask(host: SessionHost, after: number, limit: number): Promise<ListedSession[] | undefined> {
+    if (this.#silent.has(host)) return undefined;
+    const answer = host.readSessions(after, limit);
     let timer: NodeJS.Timeout | undefined;
     const over = new Promise<undefined>((resolve) => {
       timer = setTimeout(() => {
         // It is not asked again before it has answered: what hangs gets no more to do.
-        this.#silent.add(unit);
-        const forgive = (): void => void this.#silent.delete(unit);
+        this.#silent.add(host);
+        const forgive = (): void => void this.#silent.delete(host);
         answer.then(forgive, forgive);
         resolve(undefined);
       }, answerTimeoutMs);

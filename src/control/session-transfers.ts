@@ -1,36 +1,36 @@
-import type { TransferEvent, SessionRecord, WantedOutcome } from '../sessions/session-transfer.ts';
+import type { TransferEvent, SessionRecord, TakeoverOutcome } from '../sessions/session-transfer.ts';
 import { readSecretNumber } from '../sessions/sessions.ts';
 import { hostOfSession } from '../workers/session-numbers.ts';
-import type { HostUnit } from './host-unit.ts';
+import type { SessionHost } from './session-host.ts';
 
-/** A host's wish for a session, for a client that has come back there. */
-interface Wish {
-  readonly unit: HostUnit;
+/** A host's request to take over a session, for a client that has come back there. */
+interface TakeoverRequest {
+  readonly host: SessionHost;
   readonly call: number;
   readonly secret: string;
 }
 
 /**
- * SE8: brings sessions from one host to another, for clients that come back elsewhere. On the main thread, which knows where each session is that has
- * left the host where it began: to partitions its number stays the same, and they go on telling the host that the number names. Everything here
+ * SE8: brings sessions from one host to another, for clients that come back elsewhere. It runs on the main thread, which knows the host of each
+ * session that has left the one where it began: its number stays the same, so partitions keep addressing the host that the number names. Everything here
  * happens within the call that brings the news, since what one host says of a session must reach the next in the same order.
  */
 export class SessionTransfers {
-  readonly #units: ReadonlyMap<number, HostUnit>;
+  readonly #hosts: ReadonlyMap<number, SessionHost>;
   /** Hosts of sessions that have left the host where they began, also of those that have come back to it. */
   readonly #homes: Map<number, number> = new Map();
   /** What partitions have said of sessions on their way, the latest of each registration. */
   readonly #kept: Map<number, Map<string, SessionRecord>> = new Map();
-  /** Wishes for the same session, of which the first is being fulfilled: whoever asked last has it in the end. */
-  readonly #wishes: Map<number, Wish[]> = new Map();
+  /** Takeover requests for the same session, the first of which is being carried out: whoever asked last has it in the end. */
+  readonly #requests: Map<number, TakeoverRequest[]> = new Map();
   /** Sessions of which a host has given a part and not all. */
   #onTheirWay = 0;
   #pauses = 0;
   #waitingForArrivals: (() => void)[] = [];
   #waitingForPauses: (() => void)[] = [];
 
-  constructor(units: readonly HostUnit[]) {
-    this.#units = new Map(units.map((unit) => [unit.number, unit]));
+  constructor(hosts: readonly SessionHost[]) {
+    this.#hosts = new Map(hosts.map((host) => [host.number, host]));
   }
 
   /** Sessions that have left the host where they began, and that somebody may still take over. */
@@ -38,12 +38,12 @@ export class SessionTransfers {
     return this.#homes.size;
   }
 
-  take(host: number, event: TransferEvent): void {
+  handle(host: number, event: TransferEvent): void {
     switch (event.kind) {
-      case 'wanted':
-        this.#wish(this.#unit(host), event.call, event.secret);
+      case 'takeover':
+        this.#requestTakeover(this.#host(host), event.call, event.secret);
         return;
-      case 'astray':
+      case 'misrouted':
         this.#forward(event.record);
         return;
       case 'gone':
@@ -55,7 +55,7 @@ export class SessionTransfers {
   }
 
   /**
-   * Resolves once every session is on a host, whole, and keeps them there until {@link goOn}: what hosts are asked to restore must not be on its way
+   * Resolves once every session is on a host, whole, and keeps them there until {@link resume}: what hosts are asked to restore must not be on its way
    * between one that has been asked and one that has not.
    */
   pause(): Promise<void> {
@@ -64,49 +64,49 @@ export class SessionTransfers {
     return new Promise((resolve) => this.#waitingForArrivals.push(resolve));
   }
 
-  goOn(): void {
+  resume(): void {
     this.#pauses -= 1;
     if (this.#pauses > 0) return;
     for (const carry of this.#waitingForPauses.splice(0)) carry();
   }
 
-  #wish(unit: HostUnit, call: number, secret: string): void {
+  #requestTakeover(host: SessionHost, call: number, secret: string): void {
     const number = readSecretNumber(secret);
-    if (!this.#units.has(this.#homeOf(number))) {
-      unit.answerWanted(call, 'absent');
+    if (!this.#hosts.has(this.#homeOf(number))) {
+      host.answerTakeover(call, 'absent');
       return;
     }
-    const wish = { unit, call, secret };
-    const wishes = this.#wishes.get(number);
-    if (wishes !== undefined) {
-      wishes.push(wish);
+    const request = { host, call, secret };
+    const requests = this.#requests.get(number);
+    if (requests !== undefined) {
+      requests.push(request);
       return;
     }
-    this.#wishes.set(number, [wish]);
+    this.#requests.set(number, [request]);
     this.#fulfil(number);
   }
 
   #fulfil(number: number): void {
-    const wishes = this.#wishes.get(number) ?? [];
-    for (let wish = wishes[0]; wish !== undefined; wish = wishes[0]) {
-      const { unit, secret } = wish;
+    const requests = this.#requests.get(number) ?? [];
+    for (let request = requests[0]; request !== undefined; request = requests[0]) {
+      const { host, secret } = request;
       const home = this.#homeOf(number);
-      if (home !== unit.number) {
-        const from = this.#unit(home);
-        from.setAside(secret, (outcome) => {
-          if (outcome === 'aside') this.#carry(number, from, unit);
+      if (home !== host.number) {
+        const from = this.#host(home);
+        from.detach(secret, (outcome) => {
+          if (outcome === 'detached') this.#carry(number, from, host);
           else this.#finish(number, outcome);
         });
         return;
       }
-      // A wish before this one has brought it, or it has ended.
-      wishes.shift();
-      unit.answerWanted(wish.call, 'here');
+      // A request before this one has brought it, or it has ended.
+      requests.shift();
+      host.answerTakeover(request.call, 'here');
     }
-    this.#wishes.delete(number);
+    this.#requests.delete(number);
   }
 
-  #carry(number: number, from: HostUnit, to: HostUnit): void {
+  #carry(number: number, from: SessionHost, to: SessionHost): void {
     if (this.#pauses > 0) {
       this.#waitingForPauses.push(() => {
         this.#carry(number, from, to);
@@ -118,7 +118,7 @@ export class SessionTransfers {
     this.#carryNext(number, from, to);
   }
 
-  #carryNext(number: number, from: HostUnit, to: HostUnit): void {
+  #carryNext(number: number, from: SessionHost, to: SessionHost): void {
     from.takeSlice(number, (slice) => {
       if (slice !== undefined) {
         this.#homes.set(number, to.number);
@@ -128,7 +128,7 @@ export class SessionTransfers {
           return;
         }
       }
-      for (const record of this.#kept.get(number)?.values() ?? []) to.takeAstray(record);
+      for (const record of this.#kept.get(number)?.values() ?? []) to.handleMisrouted(record);
       this.#kept.delete(number);
       this.#onTheirWay -= 1;
       if (this.#onTheirWay === 0) for (const resolve of this.#waitingForArrivals.splice(0)) resolve();
@@ -136,9 +136,9 @@ export class SessionTransfers {
     });
   }
 
-  #finish(number: number, outcome: WantedOutcome): void {
-    const wish = this.#wishes.get(number)?.shift();
-    wish?.unit.answerWanted(wish.call, outcome);
+  #finish(number: number, outcome: TakeoverOutcome): void {
+    const request = this.#requests.get(number)?.shift();
+    request?.host.answerTakeover(request.call, outcome);
     this.#fulfil(number);
   }
 
@@ -151,16 +151,16 @@ export class SessionTransfers {
     const home = this.#homes.get(number);
     const kept = this.#kept.get(number);
     if (kept !== undefined) kept.set(`${key}\n${id}`, record);
-    else if (home !== undefined) this.#unit(home).takeAstray(record);
+    else if (home !== undefined) this.#host(home).handleMisrouted(record);
   }
 
   #homeOf(number: number): number {
     return this.#homes.get(number) ?? hostOfSession(number);
   }
 
-  #unit(host: number): HostUnit {
-    const unit = this.#units.get(host);
-    if (unit === undefined) throw new Error(`there is no host ${host}`);
-    return unit;
+  #host(host: number): SessionHost {
+    const sessionHost = this.#hosts.get(host);
+    if (sessionHost === undefined) throw new Error(`there is no host ${host}`);
+    return sessionHost;
   }
 }

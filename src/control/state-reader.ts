@@ -1,4 +1,4 @@
-import type { HostUnit, UnitState } from './host-unit.ts';
+import type { SessionHost, HostState } from './session-host.ts';
 
 /** How long a session host may take to say what it holds before its last answer is taken instead, in milliseconds. */
 const answerTimeoutMs = 1000;
@@ -7,8 +7,8 @@ const answerTimeoutMs = 1000;
 export class StateReader {
   readonly #hosts: readonly AskedHost[];
 
-  constructor(units: readonly Pick<HostUnit, 'readState'>[]) {
-    this.#hosts = units.map((unit) => new AskedHost(unit));
+  constructor(hosts: readonly Pick<SessionHost, 'readState'>[]) {
+    this.#hosts = hosts.map((host) => new AskedHost(host));
   }
 
   /** Hosts that have been asked and have not answered; what is read of them is from before. */
@@ -17,7 +17,7 @@ export class StateReader {
   }
 
   /** What each host holds, once it has done all that it was told before. One that has never answered is left out. */
-  async read(): Promise<UnitState[]> {
+  async read(): Promise<HostState[]> {
     let timer: NodeJS.Timeout | undefined;
     const over = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, answerTimeoutMs);
@@ -29,14 +29,14 @@ export class StateReader {
 }
 
 class AskedHost {
-  readonly #unit: Pick<HostUnit, 'readState'>;
+  readonly #host: Pick<SessionHost, 'readState'>;
   #asked: Promise<void> | undefined;
   /** A question that came while an older one was under way: that answer may be from before. */
   #next: Promise<void> | undefined;
-  last: UnitState | undefined;
+  last: HostState | undefined;
 
-  constructor(unit: Pick<HostUnit, 'readState'>) {
-    this.#unit = unit;
+  constructor(host: Pick<SessionHost, 'readState'>) {
+    this.#host = host;
   }
 
   get isAsked(): boolean {
@@ -56,6 +56,6 @@ class AskedHost {
   }
 
   async #read(): Promise<void> {
-    this.last = await this.#unit.readState();
+    this.last = await this.#host.readState();
   }
 }

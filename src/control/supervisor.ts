@@ -6,7 +6,7 @@ import { isDescriptorShortage } from '../runtime/descriptors.ts';
 import { slotCount } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
 import type { MailboxPort, Runner } from '../workers/runner.ts';
-import type { HostUnits } from './host-units.ts';
+import type { Hosts } from './hosts.ts';
 
 export type PartitionState = 'starting' | 'ready' | 'rebuilding' | 'stopping';
 
@@ -17,7 +17,7 @@ type SupervisorConfig = Pick<
 
 export interface SupervisorOptions {
   readonly config: SupervisorConfig;
-  readonly units: HostUnits;
+  readonly hosts: Hosts;
   readonly counters: Counters;
   readonly log: Logger;
   readonly createRunner: (partition: number, onDeath: (partition: number, cause: Error) => void) => Runner;
@@ -35,7 +35,7 @@ const backoffMaxMs = 1000;
 /** Gaps between ticks count for at most this long: after a suspension partitions get the time to show that they live. */
 const tickGapMaxMs = 200;
 
-class Ward {
+class SupervisedPartition {
   readonly partition: number;
   readonly runner: Runner;
   state: PartitionState = 'starting';
@@ -44,7 +44,7 @@ class Ward {
   /** Starts that failed, one after the other, because the process had no descriptors left. */
   starved = 0;
   isHealing = false;
-  /** The highest version that any host was told of, once all have heard what the last life said. */
+  /** The highest version that any host has received, once all have read the last messages of the previous life. */
   versionSeen: Promise<number> = Promise.resolve(0);
   pulse = -1;
   silentMs = 0;
@@ -58,8 +58,8 @@ class Ward {
 /** Starts partitions, watches over them, and heals those that die (RE1). */
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  readonly #units: HostUnits;
-  readonly #wards: Ward[] = [];
+  readonly #hosts: Hosts;
+  readonly #partitions: SupervisedPartition[] = [];
   #recentDeathsMs: number[] = [];
   #clockMs: number;
   #isStopping = false;
@@ -67,22 +67,22 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#units = options.units;
+    this.#hosts = options.hosts;
     this.#clockMs = options.nowMs;
   }
 
   /** What each partition is doing. */
   states(): PartitionState[] {
-    return this.#wards.map(({ state }) => state);
+    return this.#partitions.map(({ state }) => state);
   }
 
   /** Of each partition, how often it has died; one that is not ready counts as if it were about to. */
   deaths(): number[] {
-    return this.#wards.map(({ deaths, state }) => (state === 'ready' ? deaths : deaths - 1));
+    return this.#partitions.map(({ deaths, state }) => (state === 'ready' ? deaths : deaths - 1));
   }
 
   isReady(partition: number): boolean {
-    return this.#wards[partition]?.state === 'ready';
+    return this.#partitions[partition]?.state === 'ready';
   }
 
   /** Resolves once all of these partitions are ready, or at once when the server stops; then with false. */
@@ -95,7 +95,7 @@ export class Supervisor {
 
   /** Resolves once every partition is ready; with false when the server stops. */
   async whenAllReady(): Promise<boolean> {
-    while (!this.#isStopping && !this.#wards.every(({ state }) => state === 'ready')) {
+    while (!this.#isStopping && !this.#partitions.every(({ state }) => state === 'ready')) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     return !this.#isStopping;
@@ -104,25 +104,25 @@ export class Supervisor {
   /** Leads a host, whose thread is new, to every partition; all are ready. */
   connectHost(host: number, connect: (partition: number, port: MailboxPort) => void): void {
     this.detachHost(host);
-    for (const { partition, runner } of this.#wards) connect(partition, runner.connect(host));
+    for (const { partition, runner } of this.#partitions) connect(partition, runner.connect(host));
   }
 
   /** Starts partitions up to, not including, `count`; those that run already go on. Rejects, and leaves none of the new ones, if one fails. */
   async startUpTo(count: number): Promise<void> {
-    const added: Ward[] = [];
-    while (this.#wards.length < count) {
-      const partition = this.#wards.length;
-      const ward = new Ward(
+    const added: SupervisedPartition[] = [];
+    while (this.#partitions.length < count) {
+      const partition = this.#partitions.length;
+      const supervised = new SupervisedPartition(
         partition,
         this.#options.createRunner(partition, (_, cause) => {
-          this.#onDeath(ward, cause);
+          this.#onDeath(supervised, cause);
         }),
       );
-      this.#wards.push(ward);
-      added.push(ward);
+      this.#partitions.push(supervised);
+      added.push(supervised);
     }
     try {
-      await Promise.all(added.map((ward) => this.#start(ward)));
+      await Promise.all(added.map((partition) => this.#start(partition)));
     } catch (error) {
       await this.stopFrom(count - added.length);
       throw error;
@@ -131,26 +131,26 @@ export class Supervisor {
 
   /** Ends the partitions from `count` on, which own no slots any more. */
   async stopFrom(count: number): Promise<void> {
-    const leaving = this.#wards.splice(count);
+    const leaving = this.#partitions.splice(count);
     await Promise.all(
-      leaving.map(async (ward) => {
-        ward.state = 'stopping';
-        await this.#units.disconnect(ward.partition);
-        await ward.runner.stop();
+      leaving.map(async (partition) => {
+        partition.state = 'stopping';
+        await this.#hosts.disconnect(partition.partition);
+        await partition.runner.stop();
       }),
     );
   }
 
   /** The thread of a session host has died: partitions forget what was under way to it and who subscribed there, and keep what its sessions registered. */
   detachHost(host: number): void {
-    for (const { runner } of this.#wards) runner.detach(host);
+    for (const { runner } of this.#partitions) runner.detach(host);
   }
 
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#wake();
     // What an answer makes be asked again finds no partition any more: it waits for a slot that does not open.
-    this.#units.shut(Array.from({ length: slotCount }, (_, slot) => slot));
+    this.#hosts.freeze(Array.from({ length: slotCount }, (_, slot) => slot));
     await this.stopFrom(0);
   }
 
@@ -158,77 +158,77 @@ export class Supervisor {
   tick(nowMs: number): void {
     const elapsedMs = Math.min(nowMs - this.#clockMs, tickGapMaxMs);
     this.#clockMs = nowMs;
-    for (const ward of this.#wards) {
-      const pulse = ward.runner.readPulse();
-      if (pulse === undefined || pulse !== ward.pulse) {
-        ward.pulse = pulse ?? -1;
-        ward.silentMs = 0;
+    for (const partition of this.#partitions) {
+      const pulse = partition.runner.readPulse();
+      if (pulse === undefined || pulse !== partition.pulse) {
+        partition.pulse = pulse ?? -1;
+        partition.silentMs = 0;
         continue;
       }
-      ward.silentMs += elapsedMs;
-      if (ward.silentMs < this.#options.config.partitionHeartbeatTimeoutMs) continue;
-      ward.silentMs = 0;
-      ward.runner.kill(`it showed no sign of life for ${this.#options.config.partitionHeartbeatTimeoutMs} ms`);
+      partition.silentMs += elapsedMs;
+      if (partition.silentMs < this.#options.config.partitionHeartbeatTimeoutMs) continue;
+      partition.silentMs = 0;
+      partition.runner.kill(`it showed no sign of life for ${this.#options.config.partitionHeartbeatTimeoutMs} ms`);
     }
   }
 
-  async #start(ward: Ward): Promise<void> {
+  async #start(partition: SupervisedPartition): Promise<void> {
     let deaths: number;
-    let { table } = this.#units;
+    let { table } = this.#hosts;
     do {
-      ({ deaths } = ward);
-      ({ table } = this.#units);
-      await ward.runner.start(table, 0);
+      ({ deaths } = partition);
+      ({ table } = this.#hosts);
+      await partition.runner.start(table, 0);
       // It owns nothing yet, so one that died at once is just started again, as often as deaths are healed.
-    } while (ward.deaths !== deaths && this.#isWanted(ward));
+    } while (partition.deaths !== deaths && this.#isWanted(partition));
     // Another one that was to start with it has failed, so all of them are being ended: nobody may be led to this one.
-    if (!this.#isWanted(ward)) return;
-    this.#connect(ward, table.epoch);
-    ward.state = 'ready';
-    this.#options.log.debug({ partition: ward.partition }, 'partition ready');
+    if (!this.#isWanted(partition)) return;
+    this.#connect(partition, table.epoch);
+    partition.state = 'ready';
+    this.#options.log.debug({ partition: partition.partition }, 'partition ready');
     this.#wake();
   }
 
   /** `epoch`: of the table that the partition was started with. */
-  #connect({ partition, runner }: Ward, epoch: number): void {
-    this.#units.connect(partition, epoch, (host) => runner.connect(host));
+  #connect({ partition, runner }: SupervisedPartition, epoch: number): void {
+    this.#hosts.connect(partition, epoch, (host) => runner.connect(host));
   }
 
-  #onDeath(ward: Ward, cause: Error): void {
-    const { partition } = ward;
-    if (this.#isStopping || ward.state === 'stopping') return;
-    ward.deaths += 1;
-    if (ward.isHealing && isDescriptorShortage(cause)) {
-      this.#noteStarved(ward, cause);
+  #onDeath(supervised: SupervisedPartition, cause: Error): void {
+    const { partition } = supervised;
+    if (this.#isStopping || supervised.state === 'stopping') return;
+    supervised.deaths += 1;
+    if (supervised.isHealing && isDescriptorShortage(cause)) {
+      this.#noteStarved(supervised, cause);
       return;
     }
     this.#options.counters.count('partition_died');
     this.#options.onTurnOfLife?.(partition, 'died');
     this.#options.log.error({ partition, err: cause }, `partition ${partition} died: ${cause.message}`);
     const isHopeless = this.#countDeath() > this.#options.config.partitionRestartsMax;
-    const isFirst = !ward.isHealing && ward.state !== 'starting';
+    const isFirst = !supervised.isHealing && supervised.state !== 'starting';
     const slots = isFirst ? this.#slotsOf(partition) : [];
     if (isFirst) {
-      ward.isHealing = true;
-      ward.state = 'rebuilding';
-      this.#units.shut(slots);
+      supervised.isHealing = true;
+      supervised.state = 'rebuilding';
+      this.#hosts.freeze(slots);
     }
-    ward.versionSeen = this.#units.lose(partition);
+    supervised.versionSeen = this.#hosts.lose(partition);
     if (isHopeless) this.#fail(partition, cause);
     if (isHopeless || !isFirst) return;
-    this.#heal(ward, slots).catch((error: unknown) => {
+    this.#heal(supervised, slots).catch((error: unknown) => {
       this.#fail(partition, error instanceof Error ? error : new Error(String(error)));
     });
   }
 
   /** It could not begin: that says nothing about it, and ends when others have closed what they hold. */
-  #noteStarved(ward: Ward, cause: Error): void {
+  #noteStarved(supervised: SupervisedPartition, cause: Error): void {
     this.#options.counters.count('partition_start_starved');
-    if (ward.starved === 0) {
-      const { partition } = ward;
+    if (supervised.starved === 0) {
+      const { partition } = supervised;
       this.#options.log.error({ partition, err: cause }, `partition ${partition} cannot start: no file descriptors`);
     }
-    ward.starved += 1;
+    supervised.starved += 1;
   }
 
   #fail(partition: number, cause: Error): void {
@@ -245,46 +245,50 @@ export class Supervisor {
     return this.#recentDeathsMs.length;
   }
 
-  async #heal(ward: Ward, slots: readonly number[]): Promise<void> {
-    while (this.#isWanted(ward) && !(await this.#tryHeal(ward)));
-    // A server that stops answers nothing any more; its slots stay shut.
+  async #heal(partition: SupervisedPartition, slots: readonly number[]): Promise<void> {
+    while (this.#isWanted(partition) && !(await this.#tryHeal(partition)));
+    // A server that stops answers nothing any more; its slots stay frozen.
     if (this.#isStopping) return;
-    this.#options.log.info({ partition: ward.partition, slots: slots.length, state: ward.state }, 'partition rebuilt');
-    this.#units.open(slots);
-    this.#options.onTurnOfLife?.(ward.partition, 'rebuilt');
+    this.#options.log.info(
+      { partition: partition.partition, slots: slots.length, state: partition.state },
+      'partition rebuilt',
+    );
+    this.#hosts.thaw(slots);
+    this.#options.onTurnOfLife?.(partition.partition, 'rebuilt');
     this.#wake();
   }
 
   /** Not when the server stops, nor when the partition itself is being ended, for which it must have given away its slots. */
-  #isWanted(ward: Ward): boolean {
-    return !this.#isStopping && ward.state !== 'stopping';
+  #isWanted(partition: SupervisedPartition): boolean {
+    return !this.#isStopping && partition.state !== 'stopping';
   }
 
-  async #tryHeal(ward: Ward): Promise<boolean> {
+  async #tryHeal(partition: SupervisedPartition): Promise<boolean> {
     const { partitionRestartBackoffMs } = this.#options.config;
     await this.#options.delay(
-      Math.min(backoffMaxMs, partitionRestartBackoffMs * 2 ** (this.#recentDeathsMs.length - 1 + ward.starved)),
+      Math.min(backoffMaxMs, partitionRestartBackoffMs * 2 ** (this.#recentDeathsMs.length - 1 + partition.starved)),
     );
-    const versionSeen = await ward.versionSeen;
-    if (!this.#isWanted(ward)) return false;
-    const { deaths } = ward;
-    const { table } = this.#units;
+    const versionSeen = await partition.versionSeen;
+    if (!this.#isWanted(partition)) return false;
+    const { deaths } = partition;
+    const { table } = this.#hosts;
     try {
       const { lendDescriptors = (start) => start() } = this.#options;
-      await lendDescriptors(() => ward.runner.start(table, versionSeen + 1));
-      ward.starved = 0;
+      await lendDescriptors(() => partition.runner.start(table, versionSeen + 1));
+      partition.starved = 0;
     } catch (error) {
       // A death that was reported is counted already.
-      if (ward.deaths === deaths) this.#onDeath(ward, error instanceof Error ? error : new Error(String(error)));
+      if (partition.deaths === deaths)
+        this.#onDeath(partition, error instanceof Error ? error : new Error(String(error)));
       return false;
     }
-    if (!this.#isWanted(ward) || ward.deaths !== deaths) return false;
-    this.#connect(ward, table.epoch);
-    if (!(await this.#rebuild(ward.partition))) return false;
+    if (!this.#isWanted(partition) || partition.deaths !== deaths) return false;
+    this.#connect(partition, table.epoch);
+    if (!(await this.#rebuild(partition.partition))) return false;
     // The last answer and the death, or the end, may come in one turn.
-    if (!this.#isWanted(ward) || ward.deaths !== deaths) return false;
-    ward.isHealing = false;
-    ward.state = 'ready';
+    if (!this.#isWanted(partition) || partition.deaths !== deaths) return false;
+    partition.isHealing = false;
+    partition.state = 'ready';
     return true;
   }
 
@@ -293,15 +297,15 @@ export class Supervisor {
    * changes are back would go back in time, and pushes that began before all have said who subscribes would pass some by. False if the partition died.
    */
   async #rebuild(partition: number): Promise<boolean> {
-    const units = this.#units;
-    const link = units.link(partition);
-    if (link === undefined || !(await units.restore(partition)) || !(await units.resume(partition))) return false;
-    if (!(await units.resumeReads(partition))) return false;
-    return units.ask(link, (request) => [toPartition.goOn, request]);
+    const hosts = this.#hosts;
+    const link = hosts.link(partition);
+    if (link === undefined || !(await hosts.restore(partition)) || !(await hosts.resume(partition))) return false;
+    if (!(await hosts.resumeReads(partition))) return false;
+    return hosts.ask(link, (request) => [toPartition.resumePushes, request]);
   }
 
   #slotsOf(partition: number): number[] {
-    const { table } = this.#units;
+    const { table } = this.#hosts;
     return Array.from({ length: slotCount }, (_, slot) => slot).filter((slot) => table.ownerOf(slot) === partition);
   }
 

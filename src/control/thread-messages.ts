@@ -15,13 +15,13 @@ export interface HostThreadStart {
   /** See `WarmUp`. */
   readonly warmUp: SharedArrayBuffer;
   /** Wall clock when the registry started, in µs. */
-  readonly bornMicros: number;
+  readonly startedAtMicros: number;
   /** Names the registry and its history. */
   readonly registry: string;
   /** Whether the log wants to know who comes and goes. */
   readonly isVerbose: boolean;
   /** For the calls of its session host. */
-  readonly unit: MessagePort;
+  readonly hostPort: MessagePort;
   /** One 32-bit word that the thread raises while it lives. */
   readonly pulse: SharedArrayBuffer;
   /** See `ThreadGauges`. */
@@ -35,7 +35,7 @@ export interface IoThreadStart extends HostThreadStart {
   /** See `DescriptorBudget`. */
   readonly descriptors: SharedArrayBuffer;
   /** See `Arrivals`. */
-  readonly arrivals: SharedArrayBuffer;
+  readonly admissionRate: SharedArrayBuffer;
   /** One 32-bit word: raised to 1 once all sockets are closed, for a main thread that cannot wait in turns any more. */
   readonly closed: SharedArrayBuffer;
 }

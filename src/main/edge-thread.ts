@@ -5,10 +5,10 @@
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 
+import { LocalHost } from '../control/local-host.ts';
 import type { MainCalls } from '../control/main-calls.ts';
 import { serveHost } from '../control/remote-host.ts';
 import type { FromHost } from '../control/remote-host.ts';
-import { SessionUnit } from '../control/session-unit.ts';
 import type { EdgeThreadStart, FromEdgeThread, ToEdgeThread } from '../control/thread-messages.ts';
 import { eventEncoding } from '../edges/http/event-stream.ts';
 import { HttpServer } from '../edges/http/http-server.ts';
@@ -16,7 +16,7 @@ import { createOperations } from '../edges/http/operations.ts';
 import { Waiters } from '../edges/http/waiters.ts';
 import { describeOpenapi } from '../protocol/http-operations.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
-import { arrivalsBytes, createArrivals } from '../runtime/arrivals.ts';
+import { admissionRateBytes, createAdmissionRate } from '../runtime/admission-rate.ts';
 import { Counters } from '../runtime/counters.ts';
 import { productVersion } from '../runtime/product-version.ts';
 import { countRequests } from '../runtime/request-numbers.ts';
@@ -48,14 +48,14 @@ const start = workerData as EdgeThreadStart;
 const { config, number } = start;
 const pulse = new Int32Array(start.pulse);
 const counters = new Counters();
-const unitPort = start.unit as object as ThreadPort<CallMessage, FromHost>;
-const unit = new SessionUnit({
+const hostPort = start.hostPort as object as ThreadPort<CallMessage, FromHost>;
+const host = new LocalHost({
   number,
   config,
   table: SlotTable.attach(start.table),
   counters,
   // Nobody is let in here by handshakes: what threads tell each other of these is not this one's to tell.
-  arrivals: createArrivals(new SharedArrayBuffer(arrivalsBytes), config),
+  admissionRate: createAdmissionRate(new SharedArrayBuffer(admissionRateBytes), config),
   warmUp: new WarmUp(start.warmUp),
   nextRequest: countRequests(start.lastRequest),
   createName: () => randomBytes(16).toString('base64url'),
@@ -66,19 +66,19 @@ const unit = new SessionUnit({
       setTimeout(resolve, ms);
     }),
   nowMs: performance.now(),
-  bornMicros: start.bornMicros,
+  startedAtMicros: start.startedAtMicros,
   registry: start.registry,
   encoding: eventEncoding,
   sessionsBefore: start.sessionsBefore,
   onLease: (news) => {
-    unitPort.postMessage({ kind: 'lease', news });
+    hostPort.postMessage({ kind: 'lease', news });
   },
   reportLosses: (losses) => {
-    unitPort.postMessage({ kind: 'losses', report: losses });
+    hostPort.postMessage({ kind: 'losses', report: losses });
   },
   isVerbose: start.isVerbose,
   onSession: (event) => {
-    unitPort.postMessage({ kind: 'session', event });
+    hostPort.postMessage({ kind: 'session', event });
   },
 });
 
@@ -86,16 +86,16 @@ const unit = new SessionUnit({
 function carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {
   const lease = leaseOf(call);
   const holder = lease === undefined ? number : hostOfSession(readSecretNumber(lease));
-  return holder === number || Number.isNaN(holder) ? unit.carryOutLease(call) : main.carryOutLease(call);
+  return holder === number || Number.isNaN(holder) ? host.carryOutLease(call) : main.carryOutLease(call);
 }
 
-const waiters = new Waiters({ host: unit.host, config });
+const waiters = new Waiters({ core: host.core, config });
 const server = new HttpServer({
   config,
-  host: unit.host,
+  core: host.core,
   counters,
   operations: createOperations({
-    host: unit.host,
+    core: host.core,
     config,
     waiters,
     main,
@@ -111,7 +111,7 @@ const sampler = new ThreadSampler(new ThreadGauges(start.gauges), tickMs);
 setInterval(() => {
   Atomics.add(pulse, 0, 1);
   sampler.sample();
-  unit.tick(performance.now());
+  host.tick(performance.now());
   server.tick(performance.now());
 }, tickMs);
 
@@ -142,5 +142,5 @@ mainPort.on('message', (message: ToEdgeThread) => {
       message satisfies never;
   }
 });
-serveHost(unit, unitPort);
+serveHost(host, hostPort);
 report({ kind: 'ready' });

@@ -5,14 +5,14 @@
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 
+import { LocalHost } from '../control/local-host.ts';
 import type { MainCalls } from '../control/main-calls.ts';
 import { serveHost } from '../control/remote-host.ts';
 import type { FromHost } from '../control/remote-host.ts';
-import { SessionUnit } from '../control/session-unit.ts';
 import type { FromIoThread, IoThreadStart, ToIoThread } from '../control/thread-messages.ts';
 import { createHostTransport } from '../edges/socket/host-transport.ts';
 import { answerPlainRequest } from '../edges/socket/session-port.ts';
-import { createArrivals } from '../runtime/arrivals.ts';
+import { createAdmissionRate } from '../runtime/admission-rate.ts';
 import { Counters } from '../runtime/counters.ts';
 import { DescriptorBudget } from '../runtime/descriptors.ts';
 import { countRequests } from '../runtime/request-numbers.ts';
@@ -52,14 +52,14 @@ const { config } = start;
 const closed = new Int32Array(start.closed);
 const pulse = new Int32Array(start.pulse);
 const counters = new Counters();
-const arrivals = createArrivals(start.arrivals, config);
-const unitPort = start.unit as object as ThreadPort<CallMessage, FromHost>;
-const unit = new SessionUnit({
+const admissionRate = createAdmissionRate(start.admissionRate, config);
+const hostPort = start.hostPort as object as ThreadPort<CallMessage, FromHost>;
+const host = new LocalHost({
   number: start.number,
   config,
   table: SlotTable.attach(start.table),
   counters,
-  arrivals,
+  admissionRate,
   warmUp: new WarmUp(start.warmUp),
   nextRequest: countRequests(start.lastRequest),
   createName: () => randomBytes(16).toString('base64url'),
@@ -70,26 +70,26 @@ const unit = new SessionUnit({
       setTimeout(resolve, ms);
     }),
   nowMs: performance.now(),
-  bornMicros: start.bornMicros,
+  startedAtMicros: start.startedAtMicros,
   registry: start.registry,
   reportLosses: (report) => {
-    unitPort.postMessage({ kind: 'losses', report });
+    hostPort.postMessage({ kind: 'losses', report });
   },
   isVerbose: start.isVerbose,
   onSession: (event) => {
-    unitPort.postMessage({ kind: 'session', event });
+    hostPort.postMessage({ kind: 'session', event });
   },
   tellMain: (event) => {
-    unitPort.postMessage({ kind: 'transfer', event });
+    hostPort.postMessage({ kind: 'transfer', event });
   },
 });
 const { create } = await chooseTransport(config.transport);
 const transport = createHostTransport({
   create,
   config,
-  host: unit.host,
+  core: host.core,
   counters,
-  arrivals,
+  admissionRate,
   descriptors: new DescriptorBudget(start.descriptors),
   counts: new SharedSessionCounts(start.sessionCounts),
   onRequest: (request) => answerPlainRequest(request, mainCalls),
@@ -98,7 +98,7 @@ const sampler = new ThreadSampler(new ThreadGauges(start.gauges), tickMs);
 const ticker = setInterval(() => {
   Atomics.add(pulse, 0, 1);
   sampler.sample();
-  unit.tick(performance.now());
+  host.tick(performance.now());
 }, tickMs);
 
 function closeSockets(): void {
@@ -125,6 +125,6 @@ main.on('message', (message: ToIoThread) => {
       message satisfies never;
   }
 });
-serveHost(unit, unitPort);
+serveHost(host, hostPort);
 const { value, transfer } = transport.taker;
 main.postMessage({ kind: 'ready', taker: value } satisfies FromIoThread, transfer);

@@ -9,25 +9,25 @@ import { EdgeSupervisor } from '../control/edge-supervisor.ts';
 import { EdgeThreadLife } from '../control/edge-thread-life.ts';
 import { checkHealth } from '../control/health.ts';
 import { HostRecovery } from '../control/host-recovery.ts';
-import { HostUnits } from '../control/host-units.ts';
+import { Hosts } from '../control/hosts.ts';
 import { inspectRegistry } from '../control/inspection.ts';
 import type { Inspection } from '../control/inspection.ts';
 import { IoThreads } from '../control/io-threads.ts';
 import { LeaseLedger } from '../control/lease-ledger.ts';
+import { LocalHost } from '../control/local-host.ts';
 import type { MainCalls } from '../control/main-calls.ts';
-import { Mover } from '../control/mover.ts';
 import { PartitionLives } from '../control/partition-lives.ts';
 import { RegistryGuard } from '../control/registry-guard.ts';
 import { RemoteHost } from '../control/remote-host.ts';
 import { SessionDirectory } from '../control/session-directory.ts';
-import { SessionUnit } from '../control/session-unit.ts';
+import { SlotMigrator } from '../control/slot-migrator.ts';
 import { Supervisor } from '../control/supervisor.ts';
 import { createHostTransport } from '../edges/socket/host-transport.ts';
 import type { HostTransportOptions } from '../edges/socket/host-transport.ts';
 import { answerPlainRequest } from '../edges/socket/session-port.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import { sessionPath } from '../protocol/limits.ts';
-import { arrivalsBytes, createArrivals } from '../runtime/arrivals.ts';
+import { admissionRateBytes, createAdmissionRate } from '../runtime/admission-rate.ts';
 import { Counters } from '../runtime/counters.ts';
 import { DescriptorBudget, descriptorBudgetBytes, Descriptors } from '../runtime/descriptors.ts';
 import { adoptLog, createLog } from '../runtime/log.ts';
@@ -106,12 +106,12 @@ export class RunningServer implements Server {
   readonly #serverLog: ServerLog;
   readonly #onFatal: (error: Error) => void;
   readonly #counters: Counters = new Counters();
-  readonly #main: SessionUnit;
-  readonly #units: HostUnits;
+  readonly #main: LocalHost;
+  readonly #hosts: Hosts;
   readonly #threads: IoThreads;
   readonly #guard: RegistryGuard;
   readonly #supervisor: Supervisor;
-  readonly #mover: Mover;
+  readonly #migrator: SlotMigrator;
   readonly #runners: PartitionRunner[] = [];
   readonly #transport: Transport;
   readonly #warmUp: WarmUp;
@@ -150,19 +150,19 @@ export class RunningServer implements Server {
     }
     this.#onFatal = options.onFatal ?? (() => process.exit(exitSoftwareError));
     const nowMs = performance.now();
-    const bornMicros = Math.floor((performance.timeOrigin + nowMs) * 1000);
+    const startedAtMicros = Math.floor((performance.timeOrigin + nowMs) * 1000);
     const registry = createName();
     const table = SlotTable.even(config.partitions);
     const lastRequest = new SharedArrayBuffer(8);
     const isAlone = config.ioThreads === 0;
     const hosts = 1 + config.ioThreads + config.edgeThreads;
-    const arrivalsMemory = new SharedArrayBuffer(arrivalsBytes);
-    const arrivals = createArrivals(arrivalsMemory, config);
+    const admissionRateMemory = new SharedArrayBuffer(admissionRateBytes);
+    const admissionRate = createAdmissionRate(admissionRateMemory, config);
     const warmUpMemory = new SharedArrayBuffer(warmUpBytes(hosts));
     this.#warmUp = new WarmUp(warmUpMemory);
     this.#warmUpJudge = new WarmUpJudge({
       warmUp: this.#warmUp,
-      arrivals,
+      admissionRate,
       config,
       isHealing: () => this.#administration.waitingFor.length > 0,
       nowMs,
@@ -172,23 +172,23 @@ export class RunningServer implements Server {
     this.#descriptors = new Descriptors({ budget: descriptors, reserved: config.descriptorsReserved });
     this.#main = this.#createMain({
       table,
-      arrivals,
+      admissionRate,
       warmUp: this.#warmUp,
       nextRequest: hosts === 1 ? countAlone() : countRequests(lastRequest),
       nowMs,
-      bornMicros,
+      startedAtMicros,
       registry,
     });
     const sessionCounts = new SharedArrayBuffer(isAlone ? 0 : sessionCountsBytes);
     const counts = isAlone ? new LocalSessionCounts() : new SharedSessionCounts(sessionCounts);
     const calls = this.#createCalls();
-    this.#transport = this.#createTransport(create, { counts, arrivals, descriptors }, calls);
+    this.#transport = this.#createTransport(create, { counts, admissionRate, descriptors }, calls);
     const ledger = new LeaseLedger();
     const forThreads = {
       config,
       lastRequest,
       warmUp: warmUpMemory,
-      bornMicros,
+      startedAtMicros,
       registry,
       isVerbose: this.#isVerbose,
       calls,
@@ -199,7 +199,7 @@ export class RunningServer implements Server {
         logSession(this.#log, event);
       },
       onTransfer: (host: number, event: TransferEvent): void => {
-        this.#units.transfers.take(host, event);
+        this.#hosts.transfers.handle(host, event);
       },
       onLease: (news: LeaseNews): void => {
         ledger.note(news);
@@ -210,7 +210,7 @@ export class RunningServer implements Server {
       entry: new URL('io-thread.js', import.meta.url),
       table,
       sessionCounts,
-      arrivals: arrivalsMemory,
+      admissionRate: admissionRateMemory,
       descriptors: descriptorsMemory,
       onFailure: (error) => {
         this.#fail(error);
@@ -225,14 +225,14 @@ export class RunningServer implements Server {
       (_, i) => new RemoteHost(1 + config.ioThreads + i, forThreads),
     );
     this.#edgeGauges = new Map(edgeHosts.map(({ number }) => [number, new ThreadGauges()]));
-    const remote = [...this.#threads.hosts, ...edgeHosts].map(({ unit }) => unit);
-    this.#units = new HostUnits(this.#main, remote);
+    const remote = [...this.#threads.hosts, ...edgeHosts].map(({ host }) => host);
+    this.#hosts = new Hosts(this.#main, remote);
     this.#guard = new RegistryGuard({
       settings: config,
-      hosts: this.#units.all().length,
+      hosts: this.#hosts.all().length,
       counters: this.#counters,
       send: (host, orders) => {
-        this.#units.obeyGuard(host, orders);
+        this.#hosts.obeyGuard(host, orders);
       },
       schedule: setImmediate,
       onEvent: (event) => {
@@ -241,21 +241,21 @@ export class RunningServer implements Server {
       nowMs,
     });
     this.#supervisor = this.#createSupervisor(nowMs);
-    this.#mover = new Mover({
-      units: this.#units,
+    this.#migrator = new SlotMigrator({
+      hosts: this.#hosts,
       supervisor: this.#supervisor,
       log: this.#log,
       stepSlots: config.moveSlots,
       stepBytes: config.moveBytes,
       nextTurn,
     });
-    const { units, guard, mover } = { units: this.#units, guard: this.#guard, mover: this.#mover };
+    const { hosts: allHosts, guard, migrator } = { hosts: this.#hosts, guard: this.#guard, migrator: this.#migrator };
     this.#edges = new EdgeSupervisor({
       heartbeatTimeoutMs: config.partitionHeartbeatTimeoutMs,
       restartBackoffMs: config.partitionRestartBackoffMs,
       hosts: edgeHosts,
-      units,
-      recovery: new HostRecovery({ units, supervisor: this.#supervisor, mover, guard }),
+      allHosts,
+      recovery: new HostRecovery({ hosts: allHosts, supervisor: this.#supervisor, migrator, guard }),
       ledger,
       counters: this.#counters,
       log: this.#log,
@@ -275,11 +275,11 @@ export class RunningServer implements Server {
     });
     this.#administration = new Administration({
       config,
-      units: this.#units,
+      hosts: this.#hosts,
       supervisor: this.#supervisor,
-      mover: this.#mover,
+      migrator: this.#migrator,
       guard: this.#guard,
-      directory: new SessionDirectory(this.#units.all()),
+      directory: new SessionDirectory(this.#hosts.all()),
       warmUp: this.#warmUp,
       warmUpJudge: this.#warmUpJudge,
       log: this.#log,
@@ -294,7 +294,7 @@ export class RunningServer implements Server {
   }
 
   get partitions(): number {
-    return this.#units.table.partitions;
+    return this.#hosts.table.partitions;
   }
 
   get address(): ServerAddress {
@@ -314,12 +314,12 @@ export class RunningServer implements Server {
 
   /** For tests: what each side says that it holds. */
   inspect(): Promise<Inspection> {
-    return inspectRegistry(this.#units);
+    return inspectRegistry(this.#hosts);
   }
 
   /** Raises or lowers the number of partitions while running; resolves when all slots have moved. */
   resize(partitions: number): Promise<void> {
-    return this.#mover.resize(partitions);
+    return this.#migrator.resize(partitions);
   }
 
   async #start(): Promise<void> {
@@ -331,7 +331,7 @@ export class RunningServer implements Server {
         this.#edges.start(),
       ]);
       // Every host knows its way to every partition before it gets a session.
-      await Promise.all(this.#units.all().map((unit) => unit.readState()));
+      await Promise.all(this.#hosts.all().map((sessionHost) => sessionHost.readState()));
       for (const taker of takers) this.#transport.handTo(taker);
       await this.#descriptors.open();
       const http = await this.#edges.listen({ host, port: httpPort });
@@ -381,7 +381,7 @@ export class RunningServer implements Server {
   async #stop(): Promise<void> {
     this.#transport.stopListening();
     this.#edges.stopListening();
-    this.#units.drain('stopping');
+    this.#hosts.drain('stopping');
     this.#log.info({ sessions: await this.#administration.countSessions() }, 'draining');
     await this.#waitUntilEmpty(this.#config.drainTimeoutMs);
     await this.#closeSockets();
@@ -395,7 +395,7 @@ export class RunningServer implements Server {
 
   async #closeSockets(): Promise<void> {
     // A thread that hangs shall not keep the others from ending.
-    await Promise.race([this.#units.closeAll(), delay(closeTimeoutMs)]);
+    await Promise.race([this.#hosts.closeAll(), delay(closeTimeoutMs)]);
     await delay(lastFramesMs);
     clearInterval(this.#ticker);
     this.#sampler?.stop();
@@ -440,11 +440,11 @@ export class RunningServer implements Server {
 
   #createMain(
     options: Pick<
-      ConstructorParameters<typeof SessionUnit>[0],
-      'table' | 'arrivals' | 'warmUp' | 'nextRequest' | 'nowMs' | 'bornMicros' | 'registry'
+      ConstructorParameters<typeof LocalHost>[0],
+      'table' | 'admissionRate' | 'warmUp' | 'nextRequest' | 'nowMs' | 'startedAtMicros' | 'registry'
     >,
-  ): SessionUnit {
-    return new SessionUnit({
+  ): LocalHost {
+    return new LocalHost({
       ...options,
       number: 0,
       config: this.#config,
@@ -465,7 +465,7 @@ export class RunningServer implements Server {
         ? {}
         : {
             tellMain: (event: TransferEvent): void => {
-              this.#units.transfers.take(0, event);
+              this.#hosts.transfers.handle(0, event);
             },
           }),
     });
@@ -475,7 +475,7 @@ export class RunningServer implements Server {
     const config = this.#config;
     return new Supervisor({
       config,
-      units: this.#units,
+      hosts: this.#hosts,
       counters: this.#counters,
       log: this.#log,
       createRunner: (partition, onDeath) => {
@@ -502,7 +502,7 @@ export class RunningServer implements Server {
     if (this.#hasFailed || this.#stopped !== undefined) return;
     this.#hasFailed = true;
     this.#log.fatal({ err: error }, error.message);
-    this.#units.drain('failed');
+    this.#hosts.drain('failed');
     this.#transport.stopListening();
     void this.#giveUp(error);
   }
@@ -516,13 +516,13 @@ export class RunningServer implements Server {
 
   #createTransport(
     create: CreateTransport,
-    options: Pick<HostTransportOptions, 'counts' | 'arrivals' | 'descriptors'>,
+    options: Pick<HostTransportOptions, 'counts' | 'admissionRate' | 'descriptors'>,
     calls: MainCalls,
   ): Transport {
     return createHostTransport({
       create,
       config: this.#config,
-      host: this.#main.host,
+      core: this.#main.core,
       counters: this.#counters,
       ...options,
       onRequest: (request) => answerPlainRequest(request, calls),
@@ -532,7 +532,7 @@ export class RunningServer implements Server {
   #createCalls(): MainCalls {
     return {
       checkHealth: (check) => {
-        const { isDraining, isWarming } = this.#main.host;
+        const { isDraining, isWarming } = this.#main.core;
         const { waitingFor } = this.#administration;
         return Promise.resolve(checkHealth(check, { waitingFor, isDraining, isWarming }));
       },
@@ -544,23 +544,23 @@ export class RunningServer implements Server {
       rebalance: () => Promise.resolve(this.#administration.rebalance()),
       describeGuard: () => this.#administration.describeGuard(),
       releaseGuard: (key) => this.#administration.releaseGuard(key),
-      sendAway: (percent, spreadMs) => this.#administration.sendAway(percent, spreadMs),
+      requestReconnect: (percent, spreadMs) => this.#administration.requestReconnect(percent, spreadMs),
       listSessions: (query) => this.#administration.listSessions(query),
       carryOutLease: (call) => this.#carryOutLease(call),
     };
   }
 
   #carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {
-    const holder = this.#units.all()[hostOfSession(readSecretNumber(leaseOf(call) ?? ''))];
+    const holder = this.#hosts.all()[hostOfSession(readSecretNumber(leaseOf(call) ?? ''))];
     return holder?.carryOutLease(call) ?? Promise.resolve({ code: 'not_found', message: 'there is no such lease' });
   }
 
   #createMetrics(): Metrics {
     return new Metrics({
-      states: this.#units.states,
+      states: this.#hosts.states,
       source: {
         readPartitions: () => {
-          const slots = this.#units.table.slotsPerPartition();
+          const slots = this.#hosts.table.slotsPerPartition();
           return this.#supervisor.states().map((state, partition) => ({
             partition,
             isReady: state === 'ready',
@@ -576,7 +576,7 @@ export class RunningServer implements Server {
         lives: this.#lives,
         gate: this.#main.router.gate,
         guard: this.#guard,
-        mover: this.#mover,
+        migrator: this.#migrator,
         warmUp: { isOver: () => this.#warmUp.isOver, readTookMs: () => this.#warmUpJudge.tookMs },
       },
     });

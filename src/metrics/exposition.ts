@@ -17,30 +17,30 @@ export interface Family {
 export const expositionType = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** Words one family in Prometheus' text format, version 0.0.4. */
-export function wordFamily({ name, type, help }: Family, samples: readonly Sample[]): string {
+export function formatFamily({ name, type, help }: Family, samples: readonly Sample[]): string {
   let text = `# HELP ${name} ${escape(help)}\n# TYPE ${name} ${type}\n`;
   for (const { labels, value } of samples) {
-    text += typeof value === 'number' ? wordLine(name, labels, value) : wordHistogram(name, labels, value);
+    text += typeof value === 'number' ? formatLine(name, labels, value) : formatHistogram(name, labels, value);
   }
   return text;
 }
 
-function wordHistogram(name: string, labels: Labels, histogram: Histogram): string {
+function formatHistogram(name: string, labels: Labels, histogram: Histogram): string {
   let text = '';
   let below = 0;
   for (const [i, bound] of [...histogram.bounds, Number.POSITIVE_INFINITY].entries()) {
     below += histogram.cells[i] ?? 0;
-    text += wordLine(`${name}_bucket`, { ...labels, le: wordNumber(bound) }, below);
+    text += formatLine(`${name}_bucket`, { ...labels, le: formatNumber(bound) }, below);
   }
-  return text + wordLine(`${name}_sum`, labels, histogram.sum) + wordLine(`${name}_count`, labels, below);
+  return text + formatLine(`${name}_sum`, labels, histogram.sum) + formatLine(`${name}_count`, labels, below);
 }
 
-function wordLine(name: string, labels: Labels, value: number): string {
+function formatLine(name: string, labels: Labels, value: number): string {
   const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escape(text).replaceAll('"', '\\"')}"`);
-  return `${name}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${wordNumber(value)}\n`;
+  return `${name}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${formatNumber(value)}\n`;
 }
 
-function wordNumber(value: number): string {
+function formatNumber(value: number): string {
   return value === Number.POSITIVE_INFINITY ? '+Inf' : String(value);
 }
 

@@ -29,9 +29,9 @@ export interface MetricsSource {
   /** Of threads that hold no partition, by name: `main`, and `io-1` and so on. */
   readonly threads: ReadonlyMap<string, ThreadGauges>;
   readonly lives: Pick<PartitionLives, 'deaths' | 'rebuildSeconds'>;
-  readonly gate: Pick<SlotGate, 'shutCount' | 'totalShutMs'>;
+  readonly gate: Pick<SlotGate, 'frozenCount' | 'totalFrozenMs'>;
   readonly guard: Pick<RegistryGuard, 'holding'>;
-  readonly mover: { readonly slotsMoved: number; readonly stepsRolledBack: number };
+  readonly migrator: { readonly slotsMoved: number; readonly stepsRolledBack: number };
   readonly warmUp: { readonly isOver: () => boolean; readonly readTookMs: () => number };
 }
 
@@ -177,7 +177,7 @@ const sessionFamilies: readonly MetricFamily[] = [
     name: 'slotcast_limits_met_total',
     type: 'counter',
     labels: ['limit'],
-    help: 'Refusals because of a bound, by the setting that gives it; a bound appears when it is first met.',
+    help: 'Times that a bound was met, by the setting that names it; a bound appears when it is first met.',
     read: byReason('limit', 'limit_', []),
   },
 ];
@@ -187,7 +187,7 @@ const pushFamilies: readonly MetricFamily[] = [
     name: 'slotcast_publish_duration_seconds',
     type: 'histogram',
     labels: [],
-    help: 'From asking for the oldest change of a push to the last send of its fan-out; the time of gathering is part of it.',
+    help: 'From the request for the oldest change in a push to the last send of its fan-out, coalescing included.',
     read: one(({ hosts }) =>
       sumHistograms(
         timeBounds,
@@ -225,7 +225,7 @@ const pushFamilies: readonly MetricFamily[] = [
     name: 'slotcast_push_drops_total',
     type: 'counter',
     labels: ['reason'],
-    help: 'Pushes that a subscriber missed: its backlog was full, or it held too old a version.',
+    help: 'Pushes not sent to a subscriber, because its backlog was full or its version too old.',
     read: (reading) => [
       { labels: { reason: 'backlog' }, value: ofHosts(({ missed }) => missed.dropped)(reading) },
       { labels: { reason: 'gap' }, value: ofHosts(({ missed }) => missed.gap)(reading) },
@@ -266,42 +266,42 @@ const partitionFamilies: readonly MetricFamily[] = [
     name: 'slotcast_partition_mailbox_requests',
     type: 'gauge',
     labels: ['partition'],
-    help: 'Requests under way to the partition.',
+    help: 'Requests in flight to the partition.',
     read: byPartition(({ partition }, { requestsInFlight }) => requestsInFlight[partition] ?? 0),
   },
   {
     name: 'slotcast_partition_deaths_total',
     type: 'counter',
     labels: ['partition'],
-    help: 'Deaths of the partition.',
+    help: 'Times that the partition died.',
     read: byPartition(({ partition }, { source }) => source.lives.deaths.get(partition) ?? 0),
   },
   {
     name: 'slotcast_partition_rebuild_duration_seconds',
     type: 'histogram',
     labels: [],
-    help: 'From the death of a partition to its slots being open again.',
+    help: 'From the death of a partition until its slots are thawed.',
     read: one(({ source }) => source.lives.rebuildSeconds),
   },
   {
     name: 'slotcast_slots_shut',
     type: 'gauge',
     labels: [],
-    help: 'Slots that are shut now, since they move or are rebuilt.',
-    read: one(({ source }) => source.gate.shutCount),
+    help: 'Slots that are frozen now, while they move or are rebuilt.',
+    read: one(({ source }) => source.gate.frozenCount),
   },
   {
     name: 'slotcast_slots_shut_seconds_total',
     type: 'counter',
     labels: [],
-    help: 'How long slots have been shut, added up over slots.',
-    read: one(({ source }) => source.gate.totalShutMs / 1000),
+    help: 'Time that slots were frozen, summed over slots.',
+    read: one(({ source }) => source.gate.totalFrozenMs / 1000),
   },
   {
     name: 'slotcast_slot_requests_waiting',
     type: 'gauge',
     labels: [],
-    help: 'Requests that wait for slots that are shut.',
+    help: 'Requests that wait for frozen slots.',
     read: one(({ requestsWaiting }) => requestsWaiting),
   },
   {
@@ -309,14 +309,14 @@ const partitionFamilies: readonly MetricFamily[] = [
     type: 'counter',
     labels: [],
     help: 'Slots that moved to another partition.',
-    read: one(({ source }) => source.mover.slotsMoved),
+    read: one(({ source }) => source.migrator.slotsMoved),
   },
   {
     name: 'slotcast_move_rollbacks_total',
     type: 'counter',
     labels: [],
-    help: 'Steps of moves that were taken back and tried again.',
-    read: one(({ source }) => source.mover.stepsRolledBack),
+    help: 'Steps of slot migrations that were rolled back and retried.',
+    read: one(({ source }) => source.migrator.stepsRolledBack),
   },
 ];
 
@@ -325,7 +325,7 @@ const warmUpFamilies: readonly MetricFamily[] = [
     name: 'slotcast_warming',
     type: 'gauge',
     labels: [],
-    help: '1 while those who were there before the start are still coming back, then 0.',
+    help: '1 during the warm-up, while clients from before the restart are still coming back; then 0.',
     read: one(({ source }) => (source.warmUp.isOver() ? 0 : 1)),
   },
   {
@@ -339,7 +339,7 @@ const warmUpFamilies: readonly MetricFamily[] = [
     name: 'slotcast_subscriptions_warming',
     type: 'gauge',
     labels: [],
-    help: 'Subscriptions that resumed from before the start and go on with what they know until the instances are back.',
+    help: 'Subscriptions resumed from before the restart that keep their list until its instances are back.',
     read: one(ofHosts((host) => host.subscriptionsWarming)),
   },
 ];
@@ -349,7 +349,7 @@ const guardFamilies: readonly MetricFamily[] = [
     name: 'slotcast_guards_holding',
     type: 'gauge',
     labels: ['scope'],
-    help: 'Mass-loss guards that hold back removals now: that of the whole registry, and those of services.',
+    help: 'Loss guards that hold back removals now: the registry-wide one, and those of services.',
     read: ({ source }) => [
       { labels: { scope: 'registry' }, value: source.guard.holding.registry },
       { labels: { scope: 'service' }, value: source.guard.holding.service },
@@ -376,7 +376,7 @@ const processFamilies: readonly MetricFamily[] = [
     name: 'slotcast_event_loop_delay_seconds',
     type: 'histogram',
     labels: ['thread'],
-    help: 'How late a timer was that each thread has anyway; some ten observations a second.',
+    help: 'Event loop delay of each thread: how late its periodic timer ran, about ten observations a second.',
     read: byThread((gauges, labels) => [{ labels, value: gauges.eventLoopDelay }]),
   },
   {

@@ -1,7 +1,7 @@
 import { sumStates } from '../control/registry-state.ts';
 import type { StateReader } from '../control/state-reader.ts';
 import { countDescriptors } from '../runtime/descriptor-counts.ts';
-import { wordFamily, expositionType } from './exposition.ts';
+import { formatFamily, expositionType } from './exposition.ts';
 import { metricFamilies } from './metric-families.ts';
 import type { MetricsSource } from './metric-families.ts';
 
@@ -38,7 +38,7 @@ export class Metrics {
       descriptors,
       source: this.#source,
     };
-    const text = metricFamilies.map((family) => wordFamily(family, family.read(reading))).join('');
+    const text = metricFamilies.map((family) => formatFamily(family, family.read(reading))).join('');
     return { contentType: expositionType, text };
   }
 }

@@ -133,7 +133,7 @@ const lease: JsonSchema = {
   minLength: 1,
   maxLength: 128,
   pattern: '^[A-Za-z0-9_-]+$',
-  description: 'A lease. Whoever knows it may renew or end it.',
+  description: 'A lease, as a bearer secret: whoever knows it can renew or end it.',
 };
 const ttlMs: JsonSchema = {
   type: 'integer',
@@ -169,8 +169,8 @@ const partitionsResult: JsonSchema = {
   type: 'object',
   properties: {
     epoch: amount('Of the slot table; rises with each change.'),
-    slotShutMaxMs: amount('The longest that a slot has been shut so far, in milliseconds.'),
-    requestsWaiting: amount('Requests that wait for slots that are shut.'),
+    slotShutMaxMs: amount('The longest time that a slot has been frozen so far, in milliseconds.'),
+    requestsWaiting: amount('Requests that wait for frozen slots.'),
     partitions: {
       type: 'array',
       items: {
@@ -206,7 +206,7 @@ const partitionsResult: JsonSchema = {
 const guardResult: JsonSchema = {
   type: 'object',
   properties: {
-    isHolding: { type: 'boolean', description: 'Whether the guard of the whole registry holds back.' },
+    isHolding: { type: 'boolean', description: 'Whether the registry-wide guard holds back removals.' },
     holdingForMs: amount('How long it has held back, in milliseconds; left out when it does not.'),
     missingSessions: amount(
       'Sessions whose connection broke and which have neither come back, nor been removed, nor been let go.',
@@ -216,7 +216,7 @@ const guardResult: JsonSchema = {
     heldInstances: amount('Instances that these still hold.'),
     services: {
       type: 'array',
-      description: 'Services whose own guard holds back.',
+      description: 'Services whose own guard holds back removals.',
       items: {
         type: 'object',
         properties: {
@@ -258,7 +258,7 @@ const text = (description: string): JsonSchema => ({ type: 'string', description
 const sessionsCursor: JsonSchema = {
   type: 'string',
   pattern: '^[0-9]{1,16}$',
-  description: 'Of the page before, to get the next.',
+  description: 'The `cursor` of the previous page, to get the next one.',
 };
 const sessionsResult: JsonSchema = {
   type: 'object',
@@ -286,7 +286,7 @@ const sessionsResult: JsonSchema = {
           subscriptions: amount('Services that it has subscribed.'),
           requestsInFlight: amount('Requests that are not yet answered.'),
           unreadBytes: amount('Bytes that it was sent and is not known to have read.'),
-          isBehind: { type: 'boolean', description: 'Whether it gets no pushes until it has read what waits.' },
+          isBehind: { type: 'boolean', description: 'Whether its pushes are dropped until it has read what was sent.' },
         },
         required: [
           'session',
@@ -308,7 +308,7 @@ const sessionsResult: JsonSchema = {
       items: { type: 'integer' },
       description: 'Threads that did not answer in time, whose sessions are left out.',
     },
-    cursor: { ...sessionsCursor, description: 'There are more: the next page goes on with it.' },
+    cursor: { ...sessionsCursor, description: 'Present if there are more: pass it to get the next page.' },
   },
   required: ['sessions'],
   additionalProperties: false,
@@ -438,7 +438,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
           type: 'integer',
           minimum: 1,
           maximum: protocolLimits.partitionsMax,
-          description: 'How many there shall be.',
+          description: 'The new number of partitions.',
         },
       },
       required: ['partitions'],
@@ -550,7 +550,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   checkStarted: {
     method: 'GET',
     path: '/health/started',
-    summary: 'Whether clients may come: every partition is ready and the server is not stopping; 503 if not.',
+    summary: 'Whether clients may connect: every partition is ready and the server is not stopping; 503 if not.',
     result: anyObject,
     errors: [],
   },

@@ -61,7 +61,7 @@ export class WatchedService {
     return this.#changeCount;
   }
 
-  /** Whether nobody wants to hear of it. */
+  /** Whether it has no subscribers. */
   get isUnwanted(): boolean {
     return this.#variants.length === 0;
   }
@@ -132,7 +132,7 @@ export class WatchedService {
   }
 
   /** After a rebuild: subscribers may not have been told of these, and are told whatever they hold. */
-  retell(ids: Iterable<string>): void {
+  resend(ids: Iterable<string>): void {
     this.#doubt(ids);
     // Whoever holds a version in between must be told all the same.
     for (const interest of this.#variants) interest.wasReadBetween = true;

@@ -12,7 +12,7 @@ export type Answer = Exclude<
       | typeof fromPartition.push
       | typeof fromPartition.claim
       | typeof fromPartition.moved
-      | typeof fromPartition.settled
+      | typeof fromPartition.pushedThrough
       | typeof fromPartition.answered
       | typeof fromPartition.bound
     ),
@@ -65,7 +65,7 @@ export interface PendingRequest {
 }
 
 /** An instance whose change may not have been pushed. */
-export interface Touched {
+export interface PossiblyUnpushed {
   readonly key: string;
   readonly id: string;
 }
@@ -76,7 +76,7 @@ export interface PartitionLinkOptions {
   /** Requests not yet answered; beyond it the partition is busy. */
   readonly requestsMax: number;
   readonly readTable: () => SlotTable;
-  /** Credit of so many characters is told at once. */
+  /** Credit of this many characters is returned at once. */
   readonly creditSoonCharacters: number;
   /** The clock that threads share, in milliseconds; without it nobody learns how old a change is. */
   readonly readMs?: () => number;
@@ -105,12 +105,12 @@ export class PartitionLink {
   /** Requests were posted, and nothing has come since. */
   #isAwaiting = false;
   #isFlushScheduled = false;
-  /** What the partition has not been told of yet. */
+  /** Records that have not been sent to the partition yet. */
   #pushCredit = 0;
   #answerCredit = 0;
   #isClosed = false;
   readonly #ended: Promise<void>;
-  /** The highest version that the partition has told of. */
+  /** The highest version that the partition has reported. */
   versionSeen = 0;
 
   constructor(options: PartitionLinkOptions) {
@@ -196,7 +196,7 @@ export class PartitionLink {
     const changedAtMs = this.#changedAtMs;
     this.#changedAtMs = 0;
     const { epoch } = this.#options.readTable();
-    const credit = this.#takeCredit();
+    const credit = this.#drainCredit();
     const batch = { batch: this.#lastBatch, epoch, changedAtMs, records, ...(credit === undefined ? {} : { credit }) };
     this.#options.port.postMessage(
       (this.#table === undefined ? batch : { ...batch, table: this.#table }) satisfies HostBatch,
@@ -214,12 +214,12 @@ export class PartitionLink {
   }
 
   /** Instances of which it is not known whether their last change was pushed. */
-  touched(): Touched[] {
-    const touched: Touched[] = [];
+  possiblyUnpushed(): PossiblyUnpushed[] {
+    const possiblyUnpushed: PossiblyUnpushed[] = [];
     for (let i = this.#journalStart; i < this.#journal.length; i += 3) {
-      touched.push({ key: String(this.#journal[i + 1]), id: String(this.#journal[i + 2]) });
+      possiblyUnpushed.push({ key: String(this.#journal[i + 1]), id: String(this.#journal[i + 2]) });
     }
-    return touched;
+    return possiblyUnpushed;
   }
 
   #take(record: FromPartition): void {
@@ -236,8 +236,8 @@ export class PartitionLink {
         this.#answerCredit += record[fromFields.answered.characters];
         this.#scheduleCredit();
         return;
-      case fromPartition.settled:
-        this.#forgetSettled(record[fromFields.settled.batch]);
+      case fromPartition.pushedThrough:
+        this.#forgetPushedThrough(record[fromFields.pushedThrough.batch]);
         return;
       case fromPartition.moved:
         this.#options.onMoved(record[fromFields.moved.request], this.#takePending(record[fromFields.moved.request]));
@@ -292,9 +292,9 @@ export class PartitionLink {
       case toPartition.withdraw:
         this.#noteChange(record[toFields.withdraw.key], record[toFields.withdraw.id]);
         return;
-      case toPartition.retell: {
-        const key = record[toFields.retell.key];
-        for (const id of record[toFields.retell.ids]) this.#journal.push(this.#lastBatch + 1, key, id);
+      case toPartition.resend: {
+        const key = record[toFields.resend.key];
+        for (const id of record[toFields.resend.ids]) this.#journal.push(this.#lastBatch + 1, key, id);
         return;
       }
       case toPartition.raiseFloor:
@@ -316,7 +316,7 @@ export class PartitionLink {
     this.#journal.push(this.#lastBatch + 1, key, id);
   }
 
-  #forgetSettled(batch: number): void {
+  #forgetPushedThrough(batch: number): void {
     while (this.#journalStart < this.#journal.length && Number(this.#journal[this.#journalStart]) <= batch) {
       this.#journalStart += 3;
     }
@@ -338,7 +338,7 @@ export class PartitionLink {
     return this.#records.length > 0 || this.#table !== undefined || this.#pushCredit + this.#answerCredit > 0;
   }
 
-  #takeCredit(): Credit | undefined {
+  #drainCredit(): Credit | undefined {
     if (this.#pushCredit + this.#answerCredit === 0) return undefined;
     const credit = { pushes: this.#pushCredit, answers: this.#answerCredit };
     this.#pushCredit = 0;

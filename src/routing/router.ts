@@ -52,8 +52,8 @@ export class Router {
     return sum;
   }
 
-  /** Whether a mailbox is more than half full: what is left is for those who ask for little. */
-  get isCrowded(): boolean {
+  /** Whether any mailbox is more than half full: the rest is reserved for sessions with few requests in flight. */
+  get hasBusyPartition(): boolean {
     for (const link of this.#links) if (link !== undefined && link.isHalfFull) return true;
     return false;
   }
@@ -84,26 +84,26 @@ export class Router {
     for (const link of this.links()) link.adoptTable(table);
   }
 
-  isShut(key: string): boolean {
-    return this.gate.isShut(key);
+  isFrozen(key: string): boolean {
+    return this.gate.isFrozen(key);
   }
 
   /**
-   * Runs a task once the slots of these services are open, or all slots, at once if they are. Refused like a request; without `refuse` it waits as long as it
+   * Runs a task once none of the slots of these services is frozen, or no slot at all; at once if none is. Refused like a request; without `refuse` it waits as long as it
    * takes. Requests and what is told need none of this: they wait for their slots by themselves.
    */
-  whenOpen(keys: readonly string[] | 'all', run: () => void, refuse?: (failure: Failure) => void): void {
+  whenThawed(keys: readonly string[] | 'all', run: () => void, refuse?: (failure: Failure) => void): void {
     this.gate.wait(keys === 'all' ? keys : keys.map((key) => slotOf(key)), run, refuse);
   }
 
   /**
-   * Asks the owner of a service. While its slot is shut the request waits, behind what waits already; if it must not wait, or the owner's mailbox is full, it is
+   * Asks the owner of a service. While its slot is frozen the request waits, behind what waits already; if it must not wait, or the owner's mailbox is full, it is
    * refused and not sent. Its number is drawn now and kept: what has waited for its slot, or is sent again after a death, is no newer than what came meanwhile.
    */
   ask(pending: PendingRequest): void {
     const slot = slotOf(pending.key);
     const request = this.#nextRequest();
-    if (!this.gate.isSlotShut(slot)) {
+    if (!this.gate.isSlotFrozen(slot)) {
       this.#begin(this.#linkOf(slot), request, pending);
       return;
     }
@@ -134,7 +134,7 @@ export class Router {
     );
   }
 
-  /** Asks every partition, once no slot is shut: one on its way would be answered for by neither owner. The request is settled once by each. */
+  /** Asks every partition, once no slot is frozen: one on its way would be answered for by neither owner. The request is settled once by each. */
   askAll(pending: PendingRequest): void {
     const request = this.#nextRequest();
     const run = (): void => {
@@ -149,7 +149,7 @@ export class Router {
   /** Tells the owner of a service something, in its order with what is asked; `isDue`: whether it is still to be told when its turn has come. */
   tell(key: string, record: ToPartition, isDue?: () => boolean): void {
     const slot = slotOf(key);
-    if (!this.gate.isSlotShut(slot)) {
+    if (!this.gate.isSlotFrozen(slot)) {
       if (isDue?.() !== false) this.#linkOf(slot).tell(record);
       return;
     }
@@ -168,7 +168,7 @@ export class Router {
 
   #linkOf(slot: number): PartitionLink {
     const link = this.#links[this.#table.ownerOf(slot)];
-    if (link === undefined) throw new Error(`the owner of slot ${slot} is not there, and the slot is not shut`);
+    if (link === undefined) throw new Error(`the owner of slot ${slot} is not there, and the slot is not frozen`);
     return link;
   }
 }

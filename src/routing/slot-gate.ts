@@ -1,10 +1,10 @@
 import type { Failure } from '../protocol/errors.ts';
 import { slotCount, slotOf } from '../slots/slot.ts';
 
-/** What has to be open: one slot, several, or every one. */
+/** What must not be frozen: one slot, several, or any. */
 export type WantedSlots = number | readonly number[] | 'all';
 
-/** Something to be done once its slots are open. */
+/** Something to be done once its slots are thawed. */
 interface Waiting {
   readonly slots: WantedSlots;
   readonly run: () => void;
@@ -20,90 +20,90 @@ export interface SlotGateOptions {
 }
 
 /**
- * Keeps requests for slots that move or are being rebuilt until they are open again, in order, bounded in number and in time (SL3, RE3). A slot may be
- * shut for more than one reason at a time, and opens with the last.
+ * Queues requests for slots that move or are being rebuilt until they thaw, in order, bounded in number and in time (SL3, RE3). A slot may be
+ * frozen for more than one reason at a time, and thaws with the last.
  */
 export class SlotGate {
   readonly #options: SlotGateOptions;
-  readonly #shut: Uint8Array = new Uint8Array(slotCount);
-  #shutCount = 0;
+  readonly #freezes: Uint8Array = new Uint8Array(slotCount);
+  #frozenCount = 0;
   #waiting: Waiting[] = [];
   #refusable = 0;
   #nowMs: number;
-  #longestShutMs = 0;
-  /** Of slots that are open again, added up. */
-  #shutMs = 0;
-  readonly #shutSince: Map<number, number> = new Map();
+  #longestFreezeMs = 0;
+  /** Of slots that have thawed, added up. */
+  #frozenMs = 0;
+  readonly #frozenSince: Map<number, number> = new Map();
 
   constructor(options: SlotGateOptions) {
     this.#options = options;
     this.#nowMs = options.nowMs;
   }
 
-  get isOpen(): boolean {
-    return this.#shutCount === 0;
+  get isThawed(): boolean {
+    return this.#frozenCount === 0;
   }
 
   get waitingCount(): number {
     return this.#waiting.length;
   }
 
-  /** The longest that a slot has been shut so far, in milliseconds. */
-  get longestShutMs(): number {
-    return this.#longestShutMs;
+  /** The longest time that a slot has been frozen so far, in milliseconds. */
+  get longestFreezeMs(): number {
+    return this.#longestFreezeMs;
   }
 
-  get shutCount(): number {
-    return this.#shutCount;
+  get frozenCount(): number {
+    return this.#frozenCount;
   }
 
-  /** How long slots have been shut so far, added up, in milliseconds: one for a second and ten for a second are 11,000. */
-  get totalShutMs(): number {
-    let total = this.#shutMs;
-    for (const sinceMs of this.#shutSince.values()) total += this.#nowMs - sinceMs;
+  /** How long slots have been frozen so far, added up, in milliseconds: one for a second and ten for a second are 11,000. */
+  get totalFrozenMs(): number {
+    let total = this.#frozenMs;
+    for (const sinceMs of this.#frozenSince.values()) total += this.#nowMs - sinceMs;
     return total;
   }
 
-  isShut(key: string): boolean {
-    return this.#shutCount > 0 && this.isSlotShut(slotOf(key));
+  isFrozen(key: string): boolean {
+    return this.#frozenCount > 0 && this.isSlotFrozen(slotOf(key));
   }
 
-  isSlotShut(slot: number): boolean {
-    return this.#shutCount > 0 && this.#shut[slot] !== 0;
+  isSlotFrozen(slot: number): boolean {
+    return this.#frozenCount > 0 && this.#freezes[slot] !== 0;
   }
 
-  shut(slots: Iterable<number>): void {
+  freeze(slots: Iterable<number>): void {
     for (const slot of slots) {
-      const reasons = this.#shut[slot] ?? 0;
-      this.#shut[slot] = reasons + 1;
+      const reasons = this.#freezes[slot] ?? 0;
+      this.#freezes[slot] = reasons + 1;
       if (reasons > 0) continue;
-      this.#shutCount += 1;
-      this.#shutSince.set(slot, this.#nowMs);
+      this.#frozenCount += 1;
+      this.#frozenSince.set(slot, this.#nowMs);
     }
   }
 
-  /** Takes away one reason from each slot, and does, in order, what waited for those that are open now. */
-  open(slots: Iterable<number>): void {
+  /** Takes one reason to be frozen from each slot, and runs, in order, what waited for those that are thawed now. */
+  thaw(slots: Iterable<number>): void {
     for (const slot of slots) {
-      const reasons = this.#shut[slot] ?? 0;
-      if (reasons === 0) throw new Error(`slot ${slot} is not shut`);
-      this.#shut[slot] = reasons - 1;
+      const reasons = this.#freezes[slot] ?? 0;
+      if (reasons === 0) throw new Error(`slot ${slot} is not frozen`);
+      this.#freezes[slot] = reasons - 1;
       if (reasons > 1) continue;
-      this.#shutCount -= 1;
-      const shutMs = this.#nowMs - (this.#shutSince.get(slot) ?? this.#nowMs);
-      this.#longestShutMs = Math.max(this.#longestShutMs, shutMs);
-      this.#shutMs += shutMs;
-      this.#shutSince.delete(slot);
+      this.#frozenCount -= 1;
+      const frozenMs = this.#nowMs - (this.#frozenSince.get(slot) ?? this.#nowMs);
+      this.#longestFreezeMs = Math.max(this.#longestFreezeMs, frozenMs);
+      this.#frozenMs += frozenMs;
+      this.#frozenSince.delete(slot);
     }
     this.#release();
   }
 
   /**
-   * Runs a task once all of its slots are open, at once if they are, in the order in which tasks come. Refused with `busy` when too many wait, or when it takes
+   * Runs a task once none of its slots is frozen, at once if none is, in the order in which tasks come. Refused with `busy` when too many wait, or when it takes
    * too long; without `refuse` it waits as long as it takes, and counts as none of the many.
    */
   wait(slots: WantedSlots, run: () => void, refuse?: (failure: Failure) => void): void {
-    if (this.#areOpen(slots)) {
+    if (this.#areThawed(slots)) {
       run();
       return;
     }
@@ -133,10 +133,10 @@ export class SlotGate {
     }
   }
 
-  #areOpen(slots: WantedSlots): boolean {
-    if (this.#shutCount === 0) return true;
+  #areThawed(slots: WantedSlots): boolean {
+    if (this.#frozenCount === 0) return true;
     if (slots === 'all') return false;
-    return typeof slots === 'number' ? !this.isSlotShut(slots) : !slots.some((slot) => this.isSlotShut(slot));
+    return typeof slots === 'number' ? !this.isSlotFrozen(slots) : !slots.some((slot) => this.isSlotFrozen(slot));
   }
 
   #release(): void {
@@ -144,7 +144,7 @@ export class SlotGate {
     this.#waiting = [];
     const kept: Waiting[] = [];
     for (const one of waiting) {
-      if (!this.#areOpen(one.slots)) {
+      if (!this.#areThawed(one.slots)) {
         kept.push(one);
         continue;
       }

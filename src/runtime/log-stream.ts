@@ -39,7 +39,7 @@ export class LogStream {
       this.#options.onDropped();
       return;
     }
-    if (this.#unreported > 0) sink.write(wordDropped(this.#unreported));
+    if (this.#unreported > 0) sink.write(formatDropped(this.#unreported));
     this.#unreported = 0;
     sink.write(line);
   }
@@ -68,6 +68,6 @@ export class LogStream {
 
 const warn = 40;
 
-function wordDropped(lines: number): string {
+function formatDropped(lines: number): string {
   return `${JSON.stringify({ level: warn, time: Date.now(), lines, msg: 'lines of the log were dropped: its reader was too slow' })}\n`;
 }

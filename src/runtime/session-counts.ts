@@ -39,8 +39,8 @@ const seeds = [0x811c_9dc5, 0x9e37_79b9] as const;
 export const sessionCountsBytes: number = 4 * (1 + seeds.length * rowLength);
 
 /**
- * The counts of several threads, in memory that they share. Sessions in all are counted exactly. Those of an address are counted under two hashes, and the
- * smaller count is believed: it is too high only if the address shares both places with others.
+ * The counts of several threads, in memory that they share. Sessions in all are counted exactly. Those of an address are counted in a count-min sketch of two
+ * hashes: the minimum is an upper bound, too high only if the address collides with others in both rows.
  */
 export class SharedSessionCounts implements SessionCounts {
   readonly #counts: Int32Array;

@@ -77,10 +77,10 @@ export class Audiences {
     this.#count -= 1;
     this.#nameBytes -= key.length;
     if (audiences.size === 0) this.#byVariant.delete(variant.text);
-    // While the slot is shut somebody may subscribe who waits ahead of this.
+    // While the slot is frozen somebody may subscribe who waits ahead of this.
     this.#options.router.tell(
       key,
-      [toPartition.loseInterest, key, variant.text],
+      [toPartition.dropInterest, key, variant.text],
       () => this.find(key, variant.text) === undefined,
     );
   }

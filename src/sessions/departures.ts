@@ -7,12 +7,12 @@ import type { RegistrationName } from './session-log.ts';
 import type { Session } from './session.ts';
 
 export interface DeparturesOptions extends WorkQueueOptions {
-  readonly router: Pick<Router, 'isShut' | 'whenOpen'>;
+  readonly router: Pick<Router, 'isFrozen' | 'whenThawed'>;
   /** Takes a registration away, in the log and at its owner, whose slot is open. */
   readonly withdraw: (session: Session, name: RegistrationName, cause: DropCause) => void;
   /** Takes away what another session has registered since, if that still hides it when its owner hears of it. */
   readonly giveUp: (session: Session, name: RegistrationName) => void;
-  /** The registry stops: from now on nobody's end is told to others. */
+  /** The registry is stopping: from now on no departure is pushed to subscribers. */
   readonly isStopping: () => boolean;
   /** An ended session has nothing left. */
   readonly onGone: (session: Session) => void;
@@ -74,16 +74,16 @@ export class Departures {
     });
   }
 
-  /** What is shut is being moved or rebuilt. It is in the log, and its turn comes when one of its slots opens. */
+  /** What is frozen is being moved or rebuilt. It is in the log, and its turn comes when one of its slots opens. */
   #wait({ going, rest }: Withdrawal): void {
     const { router } = this.#options;
-    const goOn = (): void => {
+    const proceed = (): void => {
       this.#queue.add(this.#createWithdrawal(going));
     };
     // Some may have opened since they were looked at.
-    const shut = rest.find(({ key }) => router.isShut(key));
-    if (shut === undefined) goOn();
-    else router.whenOpen([shut.key], goOn);
+    const frozen = rest.find(({ key }) => router.isFrozen(key));
+    if (frozen === undefined) proceed();
+    else router.whenThawed([frozen.key], proceed);
   }
 
   #take(withdrawal: Withdrawal): void {
@@ -120,7 +120,7 @@ interface Going {
 
 class Withdrawal implements Job {
   readonly going: Going;
-  /** What could not be taken away, because its slot is shut. */
+  /** What could not be taken away, because its slot is frozen. */
   readonly rest: RegistrationName[] = [];
   isDone = false;
   readonly #options: DeparturesOptions;
@@ -162,7 +162,7 @@ class Withdrawal implements Job {
     const { isHidden } = session.registrations.standingOf(key, id);
     const isKept = isHeld(key);
     if (!isHidden && isKept) return;
-    if (this.#options.router.isShut(key)) this.rest.push(name);
+    if (this.#options.router.isFrozen(key)) this.rest.push(name);
     else if (isKept) this.#options.giveUp(session, name);
     else this.#options.withdraw(session, name, isHidden ? 'asked' : cause);
   }

@@ -252,7 +252,7 @@ export class Dispatch implements ReplyHost {
       };
     }
     // It has this request under way, too.
-    if (session.requestsInFlight > config.sessionShareRequests && this.#options.router.isCrowded) {
+    if (session.requestsInFlight > config.sessionShareRequests && this.#options.router.hasBusyPartition) {
       return {
         code: 'busy',
         message: 'the registry has much to do, and this session much of it',

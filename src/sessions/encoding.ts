@@ -3,7 +3,7 @@ import type { RequestId } from '../protocol/types.ts';
 import type { ServicePush } from '../push/service-push.ts';
 import type { Result } from './answers.ts';
 
-/** What a session is told unasked, beside pushes. */
+/** Notifications to a session other than pushes. */
 export type Notice =
   /** It is asked to connect anew, after a time of its own. */
   | { readonly kind: 'goaway'; readonly reason: string; readonly reconnectAfterMs: number }

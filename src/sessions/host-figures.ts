@@ -1,7 +1,7 @@
 import type { MethodName, SubscribeMode } from '../protocol/types.ts';
 import { Histogram } from '../runtime/histogram.ts';
 import { HostMeter } from './host-meter.ts';
-import type { SessionHost } from './session-host.ts';
+import type { SessionCore } from './session-core.ts';
 
 /** What one session host holds and has done; figures of several hosts are added up. Plain, since a host may be on another thread. */
 export interface HostFigures {
@@ -21,18 +21,18 @@ export interface HostFigures {
   readonly requestSeconds: ReadonlyMap<MethodName, Float64Array>;
 }
 
-export function readHostFigures(host: SessionHost): HostFigures {
-  const { sessions, meter } = host;
+export function readHostFigures(core: SessionCore): HostFigures {
+  const { sessions, meter } = core;
   return {
     connected: sessions.connectedCount,
     held: sessions.heldCount,
     leases: sessions.leaseCount,
     registrations: sessions.registrationCount,
     heldInstances: sessions.heldRegistrationCount,
-    subscriptions: host.subscriptionCounts,
-    subscriptionsWarming: host.subscriptionsWarming,
+    subscriptions: core.subscriptionCounts,
+    subscriptionsWarming: core.subscriptionsWarming,
     pushes: meter.pushes,
-    framesSent: host.framesSent,
+    framesSent: core.framesSent,
     missed: meter.missed,
     publishSeconds: meter.publishSeconds.cells,
     requestSeconds: new Map([...meter.requestSeconds].map(([method, { cells }]) => [method, cells])),

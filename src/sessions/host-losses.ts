@@ -215,9 +215,9 @@ export class HostLosses {
     const returned = this.#returned;
     this.#returned = [];
     this.#namesUntold = 0;
-    const { missing, left } = this.#takeMissing(keys, changes);
-    const due = this.#takeDue(left);
-    const totals = this.#takeTotals(keys);
+    const { missing, left } = this.#drainMissing(keys, changes);
+    const due = this.#drainDue(left);
+    const totals = this.#drainTotals(keys);
     this.#sessionsTold = this.#sessions;
     const answers = this.#isBehind ? 0 : this.#question;
     if (answers > 0) this.#question = 0;
@@ -238,7 +238,7 @@ export class HostLosses {
   }
 
   /** What goes into one message, and for how much more it has room; of a session that has much, the rest comes later as changes. */
-  #takeMissing(keys: Keys, changes: CountedLoss[]): { readonly missing: CountedLoss[]; readonly left: number } {
+  #drainMissing(keys: Keys, changes: CountedLoss[]): { readonly missing: CountedLoss[]; readonly left: number } {
     const missing: CountedLoss[] = [];
     let left = lossEntriesMax;
     while (left > 0 && this.#hasUnreported) {
@@ -272,7 +272,7 @@ export class HostLosses {
     if (this.#partly?.session === session) this.#partly = undefined;
   }
 
-  #takeDue(max: number): LossReport['due'] {
+  #drainDue(max: number): LossReport['due'] {
     const due: LossReport['due'][number][] = [];
     // The guard must know of what it judges.
     if (this.#hasUnreported) return due;
@@ -284,7 +284,7 @@ export class HostLosses {
     return due;
   }
 
-  #takeTotals(keys: Keys): CountedService[] {
+  #drainTotals(keys: Keys): CountedService[] {
     const totals: CountedService[] = [];
     for (const service of this.#untold) {
       if (totals.length >= lossEntriesMax) break;

@@ -112,7 +112,7 @@ export class Intake {
       // Behind the others, if it is not done.
       this.#lines.delete(session);
       this.#lines.set(session, line);
-      this.#goOn(line);
+      this.#proceed(line);
     }
     this.#isWorking = false;
     if (this.#isScheduled) return;
@@ -136,7 +136,7 @@ export class Intake {
     return this.#lines.get(line.session) === line;
   }
 
-  #goOn(line: Line): void {
+  #proceed(line: Line): void {
     // What is carried out may end the session.
     while (this.#left > 0 && this.#isHere(line)) this.#step(line);
     if (this.#isHere(line)) this.#options.onPutOff(line.session);

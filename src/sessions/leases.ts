@@ -6,7 +6,7 @@ import type { Result } from './answers.ts';
 import { waitForReply } from './reply-waiting.ts';
 import type { Call } from './requests.ts';
 import { encodeRegister } from './requests.ts';
-import type { SessionHost } from './session-host.ts';
+import type { SessionCore } from './session-core.ts';
 import type { Session } from './session.ts';
 
 /** What callers do with leases: plain values, since another thread may hold the lease. `address`: the caller's. */
@@ -29,7 +29,7 @@ export function leaseOf(call: LeaseCall): string | undefined {
 }
 
 export interface LeasesOptions {
-  readonly host: SessionHost;
+  readonly core: SessionCore;
   readonly config: Pick<ServerConfig, 'leaseTtlMinMs' | 'leaseTtlDefaultMs' | 'leaseTtlMaxMs' | 'leasesMax'>;
 }
 
@@ -37,11 +37,11 @@ const leaseEnded: Failure = { code: 'not_found', message: 'the lease has ended' 
 
 /** SE4: sessions without a connection, each of which lives by a lease that its callers renew. */
 export class Leases {
-  readonly #host: SessionHost;
+  readonly #core: SessionCore;
   readonly #config: LeasesOptions['config'];
 
-  constructor({ host, config }: LeasesOptions) {
-    this.#host = host;
+  constructor({ core, config }: LeasesOptions) {
+    this.#core = core;
     this.#config = config;
   }
 
@@ -52,9 +52,9 @@ export class Leases {
       case 'deregister':
         return this.#deregister(call.query);
       case 'renew':
-        return this.#withLease(call.lease, 'renewed', (session) => this.#host.sessions.renewLease(session));
+        return this.#withLease(call.lease, 'renewed', (session) => this.#core.sessions.renewLease(session));
       case 'end':
-        return this.#withLease(call.lease, 'ended', (session) => this.#host.endLease(session));
+        return this.#withLease(call.lease, 'ended', (session) => this.#core.endLease(session));
       default:
         return call satisfies never;
     }
@@ -67,12 +67,12 @@ export class Leases {
     const reply = await this.#execute(session, encodeRegister({ ...service, instance }));
     if ('code' in reply) {
       if (session.state.kind === 'ended') return leaseEnded;
-      if (session.registrations.size === 0) this.#host.sessions.end(session);
+      if (session.registrations.size === 0) this.#core.sessions.end(session);
       return reply;
     }
     const { state } = session;
     if (state.kind !== 'leased') return leaseEnded;
-    this.#host.sessions.renewLease(session);
+    this.#core.sessions.renewLease(session);
     if (reply.kind !== 'registered') throw new Error(`not an answer to a registration: ${reply.kind}`);
     const { version, id } = reply;
     return { kind: 'registered', lease: { lease: state.lease, ttlMs: state.ttlMs }, result: { version, id } };
@@ -82,7 +82,7 @@ export class Leases {
     const session = this.#find(lease);
     if ('code' in session) return session;
     const reply = await this.#execute(session, { method: 'instance.deregister', params: { ...service, id } });
-    if (session.registrations.size === 0) this.#host.sessions.end(session);
+    if (session.registrations.size === 0) this.#core.sessions.end(session);
     if ('code' in reply) return reply;
     if (reply.kind !== 'deregistered') throw new Error(`not an answer to a deregistration: ${reply.kind}`);
     return { kind: 'deregistered', result: { version: reply.version } };
@@ -102,20 +102,20 @@ export class Leases {
 
   #execute(session: Session, call: Call): Promise<Result | Failure> {
     return waitForReply((reply) => {
-      this.#host.execute(session, call, reply);
+      this.#core.execute(session, call, reply);
     });
   }
 
   #grant(ttlMs: number | undefined, address: string): Session | Failure {
     const { leaseTtlDefaultMs, leaseTtlMinMs, leaseTtlMaxMs, leasesMax } = this.#config;
     const granted = Math.min(leaseTtlMaxMs, Math.max(leaseTtlMinMs, ttlMs ?? leaseTtlDefaultMs));
-    const session = this.#host.sessions.grantLease(granted, address);
+    const session = this.#core.sessions.grantLease(granted, address);
     return (
       session ?? { code: 'limit_exceeded', message: `${leasesMax} leases are held`, limit: 'leasesMax', max: leasesMax }
     );
   }
 
   #find(lease: string): Session | Failure {
-    return this.#host.sessions.findLease(lease) ?? { code: 'not_found', message: 'there is no such lease' };
+    return this.#core.sessions.findLease(lease) ?? { code: 'not_found', message: 'there is no such lease' };
   }
 }

@@ -30,7 +30,7 @@ export interface GuardDescription {
   readonly holdingForMs?: number;
   readonly missingSessions: number;
   readonly sessions: number;
-  /** Services whose own guard holds back. */
+  /** Services whose own guard holds back removals. */
   readonly services: readonly {
     readonly key: string;
     readonly holdingForMs: number;
@@ -40,7 +40,7 @@ export interface GuardDescription {
   readonly thresholds: LossGuardSettings;
 }
 
-/** What has changed for hosts since they were told last. */
+/** Changes for hosts since the last report to them. */
 export interface GuardChanges {
   /** No name is to be watched any more, but those that follow. */
   readonly isUnwatchingAll: boolean;
@@ -48,7 +48,7 @@ export interface GuardChanges {
   readonly untrack: readonly string[];
   readonly watch: readonly number[];
   readonly unwatch: readonly number[];
-  /** Something that was held back may go. */
+  /** Removals that were held back may proceed. */
   readonly isRecheck: boolean;
 }
 
@@ -223,7 +223,7 @@ export class LossGuard {
   }
 
   /** What hosts are to be told, since the last time. */
-  takeChanges(): GuardChanges {
+  drainChanges(): GuardChanges {
     const track: string[] = [];
     const untrack: string[] = [];
     for (const [key, isTracked] of this.#tracked) (isTracked ? track : untrack).push(key);
@@ -231,7 +231,7 @@ export class LossGuard {
       isUnwatchingAll: this.#isUnwatchingAll,
       track,
       untrack,
-      ...this.#names.takeChanges(),
+      ...this.#names.drainChanges(),
       isRecheck: this.#isRecheck,
     };
     this.#tracked.clear();

@@ -24,7 +24,7 @@ export class LossShare {
     this.#names?.delete(name);
   }
 
-  takeNames(): Iterable<number> {
+  drainNames(): Iterable<number> {
     const names = this.#names ?? [];
     this.#names = undefined;
     return names;
@@ -201,7 +201,7 @@ export class Loss {
   }
 
   #dropNames(share: LossShare): void {
-    for (const name of share.takeNames()) this.#book.names.delete(name, share);
+    for (const name of share.drainNames()) this.#book.names.delete(name, share);
   }
 
   #change({ part }: LossShare, missing: number, removed: number, letGo: number): void {

@@ -126,7 +126,7 @@ export class Registrar {
    * Other sessions have registered an instance that this one has, or do so no longer (SE7). If this one has registered it anew meanwhile, the stamp differs, and
    * more will be heard. Returns the session that it concerned.
    */
-  takeClaim([, number, key, id, stamp, state]: ClaimRecord): Session | undefined {
+  handleClaim([, number, key, id, stamp, state]: ClaimRecord): Session | undefined {
     const session = this.#options.findSession(number);
     if (session?.registrations.stampOf(key, id) !== stamp) return undefined;
     if (state === 'dropped') this.drop(session, key, id);
@@ -140,8 +140,8 @@ export class Registrar {
 
   /** What a partition says of a claim may overtake its answer to the registration, which goes another way to a session that has travelled. */
   #noteClaim(session: Session, name: RegistrationName, stamp: number): void {
-    // While the slot is shut, its answer may be to come from the partition's next life.
-    this.#router.whenOpen([name.key], () => {
+    // While the slot is frozen, its answer may be to come from the partition's next life.
+    this.#router.whenThawed([name.key], () => {
       const request = this.#router.findRequest(stamp);
       if (request instanceof PendingRegister) request.isContested = true;
       else this.#options.onClaim(session, name);
@@ -228,7 +228,7 @@ export class PendingRegister implements PendingRequest {
     this.#reply.fail(failure);
   }
 
-  /** Its session has ended: nobody waits for it to be settled. */
+  /** Its session has ended: nobody waits for the answer. */
   abandon(): void {
     this.#reply.fail(sessionEnded);
   }
@@ -236,12 +236,12 @@ export class PendingRegister implements PendingRequest {
   settle(answer: Answer): void {
     const { session, key, id } = this;
     if (answer[0] === fromPartition.applied) this.#reply.succeed({ kind: 'registered', version: answer[2], id });
-    else this.#takeRefusal(answer);
+    else this.#handleRefusal(answer);
     if (this.isContested) this.#registrar.tellStanding(session, { key, id });
     session.identity.noteAnswered();
   }
 
-  #takeRefusal(answer: Answer): void {
+  #handleRefusal(answer: Answer): void {
     const failure = readRefusal(answer);
     const { session, key, id } = this;
     const [, request, , , , , fragment, stamp] = answer as Extract<
@@ -299,7 +299,7 @@ export class PendingDeregister implements PendingRequest {
     this.#reply.fail(failure);
   }
 
-  /** Its session has ended: nobody waits for it to be settled. */
+  /** Its session has ended: nobody waits for the answer. */
   abandon(): void {
     this.#reply.fail(sessionEnded);
   }

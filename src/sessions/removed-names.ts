@@ -49,7 +49,7 @@ export class RemovedNames<Owner> {
     this.#changes.clear();
   }
 
-  takeChanges(): { readonly watch: number[]; readonly unwatch: number[] } {
+  drainChanges(): { readonly watch: number[]; readonly unwatch: number[] } {
     const watch: number[] = [];
     const unwatch: number[] = [];
     for (const [name, isWatched] of this.#changes) (isWatched ? watch : unwatch).push(name);

@@ -6,7 +6,7 @@ import { toPartition } from '../workers/messages.ts';
 import type { Reply } from './answers.ts';
 import type { Registrar } from './registrar.ts';
 import { sessionEnded } from './registrar.ts';
-import type { AsideOutcome, TransferEvent, SessionSlice, WantedOutcome } from './session-transfer.ts';
+import type { DetachOutcome, TransferEvent, SessionSlice, TakeoverOutcome } from './session-transfer.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -31,9 +31,9 @@ interface Waiting {
 }
 
 /** A session that is to go to another host, and waits until nothing is under way for it. */
-interface Aside {
+interface Detaching {
   readonly session: Session;
-  readonly done: (outcome: AsideOutcome) => void;
+  readonly done: (outcome: DetachOutcome) => void;
   readonly deadlineMs: number;
 }
 
@@ -44,9 +44,9 @@ interface Aside {
 export class Resumption {
   readonly #options: ResumptionOptions;
   readonly #waiting: Map<Session, Waiting> = new Map();
-  /** Wishes that the main thread has not answered, by number. */
-  readonly #wanted: Map<number, Waiting> = new Map();
-  readonly #aside: Map<number, Aside> = new Map();
+  /** Takeover requests that the main thread has not answered, by number. */
+  readonly #takeovers: Map<number, Waiting> = new Map();
+  readonly #detaching: Map<number, Detaching> = new Map();
   #calls = 0;
   #nowMs: number;
 
@@ -67,14 +67,14 @@ export class Resumption {
       return;
     }
     this.#calls += 1;
-    this.#wanted.set(this.#calls, waiting);
-    tellMain({ kind: 'wanted', call: this.#calls, secret });
+    this.#takeovers.set(this.#calls, waiting);
+    tellMain({ kind: 'takeover', call: this.#calls, secret });
   }
 
   /** The main thread has done what it could. */
-  takeOutcome(call: number, outcome: WantedOutcome): void {
-    const waiting = this.#wanted.get(call);
-    this.#wanted.delete(call);
+  handleOutcome(call: number, outcome: TakeoverOutcome): void {
+    const waiting = this.#takeovers.get(call);
+    this.#takeovers.delete(call);
     if (waiting === undefined || this.#waiting.get(waiting.session) !== waiting) return;
     if (outcome === 'busy') this.#fail(waiting, this.#busy());
     else if (!this.#takeOver(waiting)) this.#succeed(waiting, false);
@@ -93,49 +93,49 @@ export class Resumption {
       if (waiting.deadlineMs > nowMs) break;
       this.#fail(waiting, this.#busy());
     }
-    for (const aside of this.#aside.values()) {
-      if (aside.deadlineMs > nowMs) break;
-      this.#giveUp(aside);
+    for (const detaching of this.#detaching.values()) {
+      if (detaching.deadlineMs > nowMs) break;
+      this.#giveUp(detaching);
     }
   }
 
   /** What is under way for a session does not come to an end: it stays here. */
-  #giveUp(aside: Aside): void {
-    const { session, done } = aside;
-    if (this.#aside.get(session.number) !== aside) return;
-    this.#aside.delete(session.number);
+  #giveUp(detaching: Detaching): void {
+    const { session, done } = detaching;
+    if (this.#detaching.get(session.number) !== detaching) return;
+    this.#detaching.delete(session.number);
     this.#options.sessions.land(session);
     done('busy');
   }
 
   /** A client has come back on another host: cuts the session off its connection and waits until nothing is under way for it. */
-  setAside(secret: string, done: (outcome: AsideOutcome) => void): void {
+  detach(secret: string, done: (outcome: DetachOutcome) => void): void {
     const { sessions } = this.#options;
     const old = sessions.findResumable(secret);
     if (old === undefined) {
       done('absent');
       return;
     }
-    const session = sessions.setAside(old);
-    const aside = { session, done, deadlineMs: this.#nowMs + this.#options.config.slotWaitTimeoutMs };
+    const session = sessions.detach(old);
+    const detaching = { session, done, deadlineMs: this.#nowMs + this.#options.config.slotWaitTimeoutMs };
     const { number, identity } = session;
-    this.#aside.set(number, aside);
+    this.#detaching.set(number, detaching);
     const finish = (): void => {
-      if (this.#aside.get(number) !== aside) return;
-      this.#aside.delete(number);
-      done('aside');
+      if (this.#detaching.get(number) !== detaching) return;
+      this.#detaching.delete(number);
+      done('detached');
     };
     identity.whenSettled(() => {
       if (!identity.hasWithdrawn) finish();
       else {
         this.#whenApplied(finish, () => {
-          this.#giveUp(aside);
+          this.#giveUp(detaching);
         });
       }
     });
   }
 
-  /** The next part of a session that has been set aside; with the last it is gone from here. Undefined: there is no such session. */
+  /** The next part of a session that has been detached; with the last it is gone from here. Undefined: there is no such session. */
   takeSlice(number: number): SessionSlice | undefined {
     const { sessions, registrar, config } = this.#options;
     const session = sessions.find(number);
@@ -194,7 +194,7 @@ export class Resumption {
   /** What was withdrawn is answered by nobody: the next host must not tell a partition something that this overtakes. */
   #whenApplied(run: () => void, refuse: () => void): void {
     const { router } = this.#options;
-    router.whenOpen(
+    router.whenThawed(
       'all',
       () => {
         const links = router.links();

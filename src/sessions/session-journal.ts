@@ -17,14 +17,14 @@ export type SessionEvent =
   | ({ readonly kind: 'broken'; readonly registrations: number } & SessionIdentity)
   | ({ readonly kind: 'closed'; readonly reason: CloseReason; readonly registrations: number } & SessionIdentity)
   | { readonly kind: 'originRefused'; readonly origin: string; readonly address: string }
-  /** A bound has been met, so many times since that was told last; `cause` is who met it this time. */
+  /** A bound has been met this many times since the last report; `cause` is who met it this time. */
   | ({ readonly kind: 'boundMet'; readonly bound: string; readonly count: number } & Partial<SessionIdentity>)
   /** And requests refused with a code, but for those that met a bound. */
   | ({ readonly kind: 'refused'; readonly code: ErrorCode; readonly count: number } & Partial<SessionIdentity>)
-  /** Events of one sort that are not told one by one, since there were too many at once. */
+  /** Events of one sort that are summarized, because there were too many at once. */
   | { readonly kind: 'suppressed'; readonly what: string; readonly count: number };
 
-/** So many events of one sort are told one by one in each window; of the rest only how many there were. */
+/** Events of one sort that are reported one by one in each window; the rest are only counted. */
 const linesPerWindow = 10;
 const windowMs = 10_000;
 /** An Origin is as long as its sender likes, and none that matches anything is longer. */

@@ -7,18 +7,18 @@ export type SessionRecord = Extract<Unasked, [typeof fromPartition.claim, ...unk
 
 /** What a host tells the main thread of sessions that begin on one host and go on at another. */
 export type TransferEvent =
-  /** A client has come back here whose session is on another host; `call` numbers the wish. */
-  | { readonly kind: 'wanted'; readonly call: number; readonly secret: string }
+  /** A client has come back here whose session is on another host; `call` numbers the takeover request. */
+  | { readonly kind: 'takeover'; readonly call: number; readonly secret: string }
   /** A partition said something of a session that has left this host, be it that it is back: only so nothing of it overtakes what was said before. */
-  | { readonly kind: 'astray'; readonly record: SessionRecord }
+  | { readonly kind: 'misrouted'; readonly record: SessionRecord }
   /** A session that had been on another host has ended here. */
   | { readonly kind: 'gone'; readonly session: number };
 
-/** Whether a session has been set aside for another host: `busy` if what is under way for it does not come to an end. */
-export type AsideOutcome = 'aside' | 'absent' | 'busy';
+/** Whether a session has been detached for another host; `busy`: its requests in flight did not end in time. */
+export type DetachOutcome = 'detached' | 'absent' | 'busy';
 
-/** What became of a wish: the session is here now, there is none, or it could not be had in time. */
-export type WantedOutcome = 'here' | 'absent' | 'busy';
+/** The outcome of a takeover request: the session is here now, there is none, or it could not be detached in time. */
+export type TakeoverOutcome = 'here' | 'absent' | 'busy';
 
 /** A part of a session on its way to another host. */
 export interface SessionSlice extends Pick<SessionIdentity, 'number' | 'name' | 'secret'> {

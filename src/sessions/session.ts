@@ -223,7 +223,7 @@ export class Session {
   }
 }
 
-/** A session's standing wish to hear about one service. */
+/** A session's subscription to one service. */
 export class Subscription implements Member {
   readonly session: Session;
   readonly key: string;

@@ -63,10 +63,10 @@ const heldPerTick = 2000;
 /** Sessions whose time has come that are looked at in one turn: each may be pinged, or closed. */
 const duePerTurn = 500;
 
-/** So long after the last refusal of a crowd, in milliseconds, all who were refused have tried again: clients wait 10 s at most. */
-const crowdSettleMs = 10_000;
-/** Until then, broken sessions whose grace is over are looked at again after so long. */
-const crowdRecheckMs = 500;
+/** How long after the last rejection admission counts as throttled, in ms: by then all who were refused have tried again, since clients wait 10 s at most. */
+const throttleSettleMs = 10_000;
+/** While it does, how often broken sessions whose grace is over are looked at again, in ms. */
+const throttleRecheckMs = 500;
 
 /** Its multiples, without their whole parts, lie as evenly as can be, however many there are. */
 const goldenRatio = 0.618_033_988_749_895;
@@ -90,9 +90,9 @@ export class Sessions {
   /** Held sessions that are to be looked at again, the next one last. */
   #heldDue: Session[] = [];
   #isHeldStale = false;
-  /** When a connection was last refused because too many came at once, and since when that goes on. */
-  #crowdedAtMs = Number.NEGATIVE_INFINITY;
-  #crowdedSinceMs = 0;
+  /** When a handshake was last throttled, and since when admission has been. */
+  #throttledAtMs = Number.NEGATIVE_INFINITY;
+  #throttledSinceMs = 0;
   #connected = 0;
   #arrivals = 0;
   /** Of sessions that this host, or the one before it of the same number, has begun. */
@@ -199,7 +199,7 @@ export class Sessions {
   }
 
   /** Something came from the peer. */
-  hear(session: Session): void {
+  onActivity(session: Session): void {
     if (session.heardAtMs !== this.#clockMs) session.readBytes = 0;
     session.heardAtMs = this.#clockMs;
   }
@@ -214,16 +214,16 @@ export class Sessions {
     return this.slow.acknowledge(session, mark, this.#clockMs);
   }
 
-  /** PU5: who is kept out by the registry itself has not gone. */
-  noteCrowd(): void {
-    if (this.#clockMs - this.#crowdedAtMs >= crowdSettleMs) this.#crowdedSinceMs = this.#clockMs;
-    this.#crowdedAtMs = this.#clockMs;
+  /** LI2: a client whose handshake was refused must not count as gone. */
+  noteThrottled(): void {
+    if (this.#clockMs - this.#throttledAtMs >= throttleSettleMs) this.#throttledSinceMs = this.#clockMs;
+    this.#throttledAtMs = this.#clockMs;
   }
 
-  get #isCrowded(): boolean {
+  get #isAdmissionThrottled(): boolean {
     return (
-      this.#clockMs - this.#crowdedAtMs < crowdSettleMs &&
-      this.#clockMs - this.#crowdedSinceMs < this.#options.config.lossHoldMaxMs
+      this.#clockMs - this.#throttledAtMs < throttleSettleMs &&
+      this.#clockMs - this.#throttledSinceMs < this.#options.config.lossHoldMaxMs
     );
   }
 
@@ -294,7 +294,7 @@ export class Sessions {
   }
 
   /** A client has come back on another host: the session waits here, without a connection, until it is fetched. */
-  setAside(old: Session): Session {
+  detach(old: Session): Session {
     const session = this.#create(old.identity, { kind: 'moving' }, old.address);
     this.takeOver(session, old);
     return session;
@@ -458,7 +458,7 @@ export class Sessions {
         return;
       case 'broken':
         if (this.#clockMs < state.removeAtMs) this.#schedule(session, state.removeAtMs);
-        else if (this.#isCrowded) this.#schedule(session, this.#clockMs + crowdRecheckMs);
+        else if (this.#isAdmissionThrottled) this.#schedule(session, this.#clockMs + throttleRecheckMs);
         else this.#expire(session);
         return;
       case 'held':
@@ -478,7 +478,7 @@ export class Sessions {
   }
 
   #checkHeld(): void {
-    if (this.#isCrowded || this.#options.isBusy()) return;
+    if (this.#isAdmissionThrottled || this.#options.isBusy()) return;
     // Not begun anew before the end, so that all have their turn however often guards let go.
     if (this.#heldDue.length === 0 && this.#isHeldStale) {
       this.#isHeldStale = false;

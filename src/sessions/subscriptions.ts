@@ -58,7 +58,7 @@ export interface SubscriptionsOptions {
   readonly onDropped: (session: Session) => void;
 }
 
-/** The subscriptions of all sessions of this host: how they begin and end, and what each of them is told. */
+/** The subscriptions of all sessions of this host: how they begin and end, and what each is sent. */
 export class Subscriptions {
   readonly #options: SubscriptionsOptions;
   readonly #router: Router;

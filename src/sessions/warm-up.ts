@@ -1,5 +1,5 @@
 import type { ServerConfig } from '../config/config.ts';
-import type { Arrivals } from '../runtime/arrivals.ts';
+import type { AdmissionRate } from '../runtime/admission-rate.ts';
 
 /** Bytes of memory that the threads of a server share about its warm-up: words of 32 bits, one for all and one for each session host. */
 export function warmUpBytes(hosts: number): number {
@@ -43,7 +43,7 @@ export class WarmUp {
 
 export interface WarmUpJudgeOptions {
   readonly warmUp: WarmUp;
-  readonly arrivals: Pick<Arrivals, 'crowds'>;
+  readonly admissionRate: Pick<AdmissionRate, 'throttledCount'>;
   readonly config: Pick<ServerConfig, 'warmUpMs' | 'warmUpMaxMs'>;
   /** Whether slots are being rebuilt: what comes back to them waits. */
   readonly isHealing: () => boolean;
@@ -66,15 +66,15 @@ export class WarmUpJudge {
   /** Running time since the start, in milliseconds. */
   #elapsedMs = 0;
   #lastMs: number;
-  #crowdsSeen: number;
-  #crowdedAtMs = 0;
+  #throttledSeen: number;
+  #throttledAtMs = 0;
   #heldMost = 0;
   #grewAtMs = 0;
 
   constructor(options: WarmUpJudgeOptions) {
     this.#options = options;
     this.#lastMs = options.nowMs;
-    this.#crowdsSeen = options.arrivals.crowds;
+    this.#throttledSeen = options.admissionRate.throttledCount;
     if (options.config.warmUpMs === 0) options.warmUp.end();
   }
 
@@ -97,10 +97,10 @@ export class WarmUpJudge {
   }
 
   #look(): void {
-    const { arrivals, isHealing, warmUp } = this.#options;
-    const { crowds } = arrivals;
-    if (crowds !== this.#crowdsSeen) this.#crowdedAtMs = this.#elapsedMs;
-    this.#crowdsSeen = crowds;
+    const { admissionRate, isHealing, warmUp } = this.#options;
+    const { throttledCount } = admissionRate;
+    if (throttledCount !== this.#throttledSeen) this.#throttledAtMs = this.#elapsedMs;
+    this.#throttledSeen = throttledCount;
     if (isHealing()) this.#grewAtMs = this.#elapsedMs;
     const { held } = warmUp;
     if (held <= this.#heldMost * (1 + growthPercent / 100)) return;
@@ -112,7 +112,7 @@ export class WarmUpJudge {
     const { warmUpMs, warmUpMaxMs } = this.#options.config;
     if (this.#elapsedMs >= warmUpMaxMs) return true;
     return (
-      this.#elapsedMs - this.#crowdedAtMs >= warmUpMs && this.#elapsedMs - this.#grewAtMs >= warmUpMs * settledPart
+      this.#elapsedMs - this.#throttledAtMs >= warmUpMs && this.#elapsedMs - this.#grewAtMs >= warmUpMs * settledPart
     );
   }
 }

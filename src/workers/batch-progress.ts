@@ -6,7 +6,7 @@ import type { PartitionClock } from './partition-clock.ts';
 interface HostProgress {
   /** The last batch that asked for a change. */
   changedBatch: number;
-  settledBatch: number;
+  pushedThroughBatch: number;
   /** The batch of which not all has been applied; 0: none. */
   openBatch: number;
   /** Batches that changed something watched which may not have been pushed, oldest first. */
@@ -51,7 +51,7 @@ export class BatchProgress {
   beginBatch(host: number, batch: number, clock: PartitionClock, askedAtMs: number): void {
     let progress = this.#hosts.get(host);
     if (progress === undefined) {
-      progress = { changedBatch: 0, settledBatch: 0, openBatch: 0, unsettled: [] };
+      progress = { changedBatch: 0, pushedThroughBatch: 0, openBatch: 0, unsettled: [] };
       this.#hosts.set(host, progress);
     }
     progress.openBatch = batch;
@@ -92,10 +92,10 @@ export class BatchProgress {
       while (unsettled.length > 0 && unsettled[0]!.atMs < unpushedSinceMs) unsettled.shift();
       const pushed = unsettled.length > 0 ? unsettled[0]!.batch - 1 : progress.changedBatch;
       // The rest of a batch may hold changes, too.
-      const settled = progress.openBatch === 0 ? pushed : Math.min(pushed, progress.openBatch - 1);
-      if (settled <= progress.settledBatch) continue;
-      progress.settledBatch = settled;
-      this.#emit(host, fromPartition.settled, settled);
+      const pushedThrough = progress.openBatch === 0 ? pushed : Math.min(pushed, progress.openBatch - 1);
+      if (pushedThrough <= progress.pushedThroughBatch) continue;
+      progress.pushedThroughBatch = pushedThrough;
+      this.#emit(host, fromPartition.pushedThrough, pushedThrough);
     }
   }
 }

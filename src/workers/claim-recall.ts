@@ -57,7 +57,7 @@ export class ClaimRecalls {
       recall.request = request;
       this.#recalls.set(host, recall);
     }
-    if (!recall.isWhole) this.#goOn(recall, owner);
+    if (!recall.isWhole) this.#proceed(recall, owner);
     return recall.claims.length > 0 || this.#isOver(recall);
   }
 
@@ -94,7 +94,7 @@ export class ClaimRecalls {
     return { request: 0, key, names, claims: [], isWhole: false, atMs: this.#parts.progress.atMs };
   }
 
-  #goOn(recall: Recall, owner: number): void {
+  #proceed(recall: Recall, owner: number): void {
     this.#give(recall);
     if (this.#parts.turn.isOver()) return;
     for (const service of this.#parts.store.listedAfter(recall.key)) {

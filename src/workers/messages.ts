@@ -87,13 +87,13 @@ const toShapes = {
   /** The session's claim ends without having been asked for: the session is over. No answer. */
   withdraw: [3, 'session', 'key', 'id'],
   subscribe: [4, 'request', 'key', 'variant', 'since', 'room'],
-  loseInterest: [5, 'key', 'variant'],
+  dropInterest: [5, 'key', 'variant'],
   query: [6, 'request', 'key', 'filter', 'room'],
   list: [7, 'request', 'namespace', 'prefix', 'after', 'limit'],
   /** Rebuilding (RE1): what a session holds. The highest stamp shows, in whatever order they come. */
   restore: [9, 'session', 'key', 'id', 'fragment', 'stamp', 'isHidden'],
   /** Rebuilding: the host has subscribers of the service. */
-  rewatch: [10, 'key', 'variant', 'from'],
+  restoreInterest: [10, 'key', 'variant', 'from'],
   /** Rebuilding: the host has restored all that its sessions hold. From the first of these on, pushes wait (PU5). Answered with `applied`. */
   restored: [11, 'request'],
   /** Moving (SL3): the first part of what these slots hold, or, if none are named, the next. The owner keeps it until it is to forget it. */
@@ -103,12 +103,12 @@ const toShapes = {
   /** How much each slot holds. */
   measure: [14, 'request'],
   /**
-   * Rebuilding: of these instances it is not known what subscribers were told, whichever host they are on; of all others they hold what has been restored
+   * Rebuilding: changes of these instances are possibly unpushed, so they are pushed again to the subscribers of all hosts; of all others subscribers hold what has been restored
    * (RE2).
    */
-  retell: [15, 'key', 'ids'],
+  resend: [15, 'key', 'ids'],
   /** Rebuilding is complete, from all hosts: pushes begin. Answered with `applied`. */
-  goOn: [16, 'request'],
+  resumePushes: [16, 'request'],
   /** Answered with `applied`, when all that was sent before has been applied. */
   fence: [17, 'request'],
   /** A client has shown that the registry told of this version before it started: none may be told from now on that is not above it. */
@@ -183,8 +183,8 @@ const fromShapes = {
   /** The slot is not this partition's at the epoch that it holds: route the request again (SL2). */
   moved: [8, 'request', 'epoch'],
   handedOver: [9, 'request', 'versionFloor', 'parcels', 'isLast'],
-  /** Whatever the host's batches up to this one changed has been pushed. */
-  settled: [10, 'batch'],
+  /** All changes of the host's batches up to this one have been pushed. */
+  pushedThrough: [10, 'batch'],
   measured: [11, 'request', 'loads'],
   /** The answer would have so many characters, more than there is room for: nothing was done. */
   oversize: [12, 'request', 'characters'],

@@ -75,7 +75,7 @@ export class PartitionOutboxes {
     if (outboxes === undefined) return;
     // With one host, order within the batch is enough.
     if (this.#hosts.size === 1) outboxes.main.add(record);
-    else if (record[0] === fromPartition.settled || isEndOfRecall(record)) outboxes.last.add(record);
+    else if (record[0] === fromPartition.pushedThrough || isEndOfRecall(record)) outboxes.last.add(record);
     else outboxes.main.add(record);
   }
 

@@ -174,7 +174,7 @@ export class PartitionCore {
         return this.#reads.prepareSubscription(host, record);
       case toPartition.list:
         return this.#reads.preparePage(host, record);
-      case toPartition.rewatch:
+      case toPartition.restoreInterest:
         return this.#reads.prepareInterest(record);
       case toPartition.handOver:
         return this.#moves.prepareHandover(record);
@@ -214,9 +214,9 @@ export class PartitionCore {
           this.#reads.subscribe(host, record, clock);
         }
         return;
-      case toPartition.loseInterest: {
-        const { key, variant } = toFields.loseInterest;
-        this.#watches.loseInterest(host, record[key], record[variant]);
+      case toPartition.dropInterest: {
+        const { key, variant } = toFields.dropInterest;
+        this.#watches.dropInterest(host, record[key], record[variant]);
         return;
       }
       case toPartition.query:
@@ -231,20 +231,20 @@ export class PartitionCore {
       case toPartition.restore:
         this.#claims.restore(record);
         return;
-      case toPartition.rewatch:
+      case toPartition.restoreInterest:
         this.#watches.restoreInterest(host, record);
         return;
-      case toPartition.retell:
-        this.#pushes.noteRetold(record[toFields.retell.key], record[toFields.retell.ids]);
+      case toPartition.resend:
+        this.#pushes.noteResend(record[toFields.resend.key], record[toFields.resend.ids]);
         return;
       case toPartition.restored:
         this.#pushes.hold();
         this.#confirm(host, record[toFields.restored.request]);
         return;
-      case toPartition.goOn:
+      case toPartition.resumePushes:
         this.#claims.tellContested();
         this.#pushes.resume(this.#watches.find);
-        this.#confirm(host, record[toFields.goOn.request]);
+        this.#confirm(host, record[toFields.resumePushes.request]);
         return;
       case toPartition.fence:
         this.#confirm(host, record[toFields.fence.request]);

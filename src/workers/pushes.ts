@@ -93,7 +93,7 @@ export class Pushes {
   }
 
   /** Rebuilding: these are to be told again. A host whose sessions changed them need not be one that has subscribers: so this waits until all hosts have said who subscribes. */
-  noteRetold(key: string, ids: readonly string[]): void {
+  noteResend(key: string, ids: readonly string[]): void {
     this.#retold ??= new Map();
     const known = this.#retold.get(key) ?? new Set();
     this.#retold.set(key, known);
@@ -109,7 +109,7 @@ export class Pushes {
     for (const [key, ids] of retold) {
       const watched = find(key);
       if (watched === undefined) continue;
-      watched.retell(ids);
+      watched.resend(ids);
       for (const id of ids) watched.service.advance(id, 0);
       this.#coalescer.noteChange(watched, this.#parts.progress.noteUnsettled());
     }

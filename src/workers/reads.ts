@@ -55,8 +55,8 @@ export class Reads {
   }
 
   /** A subscription that its host knows of from the partition's life before. */
-  prepareInterest(record: ToRecord<'rewatch'>): boolean {
-    const at = toFields.rewatch;
+  prepareInterest(record: ToRecord<'restoreInterest'>): boolean {
+    const at = toFields.restoreInterest;
     return this.#isTakenApart(record[at.key], readVariant(record[at.variant]).filter);
   }
 
@@ -83,7 +83,7 @@ export class Reads {
         ? this.#readState(request, service, interest.variant.filter)
         : [fromPartition.resumed, request, since, service.version, encodeDifference(service, changed, interest.view)];
     if (this.#answer(host, answer, record[at.room])) watched.noteSnapshotTaken(interest);
-    else if (!wasInterested) watches.loseInterest(host, key, variant);
+    else if (!wasInterested) watches.dropInterest(host, key, variant);
   }
 
   /** With a prefix that few have, all groups are looked at. */

@@ -23,7 +23,7 @@ interface Packing {
 }
 
 /**
- * Packs what some slots hold, in parts of what one turn has room for; of a large service each part has some. The slots are shut, so what is packed stays as it is,
+ * Packs what some slots hold, in parts of what one turn has room for; of a large service each part has some. The slots are frozen, so what is packed stays as it is,
  * and its owner keeps it until it is told to forget it.
  */
 export class SlotHandover {

@@ -88,7 +88,7 @@ export class SlotMoves {
 
   prepareTakeover(record: ToRecord<'takeOver'>): boolean {
     this.#takeover ??= new SlotTakeover(record[toFields.takeOver.parcels], this.#receiver);
-    return this.#takeover.goOn();
+    return this.#takeover.proceed();
   }
 
   takeOver(record: ToRecord<'takeOver'>): void {

@@ -37,11 +37,11 @@ export class SlotTakeover {
   }
 
   /** Goes on; whether all is in. */
-  goOn(): boolean {
+  proceed(): boolean {
     for (; this.#at < this.#parcels.length; this.#at++) {
       const parcel = this.#parcels[this.#at]!;
       this.#service ??= this.#fill(parcel);
-      if (!this.#takeWatch(this.#service, parcel)) return false;
+      if (!this.#applyWatch(this.#service, parcel)) return false;
       this.#service = undefined;
       this.#watched = undefined;
       this.#variants = 0;
@@ -64,7 +64,7 @@ export class SlotTakeover {
   }
 
   /** Making the view of a filter looks at every instance. */
-  #takeWatch(service: ServiceRecord, { watch = [] }: ServiceParcel): boolean {
+  #applyWatch(service: ServiceRecord, { watch = [] }: ServiceParcel): boolean {
     const { isTurnOver, takeApart, isThere } = this.#receiver;
     for (; this.#variants < watch.length; this.#variants++) {
       const { variant, pushedVersion, hosts } = watch[this.#variants]!;

@@ -53,7 +53,7 @@ export class Watches {
     this.#parts.pushes.forget(watched);
   }
 
-  loseInterest(host: number, key: string, variant: string): void {
+  dropInterest(host: number, key: string, variant: string): void {
     const watched = this.#watched.get(key);
     if (watched === undefined) return;
     watched.removeInterest(host, variant);
@@ -61,8 +61,8 @@ export class Watches {
   }
 
   /** Rebuilding: a host has subscribers of a service. */
-  restoreInterest(host: number, record: ToRecord<'rewatch'>): void {
-    const at = toFields.rewatch;
+  restoreInterest(host: number, record: ToRecord<'restoreInterest'>): void {
+    const at = toFields.restoreInterest;
     this.obtain(record[at.key]).resume(host, record[at.variant], record[at.from]);
   }
 

@@ -8,7 +8,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { settings } from '../../src/config/config.ts';
 import type { ServerConfig, SettingName } from '../../src/config/config.ts';
 import type { RawClient } from '../support/raw-client.ts';
-import { encodeFrame, RawSocket, wordHandshake } from '../support/raw-socket.ts';
+import { encodeFrame, RawSocket, encodeHandshake } from '../support/raw-socket.ts';
 import { Witness } from '../support/witness.ts';
 
 let witness: Witness | undefined;
@@ -28,18 +28,18 @@ function register(client: RawClient, port: number, service = 'bounded'): Promise
   return client.request('instance.register', { service, instance: { host: 'h', port } });
 }
 
-function wordRegister(id: number, service: string): string {
+function encodeRegister(id: number, service: string): string {
   const params = { service, instance: { host: 'h', port: id } };
   return JSON.stringify({ jsonrpc: '2.0', id, method: 'instance.register', params });
 }
 
-function wordQuery(id: number, method = 'service.query', service = 'known'): string {
+function encodeQuery(id: number, method = 'service.query', service = 'known'): string {
   return `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":{"service":"${service}"}}`;
 }
 
 /** A batch that registers so many instances of one service. */
-function wordBatch(entries: number): string {
-  return `[${Array.from({ length: entries }, (_, index) => wordRegister(index + 1, 'bounded')).join()}]`;
+function encodeBatch(entries: number): string {
+  return `[${Array.from({ length: entries }, (_, index) => encodeRegister(index + 1, 'bounded')).join()}]`;
 }
 
 interface Lease {
@@ -122,7 +122,7 @@ const bounds: readonly Bound[] = [
       await watchTooMuch(server, 'threadSubscriptionsMax', 3, ['a', 'b', 'c']);
       // Those that are still to be answered count as well.
       const client = await server.openClient();
-      client.send(`[${[1, 2, 3].map((id) => wordQuery(id, 'service.subscribe', `s${id}`)).join()}]`);
+      client.send(`[${[1, 2, 3].map((id) => encodeQuery(id, 'service.subscribe', `s${id}`)).join()}]`);
       const done = { result: {} };
       const refused = { error: refuse('limit_exceeded', 'threadSubscriptionsMax', 3) };
       expect(JSON.parse(await client.nextFrame())).toMatchObject([done, done, refused]);
@@ -174,7 +174,7 @@ const bounds: readonly Bound[] = [
     counters: ['limit_requestsInFlightMax', 'refused_busy'],
     meet: async (server) => {
       const client = await server.openClient();
-      client.send(wordBatch(5));
+      client.send(encodeBatch(5));
       const answers = JSON.parse(await client.nextFrame()) as unknown[];
       const done = { result: { version: expect.any(Number) } };
       const busy = { error: refuse('busy', 'requestsInFlightMax', 3) };
@@ -191,7 +191,7 @@ const bounds: readonly Bound[] = [
     counters: ['limit_mailboxRequestsMax', 'refused_busy'],
     meet: async (server) => {
       const client = await server.openClient();
-      client.send(wordBatch(5));
+      client.send(encodeBatch(5));
       const answers = JSON.parse(await client.nextFrame()) as unknown[];
       const done = { result: { version: expect.any(Number) } };
       const busy = { error: { data: { code: 'busy', limit: 'mailboxRequestsMax', retryAfterMs: expect.any(Number) } } };
@@ -210,7 +210,7 @@ const bounds: readonly Bound[] = [
     counters: ['limit_sessionShareRequests', 'refused_busy'],
     meet: async (server) => {
       const client = await server.openClient();
-      client.send(wordBatch(8));
+      client.send(encodeBatch(8));
       // In the same turn, and so with the mailbox as full as it gets.
       const modest = server.watcher.request('service.query', { service: 'known' });
       const answers = JSON.parse(await client.nextFrame()) as unknown[];
@@ -227,13 +227,13 @@ const bounds: readonly Bound[] = [
     counters: ['limit_batchEntriesMax', 'refused_limit_exceeded'],
     meet: async (server) => {
       const client = await server.openClient();
-      client.send(wordBatch(4));
+      client.send(encodeBatch(4));
       expect(JSON.parse(await client.nextFrame())).toMatchObject({
         id: null,
         error: refuse('limit_exceeded', 'batchEntriesMax', 3),
       });
       expect(await client.request('service.query', { service: 'bounded' })).toMatchObject({ instances: [] });
-      client.send(wordBatch(3));
+      client.send(encodeBatch(3));
       expect(JSON.parse(await client.nextFrame())).toHaveLength(3);
       client.close();
     },
@@ -245,7 +245,7 @@ const bounds: readonly Bound[] = [
     meet: async (server) => {
       const client = await server.openClient();
       // Each answer has more than 200 characters.
-      client.send(`[${Array.from({ length: 10 }, (_, id) => wordQuery(id)).join()}]`);
+      client.send(`[${Array.from({ length: 10 }, (_, id) => encodeQuery(id)).join()}]`);
       const answers = JSON.parse(await client.nextFrame()) as { id: number; result?: object; error?: object }[];
       expect(answers.map(({ id }) => id)).toEqual(Array.from({ length: 10 }, (_, id) => id));
       const refused = answers.filter(({ error }) => error !== undefined);
@@ -254,7 +254,7 @@ const bounds: readonly Bound[] = [
       for (const { error } of refused) {
         expect(error).toMatchObject(refuse('limit_exceeded', 'batchAnswerCharactersMax', 1024));
       }
-      client.send(`[${wordQuery(1)}]`);
+      client.send(`[${encodeQuery(1)}]`);
       expect(JSON.parse(await client.nextFrame())).toMatchObject([{ id: 1, result: { instances: [{}, {}] } }]);
       client.close();
     },
@@ -267,7 +267,7 @@ const bounds: readonly Bound[] = [
       const client = await server.openClient();
       client.send('{"jsonrpc":"2.0","id":"big","method":"service.query","params":{"service":"bounded"}}'.padEnd(2048));
       expect(JSON.parse(await client.nextFrame())).toMatchObject({ id: 'big', result: { instances: [] } });
-      client.send(wordRegister(1, 'bounded').padEnd(2049));
+      client.send(encodeRegister(1, 'bounded').padEnd(2049));
       expect((await client.closed).code).toBe(1009);
     },
   },
@@ -278,7 +278,7 @@ const bounds: readonly Bound[] = [
     meet: async (server) => {
       const client = await server.openClient();
       // Others come in between, and what comes behind it of the same client does not.
-      client.send(wordBatch(500));
+      client.send(encodeBatch(500));
       client.send('{"jsonrpc":"2.0","id":"after","method":"service.query","params":{"service":"bounded"}}');
       const others = await server.watcher.request<{ instances: object[] }>('service.query', { service: 'bounded' });
       expect(others.instances.length).toBeLessThan(500);
@@ -288,7 +288,7 @@ const bounds: readonly Bound[] = [
         result: { instances: { length: 500 } },
       });
       // What is not JSON at its end does nothing at its beginning.
-      client.send(`${wordBatch(500).replaceAll('bounded', 'unreadable').slice(0, -1)},{]`);
+      client.send(`${encodeBatch(500).replaceAll('bounded', 'unreadable').slice(0, -1)},{]`);
       expect(JSON.parse(await client.nextFrame())).toMatchObject({
         id: null,
         error: { data: { code: 'parse_error' } },
@@ -303,9 +303,9 @@ const bounds: readonly Bound[] = [
     counters: ['closed_overrun'],
     meet: async (server) => {
       const client = await server.openClient();
-      client.send(wordBatch(500));
+      client.send(encodeBatch(500));
       expect(JSON.parse(await client.nextFrame())).toHaveLength(500);
-      for (let sent = 0; sent < 5; sent++) client.send(wordBatch(500));
+      for (let sent = 0; sent < 5; sent++) client.send(encodeBatch(500));
       expect(await client.closed).toMatchObject({ code: 4004, reason: 'overrun' });
     },
   },
@@ -368,7 +368,7 @@ const bounds: readonly Bound[] = [
     counters: ['limit_turnStepsMax'],
     meet: async (server) => {
       const client = await server.openClient();
-      client.send(wordBatch(1000));
+      client.send(encodeBatch(1000));
       expect(JSON.parse(await client.nextFrame())).toHaveLength(1000);
       const counts = new Set<number>();
       client.close();
@@ -555,7 +555,7 @@ const bounds: readonly Bound[] = [
       const waitsMs = new Set<number>();
       for (let tried = 0; waitsMs.size < 3; tried++) {
         const socket = await RawSocket.connect(server.port);
-        socket.write(wordHandshake());
+        socket.write(encodeHandshake());
         const { status, headers, body } = await socket.readReply();
         socket.destroy();
         if (status === 101) continue;
@@ -573,7 +573,7 @@ const bounds: readonly Bound[] = [
       await expect
         .poll(async () => {
           const socket = await RawSocket.connect(server.port);
-          socket.write(wordHandshake());
+          socket.write(encodeHandshake());
           const { status } = await socket.readReply();
           socket.destroy();
           return status;
@@ -658,7 +658,7 @@ async function expectHandshakesBounded(server: Witness, limit: SettingName): Pro
   const third = await server.openClient();
   const fourth = await server.openClient();
   const fifth = await RawSocket.connect(server.port);
-  fifth.write(wordHandshake());
+  fifth.write(encodeHandshake());
   const reply = await fifth.readReply();
   expect(reply.status).toBe(503);
   expect(Number(reply.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);

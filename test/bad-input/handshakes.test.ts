@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import { RawSocket, wordHandshake } from '../support/raw-socket.ts';
+import { RawSocket, encodeHandshake } from '../support/raw-socket.ts';
 import type { HandshakeOptions } from '../support/raw-socket.ts';
 import { Witness } from '../support/witness.ts';
 
@@ -85,7 +85,7 @@ const refusals: readonly Refusal[] = [
 describe('[WP3] a handshake that is not as it should be is refused and counted', () => {
   test.each(refusals)('$name', async ({ status, code, counter, ...options }) => {
     const before = await witness.readCounter(counter);
-    socket.write(wordHandshake(options));
+    socket.write(encodeHandshake(options));
     const reply = await socket.readReply();
     expect(reply.status).toBe(status);
     expect(reply.headers.get('content-type')).toBe('application/json');
@@ -100,21 +100,21 @@ describe('[WP3] a handshake that is not as it should be is refused and counted',
     ['a key of 23 characters', 'dGhlIHNhbXBsZSBub25jZQ='],
     ['a key of 25 characters', 'dGhlIHNhbXBsZSBub25jZQ==='],
   ])('%s', async (_, key) => {
-    socket.write(wordHandshake({ headers: { 'Sec-WebSocket-Key': key } }));
+    socket.write(encodeHandshake({ headers: { 'Sec-WebSocket-Key': key } }));
     const { status } = await socket.readReply();
     expect(status).toBeGreaterThanOrEqual(400);
     expect(status).toBeLessThan(500);
   });
 
   test.each([undefined, 'h2c'])('Upgrade: %s', async (upgrade) => {
-    socket.write(wordHandshake({ headers: { Upgrade: upgrade } }));
+    socket.write(encodeHandshake({ headers: { Upgrade: upgrade } }));
     const { status } = await socket.readReply();
     expect(status).toBeGreaterThanOrEqual(400);
     expect(status).toBeLessThan(500);
   });
 
   test('with another method than GET', async () => {
-    socket.write(wordHandshake().replace('GET', 'POST').replace('\r\n\r\n', '\r\nContent-Length: 0\r\n\r\n'));
+    socket.write(encodeHandshake().replace('GET', 'POST').replace('\r\n\r\n', '\r\nContent-Length: 0\r\n\r\n'));
     expect((await socket.readReply()).status).toBeGreaterThanOrEqual(400);
   });
 });
@@ -142,7 +142,7 @@ describe('a handshake that is right is accepted', () => {
     { name: 'with forged addresses', headers: { 'X-Forwarded-For': '10.0.0.1', 'X-Real-IP': '10.0.0.1' } },
   ];
   test.each(accepted)('$name', async ({ protocol, ...options }) => {
-    socket.write(wordHandshake(options));
+    socket.write(encodeHandshake(options));
     const { status, headers } = await socket.readReply();
     expect(status).toBe(101);
     expect(headers.get('sec-websocket-protocol')).toBe(protocol);
@@ -153,12 +153,12 @@ describe('a handshake that is right is accepted', () => {
 describe('[WP3] connections that never become sessions', () => {
   test.each([
     ['nothing', ''],
-    ['half a handshake', wordHandshake().slice(0, 60)],
+    ['half a handshake', encodeHandshake().slice(0, 60)],
     ['garbage', '\u0000\u0001\u0002\u0003\r\n\r\n'],
     ['the hello of TLS', Buffer.from('16030100d2010000ce0303', 'hex')],
     ['HTTP/9.9', 'GET /v1/session HTTP/9.9\r\nHost: x\r\n\r\n'],
     ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
-    ['a PROXY header', `PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n${wordHandshake()}`],
+    ['a PROXY header', `PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n${encodeHandshake()}`],
   ])('%s, then a reset', async (_, bytes) => {
     socket.write(bytes);
     await new Promise(setImmediate);

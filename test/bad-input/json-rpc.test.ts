@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
 import { RawClient } from '../support/raw-client.ts';
-import { expectRefusal, nest, wordRequest } from '../support/refusal.ts';
+import { expectRefusal, nest, encodeRequest } from '../support/refusal.ts';
 import type { Refusal } from '../support/refusal.ts';
 import { Witness } from '../support/witness.ts';
 
@@ -29,12 +29,12 @@ describe('[WP3] what is not JSON', () => {
     ['white space', '  \n '],
     ['a word', 'hello'],
     ['half an object', '{"jsonrpc":"2.0","id":1,'],
-    ['NaN', wordRequest('service.query', '{"service":NaN}')],
+    ['NaN', encodeRequest('service.query', '{"service":NaN}')],
     ['single quotes', "{'jsonrpc':'2.0'}"],
     ['a trailing comma', '{"jsonrpc":"2.0",}'],
     ['a raw control character in a string', '{"jsonrpc":"2.0\u0001"}'],
-    ['two requests in one frame', `${wordRequest('service.list', '{}')}${wordRequest('service.list', '{}')}`],
-    ['a byte order mark', `\ufeff${wordRequest('service.list', '{}')}`],
+    ['two requests in one frame', `${encodeRequest('service.list', '{}')}${encodeRequest('service.list', '{}')}`],
+    ['a byte order mark', `\ufeff${encodeRequest('service.list', '{}')}`],
     ['10,000 open brackets', '['.repeat(10_000)],
     ['100,000 open braces', '{"a":'.repeat(100_000)],
   ])('%s', async (name, frame) => {
@@ -55,12 +55,12 @@ describe('[WP3] JSON that is no request', () => {
     { name: 'no method', frame: '{"jsonrpc":"2.0","id":7}' },
     { name: 'method null', frame: '{"jsonrpc":"2.0","id":7,"method":null}' },
     { name: 'method as a list', frame: '{"jsonrpc":"2.0","id":7,"method":["service.list"]}' },
-    { name: 'an extra field', frame: wordRequest('service.list', '{}', ',"more":1') },
+    { name: 'an extra field', frame: encodeRequest('service.list', '{}', ',"more":1') },
     { name: 'an answer nobody asked for', frame: '{"jsonrpc":"2.0","id":7,"result":{}}' },
-    { name: '__proto__ in the envelope', frame: wordRequest('service.list', '{}', ',"__proto__":{"admin":true}') },
+    { name: '__proto__ in the envelope', frame: encodeRequest('service.list', '{}', ',"__proto__":{"admin":true}') },
     {
       name: 'constructor in the envelope',
-      frame: wordRequest('service.list', '{}', ',"constructor":{"prototype":{}}'),
+      frame: encodeRequest('service.list', '{}', ',"constructor":{"prototype":{}}'),
     },
     { name: 'a method only in __proto__', frame: '{"jsonrpc":"2.0","id":7,"__proto__":{"method":"service.list"}}' },
     { name: 'id true', frame: '{"jsonrpc":"2.0","id":true,"method":"service.list"}', id: null },
@@ -114,7 +114,7 @@ describe('[WP3] unknown methods', () => {
     'hasOwnProperty',
     'rpc.discover',
   ])('%j', async (name) => {
-    await expectRefusal(client, { name, frame: wordRequest(name, '{}'), code: 'unknown_method' });
+    await expectRefusal(client, { name, frame: encodeRequest(name, '{}'), code: 'unknown_method' });
   });
 });
 
@@ -139,7 +139,7 @@ describe('[WP3] ids', () => {
   });
 
   test('requests with the same id are each answered', async () => {
-    const frame = wordRequest('service.query', '{"service":"nobody"}');
+    const frame = encodeRequest('service.query', '{"service":"nobody"}');
     client.send(frame);
     client.send(frame);
     client.send(`[${frame},${frame}]`);
@@ -153,7 +153,7 @@ describe('[WP3] ids', () => {
     client.notify('service.query', { service: 5 });
     client.notify('no.such.method');
     client.send('[{"jsonrpc":"2.0","method":"service.list"}]');
-    client.send(wordRequest('service.query', '{"service":"nobody"}'));
+    client.send(encodeRequest('service.query', '{"service":"nobody"}'));
     expect(JSON.parse(await client.nextFrame())).toMatchObject({ id: 7, result: { instances: [] } });
   });
 });
@@ -177,7 +177,7 @@ describe('[WP3] batches', () => {
 
   test('a batch of garbage is answered entry by entry, in order, and what is right among it is carried out', async () => {
     client.send(
-      `[1,null,"x",[],{},${wordRequest('service.query', '{"service":"nobody"}')},${wordRequest('nope', '{}')},[[${wordRequest('service.list', '{}')}]]]`,
+      `[1,null,"x",[],{},${encodeRequest('service.query', '{"service":"nobody"}')},${encodeRequest('nope', '{}')},[[${encodeRequest('service.list', '{}')}]]]`,
     );
     const answers = JSON.parse(await client.nextFrame()) as { id: unknown }[];
     const invalid = { id: null, error: { data: { code: 'invalid_request' } } };
@@ -194,7 +194,7 @@ describe('[WP3] batches', () => {
   });
 
   test('session.open twice is refused, in one batch and after', async () => {
-    const open = wordRequest('session.open', '{"client":"twice"}');
+    const open = encodeRequest('session.open', '{"client":"twice"}');
     client.send(`[${open},${open}]`);
     expect(JSON.parse(await client.nextFrame())).toMatchObject([
       { result: { session: expect.any(String) } },

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
 import { protocolLimits } from '../../src/protocol/limits.ts';
 import { RawClient } from '../support/raw-client.ts';
-import { expectRefusal, wordRequest } from '../support/refusal.ts';
+import { expectRefusal, encodeRequest } from '../support/refusal.ts';
 import type { Refusal } from '../support/refusal.ts';
 import { Witness } from '../support/witness.ts';
 
@@ -28,27 +28,27 @@ describe("[WP3, SE1] what is another's, or nobody's", () => {
   const refusals: Refusal[] = [
     {
       name: "deregistering another's instance",
-      frame: wordRequest('instance.deregister', '{"service":"known","id":"known.example:1"}'),
+      frame: encodeRequest('instance.deregister', '{"service":"known","id":"known.example:1"}'),
       code: 'not_owner',
     },
     {
       name: 'deregistering an unknown instance',
-      frame: wordRequest('instance.deregister', '{"service":"known","id":"nobody:1"}'),
+      frame: encodeRequest('instance.deregister', '{"service":"known","id":"nobody:1"}'),
       code: 'not_found',
     },
     {
       name: 'deregistering from an unknown service',
-      frame: wordRequest('instance.deregister', '{"service":"unknown","id":"known.example:1"}'),
+      frame: encodeRequest('instance.deregister', '{"service":"unknown","id":"known.example:1"}'),
       code: 'not_found',
     },
     {
       name: 'deregistering from the same service in another group',
-      frame: wordRequest('instance.deregister', '{"service":"known","group":"other","id":"known.example:1"}'),
+      frame: encodeRequest('instance.deregister', '{"service":"known","group":"other","id":"known.example:1"}'),
       code: 'not_found',
     },
     {
       name: 'deregistering __proto__',
-      frame: wordRequest('instance.deregister', '{"service":"known","id":"__proto__"}'),
+      frame: encodeRequest('instance.deregister', '{"service":"known","id":"__proto__"}'),
       code: 'not_found',
     },
   ];
@@ -101,7 +101,7 @@ describe('[PU1] subscribing from a version that the client cannot have gives a s
   });
 
   test('[PU1] -0 is 0', async () => {
-    client.send(wordRequest('service.subscribe', '{"service":"known","version":-0}'));
+    client.send(encodeRequest('service.subscribe', '{"service":"known","version":-0}'));
     expect(JSON.parse(await client.nextFrame())).toMatchObject({ id: 7, result: { instances: [{}, {}] } });
   });
 });

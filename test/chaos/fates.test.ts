@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { Fates } from '../../chaos/fates.ts';
-import { crowdSettleMs, goneWithinMs, settings } from '../../chaos/settings.ts';
+import { throttleSettleMs, goneWithinMs, settings } from '../../chaos/settings.ts';
 import { Ledger } from '../support/ledger.ts';
 import type { Fate } from '../support/ledger.ts';
 
@@ -83,7 +83,7 @@ test.each(['before it breaks', 'in its grace'])(
       setting.pass(100);
       setting.fates.noteRefusal(askedAtMs);
     }
-    setting.pass(crowdSettleMs - 101);
+    setting.pass(throttleSettleMs - 101);
     expect(setting.judgeGone()).toMatch(/^pay i1 is missing/);
     setting.pass(1);
     expect(setting.judgeGone()).toBeUndefined();
@@ -102,7 +102,7 @@ test('each refusal begins it anew', () => {
     setting.pass(disconnectGraceMs - 1);
     setting.fates.noteRefusal(setting.nowMs);
   }
-  setting.pass(crowdSettleMs - 1);
+  setting.pass(throttleSettleMs - 1);
   expect(setting.judgeGone()).toMatch(/^pay i1 is missing/);
   expect(setting.judgeHeld()).toBeUndefined();
   setting.pass(1);
@@ -143,7 +143,7 @@ test('a refusal of before a restart keeps nothing after it', () => {
   setting.fates.noteEnd();
   expect(setting.judgeGone()).toBeUndefined();
   // Whoever was on the way to it has nothing to take over.
-  setting.fates.endWish(fate, 1000);
+  setting.fates.endTakeover(fate, 1000);
   const next = setting.register();
   setting.fates.leave(next, 'broken close');
   setting.pass(disconnectGraceMs);
@@ -160,15 +160,15 @@ test('a session that somebody wishes to take over goes on when it is, and lives 
   const fate = setting.register();
   setting.fates.leave(fate, 'broken close');
   setting.pass(100);
-  setting.fates.wish(fate);
+  setting.fates.requestTakeover(fate);
   setting.pass(60_000);
   // It may have been taken over, and broken again.
   expect(setting.judgeHeld()).toBeUndefined();
   expect(setting.judgeGone()).toBeUndefined();
   setting.fates.resume(fate);
   expect(setting.judgeGone()).toMatch(/^pay i1 is missing/);
-  setting.fates.wish(fate);
-  setting.fates.endWish(fate, 1000);
+  setting.fates.requestTakeover(fate);
+  setting.fates.endTakeover(fate, 1000);
   setting.pass(1000 + disconnectGraceMs + goneWithinMs + 1);
   expect(setting.judgeHeld()).toMatch(/should have gone/);
 });

@@ -55,8 +55,8 @@ test('[PU1] [RE1] a session ends while its slot moves, and the owner dies before
   await registry.settle(random);
   const view = [...watcher.views.values()][0]!;
   expect(view.instances.size).toBe(1);
-  const resized = registry.mover.resize(1);
-  while (!registry.router.isShut(`public/DEFAULT/${leaving}`)) {
+  const resized = registry.migrator.resize(1);
+  while (!registry.router.isFrozen(`public/DEFAULT/${leaving}`)) {
     registry.step(random);
     await runPromises();
   }
@@ -76,7 +76,7 @@ test('[SL3] [RE1] the wall clock is set back, slots move, and their new owner di
   );
   await registry.settle(random);
   registry.setWallBack(3_600_000);
-  const resized = registry.mover.resize(3);
+  const resized = registry.migrator.resize(3);
   await registry.settle(random);
   await resized;
   for (const partition of registry.partitions) partition.die();
@@ -100,17 +100,17 @@ test('[SL3] partitions cannot all be started: those that can are ended as well, 
           begin = resolve;
         }),
     );
-  const failed = registry.mover.resize(3).catch((error: unknown) => error);
+  const failed = registry.migrator.resize(3).catch((error: unknown) => error);
   await runPromises();
   begin?.();
   await registry.settle(random);
   expect(await failed).toMatchObject({ message: 'no memory' });
   start.mockRestore();
-  expect(registry.units.map(({ router }) => router.links().map(({ partition }) => partition))).toEqual(
-    registry.units.map(() => [0]),
+  expect(registry.hosts.map(({ router }) => router.links().map(({ partition }) => partition))).toEqual(
+    registry.hosts.map(() => [0]),
   );
   expect(registry.supervisor.states()).toEqual(['ready']);
-  const again = registry.mover.resize(2);
+  const again = registry.migrator.resize(2);
   await registry.settle(random);
   await again;
   expect(registry.supervisor.states()).toEqual(['ready', 'ready']);

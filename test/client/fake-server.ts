@@ -179,7 +179,7 @@ export class FakeServer {
 
   sendGoaway(reconnectAfterMs: number): void {
     for (const { outgoing } of this.connections.values()) {
-      outgoing.push(wordNotification('session.goaway', { reason: 'test', reconnectAfterMs }));
+      outgoing.push(encodeNotification('session.goaway', { reason: 'test', reconnectAfterMs }));
     }
   }
 
@@ -209,7 +209,7 @@ export class FakeServer {
     if (session === undefined) throw new Error(`${method} before session.open`);
     if (this.mishaps.busy > 0) {
       this.mishaps.busy -= 1;
-      return wordError(id, -32_000, 'busy', { retryAfterMs: 40 });
+      return encodeError(id, -32_000, 'busy', { retryAfterMs: 40 });
     }
     const key = `${params.namespace}/${params.group}/${params.service}`;
     switch (method) {
@@ -223,9 +223,9 @@ export class FakeServer {
         return this.#subscribe(connection, key, request);
       case 'service.unsubscribe':
         connection.subscriptions.delete(key);
-        return wordResult(id, {});
+        return encodeResult(id, {});
       case 'service.query':
-        return wordResult(id, { version: this.versionOf(key), instances: listOf(this.contentOf(key), {}) });
+        return encodeResult(id, { version: this.versionOf(key), instances: listOf(this.contentOf(key), {}) });
       default:
         throw new Error(`unexpected ${method}`);
     }
@@ -236,7 +236,7 @@ export class FakeServer {
     const { resume, capabilities } = params;
     const unknown = ['resume', 'capabilities', 'protocol'].find((name) => name in params);
     if (isFirstEdition && unknown !== undefined) {
-      return wordError(id, -32_602, 'invalid_params', { field: `/${unknown}` });
+      return encodeError(id, -32_602, 'invalid_params', { field: `/${unknown}` });
     }
     const before = forgets || resume === undefined ? undefined : this.#sessions.get(resume);
     // The connection before is fenced.
@@ -248,12 +248,12 @@ export class FakeServer {
     this.#sessions.set(session.secret, session);
     connection.session = session;
     const first = { session: `s${number}`, heartbeatMs: 1000, limits: fakeLimits };
-    if (isFirstEdition) return wordResult(id, first);
+    if (isFirstEdition) return encodeResult(id, first);
     const held = this.#heldBy(session);
     const digest = new RegistrationDigest();
     for (const { key, instance } of held) digest.add(key, encodeInstance(instance).fragment);
     const resumed = { registrations: held.length, digest: digest.toString() };
-    return wordResult(id, {
+    return encodeResult(id, {
       ...first,
       secret: session.secret,
       registry: `r${this.#registry}`,
@@ -278,7 +278,7 @@ export class FakeServer {
       hash: hashRegistration(key, encodeInstance(instance).fragment),
     }));
     const isMore = from + pageMax < held.length;
-    return wordResult(id, { registrations: page, ...(isMore ? { cursor: String(from + pageMax) } : {}) });
+    return encodeResult(id, { registrations: page, ...(isMore ? { cursor: String(from + pageMax) } : {}) });
   }
 
   #end(session: FakeSession): void {
@@ -289,17 +289,17 @@ export class FakeServer {
   #register(session: FakeSession, call: { id: number; key: string; instance: InstanceInput }): string {
     const { host, port, weight = 100 } = call.instance;
     const id = call.instance.id ?? `${host}:${port}`;
-    if (weight === 13) return wordError(call.id, -32_602, 'invalid_params', { field: '/instance/weight' });
+    if (weight === 13) return encodeError(call.id, -32_602, 'invalid_params', { field: '/instance/weight' });
     this.#claim(call.key, id, session.number, { id, host, port, weight, enabled: true });
-    return wordResult(call.id, { version: this.versionOf(call.key), id });
+    return encodeResult(call.id, { version: this.versionOf(call.key), id });
   }
 
   #deregister(session: FakeSession, call: { id: number; key: string; instanceId: string }): string {
     const claims = this.contentOf(call.key).get(call.instanceId);
-    if (claims === undefined) return wordError(call.id, -32_001, 'not_found', {});
-    if (!claims.some(({ owner }) => owner === session.number)) return wordError(call.id, -32_002, 'not_owner', {});
+    if (claims === undefined) return encodeError(call.id, -32_001, 'not_found', {});
+    if (!claims.some(({ owner }) => owner === session.number)) return encodeError(call.id, -32_002, 'not_owner', {});
     this.#claim(call.key, call.instanceId, session.number, undefined);
-    return wordResult(call.id, { version: this.versionOf(call.key) });
+    return encodeResult(call.id, { version: this.versionOf(call.key) });
   }
 
   #subscribe(connection: FakeConnection, key: string, { id, params }: WireRequest): string {
@@ -312,10 +312,10 @@ export class FakeServer {
     const old = since === undefined || !isSame || this.mishaps.forgets ? undefined : this.#knownAt(key, since);
     const isWaiting = isWarming && since !== undefined && isSame && old === undefined;
     connection.subscriptions.set(key, { version, isWaiting, mode, filter });
-    if (isWaiting) return wordResult(id, { from: since, version: since, put: [], remove: [], warming: true });
-    if (old !== undefined) return wordResult(id, { from: since, version, ...difference(old, content, filter) });
+    if (isWaiting) return encodeResult(id, { from: since, version: since, put: [], remove: [], warming: true });
+    if (old !== undefined) return encodeResult(id, { from: since, version, ...difference(old, content, filter) });
     const warming = isWarming ? { warming: true } : {};
-    return wordResult(id, { version, instances: listOf(content, filter), ...warming });
+    return encodeResult(id, { version, instances: listOf(content, filter), ...warming });
   }
 
   /** Those who were there before are back, or had their time. */
@@ -329,7 +329,7 @@ export class FakeServer {
         subscription.version = to;
         const instances = listOf(content, subscription.filter);
         const name = { ...parseServiceKey(key), count: instances.length };
-        outgoing.push(wordNotification('service.changed', { ...name, snapshot: true, to, instances }));
+        outgoing.push(encodeNotification('service.changed', { ...name, snapshot: true, to, instances }));
       }
     }
   }
@@ -377,7 +377,7 @@ export class FakeServer {
       if (session?.hearsClaims !== true || session.number === cause) continue;
       if (session.number !== shown && session.number !== shownBefore) continue;
       const params = { ...parseServiceKey(key), id, shown: session.number === shown };
-      outgoing.push(wordNotification('instance.claim', params));
+      outgoing.push(encodeNotification('instance.claim', params));
     }
   }
 
@@ -397,7 +397,7 @@ export class FakeServer {
     if (push === 'lost') return;
     const params =
       mode === 'snapshot' ? { ...name, snapshot: true, to, instances: list } : { ...name, from, to, put, remove };
-    const text = wordNotification('service.changed', params);
+    const text = encodeNotification('service.changed', params);
     connection.outgoing.push(text);
     if (push === 'twice') connection.outgoing.push(text);
   }
@@ -427,14 +427,14 @@ function difference(before: Content, after: Content, filter: InstanceFilter): { 
   };
 }
 
-function wordNotification(method: string, params: object): string {
+function encodeNotification(method: string, params: object): string {
   return JSON.stringify({ jsonrpc: '2.0', method, params });
 }
 
-function wordResult(id: number, result: object): string {
+function encodeResult(id: number, result: object): string {
   return JSON.stringify({ jsonrpc: '2.0', id, result });
 }
 
-function wordError(id: number, code: number, name: string, fields: object): string {
+function encodeError(id: number, code: number, name: string, fields: object): string {
   return JSON.stringify({ jsonrpc: '2.0', id, error: { code, message: name, data: { code: name, ...fields } } });
 }

@@ -16,7 +16,7 @@ function describeHeld({ partitions }: InProcessRegistry): { instances: string[];
 
 test('a host that is gone leaves what its sessions registered; the subscribers of others are still told, and claims change hands', async () => {
   const registry = await InProcessRegistry.start({}, 2);
-  const [here, there] = registry.units.map(({ host }) => new SimulatedClient(registry, undefined, host));
+  const [here, there] = registry.hosts.map(({ core }) => new SimulatedClient(registry, undefined, core));
   const names = Array.from({ length: 20 }, (_, i) => `service-${i}`);
   const register = (client: SimulatedClient, port: number): void => {
     for (const service of names) {

@@ -5,12 +5,12 @@ import type { Setting } from '../../src/config/config.ts';
 import { metricFamilies } from '../../src/metrics/metric-families.ts';
 import { expectTable } from '../support/document-table.ts';
 
-function wordDefault(name: string, setting: Setting): string {
+function formatDefault(name: string, setting: Setting): string {
   if (name === 'partitions') return 'cores less one';
   return Array.isArray(setting.default) ? setting.default.join(',') || 'none' : String(setting.default);
 }
 
-function wordRange({ schema }: Setting): string {
+function formatRange({ schema }: Setting): string {
   if (Array.isArray(schema.enum)) return schema.enum.join(', ');
   if (schema.type === 'integer') return `${String(schema.minimum)} to ${String(schema.maximum)}`;
   return schema.type === 'array' ? 'strings' : String(schema.type);
@@ -22,8 +22,8 @@ test('[LI1] docs/OPERATIONS.md lists every setting with its default, range and m
     '| setting | default | range | meaning |',
     Object.entries(settings).map(([name, setting]) => [
       `\`${name}\``,
-      wordDefault(name, setting),
-      wordRange(setting),
+      formatDefault(name, setting),
+      formatRange(setting),
       setting.meaning,
     ]),
   );

@@ -37,12 +37,12 @@ function updateLists(quotes: ReadonlyMap<string, readonly string[]>): void {
   const spec = readFileSync(`${root}docs/SPEC.md`, 'utf8');
   const updated = spec.replaceAll(
     /(\*\*([A-Z]{2}\d+)\*\*[\s\S]*?\nTests: ).*/g,
-    (_, before: string, id: string) => before + wordFiles(quotes.get(id)),
+    (_, before: string, id: string) => before + formatFiles(quotes.get(id)),
   );
   writeFileSync(`${root}docs/SPEC.md`, updated);
 }
 
-function wordFiles(files: readonly string[] | undefined): string {
+function formatFiles(files: readonly string[] | undefined): string {
   return files === undefined ? 'none' : files.map((file) => `\`${file}\``).join(', ');
 }
 
@@ -51,8 +51,8 @@ test('every rule has a test, every id that a test quotes is a rule, and docs/SPE
   if (process.env['UPDATE_DOCS'] !== undefined) updateLists(quotes);
   const rules = readRules();
   expect(rules.size).toBeGreaterThan(10);
-  const expected = [...rules.keys()].map((id) => `${id}: ${wordFiles(quotes.get(id))}`);
-  const listed = [...rules].map(([id, files]) => `${id}: ${wordFiles(files)}`);
+  const expected = [...rules.keys()].map((id) => `${id}: ${formatFiles(quotes.get(id))}`);
+  const listed = [...rules].map(([id, files]) => `${id}: ${formatFiles(files)}`);
   expect(listed).toEqual(expected);
   expect([...quotes.keys()].filter((id) => !rules.has(id))).toEqual([]);
 });

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 
-import type { UnitState } from '../../src/control/host-unit.ts';
+import type { LocalHost } from '../../src/control/local-host.ts';
 import { PartitionLives } from '../../src/control/partition-lives.ts';
-import type { SessionUnit } from '../../src/control/session-unit.ts';
+import type { HostState } from '../../src/control/session-host.ts';
 import { StateReader } from '../../src/control/state-reader.ts';
 import { Metrics } from '../../src/metrics/metrics.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
@@ -10,8 +10,8 @@ import { SimulatedClient } from '../support/simulated-client.ts';
 
 test('a host that does not answer is asked once, its last figures are told, and that it is silent', async () => {
   const registry = await InProcessRegistry.start({}, 2);
-  const [first, second] = registry.units;
-  const connect = (unit: SessionUnit): SimulatedClient => new SimulatedClient(registry, undefined, unit.host);
+  const [first, second] = registry.hosts;
+  const connect = (unit: LocalHost): SimulatedClient => new SimulatedClient(registry, undefined, unit.core);
   let asked = 0;
   let isSilent = false;
   let answer: (() => void) | undefined;
@@ -19,7 +19,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
     states: new StateReader([
       first!,
       {
-        readState: async (): Promise<UnitState> => {
+        readState: async (): Promise<HostState> => {
           asked += 1;
           if (isSilent) await new Promise<void>((resolve) => (answer = resolve));
           return second!.readState();
@@ -32,7 +32,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
       lives: new PartitionLives(),
       gate: first!.router.gate,
       guard: registry.guard,
-      mover: registry.mover,
+      migrator: registry.migrator,
       warmUp: { isOver: () => false, readTookMs: () => 2500 },
     },
   });

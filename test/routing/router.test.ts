@@ -58,17 +58,17 @@ class Scene {
 
 test('[SL3] requests and what is told wait for a slot by themselves, in one order, under the numbers that they had when they came', () => {
   const scene = new Scene();
-  scene.gate.shut([slot]);
+  scene.gate.freeze([slot]);
   scene.ask('a');
-  scene.router.tell(key, [toPartition.loseInterest, key, 'delta']);
+  scene.router.tell(key, [toPartition.dropInterest, key, 'delta']);
   scene.ask('b');
   expect(scene.takeSent()).toEqual([]);
-  scene.gate.open([slot]);
+  scene.gate.thaw([slot]);
   scene.ask('c');
-  const { query, loseInterest } = toPartition;
+  const { query, dropInterest } = toPartition;
   const expected = [
     [query, 1, key, 'a', 0],
-    [loseInterest, key, 'delta'],
+    [dropInterest, key, 'delta'],
     [query, 2, key, 'b', 0],
     [query, 3, key, 'c', 0],
   ];
@@ -78,24 +78,24 @@ test('[SL3] requests and what is told wait for a slot by themselves, in one orde
 test('[SL3] what is not wanted any more when its turn comes is not sent, and is not asked again before that', () => {
   const scene = new Scene();
   let isWanted = true;
-  scene.gate.shut([slot]);
+  scene.gate.freeze([slot]);
   scene.ask('a', { begin: () => isWanted });
-  scene.router.tell(key, [toPartition.loseInterest, key, 'delta'], () => isWanted);
+  scene.router.tell(key, [toPartition.dropInterest, key, 'delta'], () => isWanted);
   isWanted = false;
-  scene.gate.open([slot]);
+  scene.gate.thaw([slot]);
   expect([scene.takeSent(), scene.told]).toEqual([[], []]);
 });
 
 test('[LI1] [RE3] what may not wait is refused: when too many wait, after a time, or because the mailbox is full by then', () => {
   const scene = new Scene({ waitingMax: 2, requestsMax: 1 });
-  scene.gate.shut([slot]);
+  scene.gate.freeze([slot]);
   for (const name of ['a', 'b', 'c']) scene.ask(name);
   scene.ask('patient', { isPatient: true });
   expect(scene.told.splice(0)).toEqual(['c: waitingRequestsMax']);
   scene.gate.tick(1000);
   expect(scene.told.splice(0)).toEqual(['a: slotWaitTimeoutMs', 'b: slotWaitTimeoutMs']);
   scene.ask('d');
-  scene.gate.open([slot]);
+  scene.gate.thaw([slot]);
   expect(scene.told).toEqual(['d: mailboxRequestsMax']);
   expect(scene.takeSent()).toContain('patient');
 });

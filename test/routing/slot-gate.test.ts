@@ -23,66 +23,66 @@ function setUp(waitingMax = 10): { gate: SlotGate; done: string[]; refused: Fail
 
 test('[SL3] what waited for a slot is done in its order once it opens', () => {
   const { gate, done, wait } = setUp();
-  gate.shut([slot]);
-  expect([gate.isShut(key), gate.isShut('public/DEFAULT/other')]).toEqual([true, false]);
+  gate.freeze([slot]);
+  expect([gate.isFrozen(key), gate.isFrozen('public/DEFAULT/other')]).toEqual([true, false]);
   wait('a');
   gate.wait(slot, () => done.push('b'));
   wait('c');
-  gate.open([slot]);
+  gate.thaw([slot]);
   expect(done).toEqual(['a', 'b', 'c']);
-  expect([gate.isOpen, gate.waitingCount]).toEqual([true, 0]);
+  expect([gate.isThawed, gate.waitingCount]).toEqual([true, 0]);
 });
 
-test('[SL3] a slot that is shut for two reasons opens with the last', () => {
+test('[SL3] a slot that is frozen for two reasons opens with the last', () => {
   const { gate, done, wait } = setUp();
-  gate.shut([slot]);
-  gate.shut([slot]);
+  gate.freeze([slot]);
+  gate.freeze([slot]);
   wait('a');
-  gate.open([slot]);
+  gate.thaw([slot]);
   expect(done).toEqual([]);
-  gate.open([slot]);
+  gate.thaw([slot]);
   expect(done).toEqual(['a']);
   expect(() => {
-    gate.open([slot]);
-  }).toThrow(/is not shut/);
+    gate.thaw([slot]);
+  }).toThrow(/is not frozen/);
 });
 
 test('[RE3] what waits too long is refused with a time to come back; what must be done is done', () => {
   const { gate, done, refused, wait } = setUp();
-  gate.shut([slot]);
+  gate.freeze([slot]);
   wait('a');
   gate.wait(slot, () => done.push('b'));
   gate.tick(999);
   expect(refused).toEqual([]);
   gate.tick(1000);
   expect(refused).toMatchObject([{ code: 'busy', limit: 'slotWaitTimeoutMs', retryAfterMs: 250 }]);
-  gate.open([slot]);
+  gate.thaw([slot]);
   expect(done).toEqual(['b']);
 });
 
 test('[LI1] [RE3] too many that wait are refused at once', () => {
   const { gate, refused, wait } = setUp(2);
-  gate.shut([slot]);
+  gate.freeze([slot]);
   for (const name of ['a', 'b', 'c']) wait(name);
   expect(refused).toMatchObject([{ code: 'busy', limit: 'waitingRequestsMax', max: 2 }]);
 });
 
 test('[SL3] what concerns every slot waits for the last one', () => {
   const { gate, done } = setUp();
-  gate.shut([1, 2]);
+  gate.freeze([1, 2]);
   gate.wait('all', () => done.push('all'));
   gate.wait([1, 3], () => done.push('one and three'));
-  gate.open([1]);
+  gate.thaw([1]);
   expect(done).toEqual(['one and three']);
-  gate.open([2]);
+  gate.thaw([2]);
   expect(done).toEqual(['one and three', 'all']);
 });
 
-test('the longest time that a slot was shut is known', () => {
+test('the longest time that a slot was frozen is known', () => {
   const { gate } = setUp();
   gate.tick(100);
-  gate.shut([slot]);
+  gate.freeze([slot]);
   gate.tick(350);
-  gate.open([slot]);
-  expect(gate.longestShutMs).toBe(250);
+  gate.thaw([slot]);
+  expect(gate.longestFreezeMs).toBe(250);
 });

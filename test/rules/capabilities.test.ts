@@ -38,7 +38,7 @@ async function hear(params: Partial<SessionOpenParams>): Promise<string[]> {
   const rival = new SimulatedClient(registry);
   rival.request('instance.register', { service: 'pay', instance });
   await registry.deliver(random);
-  await registry.host.sendAway('asked', 1, 0);
+  await registry.core.requestReconnect('asked', 1, 0);
   await registry.settle(random);
   const text = frames.join('\n');
   return [
@@ -68,7 +68,7 @@ test('[WP6] who is not asked to go is not counted among those who are', async ()
   const registry = await InProcessRegistry.start({});
   open(registry, { protocol: 1, capabilities: [] });
   open(registry, {});
-  expect(await registry.host.sendAway('asked', 1, 0)).toBe(1);
+  expect(await registry.core.requestReconnect('asked', 1, 0)).toBe(1);
 });
 
 test('[WP6] the server says what it offers, and the highest version that both sides speak', async () => {

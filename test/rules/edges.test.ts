@@ -13,7 +13,7 @@ function start(): Promise<InProcessRegistry> {
 }
 
 async function carryOut(registry: InProcessRegistry, call: LeaseCall): Promise<LeaseAnswer> {
-  const answer = registry.edges[0]!.unit.carryOutLease(call);
+  const answer = registry.edges[0]!.host.carryOutLease(call);
   await registry.deliver(random);
   return answer;
 }
@@ -60,11 +60,11 @@ test('[RE4] where a partition dies together with the host, what only the two kne
 test('[RE4] a lease that was granted for a registration which never came holds nothing, and is none', async () => {
   const registry = await start();
   const body = { service: 'pay', instance: { host: 'h', port: 1 } };
-  void registry.edges[0]!.unit.carryOutLease({ kind: 'register', body, address: '10.0.0.2' });
+  void registry.edges[0]!.host.carryOutLease({ kind: 'register', body, address: '10.0.0.2' });
   registry.edges[0]!.kill('killed');
   await registry.settle(random);
-  expect(registry.edges[0]!.unit.host.sessions.leaseCount).toBeLessThanOrEqual(1);
-  const held = [...registry.edges[0]!.unit.host.sessions.all()];
+  expect(registry.edges[0]!.host.core.sessions.leaseCount).toBeLessThanOrEqual(1);
+  const held = [...registry.edges[0]!.host.core.sessions.all()];
   for (const { registrations } of held) expect(registrations.size).toBe(1);
 });
 

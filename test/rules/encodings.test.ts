@@ -19,7 +19,7 @@ const events: Encoding = {
 };
 
 /** A subscriber that makes requests by calls, gets values for answers, and reads what it is told from a stream. */
-function subscribe({ host }: InProcessRegistry): { readonly answers: Result[]; readonly stream: string[] } {
+function subscribe({ core }: InProcessRegistry): { readonly answers: Result[]; readonly stream: string[] } {
   const answers: Result[] = [];
   const stream: string[] = [];
   const socket: Socket = {
@@ -34,8 +34,8 @@ function subscribe({ host }: InProcessRegistry): { readonly answers: Result[]; r
     ping: () => true,
     end: () => undefined,
   };
-  host.execute(
-    host.connect(socket),
+  core.execute(
+    core.connect(socket),
     { method: 'service.subscribe', params: { service: 'pay' } },
     { succeed: (result) => void answers.push(result), fail: (failure) => expect.unreachable(failure.message) },
   );
@@ -51,9 +51,9 @@ test('[PU3] a host with an encoding of its own answers with values, and encodes 
       { kind: 'state', version: expect.any(Number) as number, count: 0, instances: '[]', isWarming: false },
     ]);
   }
-  const before = registry.host.framesEncoded;
-  registry.host.execute(
-    registry.host.sessions.grantLease(60_000, '127.0.0.1'),
+  const before = registry.core.framesEncoded;
+  registry.core.execute(
+    registry.core.sessions.grantLease(60_000, '127.0.0.1'),
     {
       method: 'instance.register',
       key: 'public/DEFAULT/pay',
@@ -62,7 +62,7 @@ test('[PU3] a host with an encoding of its own answers with values, and encodes 
     { succeed: () => undefined, fail: (failure) => expect.unreachable(failure.message) },
   );
   await registry.settle(random);
-  expect(registry.host.framesEncoded).toBe(before + 1);
+  expect(registry.core.framesEncoded).toBe(before + 1);
   for (const { stream } of subscribers) {
     expect(stream).toEqual([
       expect.stringMatching(/^event: delta\nid: \d+\ndata: \{"namespace":"public".*"put":\[\{"id":"a",.*\}\n\n$/),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { encodeRegister } from '../../src/sessions/requests.ts';
-import type { SessionHost } from '../../src/sessions/session-host.ts';
+import type { SessionCore } from '../../src/sessions/session-core.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 import { ioThreads } from '../support/io-threads.ts';
 import { Random } from '../support/random.ts';
@@ -42,8 +42,8 @@ async function setUp(
 }
 
 /** Threads take turns; the main thread has no connections where there are others. */
-function chooseHost({ units }: InProcessRegistry, turn: number): SessionHost {
-  return units.length === 1 ? units[0]!.host : units[1 + (turn % (units.length - 1))]!.host;
+function chooseHost({ hosts }: InProcessRegistry, turn: number): SessionCore {
+  return hosts.length === 1 ? hosts[0]!.core : hosts[1 + (turn % (hosts.length - 1))]!.core;
 }
 
 /** `turn`: of its host; who comes back is seldom where it was before. */
@@ -192,10 +192,10 @@ describe.each(threadCounts)('with %i threads for sockets', (threads) => {
 
   test('[SE4] a lease that is not renewed ends, whatever guards hold back', async () => {
     const { registry, watcher, providers } = await setUp(threads, 20);
-    const { host } = registry.units[0]!;
-    const lease = host.sessions.grantLease(1000, '10.0.0.1')!;
+    const { core } = registry.hosts[0]!;
+    const lease = core.sessions.grantLease(1000, '10.0.0.1')!;
     const call = encodeRegister({ service: 'pay', instance: { host: 'leased', port: 1 } });
-    host.execute(lease, call, { succeed: () => undefined, fail: () => undefined });
+    core.execute(lease, call, { succeed: () => undefined, fail: () => undefined });
     await wait(registry, 500);
     expect(countSeen(watcher)).toBe(21);
     for (const provider of providers.slice(0, 12)) provider.leave(false);
@@ -209,7 +209,7 @@ describe.each(threadCounts)('with %i threads for sockets', (threads) => {
     for (const provider of providers.slice(0, 12)) provider.leave(false);
     await wait(registry, 2000);
     const told = watcher.notifications;
-    for (const unit of registry.units) unit.drain('stopping');
+    for (const host of registry.hosts) host.drain('stopping');
     await registry.releaseGuard(random);
     await wait(registry, 2000);
     expect([countSeen(watcher), watcher.notifications]).toEqual([20, told]);

@@ -144,10 +144,10 @@ test('[PU3] a push is encoded once for each variant, whatever the number of subs
   const { registry, provider } = await setUp();
   for (let count = 0; count < 40; count++) await subscribe(registry, count % 2 === 0 ? 'delta' : 'snapshot');
   await registry.settle(random);
-  const encodedBefore = registry.host.framesEncoded;
+  const encodedBefore = registry.core.framesEncoded;
   register(provider, 'a');
   await registry.settle(random);
-  expect(registry.host.framesEncoded - encodedBefore).toBe(2);
+  expect(registry.core.framesEncoded - encodedBefore).toBe(2);
 });
 
 function registerIn(client: SimulatedClient, host: string, zone: string): void {
@@ -209,14 +209,14 @@ test('[PU1] so it is if the subscription with the other filter has not been answ
     client.request('service.subscribe', { service, version, ...(zone === undefined ? {} : { zone }) });
   const whole = { instances: [{ id: 'b:1' }] };
   const resumed = { from: version, put: [], remove: [] };
-  // While their slots are shut, requests of one session about one service wait beside each other.
+  // While their slots are frozen, requests of one session about one service wait beside each other.
   const slots = [slotOf('public/DEFAULT/pay'), slotOf('public/DEFAULT/ship')];
   const { gate } = registry.router;
-  gate.shut(slots);
+  gate.freeze(slots);
   const results = async (...answers: Answered[]): Promise<unknown[]> => {
-    gate.open(slots);
+    gate.thaw(slots);
     await registry.settle(random);
-    gate.shut(slots);
+    gate.freeze(slots);
     return answers.map(({ result }) => result);
   };
   const [one, two, three] = Array.from({ length: 3 }, () => new SimulatedClient(registry)) as [
@@ -241,7 +241,7 @@ test('[PU1] of subscriptions to one service that a session asks for at once, the
   registerIn(provider, 'b', 'z2');
   await registry.settle(random);
   expect([...view.instances.keys()]).toEqual(['b:1']);
-  expect(registry.host.watched(() => true).map(({ variant }) => variant)).toEqual(['snapshot{"zone":"z2"}']);
+  expect(registry.core.watched(() => true).map(({ variant }) => variant)).toEqual(['snapshot{"zone":"z2"}']);
 });
 
 test('[PU3] those with one filter get one encoding, once they have been brought to one version', async () => {
@@ -254,10 +254,10 @@ test('[PU3] those with one filter get one encoding, once they have been brought 
   }
   const encodings = [];
   for (let round = 0; round < 2; round++) {
-    const before = registry.host.framesEncoded;
+    const before = registry.core.framesEncoded;
     registerIn(provider, `own${round}`, 'z1');
     await registry.settle(random);
-    encodings.push(registry.host.framesEncoded - before);
+    encodings.push(registry.core.framesEncoded - before);
   }
   expect(encodings).toEqual([20, 1]);
 });
@@ -432,7 +432,7 @@ test('[PU5] a registry that is stopping tells nobody that others have gone', asy
   register(provider, 'a');
   const { client, view } = await subscribe(registry);
   await registry.settle(random);
-  registry.host.drain('stopping');
+  registry.core.drain('stopping');
   provider.leave(true);
   await registry.settle(random);
   expect([...view.instances.keys()]).toEqual(['a:1']);

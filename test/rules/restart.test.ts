@@ -105,7 +105,7 @@ test('[PU5] a service is warm as soon as so many are back as one of its subscrib
   await pass(registry, 500);
   expect([...clients, filtered].map(({ notifications }) => notifications)).toEqual([1, 1, 1]);
   expect([...clients, filtered].map(({ views }) => views.get('public/DEFAULT/pay')?.instances.size)).toEqual([3, 3, 1]);
-  expect(registry.host.subscriptionsWarming).toBe(0);
+  expect(registry.core.subscriptionsWarming).toBe(0);
   // Who comes now gets the list at once, and it does not say that it is filling; nor does one that holds an empty list wait.
   const late = new SimulatedClient(registry);
   const resumed = late.subscribe('pay', 'delta', hold(registry, ['a:1', 'b:1', 'c:1']));
@@ -131,7 +131,7 @@ test('[PU5] a version of this life is resumed from as always, though the registr
   const resumed = back.subscribe('pay', 'delta', view);
   await registry.deliver(random);
   expect(idsOf(resumed)).toEqual(['a:1', 'b:1']);
-  expect(registry.host.subscriptionsWarming).toBe(0);
+  expect(registry.core.subscriptionsWarming).toBe(0);
 });
 
 test('[PU5] what one connection asks of a service holds in its order, whatever waits for the warm-up', async () => {
@@ -171,10 +171,10 @@ test('[PU5] what one connection asks of a service holds in its order, whatever w
       else answers.push(...([message].flat() as typeof answers));
       return 'sent';
     };
-    if (draw.below(2) === 0) registry.host.receive(client.session, JSON.stringify(frames));
+    if (draw.below(2) === 0) registry.core.receive(client.session, JSON.stringify(frames));
     else {
       for (const frame of frames) {
-        registry.host.receive(client.session, JSON.stringify(frame));
+        registry.core.receive(client.session, JSON.stringify(frame));
         for (let left = draw.below(8); left > 0; left--) registry.step(draw);
       }
     }
@@ -191,7 +191,7 @@ test('[PU5] what one connection asks of a service holds in its order, whatever w
       told.map(({ params }) => ({ count: params.count, isSnapshot: params.snapshot === true })),
       `seed ${seed}`,
     ).toEqual(expected);
-    expect(registry.host.subscriptionsWarming).toBe(0);
+    expect(registry.core.subscriptionsWarming).toBe(0);
   }
   expect(waits).toBeGreaterThan(100);
 });
@@ -201,9 +201,9 @@ test('[PU5] a subscription that waits ends with its connection', async () => {
   const client = new SimulatedClient(registry);
   const held = client.subscribe('pay', 'delta', hold(registry, ['a:1']));
   await registry.deliver(random);
-  expect(registry.host.subscriptionsWarming).toBe(1);
+  expect(registry.core.subscriptionsWarming).toBe(1);
   client.leave(false);
-  expect(registry.host.subscriptionsWarming).toBe(0);
+  expect(registry.core.subscriptionsWarming).toBe(0);
   const again = new SimulatedClient(registry);
   again.subscribe('pay', 'delta', held);
   register(again, 'a');
@@ -223,27 +223,27 @@ test('[PU5] [LI1] a subscription that waits counts as one, and however many wait
   const crowd = countFrom(0, 400).map(() => new SimulatedClient(registry));
   for (const one of crowd) one.subscribe('service-0', 'snapshot', hold(registry, ['a:1']));
   await registry.deliver(random);
-  expect(registry.host.subscriptionsWarming).toBe(1900);
-  const framesBefore = registry.host.framesEncoded;
+  expect(registry.core.subscriptionsWarming).toBe(1900);
+  const framesBefore = registry.core.framesEncoded;
   for (let passed = 0; passed < 1000; passed += 50) registry.advance(50);
   const sum = (): number => [client, ...crowd].reduce((total, { notifications }) => total + notifications, 0);
   let most = 0;
   let mostAtOnce = 0;
   for (let before = sum(), isBusy = true; isBusy; before = sum()) {
     isBusy = registry.step(random);
-    most = Math.max(most, registry.host.requestsInFlight);
+    most = Math.max(most, registry.core.requestsInFlight);
     mostAtOnce = Math.max(mostAtOnce, sum() - before);
   }
   expect(sum()).toBe(1900);
   expect(most).toBeLessThanOrEqual(32);
   expect(mostAtOnce).toBeLessThanOrEqual(50);
   // PU3: one text for all who waited for a service.
-  expect(registry.host.framesEncoded - framesBefore).toBe(1501);
+  expect(registry.core.framesEncoded - framesBefore).toBe(1501);
 });
 
 test('[PU5] a version told by a clock that was ahead is never told again, once a client has shown it', async () => {
   const registry = await InProcessRegistry.start({ warmUpMs: 1000, partitions: 3 }, 2);
-  const [first, second] = registry.units.map(({ host }) => new SimulatedClient(registry, undefined, host));
+  const [first, second] = registry.hosts.map(({ core }) => new SimulatedClient(registry, undefined, core));
   const services = countFrom(0, 12).map((i) => `service-${i}`);
   for (const service of services) first!.request('instance.register', { service, instance: { host: 'a', port: 1 } });
   await registry.deliver(random);
@@ -261,7 +261,7 @@ test('[PU5] a version told by a clock that was ahead is never told again, once a
   // A partition that begins anew, and one that comes, know it as well.
   for (const partition of registry.partitions) partition.die(random);
   await registry.settle(random);
-  void registry.mover.resize(5);
+  void registry.migrator.resize(5);
   await registry.settle(random);
   const again = [...services, 'new'].map((service) => second!.request('service.query', { service }));
   await registry.deliver(random);

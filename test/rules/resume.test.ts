@@ -45,13 +45,13 @@ function register(client: SimulatedClient, service: string, id: string, weight?:
 }
 
 /** The canonical JSON that `word` comes to. */
-function wordFragment(id: string, weight = 100): string {
+function encodeFragment(id: string, weight = 100): string {
   return JSON.stringify({ id, host: 'h', port: 1, weight, enabled: true });
 }
 
 function digestOf(list: readonly (readonly [service: string, id: string])[]): string {
   const digest = new RegistrationDigest();
-  for (const [service, id] of list) digest.add(`public/DEFAULT/${service}`, wordFragment(id));
+  for (const [service, id] of list) digest.add(`public/DEFAULT/${service}`, encodeFragment(id));
   return digest.toString();
 }
 
@@ -86,14 +86,14 @@ async function setUp(
   const watcher = new SimulatedClient(registry);
   watcher.subscribe('pay');
   await registry.deliver(random);
-  const first = new SimulatedClient(registry, undefined, registry.units[from]!.host);
+  const first = new SimulatedClient(registry, undefined, registry.hosts[from]!.core);
   const opened = first.open();
   register(first, 'pay', 'a');
   register(first, 'pay', 'b');
   register(first, 'ship', 'a');
   await registry.settle(random);
   const { secret } = opened.result as Required<SessionOpenResult>;
-  const come = (): SimulatedClient => new SimulatedClient(registry, undefined, registry.units[to]!.host);
+  const come = (): SimulatedClient => new SimulatedClient(registry, undefined, registry.hosts[to]!.core);
   return { registry, watcher, first, secret, come };
 }
 
@@ -167,13 +167,13 @@ describe.each(places)('$name', (place) => {
     expect(resumedOf(opened)).toEqual({ registrations: 3, digest: digestOf(held) });
     register(first, 'pay', 'c');
     first.request('instance.deregister', { service: 'pay', id: 'a' });
-    registry.units[place.from]!.host.disconnected(first.session, true);
+    registry.hosts[place.from]!.core.disconnected(first.session, true);
     await registry.settle(random);
     expect(readHeld(watcher)).toEqual(['a', 'b']);
     await pass(registry, 3 * graceMs);
     expect(readHeld(watcher)).toEqual(['a', 'b']);
-    expect(registry.units.reduce((sum, { host }) => sum + host.subscriptionCounts.delta, 0)).toBe(1);
-    expect(registry.units.reduce((sum, { host }) => sum + host.sessions.connectedCount, 0)).toBe(2);
+    expect(registry.hosts.reduce((sum, { core }) => sum + core.subscriptionCounts.delta, 0)).toBe(1);
+    expect(registry.hosts.reduce((sum, { core }) => sum + core.sessions.connectedCount, 0)).toBe(2);
   });
 
   test('[SE8] what the old connection had asked for is carried out, and the answer says what came of it', async () => {
@@ -199,13 +199,13 @@ describe.each(places)('$name', (place) => {
   test('[SE8] what waited for its slot when the session was taken over is not done any more', async () => {
     const { registry, watcher, first, secret, come } = await setUp(place);
     const slots = Array.from({ length: 16_384 }, (_, slot) => slot);
-    for (const { router } of registry.units) router.gate.shut(slots);
+    for (const { router } of registry.hosts) router.gate.freeze(slots);
     register(first, 'pay', 'c');
     first.request('instance.deregister', { service: 'pay', id: 'a' });
     const second = come();
     const opened = second.open(secret);
     await registry.deliver(random);
-    for (const { router } of registry.units) router.gate.open(slots);
+    for (const { router } of registry.hosts) router.gate.thaw(slots);
     await registry.settle(random);
     expect(resumedOf(opened)).toEqual({ registrations: 3, digest: digestOf(held) });
     expect(readHeld(watcher)).toEqual(['a', 'b']);
@@ -226,7 +226,7 @@ describe.each(places)('$name', (place) => {
 
   test('[SE8] of two that take it over at once the last has it', async () => {
     const { registry, watcher, secret, come } = await setUp(place);
-    const comers = [come(), come(), new SimulatedClient(registry, undefined, registry.units[place.from]!.host), come()];
+    const comers = [come(), come(), new SimulatedClient(registry, undefined, registry.hosts[place.from]!.core), come()];
     const opened = comers.map((comer) => comer.open(secret));
     await registry.deliver(random);
     expect(comers.filter(({ closed }) => closed === undefined)).toHaveLength(1);
@@ -242,12 +242,12 @@ describe.each(places)('$name', (place) => {
     const { registry, watcher, secret } = await setUp(place);
     const told = watcher.notifications;
     for (let round = 0; round < 12; round++) {
-      const { host } = registry.units[round % registry.units.length]!;
-      const opened = new SimulatedClient(registry, undefined, host).open(secret);
+      const { core } = registry.hosts[round % registry.hosts.length]!;
+      const opened = new SimulatedClient(registry, undefined, core).open(secret);
       await registry.deliver(random);
       expect(resumedOf(opened), `round ${round}`).toEqual({ registrations: 3, digest: digestOf(held) });
     }
-    expect(registry.units.reduce((sum, { host }) => sum + host.sessions.connectedCount, 0)).toBe(2);
+    expect(registry.hosts.reduce((sum, { core }) => sum + core.sessions.connectedCount, 0)).toBe(2);
     await pass(registry, 3 * graceMs);
     expect(watcher.notifications).toBe(told);
   });
@@ -305,14 +305,14 @@ describe.each(places)('$name', (place) => {
     const { registry, watcher, first, secret, come } = await setUp(place, config);
     first.leave(false);
     await pass(registry, 2 * graceMs);
-    const { host } = registry.units[place.from]!;
+    const { core } = registry.hosts[place.from]!;
     expect(registry.guard.describe()).toMatchObject({ isHolding: true, missingSessions: 1 });
-    expect(host.sessions.heldCount).toBe(1);
+    expect(core.sessions.heldCount).toBe(1);
     const second = come();
     const opened = second.open(secret);
     await registry.deliver(random);
     expect(resumedOf(opened)).toEqual({ registrations: 3, digest: digestOf(held) });
-    expect(host.sessions.heldCount).toBe(0);
+    expect(core.sessions.heldCount).toBe(0);
     await pass(registry, 100);
     expect(registry.guard.describe()).toMatchObject({ isHolding: false, missingSessions: 0 });
     second.request('instance.deregister', { service: 'pay', id: 'a' });
@@ -330,7 +330,7 @@ describe.each(places)('$name', (place) => {
     for (const client of [first, ...others]) client.leave(false);
     const letThrough = stopMailboxes(registry, place.from);
     // `pay` is held back, and `ship` goes.
-    const { sessions } = registry.units[place.from]!.host;
+    const { sessions } = registry.hosts[place.from]!.core;
     while (sessions.find(first.session.number)?.state.kind !== 'held') await pass(registry, 50);
     const next = come();
     const opened = next.open(secret);
@@ -344,7 +344,7 @@ describe.each(places)('$name', (place) => {
 
   test('[SE8] a connection that reads nothing is taken over as any other', async () => {
     const { registry, watcher, first, secret } = await setUp(place);
-    const full = new SimulatedClient(registry, 2, registry.units[place.from]!.host);
+    const full = new SimulatedClient(registry, 2, registry.hosts[place.from]!.core);
     full.open(secret);
     await registry.deliver(random);
     expect(first.closed).toBe('resumed_elsewhere');
@@ -357,7 +357,7 @@ describe.each(places)('$name', (place) => {
       await pass(registry, 250);
     }
     expect(registry.counters.snapshot()['push_dropped']).toBeGreaterThan(0);
-    const opened = new SimulatedClient(registry, undefined, registry.units[place.to]!.host).open(secret);
+    const opened = new SimulatedClient(registry, undefined, registry.hosts[place.to]!.core).open(secret);
     await registry.settle(random);
     expect(full.closed).toBe('resumed_elsewhere');
     expect(resumedOf(opened)).toEqual({ registrations: 3, digest: digestOf(held) });
@@ -393,7 +393,7 @@ describe.each([places[0]!, places[1]!, places[3]!])('nothing to take over, $name
 
   test('[SE8] a lease has no secret that anybody could use', async () => {
     const { registry, come } = await setUp(place);
-    const lease = registry.units[0]!.host.sessions.grantLease(10_000, '10.0.0.1')!;
+    const lease = registry.hosts[0]!.core.sessions.grantLease(10_000, '10.0.0.1')!;
     const opened = come().open(lease.secret);
     await registry.deliver(random);
     expect(resumedOf(opened)).toBeUndefined();
@@ -442,7 +442,7 @@ describe.each([places[0]!, places[1]!])('in time, $name', (place) => {
   test('[SE8] a registry that stops lets nobody take over anything', async () => {
     const { registry, watcher, first, secret, come } = await setUp(place);
     first.leave(false);
-    for (const { host } of registry.units) host.drain('stopping');
+    for (const { core } of registry.hosts) core.drain('stopping');
     const opened = come().open(secret);
     await registry.settle(random);
     expect(opened.error?.data.code).toBe('draining');
@@ -455,7 +455,7 @@ test('[SE8] a storm of sessions that come back on whatever host: none is lost, a
   const watcher = new SimulatedClient(registry);
   watcher.subscribe('pay');
   const hostOf = (n: number): SimulatedClient =>
-    new SimulatedClient(registry, undefined, registry.units[n % registry.units.length]!.host);
+    new SimulatedClient(registry, undefined, registry.hosts[n % registry.hosts.length]!.core);
   const sessions = Array.from({ length: 60 }, (_, n) => ({ client: hostOf(n), secret: '' }));
   for (const [n, session] of sessions.entries()) {
     const opened = session.client.open();

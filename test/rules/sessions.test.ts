@@ -140,18 +140,18 @@ test('[SE2] [SE7] what a broken session claims counts through its grace, whateve
 
 test('[SE7] a request that has waited for its slot is no newer than what came to another host meanwhile', async () => {
   const registry = await InProcessRegistry.start({}, 2);
-  const [first, second] = registry.units.map(({ host }) => new SimulatedClient(registry, undefined, host)) as [
+  const [first, second] = registry.hosts.map(({ core }) => new SimulatedClient(registry, undefined, core)) as [
     SimulatedClient,
     SimulatedClient,
   ];
   const view = second.subscribe('pay');
-  const { gate } = registry.units[0]!.router;
+  const { gate } = registry.hosts[0]!.router;
   const slots = [slotOf('public/DEFAULT/pay')];
-  gate.shut(slots);
+  gate.freeze(slots);
   first.request('instance.register', { service: 'pay', instance: { ...instance, weight: 1 } });
   second.request('instance.register', { service: 'pay', instance: { ...instance, weight: 2 } });
   await deliver(registry);
-  gate.open(slots);
+  gate.thaw(slots);
   await registry.settle(random);
   expect(view.instances.get(id)?.weight).toBe(2);
   expect(first.session.registrations.standingOf('public/DEFAULT/pay', id).isHidden).toBe(true);
@@ -215,10 +215,10 @@ test('[SE7] a client that reads nothing is told of its claims once it reads, as 
 
 test('[LI1] [SE7] beyond claimsPerInstanceMax the oldest claim is given up, and a lease that held nothing else has ended', async () => {
   const { registry, first, second } = await setUp({ claimsPerInstanceMax: 2 });
-  const { host } = registry;
-  const lease = host.sessions.grantLease(10_000, '10.0.0.1')!;
+  const { core } = registry;
+  const lease = core.sessions.grantLease(10_000, '10.0.0.1')!;
   const call = encodeRegister({ service: 'pay', instance });
-  host.execute(lease, call, { succeed: () => undefined, fail: () => undefined });
+  core.execute(lease, call, { succeed: () => undefined, fail: () => undefined });
   await deliver(registry);
   for (const client of [first, second]) {
     expect(lease.state.kind).toBe('leased');

@@ -4,7 +4,7 @@ import { ConfinedServer } from '../support/confined-server.ts';
 import { findFreePort } from '../support/free-port.ts';
 import { ioThreads } from '../support/io-threads.ts';
 import { RawClient } from '../support/raw-client.ts';
-import { RawSocket, wordHandshake } from '../support/raw-socket.ts';
+import { RawSocket, encodeHandshake } from '../support/raw-socket.ts';
 
 let server: ConfinedServer | undefined;
 const sockets: RawSocket[] = [];
@@ -56,7 +56,7 @@ test('[LI1] sessions are refused before they take the descriptors that are kept 
   let refused: RawSocket | undefined;
   for (let tried = 0; refused === undefined && tried < 256; tried++) {
     const socket = await connect(running);
-    socket.write(wordHandshake());
+    socket.write(encodeHandshake());
     const { status, body } = await socket.readReply();
     if (status === 101) continue;
     expect(status).toBe(503);
@@ -74,7 +74,7 @@ test('[LI1] sessions are refused before they take the descriptors that are kept 
     .poll(
       async () => {
         const socket = await connect(running);
-        socket.write(wordHandshake());
+        socket.write(encodeHandshake());
         return (await socket.readReply()).status;
       },
       { timeout: 10_000 },
@@ -90,7 +90,7 @@ test('[LI1, RE1] with no descriptor left, those who are in are served, a partiti
   await running.hoard();
   // Nobody answers it for now.
   const late = await connect(running);
-  late.write(wordHandshake());
+  late.write(encodeHandshake());
   for (let deaths = 0; deaths < 2; deaths++) {
     running.killPartition();
     expect(await query(client)).toMatchObject({ instances: [{ port: 1 }] });

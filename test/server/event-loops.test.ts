@@ -137,7 +137,7 @@ async function sendAll(client: RawClient, requests: readonly string[]): Promise<
   if (done !== requests.length) throw new Error(`${done} of ${requests.length} were carried out`);
 }
 
-function wordRegistrations(count: number, service: (i: number) => string, host = 'h', note = ''): string[] {
+function encodeRegistrations(count: number, service: (i: number) => string, host = 'h', note = ''): string[] {
   return Array.from({ length: count }, (_, i) =>
     word(i + 1, 'instance.register', {
       service: service(i),
@@ -151,7 +151,7 @@ async function fillLarge(times: number, service: (time: number) => string): Prom
   const client = await server.open();
   const note = 'x'.repeat(7900);
   for (let time = 0; time < times; time++) {
-    const entries = wordRegistrations(100, () => service(time), `p${time}-`, note);
+    const entries = encodeRegistrations(100, () => service(time), `p${time}-`, note);
     await sendAll(client, entries);
   }
   server.forget();
@@ -164,7 +164,7 @@ async function fill(sessions: number, service: (i: number) => string): Promise<R
     expect(
       await sendBatches(
         client,
-        wordRegistrations(10_000, (i) => service(at * 10_000 + i)),
+        encodeRegistrations(10_000, (i) => service(at * 10_000 + i)),
       ),
     ).toBe(10_000);
   }
@@ -220,7 +220,7 @@ test('[LI1] subscriptions with many filters, and changes that concern all of the
   );
   await sendBatches(
     client!,
-    wordRegistrations(1000, () => 'large', 'h', 'changed'),
+    encodeRegistrations(1000, () => 'large', 'h', 'changed'),
   );
   expect(await server.judge()).toEqual([]);
 });

@@ -199,7 +199,7 @@ test('[RE1] a partition that died shows, and so does how long its slots were awa
   client.close();
 });
 
-test('[PU5] a partition that hangs still shows its last, and shut slots while it is gone', async () => {
+test('[PU5] a partition that hangs still shows its last, and frozen slots while it is gone', async () => {
   server = await startFaultyServer({
     port: 0,
     ioThreads,

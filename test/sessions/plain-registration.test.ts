@@ -217,7 +217,7 @@ const usual = '{"host":"10.0.0.1","port":8080,"metadata":{"version":"1.4","app":
 const whole =
   '{"id":"a","host":"10.0.0.1","port":8080,"weight":100,"enabled":true,"zone":"z 1","metadata":{"app":"shop","version":"1.4"}}';
 
-const wordPlain = (params: string): string =>
+const encodePlain = (params: string): string =>
   `{"jsonrpc":"2.0","id":7,"method":"instance.register","params":${params}}`;
 
 test.each([
@@ -233,13 +233,13 @@ test.each([
   ],
   ['everything', `{"namespace":"public","group":"DEFAULT","service":"pay","instance":${whole}}`, whole],
 ])('%s is read plainly', (_, params, fragment) => {
-  const sent = wordPlain(params);
+  const sent = encodePlain(params);
   const read = readPlainRegistration(sent, 0);
   expect(read).toMatchObject({ id: 7, key: 'public/DEFAULT/pay', instance: { fragment }, end: sent.length });
 });
 
 test('registrations are read plainly from anywhere in a text', () => {
-  const sent = wordPlain(`{"service":"pay","instance":${whole}}`);
+  const sent = encodePlain(`{"service":"pay","instance":${whole}}`);
   expect(readPlainRegistration(`[${sent},${sent}]`, sent.length + 2)?.end).toBe(2 * sent.length + 2);
 });
 

@@ -111,11 +111,11 @@ test('[PU5] while the registry keeps clients out, nobody whose grace is over is 
   scene.sessions.break(session);
   scene.take();
   scene.wait(500);
-  scene.sessions.noteCrowd();
+  scene.sessions.noteThrottled();
   scene.wait(9 * second);
   expect(scene.take()).toEqual([]);
   // Another one is kept out: they go on waiting.
-  scene.sessions.noteCrowd();
+  scene.sessions.noteThrottled();
   scene.wait(9 * second);
   expect(scene.take()).toEqual([]);
   const waitedMs = scene.awaitNews(minute);
@@ -128,7 +128,7 @@ test('[PU5] while the registry keeps clients out, nobody whose grace is over is 
 test('[PU5] while the registry keeps clients out, those that are held back are not looked at again', () => {
   const scene = new Scene();
   const held = [scene.hold(), scene.hold()];
-  scene.sessions.noteCrowd();
+  scene.sessions.noteThrottled();
   scene.sessions.recheckHeld();
   scene.wait(9 * second + 900);
   expect(scene.take()).toEqual([]);
@@ -140,7 +140,7 @@ test('[PU5] [LI1] clients that are kept out again and again put nothing off for 
   const scene = new Scene({ lossHoldMaxMs: 30 * second });
   const keepOut = (ms: number): void => {
     for (let waited = 0; waited < ms; waited += second) {
-      scene.sessions.noteCrowd();
+      scene.sessions.noteThrottled();
       scene.wait(second);
     }
   };
@@ -157,7 +157,7 @@ test('[PU5] [LI1] clients that are kept out again and again put nothing off for 
   // A quiet time, and it begins anew.
   scene.wait(11 * second);
   const next = scene.provide();
-  scene.sessions.noteCrowd();
+  scene.sessions.noteThrottled();
   scene.sessions.break(next);
   scene.take();
   scene.wait(9 * second);
@@ -352,20 +352,20 @@ test('[SE8] on its way to another host or from one nobody takes a session over, 
   const scene = new Scene();
   const { sessions } = scene;
   const old = scene.provide();
-  const aside = sessions.setAside(old);
-  expect([old.state.kind, aside.state]).toEqual(['resumed', { kind: 'moving' }]);
+  const detached = sessions.detach(old);
+  expect([old.state.kind, detached.state]).toEqual(['resumed', { kind: 'moving' }]);
   expect(sessions.findResumable(old.secret)).toBeUndefined();
-  expect(sessions.find(old.number)).toBe(aside);
+  expect(sessions.find(old.number)).toBe(detached);
   expect(sessions.connectedCount).toBe(0);
   // No client has come back here.
   expect(scene.counters.snapshot()).not.toHaveProperty('session_resumed');
   scene.take();
   scene.wait(2 * second);
   expect(scene.take()).toEqual([]);
-  sessions.land(aside);
-  expect(sessions.findResumable(old.secret)).toBe(aside);
+  sessions.land(detached);
+  expect(sessions.findResumable(old.secret)).toBe(detached);
   expect(scene.take()).toEqual([`broke ${old.number}`]);
-  const again = sessions.setAside(aside);
+  const again = sessions.detach(detached);
   sessions.letGo(again);
   expect(again.state.kind).toBe('resumed');
   expect(sessions.find(old.number)).toBeUndefined();

@@ -7,7 +7,7 @@ import { WarmUp, warmUpBytes, WarmUpJudge } from '../../src/sessions/warm-up.ts'
 class Scene {
   readonly memory: SharedArrayBuffer = new SharedArrayBuffer(warmUpBytes(2));
   readonly warmUp: WarmUp = new WarmUp(this.memory);
-  readonly arrivals = { crowds: 0 };
+  readonly admissionRate = { throttledCount: 0 };
   readonly judge: WarmUpJudge;
   isHealing = false;
   nowMs = 1000;
@@ -15,7 +15,7 @@ class Scene {
   constructor(warmUpMs: number, warmUpMaxMs: number) {
     this.judge = new WarmUpJudge({
       warmUp: this.warmUp,
-      arrivals: this.arrivals,
+      admissionRate: this.admissionRate,
       config: { warmUpMs, warmUpMaxMs },
       isHealing: () => this.isHealing,
       nowMs: this.nowMs,
@@ -50,7 +50,7 @@ test('[PU5] with warmUpMs 0 there is none', () => {
 test('[PU5] whoever is refused since too many come has warmUpMs from then on', () => {
   const scene = new Scene(4000, 20_000);
   const tookMs = scene.last((elapsedMs) => {
-    if (elapsedMs <= 3000) scene.arrivals.crowds += 1;
+    if (elapsedMs <= 3000) scene.admissionRate.throttledCount += 1;
   });
   expect(tookMs).toBe(7000);
 });
@@ -81,7 +81,7 @@ test('[PU5] it goes on while slots are being rebuilt', () => {
 test('[PU5] [LI1] it ends after warmUpMaxMs whatever goes on', () => {
   const scene = new Scene(4000, 9000);
   const tookMs = scene.last((elapsedMs) => {
-    scene.arrivals.crowds += 1;
+    scene.admissionRate.throttledCount += 1;
     scene.warmUp.shareHeld(0, elapsedMs);
   });
   expect(tookMs).toBe(9000);

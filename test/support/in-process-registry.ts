@@ -5,23 +5,23 @@ import type { ServerConfig } from '../../src/config/config.ts';
 import { EdgeSupervisor } from '../../src/control/edge-supervisor.ts';
 import type { EdgeAddress, EdgeLife } from '../../src/control/edge-supervisor.ts';
 import { HostRecovery } from '../../src/control/host-recovery.ts';
-import { HostUnits } from '../../src/control/host-units.ts';
+import { Hosts } from '../../src/control/hosts.ts';
 import { LeaseLedger } from '../../src/control/lease-ledger.ts';
-import { Mover } from '../../src/control/mover.ts';
+import { LocalHost } from '../../src/control/local-host.ts';
+import type { LocalHostOptions } from '../../src/control/local-host.ts';
 import { RegistryGuard } from '../../src/control/registry-guard.ts';
 import { RemoteHost, serveHost } from '../../src/control/remote-host.ts';
 import type { FromHost, HostEvents, HostPort } from '../../src/control/remote-host.ts';
 import type { SessionTransfers } from '../../src/control/session-transfers.ts';
-import { SessionUnit } from '../../src/control/session-unit.ts';
-import type { SessionUnitOptions } from '../../src/control/session-unit.ts';
+import { SlotMigrator } from '../../src/control/slot-migrator.ts';
 import { Supervisor } from '../../src/control/supervisor.ts';
 import type { Router } from '../../src/routing/router.ts';
-import { Arrivals, arrivalsBytes } from '../../src/runtime/arrivals.ts';
+import { AdmissionRate, admissionRateBytes } from '../../src/runtime/admission-rate.ts';
 import { Counters } from '../../src/runtime/counters.ts';
 import type { CallMessage, ThreadPort } from '../../src/runtime/thread-calls.ts';
 import type { Encoding } from '../../src/sessions/encoding.ts';
 import type { GuardDescription, GuardEvent } from '../../src/sessions/loss-guard.ts';
-import type { SessionHost } from '../../src/sessions/session-host.ts';
+import type { SessionCore } from '../../src/sessions/session-core.ts';
 import type { SessionEvent } from '../../src/sessions/session-journal.ts';
 import type { TransferEvent } from '../../src/sessions/session-transfer.ts';
 import { WarmUp, warmUpBytes, WarmUpJudge } from '../../src/sessions/warm-up.ts';
@@ -266,7 +266,7 @@ class SimulatedChannel {
     return this.#end(0);
   }
 
-  get unit(): ThreadPort<CallMessage, FromHost> {
+  get hostPort(): ThreadPort<CallMessage, FromHost> {
     return this.#end(1);
   }
 
@@ -309,7 +309,7 @@ class SimulatedChannel {
 
 /** One life of a host that holds leases. */
 export class SimulatedEdge implements EdgeLife {
-  readonly unit: SessionUnit;
+  readonly host: LocalHost;
   readonly channel: SimulatedChannel;
   readonly port: HostPort;
   readonly ready: Promise<void> = Promise.resolve();
@@ -322,8 +322,8 @@ export class SimulatedEdge implements EdgeLife {
   isWhole: boolean;
 
   /** `onDeath`: what it was in the middle of is cut off. */
-  constructor(unit: SessionUnit, channel: SimulatedChannel, isFirst: boolean, onDeath: () => void) {
-    this.unit = unit;
+  constructor(host: LocalHost, channel: SimulatedChannel, isFirst: boolean, onDeath: () => void) {
+    this.host = host;
     this.isWhole = isFirst;
     this.channel = channel;
     this.port = channel.main;
@@ -331,7 +331,7 @@ export class SimulatedEdge implements EdgeLife {
     this.ended = new Promise((resolve) => {
       this.#settleEnd = resolve;
     });
-    serveHost(unit, channel.unit);
+    serveHost(host, channel.hostPort);
   }
 
   async listen({ port }: EdgeAddress): Promise<number> {
@@ -373,14 +373,14 @@ export class InProcessRegistry {
   readonly config: ServerConfig;
   readonly counters: Counters = new Counters();
   /** Those with connections, the one of the main thread first. */
-  readonly units: readonly SessionUnit[];
+  readonly hosts: readonly LocalHost[];
   /** Those with leases, each in its present life. */
   readonly edges: SimulatedEdge[] = [];
   readonly #edgeSupervisor: EdgeSupervisor;
   readonly #ledger: LeaseLedger = new LeaseLedger();
   readonly guard: RegistryGuard;
   readonly supervisor: Supervisor;
-  readonly mover: Mover;
+  readonly migrator: SlotMigrator;
   readonly transfers: SessionTransfers;
   readonly partitions: SimulatedPartition[] = [];
   fatal: Error | undefined;
@@ -394,8 +394,8 @@ export class InProcessRegistry {
   readonly #encoding: Encoding | undefined;
   #wallSetBackMs = 0;
   #names = 0;
-  readonly #arrivals: SharedArrayBuffer = new SharedArrayBuffer(arrivalsBytes);
-  readonly arrivals: Arrivals = this.#createArrivals();
+  readonly #admissionRate: SharedArrayBuffer = new SharedArrayBuffer(admissionRateBytes);
+  readonly admissionRate: AdmissionRate = this.#createAdmissionRate();
   readonly #warmUp: SharedArrayBuffer = new SharedArrayBuffer(warmUpBytes(hostsMax));
   readonly #judge: WarmUpJudge;
   #requests = 0;
@@ -408,43 +408,43 @@ export class InProcessRegistry {
     const warmUp = new WarmUp(this.#warmUp);
     this.#judge = new WarmUpJudge({
       warmUp,
-      arrivals: this.arrivals,
+      admissionRate: this.admissionRate,
       config: this.config,
       isHealing: () => this.supervisor.states().some((state) => state !== 'ready'),
       nowMs: 0,
     });
     this.#channels = Array.from({ length: hosts - 1 }, () => new SimulatedChannel());
-    this.units = Array.from({ length: hosts }, (_, number) => this.#createUnit(number));
+    this.hosts = Array.from({ length: hosts }, (_, number) => this.#createHost(number));
     const events: HostEvents = {
       onLosses: (report) => {
         this.guard.take(report);
       },
       onSession: ignore,
       onTransfer: (host, event) => {
-        this.transfers.take(host, event);
+        this.transfers.handle(host, event);
       },
       onLease: (news) => {
         this.#ledger.note(news);
       },
     };
     const others = this.#channels.map((channel, i) => {
-      serveHost(this.units[i + 1]!, channel.unit);
+      serveHost(this.hosts[i + 1]!, channel.hostPort);
       const host = new RemoteHost(i + 1, events);
       host.attach(channel.main);
       return host;
     });
     const edgeHosts = Array.from({ length: edges }, (_, i) => new RemoteHost(hosts + i, events));
-    const units = new HostUnits(
-      this.units[0]!,
-      [...others, ...edgeHosts].map(({ unit }) => unit),
+    const allHosts = new Hosts(
+      this.hosts[0]!,
+      [...others, ...edgeHosts].map(({ host }) => host),
     );
-    this.transfers = units.transfers;
+    this.transfers = allHosts.transfers;
     this.guard = new RegistryGuard({
       settings: this.config,
       hosts: hosts + edges,
       counters: this.counters,
       send: (host, orders) => {
-        units.obeyGuard(host, orders);
+        allHosts.obeyGuard(host, orders);
       },
       schedule: (task) => {
         this.schedule(task);
@@ -455,7 +455,7 @@ export class InProcessRegistry {
     const log = pino({ level: 'silent' });
     this.supervisor = new Supervisor({
       config: this.config,
-      units,
+      hosts: allHosts,
       counters: this.counters,
       log,
       createRunner: (partition, onDeath) => {
@@ -469,8 +469,8 @@ export class InProcessRegistry {
         this.fatal = error;
       },
     });
-    this.mover = new Mover({
-      units,
+    this.migrator = new SlotMigrator({
+      hosts: allHosts,
       supervisor: this.supervisor,
       log,
       stepSlots: this.config.moveSlots,
@@ -480,17 +480,17 @@ export class InProcessRegistry {
           this.#tasks.push(resolve);
         }),
     });
-    this.#edgeSupervisor = this.#createEdges(edgeHosts, units);
+    this.#edgeSupervisor = this.#createEdges(edgeHosts, allHosts);
   }
 
-  #createEdges(hosts: readonly RemoteHost[], units: HostUnits): EdgeSupervisor {
-    const { supervisor, mover, guard, config, counters } = this;
+  #createEdges(hosts: readonly RemoteHost[], allHosts: Hosts): EdgeSupervisor {
+    const { supervisor, migrator, guard, config, counters } = this;
     return new EdgeSupervisor({
       heartbeatTimeoutMs: config.partitionHeartbeatTimeoutMs,
       restartBackoffMs: config.partitionRestartBackoffMs,
       hosts,
-      units,
-      recovery: new HostRecovery({ units, supervisor, mover, guard }),
+      allHosts,
+      recovery: new HostRecovery({ hosts: allHosts, supervisor, migrator, guard }),
       ledger: this.#ledger,
       counters,
       log: pino({ level: 'silent' }),
@@ -501,8 +501,8 @@ export class InProcessRegistry {
 
   #createEdge(number: number, table: SlotTable, sessionsBefore: number): SimulatedEdge {
     const channel = new SimulatedChannel();
-    const port = channel.unit;
-    const unit = this.#createUnit(number, {
+    const port = channel.hostPort;
+    const host = this.#createHost(number, {
       table,
       sessionsBefore,
       schedule: (task) => {
@@ -518,22 +518,22 @@ export class InProcessRegistry {
       },
     });
     const edge: SimulatedEdge = new SimulatedEdge(
-      unit,
+      host,
       channel,
-      this.edges[number - this.units.length] === undefined,
+      this.edges[number - this.hosts.length] === undefined,
       () => {
         for (const { mailboxes } of this.partitions) {
           for (const mailbox of mailboxes) if (mailbox.host === number) mailbox.abandon();
         }
       },
     );
-    this.edges[number - this.units.length] = edge;
+    this.edges[number - this.hosts.length] = edge;
     return edge;
   }
 
   /** Sessions and leases of all hosts that live. */
-  get liveUnits(): SessionUnit[] {
-    return [...this.units, ...this.edges.filter(({ isAlive }) => isAlive).map(({ unit }) => unit)];
+  get liveHosts(): LocalHost[] {
+    return [...this.hosts, ...this.edges.filter(({ isAlive }) => isAlive).map(({ host }) => host)];
   }
 
   /** `hosts`: session hosts, of which the first is the main thread's. */
@@ -546,7 +546,7 @@ export class InProcessRegistry {
     await registry.#edgeSupervisor.start();
     await registry.supervisor.startUpTo(registry.config.partitions);
     if (registry.edges.length > 0) await registry.#edgeSupervisor.listen({ host: 'simulated', port: 1 });
-    for (const { host } of registry.liveUnits) host.tick(0);
+    for (const { core } of registry.liveHosts) core.tick(0);
     // No host has sessions before it has been told of the partitions.
     for (const channel of registry.#allChannels()) {
       for (let next = channel.deliveries(); next.length > 0; next = channel.deliveries()) next[0]!();
@@ -555,12 +555,12 @@ export class InProcessRegistry {
   }
 
   /** Where clients are unless they say otherwise: with one host the main thread's, with two the other. */
-  get host(): SessionHost {
-    return this.units.at(-1)!.host;
+  get core(): SessionCore {
+    return this.hosts.at(-1)!.core;
   }
 
   get router(): Router {
-    return this.units.at(-1)!.router;
+    return this.hosts.at(-1)!.router;
   }
 
   get nowMs(): number {
@@ -588,7 +588,7 @@ export class InProcessRegistry {
     this.#judge.tick(this.#nowMs);
     this.guard.tick(this.#nowMs);
     this.#edgeSupervisor.tick(this.#nowMs);
-    for (const unit of this.liveUnits) unit.tick(this.#nowMs);
+    for (const host of this.liveHosts) host.tick(this.#nowMs);
     const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
     this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
     for (const { run } of due) run();
@@ -663,7 +663,7 @@ export class InProcessRegistry {
     const heard = this.guard.hearAll();
     await this.deliver(random);
     await heard;
-    const held = this.liveUnits.map(({ host }) => host.sessions);
+    const held = this.liveHosts.map(({ core }) => core.sessions);
     return {
       ...this.guard.describe(),
       heldSessions: held.reduce((sum, { heldCount }) => sum + heldCount, 0),
@@ -679,7 +679,7 @@ export class InProcessRegistry {
 
   #isHealing(): boolean {
     return (
-      this.mover.isBusy ||
+      this.migrator.isBusy ||
       this.supervisor.states().some((state) => state !== 'ready') ||
       this.edges.some(({ isWhole }) => !isWhole)
     );
@@ -704,13 +704,13 @@ export class InProcessRegistry {
     });
   }
 
-  #createUnit(number: number, edge?: Partial<SessionUnitOptions>): SessionUnit {
-    return new SessionUnit({
+  #createHost(number: number, edge?: Partial<LocalHostOptions>): LocalHost {
+    return new LocalHost({
       number,
       config: this.config,
       table: SlotTable.even(this.config.partitions),
       counters: this.counters,
-      arrivals: this.#createArrivals(),
+      admissionRate: this.#createAdmissionRate(),
       warmUp: new WarmUp(this.#warmUp),
       nextRequest: () => this.nextRequest(number),
       createName: () => `name-${++this.#names}`,
@@ -719,12 +719,12 @@ export class InProcessRegistry {
       schedule: (task) => this.#tasks.push(task),
       delay: (ms) => this.#delay(ms),
       nowMs: 0,
-      bornMicros: this.#wallStartMicros,
+      startedAtMicros: this.#wallStartMicros,
       registry: 'simulated',
       reportLosses: (report) => {
         // The first is the main thread's own.
         if (number === 0) this.guard.take(report);
-        else this.#channels[number - 1]?.unit.postMessage({ kind: 'losses', report });
+        else this.#channels[number - 1]?.hostPort.postMessage({ kind: 'losses', report });
       },
       isVerbose: true,
       onSession: (event) => this.sessionEvents.push(event),
@@ -733,14 +733,14 @@ export class InProcessRegistry {
     });
   }
 
-  #createArrivals(): Arrivals {
-    return new Arrivals(this.#arrivals, { perSecond: 1, burst: 1, readNowNs: () => 0n });
+  #createAdmissionRate(): AdmissionRate {
+    return new AdmissionRate(this.#admissionRate, { perSecond: 1, burst: 1, readNowNs: () => 0n });
   }
 
   /** From a host to the main thread. */
   #describeWay(number: number): (event: TransferEvent) => void {
-    if (number === 0) return (event) => this.transfers.take(0, event);
-    const port = this.#channels[number - 1]!.unit;
+    if (number === 0) return (event) => this.transfers.handle(0, event);
+    const port = this.#channels[number - 1]!.hostPort;
     return (event) => port.postMessage({ kind: 'transfer', event });
   }
 

@@ -264,15 +264,15 @@ function mayShow(change: Change, standings: readonly Standing[], history: Histor
   });
 }
 
-function wordChange({ kind, mark, version }: Change): string {
+function formatChange({ kind, mark, version }: Change): string {
   return `${kind} ${kind === 'register' ? `${mark} ` : ''}(${version ?? 'not acknowledged'})`;
 }
 
 function describe(standings: readonly Standing[]): string {
   return standings
     .map(({ by, settled, open }) => {
-      const certain = settled === undefined ? 'nothing' : wordChange(settled);
-      return `${by.name}: ${[certain, ...open.map((change) => `perhaps ${wordChange(change)}`)].join(', ')}`;
+      const certain = settled === undefined ? 'nothing' : formatChange(settled);
+      return `${by.name}: ${[certain, ...open.map((change) => `perhaps ${formatChange(change)}`)].join(', ')}`;
     })
     .join('; ');
 }

@@ -58,7 +58,7 @@ export class PartitionBench {
     if (!this.core.apply(host, epoch, record, this.clock())) throw new Error('not applied in one turn');
     this.core.endBatch();
     this.core.endTurn(this.clock());
-    return this.records.filter(([kind]) => kind !== fromPartition.settled);
+    return this.records.filter(([kind]) => kind !== fromPartition.pushedThrough);
   }
 
   pass(ms: number): void {
@@ -69,7 +69,7 @@ export class PartitionBench {
     this.records.length = 0;
     this.#nowMs += ms;
     this.core.endTurn(this.clock());
-    return this.records.filter(([kind]) => kind !== fromPartition.settled);
+    return this.records.filter(([kind]) => kind !== fromPartition.pushedThrough);
   }
 }
 

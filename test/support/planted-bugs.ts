@@ -1,8 +1,8 @@
-import { HostUnits } from '../../src/control/host-units.ts';
+import { Hosts } from '../../src/control/hosts.ts';
 import { LeaseLedger } from '../../src/control/lease-ledger.ts';
-import { Mover } from '../../src/control/mover.ts';
+import { LocalHost } from '../../src/control/local-host.ts';
 import { SessionTransfers } from '../../src/control/session-transfers.ts';
-import { SessionUnit } from '../../src/control/session-unit.ts';
+import { SlotMigrator } from '../../src/control/slot-migrator.ts';
 import { FilterView } from '../../src/push/filter-view.ts';
 import { WatchedService } from '../../src/push/watched-service.ts';
 import { PartitionLink } from '../../src/routing/partition-link.ts';
@@ -16,7 +16,7 @@ import { Departures } from '../../src/sessions/departures.ts';
 import { HostLosses } from '../../src/sessions/host-losses.ts';
 import { LossGuard } from '../../src/sessions/loss-guard.ts';
 import { PendingRegister, Registrar } from '../../src/sessions/registrar.ts';
-import { SessionHost } from '../../src/sessions/session-host.ts';
+import { SessionCore } from '../../src/sessions/session-core.ts';
 import { SessionLog } from '../../src/sessions/session-log.ts';
 import { SessionOutbox } from '../../src/sessions/session-outbox.ts';
 import type { Session } from '../../src/sessions/session.ts';
@@ -180,7 +180,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a partition forgets that nobody is interested any more',
     faults: quiet,
-    plant: () => changeRecords((record) => (record[0] === toPartition.loseInterest ? [] : [record])),
+    plant: () => changeRecords((record) => (record[0] === toPartition.dropInterest ? [] : [record])),
   },
   {
     name: 'a restarted partition uses versions again',
@@ -192,8 +192,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     faults: moving,
     plant: () => {
       const undo = [
-        replace(SlotGate.prototype, 'shut', () => () => undefined),
-        replace(SlotGate.prototype, 'open', () => () => undefined),
+        replace(SlotGate.prototype, 'freeze', () => () => undefined),
+        replace(SlotGate.prototype, 'thaw', () => () => undefined),
       ];
       return () => undo.forEach((one) => one());
     },
@@ -276,7 +276,7 @@ export const plantedBugs: readonly PlantedBug[] = [
           waiting.push(record);
           return [];
         }
-        return record[0] === toPartition.goOn ? [record, ...waiting.splice(0)] : [record];
+        return record[0] === toPartition.resumePushes ? [record, ...waiting.splice(0)] : [record];
       });
     },
   },
@@ -420,7 +420,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a session is not told that another one has registered its instance',
     faults: quiet,
-    plant: () => replace(Registrar.prototype, 'takeClaim', () => () => undefined),
+    plant: () => replace(Registrar.prototype, 'handleClaim', () => () => undefined),
   },
   {
     name: 'a change counts as told once it is answered',
@@ -443,7 +443,7 @@ export const plantedBugs: readonly PlantedBug[] = [
           (add) =>
             function settle(this: PartitionOutbox, record: FromPartition) {
               add.call(this, record);
-              if (record[0] === fromPartition.applied) add.call(this, [fromPartition.settled, batch]);
+              if (record[0] === fromPartition.applied) add.call(this, [fromPartition.pushedThrough, batch]);
             },
         ),
       ];
@@ -451,7 +451,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     },
   },
   {
-    name: 'what goes with its session while its slot is shut is forgotten',
+    name: 'what goes with its session while its slot is frozen is forgotten',
     faults: moving,
     plant: () =>
       replace(
@@ -542,10 +542,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     seed: 30,
     plant: () =>
       replace(
-        SessionUnit.prototype,
+        LocalHost.prototype,
         'restore',
         (restore) =>
-          function hurry(this: SessionUnit, partition) {
+          function hurry(this: LocalHost, partition) {
             const isOver = restore.call(this, partition);
             return this.number === 0 ? isOver : Promise.resolve(true);
           },
@@ -557,10 +557,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     seed: 74,
     plant: () =>
       replace(
-        SessionUnit.prototype,
+        LocalHost.prototype,
         'resume',
         (resume) =>
-          function hurry(this: SessionUnit, partition) {
+          function hurry(this: LocalHost, partition) {
             const isOver = resume.call(this, partition);
             return this.number === 0 ? isOver : Promise.resolve(true);
           },
@@ -576,8 +576,8 @@ export const plantedBugs: readonly PlantedBug[] = [
         const known = watching.get(core) ?? new Set();
         watching.set(core, known);
         if (record[0] === toPartition.subscribe) known.add(`${host} ${record[2]}`);
-        if (record[0] === toPartition.rewatch) known.add(`${host} ${record[1]}`);
-        return record[0] === toPartition.retell && !known.has(`${host} ${record[1]}`) ? [] : [record];
+        if (record[0] === toPartition.restoreInterest) known.add(`${host} ${record[1]}`);
+        return record[0] === toPartition.resend && !known.has(`${host} ${record[1]}`) ? [] : [record];
       });
     },
   },
@@ -585,7 +585,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'slots are handed over before what another host sent has been applied',
     faults: moving,
     seed: 64,
-    plant: () => replace(HostUnits.prototype, 'fenceOthers', () => () => Promise.resolve(true)),
+    plant: () => replace(Hosts.prototype, 'fenceOthers', () => () => Promise.resolve(true)),
   },
   {
     name: 'what a partition said before it died does not reach every host',
@@ -630,9 +630,9 @@ export const plantedBugs: readonly PlantedBug[] = [
         'ask',
         (ask) =>
           function renumber(this: Router, pending) {
-            if (!this.isShut(pending.key)) ask.call(this, pending);
+            if (!this.isFrozen(pending.key)) ask.call(this, pending);
             else {
-              this.whenOpen([pending.key], () => {
+              this.whenThawed([pending.key], () => {
                 ask.call(this, pending);
               });
             }
@@ -695,10 +695,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     faults: quiet,
     plant: () =>
       replace(
-        SessionHost.prototype,
+        SessionCore.prototype,
         'receive',
         (receive) =>
-          function take(this: SessionHost, session, text) {
+          function take(this: SessionCore, session, text) {
             receive.call(this, this.sessions.find(session.number) ?? session, text);
           },
       ),
@@ -708,10 +708,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     faults: quiet,
     plant: () =>
       replace(
-        SessionHost.prototype,
+        SessionCore.prototype,
         'disconnected',
         (disconnected) =>
-          function find(this: SessionHost, session, isClean) {
+          function find(this: SessionCore, session, isClean) {
             disconnected.call(this, this.sessions.find(session.number) ?? session, isClean);
           },
       ),
@@ -720,12 +720,12 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'what an old connection asked for is answered to the one that took its session over',
     faults: quiet,
     plant: () => {
-      const hosts = new WeakMap<Session, SessionHost>();
+      const hosts = new WeakMap<Session, SessionCore>();
       const undoConnect = replace(
-        SessionHost.prototype,
+        SessionCore.prototype,
         'connect',
         (connect) =>
-          function note(this: SessionHost, socket) {
+          function note(this: SessionCore, socket) {
             const session = connect.call(this, socket);
             hosts.set(session, this);
             return session;
@@ -765,13 +765,13 @@ export const plantedBugs: readonly PlantedBug[] = [
     acts: 150,
     plant: () =>
       replace(
-        SessionHost.prototype,
-        'takeUnasked',
-        (takeUnasked) =>
-          function overtake(this: SessionHost, record, link) {
+        SessionCore.prototype,
+        'handleUnasked',
+        (handleUnasked) =>
+          function overtake(this: SessionCore, record, link) {
             if (record[0] === fromPartition.claim && this.sessions.find(record[1]) !== undefined)
-              this.takeAstray(record);
-            else takeUnasked.call(this, record, link);
+              this.handleMisrouted(record);
+            else handleUnasked.call(this, record, link);
           },
       ),
   },
@@ -802,10 +802,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     plant: () =>
       replace(
         SessionTransfers.prototype,
-        'take',
+        'handle',
         (take) =>
           function ignore(this: SessionTransfers, host, event) {
-            if (event.kind !== 'astray') take.call(this, host, event);
+            if (event.kind !== 'misrouted') take.call(this, host, event);
           },
       ),
   },
@@ -886,10 +886,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     faults: edging,
     plant: () =>
       replace(
-        SessionHost.prototype,
+        SessionCore.prototype,
         'takeBack',
         (takeBack) =>
-          function forget(this: SessionHost, claims) {
+          function forget(this: SessionCore, claims) {
             takeBack.call(this, claims.length > 6 ? claims.slice(6) : claims);
           },
       ),
@@ -899,10 +899,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     faults: edging,
     plant: () =>
       replace(
-        SessionHost.prototype,
+        SessionCore.prototype,
         'takeBack',
         (takeBack) =>
-          function show(this: SessionHost, claims) {
+          function show(this: SessionCore, claims) {
             takeBack.call(
               this,
               claims.map((field, i) => (i % 6 === 5 ? 0 : field)),
@@ -915,10 +915,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     faults: edging,
     plant: () =>
       replace(
-        SessionHost.prototype,
+        SessionCore.prototype,
         'takeBack',
         (takeBack) =>
-          function keep(this: SessionHost, claims) {
+          function keep(this: SessionCore, claims) {
             for (let at = 0; at < claims.length; at += 6) {
               const claim = claims.slice(at, at + 6);
               if (this.sessions.find(Number(claim[0])) !== undefined) takeBack.call(this, claim);
@@ -944,6 +944,6 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'slots move while a host is told what partitions hold',
     faults: edgingAndMoving,
-    plant: () => replace(Mover.prototype, 'pause', () => () => Promise.resolve()),
+    plant: () => replace(SlotMigrator.prototype, 'pause', () => () => Promise.resolve()),
   },
 ];

@@ -64,7 +64,7 @@ export interface HandshakeOptions {
 }
 
 /** The text of a WebSocket handshake. A header set to undefined is left out. */
-export function wordHandshake({ path = '/v1/session', headers = {} }: HandshakeOptions = {}): string {
+export function encodeHandshake({ path = '/v1/session', headers = {} }: HandshakeOptions = {}): string {
   const all: Record<string, string | undefined> = {
     Host: '127.0.0.1',
     Upgrade: 'websocket',
@@ -126,7 +126,7 @@ export class RawSocket {
   /** Connects and completes the handshake. */
   static async openSession(port: number): Promise<RawSocket> {
     const socket = await RawSocket.connect(port);
-    socket.write(wordHandshake());
+    socket.write(encodeHandshake());
     const { status } = await socket.readReply();
     if (status !== 101) throw new Error(`the handshake was answered with ${status}`);
     return socket;

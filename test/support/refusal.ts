@@ -9,13 +9,13 @@ export interface Refusal {
   readonly name: string;
   readonly frame: string;
   readonly code: ErrorCode;
-  /** The id that comes back; by default 7, which {@link wordRequest} gives. */
+  /** The id that comes back; by default 7, which {@link encodeRequest} gives. */
   readonly id?: unknown;
   readonly field?: string;
 }
 
 /** A request as text, so that it may hold what JSON.stringify would never write. */
-export function wordRequest(method: string, params: string, rest = ''): string {
+export function encodeRequest(method: string, params: string, rest = ''): string {
   return `{"jsonrpc":"2.0","id":7,"method":"${method}","params":${params}${rest}}`;
 }
 

@@ -171,8 +171,8 @@ class RestartHistory {
 
   #comeBack(resident: Resident): void {
     const random = this.#random;
-    const host = random.pick(this.#registry.units).host;
-    const client = new SimulatedClient(this.#registry, Number.POSITIVE_INFINITY, host);
+    const core = random.pick(this.#registry.hosts).core;
+    const client = new SimulatedClient(this.#registry, Number.POSITIVE_INFINITY, core);
     resident.client = client;
     client.isCounting = resident.isCounting;
     client.listener = {
@@ -216,9 +216,9 @@ class RestartHistory {
       resident.backAtMs = this.#registry.nowMs + random.below(300);
     } else if (roll === 1 && this.#faults.kills) {
       random.pick(this.#registry.partitions.slice(0, this.#registry.router.table.partitions)).die(random);
-    } else if (roll === 2 && this.#faults.moves && !this.#registry.mover.isBusy) {
+    } else if (roll === 2 && this.#faults.moves && !this.#registry.migrator.isBusy) {
       // What dies meanwhile is taken up again.
-      this.#registry.mover.resize(1 + random.below(3)).catch(() => undefined);
+      this.#registry.migrator.resize(1 + random.below(3)).catch(() => undefined);
     }
   }
 

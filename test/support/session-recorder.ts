@@ -97,8 +97,8 @@ class SessionRecorder {
         note: (step) => {
           this.note(step);
         },
-        wordSent: (client, text) => this.#wordSent(client, text),
-        wordReceived: (client, text) => this.#wordReceived(client, text),
+        formatSent: (client, text) => this.#formatSent(client, text),
+        formatReceived: (client, text) => this.#formatReceived(client, text),
       });
     };
     return class extends RecordedSocket {
@@ -108,7 +108,7 @@ class SessionRecorder {
     };
   }
 
-  #wordSent(client: string, text: string): string {
+  #formatSent(client: string, text: string): string {
     const value: unknown = JSON.parse(text);
     for (const request of Array.isArray(value) ? value : [value]) {
       const { id, params } = request as { id?: number; params?: { service?: string } };
@@ -119,7 +119,7 @@ class SessionRecorder {
     return worded;
   }
 
-  #wordReceived(client: string, text: string): string {
+  #formatReceived(client: string, text: string): string {
     const value: unknown = JSON.parse(text);
     const worded = this.#word(client, value);
     if (!this.#names.matches(worded, value)) throw new Error(`cannot be matched: ${text}`);
@@ -209,8 +209,8 @@ class RecordedSocket implements WebSocketLike {
 
 interface Notebook {
   note(step: RecordedStep): void;
-  wordSent(client: string, text: string): string;
-  wordReceived(client: string, text: string): string;
+  formatSent(client: string, text: string): string;
+  formatReceived(client: string, text: string): string;
 }
 
 /** One connection, as it is written down. */
@@ -231,12 +231,12 @@ class Watch {
 
   sent(text: string): void {
     if (this.#isBroken) return;
-    this.#notebook.note({ kind: 'send', client: this.#client, frame: this.#notebook.wordSent(this.#client, text) });
+    this.#notebook.note({ kind: 'send', client: this.#client, frame: this.#notebook.formatSent(this.#client, text) });
   }
 
   received(text: string): void {
     if (this.#isBroken) return;
-    const frame = this.#notebook.wordReceived(this.#client, text);
+    const frame = this.#notebook.formatReceived(this.#client, text);
     this.#notebook.note({ kind: 'receive', client: this.#client, frame });
   }
 

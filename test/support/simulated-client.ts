@@ -13,7 +13,7 @@ import type {
   SubscribeResult,
 } from '../../src/protocol/types.ts';
 import type { Delivery } from '../../src/push/fan-out.ts';
-import type { SessionHost } from '../../src/sessions/session-host.ts';
+import type { SessionCore } from '../../src/sessions/session-core.ts';
 import type { Session } from '../../src/sessions/session.ts';
 import type { Socket } from '../../src/transport/transport.ts';
 import type { InProcessRegistry } from './in-process-registry.ts';
@@ -45,7 +45,7 @@ export class SimulatedClient implements Socket {
   /** Views of subscriptions that wait for their answer, by request. */
   readonly #starting: Map<number, SubscriberView> = new Map();
   readonly #registry: InProcessRegistry;
-  readonly #host: SessionHost;
+  readonly #core: SessionCore;
   /** Frames that the reader has not read. */
   readonly #unread: string[] = [];
   readonly #backlogFramesMax: number;
@@ -72,12 +72,12 @@ export class SimulatedClient implements Socket {
   constructor(
     registry: InProcessRegistry,
     backlogFramesMax: number = Number.POSITIVE_INFINITY,
-    host: SessionHost = registry.host,
+    core: SessionCore = registry.core,
   ) {
     this.#registry = registry;
-    this.#host = host;
+    this.#core = core;
     this.#backlogFramesMax = backlogFramesMax;
-    this.session = this.#host.connect(this);
+    this.session = this.#core.connect(this);
   }
 
   send(frame: string | Uint8Array): Delivery {
@@ -100,7 +100,7 @@ export class SimulatedClient implements Socket {
       this.#unansweredMark = mark;
       return true;
     }
-    const hear = (): void => this.#host.ponged(this.session, mark);
+    const hear = (): void => this.#core.onPong(this.session, mark);
     if (this.isPrompt) hear();
     else this.#registry.schedule(hear);
     return true;
@@ -109,7 +109,7 @@ export class SimulatedClient implements Socket {
   end(reason: CloseReason): void {
     this.closed = reason;
     this.listener?.onGone(false);
-    const close = (): void => this.#host.disconnected(this.session, false);
+    const close = (): void => this.#core.disconnected(this.session, false);
     // How long it takes until a connection is gone that nobody reads from any more, nobody knows.
     if (reason === 'resumed_elsewhere') this.#registry.schedule(close);
     else close();
@@ -119,7 +119,7 @@ export class SimulatedClient implements Socket {
     const id = this.requests.size + 1;
     const answered: Answered = { method, params };
     this.requests.set(id, answered);
-    this.#host.receive(this.session, JSON.stringify({ jsonrpc: '2.0', id, method, params }));
+    this.#core.receive(this.session, JSON.stringify({ jsonrpc: '2.0', id, method, params }));
     return answered;
   }
 
@@ -156,17 +156,17 @@ export class SimulatedClient implements Socket {
   resume(): void {
     this.isReading = true;
     for (const text of this.#unread.splice(0)) this.#read(text);
-    if (this.#unansweredMark === undefined) this.#host.hear(this.session);
-    else this.#host.ponged(this.session, this.#unansweredMark);
+    if (this.#unansweredMark === undefined) this.#core.onActivity(this.session);
+    else this.#core.onPong(this.session, this.#unansweredMark);
     this.#unansweredMark = undefined;
-    if (this.closed === undefined) this.#host.drained(this.session);
+    if (this.closed === undefined) this.#core.onDrain(this.session);
   }
 
   leave(isClean: boolean): void {
     if (this.closed !== undefined) return;
     this.closed = 'client';
     this.listener?.onGone(isClean);
-    this.#host.disconnected(this.session, isClean);
+    this.#core.disconnected(this.session, isClean);
   }
 
   #read(text: string): void {
@@ -174,8 +174,8 @@ export class SimulatedClient implements Socket {
       | { id: number; result?: unknown; error?: NonNullable<Answered['error']> }
       | { [N in keyof Notifications]: { method: N; params: Notifications[N] } }[keyof Notifications];
     if ('method' in message) {
-      if (message.method === 'service.changed') this.#takeChange(message.params);
-      if (message.method === 'instance.claim') this.#takeClaim(message.params);
+      if (message.method === 'service.changed') this.#handleChange(message.params);
+      if (message.method === 'instance.claim') this.#handleClaim(message.params);
       return;
     }
     const answered = this.requests.get(message.id);
@@ -204,7 +204,7 @@ export class SimulatedClient implements Socket {
     this.listener?.onAnswer(answered);
   }
 
-  #takeClaim(claim: InstanceClaim): void {
+  #handleClaim(claim: InstanceClaim): void {
     this.claimNotices.push(claim);
     const name = `${serviceKey(claim)} ${claim.id}`;
     // Whoever takes a session over is told again what the connection before may have missed.
@@ -214,7 +214,7 @@ export class SimulatedClient implements Socket {
     else this.hidden.add(name);
   }
 
-  #takeChange(change: ServiceChanged): void {
+  #handleChange(change: ServiceChanged): void {
     this.notifications += 1;
     const view = this.views.get(serviceKey(change));
     // A push that crossed an unsubscribe on its way.

@@ -6,7 +6,7 @@ import { serviceKey } from '../../src/protocol/service-key.ts';
 import type { SessionOpenResult } from '../../src/protocol/types.ts';
 import type { LeaseAnswer, LeaseCall } from '../../src/sessions/leases.ts';
 import type { GuardDescription } from '../../src/sessions/loss-guard.ts';
-import type { SessionHost } from '../../src/sessions/session-host.ts';
+import type { SessionCore } from '../../src/sessions/session-core.ts';
 import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry, runPromises } from './in-process-registry.ts';
 import { Ledger } from './ledger.ts';
@@ -246,9 +246,9 @@ async function comeToRest({ registry }: World, random: Random): Promise<void> {
   await registry.settle(random);
 }
 
-function isHolding({ guard, units }: InProcessRegistry): boolean {
+function isHolding({ guard, hosts }: InProcessRegistry): boolean {
   const { registry, service } = guard.holding;
-  return registry + service > 0 || units.some(({ host }) => host.sessions.heldCount > 0);
+  return registry + service > 0 || hosts.some(({ core }) => core.sessions.heldCount > 0);
 }
 
 /** Session hosts in the history of a seed: every number of partitions meets one to three of them. */
@@ -277,13 +277,13 @@ export async function runHistories(seeds: readonly number[], steps: number, faul
       const found = await runHistory(history, faults);
       for (const name of Object.keys(total) as (keyof Findings)[]) total[name] += found[name];
     } catch (error) {
-      throw new Error(await wordFailure(history, faults, error), { cause: error });
+      throw new Error(await formatFailure(history, faults, error), { cause: error });
     }
   }
   return total;
 }
 
-async function wordFailure(history: History, faults: Faults, error: unknown): Promise<string> {
+async function formatFailure(history: History, faults: Faults, error: unknown): Promise<string> {
   const short = await shortenHistory(history, faults);
   const trace: string[] = [];
   const failure = await findFailure(short, faults, trace);
@@ -376,14 +376,14 @@ function act(world: World, random: Random): void {
 }
 
 function join(world: World): void {
-  const { units } = world.registry;
-  const player = connect(world, units[world.players.length % units.length]!.host);
+  const { hosts } = world.registry;
+  const player = connect(world, hosts[world.players.length % hosts.length]!.core);
   world.trace.push(`${player.fate.name} comes`);
 }
 
 /** `old`: as whom the client comes back, if it does. */
-function connect(world: World, host: SessionHost, old?: Player): Player {
-  const client = new SimulatedClient(world.registry, 6, host);
+function connect(world: World, core: SessionCore, old?: Player): Player {
+  const client = new SimulatedClient(world.registry, 6, core);
   client.isPrompt = false;
   const fate: Fate = {
     name: `client ${world.players.length + 1}`,
@@ -396,8 +396,8 @@ function connect(world: World, host: SessionHost, old?: Player): Player {
   world.players.push(player);
   client.listener = {
     onAnswer: (answered) => {
-      if (answered.method === 'session.open') takeOpened(world, player, answered);
-      else takeAnswer(world, player, answered);
+      if (answered.method === 'session.open') handleOpened(world, player, answered);
+      else handleAnswer(world, player, answered);
     },
     onChange: (key, view) => {
       judgeView(world, key, view, world.clockMs);
@@ -424,12 +424,12 @@ function comeBack(world: World, random: Random): void {
 }
 
 function takeBack(world: World, old: Player, random: Random): void {
-  const { number, host } = random.pick(world.registry.units);
+  const { number, core } = random.pick(world.registry.hosts);
   world.trace.push(`client ${world.players.length + 1} comes as ${old.fate.name}, on host ${number}`);
-  connect(world, host, old);
+  connect(world, core, old);
 }
 
-function takeOpened(world: World, player: Player, { result, error }: Answered): void {
+function handleOpened(world: World, player: Player, { result, error }: Answered): void {
   const { wanted } = player;
   if (wanted === undefined) return;
   if (error !== undefined) {
@@ -513,18 +513,18 @@ function cut(world: World, random: Random): void {
     ({ client, fate }) =>
       !wanted.has(fate) && [...client.session.registrations.values()].some(({ isHidden }) => !isHidden),
   );
-  const total = registry.units
-    .flatMap(({ host }) => [...host.sessions.all()])
+  const total = registry.hosts
+    .flatMap(({ core }) => [...core.sessions.all()])
     .filter(({ registrations }) => registrations.size > 0).length;
   const { lossSessionsMin, lossSessionsPercent } = guarded;
   const isMassLoss =
     certain.length >= lossSessionsMin &&
     certain.length * 100 >= lossSessionsPercent * (total + wanted.size) &&
-    registry.units.every(({ router }) => router.gate.isOpen);
+    registry.hosts.every(({ router }) => router.gate.isThawed);
   trace.push(`all ${lost.length} connections are cut${isMassLoss ? ', which is a mass loss' : ''}`);
   for (const { client } of lost) client.leave(false);
   if (isMassLoss) for (const { fate } of certain) fate.mayLeaveFromMs = Number.POSITIVE_INFINITY;
-  const { client: watcher } = connect(world, random.pick(registry.units).host);
+  const { client: watcher } = connect(world, random.pick(registry.hosts).core);
   for (const service of world.services) watcher.subscribe(service);
   for (let waitedMs = 0; waitedMs < 2 * disconnectGraceMs; waitedMs += 50) {
     while (registry.step(random));
@@ -572,10 +572,10 @@ function track(world: World, player: Player, change: Change, request: () => Answ
   const answered = request();
   player.changes.set(answered, change);
   player.toldBefore.set(answered, toldBefore);
-  if (answered.result !== undefined || answered.error !== undefined) takeAnswer(world, player, answered);
+  if (answered.result !== undefined || answered.error !== undefined) handleAnswer(world, player, answered);
 }
 
-function takeAnswer(world: World, player: Player, answered: Answered): void {
+function handleAnswer(world: World, player: Player, answered: Answered): void {
   const { service } = answered.params as { service: string };
   const key = serviceKey({ service });
   if (answered.method === 'service.subscribe' && answered.result !== undefined) {
@@ -724,7 +724,7 @@ function endLease(world: World, holder: Holder): void {
 /** The callback is not called if the host dies first. */
 function carryOut({ registry, failures }: World, call: LeaseCall, settle: (answer: LeaseAnswer) => void): void {
   const edge = registry.edges[0]!;
-  void edge.unit.carryOutLease(call).then((answer) => {
+  void edge.host.carryOutLease(call).then((answer) => {
     // What had not left when the thread died is never heard.
     if (!edge.isAlive) return;
     try {
@@ -736,7 +736,7 @@ function carryOut({ registry, failures }: World, call: LeaseCall, settle: (answe
 }
 
 function watch(world: World, service: string, mode: 'delta' | 'snapshot'): void {
-  const client = new SimulatedClient(world.registry, 6, world.registry.edges[0]!.unit.host);
+  const client = new SimulatedClient(world.registry, 6, world.registry.edges[0]!.host.core);
   client.isPrompt = false;
   world.watchers.push(client);
   client.listener = {
@@ -777,10 +777,10 @@ function disturb(world: World, { kills, moves, edges }: Faults, random: Random):
     const partition = random.below(registry.partitions.length);
     trace.push(`partition ${partition} dies`);
     registry.partitions[partition]?.die(random);
-  } else if (moves && !registry.mover.isBusy) {
+  } else if (moves && !registry.migrator.isBusy) {
     const partitions = 1 + random.below(4);
     trace.push(roll < 8 ? `resize to ${partitions}` : 'rebalance');
-    const change = roll < 8 ? registry.mover.resize(partitions) : registry.mover.rebalance();
+    const change = roll < 8 ? registry.migrator.resize(partitions) : registry.migrator.rebalance();
     change.catch((error: unknown) => {
       registry.fatal = error instanceof Error ? error : new Error(String(error));
     });
@@ -801,8 +801,8 @@ function judgeView({ ledger }: World, key: string, view: SubscriberView, nowMs: 
 /** What the sessions that are there hold, by service key: id → mark. Of several that hold an instance the last to register shows (SE7). */
 function readLogs({ registry }: World): Map<string, Map<string, number>> {
   const logs = new Map<string, Map<string, number>>();
-  const held = registry.liveUnits
-    .flatMap(({ host }) => [...host.sessions.all()])
+  const held = registry.liveHosts
+    .flatMap(({ core }) => [...core.sessions.all()])
     .flatMap(({ registrations }) => [...registrations.values()]);
   for (const { key, id, fragment } of held.sort((a, b) => a.stamp - b.stamp)) {
     const log = logs.get(key) ?? new Map<string, number>();
@@ -862,7 +862,7 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
 
 /** Session logs, partitions and table agree: what sessions hold is what owners hold, and where the table says; so do subscriptions. */
 function checkAgreement({ registry, players, watchers }: World): void {
-  const { router, supervisor, liveUnits: units } = registry;
+  const { router, supervisor, liveHosts: hosts } = registry;
   if (registry.fatal !== undefined) throw registry.fatal;
   const partitions = registry.partitions.slice(0, router.table.partitions);
   expectEqual(
@@ -870,11 +870,15 @@ function checkAgreement({ registry, players, watchers }: World): void {
     supervisor.states(),
     partitions.map(() => 'ready'),
   );
-  for (const { router } of units) {
-    expectEqual('slots that are shut, requests that wait', [!router.gate.isOpen, router.gate.waitingCount], [false, 0]);
+  for (const { router } of hosts) {
+    expectEqual(
+      'slots that are frozen, requests that wait',
+      [!router.gate.isThawed, router.gate.waitingCount],
+      [false, 0],
+    );
   }
   const live = players.map(({ client }) => client).filter((client) => client.closed === undefined);
-  const leases = registry.edges.flatMap(({ unit }) => [...unit.host.sessions.all()]);
+  const leases = registry.edges.flatMap(({ host: unit }) => [...unit.core.sessions.all()]);
   const sessions = [...live.map(({ session }) => session), ...leases];
   const logged = sessions.flatMap(({ number, registrations }) =>
     [...registrations.values()].map(
@@ -900,13 +904,13 @@ function checkAgreement({ registry, players, watchers }: World): void {
       expected.map(({ key, id }) => `${key} ${id}`).sort(),
     );
   }
-  const watched = units.flatMap(({ host, number }) =>
-    host.watched(() => true).map(({ key, variant }) => `${key} ${variant} ${number}`),
+  const watched = hosts.flatMap(({ core, number }) =>
+    core.watched(() => true).map(({ key, variant }) => `${key} ${variant} ${number}`),
   );
   const interest = partitions.flatMap((partition) => partition.core?.describeInterest() ?? []);
   expectEqual('what partitions and hosts know of subscriptions', interest.sort(), watched.sort());
   const wanted = new Set([...live, ...watchers].flatMap(({ views }) => [...views.keys()]));
-  const keys = new Set(units.flatMap(({ host }) => host.watched(() => true).map(({ key }) => key)));
+  const keys = new Set(hosts.flatMap(({ core }) => core.watched(() => true).map(({ key }) => key)));
   expectEqual('what clients subscribe and hosts know of', [...keys].sort(), [...wanted].sort());
 }
 

@@ -90,11 +90,11 @@ test('what is under way to and from a host that is gone is dropped, and its next
     { batch: 2, epoch: bench.table.epoch, records: [toPartition.register, 5, 8, key, 'b', '{"id":"b"}'] },
     bench.core,
   );
-  const settled = runTurns(bench, inbox)
+  const pushedThrough = runTurns(bench, inbox)
     .flat()
-    .find(([kind]) => kind === fromPartition.settled);
-  if (settled?.[0] !== fromPartition.settled) throw new Error('nothing was settled');
-  expect(settled[fromFields.settled.batch]).toBe(2);
+    .find(([kind]) => kind === fromPartition.pushedThrough);
+  if (pushedThrough?.[0] !== fromPartition.pushedThrough) throw new Error('nothing was settled');
+  expect(pushedThrough[fromFields.pushedThrough.batch]).toBe(2);
 });
 
 function isState([kind]: FromPartition): boolean {

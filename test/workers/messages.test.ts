@@ -50,7 +50,7 @@ const outwardByKind: Each<typeof fromPartition, FromPartition> = {
   ),
   moved: fc.tuple(fc.constant(fromPartition.moved), number, number),
   handedOver: fc.tuple(fc.constant(fromPartition.handedOver), number, number, parcels, fc.nat(1)),
-  settled: fc.tuple(fc.constant(fromPartition.settled), number),
+  pushedThrough: fc.tuple(fc.constant(fromPartition.pushedThrough), number),
   measured: fc.tuple(fc.constant(fromPartition.measured), number, fc.array(number)),
   oversize: fc.tuple(fc.constant(fromPartition.oversize), number, number),
   answered: fc.tuple(fc.constant(fromPartition.answered), number),
@@ -64,14 +64,14 @@ const inwardByKind: Each<typeof toPartition, ToPartition> = {
   withdraw: fc.tuple(fc.constant(toPartition.withdraw), number, text, text),
   giveUp: fc.tuple(fc.constant(toPartition.giveUp), number, number, text, text),
   subscribe: fc.tuple(fc.constant(toPartition.subscribe), number, text, text, number, number),
-  loseInterest: fc.tuple(fc.constant(toPartition.loseInterest), text, text),
+  dropInterest: fc.tuple(fc.constant(toPartition.dropInterest), text, text),
   query: fc.tuple(fc.constant(toPartition.query), number, text, text, number),
   list: fc.tuple(fc.constant(toPartition.list), number, text, text, text, number),
   restore: fc.tuple(fc.constant(toPartition.restore), number, text, text, text, number, fc.nat(1)),
-  rewatch: fc.tuple(fc.constant(toPartition.rewatch), text, text, number),
-  retell: fc.tuple(fc.constant(toPartition.retell), text, fc.array(text)),
+  restoreInterest: fc.tuple(fc.constant(toPartition.restoreInterest), text, text, number),
+  resend: fc.tuple(fc.constant(toPartition.resend), text, fc.array(text)),
   restored: fc.tuple(fc.constant(toPartition.restored), number),
-  goOn: fc.tuple(fc.constant(toPartition.goOn), number),
+  resumePushes: fc.tuple(fc.constant(toPartition.resumePushes), number),
   fence: fc.tuple(fc.constant(toPartition.fence), number),
   takeOver: fc.tuple(fc.constant(toPartition.takeOver), number, number, parcels),
   handOver: fc.tuple(fc.constant(toPartition.handOver), number, fc.array(number)),
@@ -161,7 +161,7 @@ test('a batch with a kind that does not exist is a bug, not something to skip', 
 test('[RE2] to several hosts what has been settled leaves last, so that a death in between harms nobody', () => {
   const outboxes = new PartitionOutboxes();
   for (const host of [0, 1]) outboxes.attach(host);
-  outboxes.add(0, [fromPartition.settled, 1]);
+  outboxes.add(0, [fromPartition.pushedThrough, 1]);
   outboxes.add(0, [fromPartition.applied, 7, 100]);
   outboxes.add(1, [fromPartition.push, 'key', 'delta', 99, 100, 1, 0, 'body']);
   const kinds: unknown[] = [];
@@ -169,7 +169,7 @@ test('[RE2] to several hosts what has been settled leaves last, so that a death 
   expect(kinds).toEqual([
     [0, fromPartition.applied],
     [1, fromPartition.push],
-    [0, fromPartition.settled],
+    [0, fromPartition.pushedThrough],
   ]);
   outboxes.take(() => kinds.push('more'));
   expect(kinds).toHaveLength(3);
@@ -178,9 +178,11 @@ test('[RE2] to several hosts what has been settled leaves last, so that a death 
 test('to a single host everything of a turn leaves in one batch, as it was said', () => {
   const outboxes = new PartitionOutboxes();
   outboxes.attach(0);
-  outboxes.add(0, [fromPartition.settled, 1]);
+  outboxes.add(0, [fromPartition.pushedThrough, 1]);
   outboxes.add(0, [fromPartition.claim, 2, 'key', 'id', 5, 'hidden', '']);
   const batches: unknown[] = [];
   outboxes.take((host, batch) => batches.push([host, batch]));
-  expect(batches).toEqual([[0, [fromPartition.settled, 1, fromPartition.claim, 2, 'key', 'id', 5, 'hidden', '']]]);
+  expect(batches).toEqual([
+    [0, [fromPartition.pushedThrough, 1, fromPartition.claim, 2, 'key', 'id', 5, 'hidden', '']],
+  ]);
 });

@@ -113,9 +113,9 @@ test('a watched service without instances is kept, and forgotten with its last s
   bench.turn([toPartition.subscribe, 1, key, 'delta', 0, unlimited]);
   bench.turn([toPartition.subscribe, 2, key, 'snapshot', 0, unlimited]);
   expect(bench.core.serviceCount).toBe(1);
-  bench.turn([toPartition.loseInterest, key, 'delta']);
+  bench.turn([toPartition.dropInterest, key, 'delta']);
   expect(bench.core.serviceCount).toBe(1);
-  bench.turn([toPartition.loseInterest, key, 'snapshot']);
+  bench.turn([toPartition.dropInterest, key, 'snapshot']);
   expect(bench.core.serviceCount).toBe(0);
 });
 
@@ -133,8 +133,8 @@ test('[LI1] a turn ends in the middle of a batch when it has done enough; the re
   expect(answered.flat().filter((request) => request !== 99)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
   // The other host does not wait for the end of it.
   expect(answered.findIndex((turn) => turn.includes(99))).toBeLessThan(answered.length - 1);
-  const settledAt = turns.findIndex((turn) => turn.some(([kind]) => kind === fromPartition.settled));
-  expect(settledAt).toBeGreaterThanOrEqual(answered.findIndex((turn) => turn.includes(99)));
+  const pushedThroughAt = turns.findIndex((turn) => turn.some(([kind]) => kind === fromPartition.pushedThrough));
+  expect(pushedThroughAt).toBeGreaterThanOrEqual(answered.findIndex((turn) => turn.includes(99)));
 });
 
 test('[LI1] instances are taken apart for a filter over several turns, and then the answer is right', () => {
@@ -354,9 +354,9 @@ test('[RE2] what may not have been told before a rebuild is told at a version ab
   const bench = new PartitionBench();
   bench.turn([toPartition.restore, 1, key, 'a', '{"id":"a"}', 1, 0]);
   const from = 1_000_000;
-  bench.turn([toPartition.rewatch, key, 'delta', from]);
-  bench.turn([toPartition.retell, key, ['a']]);
-  const told = bench.turn([toPartition.goOn, 9]);
+  bench.turn([toPartition.restoreInterest, key, 'delta', from]);
+  bench.turn([toPartition.resend, key, ['a']]);
+  const told = bench.turn([toPartition.resumePushes, 9]);
   const push = told.find(isPush);
   expect(push).toEqual([fromPartition.push, key, 'delta', from, expect.any(Number), 1, 0, expect.any(String)]);
   expect(push![4]).toBeGreaterThan(from);

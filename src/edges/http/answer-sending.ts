@@ -74,16 +74,16 @@ class LargeAnswer implements UnreadAnswer {
       // All that was handed over before has left.
       this.bytesLeft = this.#body.length - this.#offset;
       this.#unread.note(this, performance.now());
-      this.#goOn();
+      this.#proceed();
     });
-    this.#goOn();
+    this.#proceed();
   }
 
   cut(): void {
     this.#response.destroy();
   }
 
-  #goOn(): void {
+  #proceed(): void {
     let hasRoom = true;
     while (hasRoom && this.#offset < this.#body.length) {
       const slice = this.#body.subarray(this.#offset, this.#offset + sliceBytes);

@@ -7,7 +7,7 @@ import type { Delivery } from '../../push/fan-out.ts';
 import type { Result } from '../../sessions/answers.ts';
 import type { Encoding } from '../../sessions/encoding.ts';
 import { encodeChange, encodeResult } from '../../sessions/json-rpc.ts';
-import type { SessionHost } from '../../sessions/session-host.ts';
+import type { SessionCore } from '../../sessions/session-core.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { Waiter } from './waiters.ts';
 
@@ -42,7 +42,7 @@ export function encodeFirst(params: SubscribeParams, first: Result): string {
 }
 
 export interface EventStreamOptions {
-  readonly host: SessionHost;
+  readonly core: SessionCore;
   /** Of the caller. */
   readonly address: string;
   /** Bytes that may wait in the process for the caller to read. */
@@ -57,7 +57,7 @@ export interface EventStreamOptions {
  */
 export class EventStream implements Socket {
   readonly address: string;
-  readonly #host: SessionHost;
+  readonly #core: SessionCore;
   readonly #backlogBytesMax: number;
   readonly #reconnectSpreadMs: number;
   /** Frames that came before the answer's head was sent. */
@@ -66,10 +66,10 @@ export class EventStream implements Socket {
   #waiter: Waiter | undefined;
   #isOver = false;
 
-  constructor({ host, address, backlogBytesMax, reconnectSpreadMs }: EventStreamOptions) {
+  constructor({ core, address, backlogBytesMax, reconnectSpreadMs }: EventStreamOptions) {
     this.#reconnectSpreadMs = reconnectSpreadMs;
     this.address = address;
-    this.#host = host;
+    this.#core = core;
     this.#backlogBytesMax = backlogBytesMax;
   }
 
@@ -83,7 +83,7 @@ export class EventStream implements Socket {
     }
     this.#response = response;
     response.on('drain', () => {
-      if (!this.#isOver) this.#host.drained(waiter.session);
+      if (!this.#isOver) this.#core.onDrain(waiter.session);
     });
     response.once('close', () => {
       this.#finish();
@@ -116,7 +116,7 @@ export class EventStream implements Socket {
     if (this.#isOver || this.#response === undefined || this.#response.destroyed) return false;
     this.#response.write(`: ${mark}\n\n`, (error) => {
       const hasLeft = error === undefined || error === null;
-      if (hasLeft && !this.#isOver && this.#waiter !== undefined) this.#host.ponged(this.#waiter.session, mark);
+      if (hasLeft && !this.#isOver && this.#waiter !== undefined) this.#core.onPong(this.#waiter.session, mark);
     });
     return true;
   }

@@ -11,7 +11,7 @@ import { httpOperations } from '../../protocol/http-operations.ts';
 import type { HttpOperation, OperationId } from '../../protocol/http-operations.ts';
 import type { Counters } from '../../runtime/counters.ts';
 import { refuseDraining } from '../../sessions/dispatch.ts';
-import type { SessionHost } from '../../sessions/session-host.ts';
+import type { SessionCore } from '../../sessions/session-core.ts';
 import { compileValidator } from '../../sessions/validation.ts';
 import type { Validate } from '../../sessions/validation.ts';
 import { isLoopbackAddress, normalizeAddress } from '../../transport/addresses.ts';
@@ -32,7 +32,7 @@ import { UnreadAnswers } from './unread-answers.ts';
 
 export interface HttpServerOptions {
   readonly config: ServerConfig;
-  readonly host: SessionHost;
+  readonly core: SessionCore;
   readonly counters: Counters;
   readonly operations: Readonly<Record<OperationId, Operation>>;
 }
@@ -250,11 +250,11 @@ export class HttpServer {
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<HttpAnswer | StreamAnswer | Failure> {
-    const { host, config } = this.#options;
+    const { core, config } = this.#options;
     const { method, isLocal } = route.operation;
     const failure = isLocal === true ? this.#check.refuseAdministration(readCaller(request)) : undefined;
     if (failure !== undefined) return failure;
-    if (method !== 'GET' && host.isDraining) return refuseDraining(config.reconnectSpreadMs);
+    if (method !== 'GET' && core.isDraining) return refuseDraining(config.reconnectSpreadMs);
     const input = this.#readInput(route, request);
     if ('failure' in input) return input.failure;
     const outcome = route.validate(input.value);
@@ -306,12 +306,12 @@ export class HttpServer {
 
   /** What is asked of every request, whatever it is for. */
   #admit(request: FastifyRequest, reply: FastifyReply): Failure | undefined {
-    const { host, config } = this.#options;
+    const { core, config } = this.#options;
     const caller = readCaller(request);
     const refusal = this.#check.refuse(caller);
     if (refusal !== undefined) {
       if (caller.origin !== '' && refusal.code === 'forbidden') {
-        host.noteOriginRefused(caller.origin, readAddress(request.raw));
+        core.noteOriginRefused(caller.origin, readAddress(request.raw));
       }
       return refusal;
     }
@@ -404,9 +404,9 @@ export class HttpServer {
   }
 
   #word(failure: Failure, address: string): HttpAnswer {
-    const { counters, host } = this.#options;
+    const { counters, core } = this.#options;
     counters.countRefusal(failure.code, failure.limit, address);
-    return answerFailure(host.spread(failure));
+    return answerFailure(core.spread(failure));
   }
 
   /** What fastify refuses by itself; everything else that is thrown is a bug, and ends the thread. */

@@ -8,7 +8,7 @@ import type { ListParams, QueryParams } from '../../protocol/types.ts';
 import { encodeResult } from '../../sessions/json-rpc.ts';
 import { waitForReply } from '../../sessions/reply-waiting.ts';
 import type { Call } from '../../sessions/requests.ts';
-import type { SessionHost } from '../../sessions/session-host.ts';
+import type { SessionCore } from '../../sessions/session-core.ts';
 import { answerJson, refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import { waitForChange } from './change-wait.ts';
@@ -18,7 +18,7 @@ import { readSubscription } from './waiters.ts';
 import type { Waiters } from './waiters.ts';
 
 export interface ListReadsOptions {
-  readonly host: SessionHost;
+  readonly core: SessionCore;
   readonly config: Pick<
     ServerConfig,
     'httpAnswerBytesMax' | 'httpWaitMaxMs' | 'reconnectSpreadMs' | 'sessionBacklogBytesMax'
@@ -29,12 +29,12 @@ export interface ListReadsOptions {
 /** Reads lists for callers over HTTP: as they are, once they have changed, or again and again. */
 export class ListReads {
   readonly #options: ListReadsOptions;
-  readonly #host: SessionHost;
+  readonly #core: SessionCore;
   readonly #waiters: Waiters;
 
   constructor(options: ListReadsOptions) {
     this.#options = options;
-    this.#host = options.host;
+    this.#core = options.core;
     this.#waiters = options.waiters;
   }
 
@@ -71,7 +71,7 @@ export class ListReads {
     const held = version ?? readVersion(caller.lastEventId);
     const params = readSubscription(query as QueryParams, { mode, ...(held === undefined ? {} : { version: held }) });
     const stream = new EventStream({
-      host: this.#host,
+      core: this.#core,
       address: caller.address,
       backlogBytesMax: this.#options.config.sessionBacklogBytesMax,
       reconnectSpreadMs: this.#options.config.reconnectSpreadMs,
@@ -95,7 +95,7 @@ export class ListReads {
     return caller.pace(async (room) => {
       const result = await waitForReply(
         (reply) => {
-          this.#host.execute(undefined, call, reply);
+          this.#core.execute(undefined, call, reply);
         },
         { room, tooLarge },
       );

@@ -16,7 +16,7 @@ import type {
 import { serviceKey } from '../../protocol/service-key.ts';
 import type { ListParams } from '../../protocol/types.ts';
 import type { LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
-import type { SessionHost } from '../../sessions/session-host.ts';
+import type { SessionCore } from '../../sessions/session-core.ts';
 import { answerJson, answerText } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
@@ -37,7 +37,7 @@ export type Operation = (
 ) => Promise<HttpAnswer | StreamAnswer | Failure> | HttpAnswer | StreamAnswer | Failure;
 
 export interface OperationsOptions {
-  readonly host: SessionHost;
+  readonly core: SessionCore;
   readonly config: ListReadsOptions['config'];
   readonly waiters: Waiters;
   readonly main: MainCalls;
@@ -83,7 +83,7 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     },
     sendAway: async ({ value }) => {
       const { percent = 100, spreadMs } = value as SendAwayBody;
-      return answerValue({ sessions: await main.sendAway(percent, spreadMs) } satisfies SendAwayResult);
+      return answerValue({ sessions: await main.requestReconnect(percent, spreadMs) } satisfies SendAwayResult);
     },
     listSessions: async ({ value }) => answerValue(await main.listSessions(value as SessionsQuery)),
     checkLive: () => answerHealth(main, 'live'),

@@ -2,16 +2,16 @@ import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { QueryParams, SubscribeParams } from '../../protocol/types.ts';
 import type { Result } from '../../sessions/answers.ts';
-import type { SessionHost } from '../../sessions/session-host.ts';
+import type { SessionCore } from '../../sessions/session-core.ts';
 import type { Session } from '../../sessions/session.ts';
 import type { Socket } from '../../transport/transport.ts';
 
 export interface WaitersOptions {
-  readonly host: SessionHost;
+  readonly core: SessionCore;
   readonly config: Pick<ServerConfig, 'httpWaitersMax'>;
 }
 
-/** A caller over HTTP that is told of changes. */
+/** An HTTP client that waits for changes. */
 export interface Waiter {
   readonly session: Session;
   /** Ends it: nothing is told any more. May be called again. */
@@ -20,12 +20,12 @@ export interface Waiter {
 
 /** Callers over HTTP that wait for changes: each is a session that subscribes, whatever stands for its socket. */
 export class Waiters {
-  readonly #host: SessionHost;
+  readonly #core: SessionCore;
   readonly #max: number;
   readonly #all: Set<Waiter> = new Set();
 
-  constructor({ host, config }: WaitersOptions) {
-    this.#host = host;
+  constructor({ core, config }: WaitersOptions) {
+    this.#core = core;
     this.#max = config.httpWaitersMax;
   }
 
@@ -47,18 +47,18 @@ export class Waiters {
     socket: Socket,
     params: SubscribeParams,
   ): Promise<{ readonly waiter: Waiter; readonly first: Result | Failure }> {
-    const host = this.#host;
-    const session = host.connect(socket);
+    const core = this.#core;
+    const session = core.connect(socket);
     session.opened = { client: 'http', capabilities: ['warming'] };
     const waiter: Waiter = {
       session,
       end: () => {
-        if (this.#all.delete(waiter)) host.disconnected(session, true);
+        if (this.#all.delete(waiter)) core.disconnected(session, true);
       },
     };
     this.#all.add(waiter);
     const first = await new Promise<Result | Failure>((resolve) => {
-      host.execute(session, { method: 'service.subscribe', params }, { succeed: resolve, fail: resolve });
+      core.execute(session, { method: 'service.subscribe', params }, { succeed: resolve, fail: resolve });
     });
     return { waiter, first };
   }

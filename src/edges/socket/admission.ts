@@ -1,7 +1,7 @@
 import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import { sessionPath, subprotocol } from '../../protocol/limits.ts';
-import type { Arrivals } from '../../runtime/arrivals.ts';
+import type { AdmissionRate } from '../../runtime/admission-rate.ts';
 import type { Counters, UpgradeRefusalReason } from '../../runtime/counters.ts';
 import type { DescriptorBudget } from '../../runtime/descriptors.ts';
 import type { SessionCounts } from '../../runtime/session-counts.ts';
@@ -27,7 +27,7 @@ export interface AdmissionOptions {
   /** Over all threads. */
   readonly descriptors: DescriptorBudget;
   /** Over all threads. */
-  readonly arrivals: Arrivals;
+  readonly admissionRate: AdmissionRate;
   /** Requests of this thread under way to all partitions. */
   readonly readRequestsInFlight: () => number;
   /** 0 to 1. */
@@ -95,17 +95,17 @@ export class Admission {
       const failure = refuseSession('descriptorsReserved', config.descriptorsReserved);
       return { reason: 'descriptors', failure, status: 503 };
     }
-    return this.#refuseCrowd();
+    return this.#refuseThrottled();
   }
 
   /** Those who come all at once, each with all that it holds, would keep the ones who are in from being served. */
-  #refuseCrowd(): { reason: UpgradeRefusalReason; failure: Failure } | undefined {
-    const { config, arrivals, readRequestsInFlight, random } = this.#options;
-    const isBusy = arrivals.shareRequests(readRequestsInFlight()) > config.arrivalRequestsMax;
-    if (!isBusy && arrivals.admit()) return undefined;
-    arrivals.noteCrowd();
+  #refuseThrottled(): { reason: UpgradeRefusalReason; failure: Failure } | undefined {
+    const { config, admissionRate, readRequestsInFlight, random } = this.#options;
+    const isBusy = admissionRate.shareRequests(readRequestsInFlight()) > config.arrivalRequestsMax;
+    if (!isBusy && admissionRate.admit()) return undefined;
+    admissionRate.noteThrottled();
     const limit = isBusy ? 'arrivalRequestsMax' : 'sessionsPerSecondMax';
-    return { reason: isBusy ? 'load' : 'rate', failure: refuseCrowd(limit, config[limit], random()) };
+    return { reason: isBusy ? 'load' : 'rate', failure: refuseThrottled(limit, config[limit], random()) };
   }
 }
 
@@ -125,16 +125,16 @@ function isWebSocketKey(key: string): boolean {
 }
 
 /** When to come back, in milliseconds: spread, so that those who were refused together do not come together. */
-const crowdRetryMinMs = 500;
-const crowdRetryMaxMs = 3000;
+const throttleRetryMinMs = 500;
+const throttleRetryMaxMs = 3000;
 
-function refuseCrowd(limit: string, max: number, random: number): Failure {
+function refuseThrottled(limit: string, max: number, random: number): Failure {
   return {
     code: 'busy',
     message: 'too many connections are made at once',
     limit,
     max,
-    retryAfterMs: Math.round(crowdRetryMinMs + random * (crowdRetryMaxMs - crowdRetryMinMs)),
+    retryAfterMs: Math.round(throttleRetryMinMs + random * (throttleRetryMaxMs - throttleRetryMinMs)),
   };
 }
 

@@ -1,10 +1,10 @@
 import type { ServerConfig } from '../../config/config.ts';
 import { sessionPath } from '../../protocol/limits.ts';
-import type { Arrivals } from '../../runtime/arrivals.ts';
+import type { AdmissionRate } from '../../runtime/admission-rate.ts';
 import type { Counters } from '../../runtime/counters.ts';
 import type { DescriptorBudget } from '../../runtime/descriptors.ts';
 import type { SessionCounts } from '../../runtime/session-counts.ts';
-import type { SessionHost } from '../../sessions/session-host.ts';
+import type { SessionCore } from '../../sessions/session-core.ts';
 import type { Session } from '../../sessions/session.ts';
 import { headRefusals } from '../../transport/head-refusals.ts';
 import { answerFailure } from '../../transport/http-answer.ts';
@@ -14,10 +14,10 @@ import { Admission } from './admission.ts';
 export interface HostTransportOptions {
   readonly create: CreateTransport;
   readonly config: ServerConfig;
-  readonly host: SessionHost;
+  readonly core: SessionCore;
   readonly counters: Counters;
   readonly counts: SessionCounts;
-  readonly arrivals: Arrivals;
+  readonly admissionRate: AdmissionRate;
   readonly descriptors: DescriptorBudget;
   /** Answers everything that is no handshake. */
   readonly onRequest: (request: PlainRequest) => Promise<HttpAnswer>;
@@ -27,10 +27,10 @@ export interface HostTransportOptions {
 export function createHostTransport({
   create,
   config,
-  host,
+  core,
   counters,
   counts,
-  arrivals,
+  admissionRate,
   descriptors,
   onRequest,
 }: HostTransportOptions): Transport {
@@ -38,13 +38,13 @@ export function createHostTransport({
     config,
     counters,
     counts,
-    arrivals,
+    admissionRate,
     descriptors,
-    isDraining: () => host.isDraining,
-    readRequestsInFlight: () => host.requestsInFlight,
+    isDraining: () => core.isDraining,
+    readRequestsInFlight: () => core.requestsInFlight,
     random: Math.random,
     onOriginRefused: (origin, address) => {
-      host.noteOriginRefused(origin, address);
+      core.noteOriginRefused(origin, address);
     },
   });
   return create<Session>({
@@ -54,23 +54,23 @@ export function createHostTransport({
     judgeUpgrade: (call) => admission.judge(call),
     onOpen: (socket, address) => {
       admission.enter(address);
-      return host.connect(socket);
+      return core.connect(socket);
     },
     onText: (session, text) => {
-      host.receive(session, text);
+      core.receive(session, text);
     },
     onAlive: (session) => {
-      host.hear(session);
+      core.onActivity(session);
     },
     onPong: (session, payload) => {
-      host.ponged(session, payload);
+      core.onPong(session, payload);
     },
     onDrain: (session) => {
-      host.drained(session);
+      core.onDrain(session);
     },
     onClose: (session, isClean, address, reason) => {
       admission.leave(address);
-      host.disconnected(session, isClean, reason);
+      core.disconnected(session, isClean, reason);
     },
     countClose: (reason) => {
       counters.countClose(reason);

@@ -4,11 +4,11 @@ import type { HostFigures } from '../sessions/host-figures.ts';
 import type { LeaseRecord } from '../sessions/lease-record.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import type { GuardOrders } from '../sessions/loss-messages.ts';
-import type { AsideOutcome, SessionRecord, SessionSlice, WantedOutcome } from '../sessions/session-transfer.ts';
+import type { DetachOutcome, SessionRecord, SessionSlice, TakeoverOutcome } from '../sessions/session-transfer.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 
 /** What a session host holds and has counted. */
-export interface UnitState {
+export interface HostState {
   /** Connected sessions. */
   readonly sessions: number;
   readonly leases: number;
@@ -40,18 +40,18 @@ export type ListedSession = readonly [place: number, session: SessionSummary];
  * A session host with all that it needs to reach partitions: its own router, gate and mailboxes. There is one on the main thread, and one on each I/O
  * thread; whoever starts partitions and moves slots speaks to all of them in this way. What is told takes effect in the order in which it was told.
  */
-export interface HostUnit {
+export interface SessionHost {
   /** By which partitions address it. */
   readonly number: number;
   /** A partition has begun a life: this is the host's mailbox to it. */
   connect(partition: number, port: MailboxPort): void;
   /** A partition that owns no slots any more is about to end. */
   disconnect(partition: number): Promise<void>;
-  shut(slots: readonly number[]): void;
-  open(slots: readonly number[]): void;
+  freeze(slots: readonly number[]): void;
+  thaw(slots: readonly number[]): void;
   /** `table`: the memory of a slot table, which threads share. */
   adoptTable(table: SharedArrayBuffer): void;
-  /** A partition has died, and its slots are shut. Resolves when all that it said before has been heard, to the highest version that it told of. */
+  /** A partition has died, and its slots are frozen. Resolves when all that it said before has been heard, to the highest version that it told of. */
   lose(partition: number): Promise<number>;
   /** Rebuilding, first part: tells the partition what sessions hold. Resolves to whether it lived to the end of it. */
   restore(partition: number): Promise<boolean>;
@@ -68,34 +68,34 @@ export interface HostUnit {
   recover(leases: readonly LeaseRecord[]): Promise<boolean>;
   /** Something that a partition held is gone, and nobody knows what: whoever subscribes to its services gets the latest state. */
   refresh(partition: number): void;
-  /** Says goodbye to all sessions; from now on nobody's leaving is told to others. */
+  /** Asks all sessions to leave; from now on no departure is pushed to subscribers. */
   drain(reason: string): void;
   /** Closes all sessions; resolves when that is done. */
   closeAll(): Promise<void>;
   /** Asks a share of the sessions, 0 to 1, to connect anew within a time. Resolves to how many. */
-  sendAway(reason: string, share: number, spreadMs: number): Promise<number>;
+  requestReconnect(reason: string, share: number, spreadMs: number): Promise<number>;
   /** The guard of the whole registry has decided something, or asks. */
   obeyGuard(orders: GuardOrders): void;
-  readState(): Promise<UnitState>;
+  readState(): Promise<HostState>;
   readLog(): Promise<LoggedInstance[]>;
   /** Sessions with places above `after`, `limit` at most. */
   readSessions(after: number, limit: number): Promise<ListedSession[]>;
   /** What a caller of another host does with a lease that is here. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;
-  /** SE8: cuts a session off its connection, for a client that has come back on another host. `done` is called at once, or when nothing is under way for it. */
-  setAside(secret: string, done: (outcome: AsideOutcome) => void): void;
-  /** The next part of a session that has been set aside. With the last it is gone from here; without any it was not there. */
+  /** SE8: detaches a session from its connection, for a client that has come back on another host. `done` is called at once, or when nothing is under way for it. */
+  detach(secret: string, done: (outcome: DetachOutcome) => void): void;
+  /** The next part of a session that has been detached. With the last it is gone from here; without any it was not there. */
   takeSlice(session: number, done: (slice: SessionSlice | undefined) => void): void;
   /** A part of a session that goes on here. */
   bring(slice: SessionSlice): void;
-  /** What became of a session that this host wants. */
-  answerWanted(call: number, outcome: WantedOutcome): void;
+  /** The outcome of a takeover that this host has requested. */
+  answerTakeover(call: number, outcome: TakeoverOutcome): void;
   /** What a partition told another host of a session that is here. */
-  takeAstray(record: SessionRecord): void;
+  handleMisrouted(record: SessionRecord): void;
 }
 
 /** Of a host that holds nothing. */
-export function emptyState(counters: Readonly<Record<string, number>>): UnitState {
+export function emptyState(counters: Readonly<Record<string, number>>): HostState {
   return {
     sessions: 0,
     leases: 0,

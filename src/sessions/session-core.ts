@@ -3,7 +3,7 @@ import type { CloseReason, Failure } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import type { PartitionLink, Unasked } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
-import type { Arrivals } from '../runtime/arrivals.ts';
+import type { AdmissionRate } from '../runtime/admission-rate.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { textCodec } from '../runtime/text-codec.ts';
 import type { Socket } from '../transport/transport.ts';
@@ -35,13 +35,13 @@ import { Sessions } from './sessions.ts';
 import { Subscriptions } from './subscriptions.ts';
 import type { WarmUp } from './warm-up.ts';
 
-export interface SessionHostOptions {
+export interface SessionCoreOptions {
   /** Partitions address hosts by number. */
   readonly host: number;
   readonly config: ServerConfig;
   readonly router: Router;
   readonly counters: Counters;
-  readonly arrivals: Arrivals;
+  readonly admissionRate: AdmissionRate;
   readonly warmUp: WarmUp;
   readonly createName: () => string;
   /** What its sessions are sent; JSON-RPC if it is not said. */
@@ -51,7 +51,7 @@ export interface SessionHostOptions {
   readonly schedule: (task: () => void) => void;
   readonly nowMs: number;
   /** Wall clock at the start, in µs. */
-  readonly bornMicros: number;
+  readonly startedAtMicros: number;
   /** Names this registry and its history. */
   readonly registry: string;
   /** Whether the log wants to know who comes and goes. */
@@ -68,8 +68,8 @@ export interface SessionHostOptions {
 }
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
-export class SessionHost {
-  readonly #options: SessionHostOptions;
+export class SessionCore {
+  readonly #options: SessionCoreOptions;
   readonly #router: Router;
   readonly #encoding: Encoding;
   readonly #counters: Counters;
@@ -84,7 +84,7 @@ export class SessionHost {
   readonly resumption: Resumption;
   readonly #departures: Departures;
   readonly #outbox: SessionOutbox;
-  /** What is told to many sessions, or costs more than others pay for. */
+  /** Notices to many sessions, and work too large for one turn. */
   readonly #jobs: HostJobs;
   readonly #opening: Opening;
   readonly #dispatch: Dispatch;
@@ -93,16 +93,16 @@ export class SessionHost {
   #rechecks = 0;
   #isWarm = false;
   #nowMs: number;
-  /** Of arrivals: how often somebody was kept out. */
-  #crowdsSeen: number;
+  /** The throttled handshakes of all threads when they were last looked at. */
+  #throttledSeen: number;
 
-  constructor(options: SessionHostOptions) {
+  constructor(options: SessionCoreOptions) {
     const { config, router, counters } = options;
     this.#options = options;
     this.#router = router;
     this.#encoding = options.encoding ?? jsonRpc;
     this.#counters = counters;
-    this.#crowdsSeen = options.arrivals.crowds;
+    this.#throttledSeen = options.admissionRate.throttledCount;
     this.#journal = new SessionJournal(options.isVerbose, options.onSession);
     counters.watch({
       onBound: (bound, cause) => {
@@ -222,7 +222,7 @@ export class SessionHost {
       meter: this.meter,
       flush,
       warmUp: options.warmUp,
-      readWallMicros: () => options.bornMicros + (this.#nowMs - options.nowMs) * 1000,
+      readWallMicros: () => options.startedAtMicros + (this.#nowMs - options.nowMs) * 1000,
       schedule: options.schedule,
       onDropped: (session) => {
         this.sessions.judgeConsumption(session);
@@ -306,11 +306,11 @@ export class SessionHost {
 
   /** What threads tell each other about connections that are being made. */
   #noteArrivals(): void {
-    const { arrivals } = this.#options;
-    arrivals.shareRequests(this.requestsInFlight);
-    const { crowds } = arrivals;
-    if (crowds !== this.#crowdsSeen) this.sessions.noteCrowd();
-    this.#crowdsSeen = crowds;
+    const { admissionRate } = this.#options;
+    admissionRate.shareRequests(this.requestsInFlight);
+    const { throttledCount } = admissionRate;
+    if (throttledCount !== this.#throttledSeen) this.sessions.noteThrottled();
+    this.#throttledSeen = throttledCount;
   }
 
   /** Requests under way to all partitions. */
@@ -355,24 +355,24 @@ export class SessionHost {
   receive(session: Session, text: string): void {
     // SE8: another connection has taken it over, and what still comes on this one counts no more.
     if (session.state.kind !== 'connected') return;
-    this.sessions.hear(session);
+    this.sessions.onActivity(session);
     this.#dispatch.receive(session, text);
   }
 
-  hear(session: Session): void {
-    this.sessions.hear(session);
+  onActivity(session: Session): void {
+    this.sessions.onActivity(session);
   }
 
   /** A pong came; it brings back the mark of the ping that it answers. */
-  ponged(session: Session, mark: string): void {
-    this.sessions.hear(session);
+  onPong(session: Session, mark: string): void {
+    this.sessions.onActivity(session);
     if (this.sessions.acknowledge(session, mark)) this.#catchUp(session);
     session.lane?.poke();
     this.flush();
   }
 
   /** The socket's backlog is empty again. */
-  drained(session: Session): void {
+  onDrain(session: Session): void {
     // A mark that found no room, or has not been sent since.
     if (session.consumption.isBehind && session.consumption.isUnmarked) session.ping();
     if (!session.consumption.isBehind) this.#catchUp(session);
@@ -396,7 +396,7 @@ export class SessionHost {
     else this.sessions.break(session);
   }
 
-  /** Nothing is told to this connection any more. */
+  /** Nothing more is sent to this connection. */
   #cutOff(session: Session): void {
     this.#dispatch.forget(session);
     this.resumption.forget(session);
@@ -438,12 +438,12 @@ export class SessionHost {
             resolve(undefined);
           });
       };
-      this.#router.whenOpen(keys, end, resolve);
+      this.#router.whenThawed(keys, end, resolve);
     });
   }
 
   /** A partition said something unasked. */
-  takeUnasked(record: Unasked, link: PartitionLink): void {
+  handleUnasked(record: Unasked, link: PartitionLink): void {
     switch (record[0]) {
       case fromPartition.push:
         this.#subscriptions.push(record, link.partition);
@@ -452,7 +452,7 @@ export class SessionHost {
         this.#counters.countLimit(record[1]);
         return;
       case fromPartition.claim:
-        this.#takeSessionRecord(record);
+        this.#handleSessionRecord(record);
         return;
       default:
         record satisfies never;
@@ -463,15 +463,15 @@ export class SessionHost {
    * What a partition says of one session goes to the host where that session began. If the session is elsewhere by now, or has been, the main thread passes
    * it on.
    */
-  #takeSessionRecord(record: SessionRecord): void {
+  #handleSessionRecord(record: SessionRecord): void {
     const [, number, key, id] = record;
     const session = this.sessions.find(number);
-    const isAstray =
+    const isMisrouted =
       session === undefined ||
       session.identity.hasTravelled ||
       (session.state.kind === 'moving' && !session.registrations.has(key, id));
-    if (isAstray) this.#options.tellMain?.({ kind: 'astray', record });
-    else this.#takeClaim(record);
+    if (isMisrouted) this.#options.tellMain?.({ kind: 'misrouted', record });
+    else this.#handleClaim(record);
   }
 
   /**
@@ -494,8 +494,8 @@ export class SessionHost {
   }
 
   /** What another host was told of a session that is here; if it is not, it has ended. */
-  takeAstray(record: SessionRecord): void {
-    this.#takeClaim(record);
+  handleMisrouted(record: SessionRecord): void {
+    this.#handleClaim(record);
   }
 
   /** The audiences of services that `isLost` accepts. */
@@ -511,11 +511,11 @@ export class SessionHost {
   /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
   drain(reason: string): void {
     this.#isDraining = true;
-    void this.sendAway(reason, 1, this.#options.config.reconnectSpreadMs);
+    void this.requestReconnect(reason, 1, this.#options.config.reconnectSpreadMs);
   }
 
   /** Asks a share of the sessions, 0 to 1, to connect anew, each after a time of its own, `spreadMs` at most. Returns how many. */
-  async sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
+  async requestReconnect(reason: string, share: number, spreadMs: number): Promise<number> {
     const { random } = this.#options;
     let leavers = 0;
     await this.#jobs.forEachConnected(this.sessions, (session) => {
@@ -534,8 +534,8 @@ export class SessionHost {
     });
   }
 
-  #takeClaim(record: Parameters<Registrar['takeClaim']>[0]): void {
-    const session = this.#registrar.takeClaim(record);
+  #handleClaim(record: Parameters<Registrar['handleClaim']>[0]): void {
+    const session = this.#registrar.handleClaim(record);
     if (session === undefined) return;
     const [, , , , , state, limit] = record;
     if (state === 'dropped') this.#counters.countLimit(limit, session);

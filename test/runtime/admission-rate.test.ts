@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { resolveConfig } from '../../src/config/config.ts';
 import { Admission } from '../../src/edges/socket/admission.ts';
-import { Arrivals, arrivalsBytes } from '../../src/runtime/arrivals.ts';
+import { AdmissionRate, admissionRateBytes } from '../../src/runtime/admission-rate.ts';
 import { Counters } from '../../src/runtime/counters.ts';
 import { DescriptorBudget, descriptorBudgetBytes } from '../../src/runtime/descriptors.ts';
 import { LocalSessionCounts } from '../../src/runtime/session-counts.ts';
@@ -11,12 +11,12 @@ import type { UpgradeCall } from '../../src/transport/transport.ts';
 /** As on so many threads: each has its own view of one memory. */
 class Scene {
   nowNs = 1_000_000_000n;
-  readonly threads: readonly Arrivals[];
+  readonly threads: readonly AdmissionRate[];
 
   constructor(threads: number, perSecond: number, burst: number) {
-    const memory = new SharedArrayBuffer(arrivalsBytes);
+    const memory = new SharedArrayBuffer(admissionRateBytes);
     const options = { perSecond, burst, readNowNs: () => this.nowNs };
-    this.threads = Array.from({ length: threads }, () => new Arrivals(memory, options));
+    this.threads = Array.from({ length: threads }, () => new AdmissionRate(memory, options));
   }
 
   advance(ms: number): void {
@@ -52,9 +52,9 @@ test('[LI2] who tries and is refused does not push back those who come later', (
 });
 
 test('crowds and requests under way are those of all threads', () => {
-  const [one, two] = new Scene(2, 1, 1).threads as [Arrivals, Arrivals];
-  one.noteCrowd();
-  expect([one.crowds, two.crowds]).toEqual([1, 1]);
+  const [one, two] = new Scene(2, 1, 1).threads as [AdmissionRate, AdmissionRate];
+  one.noteThrottled();
+  expect([one.throttledCount, two.throttledCount]).toEqual([1, 1]);
   expect(one.shareRequests(5)).toBe(5);
   expect(two.shareRequests(7)).toBe(12);
   expect(one.shareRequests(2)).toBe(9);
@@ -63,7 +63,7 @@ test('crowds and requests under way are those of all threads', () => {
 
 test('[LI1, LI2] while more than arrivalRequestsMax requests are under way, nobody comes in, and each is told another time', () => {
   const scene = new Scene(1, 1000, 100);
-  const [arrivals] = scene.threads as [Arrivals];
+  const [admissionRate] = scene.threads as [AdmissionRate];
   const counters = new Counters();
   let requests = 9;
   const descriptorsMemory = new SharedArrayBuffer(descriptorBudgetBytes);
@@ -73,7 +73,7 @@ test('[LI1, LI2] while more than arrivalRequestsMax requests are under way, nobo
     config: resolveConfig({ arrivalRequestsMax: 8 }),
     counters,
     counts: new LocalSessionCounts(),
-    arrivals,
+    admissionRate,
     descriptors: new DescriptorBudget(descriptorsMemory),
     isDraining: () => false,
     readRequestsInFlight: () => requests,
@@ -104,7 +104,7 @@ test('[LI1, LI2] while more than arrivalRequestsMax requests are under way, nobo
     [503, '3'],
   ]);
   expect(counters.snapshot()).toMatchObject({ upgrade_refused_load: 3 });
-  expect(arrivals.crowds).toBe(3);
+  expect(admissionRate.throttledCount).toBe(3);
   // They took nobody's place.
   requests = 8;
   expect(admission.judge(call)).toEqual({ accept: true, protocol: '' });

@@ -6,11 +6,11 @@ import type { Moves } from '../slots/slot-planner.ts';
 import { slotCount } from '../slots/slot.ts';
 import { fromFields, fromPartition, toPartition } from '../workers/messages.ts';
 import type { ServiceParcel, ToPartition } from '../workers/messages.ts';
-import type { HostUnits } from './host-units.ts';
+import type { Hosts } from './hosts.ts';
 import type { Supervisor } from './supervisor.ts';
 
-export interface MoverOptions {
-  readonly units: HostUnits;
+export interface SlotMigratorOptions {
+  readonly hosts: Hosts;
   readonly supervisor: Supervisor;
   readonly log: Logger;
   /** Slots that move together. */
@@ -54,14 +54,14 @@ interface Part {
 }
 
 /**
- * Moves slots between partitions while they are in use (SL3). One step at a time: all hosts shut the slots, and the owner has applied what they
+ * Moves slots between partitions while they are in use (SL3). One step at a time: all hosts freeze the slots, and the owner has applied what they
  * had sent; what the slots hold goes to the new owner, part by part, so that no thread has more of it at a time than it has time for; all hosts have heard what
- * the old one said; the new table takes effect; the old one forgets the slots; they open. Until the table changes the old owner has all that it had: if either dies before,
+ * the old one said; the new table takes effect; the old one forgets the slots; they thaw. Until the table changes the old owner has all that it had: if either dies before,
  * the step is rolled back, and tried again. If either dies after that, it is rebuilt with the slots that the new table gives it.
  */
-export class Mover {
-  readonly #options: MoverOptions;
-  readonly #units: HostUnits;
+export class SlotMigrator {
+  readonly #options: SlotMigratorOptions;
+  readonly #hosts: Hosts;
   #progress: MoveProgress;
   /** Of all changes so far. */
   slotsMoved = 0;
@@ -69,15 +69,15 @@ export class Mover {
   #pauses = 0;
   #isStepping = false;
   #waitingForStep: (() => void)[] = [];
-  #waitingToGoOn: (() => void)[] = [];
+  #waitingToResume: (() => void)[] = [];
 
-  constructor(options: MoverOptions) {
+  constructor(options: SlotMigratorOptions) {
     this.#options = options;
-    this.#units = options.units;
+    this.#hosts = options.hosts;
     this.#progress = {
       kind: 'none',
       isRunning: false,
-      partitions: this.#units.table.partitions,
+      partitions: this.#hosts.table.partitions,
       slotsToMove: 0,
       slotsMoved: 0,
       stepsRolledBack: 0,
@@ -96,14 +96,14 @@ export class Mover {
   async resize(partitions: number): Promise<void> {
     await this.#exclusively('resize', partitions, async () => {
       const { supervisor } = this.#options;
-      const before = this.#units.table.partitions;
+      const before = this.#hosts.table.partitions;
       if (partitions > before) {
         await supervisor.startUpTo(partitions);
-        this.#units.setTable(this.#units.table.withOwners(new Map(), partitions));
+        this.#hosts.setTable(this.#hosts.table.withOwners(new Map(), partitions));
       }
-      await this.#carryOut(planEvenSlots(this.#units.table, partitions));
+      await this.#carryOut(planEvenSlots(this.#hosts.table, partitions));
       if (partitions < before) {
-        this.#units.setTable(this.#units.table.withOwners(new Map(), partitions));
+        this.#hosts.setTable(this.#hosts.table.withOwners(new Map(), partitions));
         await supervisor.stopFrom(partitions);
       }
     });
@@ -111,20 +111,20 @@ export class Mover {
 
   /** Moves slots so that partitions hold about equally many instances. */
   async rebalance(): Promise<void> {
-    await this.#exclusively('rebalance', this.#units.table.partitions, async () => {
-      await this.#carryOut(planEvenLoad(this.#units.table, (await this.#measure()).instances));
+    await this.#exclusively('rebalance', this.#hosts.table.partitions, async () => {
+      await this.#carryOut(planEvenLoad(this.#hosts.table, (await this.#measure()).instances));
     });
   }
 
-  /** Resolves once no step is under way, and lets none begin until {@link goOn}. */
+  /** Resolves once no step is under way, and lets none begin until {@link resume}. */
   async pause(): Promise<void> {
     this.#pauses += 1;
     if (this.#isStepping) await new Promise<void>((resolve) => this.#waitingForStep.push(resolve));
   }
 
-  goOn(): void {
+  resume(): void {
     this.#pauses -= 1;
-    if (this.#pauses === 0) for (const resolve of this.#waitingToGoOn.splice(0)) resolve();
+    if (this.#pauses === 0) for (const resolve of this.#waitingToResume.splice(0)) resolve();
   }
 
   async #exclusively(kind: MoveProgress['kind'], partitions: number, change: () => Promise<void>): Promise<void> {
@@ -134,7 +134,7 @@ export class Mover {
     try {
       await change();
       this.#progress = { ...this.#progress, isRunning: false };
-      this.#options.log.info({ ...this.#progress, epoch: this.#units.table.epoch }, 'slot table changed');
+      this.#options.log.info({ ...this.#progress, epoch: this.#hosts.table.epoch }, 'slot table changed');
     } catch (error) {
       const failure = error instanceof Error ? error.message : String(error);
       this.#progress = { ...this.#progress, isRunning: false, failure };
@@ -150,10 +150,10 @@ export class Mover {
     const { bytes } = await this.#measure();
     for (const step of this.#split(moves, bytes)) {
       for (;;) {
-        while (this.#pauses > 0) await new Promise<void>((resolve) => this.#waitingToGoOn.push(resolve));
+        while (this.#pauses > 0) await new Promise<void>((resolve) => this.#waitingToResume.push(resolve));
         if (!(await supervisor.whenReady([step.from, step.to]))) return;
         if (this.#pauses > 0) continue;
-        if (await this.#take(step)) break;
+        if (await this.#moveStep(step)) break;
         this.stepsRolledBack += 1;
         this.#progress = { ...this.#progress, stepsRolledBack: this.#progress.stepsRolledBack + 1 };
         this.#options.log.warn(step, 'a step was rolled back, and will be tried again');
@@ -165,12 +165,12 @@ export class Mover {
     }
   }
 
-  /** A step is as long as its slots are shut for: what they held when the change began says how long that is. */
+  /** A step is as long as its slots are frozen for: what they held when the change began says how long that is. */
   #split(moves: Moves, bytes: readonly number[]): Step[] {
     const { stepSlots, stepBytes } = this.#options;
     const steps = new Map<string, { from: number; to: number; slots: number[]; bytes: number }[]>();
     for (const [slot, to] of moves) {
-      const from = this.#units.table.ownerOf(slot);
+      const from = this.#hosts.table.ownerOf(slot);
       const route = steps.get(`${from} ${to}`) ?? [];
       steps.set(`${from} ${to}`, route);
       let step = route.at(-1);
@@ -185,33 +185,33 @@ export class Mover {
   }
 
   /** Moves one step's slots; false if it was rolled back. */
-  async #take(step: Step): Promise<boolean> {
+  async #moveStep(step: Step): Promise<boolean> {
     const { slots } = step;
     this.#isStepping = true;
-    this.#units.shut(slots);
-    const isTaken = await this.#takeShut(step);
-    this.#units.open(slots);
+    this.#hosts.freeze(slots);
+    const isTaken = await this.#moveFrozen(step);
+    this.#hosts.thaw(slots);
     this.#isStepping = false;
     for (const resolve of this.#waitingForStep.splice(0)) resolve();
     return isTaken;
   }
 
-  async #takeShut({ from, to, slots }: Step): Promise<boolean> {
-    const units = this.#units;
-    const owner = units.link(from);
+  async #moveFrozen({ from, to, slots }: Step): Promise<boolean> {
+    const hosts = this.#hosts;
+    const owner = hosts.link(from);
     // Each host has a mailbox of its own: what another one sent before must not come after the slots have been given away.
-    if (owner === undefined || !(await units.fenceOthers(from))) return false;
-    const receiver = units.link(to);
+    if (owner === undefined || !(await hosts.fenceOthers(from))) return false;
+    const receiver = hosts.link(to);
     if (receiver === undefined) return false;
     const forget = (request: number): ToPartition => [toPartition.forget, request, slots];
     // Nor must what the new owner says overtake what the old one said.
-    const isThere = (await this.#carry({ owner, receiver, slots })) && (await units.fenceOthers(from));
+    const isThere = (await this.#carry({ owner, receiver, slots })) && (await hosts.fenceOthers(from));
     if (!isThere || owner.isClosed || receiver.isClosed || !this.#options.supervisor.isReady(to)) {
-      await units.ask(receiver, forget);
+      await hosts.ask(receiver, forget);
       return false;
     }
-    units.setTable(units.table.withOwners(new Map(slots.map((slot) => [slot, to]))));
-    await units.ask(owner, forget);
+    hosts.setTable(hosts.table.withOwners(new Map(slots.map((slot) => [slot, to]))));
+    await hosts.ask(owner, forget);
     return true;
   }
 
@@ -221,7 +221,7 @@ export class Mover {
     let part = await this.#handOver(owner, slots);
     while (part !== undefined && (await takenIn)) {
       const { versionFloor, parcels, isLast } = part;
-      takenIn = this.#units.ask(receiver, (request) => [toPartition.takeOver, request, versionFloor, parcels]);
+      takenIn = this.#hosts.ask(receiver, (request) => [toPartition.takeOver, request, versionFloor, parcels]);
       if (isLast) return takenIn;
       part = await this.#handOver(owner, []);
     }
@@ -233,7 +233,7 @@ export class Mover {
   #handOver(link: PartitionLink, slots: readonly number[]): Promise<Part | undefined> {
     if (link.isClosed) return Promise.resolve(undefined);
     return new Promise((resolve) => {
-      this.#units.main.router.askLink(link, {
+      this.#hosts.main.router.askLink(link, {
         key: '',
         build: (request) => [toPartition.handOver, request, slots],
         settle: (answer) => {
@@ -255,12 +255,12 @@ export class Mover {
   async #measure(): Promise<{ readonly instances: number[]; readonly bytes: number[] }> {
     const instances = Array.from({ length: slotCount }, () => 0);
     const bytes = Array.from({ length: slotCount }, () => 0);
-    await this.#options.supervisor.whenReady(Array.from({ length: this.#units.table.partitions }, (_, i) => i));
+    await this.#options.supervisor.whenReady(Array.from({ length: this.#hosts.table.partitions }, (_, i) => i));
     await Promise.all(
-      this.#units.main.router.links().map(
+      this.#hosts.main.router.links().map(
         (link) =>
           new Promise<void>((resolve) => {
-            this.#units.main.router.askLink(link, {
+            this.#hosts.main.router.askLink(link, {
               key: '',
               build: (request) => [toPartition.measure, request],
               settle: (answer) => {

@@ -1,13 +1,13 @@
 import type { ServerConfig } from '../config/config.ts';
 
-/** What the threads of a server share about connections that are being made: one of these for each, over the same memory. */
-export const arrivalsBytes = 16;
+/** What the threads of a server share about handshakes. Each thread has an object of its own over the same memory. */
+export const admissionRateBytes = 16;
 
 /** Places of 32 bits; the time takes the first two. */
-const crowdsPlace = 2;
+const throttledPlace = 2;
 const requestsPlace = 3;
 
-export interface ArrivalsOptions {
+export interface AdmissionRateOptions {
   readonly perSecond: number;
   readonly burst: number;
   /** Monotonic and the same on all threads, in nanoseconds. */
@@ -15,17 +15,17 @@ export interface ArrivalsOptions {
 }
 
 /** A token bucket (GCRA) shared by all threads: `perSecond` sustained, `burst` at once. Each thread asks for itself. */
-export class Arrivals {
+export class AdmissionRate {
   readonly #spacingNs: bigint;
   readonly #leadNs: bigint;
   readonly #readNowNs: () => bigint;
-  /** When the one let in last would have come, had all come evenly. */
+  /** Theoretical arrival time (TAT) of GCRA: when the last admitted handshake would have come at an even rate. */
   readonly #lastDueNs: BigInt64Array;
   readonly #counts: Int32Array;
   #ownRequests = 0;
 
-  /** `memory`: {@link arrivalsBytes} of it, of zeros at first. */
-  constructor(memory: SharedArrayBuffer, { perSecond, burst, readNowNs }: ArrivalsOptions) {
+  /** `memory`: {@link admissionRateBytes} of it, of zeros at first. */
+  constructor(memory: SharedArrayBuffer, { perSecond, burst, readNowNs }: AdmissionRateOptions) {
     this.#spacingNs = BigInt(Math.ceil(1e9 / perSecond));
     this.#leadNs = this.#spacingNs * BigInt(burst);
     this.#readNowNs = readNowNs;
@@ -33,7 +33,7 @@ export class Arrivals {
     this.#counts = new Int32Array(memory);
   }
 
-  /** Whether one more may come in now. */
+  /** Takes one token if there is one; returns whether it did. */
   admit(): boolean {
     const nowNs = this.#readNowNs();
     for (;;) {
@@ -44,14 +44,14 @@ export class Arrivals {
     }
   }
 
-  /** Somebody was asked to come back later, because too many come at once. */
-  noteCrowd(): void {
-    Atomics.add(this.#counts, crowdsPlace, 1);
+  /** A handshake was refused because too many came at once. */
+  noteThrottled(): void {
+    Atomics.add(this.#counts, throttledPlace, 1);
   }
 
-  /** How often {@link noteCrowd} was called, on any thread. */
-  get crowds(): number {
-    return Atomics.load(this.#counts, crowdsPlace);
+  /** How often {@link noteThrottled} was called, on any thread. */
+  get throttledCount(): number {
+    return Atomics.load(this.#counts, throttledPlace);
   }
 
   /** Says how many requests this thread has under way. Returns how many all have, the others as of when they last said so. */
@@ -62,11 +62,11 @@ export class Arrivals {
   }
 }
 
-export function createArrivals(
+export function createAdmissionRate(
   memory: SharedArrayBuffer,
   { sessionsPerSecondMax, sessionsBurstMax }: Pick<ServerConfig, 'sessionsPerSecondMax' | 'sessionsBurstMax'>,
-): Arrivals {
-  return new Arrivals(memory, {
+): AdmissionRate {
+  return new AdmissionRate(memory, {
     perSecond: sessionsPerSecondMax,
     burst: sessionsBurstMax,
     readNowNs: () => process.hrtime.bigint(),

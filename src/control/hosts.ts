@@ -5,30 +5,30 @@ import type { GuardOrders } from '../sessions/loss-messages.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
-import type { HostUnit, UnitState } from './host-unit.ts';
+import type { LocalHost } from './local-host.ts';
+import type { SessionHost, HostState } from './session-host.ts';
 import { SessionTransfers } from './session-transfers.ts';
-import type { SessionUnit } from './session-unit.ts';
 import { StateReader } from './state-reader.ts';
 
 /**
  * All session hosts of the process, as those see them who start partitions and move slots. The one on the main thread also carries what concerns a partition
  * as a whole: new tables, slots that move, the end of a rebuild.
  */
-export class HostUnits {
-  readonly main: SessionUnit;
+export class Hosts {
+  readonly main: LocalHost;
   readonly states: StateReader;
   /** Sessions that go from one host to another. */
   readonly transfers: SessionTransfers;
-  readonly #others: readonly HostUnit[];
+  readonly #others: readonly SessionHost[];
 
-  constructor(main: SessionUnit, others: readonly HostUnit[]) {
+  constructor(main: LocalHost, others: readonly SessionHost[]) {
     this.main = main;
     this.#others = others;
     this.states = new StateReader(this.all());
     this.transfers = new SessionTransfers(this.all());
   }
 
-  all(): readonly HostUnit[] {
+  all(): readonly SessionHost[] {
     return [this.main, ...this.#others];
   }
 
@@ -43,47 +43,47 @@ export class HostUnits {
 
   /** `epoch`: of the table that the partition was started with. */
   connect(partition: number, epoch: number, connect: (host: number) => MailboxPort): void {
-    for (const unit of this.all()) unit.connect(partition, connect(unit.number));
+    for (const host of this.all()) host.connect(partition, connect(host.number));
     if (epoch !== this.table.epoch) this.link(partition)?.adoptTable(this.table);
   }
 
   async disconnect(partition: number): Promise<void> {
-    await Promise.all(this.all().map((unit) => unit.disconnect(partition)));
+    await Promise.all(this.all().map((host) => host.disconnect(partition)));
   }
 
-  shut(slots: readonly number[]): void {
-    for (const unit of this.all()) unit.shut(slots);
+  freeze(slots: readonly number[]): void {
+    for (const host of this.all()) host.freeze(slots);
   }
 
-  open(slots: readonly number[]): void {
-    for (const unit of this.all()) unit.open(slots);
+  thaw(slots: readonly number[]): void {
+    for (const host of this.all()) host.thaw(slots);
   }
 
   /** A new table takes effect, for all hosts and partitions. */
   setTable(table: SlotTable): void {
-    for (const unit of this.all()) unit.adoptTable(table.memory);
+    for (const host of this.all()) host.adoptTable(table.memory);
   }
 
-  /** Resolves to the highest version that any host was told of. */
+  /** Resolves to the highest version that any host has received. */
   async lose(partition: number): Promise<number> {
-    return highestOf(await Promise.all(this.all().map((unit) => unit.lose(partition))));
+    return highestOf(await Promise.all(this.all().map((host) => host.lose(partition))));
   }
 
   async restore(partition: number): Promise<boolean> {
     await this.transfers.pause();
     try {
-      return await everyOf(this.all().map((unit) => unit.restore(partition)));
+      return await everyOf(this.all().map((host) => host.restore(partition)));
     } finally {
-      this.transfers.goOn();
+      this.transfers.resume();
     }
   }
 
   resume(partition: number): Promise<boolean> {
-    return everyOf(this.all().map((unit) => unit.resume(partition)));
+    return everyOf(this.all().map((host) => host.resume(partition)));
   }
 
   resumeReads(partition: number): Promise<boolean> {
-    return everyOf(this.all().map((unit) => unit.resumeReads(partition)));
+    return everyOf(this.all().map((host) => host.resumeReads(partition)));
   }
 
   /**
@@ -91,33 +91,33 @@ export class HostUnits {
    * the main thread's host: what it tells the partition next goes the same way.
    */
   fenceOthers(partition: number): Promise<boolean> {
-    return everyOf(this.#others.map((unit) => unit.fence(partition)));
+    return everyOf(this.#others.map((host) => host.fence(partition)));
   }
 
   /** What every host holds and has counted, once it has done all that it was told before; its last answer, if it does not answer. */
-  readStates(): Promise<UnitState[]> {
+  readStates(): Promise<HostState[]> {
     return this.states.read();
   }
 
-  /** Says goodbye to all sessions; from now on nobody's leaving is told to others. */
+  /** Asks all sessions to leave; from now on no departure is pushed to subscribers. */
   drain(reason: string): void {
-    for (const unit of this.all()) unit.drain(reason);
+    for (const host of this.all()) host.drain(reason);
   }
 
   /** Asks a share of all sessions, 0 to 1, to connect anew within a time. Resolves to how many. */
-  async sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
-    const counts = await Promise.all(this.all().map((unit) => unit.sendAway(reason, share, spreadMs)));
+  async requestReconnect(reason: string, share: number, spreadMs: number): Promise<number> {
+    const counts = await Promise.all(this.all().map((host) => host.requestReconnect(reason, share, spreadMs)));
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
   /** Closes all sessions. */
   async closeAll(): Promise<void> {
-    await Promise.all(this.all().map((unit) => unit.closeAll()));
+    await Promise.all(this.all().map((host) => host.closeAll()));
   }
 
   /** Something that a partition held is gone, and nobody knows what. */
   refresh(partition: number): void {
-    for (const unit of this.all()) unit.refresh(partition);
+    for (const host of this.all()) host.refresh(partition);
   }
 
   /** What the guard of the whole registry tells one host. */

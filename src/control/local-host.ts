@@ -3,7 +3,7 @@ import { PartitionLink } from '../routing/partition-link.ts';
 import type { PendingRequest } from '../routing/partition-link.ts';
 import { askApplied, Router } from '../routing/router.ts';
 import { SlotGate } from '../routing/slot-gate.ts';
-import type { Arrivals } from '../runtime/arrivals.ts';
+import type { AdmissionRate } from '../runtime/admission-rate.ts';
 import type { Counters } from '../runtime/counters.ts';
 import type { Encoding } from '../sessions/encoding.ts';
 import { readHostFigures } from '../sessions/host-figures.ts';
@@ -12,32 +12,32 @@ import type { LeaseNews, LeaseRecord } from '../sessions/lease-record.ts';
 import { Leases } from '../sessions/leases.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import type { GuardOrders, LossReport } from '../sessions/loss-messages.ts';
-import { SessionHost } from '../sessions/session-host.ts';
+import { SessionCore } from '../sessions/session-core.ts';
 import type { SessionEvent } from '../sessions/session-journal.ts';
 import type {
-  AsideOutcome,
+  DetachOutcome,
   TransferEvent,
   SessionRecord,
   SessionSlice,
-  WantedOutcome,
+  TakeoverOutcome,
 } from '../sessions/session-transfer.ts';
 import type { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
-import type { HostUnit, ListedSession, LoggedInstance, UnitState } from './host-unit.ts';
 import { recoverLeases } from './lease-recovery.ts';
 import { restoreRegistrations, resumeChanges, resumeReads } from './rebuild.ts';
-import type { RebuildOptions, Remains } from './rebuild.ts';
+import type { RebuildOptions, RecoveryState } from './rebuild.ts';
 import { listSessions } from './session-directory.ts';
+import type { SessionHost, ListedSession, LoggedInstance, HostState } from './session-host.ts';
 
-export interface SessionUnitOptions {
+export interface LocalHostOptions {
   readonly number: number;
   readonly config: ServerConfig;
   readonly table: SlotTable;
   readonly counters: Counters;
-  readonly arrivals: Arrivals;
+  readonly admissionRate: AdmissionRate;
   readonly warmUp: WarmUp;
   /** Numbers requests, in one sequence for all hosts of the process. */
   readonly nextRequest: () => number;
@@ -51,7 +51,7 @@ export interface SessionUnitOptions {
   readonly delay: (ms: number) => Promise<void>;
   readonly nowMs: number;
   /** Wall clock at the start, in µs. */
-  readonly bornMicros: number;
+  readonly startedAtMicros: number;
   /** Names the registry and its history. */
   readonly registry: string;
   /** Whether the log wants to know who comes and goes. */
@@ -74,15 +74,15 @@ const leaveTimeoutMs = 1000;
 const waitStepMs = 100;
 
 /** One session host of the process: the host itself, and its way to the partitions. */
-export class SessionUnit implements HostUnit {
+export class LocalHost implements SessionHost {
   readonly number: number;
-  readonly host: SessionHost;
+  readonly core: SessionCore;
   readonly router: Router;
-  readonly #options: SessionUnitOptions;
+  readonly #options: LocalHostOptions;
   readonly #leases: Leases;
-  readonly #remains: Map<number, Remains> = new Map();
+  readonly #recoveryStates: Map<number, RecoveryState> = new Map();
 
-  constructor(options: SessionUnitOptions) {
+  constructor(options: LocalHostOptions) {
     const { number, config, table, nowMs, nextRequest } = options;
     this.number = number;
     this.#options = options;
@@ -92,19 +92,19 @@ export class SessionUnit implements HostUnit {
       nowMs,
     });
     this.router = new Router({ table, gate, nextRequest, isBearer: number === 0 });
-    this.host = new SessionHost({ ...options, host: number, router: this.router });
-    this.#leases = new Leases({ host: this.host, config });
+    this.core = new SessionCore({ ...options, host: number, router: this.router });
+    this.#leases = new Leases({ core: this.core, config });
   }
 
   tick(nowMs: number): void {
     this.router.gate.tick(nowMs);
-    this.host.tick(nowMs);
+    this.core.tick(nowMs);
   }
 
   connect(partition: number, port: MailboxPort): void {
     const link = this.#createLink(partition, port);
     this.router.setLink(partition, link);
-    this.host.greet(link);
+    this.core.greet(link);
   }
 
   async disconnect(partition: number): Promise<void> {
@@ -117,12 +117,12 @@ export class SessionUnit implements HostUnit {
     for (const [request, pending] of link.close()) this.#settleLeft(request, pending);
   }
 
-  shut(slots: readonly number[]): void {
-    this.router.gate.shut(slots);
+  freeze(slots: readonly number[]): void {
+    this.router.gate.freeze(slots);
   }
 
-  open(slots: readonly number[]): void {
-    this.router.gate.open(slots);
+  thaw(slots: readonly number[]): void {
+    this.router.gate.thaw(slots);
   }
 
   adoptTable(memory: SharedArrayBuffer): void {
@@ -136,13 +136,13 @@ export class SessionUnit implements HostUnit {
    * it never reached the subscribers of another, nobody would tell them any more.
    */
   async lose(partition: number): Promise<number> {
-    const remains = this.#remainsOf(partition);
+    const recoveryState = this.#recoveryStateOf(partition);
     const link = this.router.link(partition);
     if (link !== undefined) {
       await this.#waitFor(link.ended, endTimeoutMs);
-      this.#takeRemains(link, remains);
+      this.#collectRecoveryState(link, recoveryState);
     }
-    return remains.versionSeen;
+    return recoveryState.versionSeen;
   }
 
   restore(partition: number): Promise<boolean> {
@@ -158,8 +158,8 @@ export class SessionUnit implements HostUnit {
   }
 
   recover(leases: readonly LeaseRecord[]): Promise<boolean> {
-    const { host, router, number } = this;
-    return recoverLeases({ host, router, number, leases });
+    const { core, router, number } = this;
+    return recoverLeases({ core, router, number, leases });
   }
 
   fence(partition: number): Promise<boolean> {
@@ -170,29 +170,29 @@ export class SessionUnit implements HostUnit {
   }
 
   refresh(partition: number): void {
-    const { host, router } = this;
-    host.refresh((key) => router.table.ownerOf(slotOf(key)) === partition);
+    const { core, router } = this;
+    core.refresh((key) => router.table.ownerOf(slotOf(key)) === partition);
   }
 
   drain(reason: string): void {
-    this.host.drain(reason);
+    this.core.drain(reason);
   }
 
   closeAll(): Promise<void> {
-    return this.host.closeAll();
+    return this.core.closeAll();
   }
 
-  sendAway(reason: string, share: number, spreadMs: number): Promise<number> {
-    return this.host.sendAway(reason, share, spreadMs);
+  requestReconnect(reason: string, share: number, spreadMs: number): Promise<number> {
+    return this.core.requestReconnect(reason, share, spreadMs);
   }
 
   obeyGuard(orders: GuardOrders): void {
-    this.host.losses.obey(orders);
+    this.core.losses.obey(orders);
   }
 
-  readState(): Promise<UnitState> {
-    const { host, router } = this;
-    const { connectedCount, leaseCount, registrationCount } = host.sessions;
+  readState(): Promise<HostState> {
+    const { core, router } = this;
+    const { connectedCount, leaseCount, registrationCount } = core.sessions;
     const requestsInFlight = Array.from(
       { length: router.table.partitions },
       (_, partition) => router.link(partition)?.requestsInFlight ?? 0,
@@ -203,15 +203,15 @@ export class SessionUnit implements HostUnit {
       registrations: registrationCount,
       counters: this.#options.counters.snapshot(),
       requestsWaiting: router.gate.waitingCount,
-      slotShutMaxMs: router.gate.longestShutMs,
+      slotShutMaxMs: router.gate.longestFreezeMs,
       requestsInFlight,
-      figures: readHostFigures(host),
+      figures: readHostFigures(core),
     });
   }
 
   readLog(): Promise<LoggedInstance[]> {
     return Promise.resolve(
-      [...this.host.sessions.all()].flatMap(({ name, registrations }) =>
+      [...this.core.sessions.all()].flatMap(({ name, registrations }) =>
         [...registrations.values()].map(({ key, id, fragment, isHidden }) => ({
           key,
           id,
@@ -224,7 +224,7 @@ export class SessionUnit implements HostUnit {
   }
 
   readSessions(after: number, limit: number): Promise<ListedSession[]> {
-    return listSessions(this.host.sessions, this.number, after, limit, () => this.#nextTurn());
+    return listSessions(this.core.sessions, this.number, after, limit, () => this.#nextTurn());
   }
 
   #nextTurn(): Promise<void> {
@@ -237,58 +237,61 @@ export class SessionUnit implements HostUnit {
     return this.#leases.carryOut(call);
   }
 
-  setAside(secret: string, done: (outcome: AsideOutcome) => void): void {
-    this.host.resumption.setAside(secret, done);
-    this.host.flush();
+  detach(secret: string, done: (outcome: DetachOutcome) => void): void {
+    this.core.resumption.detach(secret, done);
+    this.core.flush();
   }
 
   takeSlice(session: number, done: (slice: SessionSlice | undefined) => void): void {
-    done(this.host.resumption.takeSlice(session));
+    done(this.core.resumption.takeSlice(session));
   }
 
   bring(slice: SessionSlice): void {
-    this.host.resumption.bring(slice);
+    this.core.resumption.bring(slice);
   }
 
-  answerWanted(call: number, outcome: WantedOutcome): void {
-    this.host.resumption.takeOutcome(call, outcome);
-    this.host.flush();
+  answerTakeover(call: number, outcome: TakeoverOutcome): void {
+    this.core.resumption.handleOutcome(call, outcome);
+    this.core.flush();
   }
 
-  takeAstray(record: SessionRecord): void {
-    this.host.takeAstray(record);
+  handleMisrouted(record: SessionRecord): void {
+    this.core.handleMisrouted(record);
   }
 
-  #rebuild(partition: number, part: (options: RebuildOptions, remains: Remains) => Promise<boolean>): Promise<boolean> {
-    const { host, router } = this;
+  #rebuild(
+    partition: number,
+    part: (options: RebuildOptions, recoveryState: RecoveryState) => Promise<boolean>,
+  ): Promise<boolean> {
+    const { core, router } = this;
     const link = router.link(partition);
     if (link === undefined) return Promise.resolve(false);
     const sliceRegistrations = this.#options.config.restoreSliceRegistrations;
     const nextTurn = (): Promise<void> => this.#nextTurn();
-    return part({ host, router, link, sliceRegistrations, nextTurn }, this.#remainsOf(partition));
+    return part({ core, router, link, sliceRegistrations, nextTurn }, this.#recoveryStateOf(partition));
   }
 
-  #remainsOf(partition: number): Remains {
-    let remains = this.#remains.get(partition);
-    if (remains === undefined) {
-      remains = { pending: [], touched: [], versionSeen: 0 };
-      this.#remains.set(partition, remains);
+  #recoveryStateOf(partition: number): RecoveryState {
+    let recoveryState = this.#recoveryStates.get(partition);
+    if (recoveryState === undefined) {
+      recoveryState = { pending: [], possiblyUnpushed: [], versionSeen: 0 };
+      this.#recoveryStates.set(partition, recoveryState);
     }
-    return remains;
+    return recoveryState;
   }
 
-  #takeRemains(link: PartitionLink, remains: Remains): void {
+  #collectRecoveryState(link: PartitionLink, recoveryState: RecoveryState): void {
     if (link.isClosed) return;
     if (this.router.link(link.partition) === link) this.router.setLink(link.partition, undefined);
-    const touched = link.touched();
+    const possiblyUnpushed = link.possiblyUnpushed();
     for (const [request, pending] of link.close()) {
       // What only made sense in that life ends with it; everything else goes on in the next.
       if (pending.session === undefined && pending.abandon !== undefined) pending.abandon();
-      else remains.pending.push([request, pending]);
+      else recoveryState.pending.push([request, pending]);
     }
     // Not as arguments: there may be any number of them.
-    for (const one of touched) remains.touched.push(one);
-    remains.versionSeen = Math.max(remains.versionSeen, link.versionSeen);
+    for (const one of possiblyUnpushed) recoveryState.possiblyUnpushed.push(one);
+    recoveryState.versionSeen = Math.max(recoveryState.versionSeen, link.versionSeen);
   }
 
   /** Asked of a partition that has left before it answered, which it does only if it dies. */
@@ -318,13 +321,13 @@ export class SessionUnit implements HostUnit {
       readMs: readSharedMs,
       schedule,
       onUnasked: (record, link) => {
-        this.host.takeUnasked(record, link);
+        this.core.handleUnasked(record, link);
       },
       onMoved: (request, pending) => {
         this.router.reroute(request, pending);
       },
       onTurnEnd: () => {
-        this.host.flush();
+        this.core.flush();
       },
     });
   }

@@ -20,7 +20,7 @@ async function countSteps({ moveBytes }: { readonly moveBytes: number }): Promis
   }
   await registry.settle(random);
   const before = registry.router.table.epoch;
-  const resized = registry.mover.resize(2);
+  const resized = registry.migrator.resize(2);
   await registry.settle(random);
   await resized;
   const keys = names.map((service) => `public/DEFAULT/${service}`);
