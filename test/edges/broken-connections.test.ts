@@ -6,15 +6,13 @@ import { Witness } from '../support/witness.ts';
 
 const httpRequestsMax = 8;
 const httpWaitersMax = 8;
+const slow = { slowConsumerTimeoutMs: 100, sessionUnconsumedBytesMax: 65_536, sessionBacklogBytesMax: 65_536 };
 let witness: Witness;
 beforeAll(async () => {
-  witness = await Witness.start({ httpRequestsMax, httpWaitersMax });
+  witness = await Witness.start({ httpRequestsMax, httpWaitersMax, ...slow });
 });
 afterAll(() => witness.stop());
-afterEach(async () => {
-  await witness.expectUnharmed();
-  expect(await witness.readCounter('edge_thread_died')).toBe(0);
-});
+afterEach(() => witness.expectUnharmed());
 
 function word(path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`;
@@ -76,4 +74,23 @@ test('[HT1] a connection that breaks after CONNECT, before or behind what came f
   alone.reset();
   await Promise.all([behind.ended, alone.ended]);
   await witness.expectNothingLeft();
+  expect(await witness.readCounter('edge_thread_died')).toBe(0);
 });
+
+test('[HT3] a caller that watches and never reads is cut, and so is its connection', async () => {
+  const { provider } = witness;
+  const socket = await RawSocket.connect(witness.httpPort);
+  socket.socket.pause();
+  socket.write(word('/v1/watch?service=large'));
+  const metadata = Object.fromEntries(Array.from({ length: 7 }, (_, i) => [`k${i}`, 'x'.repeat(1000)]));
+  for (let port = 1; !socket.socket.closed; port = (port % 100) + 1) {
+    const instance = { id: `i${port}`, host: 'h', port: 1 + Math.floor(Math.random() * 60_000), metadata };
+    await provider.request('instance.register', { service: 'large', instance });
+    // What is written to a connection that has ended is answered with a reset, which is how one that does not read learns of it.
+    socket.write('\r\n');
+  }
+  expect(await witness.readCounter('closed_slow_consumer')).toBe(1);
+  for (let port = 1; port <= 100; port++) {
+    await provider.request('instance.deregister', { service: 'large', id: `i${port}` }).catch(() => undefined);
+  }
+}, 30_000);

@@ -41,6 +41,9 @@ export function encodeFirst(params: SubscribeParams, first: Result): string {
   }
 }
 
+/** How long a caller has to read the rest of what has ended, in milliseconds. */
+const lingerMs = 2000;
+
 export interface EventStreamOptions {
   readonly core: SessionCore;
   /** Of the caller. */
@@ -124,7 +127,9 @@ export class EventStream implements Socket {
   end(reason: CloseReason): void {
     if (this.#isOver) return;
     const retry = reason === 'going_away' ? `retry: ${Math.round(Math.random() * this.#reconnectSpreadMs)}\n` : '';
-    this.#response?.end(`${retry}${encodeEvent('end', undefined, JSON.stringify({ reason }))}`);
+    const response = this.#response;
+    response?.end(`${retry}${encodeEvent('end', undefined, JSON.stringify({ reason }))}`);
+    if (response !== undefined) cutLater(response);
     this.#finish();
   }
 
@@ -132,4 +137,12 @@ export class EventStream implements Socket {
     this.#isOver = true;
     this.#waiter?.end();
   }
+}
+
+/** Whoever is told that it is over because it does not read does not read that either: its connection, and what waits on it, must not stay. */
+function cutLater(response: ServerResponse): void {
+  const timer = setTimeout(() => response.destroy(), lingerMs);
+  response.once('close', () => {
+    clearTimeout(timer);
+  });
 }
