@@ -4,6 +4,9 @@ import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import type { GuardState } from './administration.ts';
 import type { HealthCheck, HealthState } from './health.ts';
 
+/** A change of the slot table: why it did not start, or how far it has come right after it did. */
+export type ChangeStart = { readonly failure: Failure } | { readonly description: Record<string, unknown> };
+
 /** What threads with sockets ask of the main thread, for callers over HTTP: what concerns the whole registry, and what another host holds. */
 export interface MainCalls {
   checkHealth(check: HealthCheck): Promise<HealthState>;
@@ -12,9 +15,9 @@ export interface MainCalls {
   readStats(): Promise<Record<string, unknown>>;
   readMetrics(): Promise<{ readonly contentType: string; readonly text: string }>;
   describePartitions(): Promise<Record<string, unknown>>;
-  /** Starts to raise or lower the number of partitions; a failure says why not. */
-  resize(partitions: number): Promise<Failure | undefined>;
-  rebalance(): Promise<Failure | undefined>;
+  /** Starts to raise or lower the number of partitions. */
+  resize(partitions: number): Promise<ChangeStart>;
+  rebalance(): Promise<ChangeStart>;
   describeGuard(): Promise<GuardState>;
   releaseGuard(key: string | undefined): Promise<void>;
   /** Resolves to how many sessions were asked to connect anew. */

@@ -15,7 +15,7 @@ import type { Inspection } from '../control/inspection.ts';
 import { IoThreads } from '../control/io-threads.ts';
 import { LeaseLedger } from '../control/lease-ledger.ts';
 import { LocalHost } from '../control/local-host.ts';
-import type { MainCalls } from '../control/main-calls.ts';
+import type { ChangeStart, MainCalls } from '../control/main-calls.ts';
 import { PartitionLives } from '../control/partition-lives.ts';
 import { RegistryGuard } from '../control/registry-guard.ts';
 import { RemoteHost } from '../control/remote-host.ts';
@@ -26,6 +26,7 @@ import { createHostTransport } from '../edges/socket/host-transport.ts';
 import type { HostTransportOptions } from '../edges/socket/host-transport.ts';
 import { answerPlainRequest } from '../edges/socket/session-port.ts';
 import { Metrics } from '../metrics/metrics.ts';
+import type { Failure } from '../protocol/errors.ts';
 import { sessionPath } from '../protocol/limits.ts';
 import { admissionRateBytes, createAdmissionRate } from '../runtime/admission-rate.ts';
 import { Counters } from '../runtime/counters.ts';
@@ -540,14 +541,20 @@ export class RunningServer implements Server {
       readStats: () => this.#administration.readStats(),
       readMetrics: () => this.#metrics.read(),
       describePartitions: () => this.#administration.describePartitions(),
-      resize: (partitions) => Promise.resolve(this.#administration.resize(partitions)),
-      rebalance: () => Promise.resolve(this.#administration.rebalance()),
+      resize: (partitions) => this.#describeStart(this.#administration.resize(partitions)),
+      rebalance: () => this.#describeStart(this.#administration.rebalance()),
       describeGuard: () => this.#administration.describeGuard(),
       releaseGuard: (key) => this.#administration.releaseGuard(key),
       requestReconnect: (percent, spreadMs) => this.#administration.requestReconnect(percent, spreadMs),
       listSessions: (query) => this.#administration.listSessions(query),
       carryOutLease: (call) => this.#carryOutLease(call),
     };
+  }
+
+  /** Described in the same turn: a short change may be over in the next. */
+  async #describeStart(failure: Failure | undefined): Promise<ChangeStart> {
+    if (failure !== undefined) return { failure };
+    return { description: await this.#administration.describePartitions() };
   }
 
   #carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {

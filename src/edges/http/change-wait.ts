@@ -49,7 +49,7 @@ function isAt(first: Result, index: number): boolean {
 const emptyDifference = '"put":[],"remove":[]';
 
 /** Of `30s`, `500ms` or `5m`, in milliseconds. */
-export function readWaitMs(wait: string): number {
+function readWaitMs(wait: string): number {
   const [, digits = '0', unit = 'ms'] = /^(\d+)(ms|s|m)$/.exec(wait) ?? [];
   return Number(digits) * { ms: 1, s: 1000, m: 60_000 }[unit as 'ms' | 's' | 'm'];
 }

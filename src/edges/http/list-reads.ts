@@ -4,7 +4,7 @@ import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { ServiceQuery, WatchQuery } from '../../protocol/http-operations.ts';
 import { protocolLimits } from '../../protocol/limits.ts';
-import type { ListParams, QueryParams } from '../../protocol/types.ts';
+import type { ListParams } from '../../protocol/types.ts';
 import { encodeResult } from '../../sessions/json-rpc.ts';
 import { waitForReply } from '../../sessions/reply-waiting.ts';
 import type { Call } from '../../sessions/requests.ts';
@@ -69,7 +69,7 @@ export class ListReads {
     if (refusal !== undefined) return refusal;
     caller.startWaiting();
     const held = version ?? readVersion(caller.lastEventId);
-    const params = readSubscription(query as QueryParams, { mode, ...(held === undefined ? {} : { version: held }) });
+    const params = readSubscription(query, { mode, ...(held === undefined ? {} : { version: held }) });
     const stream = new EventStream({
       core: this.#core,
       address: caller.address,

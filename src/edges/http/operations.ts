@@ -1,9 +1,10 @@
 import type { HealthCheck } from '../../control/health.ts';
-import type { MainCalls } from '../../control/main-calls.ts';
+import type { ChangeStart, MainCalls } from '../../control/main-calls.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type {
   LeaseDeregisterQuery,
   LeaseRegisterBody,
+  LeaseRegisterResult,
   OperationId,
   ReleaseBody,
   ResizeBody,
@@ -68,9 +69,8 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     readStats: async () => answerValue(await main.readStats()),
     readMetrics: async () => answerText(await main.readMetrics()),
     readPartitions: describePartitions,
-    resizePartitions: async ({ value }) =>
-      (await main.resize((value as ResizeBody).partitions)) ?? describePartitions(),
-    rebalancePartitions: async () => (await main.rebalance()) ?? describePartitions(),
+    resizePartitions: async ({ value }) => answerChange(await main.resize((value as ResizeBody).partitions)),
+    rebalancePartitions: async () => answerChange(await main.rebalance()),
     readGuard: describeGuard,
     releaseGuard: async ({ value }) => {
       const { service, ...names } = value as ReleaseBody;
@@ -99,6 +99,10 @@ async function answerHealth(main: MainCalls, check: HealthCheck): Promise<HttpAn
   return answerJson(JSON.stringify(state), isHealthy ? 200 : 503);
 }
 
+function answerChange(change: ChangeStart): HttpAnswer | Failure {
+  return 'failure' in change ? change.failure : answerValue(change.description);
+}
+
 function answerValue(value: object): HttpAnswer {
   return answerJson(JSON.stringify(value));
 }
@@ -106,7 +110,7 @@ function answerValue(value: object): HttpAnswer {
 function answerLease(answer: Exclude<LeaseAnswer, Failure>): HttpAnswer {
   switch (answer.kind) {
     case 'registered':
-      return answerValue({ ...answer.lease, ...answer.result });
+      return answerValue({ ...answer.lease, ...answer.result } satisfies LeaseRegisterResult);
     case 'deregistered':
       return answerValue(answer.result);
     case 'renewed':

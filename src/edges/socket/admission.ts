@@ -110,7 +110,7 @@ export class Admission {
 }
 
 /** Whether pages of this Origin may call. No Origin: not a browser. */
-export function isOriginAllowed(allowedOrigins: readonly string[], origin: string): boolean {
+function isOriginAllowed(allowedOrigins: readonly string[], origin: string): boolean {
   return origin === '' || allowedOrigins.includes('*') || allowedOrigins.includes(origin);
 }
 
