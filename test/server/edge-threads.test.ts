@@ -8,8 +8,16 @@ import { RawClient } from '../support/raw-client.ts';
 let server: FaultyServer;
 afterEach(() => server.stop());
 
-async function start(edgeThreads: number): Promise<void> {
-  const settings = { port: 0, ioThreads, edgeThreads, partitions: 2, logLevel: 'silent', warmUpMs: 0 } as const;
+async function start(threads: { readonly edgeThreads: number }): Promise<void> {
+  const settings = {
+    port: 0,
+    httpPort: 0,
+    ioThreads,
+    ...threads,
+    partitions: 2,
+    logLevel: 'silent',
+    warmUpMs: 0,
+  } as const;
   server = await startFaultyServer({ ...settings, partitionRestartBackoffMs: 0 });
 }
 
@@ -62,7 +70,7 @@ async function killEdge(): Promise<void> {
 }
 
 test('[RE4] [SE4] a thread that serves HTTP dies, and is back with its leases and what they hold; subscribers hear nothing', async () => {
-  await start(1);
+  await start({ edgeThreads: 1 });
   const services = Array.from({ length: 20 }, (_, i) => `service-${i}`);
   const lease = await register(services[0]!, 1);
   for (const service of services.slice(1)) await register(service, 1, lease);
@@ -92,7 +100,7 @@ test('[RE4] [SE4] a thread that serves HTTP dies, and is back with its leases an
 });
 
 test('[RE4] what a caller registers after a death is told to those who subscribed before it, and new leases are other leases', async () => {
-  await start(1);
+  await start({ edgeThreads: 1 });
   const watcher = await RawClient.open(server.address.url);
   await watcher.request('service.subscribe', { service: 'later' });
   const before = await register('earlier', 1);
@@ -105,7 +113,7 @@ test('[RE4] what a caller registers after a death is told to those who subscribe
 });
 
 test('[RE4] the session port answers for health while nothing serves HTTP', async () => {
-  await start(1);
+  await start({ edgeThreads: 1 });
   server.killEdge(0);
   const response = await fetch(`http://127.0.0.1:${server.address.port}/health/ready`);
   expect([response.status, await response.json()]).toEqual([200, { status: 'ready', waitingFor: [] }]);
@@ -115,7 +123,7 @@ const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 const canSharePorts = major > 22 || (major === 22 && minor >= 12);
 
 test.runIf(canSharePorts)('[SE4] with several threads a lease is found by whichever a caller reaches', async () => {
-  await start(3);
+  await start({ edgeThreads: 3 });
   const leases = await Promise.all(Array.from({ length: 12 }, (_, i) => register('shared', i + 1)));
   const hosts = new Set(leases.map((lease) => lease.slice(0, 3)));
   expect(hosts.size).toBeGreaterThan(1);
@@ -128,7 +136,7 @@ test.runIf(canSharePorts)('[SE4] with several threads a lease is found by whiche
 });
 
 test('[HT1] without a thread for it there is no HTTP, and the session port says so', async () => {
-  await start(0);
+  await start({ edgeThreads: 0 });
   expect(server.address.httpUrl).toBeUndefined();
   const response = await fetch(`http://127.0.0.1:${server.address.port}/v1/stats`);
   expect(response.status).toBe(421);
