@@ -269,7 +269,9 @@ const sessionsResult: JsonSchema = {
         type: 'object',
         properties: {
           session: text('Its name, as in logs.'),
-          thread: amount('Of sockets that holds it: 0 the main thread, others I/O threads. Leases are on 0.'),
+          thread: amount(
+            'The thread that holds it: 0 the main thread, then I/O threads, then those that serve HTTP, where leases are.',
+          ),
           state: {
             type: 'string',
             enum: ['connected', 'broken', 'held', 'leased', 'moving', 'ended'],

@@ -75,7 +75,7 @@ test('/v1/sessions says who is there, from where, as what, and with how much, an
   expect(page.sessions.find(({ state }) => state === 'leased')).toEqual({
     ...common,
     session: expect.any(String),
-    thread: 0,
+    thread: ioThreads + 1,
     state: 'leased',
     ttlMs: 60_000,
     registrations: 1,
