@@ -12,12 +12,17 @@ export interface ExchangesOptions {
 /** A connection with requests on it that are not yet answered. */
 interface Connection {
   readonly unanswered: Set<ServerResponse>;
+  /** Those of them that have not had their turn, and what is to be done then. */
+  readonly waiting: Map<ServerResponse, () => void>;
   /** The last of them: the only one whose body may still be on its way. */
   last: { readonly request: IncomingMessage; readonly response: ServerResponse };
   /** What is wrong with what came behind them. */
   error: string | undefined;
+  isPaused: boolean;
 }
 
+/** Requests of one connection that are not answered: while there are so many, no more of it is read. */
+const unansweredMax = 64;
 /** How long a caller has to read a refusal of what was no request, in milliseconds. */
 const lingerMs = 2000;
 
@@ -34,25 +39,48 @@ export class Exchanges {
     this.#options = options;
   }
 
-  /** Returns whether the request is to be looked at. */
-  begin(request: IncomingMessage, response: ServerResponse): boolean {
+  /** A request has come. `carryOut` is called once all that came before it on its connection are answered: one may rest on what another did. */
+  begin(request: IncomingMessage, response: ServerResponse, carryOut: () => void): void {
     const { socket } = request;
-    if (this.#refused.has(socket)) return false;
+    if (this.#refused.has(socket)) return;
     const connection = this.#connections.get(socket) ?? this.#connect(socket, { request, response });
-    connection.unanswered.add(response);
+    const { unanswered, waiting } = connection;
+    unanswered.add(response);
     connection.last = { request, response };
     response.once('close', () => {
-      connection.unanswered.delete(response);
-      if (connection.unanswered.size === 0 && connection.error !== undefined) this.#end(connection.error, socket);
+      unanswered.delete(response);
+      waiting.delete(response);
+      if (connection.isPaused && unanswered.size < unansweredMax) {
+        connection.isPaused = false;
+        socket.resume();
+      }
+      const [next] = waiting;
+      if (next !== undefined) {
+        const [turn, run] = next;
+        waiting.delete(turn);
+        run();
+      } else if (unanswered.size === 0 && connection.error !== undefined) this.#end(connection.error, socket);
     });
-    return true;
+    if (!connection.isPaused && unanswered.size >= unansweredMax) {
+      connection.isPaused = true;
+      socket.pause();
+    }
+    if (unanswered.size === 1) carryOut();
+    else waiting.set(response, carryOut);
   }
 
   #connect(socket: Socket, last: Connection['last']): Connection {
-    const connection: Connection = { unanswered: new Set(), last, error: undefined };
+    const connection: Connection = {
+      unanswered: new Set(),
+      waiting: new Map(),
+      last,
+      error: undefined,
+      isPaused: false,
+    };
     this.#connections.set(socket, connection);
     // Node tells only the response whose turn it is that its connection is gone; those that wait behind it would never end.
     socket.once('close', () => {
+      connection.waiting.clear();
       for (const response of connection.unanswered) {
         if (response.socket !== null) continue;
         response.destroy();
@@ -85,7 +113,8 @@ export class Exchanges {
   }
 
   /** The rest of its body will not come. */
-  #answerLast(error: string, { last: { request, response } }: Connection): void {
+  #answerLast(error: string, { last: { request, response }, waiting }: Connection): void {
+    waiting.delete(response);
     const { status, headers, body } = this.#options.refuse(error, request.socket.remoteAddress ?? '');
     response.shouldKeepAlive = false;
     response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) });

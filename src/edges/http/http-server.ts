@@ -166,10 +166,11 @@ export class HttpServer {
       },
       serverFactory: (handle) => {
         const take = (request: IncomingMessage, response: ServerResponse): void => {
-          if (!this.#exchanges.begin(request, response)) return;
-          takeAuthority(request);
-          this.#noteRequest(request, response);
-          handle(request, response);
+          this.#exchanges.begin(request, response, () => {
+            takeAuthority(request);
+            this.#noteRequest(request, response);
+            handle(request, response);
+          });
         };
         this.#server.on('request', take);
         this.#server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
