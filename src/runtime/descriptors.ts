@@ -35,8 +35,8 @@ export interface DescriptorsOptions {
   readonly reserved: number;
 }
 
-/** What a thread needs to start, and somewhat more: an event loop has 3 or 4, and modules are read one by one. */
-const healingDescriptors = 16;
+/** What a thread needs to start, and somewhat more: an event loop has 3 or 4, and modules that are imported together are read together. */
+const healingDescriptors = 64;
 /** Of a process with few, this is the most that is kept back for one purpose. */
 const reservedShare = 8;
 /** How often descriptors are counted, in milliseconds: seldom while most are free. */

@@ -12,7 +12,7 @@ import { RawClient } from '../support/raw-client.ts';
 let server: Server;
 let provider: RawClient;
 beforeAll(async () => {
-  const settings = { port: 0, ioThreads, partitions: 2, logLevel: 'silent', warmUpMs: 0, httpWaitersMax: 4 } as const;
+  const settings = { port: 0, ioThreads, partitions: 2, logLevel: 'silent', warmUpMs: 0 } as const;
   server = await startServer({ ...settings, coalesceWindowMinMs: 0, coalesceWindowMaxMs: 0, drainTimeoutMs: 5000 });
   provider = await RawClient.open(server.address.url);
 });
@@ -174,7 +174,8 @@ async function openOnceThereIsRoom(path: string): Promise<EventReader> {
 }
 
 test('[HT3] [LI1] no more than httpWaitersMax watch or wait, and who goes makes room', async () => {
-  await register('crowded');
+  const mine = server;
+  server = await startServer({ port: 0, ioThreads, partitions: 1, logLevel: 'silent', warmUpMs: 0, httpWaitersMax: 4 });
   const readers: EventReader[] = [];
   while (readers.length < 4) readers.push(await openOnceThereIsRoom('/v1/watch?service=crowded'));
   for (const reader of readers) expect((await reader.next()).event).toBe('snapshot');
@@ -187,6 +188,8 @@ test('[HT3] [LI1] no more than httpWaitersMax watch or wait, and who goes makes 
   again.close();
   const { body: stats } = await read('/v1/stats');
   expect((stats.counters as Record<string, number>)['limit_httpWaitersMax']).toBeGreaterThanOrEqual(2);
+  await server.stop();
+  server = mine;
 });
 
 test('[HT3] a server that stops ends what goes on, and says when to come back', async () => {

@@ -280,6 +280,12 @@ export class HttpServer {
         if (this.#waiting.has(raw)) return;
         this.#waiting.add(raw);
         this.#requests -= 1;
+        // It sends no more, and nobody else says whether it still listens.
+        const leave = (): void => {
+          raw.socket.destroy();
+        };
+        raw.socket.once('end', leave);
+        reply.raw.once('close', () => raw.socket.off('end', leave));
       },
       stopWaiting: () => {
         if (!reply.raw.destroyed && this.#waiting.delete(raw)) this.#requests += 1;
