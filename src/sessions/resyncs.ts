@@ -107,6 +107,12 @@ export class Resyncs {
   #send(subscription: Subscription, [, , version, count, instances]: State): void {
     const { session, key } = subscription;
     const { encoding, counters, flush, onDropped } = this.#options;
+    // It has been told since of all that there is.
+    if (version <= subscription.version) {
+      subscription.advance('refreshed');
+      this.#beginNext(session);
+      return;
+    }
     flush();
     const delivery = subscription.deliver(
       encoding.encodePush({ kind: 'snapshot', key, count, to: version, instances }),
