@@ -102,7 +102,7 @@ test('[RE4] [RE1] [SL3] [SE8] the same holds while partitions die, slots move an
     resumes: true,
     edges: true,
   });
-  expect(total.edgeDeaths).toBeGreaterThan(share * 100);
-  expect(total.deaths).toBeGreaterThan(share * 50);
-  expect(total.moves).toBeGreaterThan(share * 200);
+  expect(total.edgeDeaths).toBeGreaterThan(share * 50);
+  expect(total.deaths).toBeGreaterThan(share * 25);
+  expect(total.moves).toBeGreaterThan(share * 100);
 });
