@@ -34,7 +34,7 @@ export interface IoThreadStart extends HostThreadStart {
   readonly sessionCounts: SharedArrayBuffer;
   /** See `DescriptorBudget`. */
   readonly descriptors: SharedArrayBuffer;
-  /** See `Arrivals`. */
+  /** See `AdmissionRate`. */
   readonly admissionRate: SharedArrayBuffer;
   /** One 32-bit word: raised to 1 once all sockets are closed, for a main thread that cannot wait in turns any more. */
   readonly closed: SharedArrayBuffer;

@@ -2,13 +2,12 @@
  * An edge thread: a session host whose sessions have no sockets of their own, and the HTTP side in front of it. Its sockets are Node's, so it may die: whatever is
  * thrown ends it, and the main thread starts another in its place.
  */
-import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 
-import { LocalHost } from '../control/local-host.ts';
 import type { MainCalls } from '../control/main-calls.ts';
 import { serveHost } from '../control/remote-host.ts';
 import type { FromHost } from '../control/remote-host.ts';
+import { createThreadHost } from '../control/thread-host.ts';
 import type { EdgeThreadStart, FromEdgeThread, ToEdgeThread } from '../control/thread-messages.ts';
 import { eventEncoding } from '../edges/http/event-stream.ts';
 import { HttpServer } from '../edges/http/http-server.ts';
@@ -19,15 +18,12 @@ import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { admissionRateBytes, createAdmissionRate } from '../runtime/admission-rate.ts';
 import { Counters } from '../runtime/counters.ts';
 import { productVersion } from '../runtime/product-version.ts';
-import { countRequests } from '../runtime/request-numbers.ts';
 import { CallSender, proxyCalls } from '../runtime/thread-calls.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { leaseOf } from '../sessions/leases.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import { readSecretNumber, tickMs } from '../sessions/sessions.ts';
-import { WarmUp } from '../sessions/warm-up.ts';
-import { SlotTable } from '../slots/slot-table.ts';
 import { hostOfSession } from '../workers/session-numbers.ts';
 
 if (parentPort === null) throw new Error('not a thread');
@@ -49,36 +45,14 @@ const { config, number } = start;
 const pulse = new Int32Array(start.pulse);
 const counters = new Counters();
 const hostPort = start.hostPort as object as ThreadPort<CallMessage, FromHost>;
-const host = new LocalHost({
-  number,
-  config,
-  table: SlotTable.attach(start.table),
+const host = createThreadHost(start, hostPort, {
   counters,
   // Nobody is let in here by handshakes: what threads tell each other of these is not this one's to tell.
   admissionRate: createAdmissionRate(new SharedArrayBuffer(admissionRateBytes), config),
-  warmUp: new WarmUp(start.warmUp),
-  nextRequest: countRequests(start.lastRequest),
-  createName: () => randomBytes(16).toString('base64url'),
-  random: Math.random,
-  schedule: setImmediate,
-  delay: (ms) =>
-    new Promise((resolve) => {
-      setTimeout(resolve, ms);
-    }),
-  nowMs: performance.now(),
-  startedAtMicros: start.startedAtMicros,
-  registry: start.registry,
   encoding: eventEncoding,
   sessionsBefore: start.sessionsBefore,
   onLease: (news) => {
     hostPort.postMessage({ kind: 'lease', news });
-  },
-  reportLosses: (losses) => {
-    hostPort.postMessage({ kind: 'losses', report: losses });
-  },
-  isVerbose: start.isVerbose,
-  onSession: (event) => {
-    hostPort.postMessage({ kind: 'session', event });
   },
 });
 

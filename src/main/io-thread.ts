@@ -2,27 +2,23 @@
  * An I/O thread: a session host with sockets of its own. It never ends by itself, for a thread that ends while it holds sockets takes the process with
  * it: whatever is thrown is reported to the main thread, which closes the sockets of all threads first and then gives up.
  */
-import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 
-import { LocalHost } from '../control/local-host.ts';
 import type { MainCalls } from '../control/main-calls.ts';
 import { serveHost } from '../control/remote-host.ts';
 import type { FromHost } from '../control/remote-host.ts';
+import { createThreadHost } from '../control/thread-host.ts';
 import type { FromIoThread, IoThreadStart, ToIoThread } from '../control/thread-messages.ts';
 import { createHostTransport } from '../edges/socket/host-transport.ts';
 import { answerPlainRequest } from '../edges/socket/session-port.ts';
 import { createAdmissionRate } from '../runtime/admission-rate.ts';
 import { Counters } from '../runtime/counters.ts';
 import { DescriptorBudget } from '../runtime/descriptors.ts';
-import { countRequests } from '../runtime/request-numbers.ts';
 import { SharedSessionCounts } from '../runtime/session-counts.ts';
 import { CallSender, proxyCalls } from '../runtime/thread-calls.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { tickMs } from '../sessions/sessions.ts';
-import { WarmUp } from '../sessions/warm-up.ts';
-import { SlotTable } from '../slots/slot-table.ts';
 import { chooseTransport } from '../transport/choose-transport.ts';
 
 if (parentPort === null) throw new Error('not a thread');
@@ -54,31 +50,9 @@ const pulse = new Int32Array(start.pulse);
 const counters = new Counters();
 const admissionRate = createAdmissionRate(start.admissionRate, config);
 const hostPort = start.hostPort as object as ThreadPort<CallMessage, FromHost>;
-const host = new LocalHost({
-  number: start.number,
-  config,
-  table: SlotTable.attach(start.table),
+const host = createThreadHost(start, hostPort, {
   counters,
   admissionRate,
-  warmUp: new WarmUp(start.warmUp),
-  nextRequest: countRequests(start.lastRequest),
-  createName: () => randomBytes(16).toString('base64url'),
-  random: Math.random,
-  schedule: setImmediate,
-  delay: (ms) =>
-    new Promise((resolve) => {
-      setTimeout(resolve, ms);
-    }),
-  nowMs: performance.now(),
-  startedAtMicros: start.startedAtMicros,
-  registry: start.registry,
-  reportLosses: (report) => {
-    hostPort.postMessage({ kind: 'losses', report });
-  },
-  isVerbose: start.isVerbose,
-  onSession: (event) => {
-    hostPort.postMessage({ kind: 'session', event });
-  },
   tellMain: (event) => {
     hostPort.postMessage({ kind: 'transfer', event });
   },

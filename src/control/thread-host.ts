@@ -1,0 +1,44 @@
+import { randomBytes } from 'node:crypto';
+
+import { countRequests } from '../runtime/request-numbers.ts';
+import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
+import { WarmUp } from '../sessions/warm-up.ts';
+import { SlotTable } from '../slots/slot-table.ts';
+import { LocalHost } from './local-host.ts';
+import type { LocalHostOptions } from './local-host.ts';
+import type { FromHost } from './remote-host.ts';
+import type { HostThreadStart } from './thread-messages.ts';
+
+/** The session host of a thread that was started with `start`. `port`: to the main thread. `kind`: what threads of its kind have of their own. */
+export function createThreadHost(
+  start: HostThreadStart,
+  port: ThreadPort<CallMessage, FromHost>,
+  kind: Pick<LocalHostOptions, 'counters' | 'admissionRate'> & Partial<LocalHostOptions>,
+): LocalHost {
+  const { number, config, startedAtMicros, registry, isVerbose } = start;
+  return new LocalHost({
+    number,
+    config,
+    startedAtMicros,
+    registry,
+    isVerbose,
+    table: SlotTable.attach(start.table),
+    warmUp: new WarmUp(start.warmUp),
+    nextRequest: countRequests(start.lastRequest),
+    createName: () => randomBytes(16).toString('base64url'),
+    random: Math.random,
+    schedule: setImmediate,
+    delay: (ms) =>
+      new Promise((resolve) => {
+        setTimeout(resolve, ms);
+      }),
+    nowMs: performance.now(),
+    reportLosses: (report) => {
+      port.postMessage({ kind: 'losses', report });
+    },
+    onSession: (event) => {
+      port.postMessage({ kind: 'session', event });
+    },
+    ...kind,
+  });
+}
