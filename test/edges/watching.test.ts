@@ -131,16 +131,26 @@ test('[HT3] [PU1] in delta mode events chain, and a caller that comes back with 
   for (const each of [reader, other, same]) each.close();
 });
 
+/** Waits again as long as the list has another length: what a filter does not let through may end a wait, too. */
+async function readOnceItHas(count: number, path: string, version: number): Promise<void> {
+  for (let index = version; ;) {
+    const { body } = (await read(`${path}&index=${index}`)) as { body: { version: number; instances: unknown[] } };
+    expect(body.version).toBeGreaterThan(index);
+    if (body.instances.length === count) return;
+    index = body.version;
+  }
+}
+
 test('[HT3] a filter holds for who watches and who waits', async () => {
   await register('filtered', { zone: 'a', metadata: { lane: 'blue' } });
   const reader = await EventReader.open('/v1/watch?service=filtered&zone=a&selector[lane]=blue');
   expect((await reader.next()).data.count).toBe(1);
   const { version } = (await read('/v1/instances?service=filtered&zone=a')).body as { version: number };
-  const waiting = read(`/v1/instances?service=filtered&zone=a&index=${version}&wait=20s`);
+  const waiting = readOnceItHas(2, `/v1/instances?service=filtered&zone=a&wait=20s`, version);
   await register('filtered', { zone: 'b' });
   await register('filtered', { zone: 'a', metadata: { lane: 'blue' } });
   expect((await reader.next()).data.count).toBe(2);
-  expect((await waiting).body.instances).toHaveLength(2);
+  await waiting;
   reader.close();
 });
 
