@@ -3,8 +3,8 @@ import type { ViteUserConfig } from 'vitest/config';
 
 const shared = {
   // Only what hangs meets them: a machine that is short of time is no fault.
-  testTimeout: 60_000,
-  hookTimeout: 60_000,
+  testTimeout: 240_000,
+  hookTimeout: 120_000,
   pool: 'forks',
 } as const;
 
