@@ -105,7 +105,7 @@ export interface StormOrder {
   readonly dropAtMs: number;
   readonly jitterMs: number;
   readonly window: number;
-  /** They take over the sessions that they had, rather than register anew. */
+  /** They take over their sessions rather than register again. */
   readonly isResuming: boolean;
   readonly timeoutMs: number;
 }

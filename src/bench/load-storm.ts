@@ -7,7 +7,7 @@ import type { LoadTraffic } from './load-traffic.ts';
 import { createRandom } from './population.ts';
 import { isDoneBy, waitUntil } from './schedule.ts';
 
-/** Breaks all providers' connections, and lets them come back: by taking their sessions over, or by registering anew. */
+/** Breaks all providers' connections, and lets them come back: by taking over their sessions, or by registering again. */
 export async function runStorm(
   traffic: LoadTraffic,
   registering: LoadRegistering,

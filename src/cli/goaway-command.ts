@@ -18,7 +18,7 @@ export function addGoawayCommand(program: Command): void {
   addHttpOptions(
     program
       .command('goaway')
-      .description('ask sessions to connect anew, spread over a time, so that none of what they registered goes')
+      .description('ask sessions to reconnect, spread over a time, without losing their registrations')
       .option('--percent <count>', 'how many of a hundred sessions, chosen at random', parsePercent, 100)
       .option('--spread-ms <ms>', 'over how long they come back (default: by their number)', parseSpread),
   ).action(async (options: GoawayOptions) => {

@@ -62,7 +62,7 @@ export interface TicketEntry {
   readonly owner: RegistrationEntry | FilteredView | Read | { readonly kind: 'connection' };
 }
 
-/** A connection that another has taken the place of, kept until that one has all that it held. */
+/** A connection that has been replaced by another, kept until that one has all its registrations. */
 export interface PreviousConnection {
   readonly socket: number;
   /** What the new session has not acknowledged yet. */

@@ -67,11 +67,11 @@ export type Settlement =
   | { readonly kind: 'listed'; readonly result: ListResult }
   | { readonly kind: 'connected' };
 
-/** What the user is told of, beside what was asked. */
+/** An event for the user. */
 export type Notice =
   /**
-   * `isResumed`: the server still held what this client had registered. Without a `disconnected` before it, it has moved. `capabilities`: what the server
-   * offers of what not every server does; docs/PROTOCOL.md lists them.
+   * `isResumed`: the server still had this client's registrations. Without a preceding `disconnected`, the client has moved to another connection. `capabilities`:
+   * those that the server offers; docs/PROTOCOL.md lists them.
    */
   | {
       readonly kind: 'connected';

@@ -14,7 +14,7 @@ export class Emitter<Events extends object> {
   }
 
   emit<K extends keyof Events>(name: K, event: Events[K]): void {
-    // A copy: one that is added meanwhile hears of the next event.
+    // A copy: a listener that is added meanwhile gets the next event.
     const listeners = [...(this.#listeners[name] ?? [])];
     for (const listener of listeners) {
       try {

@@ -24,7 +24,7 @@ export interface RegistrationEntry {
   isUnsure: boolean;
   phase: RegistrationPhase;
   version: number;
-  /** It stands though nobody waits for it and no server has accepted it yet. */
+  /** It is kept although no call waits for it and no server has accepted it yet. */
   isStanding: boolean;
   /** Whether it is what subscribers see: another session may have registered the same instance later. */
   isShown: boolean;
@@ -77,7 +77,7 @@ export interface SubscriptionEntry {
   saveAtMs: number | undefined;
   /** Tickets of those who need not wait for a list. */
   readonly standing: Set<Ticket>;
-  /** What users were last told: whether the list may be behind. */
+  /** Whether the list was last reported as stale. */
   isReportedStale: boolean;
 }
 
@@ -120,7 +120,7 @@ export class FilteredView {
     return this.#list;
   }
 
-  /** Those of `instances` that the registry has not told of since the client came to it, or since it started anew. */
+  /** Those of `instances` that the registry has not reported since the client connected to it, or since its restart. */
   get unconfirmed(): readonly Instance[] {
     const { view } = this.entry;
     return view.unconfirmedCount === 0 ? [] : this.instances.filter(({ id }) => view.isUnconfirmed(id));

@@ -53,7 +53,7 @@ export class ConnectionLostError extends SlotcastError {
   }
 }
 
-/** The client was closed, or the registration taken away, so there will be no answer. */
+/** The client was closed, or the registration removed, so there will be no answer. */
 export class ClosedError extends SlotcastError {
   override readonly name: string = 'ClosedError';
   /** What was closed. */

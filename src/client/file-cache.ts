@@ -16,7 +16,7 @@ import type { CachedList, ListCache } from './list-cache.ts';
 
 /** Options of {@link FileCache}. */
 export interface FileCacheOptions {
-  /** It holds at most so many lists, one file each; beyond it the one saved longest ago goes that this client has not asked for. By default 1000. */
+  /** The number of lists, one file each; beyond that the list saved longest ago that this client does not use is deleted. By default 1000. */
   readonly listsMax?: number;
   /** A list with more bytes is neither saved nor read. By default 33554432, 32 MiB. */
   readonly listBytesMax?: number;
@@ -40,9 +40,9 @@ interface Head extends Omit<CachedList, 'instances'> {
 }
 
 /**
- * Keeps lists in a folder, which it makes, one file for each service: a line that says what it is, a line for each instance, and a line with the
- * SHA-256 of all before it. A file takes the place of the one before it as a whole, so a crash leaves one or the other. Several processes may share
- * a folder if they subscribe to the same services with the same filters; else each needs one of its own.
+ * Keeps lists in a folder, which it creates, one file for each service: a header line, a line for each instance, and a line with the
+ * SHA-256 of everything before it. Files are replaced atomically, so a crash leaves either the old or the new one. Several processes may share
+ * a folder if they subscribe to the same services with the same filters; otherwise each needs its own.
  */
 export class FileCache implements ListCache {
   readonly #folder: string;

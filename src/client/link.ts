@@ -424,8 +424,8 @@ function noteActivity(
 }
 
 /**
- * A server takes a client for gone after three heartbeats. So it is asked after one, and given up after another: that leaves a third
- * one to come back in before others are told that our instances have gone.
+ * A server considers a client gone after three heartbeats. So the server is pinged after one, and dropped after another: that leaves a third
+ * in which to reconnect before our instances are removed.
  */
 function lifeDueAt({ lastActivityAtMs, probedAtMs, heartbeatMs }: Serving, settings: Settings): number {
   return probedAtMs === undefined

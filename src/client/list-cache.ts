@@ -12,8 +12,8 @@ export interface CachedList {
 }
 
 /**
- * Where a client keeps the last known list of each service that it subscribes to. Whatever these throw or reject with is told by the event
- * `cache`, and the client goes on without.
+ * Where a client keeps the last known list of each service that it subscribes to. Exceptions and rejections are reported by the event
+ * `cache`, and the client continues without the cache.
  */
 export interface ListCache {
   /** Undefined if there is none. */

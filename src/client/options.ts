@@ -7,8 +7,8 @@ import type { WebSocketConstructor } from './web-socket.ts';
 /** Options of `connect`. All times are in milliseconds. */
 export interface ClientOptions {
   /**
-   * Where to connect, in order of preference, such as `ws://127.0.0.1:7070`; `/v1/session` is added where there is no path. They are
-   * doors to one registry: what is registered through one is seen through all. The event `registry` tells when they are not.
+   * Where to connect, in order of preference, such as `ws://127.0.0.1:7070`; `/v1/session` is appended to addresses without a path. All must lead
+   * to the same registry, so that what is registered through one is visible through all. The event `registry` reports when they do not.
    */
   readonly servers: readonly string[];
   /** The name and version of the calling library, for the server's logs; by default this client's. */
@@ -19,38 +19,38 @@ export interface ClientOptions {
   readonly zone?: string;
   /** Credentials. */
   readonly token?: string;
-  /** A connection must be open, and the session opened on it, within this; by default 5000. */
+  /** Time limit for opening a connection and its session; by default 5000. */
   readonly connectTimeoutMs?: number;
-  /** Every call settles within this, connected or not, unless it names a time of its own; by default 10000. */
+  /** Every call settles within this time, connected or not, unless it has its own `timeoutMs`; by default 10000. */
   readonly requestTimeoutMs?: number;
-  /** The first wait before connecting again, jittered; by default 100. */
+  /** The first wait before reconnecting, jittered; by default 100. */
   readonly backoffMinMs?: number;
-  /** The longest wait before connecting again; by default 10000. Refused standing registrations are also retried at this pace. */
+  /** The longest wait before reconnecting; by default 10000. Refused standing registrations are retried at this interval, too. */
   readonly backoffMaxMs?: number;
-  /** A server that was silent for this long is asked for a sign of life; by default 15000, and never longer than the server's `heartbeatMs`. */
+  /** A server that has been silent for this long is pinged; by default 15000, capped at the server's `heartbeatMs`. */
   readonly keepAliveMs?: number;
   /**
-   * Without a sign of life within this, the connection is given up as half-open; by default 5000, and never longer than the server's
-   * `heartbeatMs`: so the client is back before the server gives it up, which it does after three times that.
+   * A connection whose server does not respond within this time is dropped as half-open; by default 5000, capped at the server's
+   * `heartbeatMs`: so the client is back before the server drops it, which it does after three times that.
    */
   readonly keepAliveTimeoutMs?: number;
-  /** Connected to another than the first server, the ones before it are tried this often; 0 is never. By default 10000. The present connection serves until one of them does. */
+  /** While connected to a server other than the first, how often the preferred ones are tried; 0 means never. By default 10000. The current connection is used until one of them answers. */
   readonly returnAfterMs?: number;
   /**
-   * After a move to another registry, or a restart of it, instances that are known from before and that it does not tell of stay in
-   * views, unconfirmed, for this long at most, and for as long as it says that it is warming. By default 15000; it should be longer than
-   * the longest wait of others before they connect again, and than their `returnAfterMs`.
+   * After a move to another registry, or its restart, instances that are known from before and that it does not report stay in
+   * views, unconfirmed, for at most this long, and for as long as it says that it is warming. By default 15000; it should be longer than
+   * the longest wait of other clients before they reconnect, and than their `returnAfterMs`.
    */
   readonly confirmWithinMs?: number;
-  /** `close` waits this long for the server's part of it; by default 2000. */
+  /** How long `close` waits for the server; by default 2000. */
   readonly closeTimeoutMs?: number;
-  /** Calls that wait for an answer at a time; one more is refused with `QueueFullError`. By default 16384. */
+  /** Calls that may be waiting for an answer at a time; beyond that they are refused with `QueueFullError`. By default 16384. */
   readonly requestsMax?: number;
-  /** Where the last known lists are kept, to begin with while no registry can be reached; by default none. `slotcast/client/file-cache` has one for Node. */
+  /** Where the last known lists are kept, to start from while no registry can be reached; by default none. `slotcast/client/file-cache` has one for Node. */
   readonly cache?: ListCache;
-  /** `subscribe` waits this long for a registry before it resolves with what the cache has; by default 1000. */
+  /** How long `subscribe` waits for a registry before it resolves with the cached list; by default 1000. */
   readonly cacheAfterMs?: number;
-  /** By default the global `WebSocket`, and where there is none (Node 20), the one of the package `ws`. */
+  /** By default the global `WebSocket` or, if there is none (Node 20), that of the package `ws`. */
   readonly WebSocket?: WebSocketConstructor;
   /** In [0, 1), for jitter; by default `Math.random`. */
   readonly random?: () => number;
@@ -58,13 +58,13 @@ export interface ClientOptions {
 
 /** Options of one call. */
 export interface CallOptions {
-  /** The call settles within this, by default `requestTimeoutMs`. */
+  /** The call settles within this time; by default `requestTimeoutMs`. */
   readonly timeoutMs?: number;
-  /** Gives the call up: it rejects with the signal's reason, and what only it wanted is undone as when its time is over. */
+  /** Cancels the call: it rejects with the signal's reason, and what it alone had requested is undone, as when it times out. */
   readonly signal?: AbortSignal;
 }
 
-/** Options that the decisions need, checked and complete. */
+/** The options that the state machine needs, validated and complete. */
 export interface Settings {
   readonly urls: readonly string[];
   readonly open: SessionOpenParams;

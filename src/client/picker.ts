@@ -3,22 +3,22 @@ import { NoInstanceError, OptionError } from './errors.ts';
 
 /**
  * How one of several instances is chosen.
- * - `weighted`: at random, each by the share that its weight gives it.
- * - `round-robin`: one after the other, whatever their weights.
- * - `least-outstanding`: of two that are chosen at random by their weights, the one with fewer calls under way.
+ * - `weighted`: at random, in proportion to the weights.
+ * - `round-robin`: in turn, regardless of weights.
+ * - `least-outstanding`: of two chosen at random by weight, the one with fewer calls in progress.
  */
 export type PickPolicy = 'weighted' | 'round-robin' | 'least-outstanding';
 
 export interface PickerOptions {
   /** By default `weighted`. */
   readonly policy?: PickPolicy;
-  /** Instances of this zone come first; others are picked only while it has none that can be. By default all zones are equal. */
+  /** Prefers instances of this zone; others are picked only while it has none to pick. By default all zones are equal. */
   readonly zone?: string;
-  /** So many failures in a row, and an instance is passed over for a while; by default 3. */
+  /** An instance with this many failures in a row is skipped for a while; by default 3. */
   readonly failuresMax?: number;
-  /** It is passed over for this long, in milliseconds, and twice as long each time that it fails again right after; by default 5000. */
+  /** For how long it is skipped, in milliseconds, doubled each time that it fails again right after; by default 5000. */
   readonly passOverMs?: number;
-  /** But at most this long; by default 60000. */
+  /** The upper limit of that; by default 60000. */
   readonly passOverMaxMs?: number;
   /** In [0, 1); by default `Math.random`. */
   readonly random?: () => number;
@@ -26,10 +26,10 @@ export interface PickerOptions {
   readonly now?: () => number;
 }
 
-/** An instance to call, and where to say how the call went. */
+/** An instance to call, and a function to report the outcome. */
 export interface Picked {
   readonly instance: Instance;
-  /** The call is over. Only the first word counts. */
+  /** Reports how the call ended. Only the first report counts. */
   done(outcome: 'succeeded' | 'failed'): void;
 }
 
@@ -48,9 +48,9 @@ interface CallRecord {
 }
 
 /**
- * Picks instances of a live view for calls. Only those that are enabled and have a weight above 0 are picked. Those that failed several times in
- * a row are passed over for a while, unless all would be: then they are tried all the same, since some answer may be better than none.
- * What is known of an instance is forgotten when it leaves the view.
+ * Picks instances of a live view for calls. Only instances that are enabled and have a weight above 0 are picked. Those that have failed several times in
+ * a row are skipped for a while, unless all would be: then none is skipped, since trying is better than giving up.
+ * Outcomes are forgotten when an instance leaves the view.
  */
 export class Picker {
   readonly #source: InstanceSource;
@@ -87,7 +87,7 @@ export class Picker {
     this.#turn = Math.floor(this.#random() * 2 ** 30);
   }
 
-  /** An instance to call; undefined while there is none. Say by `done` how the call went. */
+  /** An instance to call; undefined while there is none. Report the outcome with `done`. */
   pick(): Picked | undefined {
     const { instances } = this.#source;
     if (instances !== this.#seen || this.#now() >= this.#validUntilMs) this.#refresh(instances);
@@ -106,7 +106,7 @@ export class Picker {
     };
   }
 
-  /** Picks an instance and calls it: what `use` throws counts as a failure of the instance. Throws `NoInstanceError` while there is none. */
+  /** Picks an instance and calls `use` with it; an exception counts as a failure of the instance. Throws `NoInstanceError` while there is none. */
   async call<T>(use: (instance: Instance) => Promise<T> | T): Promise<T> {
     const picked = this.pick();
     if (picked === undefined) throw new NoInstanceError();

@@ -3,7 +3,7 @@ import type { Step } from './step.ts';
 
 /**
  * Another connection serves now. One whose session was resumed holds nothing any more and goes at once; any other is kept until
- * the new session has what it held, so that others never see an instance without either.
+ * the new session has its registrations, so that no instance is ever without one.
  */
 export function replaceConnection(step: Step, socket: number, missing: Set<RegistrationEntry>): void {
   const { tables, inputs } = step;

@@ -16,9 +16,9 @@ interface DiagnosticsChannel {
 }
 
 /**
- * The TCP sockets under Node's own WebSockets. Such a WebSocket can only be closed by asking the other side, and one that waits for
- * a peer that is gone keeps its process alive for ever. Node tells of the sockets by its diagnostics channels; browsers have no
- * processes to keep alive.
+ * The TCP sockets under Node's own WebSockets. Such a WebSocket can only be closed with a handshake, and one that waits for
+ * a peer that is gone keeps its process alive for ever. Node announces the sockets on its diagnostics channels; in browsers there is no
+ * process to keep alive.
  */
 class RawSockets {
   readonly #byPort: Map<number, RawSocket> = new Map();

@@ -86,7 +86,7 @@ function compare(entry: RegistrationEntry, hash: string | undefined): void {
   entry.isUnsure = hash !== undefined && entry.held === undefined;
 }
 
-/** The list cannot be had: everything is told anew, as to a session that holds nothing. */
+/** The list cannot be fetched: everything is sent again, as to a session without registrations. */
 export function refusePage(step: Step, reconciliation: Reconciliation, failure: Failure): void {
   const { tables } = step;
   if (tables.reconciliation !== reconciliation) return;

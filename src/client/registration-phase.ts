@@ -1,7 +1,7 @@
 import { cellOf } from './transition-table.ts';
 import type { TransitionTable } from './transition-table.ts';
 
-/** How far the server has been told of a registration as it is wanted. */
+/** How far a registration's wanted state has been sent to the server. */
 export type RegistrationPhase =
   /** Not under way: there is no session, or what the session holds is still being read. */
   | { readonly kind: 'unsent' }

@@ -4,15 +4,15 @@ import type { CallOptions } from './options.ts';
 import { isRegistered } from './registrations.ts';
 
 export interface DeregisterOptions extends CallOptions {
-  /** Waits until the server has applied it, also while there is no connection; when the time is over it rejects. */
+  /** Waits until the server has applied it, even while disconnected; rejects when the time is over. */
   readonly untilApplied?: boolean;
 }
 
-/** How far a deregistration has come. */
+/** The outcome of a deregistration. */
 export interface Deregistration {
   /**
-   * False: the server has applied it, or knows nothing of the instance. True: there is no connection, and it will be carried out on
-   * the next one; until then others may see the instance, as long as the server keeps it for this client.
+   * False: the server has applied it, or does not know the instance. True: there is no connection, and it will be carried out on
+   * the next one; until then others may see the instance for as long as the server keeps it for this client.
    */
   readonly pending: boolean;
 }
@@ -41,32 +41,32 @@ export class Registration implements AsyncDisposable {
     return this.#entry.id;
   }
 
-  /** The service's version that the last acknowledgement named; 0 before the first. */
+  /** The service's version in the last acknowledgement; 0 before the first. */
   get version(): number {
     return this.#entry.version;
   }
 
-  /** True while no server has acknowledged it as it is wanted now. */
+  /** True until a server has acknowledged its current content. */
   get isPending(): boolean {
     return !isRegistered(this.#entry);
   }
 
-  /** False while another client has registered the same instance later, so that subscribers see that; the event `claim` tells. */
+  /** False while subscribers see a later registration of the same instance by another client; the event `claim` reports changes. */
   get isShown(): boolean {
     return this.#entry.isShown;
   }
 
-  /** Resolves when a server has acknowledged it, at once if it has. Rejects like a call; the registration stands. */
+  /** Resolves when a server has acknowledged it, at once if one has. Rejects like a call, without affecting the registration. */
   whenApplied(options: CallOptions = {}): Promise<void> {
     return this.#host.whenApplied(this.#entry, options);
   }
 
-  /** Takes it away; like `Client.deregister`. */
+  /** Removes it; like `Client.deregister`. */
   deregister(options: DeregisterOptions = {}): Promise<Deregistration> {
     return this.#host.deregister(this.service, this.id, options);
   }
 
-  /** Takes it away, unless that has been done. */
+  /** Removes it, unless that has been done. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#entry.wanted !== undefined) await this.deregister();
   }

@@ -83,7 +83,7 @@ export function findRegistration(step: Step, { service, id }: DeregisterCall): R
 export function deregister(step: Step, entry: RegistrationEntry, { ticket, isPatient }: DeregisterCall): void {
   entry.deregisterCalls.push(ticket);
   giveUp(step, entry, new ClosedError('registration', 'deregistered before it was acknowledged'));
-  // Without a session the server does not hear of it before the next.
+  // Without a session it is sent on the next one.
   if (!step.isServing && isPatient !== true) step.resolve(ticket, { kind: 'deregistered', pending: true });
 }
 
@@ -92,7 +92,7 @@ function mayBeHeld({ held, isUnsure }: RegistrationEntry): boolean {
   return held !== undefined || isUnsure;
 }
 
-/** It is to go: who waits for it is told why. */
+/** It is being removed: calls that wait for it are rejected with the reason. */
 function giveUp(step: Step, entry: RegistrationEntry, error: SlotcastError): void {
   entry.wanted = undefined;
   entry.accepted = undefined;
@@ -113,7 +113,7 @@ export function isTracked(step: Step, entry: RegistrationEntry): boolean {
   return step.tables.registrations.get(registrationName(entry.key, entry.id)) === entry;
 }
 
-/** Whether the server is still to hear of it. */
+/** Whether it still has to be sent to the server. */
 function isDue(entry: RegistrationEntry): boolean {
   if (entry.wanted === undefined) return mayBeHeld(entry);
   return !isRegistered(entry) || entry.waitingCalls.length > 0;
@@ -231,7 +231,7 @@ function refuseContent(step: Step, entry: RegistrationEntry, content: InstanceIn
   if (entry.phase.kind === 'outdated') {
     proceed(step, entry);
   } else if (content === entry.accepted || (entry.accepted === undefined && entry.isStanding)) {
-    // It was good before and stands: perhaps another server, or one that is full for now.
+    // It was accepted before, so it is kept: perhaps this is another server, or one that is full for now.
     step.notifyRefused(entry, failure);
     retryLater(step, entry, step.inputs.settings.backoffMaxMs);
     noteCaughtUp(step, entry);
@@ -241,7 +241,7 @@ function refuseContent(step: Step, entry: RegistrationEntry, content: InstanceIn
   }
 }
 
-/** New content came to nothing: what was accepted before stands, and what never was does not. */
+/** New content was not accepted: the previously accepted content is kept, and a registration that never was accepted is dropped. */
 function fallBack(step: Step, entry: RegistrationEntry, error: SlotcastError): void {
   if (entry.accepted === undefined) {
     giveUp(step, entry, error);
@@ -277,7 +277,7 @@ export function forgetSessionCopy(entry: RegistrationEntry): void {
   entry.isUnsure = false;
 }
 
-/** Cut off: who took it away, and does not want to wait for the server, is told that it is pending. */
+/** Disconnected: calls that remove it without waiting for the server resolve as pending. */
 export function settlePending(step: Step, entry: RegistrationEntry): void {
   if (entry.deregisterCalls.length === 0) return;
   entry.deregisterCalls = entry.deregisterCalls.filter((ticket) => {

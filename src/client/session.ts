@@ -151,8 +151,8 @@ function refuseSession(step: Step, socket: number, failure: Failure): void {
 }
 
 /**
- * The session is open: everything that stands is told to the server, registrations first, since their grace runs. A session that was
- * taken over holds them already. `former` is the socket that served until now.
+ * The session is open: registrations and subscriptions are sent to the server, registrations first, since their grace period is running. A session that was
+ * taken over already has them. `former` is the socket that served until now.
  */
 function beginSession(step: Step, opened: Opened | undefined, previousConnection?: number): void {
   const { tables, inputs } = step;
@@ -195,7 +195,7 @@ function beginSession(step: Step, opened: Opened | undefined, previousConnection
   }
 }
 
-/** The session is lost: what stands must be told anew. */
+/** The session is lost: registrations and subscriptions must be sent again. */
 function loseSession(step: Step): void {
   const { tables } = step;
   dropRequests(step, ({ operation }) => operation.kind !== 'open');
@@ -203,7 +203,7 @@ function loseSession(step: Step): void {
   for (const entry of tables.registrations.values()) settlePending(step, entry);
 }
 
-/** What was told to the session before has to be told, or found out, again. */
+/** What was sent on the previous session has to be sent, or found out, again. */
 function reset(step: Step): void {
   const { tables } = step;
   tables.outbox = [];

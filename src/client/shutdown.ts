@@ -3,7 +3,7 @@ import type { SlotcastError } from './errors.ts';
 import { dropPreviousConnection } from './previous-connection.ts';
 import type { Step } from './step.ts';
 
-/** The client does nothing any more: everything that waits is told so, at once. */
+/** The client stops: everything that waits is settled at once. */
 export function endAll(step: Step, error: SlotcastError): void {
   const { tables } = step;
   for (const ticket of tables.tickets.keys()) step.reject(ticket, error);

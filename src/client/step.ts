@@ -82,7 +82,7 @@ export class Step {
     return true;
   }
 
-  /** Puts a request in the outbox. Without a session there is none: everything is sent anew on the next. */
+  /** Puts a request in the outbox. Without a session nothing is sent: everything is sent again on the next one. */
   enqueue(operation: Read | Unsubscription): void {
     if (this.isServing) this.tables.outbox.push(operation);
   }
@@ -147,7 +147,7 @@ export class Step {
     }
   }
 
-  /** Tells them whether the list may be behind, when that is different from what they were told. */
+  /** Reports whether the list may be out of date, if that has changed. */
   reportFreshness(entry: SubscriptionEntry): void {
     const isStale = isBehind(entry);
     if (isStale === entry.isReportedStale) return;

@@ -17,7 +17,7 @@ export type SubscriptionPhase =
     }
   /** Answered: pushes keep the view current. */
   | { readonly kind: 'live' }
-  /** Answered by a registry that has just started: what is held stands until its first push, which brings the whole list. */
+  /** Answered by a registry that has just started: the list is kept until the first push, which brings the whole list. */
   | { readonly kind: 'awaitingList' }
   /** The server refused it for now. */
   | { readonly kind: 'postponed'; readonly retryAtMs: number };

@@ -8,11 +8,11 @@ import type { CallOptions } from './options.ts';
 import type { Difference } from './view.ts';
 
 export interface SubscriptionEvents {
-  /** The list is different. Never with nothing in it: what was sent again unchanged is no change. */
+  /** The list has changed. Never empty: what was sent again unchanged is not a change. */
   readonly change: Change;
-  /** Cut off: the list is the last known one, and changes may be missed until `fresh`. */
+  /** From now on the list may be out of date: changes may be missed until `fresh`. */
   readonly stale: undefined;
-  /** The list is current again; changes missed meanwhile have been reported. */
+  /** The list is current again; changes that were missed have been reported. */
   readonly fresh: undefined;
   /** Closed, by `close` or with the client. */
   readonly close: undefined;
@@ -25,8 +25,8 @@ export interface SubscriptionHost {
 }
 
 /**
- * A live view of one service. It keeps serving the last known list while the client is cut off, and says so with `isStale`.
- * `for await (const change of subscription)` goes through changes from then on; a slow reader gets several merged into one.
+ * A live view of one service. While the client is disconnected it keeps the last known list, and `isStale` is true.
+ * `for await (const change of subscription)` iterates over changes from then on; a slow consumer gets several merged into one.
  */
 export class Subscription implements AsyncIterable<Change>, Disposable, AsyncDisposable {
   readonly #view: FilteredView;
@@ -44,14 +44,14 @@ export class Subscription implements AsyncIterable<Change>, Disposable, AsyncDis
     return this.#view.entry.service;
   }
 
-  /** The list as it is known. The same frozen array until something changes; what is in it is frozen, too. */
+  /** The list as far as it is known. The same frozen array of frozen objects until something changes. */
   get instances(): readonly Instance[] {
     return this.#view.instances;
   }
 
   /**
-   * Those of `instances` that are known from before the client moved to another registry, or before the registry was started anew, and
-   * that it has not told of since. They leave when it has as many as were known, or after `confirmWithinMs`.
+   * Those of `instances` that are known from before the client moved to another registry, or before the registry restarted, and
+   * that it has not reported since. They are removed once it has as many as were known, or after `confirmWithinMs`.
    */
   get unconfirmed(): readonly Instance[] {
     return this.#view.unconfirmed;
@@ -62,17 +62,17 @@ export class Subscription implements AsyncIterable<Change>, Disposable, AsyncDis
     return this.#view.version ?? 0;
   }
 
-  /** True while the list may be behind: there is no connection, the list is being fetched again, or some of it is unconfirmed. */
+  /** True while the list may be out of date: there is no connection, the list is being fetched again, or part of it is unconfirmed. */
   get isStale(): boolean {
     return this.#isClosed || this.#view.isStale;
   }
 
-  /** True until the first list is there: only a subscription that was made with `standing` begins so. */
+  /** True until there is a first list: only subscriptions with `standing` start this way. */
   get isPending(): boolean {
     return this.#view.version === undefined;
   }
 
-  /** Resolves when the first list is there, at once if it is. Rejects like a call; the subscription goes on. */
+  /** Resolves when there is a first list, at once if there is one. Rejects like a call, without affecting the subscription. */
   whenApplied(options: CallOptions = {}): Promise<void> {
     return this.#host.whenApplied(this.#view, options);
   }
@@ -107,7 +107,7 @@ export class Subscription implements AsyncIterable<Change>, Disposable, AsyncDis
     return Promise.resolve();
   }
 
-  /** Iterates over changes from this call on; ends when the subscription is closed, or the iterator returned. */
+  /** Iterates over changes from this call on; ends when the subscription is closed, or the iterator's `return` is called. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Change, undefined, undefined> {
     const changes = new Changes(
       (difference) => this.#word(difference),

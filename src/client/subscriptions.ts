@@ -189,7 +189,7 @@ export function acceptSubscription(step: Step, entry: SubscriptionEntry, result:
   entry.chain = 'intact';
   step.moveSubscription(entry, { kind: 'accept', isAwaitingList });
   step.report(entry, difference);
-  // What it lets stand for now is as the cache had it; but it has answered.
+  // For now the list stays as the cache had it; but the registry has answered.
   if (!isAwaitingList) entry.cached = undefined;
   entry.cacheDueAtMs = undefined;
   finishRetention(step, entry);
@@ -203,11 +203,11 @@ export function acceptSubscription(step: Step, entry: SubscriptionEntry, result:
 
 interface Applied {
   readonly difference: Difference;
-  /** The registry lets what is held stand until it knows better. */
+  /** The registry lets the client keep its list until it has a better one. */
   readonly isAwaitingList: boolean;
 }
 
-/** Undefined: it does not fit what is held. */
+/** Undefined: it does not fit the client's list. */
 function applyResult(
   step: Step,
   entry: SubscriptionEntry,

@@ -9,7 +9,7 @@ export interface Span {
 /** What became different between two states of a list, each instance at most once. */
 export type Difference = readonly Span[];
 
-/** The outcome of a delta: applied, already held, or not connected to what is held. */
+/** The outcome of a delta: applied, already known, or not connected to the list. */
 export type DeltaOutcome =
   | { readonly kind: 'applied'; readonly difference: Difference }
   | { readonly kind: 'old' }
@@ -80,12 +80,12 @@ export class View {
     return difference;
   }
 
-  /** What is held is what the server has at this version. */
+  /** The list is what the server has at this version. */
   confirmAll(): void {
     this.#unconfirmed.clear();
   }
 
-  /** Applies a delta if it starts at the version held and leads to as many instances as the server has; else changes nothing. */
+  /** Applies a delta if it starts at the list's version and results in as many instances as the server has; otherwise changes nothing. */
   applyDelta({ from, to, put, remove, count }: Delta): DeltaOutcome {
     if (this.#version === undefined) return { kind: 'gap' };
     if (to < this.#version || (to === this.#version && from !== to)) return { kind: 'old' };

@@ -142,14 +142,14 @@ const sessionFamilies: readonly MetricFamily[] = [
     name: 'slotcast_registrations',
     type: 'gauge',
     labels: [],
-    help: 'Instances that sessions and leases hold.',
+    help: 'Instances that sessions and leases have registered.',
     read: one(ofHosts((host) => host.registrations)),
   },
   {
     name: 'slotcast_subscriptions',
     type: 'gauge',
     labels: ['kind'],
-    help: 'Subscriptions that have begun.',
+    help: 'Active subscriptions.',
     read: byMode('kind', (host) => host.subscriptions),
   },
   {
@@ -199,7 +199,7 @@ const pushFamilies: readonly MetricFamily[] = [
     name: 'slotcast_pushes_total',
     type: 'counter',
     labels: ['kind'],
-    help: 'Pushes whose fan-out is done; each went to all subscribers that one thread holds of one service and kind.',
+    help: 'Pushes whose fan-out is complete; each went to all subscribers of one service and variant on one thread.',
     read: byMode('kind', (host) => host.pushes),
   },
   {
@@ -252,14 +252,14 @@ const partitionFamilies: readonly MetricFamily[] = [
     name: 'slotcast_partition_services',
     type: 'gauge',
     labels: ['partition'],
-    help: 'Services that the partition holds, watched ones without instances included.',
+    help: 'Services of the partition, including watched ones without instances.',
     read: byPartition(({ gauges }) => gauges.services),
   },
   {
     name: 'slotcast_partition_instances',
     type: 'gauge',
     labels: ['partition'],
-    help: 'Instances that the partition holds.',
+    help: 'Instances of the partition.',
     read: byPartition(({ gauges }) => gauges.instances),
   },
   {
@@ -369,7 +369,7 @@ const processFamilies: readonly MetricFamily[] = [
     name: 'slotcast_hosts_silent',
     type: 'gauge',
     labels: [],
-    help: 'I/O threads that did not answer this scrape in time; what is told of their sessions is from before.',
+    help: 'I/O threads that did not respond to this scrape in time; their figures are from an earlier one.',
     read: one(({ silentHosts }) => silentHosts),
   },
   {

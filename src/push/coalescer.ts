@@ -84,7 +84,7 @@ export class Coalescer<S extends object> {
     this.#unpushed.delete(service);
   }
 
-  /** Every change that was noted before then has been pushed, and {@link notePushed} told so. */
+  /** Every change that was noted before then has been pushed, and reported by {@link notePushed}. */
   unpushedSince(): number {
     for (const sinceMs of this.#unpushed.values()) return sinceMs;
     return Number.POSITIVE_INFINITY;

@@ -49,7 +49,7 @@ export class Audience<M extends Member> {
     else this.members.push(member);
   }
 
-  /** Takes a member out by moving the last one into its place: a fan-out under way runs from the end, so nobody is passed over. */
+  /** Removes a member by moving the last one into its place: a fan-out in progress runs from the end, so nobody is skipped. */
   remove(member: M): void {
     if (this.members[member.place] !== member) throw new Error(`not a member of ${this.key}`);
     const last = this.members.pop()!;

@@ -2,7 +2,7 @@ import { matchesFilter, parseFilter } from '../protocol/instance-filter.ts';
 import type { Traits } from '../protocol/instance-filter.ts';
 import type { InstanceFilter } from '../protocol/types.ts';
 
-/** The instances of a service that one filter lets through, kept up with every change, so that telling one costs what changed. */
+/** The instances of a service that match a filter, maintained with every change, so that the cost of a push depends on what changed. */
 export class FilterView {
   readonly #filter: InstanceFilter;
   readonly #members: Set<string> = new Set();
@@ -36,7 +36,7 @@ export class FilterView {
     else this.#members.delete(id);
   }
 
-  /** It is not known whether subscribers have the instance, so they are told either way. */
+  /** It is not known whether subscribers have the instance, so it is pushed in any case. */
   noteDoubt(id: string): void {
     this.#before.set(id, true);
   }

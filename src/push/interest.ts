@@ -1,7 +1,7 @@
 import type { FilterView } from './filter-view.ts';
 import type { Variant } from './variant.ts';
 
-/** Who wants one variant of a service, and what they have been told. */
+/** Who subscribes to one variant of a service, and what they have been sent. */
 export interface VariantInterest {
   readonly variant: Variant;
   /** The instances that its filter lets through; undefined without a filter. */
@@ -9,6 +9,6 @@ export interface VariantInterest {
   hosts: readonly number[];
   /** What its subscribers have been brought to. It stays behind the service's version while nothing changes that they see. */
   pushedVersion: number;
-  /** Whether somebody was given a state from in between, so that changes that cancel out must still be told. */
+  /** Whether somebody was sent a state from in between, so that changes that cancel out must still be pushed. */
   wasReadBetween: boolean;
 }

@@ -23,7 +23,7 @@ const entryCharacters = 256;
 /** The instances of a service taken apart, as far as that has come. */
 interface TakenApart {
   readonly traits: Map<string, Traits>;
-  /** Changed since; read anew when they are needed. */
+  /** Changed since; read again when they are needed. */
   readonly stale: Set<string>;
   /** Undefined: all are. */
   rest: Iterator<string> | undefined;
@@ -87,7 +87,7 @@ export class ListCache {
     return list;
   }
 
-  /** Takes a service's instances apart until `isOver`; returns whether all are. Until then the service must not change, or it begins anew. */
+  /** Parses a service's instances until `isOver`; returns whether all have been parsed. If the service changes before that, parsing starts again. */
   takeApart(service: ServiceRecord, isOver: () => boolean): boolean {
     let apart = this.#apart.get(service);
     if (apart === undefined) {

@@ -1,5 +1,5 @@
 /**
- * What subscribers of one variant of a service are told, as a value: what is sent of it is up to an encoding. `count`: how many instances the list has by then.
+ * A push to the subscribers of one variant of a service, as a value: how it is sent is up to an encoding. `count`: how many instances the list has by then.
  * `difference`: the fields `"put":[…],"remove":[…]` of a JSON object. `instances`: a JSON array.
  */
 export type ServicePush =

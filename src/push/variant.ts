@@ -1,7 +1,7 @@
 import { encodeFilter } from '../protocol/instance-filter.ts';
 import type { InstanceFilter, SubscribeMode } from '../protocol/types.ts';
 
-/** A form in which a service is told: how, and of which instances. Each is encoded once, however many subscribe to it (PU3). */
+/** A form in which a service is pushed: the mode, and which instances. Each is encoded once, however many subscribe to it (PU3). */
 export interface Variant {
   /** Names it: the mode, and the filter's canonical text. */
   readonly text: string;

@@ -23,7 +23,7 @@ export interface Push {
   readonly hosts: readonly number[];
 }
 
-/** A service that somebody subscribes: who, what they have been told, and what has changed since. */
+/** A service with subscriptions: who subscribes, what they have been sent, and what has changed since. */
 export class WatchedService {
   readonly service: ServiceRecord;
   /** Of each host that the last push went to, how much had been emitted to it in all: it is behind until it has credited that. */
@@ -33,7 +33,7 @@ export class WatchedService {
   #variants: readonly VariantInterest[] = [];
   /** By the text of their filter. Two variants of one filter share a view. */
   #views: Map<string, FilterView> | undefined;
-  /** Content at the last push of every instance that changed since; undefined: it was not there; null: not known, so it is told. */
+  /** Content at the last push of every instance that changed since; undefined: it was not there; null: unknown, so it is pushed. */
   #before: Map<string, string | undefined | null> | undefined;
   /** When the oldest change since the last push was asked for; 0: not known. */
   #changedAtMs = 0;
@@ -131,10 +131,10 @@ export class WatchedService {
     interest.pushedVersion = Math.min(interest.pushedVersion, from);
   }
 
-  /** After a rebuild: subscribers may not have been told of these, and are told whatever they hold. */
+  /** After a rebuild: subscribers may not have received these, so they are pushed in any case. */
   resend(ids: Iterable<string>): void {
     this.#doubt(ids);
-    // Whoever holds a version in between must be told all the same.
+    // Subscribers at a version in between need it all the same.
     for (const interest of this.#variants) interest.wasReadBetween = true;
   }
 
@@ -187,7 +187,7 @@ export class WatchedService {
     if (during !== undefined) this.#doubt(during);
   }
 
-  /** It is not known who has been told of these, so all are. */
+  /** It is not known who has received these, so they are pushed to all. */
   #doubt(ids: Iterable<string>): void {
     for (const id of ids) {
       this.#before ??= new Map();

@@ -54,7 +54,7 @@ export class AdmissionRate {
     return Atomics.load(this.#counts, throttledPlace);
   }
 
-  /** Says how many requests this thread has under way. Returns how many all have, the others as of when they last said so. */
+  /** Reports the number of requests in flight on this thread. Returns the number on all threads, for the others as of their last report. */
   shareRequests(own: number): number {
     const change = own - this.#ownRequests;
     this.#ownRequests = own;

@@ -44,8 +44,8 @@ const countMs = 500;
 const countSeldomMs = 5000;
 
 /**
- * The file descriptors of the process. Each session and each caller over HTTP takes one, and a partition that died cannot begin anew without some: so some are
- * held open for that, and given up for as long as a thread starts; sessions are let in only while others are left.
+ * The file descriptors of the process. Each session and each HTTP connection needs one, and a partition that died cannot restart without some: so some are
+ * reserved for that, and released while a thread starts; sessions are admitted only while others are left.
  */
 export class Descriptors {
   readonly #options: DescriptorsOptions;
@@ -72,7 +72,7 @@ export class Descriptors {
     this.#starts = Number.POSITIVE_INFINITY;
   }
 
-  /** Runs something that needs descriptors, with those that are held for it given up. */
+  /** Runs something that needs descriptors, with the reserved ones released. */
   async lend<T>(run: () => Promise<T>): Promise<T> {
     this.#starts += 1;
     for (const descriptor of this.#held.splice(0)) closeSync(descriptor);
@@ -84,7 +84,7 @@ export class Descriptors {
     }
   }
 
-  /** Whether so many more could be opened, apart from what is held. */
+  /** Whether this many more could be opened without the reserved ones. */
   hasRoom(count: number): boolean {
     const opened: number[] = [];
     for (let descriptor = tryOpen(); descriptor !== undefined; descriptor = tryOpen()) {
@@ -102,7 +102,7 @@ export class Descriptors {
     });
   }
 
-  /** What was taken by others meanwhile is held again as soon as it is free. */
+  /** Descriptors that others took meanwhile are reserved again as soon as they are free. */
   #hold(): void {
     if (this.#max === Number.POSITIVE_INFINITY) return;
     const wanted = Math.min(healingDescriptors, Math.floor(this.#max / reservedShare));

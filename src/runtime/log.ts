@@ -34,7 +34,7 @@ export function adoptLog(logger: Logger): ServerLog {
   return { logger, close: () => Promise.resolve() };
 }
 
-/** Node makes pipes and terminals block when they are full: a reader that stands still would stop the whole process. */
+/** Node's writes to full pipes and terminals block: a reader that stops reading would stop the whole process. */
 export function stopBlocking(stream: NodeJS.WriteStream): void {
   const { _handle: handle } = stream as { _handle?: { setBlocking?: (isBlocking: boolean) => unknown } };
   handle?.setBlocking?.(false);

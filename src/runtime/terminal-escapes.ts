@@ -6,7 +6,7 @@ const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]
 /** In JSON text; the line feeds between its lines stay. What ASCII has of them JSON escapes by itself. */
 const unsafeInJson = /[\u007f-\u009f\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
-/** A text of somebody else's as it may be shown in a terminal: each unsafe character as `\u{…}`, and what looks like one of these told apart. */
+/** Untrusted text as it may be shown in a terminal: unsafe characters are replaced by `\u{…}`, and text that already looks like that is escaped. */
 export function escapeTerminal(text: string): string {
   return text
     .replaceAll('\\u{', '\\u{5c}u{')

@@ -18,14 +18,14 @@ const cellCount =
   gcKinds.length * Histogram.cellCount(gcBounds);
 
 /**
- * What one thread tells of itself. It lies in shared memory: the thread writes, main reads whenever it is asked, so a thread that hangs
+ * Gauges of one thread, in shared memory: the thread writes, and the main thread reads whenever it is asked, so a thread that hangs
  * still shows its last, and one that dies leaves its counts to its next life. A reader may see a histogram with one observation half
  * added; the next reading has it whole.
  */
 export class ThreadGauges {
   readonly memory: SharedArrayBuffer;
   readonly eventLoopDelay: Histogram;
-  /** Changes of watched services, by the push that told them. */
+  /** Changes of watched services per push. */
   readonly pushChanges: Histogram;
   readonly gc: Readonly<Record<GcKind, Histogram>>;
   readonly #scalars: Float64Array;

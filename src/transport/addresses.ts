@@ -10,7 +10,7 @@ export function formatAddress(address: Uint8Array): string {
   return new URL(`http://[${words.join(':')}]`).hostname.slice(1, -1);
 }
 
-/** An address as Node tells it, in the same form. */
+/** An address as Node reports it, in the same form. */
 export function normalizeAddress(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
   return mapped?.[1] ?? address.replace(/%.*$/, '');

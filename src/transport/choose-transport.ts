@@ -2,7 +2,7 @@ import { describePlatform, readPlatform } from './platform.ts';
 import type { Platform } from './platform.ts';
 import type { CreateTransport } from './transport.ts';
 
-/** By which library sockets are held: `uws` is uWebSockets.js, `node` is Node's own `http` and the package `ws`. */
+/** Which library handles the sockets: `uws` is uWebSockets.js, `node` is Node's own `http` and the package `ws`. */
 export type TransportKind = 'uws' | 'node';
 
 export interface ChosenTransport {

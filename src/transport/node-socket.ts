@@ -51,7 +51,7 @@ export class NodeSocket<S> implements Socket {
     const session = onOpen(this, this.address);
     this.#session = session;
     this.#ws.onLeave = (code) => {
-      // Others may be how `ws` itself ends a connection on which nonsense came: that is told by `error` and `close`.
+      // Other codes may come from `ws` itself, when it ends a connection because of invalid input: that is reported by `error` and `close`.
       if (isCleanClose(code)) this.#finish(true, undefined);
     };
     this.#ws.on('message', (message: Buffer, isBinary) => {
@@ -103,7 +103,7 @@ export class NodeSocket<S> implements Socket {
 
   end(reason: CloseReason): void {
     if (this.#isClosed) return;
-    // Before anybody hears of it: what is sent from now on is not meant for this connection.
+    // Before anybody is notified: what is sent from now on is not meant for this connection.
     this.#isClosed = true;
     this.#ws.close(closeCodes[reason].number, reason);
     // Whoever does not answer the close frame shall know all the same that nothing more comes.

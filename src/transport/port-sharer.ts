@@ -3,7 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 import type { ConnectionTaker, ListenAddress } from './transport.ts';
 
-/** What a thread is told about the port that it shares with others. */
+/** What a thread needs to know about the port that it shares with others. */
 type ToTaker = { readonly kind: 'listen'; readonly address: ListenAddress } | { readonly kind: 'stop' };
 type FromTaker = { readonly kind: 'listening' } | { readonly kind: 'failed'; readonly message: string };
 
@@ -21,7 +21,7 @@ export class PortSharer {
   readonly #takers: MessagePort[] = [];
   #own: MessagePort | undefined;
 
-  /** By which another thread tells this one when to listen. */
+  /** The port on which another thread tells this one when to listen. */
   offer(listener: SharedListener): ConnectionTaker {
     const { port1, port2 } = new MessageChannel();
     this.#own = port1;
@@ -66,7 +66,7 @@ export class PortSharer {
     for (const taker of this.#takers) taker.postMessage({ kind: 'stop' } satisfies ToTaker);
   }
 
-  /** Threads that were handed connections are not told anything any more. */
+  /** Threads that were handed connections get no more messages. */
   forgetTakers(): void {
     for (const taker of this.#takers.splice(0)) taker.close();
   }

@@ -50,7 +50,7 @@ export type UpgradeVerdict =
 /** What may be wrong with a request so that it is not even read. */
 export type HeadFailure = 'malformed' | 'unknown method' | 'too large' | 'too slow';
 
-/** `S`: what stands for a session; sockets only hand it back. */
+/** `S`: represents a session; sockets only return it. */
 export interface TransportOptions<S> {
   readonly frameBytesMax: number;
   readonly backlogBytesMax: number;

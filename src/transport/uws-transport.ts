@@ -134,7 +134,7 @@ export class UwsTransport<S> implements Transport {
     const options = this.#options;
     this.#app.ws<Connection<S>>('/*', {
       // Somewhat larger than what is accepted, so that a message that is slightly too big gets a close code; uWebSockets.js itself just cuts the line. No more
-      // than that: an unfinished message is kept for as long as its sender goes on answering pings, and nothing tells that it is there.
+      // than that: an unfinished message is kept for as long as its sender keeps answering pings, and nothing reports that it is there.
       maxPayloadLength: options.frameBytesMax + frameExcessBytes,
       maxBackpressure: options.backlogBytesMax,
       closeOnBackpressureLimit: false,
@@ -287,7 +287,7 @@ function writeAnswer(response: HttpResponse, { status, headers, body }: HttpAnsw
   response.writeStatus(`${status} ${reasonPhrases[status] ?? 'Status'}`);
   for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value);
   // What follows on the connection is not read: where a request ends that has a body, its parser and a proxy may not agree on.
-  // Where a length is told without a body, the connection would stay open: it would be waited for that many bytes.
+  // If a length is announced without a body, the connection would stay open, waiting for that many bytes.
   response.end(isHead ? '' : body, true);
 }
 

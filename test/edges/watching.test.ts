@@ -134,10 +134,10 @@ test('[HT3] [PU1] in delta mode events chain, and a caller that comes back with 
 /** Waits again as long as the list has another length: what a filter does not let through may end a wait, too. */
 async function readOnceItHas(count: number, path: string, version: number): Promise<void> {
   for (let index = version; ;) {
-    const { body } = (await read(`${path}&index=${index}`)) as { body: { version: number; instances: unknown[] } };
-    expect(body.version).toBeGreaterThan(index);
-    if (body.instances.length === count) return;
-    index = body.version;
+    const { version: newer, instances } = (await read(`${path}&index=${index}`)).body;
+    expect(newer).toBeGreaterThan(index);
+    if ((instances as unknown[]).length === count) return;
+    index = newer as number;
   }
 }
 
