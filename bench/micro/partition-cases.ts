@@ -1,4 +1,4 @@
-import { resolveConfig } from '../../src/config/config.ts';
+import { resolveConfig } from '../../src/config/config-checking.ts';
 import { encodeDifference, encodeInstances } from '../../src/push/push-encoding.ts';
 import { textCodec } from '../../src/runtime/text-codec.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';

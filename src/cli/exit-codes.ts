@@ -1,6 +1,6 @@
 import { SetupError, UsageError } from '../bench/failures.ts';
 import { ConnectionLostError, OptionError, RequestError, TimeoutError } from '../client/index.ts';
-import { ConfigError } from '../config/config.ts';
+import { ConfigError } from '../config/config-checking.ts';
 import { escapeTerminal } from '../runtime/terminal-escapes.ts';
 import { StrangeServerError } from './server-identity.ts';
 

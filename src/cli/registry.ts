@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 
 import { connect, RequestError } from '../client/index.ts';
 import type { Client, InstanceFilter, ServiceFields } from '../client/index.ts';
-import { httpVariable, serverVariable } from '../config/config.ts';
+import { httpVariable, serverVariable } from '../config/config-sources.ts';
 import { runIdentified } from './server-identity.ts';
 
 /** Options that every command has which talks to a registry. */

@@ -3,16 +3,9 @@ import { constants } from 'node:os';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 
-import {
-  describeSchema,
-  environmentName,
-  readConfigFile,
-  readEnvironment,
-  readSettingText,
-  resolveConfig,
-  settingNames,
-  settings,
-} from '../config/config.ts';
+import { describeSchema, resolveConfig } from '../config/config-checking.ts';
+import { environmentName, readConfigFile, readEnvironment, readSettingText } from '../config/config-sources.ts';
+import { settingNames, settings } from '../config/config.ts';
 import type { SettingName } from '../config/config.ts';
 import type { Server } from '../main/index.ts';
 import { loadServer } from '../main/server-loading.ts';

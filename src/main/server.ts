@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 
 import type { Logger } from 'pino';
 
-import { resolveConfig } from '../config/config.ts';
+import { resolveConfig } from '../config/config-checking.ts';
 import type { ServerConfig } from '../config/config.ts';
 import { Administration } from '../control/administration.ts';
 import { EdgeSupervisor } from '../control/edge-supervisor.ts';

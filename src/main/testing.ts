@@ -1,4 +1,4 @@
-import { resolveConfig } from '../config/config.ts';
+import { resolveConfig } from '../config/config-checking.ts';
 import type { ServerConfig } from '../config/config.ts';
 import { RunningServer } from './server.ts';
 import type { Server, ServerOptions } from './server.ts';

@@ -119,7 +119,7 @@ test.each([
 test.each([
   ['{ "prot": 1 }', 'unknown setting "prot"'],
   ['{ "port": "80" }', 'port must be a whole number from 0 to 65535, not "80"'],
-  ['[]', 'must hold a JSON object'],
+  ['[]', 'must contain a JSON object'],
   ['{', 'JSON'],
 ])('[LI1] a file that holds %s is refused', async (content, message) => {
   const file = join(folder, 'bad.json');

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { readEnvironment } from '../../src/config/config.ts';
+import { readEnvironment } from '../../src/config/config-sources.ts';
 
 /** As Kubernetes sets them in every container beside the services `slotcast` and `slotcast-metrics`. */
 const links = {

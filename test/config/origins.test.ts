@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { resolveConfig } from '../../src/config/config.ts';
+import { resolveConfig } from '../../src/config/config-checking.ts';
 import { explainUselessOrigin } from '../../src/config/origins.ts';
 
 test.each([

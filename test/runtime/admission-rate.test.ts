@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { resolveConfig } from '../../src/config/config.ts';
+import { resolveConfig } from '../../src/config/config-checking.ts';
 import { Admission } from '../../src/edges/socket/admission.ts';
 import { AdmissionRate, admissionRateBytes } from '../../src/runtime/admission-rate.ts';
 import { Counters } from '../../src/runtime/counters.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { resolveConfig } from '../../src/config/config.ts';
+import { resolveConfig } from '../../src/config/config-checking.ts';
 import type { ServerConfig } from '../../src/config/config.ts';
 import { Counters } from '../../src/runtime/counters.ts';
 import { textCodec } from '../../src/runtime/text-codec.ts';

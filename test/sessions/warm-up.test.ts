@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { resolveConfig } from '../../src/config/config.ts';
+import { resolveConfig } from '../../src/config/config-checking.ts';
 import { WarmUp, warmUpBytes, WarmUpJudge } from '../../src/sessions/warm-up.ts';
 
 /** A registry's threads, as far as the warm-up sees them. */

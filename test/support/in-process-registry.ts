@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 
-import { resolveConfig } from '../../src/config/config.ts';
+import { resolveConfig } from '../../src/config/config-checking.ts';
 import type { ServerConfig } from '../../src/config/config.ts';
 import { EdgeSupervisor } from '../../src/control/edge-supervisor.ts';
 import type { EdgeAddress, EdgeLife } from '../../src/control/edge-supervisor.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { resolveConfig } from '../../src/config/config.ts';
+import { resolveConfig } from '../../src/config/config-checking.ts';
 import { HostFlows } from '../../src/workers/host-flows.ts';
 import { fromPartition } from '../../src/workers/messages.ts';
 
