@@ -10,7 +10,7 @@ interface HostProgress {
   /** The batch of which not all has been applied; 0: none. */
   openBatch: number;
   /** Batches that changed something watched which may not have been pushed, oldest first. */
-  readonly unsettled: { readonly batch: number; readonly atMs: number }[];
+  readonly unsettled: { readonly batch: number; atMs: number }[];
 }
 
 /** The batch that is being applied. */
@@ -83,6 +83,11 @@ export class BatchProgress {
     const { progress, batch, atMs } = this.#current;
     if (progress.unsettled.at(-1)?.batch !== batch) progress.unsettled.push({ batch, atMs });
     return atMs;
+  }
+
+  /** Nothing could be pushed before now: what is unsettled counts as changed now, as what is told again does. */
+  postpone(): void {
+    for (const { unsettled } of this.#hosts.values()) for (const change of unsettled) change.atMs = this.atMs;
   }
 
   /** Everything that changed before then has been pushed. */

@@ -106,6 +106,7 @@ export class Pushes {
   resume(find: (key: string) => WatchedService | undefined): void {
     const retold = this.#retold ?? new Map<string, Set<string>>();
     this.#retold = undefined;
+    this.#parts.progress.postpone();
     for (const [key, ids] of retold) {
       const watched = find(key);
       if (watched === undefined) continue;

@@ -27,6 +27,7 @@ import { slotOf } from '../../src/slots/slot.ts';
 import { ChangeLog } from '../../src/store/change-log.ts';
 import { HiddenClaims } from '../../src/store/hidden-claims.ts';
 import { ServiceStore } from '../../src/store/service-store.ts';
+import { BatchProgress } from '../../src/workers/batch-progress.ts';
 import { fromPartition, toPartition } from '../../src/workers/messages.ts';
 import type { FromPartition, ToPartition } from '../../src/workers/messages.ts';
 import { PartitionOutbox } from '../../src/workers/outbox.ts';
@@ -580,6 +581,12 @@ export const plantedBugs: readonly PlantedBug[] = [
         return record[0] === toPartition.resend && !known.has(`${host} ${record[1]}`) ? [] : [record];
       });
     },
+  },
+  {
+    name: 'what is to be told again counts as pushed once anything after it has been',
+    faults: { percent: 30, kills: true, moves: false },
+    seed: 1099,
+    plant: () => replace(BatchProgress.prototype, 'postpone', () => () => undefined),
   },
   {
     name: 'slots are handed over before what another host sent has been applied',

@@ -361,3 +361,30 @@ test('[RE2] what may not have been told before a rebuild is told at a version ab
   expect(push).toEqual([fromPartition.push, key, 'delta', from, expect.any(Number), 1, 0, expect.any(String)]);
   expect(push![4]).toBeGreaterThan(from);
 });
+
+test('[RE2] what is told again after a rebuild counts as pushed when it has been, however many turns that takes', () => {
+  const other = 'public/DEFAULT/ship';
+  const bench = new PartitionBench(SlotTable.even(1), {
+    partitionTurnWorkMax: 1024,
+    pushCharactersInFlightMax: 10_000,
+  });
+  const readPushedThrough = (): number[] =>
+    bench.records.flatMap((record) => (record[0] === fromPartition.pushedThrough ? [record[1]] : []));
+  for (const each of [key, other]) {
+    bench.turn([toPartition.restore, 1, each, 'a', '{"id":"a"}', 1, 0]);
+    bench.turn([toPartition.resend, each, ['a']], undefined, 1);
+    bench.turn([toPartition.restoreInterest, each, 'delta', 1_000_000]);
+  }
+  bench.pass(10);
+  const first = bench.turn([toPartition.resumePushes, 9]);
+  expect(first.filter(isPush).map(([, service]) => service)).toEqual([key]);
+  // The batches before: those of the other host are to be told again.
+  expect(readPushedThrough()).toEqual([6, 1]);
+  expect(
+    bench
+      .wait(0)
+      .filter(isPush)
+      .map(([, service]) => service),
+  ).toEqual([other]);
+  expect(readPushedThrough()).toEqual([5]);
+});

@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest';
+
+import { InProcessRegistry, runPromises } from '../support/in-process-registry.ts';
+import { Random } from '../support/random.ts';
+import { SimulatedClient } from '../support/simulated-client.ts';
+
+const random = new Random(1);
+const services = ['pay', 'ship', 'stock'] as const;
+
+test('[RE2] [RE1] a partition that dies again in the middle of its first pushes tells in its next life what it had not pushed', async () => {
+  // A turn has time for one push.
+  const registry = await InProcessRegistry.start({ partitions: 1, partitionTurnWorkMax: 1024 });
+  const [partition] = registry.partitions;
+  const provider = new SimulatedClient(registry);
+  const watcher = new SimulatedClient(registry);
+  const views = services.map((service) => watcher.subscribe(service));
+  for (const service of services)
+    provider.request('instance.register', { service, instance: { id: 'a', host: 'h', port: 1 } });
+  await registry.settle(random);
+  expect(views.map(({ instances }) => instances.size)).toEqual([1, 1, 1]);
+  const gone = services.map((service) => provider.request('instance.deregister', { service, id: 'a' }));
+  partition!.die();
+  const isPushing = (): boolean =>
+    partition!.mailboxes.some(({ outbox }) => JSON.stringify(outbox).includes('"remove\\":[\\"a\\"]'));
+  for (let steps = 0; !isPushing(); steps++) {
+    expect(steps).toBeLessThan(10_000);
+    registry.step(random);
+    await runPromises();
+    registry.advance(1);
+  }
+  partition!.die();
+  await registry.settle(random);
+  expect(gone.map(({ error }) => error)).toEqual([undefined, undefined, undefined]);
+  expect(views.map(({ instances }) => instances.size)).toEqual([0, 0, 0]);
+});
