@@ -23,7 +23,7 @@ export interface BenchOptions {
 export const help: string = `Usage: npm run bench -- [micro] [ratios] [healing] [io-threads] [peers] [options]
 
   micro   functions on their own, each in a fresh thread
-  ratios  slotcast beside a bare uWebSockets.js server doing the same exchange; many partitions beside one; memory
+  ratios  slotcast, and slotcast with Node's sockets, beside a bare uWebSockets.js server doing the same exchange; many partitions beside one; memory
   healing what it costs when a partition dies and when slots move
   io-threads  how pushes grow with I/O threads, and what one costs
   peers   the same work for slotcast, etcd, ZooKeeper and a bare uWebSockets.js server; see bench/peers/README.md; only if named

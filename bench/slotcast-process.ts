@@ -6,10 +6,12 @@ import type { ServerReport } from './subjects.ts';
 endWithParent();
 const partitions = Number(process.argv[2] ?? 1);
 const ioThreads = Number(process.argv[3] ?? 0);
+const transport = process.argv[4] === 'node' ? 'node' : 'auto';
 const { address } = await startServer({
   port: 0,
   partitions,
   ioThreads,
+  transport,
   sessionsPerSecondMax: 1_000_000,
   sessionsBurstMax: 1_000_000,
   logLevel: 'warn',

@@ -17,17 +17,18 @@ export interface Subject {
   readonly args: readonly string[];
 }
 
-export type SubjectName = 'slotcast' | 'bare';
+/** `nodeSockets`: slotcast with Node's own sockets rather than those of uWebSockets.js. */
+export type SubjectName = 'slotcast' | 'nodeSockets' | 'bare';
 
-export function createSubjects(partitions: number, ioThreads: number = 0): readonly [slotcast: Subject, bare: Subject] {
-  return [
-    {
-      name: 'slotcast',
-      entry: new URL('slotcast-process.js', import.meta.url),
-      args: [String(partitions), String(ioThreads)],
-    },
-    { name: 'bare', entry: new URL('baseline/bare-process.js', import.meta.url), args: [] },
-  ];
+export const subjectNames: readonly SubjectName[] = ['slotcast', 'nodeSockets', 'bare'];
+
+export function createSubjects(partitions: number, ioThreads: number = 0): Readonly<Record<SubjectName, Subject>> {
+  const entry = new URL('slotcast-process.js', import.meta.url);
+  return {
+    slotcast: { name: 'slotcast', entry, args: [String(partitions), String(ioThreads), 'auto'] },
+    nodeSockets: { name: 'nodeSockets', entry, args: [String(partitions), String(ioThreads), 'node'] },
+    bare: { name: 'bare', entry: new URL('baseline/bare-process.js', import.meta.url), args: [] },
+  };
 }
 
 export interface RunningSubject {

@@ -73,7 +73,8 @@ export async function runIoThreads(options: IoThreadsOptions): Promise<IoThreads
   const loads = await Promise.all(Array.from({ length: plan.generators }, () => LoadGenerator.start(undefined)));
   const servers: RunningSubject[] = [];
   try {
-    for (const count of threadCounts) servers.push(await startSubject(createSubjects(partitions, count)[0], undefined));
+    for (const count of threadCounts)
+      servers.push(await startSubject(createSubjects(partitions, count).slotcast, undefined));
     const samples: Sample[][] = threadCounts.map(() => []);
     for (let round = 0; round < rounds; round++) {
       print(`I/O threads, round ${round + 1} of ${rounds}`);

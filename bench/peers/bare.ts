@@ -16,7 +16,7 @@ export const bare: PeerDriver = {
   setting: 'uWebSockets.js alone: parses, answers, relays; checks and keeps nothing; a bare WebSocket for each client',
   storesInstances: false,
   findMissing: () => undefined,
-  start: (core) => startSubject(createSubjects(1)[1], core),
+  start: (core) => startSubject(createSubjects(1).bare, core),
   connect: async (target) => {
     const connection = new Connection(target);
     await connection.opened;

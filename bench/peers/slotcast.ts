@@ -11,7 +11,7 @@ export const slotcast: PeerDriver = {
     'as it starts by default, 1 partition; its own SDK, a session for each client; instances live with the session',
   storesInstances: true,
   findMissing: () => undefined,
-  start: (core) => startSubject(createSubjects(1)[0], core),
+  start: (core) => startSubject(createSubjects(1).slotcast, core),
   connect: async ({ host, port }) => {
     const client = connect({ servers: [`ws://${host}:${port}`], requestTimeoutMs: connectTimeoutMs });
     await client.whenConnected();

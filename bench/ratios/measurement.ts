@@ -2,8 +2,8 @@ import type { Target } from '../load/connection.ts';
 import { LoadGenerator } from '../load/load-generator.ts';
 import type { Usage } from '../load/workloads.ts';
 import type { Pinning } from '../processes.ts';
-import { startSubject } from '../subjects.ts';
-import type { Subject, SubjectName } from '../subjects.ts';
+import { startSubject, subjectNames } from '../subjects.ts';
+import type { RunningSubject, Subject, SubjectName } from '../subjects.ts';
 import { measurePartitions } from './partitions.ts';
 import type { PartitionsPair } from './partitions.ts';
 import type { Plan, RoundOutcomes, RoundWorkloads } from './plan.ts';
@@ -22,7 +22,7 @@ export interface Measured {
 }
 
 export interface MeasureOptions {
-  readonly subjects: readonly [slotcast: Subject, bare: Subject];
+  readonly subjects: Readonly<Record<SubjectName, Subject>>;
   readonly plan: Plan;
   readonly pinning: Pinning | undefined;
   readonly onProgress: (line: string) => void;
@@ -43,52 +43,36 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
   }
 }
 
-/** Both servers live through all rounds; whichever is not measured is idle. */
+/** All servers live through all rounds; those that are not being measured are idle. */
 async function measureRounds(
   load: LoadGenerator,
   { subjects, plan, pinning, onProgress }: MeasureOptions,
 ): Promise<Pick<Measured, 'rounds' | 'idle'>> {
-  const slotcast = await startSubject(subjects[0], pinning?.serverCore);
+  const running = new Map<SubjectName, RunningSubject>();
+  const ofEach = async <T>(names: readonly SubjectName[], run: (target: Target) => Promise<T>) => {
+    const outcomes: [SubjectName, T][] = [];
+    for (const name of names) outcomes.push([name, await run(running.get(name)!.target)]);
+    return Object.fromEntries(outcomes) as Record<SubjectName, T>;
+  };
   try {
-    const bare = await startSubject(subjects[1], pinning?.serverCore);
-    try {
-      const idle = {
-        slotcast: (await load.run<'idle'>(slotcast.target, plan.idle)).usage,
-        bare: (await load.run<'idle'>(bare.target, plan.idle)).usage,
-      };
-      onProgress('warming up');
-      await runRound(load, slotcast.target, plan.warmUp);
-      await runRound(load, bare.target, plan.warmUp);
-      const rounds: Round[] = [];
-      while (rounds.length < plan.rounds) {
-        onProgress(`round ${rounds.length + 1} of ${plan.rounds}`);
-        const round = await runPair(load, slotcast.target, bare.target, plan.workloads, rounds.length % 2 === 0);
-        checkSameBytes(round);
-        rounds.push(round);
-      }
-      return { rounds, idle };
-    } finally {
-      await bare.stop();
+    for (const name of subjectNames) running.set(name, await startSubject(subjects[name], pinning?.serverCore));
+    const idle = await ofEach(subjectNames, async (target) => (await load.run<'idle'>(target, plan.idle)).usage);
+    onProgress('warming up');
+    await ofEach(subjectNames, (target) => runRound(load, target, plan.warmUp));
+    const rounds: Round[] = [];
+    while (rounds.length < plan.rounds) {
+      onProgress(`round ${rounds.length + 1} of ${plan.rounds}`);
+      // Who goes first changes from round to round, so that what drifts favours nobody.
+      const first = rounds.length % subjectNames.length;
+      const order = [...subjectNames.slice(first), ...subjectNames.slice(0, first)];
+      const round = await ofEach(order, (target) => runRound(load, target, plan.workloads));
+      checkSameBytes(round);
+      rounds.push(round);
     }
+    return { rounds, idle };
   } finally {
-    await slotcast.stop();
+    for (const subject of running.values()) await subject.stop();
   }
-}
-
-/** Who goes first changes from round to round, so that what drifts does not favour one. */
-async function runPair(
-  load: LoadGenerator,
-  slotcast: Target,
-  bare: Target,
-  workloads: RoundWorkloads,
-  isSlotcastFirst: boolean,
-): Promise<Round> {
-  if (isSlotcastFirst) {
-    const first = await runRound(load, slotcast, workloads);
-    return { slotcast: first, bare: await runRound(load, bare, workloads) };
-  }
-  const first = await runRound(load, bare, workloads);
-  return { slotcast: await runRound(load, slotcast, workloads), bare: first };
 }
 
 async function runRound(load: LoadGenerator, target: Target, workloads: RoundWorkloads): Promise<RoundOutcomes> {
@@ -104,19 +88,19 @@ async function runRound(load: LoadGenerator, target: Target, workloads: RoundWor
 /** Memory is measured in servers started for it: one that has run before keeps what it once needed. */
 async function measureMemory(
   load: LoadGenerator,
-  { subjects: [slotcast, bare], plan, pinning, onProgress }: MeasureOptions,
+  { subjects, plan, pinning, onProgress }: MeasureOptions,
 ): Promise<Pick<Measured, 'sessionBytes' | 'instanceBytes'>> {
-  const sessionBytes: Record<SubjectName, number[]> = { slotcast: [], bare: [] };
+  const sessionBytes: Record<SubjectName, number[]> = { slotcast: [], nodeSockets: [], bare: [] };
   const instanceBytes: number[] = [];
   for (let round = 0; round < plan.memoryRounds; round++) {
     onProgress(`memory ${round + 1} of ${plan.memoryRounds}`);
-    for (const subject of [slotcast, bare]) {
+    for (const subject of Object.values(subjects)) {
       const { bytesEach } = await inFreshServer(subject, pinning, (target) =>
         load.run<'sessionMemory'>(target, plan.sessionMemory),
       );
       sessionBytes[subject.name].push(bytesEach);
     }
-    const { bytesEach } = await inFreshServer(slotcast, pinning, (target) =>
+    const { bytesEach } = await inFreshServer(subjects.slotcast, pinning, (target) =>
       load.run<'instanceMemory'>(target, plan.instanceMemory),
     );
     instanceBytes.push(bytesEach);

@@ -21,9 +21,9 @@ export async function measurePartitions(
     const { usage, acks } = await load.run<'register'>(target, register);
     return (usage.serverCpuMs * 1000) / acks;
   };
-  const withOne = await startSubject(createSubjects(1)[0], pinning?.serverCore);
+  const withOne = await startSubject(createSubjects(1).slotcast, pinning?.serverCore);
   try {
-    const withMany = await startSubject(createSubjects(many)[0], pinning?.serverCore);
+    const withMany = await startSubject(createSubjects(many).slotcast, pinning?.serverCore);
     try {
       await cpuOf(withOne);
       await cpuOf(withMany);

@@ -58,7 +58,7 @@ const fullWorkloads: RoundWorkloads = {
   fanOut: { kind: 'latency', services: 1, subscribersPerService: 1000, intervalMs: 80, warmUpMs: 160, measureMs: 1200 },
 };
 
-/** Chosen so that a whole run ends within three minutes on two cores. */
+/** Chosen so that a whole run ends within five minutes on two cores. */
 export const fullPlan: Plan = {
   rounds: 5,
   memoryRounds: 3,

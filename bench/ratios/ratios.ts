@@ -1,6 +1,6 @@
 import type { Pinning } from '../processes.ts';
 import type { Estimate } from '../statistics.ts';
-import { createSubjects } from '../subjects.ts';
+import { createSubjects, subjectNames } from '../subjects.ts';
 import { layTable, formatNumber } from '../table.ts';
 import { measure } from './measurement.ts';
 import type { Measured } from './measurement.ts';
@@ -24,7 +24,7 @@ export type RatiosReport = Readonly<Partial<Record<MetricKey, Estimate>>> & {
   readonly measured: Measured;
 };
 
-/** Measures slotcast beside the bare server and prints the comparison. */
+/** Measures slotcast, with both transports, beside the bare server and prints the comparison. */
 export async function runRatios({ plan, partitions, ioThreads, pinning, print }: RatiosOptions): Promise<RatiosReport> {
   const measured = await measure({ subjects: createSubjects(partitions, ioThreads), plan, pinning, onProgress: print });
   const metrics = summarize(measured);
@@ -37,18 +37,19 @@ export async function runRatios({ plan, partitions, ioThreads, pinning, print }:
   print(
     'Ratios are medians of the ratios of each round, with 95 % bounds. Over loopback the sender also pays for what the',
   );
-  print("receiver's kernel does with each packet, in both servers alike.");
+  print("receiver's kernel does with each packet, in all servers alike.");
   for (const caveat of caveats) print(`Note: ${caveat}.`);
   const figures = Object.fromEntries(metrics.map(({ key, ratio, slotcast }) => [key, ratio ?? slotcast]));
   return { ...figures, metrics, caveats, plan, measured };
 }
 
 function formatMetrics(metrics: readonly Metric[]): string {
-  const head = ['', 'unit', 'slotcast', 'bare', 'ratio', 'low', 'high', 'aim'];
-  const rows = metrics.map(({ title, unit, slotcast, bare, ratio, aim }) => [
+  const head = ['', 'unit', 'slotcast', 'Node sockets', 'bare', 'ratio', 'low', 'high', 'aim'];
+  const rows = metrics.map(({ title, unit, slotcast, nodeSockets, bare, ratio, aim }) => [
     title,
     unit,
     formatNumber(slotcast.median),
+    nodeSockets === undefined ? '-' : formatNumber(nodeSockets.median),
     bare === undefined ? '-' : formatNumber(bare.median),
     ratio === undefined ? '-' : formatNumber(ratio.median),
     formatNumber((ratio ?? slotcast).low),
@@ -60,24 +61,22 @@ function formatMetrics(metrics: readonly Metric[]): string {
 
 /** Who was busy: shares of one core. */
 function formatUsage({ rounds, idle }: Measured): string {
-  const head = ['shares of a core', 'slotcast', 'its main thread', 'load', 'bare', 'load'];
+  const head = ['shares of a core', ...subjectNames.flatMap((name) => [name, 'its main thread', 'load'])];
   const workloads: readonly (keyof RoundWorkloads)[] = ['register', 'pipelined', 'push', 'hop', 'fanOut'];
   const rows = workloads.map((workload) => [
     workload,
-    percent(shareOf(rounds, 'slotcast', workload, (usage) => usage.serverCpuMs)),
-    percent(shareOf(rounds, 'slotcast', workload, (usage) => usage.serverMainCpuMs)),
-    percent(shareOf(rounds, 'slotcast', workload, (usage) => usage.loadCpuMs)),
-    percent(shareOf(rounds, 'bare', workload, (usage) => usage.serverCpuMs)),
-    percent(shareOf(rounds, 'bare', workload, (usage) => usage.loadCpuMs)),
+    ...subjectNames.flatMap((name) => [
+      percent(shareOf(rounds, name, workload, (usage) => usage.serverCpuMs)),
+      percent(shareOf(rounds, name, workload, (usage) => usage.serverMainCpuMs)),
+      percent(shareOf(rounds, name, workload, (usage) => usage.loadCpuMs)),
+    ]),
   ]);
-  const { slotcast, bare } = idle;
   const idleRow = [
     'idle',
-    percent(slotcast.serverCpuMs / slotcast.wallMs),
-    percent(slotcast.serverMainCpuMs / slotcast.wallMs),
-    '',
-    percent(bare.serverCpuMs / bare.wallMs),
-    '',
+    ...subjectNames.flatMap((name) => {
+      const { serverCpuMs, serverMainCpuMs, wallMs } = idle[name];
+      return [percent(serverCpuMs / wallMs), percent(serverMainCpuMs / wallMs), ''];
+    }),
   ];
   return layTable([head, ...rows, idleRow]);
 }

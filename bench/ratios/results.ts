@@ -2,6 +2,7 @@ import type { Usage } from '../load/workloads.ts';
 import { cpuTickMs } from '../process-usage.ts';
 import { estimate, median } from '../statistics.ts';
 import type { Estimate } from '../statistics.ts';
+import { subjectNames } from '../subjects.ts';
 import type { SubjectName } from '../subjects.ts';
 import type { Measured, Round } from './measurement.ts';
 import type { RoundOutcomes, RoundWorkloads } from './plan.ts';
@@ -18,16 +19,24 @@ export type MetricKey =
   | 'fanOutLastP50Ratio'
   | 'partitionsCpuRatio'
   | 'bytesPerInstance'
-  | 'bytesPerIdleSession';
+  | 'bytesPerIdleSession'
+  | 'registerNodeSocketsRatio'
+  | 'registerPipelinedNodeSocketsRatio'
+  | 'pushNodeSocketsRatio';
 
 export interface Metric {
   readonly key: MetricKey;
   readonly title: string;
   readonly unit: string;
   readonly slotcast: Estimate;
+  /** The same of slotcast with Node's sockets; undefined where that is not measured. */
+  readonly nodeSockets: Estimate | undefined;
   /** Undefined where the bare server has nothing to compare with. */
   readonly bare: Estimate | undefined;
-  /** Of slotcast to bare (or of many partitions to one): the median of the ratios of each round, not the ratio of the medians. */
+  /**
+   * Of slotcast to bare (of many partitions to one; of Node's sockets to those of uWebSockets.js): the median of the ratios of each round, not the ratio of
+   * the medians.
+   */
   readonly ratio: Estimate | undefined;
   /** What the project aims at: for the ratio, or for the figure itself where there is no ratio. */
   readonly aim: number | undefined;
@@ -38,6 +47,8 @@ export interface Metric {
 
 interface RatioMetric {
   readonly key: MetricKey;
+  /** The ratio of Node's sockets to those of uWebSockets.js, where it is a figure of its own. */
+  readonly nodeSocketsKey?: MetricKey;
   readonly title: string;
   readonly unit: string;
   readonly aim: number | undefined;
@@ -54,6 +65,7 @@ function cpuOfEach({ serverCpuMs }: Usage, count: number): number {
 const ratioMetrics: readonly RatioMetric[] = [
   {
     key: 'registerCpuRatio',
+    nodeSocketsKey: 'registerNodeSocketsRatio',
     of: 'register',
     title: 'registration, one at a time',
     unit: 'µs CPU',
@@ -62,6 +74,7 @@ const ratioMetrics: readonly RatioMetric[] = [
   },
   {
     key: 'registerPipelinedCpuRatio',
+    nodeSocketsKey: 'registerPipelinedNodeSocketsRatio',
     of: 'pipelined',
     title: 'registration, pipelined',
     unit: 'µs CPU',
@@ -70,6 +83,7 @@ const ratioMetrics: readonly RatioMetric[] = [
   },
   {
     key: 'pushCpuRatio',
+    nodeSocketsKey: 'pushNodeSocketsRatio',
     of: 'push',
     title: 'push to one subscriber',
     unit: 'µs CPU',
@@ -107,13 +121,26 @@ const ratioMetrics: readonly RatioMetric[] = [
 /** All figures of a run. */
 export function summarize(measured: Measured): Metric[] {
   const { rounds, partitions, sessionBytes, instanceBytes } = measured;
-  const metrics = ratioMetrics.map(({ key, title, unit, aim, of, read }): Metric => {
+  const metrics = ratioMetrics.flatMap(({ key, nodeSocketsKey, title, unit, aim, of, read }): Metric[] => {
     const { kept, dropped } = dropDisturbed(rounds, of);
     const slotcast = kept.map((round) => read(round.slotcast));
+    const nodeSockets = kept.map((round) => read(round.nodeSockets));
     const bare = kept.map((round) => read(round.bare));
-    const ratio = slotcast.map((value, i) => value / bare[i]!);
-    const estimates = { slotcast: estimate(slotcast), bare: estimate(bare), ratio: estimate(ratio) };
-    return { key, title, unit, aim, ...estimates, rounds: kept.length, roundsDropped: dropped };
+    const common = {
+      unit,
+      slotcast: estimate(slotcast),
+      nodeSockets: estimate(nodeSockets),
+      bare: estimate(bare),
+      rounds: kept.length,
+      roundsDropped: dropped,
+    };
+    const metric = { ...common, key, title, aim, ratio: estimateRatio(slotcast, bare) };
+    if (nodeSocketsKey === undefined) return [metric];
+    const ratio = estimateRatio(nodeSockets, slotcast);
+    return [
+      metric,
+      { ...common, key: nodeSocketsKey, title: `${title}: Node's sockets to uWebSockets.js`, aim: undefined, ratio },
+    ];
   });
   metrics.push({
     key: 'partitionsCpuRatio',
@@ -121,6 +148,7 @@ export function summarize(measured: Measured): Metric[] {
     unit: 'µs CPU',
     aim: 1.15,
     slotcast: estimate(partitions.map(({ many }) => many)),
+    nodeSockets: undefined,
     bare: undefined,
     ratio: estimate(partitions.map(({ one, many }) => many / one)),
     rounds: partitions.length,
@@ -132,6 +160,7 @@ export function summarize(measured: Measured): Metric[] {
       key: 'bytesPerInstance',
       title: 'RSS of an instance',
       slotcast: estimate(instanceBytes),
+      nodeSockets: undefined,
       bare: undefined,
       ...memory,
     },
@@ -139,6 +168,7 @@ export function summarize(measured: Measured): Metric[] {
       key: 'bytesPerIdleSession',
       title: 'RSS of an idle session',
       slotcast: estimate(sessionBytes.slotcast),
+      nodeSockets: estimate(sessionBytes.nodeSockets),
       bare: estimate(sessionBytes.bare),
       ...memory,
     },
@@ -146,15 +176,20 @@ export function summarize(measured: Measured): Metric[] {
   return metrics;
 }
 
+/** Round by round. */
+function estimateRatio(values: readonly number[], to: readonly number[]): Estimate {
+  return estimate(values.map((value, i) => value / to[i]!));
+}
+
 /** More than this share of a core used by others, or withheld by the host, and the figure is theirs as much as ours. */
 const disturbedShare = 0.2;
 
-/** Leaves out the rounds in which either server's share of a workload was disturbed, unless that were more than half of them. */
+/** Leaves out the rounds in which any server's share of a workload was disturbed, unless that were more than half of them. */
 function dropDisturbed(
   rounds: readonly Round[],
   of: keyof RoundWorkloads,
 ): { kept: readonly Round[]; dropped: number } {
-  const kept = rounds.filter(({ slotcast, bare }) => !isDisturbed(slotcast[of].usage) && !isDisturbed(bare[of].usage));
+  const kept = rounds.filter((round) => subjectNames.every((name) => !isDisturbed(round[name][of].usage)));
   return kept.length * 2 < rounds.length
     ? { kept: rounds, dropped: 0 }
     : { kept, dropped: rounds.length - kept.length };
@@ -164,10 +199,14 @@ function isDisturbed({ foreignCpuMs, stealMs, wallMs }: Usage): boolean {
   return (foreignCpuMs + stealMs) / wallMs > disturbedShare;
 }
 
-/** Ratios mean nothing unless both servers answered and pushed the same number of bytes. */
-export function checkSameBytes({ slotcast, bare }: Round): void {
-  const [ours, theirs] = [formatSizes(slotcast), formatSizes(bare)];
-  if (ours !== theirs) throw new Error(`the servers sent different bytes: slotcast ${ours}; bare ${theirs}`);
+/** Ratios mean nothing unless all servers answered and pushed the same number of bytes. */
+export function checkSameBytes(round: Round): void {
+  const sizes = subjectNames.map((name) => formatSizes(round[name]));
+  if (new Set(sizes).size > 1) {
+    throw new Error(
+      `the servers sent different bytes: ${subjectNames.map((name, i) => `${name} ${sizes[i]!}`).join('; ')}`,
+    );
+  }
 }
 
 function formatSizes({ register, pipelined, push, hop, fanOut }: RoundOutcomes): string {
@@ -192,7 +231,7 @@ export function describeCaveats({ rounds }: Measured): string[] {
   }
   const closedLoops: readonly (keyof RoundWorkloads)[] = ['register', 'pipelined', 'push'];
   for (const workload of closedLoops) {
-    for (const name of ['slotcast', 'bare'] as const) {
+    for (const name of subjectNames) {
       const load = shareOf(rounds, name, workload, (usage) => usage.loadCpuMs);
       const server = shareOf(rounds, name, workload, (usage) => usage.serverCpuMs);
       if (load >= saturatedShare && server < saturatedShare) {
@@ -203,7 +242,7 @@ export function describeCaveats({ rounds }: Measured): string[] {
     }
   }
   const usages = rounds.flatMap((round) =>
-    [round.slotcast, round.bare].flatMap((outcomes) => Object.values(outcomes).map(({ usage }) => usage)),
+    Object.values(round).flatMap((outcomes) => Object.values(outcomes).map(({ usage }) => usage)),
   );
   const foreign = median(usages.map(({ foreignCpuMs, wallMs }) => foreignCpuMs / wallMs));
   const steal = median(usages.map(({ stealMs, wallMs }) => stealMs / wallMs));

@@ -68,6 +68,9 @@ describe('the bench at its smoke size', () => {
     'healPushes',
     'moveRateRatio',
     'partitionsCpuRatio',
+    'registerNodeSocketsRatio',
+    'registerPipelinedNodeSocketsRatio',
+    'pushNodeSocketsRatio',
   ] as const)('writes %s with median and bounds', (key) => {
     expect(report[key]).toEqual({ median: expect.any(Number), low: expect.any(Number), high: expect.any(Number) });
     const { median, low, high } = report[key]!;
