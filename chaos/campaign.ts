@@ -128,22 +128,26 @@ export class Campaign {
         this.#tally.countOperation(operation);
       },
     });
-    const startMs = performance.now();
-    for (let round = 0; this.#isWanted(startMs, crowd); round++) {
-      leases.begin();
-      await this.#storm(isShort ? stormMs.short : stormMs.long, crowd, disturbances);
-      // Without one what is left over can be seen in quiet; with two, what is left over of the first.
-      for (let left = isShort ? 1 : (round % 2) * 2; left > 0 && this.#failure === undefined; left--) {
-        await restarts.run((isCalm) => this.#act(crowd, isCalm));
-        await this.#storm(stormMs.short, crowd, disturbances);
+    try {
+      const startMs = performance.now();
+      for (let round = 0; this.#isWanted(startMs, crowd); round++) {
+        leases.begin();
+        await this.#storm(isShort ? stormMs.short : stormMs.long, crowd, disturbances);
+        // Without one what is left over can be seen in quiet; with two, what is left over of the first.
+        for (let left = isShort ? 1 : (round % 2) * 2; left > 0 && this.#failure === undefined; left--) {
+          await restarts.run((isCalm) => this.#act(crowd, isCalm));
+          await this.#storm(stormMs.short, crowd, disturbances);
+        }
+        if (this.#failure !== undefined) return;
+        await disturbances.settle();
+        await leases.settle();
+        const failure = await this.#quieten(registry, crowd);
+        if (failure !== undefined) this.#fail(failure);
+        const { viewsCompared } = this.#tally;
+        print(`${Math.round((performance.now() - startMs) / 1000)} s: ${viewsCompared} views compared in quiet so far`);
       }
-      if (this.#failure !== undefined) return;
-      await disturbances.settle();
-      await leases.settle();
-      const failure = await this.#quieten(registry, crowd);
-      if (failure !== undefined) this.#fail(failure);
-      const { viewsCompared } = this.#tally;
-      print(`${Math.round((performance.now() - startMs) / 1000)} s: ${viewsCompared} views compared in quiet so far`);
+    } finally {
+      await leases.end();
     }
   }
 

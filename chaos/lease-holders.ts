@@ -51,10 +51,15 @@ export class LeaseHolders {
     this.#working = this.#work();
   }
 
-  /** Ends all leases; resolves when nothing is left of them. */
-  async settle(): Promise<void> {
+  /** Makes no more calls; leaves the leases as they are. */
+  async end(): Promise<void> {
     this.#isStopping = true;
     await this.#working;
+  }
+
+  /** Ends all leases; resolves when nothing is left of them. */
+  async settle(): Promise<void> {
+    await this.end();
     for (const holder of this.#holders) {
       const { lease, life } = holder;
       while (life === this.#options.registry.life && this.#options.registry.isUp) {
