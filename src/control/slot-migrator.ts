@@ -211,7 +211,9 @@ export class SlotMigrator {
       return false;
     }
     hosts.setTable(hosts.table.withOwners(new Map(slots.map((slot) => [slot, to]))));
-    await hosts.ask(owner, forget);
+    // Only the main thread's mailbox brings the table. By the others the new owner must not be asked before it knows that the slots are its own: it would send that back, and what
+    // comes again may be overtaken by what came later, the end of its session for one.
+    await Promise.all([hosts.ask(owner, forget), hosts.ask(receiver, (request) => [toPartition.fence, request])]);
     return true;
   }
 

@@ -595,6 +595,21 @@ export const plantedBugs: readonly PlantedBug[] = [
     plant: () => replace(Hosts.prototype, 'fenceOthers', () => () => Promise.resolve(true)),
   },
   {
+    name: 'slots thaw before their new owner knows that they are its own',
+    faults: { percent: 15, kills: true, moves: true, sparse: true, edges: true },
+    acts: 300,
+    seed: 2073,
+    plant: () =>
+      replace(
+        Hosts.prototype,
+        'ask',
+        (ask) =>
+          function hurry(this: Hosts, link, build) {
+            return build(0)[0] === toPartition.fence ? Promise.resolve(true) : ask.call(this, link, build);
+          },
+      ),
+  },
+  {
     name: 'what a partition said before it died does not reach every host',
     faults: { percent: 30, kills: true, moves: false },
     acts: 300,
