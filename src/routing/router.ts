@@ -96,6 +96,11 @@ export class Router {
     this.gate.wait(keys === 'all' ? keys : keys.map((key) => slotOf(key)), run, refuse);
   }
 
+  /** Runs a task when slots thaw next, whichever they are; at once if none is frozen. */
+  whenSomeThawed(run: () => void): void {
+    this.gate.wait('next', run);
+  }
+
   /**
    * Asks the owner of a service. While its slot is frozen the request waits, behind what waits already; if it must not wait, or the owner's mailbox is full, it is
    * refused and not sent. Its number is drawn now and kept: what has waited for its slot, or is sent again after a death, is no newer than what came meanwhile.

@@ -1,8 +1,8 @@
 import type { Failure } from '../protocol/errors.ts';
 import { slotCount, slotOf } from '../slots/slot.ts';
 
-/** What must not be frozen: one slot, several, or any. */
-export type WantedSlots = number | readonly number[] | 'all';
+/** What must not be frozen: one slot, several, or none at all. `next`: whichever slots thaw next will do. */
+export type WantedSlots = number | readonly number[] | 'all' | 'next';
 
 /** Something to be done once its slots are thawed. */
 interface Waiting {
@@ -84,6 +84,7 @@ export class SlotGate {
 
   /** Takes one reason to be frozen from each slot, and runs, in order, what waited for those that are thawed now. */
   thaw(slots: Iterable<number>): void {
+    const frozenBefore = this.#frozenCount;
     for (const slot of slots) {
       const reasons = this.#freezes[slot] ?? 0;
       if (reasons === 0) throw new Error(`slot ${slot} is not frozen`);
@@ -95,7 +96,7 @@ export class SlotGate {
       this.#frozenMs += frozenMs;
       this.#frozenSince.delete(slot);
     }
-    this.#release();
+    if (this.#frozenCount < frozenBefore) this.#release();
   }
 
   /**
@@ -135,7 +136,7 @@ export class SlotGate {
 
   #areThawed(slots: WantedSlots): boolean {
     if (this.#frozenCount === 0) return true;
-    if (slots === 'all') return false;
+    if (slots === 'all' || slots === 'next') return false;
     return typeof slots === 'number' ? !this.isSlotFrozen(slots) : !slots.some((slot) => this.isSlotFrozen(slot));
   }
 
@@ -144,7 +145,7 @@ export class SlotGate {
     this.#waiting = [];
     const kept: Waiting[] = [];
     for (const one of waiting) {
-      if (!this.#areThawed(one.slots)) {
+      if (one.slots !== 'next' && !this.#areThawed(one.slots)) {
         kept.push(one);
         continue;
       }

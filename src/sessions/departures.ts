@@ -7,7 +7,7 @@ import type { RegistrationName } from './session-log.ts';
 import type { Session } from './session.ts';
 
 export interface DeparturesOptions extends WorkQueueOptions {
-  readonly router: Pick<Router, 'isFrozen' | 'whenThawed'>;
+  readonly router: Pick<Router, 'isFrozen' | 'whenSomeThawed'>;
   /** Takes a registration away, in the log and at its owner, whose slot is open. */
   readonly withdraw: (session: Session, name: RegistrationName, cause: DropCause) => void;
   /** Takes away what another session has registered since, if that still hides it when its owner hears of it. */
@@ -74,16 +74,18 @@ export class Departures {
     });
   }
 
-  /** What is frozen is being moved or rebuilt. It is in the log, and its turn comes when one of its slots opens. */
+  /**
+   * What is frozen is being moved or rebuilt. It is in the log, and is looked at again whenever slots open: those of one service must not wait until another's
+   * partition has been rebuilt.
+   */
   #wait({ going, rest }: Withdrawal): void {
     const { router } = this.#options;
     const proceed = (): void => {
       this.#queue.add(this.#createWithdrawal(going));
     };
     // Some may have opened since they were looked at.
-    const frozen = rest.find(({ key }) => router.isFrozen(key));
-    if (frozen === undefined) proceed();
-    else router.whenThawed([frozen.key], proceed);
+    if (rest.some(({ key }) => !router.isFrozen(key))) proceed();
+    else router.whenSomeThawed(proceed);
   }
 
   #take(withdrawal: Withdrawal): void {

@@ -78,6 +78,24 @@ test('[SL3] what concerns every slot waits for the last one', () => {
   expect(done).toEqual(['one and three', 'all']);
 });
 
+test('[RE3] whoever waits for any slots to thaw has its turn with the first that do, and at once where none is frozen', () => {
+  const { gate, done } = setUp();
+  gate.wait('next', () => done.push('at once'));
+  gate.freeze([1, 2]);
+  gate.freeze([1]);
+  gate.wait(2, () => done.push('two'));
+  gate.wait('next', () => {
+    done.push('next');
+    gate.wait('next', () => done.push('the one after'));
+  });
+  gate.thaw([1]);
+  expect(done).toEqual(['at once']);
+  gate.thaw([1]);
+  expect(done).toEqual(['at once', 'next']);
+  gate.thaw([2]);
+  expect(done).toEqual(['at once', 'next', 'two', 'the one after']);
+});
+
 test('the longest time that a slot was frozen is known', () => {
   const { gate } = setUp();
   gate.tick(100);

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry, runPromises } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
@@ -32,4 +33,27 @@ test('[RE2] [RE1] a partition that dies again in the middle of its first pushes 
   await registry.settle(random);
   expect(gone.map(({ error }) => error)).toEqual([undefined, undefined, undefined]);
   expect(views.map(({ instances }) => instances.size)).toEqual([0, 0, 0]);
+});
+
+test('[SE2] what a session that has gone registered of one service does not stay until the partition of another has been rebuilt', async () => {
+  const registry = await InProcessRegistry.start();
+  const provider = new SimulatedClient(registry);
+  const watcher = new SimulatedClient(registry);
+  const views = services.map((service) => watcher.subscribe(service));
+  for (const service of services)
+    provider.request('instance.register', { service, instance: { id: 'a', host: 'h', port: 1 } });
+  await registry.settle(random);
+  const slots = services.map((service) => slotOf(`public/DEFAULT/${service}`));
+  const { gate } = registry.router;
+  gate.freeze(slots);
+  provider.leave(true);
+  await registry.deliver(random);
+  expect(views.map(({ instances }) => instances.size)).toEqual([1, 1, 1]);
+  const left = [1, 1, 1];
+  for (const at of [2, 1, 0]) {
+    gate.thaw([slots[at]!]);
+    await registry.deliver(random);
+    left[at] = 0;
+    expect(views.map(({ instances }) => instances.size)).toEqual(left);
+  }
 });

@@ -55,6 +55,9 @@ interface Standing {
 /** Acknowledged changes of one instance that are remembered; views older than those are not judged. */
 const acknowledgedMax = 40;
 
+/** When something of a service that should have gone must have: its slot may have been closed to that. On the clock of {@link Ledger.findGhost}. */
+export type ReadGoneBy = (service: string, by: Fate) => number;
+
 interface History {
   changes: Change[];
   /** Nothing is known of versions below this. */
@@ -74,6 +77,12 @@ export class Ledger {
   /** Comparisons of one instance in one view. */
   checks = 0;
   #moment = 0;
+  readonly #goneByMs: ReadGoneBy;
+
+  /** Left out: whatever becomes of its service's slot, what should have gone must have. */
+  constructor(readGoneByMs: ReadGoneBy = (_service, { goneByMs }) => goneByMs) {
+    this.#goneByMs = readGoneByMs;
+  }
 
   ask(kind: Change['kind'], by: Fate, target: { service: string; id: string; mark?: number }, nowMs: number): Change {
     const { service, id, mark = -1 } = target;
@@ -96,12 +105,11 @@ export class Ledger {
     const history = this.#services.get(change.service)!.get(change.id)!;
     // What sessions that had certainly gone before this was asked for left in doubt can no longer be.
     const before = history.changes.length;
-    history.changes = history.changes.filter(
-      ({ version, by }) => version !== undefined || by.goneByMs >= change.askedAtMs,
-    );
+    const isOver = ({ by }: Change): boolean => this.#goneByMs(change.service, by) < change.askedAtMs;
+    history.changes = history.changes.filter((other) => other.version !== undefined || !isOver(other));
     if (history.changes.length < before) history.knownFrom = Math.max(history.knownFrom, version);
     const acknowledged = history.changes.filter(({ version }) => version !== undefined);
-    if (acknowledged.length > acknowledgedMax) prune(history, acknowledged, change);
+    if (acknowledged.length > acknowledgedMax) prune(history, acknowledged, change, isOver);
   }
 
   /** It was refused: it has not happened and will not. */
@@ -193,7 +201,7 @@ export class Ledger {
     for (const [id, mark] of held) {
       this.checks += 1;
       const authors = [...(this.#authors.get(mark) ?? [])];
-      if (authors.some(({ goneByMs }) => goneByMs >= nowMs)) continue;
+      if (authors.some((author) => this.#goneByMs(service, author) >= nowMs)) continue;
       const ended = authors.map(({ name, goneByMs }) => `${name}, ${Math.round(nowMs - goneByMs)} ms ago`).join('; ');
       return `${service} ${id} is ${mark}, whose sessions should have gone: ${ended === '' ? 'there were none' : ended}`;
     }
@@ -202,8 +210,12 @@ export class Ledger {
 }
 
 /** Forgets what has been superseded, or is of sessions that had gone before `latest` was asked for; views from before are not judged any more. */
-function prune(history: History, acknowledged: readonly Change[], latest: Change): void {
-  const isOver = ({ by }: Change): boolean => by.goneByMs < latest.askedAtMs;
+function prune(
+  history: History,
+  acknowledged: readonly Change[],
+  latest: Change,
+  isOver: (change: Change) => boolean,
+): void {
   if (acknowledged.some(isOver)) {
     history.changes = history.changes.filter((change) => !isOver(change));
     history.knownFrom = Math.max(history.knownFrom, latest.version ?? 0);

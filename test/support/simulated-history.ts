@@ -121,6 +121,8 @@ interface World {
   readonly mayComeBack: boolean;
   /** As the session host's clock goes. */
   clockMs: number;
+  /** When the slot of a service was last known to be frozen, on the same clock. */
+  readonly closedUntilMs: Map<string, number>;
   nextMark: number;
   resumed: number;
   heldBack: number;
@@ -190,9 +192,13 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     ...(faults.longTurns === true ? { partitionTurnWorkMax: 1_000_000 } : {}),
   };
   const registry = await InProcessRegistry.start(settings, countHosts(seed), { edges: faults.edges === true ? 1 : 0 });
+  const lingerMs = faults.guards === true ? unboundedMs : 1000;
+  const closedUntilMs = new Map<string, number>();
   const world: World = {
     registry,
-    ledger: new Ledger(),
+    // Nothing is taken away while a slot is being moved or rebuilt; what should have gone by then goes when it is open again.
+    ledger: new Ledger((service, { goneByMs }) => Math.max(goneByMs, (closedUntilMs.get(service) ?? 0) + lingerMs)),
+    closedUntilMs,
     players: [],
     holders: [],
     watchers: [],
@@ -208,7 +214,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     edgeDeaths: 0,
     renewed: 0,
     failures: [],
-    lingerMs: faults.guards === true ? unboundedMs : 1000,
+    lingerMs,
     wholeMs: faults.bounds === true ? 0 : Number.POSITIVE_INFINITY,
   };
   for (const { kind, seed } of history.steps) {
@@ -350,7 +356,7 @@ function act(world: World, random: Random): void {
     trace.push(`${fate.name} unsubscribes ${service}`);
     client.unsubscribe(service);
   } else if (roll < 76) {
-    for (const [key, view] of client.views) abandoned.set(key.slice(key.indexOf('DEFAULT/') + 8), view);
+    for (const [key, view] of client.views) abandoned.set(nameService(key), view);
     const isClean = random.below(2) === 0;
     trace.push(`${fate.name} ${isClean ? 'leaves' : 'breaks'}`);
     client.leave(isClean);
@@ -610,9 +616,14 @@ function acknowledge(world: World, change: Change, version: number, toldBefore: 
 }
 
 function advance(world: World, ms: number): void {
-  world.trace.push(`${ms} ms pass`);
+  const { registry, services, closedUntilMs, trace } = world;
+  trace.push(`${ms} ms pass`);
   world.clockMs += Math.min(ms, tickGapMaxMs);
-  world.registry.advance(ms);
+  for (const service of services) {
+    const isClosed = registry.liveHosts.some(({ router }) => router.isFrozen(serviceKey({ service })));
+    if (isClosed) closedUntilMs.set(service, world.clockMs);
+  }
+  registry.advance(ms);
 }
 
 /** Something that a caller over HTTP does, or one who watches. */
@@ -792,8 +803,13 @@ function readMarks(view: SubscriberView): Map<string, number> {
   return new Map([...view.instances].map(([id, { weight }]) => [id, weight]));
 }
 
+/** As clients name it. */
+function nameService(key: string): string {
+  return key.slice(key.indexOf('DEFAULT/') + 8);
+}
+
 function judgeView({ ledger }: World, key: string, view: SubscriberView, nowMs: number): void {
-  const service = key.slice(key.indexOf('DEFAULT/') + 8);
+  const service = nameService(key);
   const wrong = ledger.judge(service, view.version, readMarks(view), nowMs, (mark) => isShown(view.filter, mark));
   if (wrong !== undefined) throw new Error(wrong);
 }
@@ -837,7 +853,7 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
         sortMarks(logged.get(key) ?? new Map()).filter((text) => isShown(view.filter, Number(text.split(' ')[1]))),
       );
       judgeView(world, key, view, world.clockMs);
-      const ghost = ledger.findGhost(key, held, Number.MAX_SAFE_INTEGER);
+      const ghost = ledger.findGhost(nameService(key), held, Number.MAX_SAFE_INTEGER);
       if (ghost !== undefined) throw new Error(ghost);
       views += 1;
       pushes += view.pushes;
