@@ -1,27 +1,16 @@
-import type { ServerConfig } from '../config/config.ts';
 import { PartitionLink } from '../routing/partition-link.ts';
 import type { PendingRequest } from '../routing/partition-link.ts';
 import { askApplied, Router } from '../routing/router.ts';
 import { SlotGate } from '../routing/slot-gate.ts';
-import type { AdmissionRate } from '../runtime/admission-rate.ts';
-import type { Counters } from '../runtime/counters.ts';
-import type { Encoding } from '../sessions/encoding.ts';
 import { readHostFigures } from '../sessions/host-figures.ts';
 import { readSharedMs } from '../sessions/host-meter.ts';
-import type { LeaseNews, LeaseRecord } from '../sessions/lease-record.ts';
+import type { LeaseRecord } from '../sessions/lease-record.ts';
 import { Leases } from '../sessions/leases.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
-import type { GuardOrders, LossReport } from '../sessions/loss-messages.ts';
+import type { GuardOrders } from '../sessions/loss-messages.ts';
 import { SessionCore } from '../sessions/session-core.ts';
-import type { SessionEvent } from '../sessions/session-journal.ts';
-import type {
-  DetachOutcome,
-  TransferEvent,
-  SessionRecord,
-  SessionSlice,
-  TakeoverOutcome,
-} from '../sessions/session-transfer.ts';
-import type { WarmUp } from '../sessions/warm-up.ts';
+import type { HostOptions } from '../sessions/session-parts.ts';
+import type { DetachOutcome, SessionRecord, SessionSlice, TakeoverOutcome } from '../sessions/session-transfer.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
@@ -32,39 +21,11 @@ import type { RebuildOptions, RecoveryState } from './rebuild.ts';
 import { listSessions } from './session-directory.ts';
 import type { SessionHost, ListedSession, LoggedInstance, HostState } from './session-host.ts';
 
-export interface LocalHostOptions {
-  readonly number: number;
-  readonly config: ServerConfig;
+export interface LocalHostOptions extends HostOptions {
   readonly table: SlotTable;
-  readonly counters: Counters;
-  readonly admissionRate: AdmissionRate;
-  readonly warmUp: WarmUp;
   /** Numbers requests, in one sequence for all hosts of the process. */
   readonly nextRequest: () => number;
-  readonly createName: () => string;
-  /** What its sessions are sent; JSON-RPC if it is not said. */
-  readonly encoding?: Encoding | undefined;
-  /** 0 to 1. */
-  readonly random: () => number;
-  /** Runs a task once all sockets of this turn have been read. */
-  readonly schedule: (task: () => void) => void;
   readonly delay: (ms: number) => Promise<void>;
-  readonly nowMs: number;
-  /** Wall clock at the start, in µs. */
-  readonly startedAtMicros: number;
-  /** Names the registry and its history. */
-  readonly registry: string;
-  /** Whether the log wants to know who comes and goes. */
-  readonly isVerbose: boolean;
-  readonly onSession: (event: SessionEvent) => void;
-  /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
-  readonly tellMain?: ((event: TransferEvent) => void) | undefined;
-  /** To the guard of the whole registry. */
-  readonly reportLosses: (report: LossReport) => void;
-  /** Sessions that a thread of the same number, which has ended, had begun. */
-  readonly sessionsBefore?: number | undefined;
-  /** A lease was granted, or has ended. */
-  readonly onLease?: ((news: LeaseNews) => void) | undefined;
 }
 
 /** How long a partition that has died may take to be gone, in milliseconds, and one that is leaving to say its last. */
@@ -92,7 +53,7 @@ export class LocalHost implements SessionHost {
       nowMs,
     });
     this.router = new Router({ table, gate, nextRequest, isBearer: number === 0 });
-    this.core = new SessionCore({ ...options, host: number, router: this.router });
+    this.core = new SessionCore({ ...options, router: this.router });
     this.#leases = new Leases({ core: this.core, config });
   }
 
@@ -187,7 +148,7 @@ export class LocalHost implements SessionHost {
   }
 
   obeyGuard(orders: GuardOrders): void {
-    this.core.losses.obey(orders);
+    this.core.obeyGuard(orders);
   }
 
   readState(): Promise<HostState> {

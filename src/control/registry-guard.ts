@@ -1,8 +1,8 @@
 import type { Counters } from '../runtime/counters.ts';
+import { tickGapMaxMs } from '../sessions/host-clock.ts';
 import { LossGuard } from '../sessions/loss-guard.ts';
 import type { GuardDescription, GuardEvent, LossGuardSettings } from '../sessions/loss-guard.ts';
 import type { DueSession, GuardOrders, LossReport, Verdict } from '../sessions/loss-messages.ts';
-import { tickGapMaxMs } from '../sessions/sessions.ts';
 
 export interface RegistryGuardOptions {
   readonly settings: LossGuardSettings;

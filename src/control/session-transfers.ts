@@ -1,5 +1,5 @@
+import { readSecretNumber } from '../sessions/session-secret.ts';
 import type { TransferEvent, SessionRecord, TakeoverOutcome } from '../sessions/session-transfer.ts';
-import { readSecretNumber } from '../sessions/sessions.ts';
 import { hostOfSession } from '../workers/session-numbers.ts';
 import type { SessionHost } from './session-host.ts';
 

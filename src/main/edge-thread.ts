@@ -21,9 +21,10 @@ import { productVersion } from '../runtime/product-version.ts';
 import { CallSender, proxyCalls } from '../runtime/thread-calls.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
+import { tickMs } from '../sessions/host-clock.ts';
 import { leaseOf } from '../sessions/leases.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
-import { readSecretNumber, tickMs } from '../sessions/sessions.ts';
+import { readSecretNumber } from '../sessions/session-secret.ts';
 import { hostOfSession } from '../workers/session-numbers.ts';
 
 if (parentPort === null) throw new Error('not a thread');

@@ -18,7 +18,7 @@ import { SharedSessionCounts } from '../runtime/session-counts.ts';
 import { CallSender, proxyCalls } from '../runtime/thread-calls.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
-import { tickMs } from '../sessions/sessions.ts';
+import { tickMs } from '../sessions/host-clock.ts';
 import { chooseTransport } from '../transport/choose-transport.ts';
 
 if (parentPort === null) throw new Error('not a thread');

@@ -1,25 +1,27 @@
 import type { Router } from '../routing/router.ts';
 import type { Job, WorkQueueOptions } from '../runtime/work-queue.ts';
 import { WorkQueue } from '../runtime/work-queue.ts';
-import type { DropCause } from './host-losses.ts';
+import type { DrainState } from './drain-state.ts';
+import type { Registrar } from './registrar.ts';
 import type { SessionState } from './session-lifecycle.ts';
 import type { RegistrationName } from './session-log.ts';
 import type { Session } from './session.ts';
 
 export interface DeparturesOptions extends WorkQueueOptions {
   readonly router: Pick<Router, 'isFrozen' | 'whenSomeThawed'>;
-  /** Takes a registration away, in the log and at its owner, whose slot is open. */
-  readonly withdraw: (session: Session, name: RegistrationName, cause: DropCause) => void;
-  /** Takes away what another session has registered since, if that still hides it when its owner hears of it. */
-  readonly giveUp: (session: Session, name: RegistrationName) => void;
-  /** The registry is stopping: from now on no departure is pushed to subscribers. */
-  readonly isStopping: () => boolean;
-  /** An ended session has nothing left. */
-  readonly onGone: (session: Session) => void;
-  /** Rises whenever a guard lets something go. */
-  readonly readVerdicts: () => number;
-  /** A lost session has lost all that no guard held back when it was judged; `isOutdated`: one has let something go since. */
-  readonly onLost: (session: Session, isOutdated: boolean) => void;
+  readonly registrar: Pick<Registrar, 'withdraw'>;
+  /** From when the registry stops, no departure is pushed to subscribers. */
+  readonly drain: DrainState;
+}
+
+/** What becomes of a lost session, by what guards said when it was judged. */
+export interface LossVerdict {
+  /** Whether a guard holds back what it registered of a service. */
+  readonly isHeld: (key: string) => boolean;
+  /** What is held back and does not show: another session has registered it since. */
+  readonly onHidden: (name: RegistrationName) => void;
+  /** All that is not held back has gone. */
+  readonly onCarriedOut: () => void;
 }
 
 /**
@@ -43,23 +45,20 @@ export class Departures {
     return this.#queue.size > 0;
   }
 
-  /** The session has ended: each partition takes away what is still the session's own (SE1). */
-  end(session: Session): void {
-    this.#queue.add(
-      this.#createWithdrawal({ session, state: session.state, cause: 'asked', isHeld: () => false, verdictsAt: 0 }),
-    );
+  /** The session has ended: each partition takes away what is still the session's own (SE1). `onGone`: it has nothing left. */
+  end(session: Session, onGone: () => void): void {
+    this.#queue.add(this.#createWithdrawal({ kind: 'ended', session, state: session.state, onGone }));
   }
 
   /**
    * A broken session has been judged: what goes is of services that no guard holds back. What does not show need not be held: another session has
    * registered it since, and so it is not missing. Nothing of a session that comes back meanwhile goes.
    */
-  lose(session: Session, isHeld: (key: string) => boolean): void {
+  lose(session: Session, verdict: LossVerdict): void {
     const { state } = session;
     if (this.#losing.get(session) === state) return;
     this.#losing.set(session, state);
-    const verdictsAt = this.#options.readVerdicts();
-    this.#queue.add(this.#createWithdrawal({ session, state, cause: 'lost', isHeld, verdictsAt }));
+    this.#queue.add(this.#createWithdrawal({ kind: 'lost', session, state, verdict }));
   }
 
   /** Resolves once owners have been told all of what an ended session takes with it. */
@@ -70,7 +69,7 @@ export class Departures {
 
   #createWithdrawal(going: Going): Withdrawal {
     return new Withdrawal(going, this.#options, (withdrawal) => {
-      this.#take(withdrawal);
+      this.#finish(withdrawal);
     });
   }
 
@@ -88,37 +87,37 @@ export class Departures {
     else router.whenSomeThawed(proceed);
   }
 
-  #take(withdrawal: Withdrawal): void {
-    const { session, state, cause, verdictsAt } = withdrawal.going;
+  #finish(withdrawal: Withdrawal): void {
+    const { going } = withdrawal;
+    const { session, state } = going;
     if (withdrawal.rest.length > 0) {
       this.#wait(withdrawal);
       return;
     }
-    if (cause === 'lost') {
+    if (going.kind === 'lost') {
       session.isGoing = false;
       if (this.#losing.get(session) === state) this.#losing.delete(session);
-      if (session.state === state) this.#options.onLost(session, verdictsAt !== this.#options.readVerdicts());
+      if (session.state === state) going.verdict.onCarriedOut();
       return;
     }
     this.#waiting.get(session)?.();
     this.#waiting.delete(session);
-    this.#options.onGone(session);
+    going.onGone();
   }
 }
 
 /** To read a name costs so much of what it costs to take away what it names. */
 const stepsToRead = 0.25;
 
-interface Going {
+interface GoingSession {
   readonly session: Session;
   /** In which it is to go; one that is in another by then stays. */
   readonly state: SessionState;
-  readonly cause: DropCause;
-  /** Whether a guard holds back what it registered of a service. */
-  readonly isHeld: (key: string) => boolean;
-  /** What {@link DeparturesOptions.readVerdicts} said when that was judged. */
-  readonly verdictsAt: number;
 }
+
+type Going =
+  | (GoingSession & { readonly kind: 'ended'; readonly onGone: () => void })
+  | (GoingSession & { readonly kind: 'lost'; readonly verdict: LossVerdict });
 
 class Withdrawal implements Job {
   readonly going: Going;
@@ -139,7 +138,7 @@ class Withdrawal implements Job {
 
   run(steps: number): number {
     const { session, state } = this.going;
-    const isWanted = session.state === state && !this.#options.isStopping();
+    const isWanted = session.state === state && !this.#options.drain.isDraining;
     if (isWanted && this.#names === undefined) {
       session.isGoing = true;
       this.#names = session.registrations.names();
@@ -157,15 +156,16 @@ class Withdrawal implements Job {
   }
 
   #withdraw(name: RegistrationName): void {
-    const { session, cause, isHeld } = this.going;
+    const { going } = this;
+    const { session } = going;
     const { key, id } = name;
     // Given up since the names were read, because of what others registered.
     if (!session.registrations.has(key, id)) return;
     const { isHidden } = session.registrations.standingOf(key, id);
-    const isKept = isHeld(key);
-    if (!isHidden && isKept) return;
+    const isHeld = going.kind === 'lost' && going.verdict.isHeld(key);
+    if (isHeld && !isHidden) return;
     if (this.#options.router.isFrozen(key)) this.rest.push(name);
-    else if (isKept) this.#options.giveUp(session, name);
-    else this.#options.withdraw(session, name, isHidden ? 'asked' : cause);
+    else if (isHeld) going.verdict.onHidden(name);
+    else this.#options.registrar.withdraw(session, name, going.kind === 'lost' && !isHidden ? 'lost' : 'asked');
   }
 }

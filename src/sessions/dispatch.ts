@@ -10,8 +10,10 @@ import { BatchAnswers } from './batch-answers.ts';
 import { CallLane } from './call-lane.ts';
 import type { CallKind } from './call-lane.ts';
 import type { ClaimNotices } from './claim-notices.ts';
+import type { DrainState } from './drain-state.ts';
 import type { Encoding } from './encoding.ts';
 import type { HostMeter } from './host-meter.ts';
+import type { IntakeLines } from './intake-lines.ts';
 import { Intake } from './intake.ts';
 import type { Opening } from './opening.ts';
 import type { Reads } from './reads.ts';
@@ -35,13 +37,13 @@ export interface DispatchOptions {
   readonly registrar: Registrar;
   readonly subscriptions: Subscriptions;
   readonly reads: Reads;
-  readonly claims: ClaimNotices;
-  readonly isDraining: () => boolean;
+  readonly notices: ClaimNotices;
+  /** What has come and has not been carried out. */
+  readonly lines: IntakeLines;
+  readonly drain: DrainState;
   /** 0 to 1. */
   readonly random: () => number;
   readonly schedule: (task: () => void) => void;
-  /** A session sends much faster than what it sends can be carried out: it is to be closed. */
-  readonly onOverrun: (session: Session) => void;
 }
 
 /** The longest wait before coming back to a full queue, in shortest ones. */
@@ -58,17 +60,21 @@ export class Dispatch implements ReplyHost {
   readonly encoding: Encoding;
 
   constructor(options: DispatchOptions) {
-    const { config, counters, schedule, onOverrun, outbox } = options;
+    const { config, counters, schedule, outbox, lines } = options;
     this.#options = options;
     this.#config = config;
     this.meter = options.meter;
     this.encoding = options.encoding;
     this.#intake = new Intake({
+      lines,
       batchEntriesMax: config.batchEntriesMax,
       sliceBytes: config.frameSliceBytes,
       sessionBytesMax: config.sessionIntakeBytesMax,
       schedule,
-      onOverrun,
+      onOverrun: (session) => {
+        counters.countClose('overrun');
+        session.socket?.end('overrun');
+      },
       onPutOff: (session) => {
         counters.countLimit('frameSliceBytes', session);
       },
@@ -90,11 +96,6 @@ export class Dispatch implements ReplyHost {
     if (this.#intake.isFor(session, text)) this.#intake.add(session, text);
     else this.#carryOutFrame(session, readFrame(text, this.#config.batchEntriesMax));
     this.#options.outbox.flush();
-  }
-
-  /** The session's connection has gone: what has not been carried out is as if it had not arrived. */
-  forget(session: Session): void {
-    this.#intake.forget(session);
   }
 
   #carryOutFrame(session: Session, frame: Frame): void {
@@ -124,7 +125,7 @@ export class Dispatch implements ReplyHost {
     session.openBatches += 1;
     answers.defer(() => {
       session.openBatches -= 1;
-      this.#options.claims.catchUp(session);
+      this.#options.notices.catchUp(session);
     });
     return answers;
   }
@@ -237,7 +238,7 @@ export class Dispatch implements ReplyHost {
 
   #refusal(session: Session, call: Call): Failure | undefined {
     const config = this.#config;
-    if (this.#options.isDraining()) return refuseDraining(config.reconnectSpreadMs);
+    if (this.#options.drain.isDraining) return refuseDraining(config.reconnectSpreadMs);
     if (config.openRequired && session.opened === undefined && call.method !== 'session.open') {
       return { code: 'not_open', message: 'session.open must come first' };
     }

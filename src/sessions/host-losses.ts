@@ -1,5 +1,5 @@
 import { lossEntriesMax } from './loss-messages.ts';
-import type { CountedService, GuardOrders, Held, LossReport } from './loss-messages.ts';
+import type { CountedService, GuardOrders, LossReport, Verdict } from './loss-messages.ts';
 
 /** Why an instance is in its session's log no more. */
 export type DropCause =
@@ -21,10 +21,6 @@ export interface HostLossesOptions {
   /** Keys the hashes of names, the same for all hosts. */
   readonly seed: string;
   readonly report: (report: LossReport) => void;
-  /** A missing session has been judged; it may be over by now. */
-  readonly onVerdict: (session: number, held: Held) => void;
-  /** Some of what is held back may go. */
-  readonly onRecheck: () => void;
   readonly schedule: (task: () => void) => void;
 }
 
@@ -142,21 +138,20 @@ export class HostLosses {
     this.#due.set(session, this.#serial);
   }
 
-  obey({ isUnwatchingAll, track, untrack, watch, unwatch, isRecheck, verdicts, ask }: GuardOrders): void {
+  /** Notes what the guard wants to know. Returns those of its verdicts that are still to be carried out; {@link flush} is to follow. */
+  obey({ isUnwatchingAll, track, untrack, watch, unwatch, verdicts, ask }: GuardOrders): readonly Verdict[] {
     if (isUnwatchingAll) this.#watched.clear();
     for (const key of untrack) this.#untrack(this.#service(key));
     for (const key of track) this.#track(this.#service(key));
     for (const name of unwatch) this.#watched.delete(name);
     for (const name of watch) this.#watched.add(name);
     this.#question = Math.max(this.#question, ask);
-    for (const { session, serial, held } of verdicts) {
+    return verdicts.filter(({ session, serial }) => {
       // One that is back has been forgotten, and one that broke again asks again.
-      if (this.#asked.get(session) !== serial) continue;
+      if (this.#asked.get(session) !== serial) return false;
       this.#asked.delete(session);
-      this.#options.onVerdict(session, held);
-    }
-    if (isRecheck) this.#options.onRecheck();
-    this.flush();
+      return true;
+    });
   }
 
   /** Says what there is to say. Much of it in several messages, a turn each. */

@@ -1,10 +1,12 @@
 import type { BatchAnswers } from './batch-answers.ts';
+import type { IntakeLines, Line, LineBatch } from './intake-lines.ts';
 import { LargeFrame } from './large-frame.ts';
 import { readFrame } from './requests.ts';
 import type { Frame, Incoming } from './requests.ts';
 import type { Session } from './session.ts';
 
 export interface IntakeOptions {
+  readonly lines: IntakeLines;
   readonly batchEntriesMax: number;
   /** What is read and carried out in one turn. A text's characters stand for its bytes. */
   readonly sliceBytes: number;
@@ -30,40 +32,21 @@ const crowdShare = 4;
 /** To carry out a request costs as much as to read so many characters, and a frame that waits takes as much memory beside its text. */
 const frameBytes = 256;
 
-interface Batch {
-  readonly answers: BatchAnswers;
-  readonly entries: readonly Incoming[];
-  next: number;
-}
-
-/** What waits of one session. */
-interface Line {
-  readonly session: Session;
-  /** Those before `at` are done. */
-  frames: string[];
-  at: number;
-  bytes: number;
-  /** The present frame, if it is large and not all of it has been read. */
-  reading: LargeFrame | undefined;
-  /** Of the present frame, once all of it has been read. */
-  batch: Batch | undefined;
-}
-
 /**
  * What clients send faster than it can be carried out without keeping others waiting: large frames, many small ones at a time, and whatever comes behind those.
  * Sessions take turns, and the frames of each are carried out in their order. What has not been carried out when a connection goes is as if it had not arrived.
  */
 export class Intake {
   readonly #options: IntakeOptions;
-  readonly #lines: Map<Session, Line> = new Map();
+  readonly #lines: IntakeLines;
   readonly #smallBytes: number;
-  #waitingBytes = 0;
   #left: number;
   #isScheduled = false;
   #isWorking = false;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
+    this.#lines = options.lines;
     this.#left = options.sliceBytes;
     this.#smallBytes = options.sliceBytes / smallShare;
   }
@@ -79,39 +62,21 @@ export class Intake {
   }
 
   add(session: Session, text: string): void {
-    let line = this.#lines.get(session);
-    if (line === undefined) {
-      line = { session, frames: [], at: 0, bytes: 0, reading: undefined, batch: undefined };
-      this.#lines.set(session, line);
-    }
+    const line = this.#lines.obtain(session);
     line.frames.push(text);
-    this.#count(line, text.length + frameBytes);
+    this.#lines.count(line, text.length + frameBytes);
     if (line.bytes > this.#options.sessionBytesMax) this.#options.onOverrun(session);
     else this.#work();
-  }
-
-  /** The session's connection has gone. */
-  forget(session: Session): void {
-    const line = this.#lines.get(session);
-    if (line === undefined) return;
-    this.#count(line, -line.bytes);
-    this.#lines.delete(session);
-  }
-
-  #count(line: Line, bytes: number): void {
-    line.bytes += bytes;
-    this.#waitingBytes += bytes;
   }
 
   #work(): void {
     // What is carried out may bring in more, which has its turn behind it.
     if (this.#isWorking) return;
     this.#isWorking = true;
-    for (const [session, line] of this.#lines) {
+    for (const line of this.#lines.all()) {
       if (this.#left <= 0) break;
       // Behind the others, if it is not done.
-      this.#lines.delete(session);
-      this.#lines.set(session, line);
+      this.#lines.moveBack(line);
       this.#proceed(line);
     }
     this.#isWorking = false;
@@ -125,21 +90,17 @@ export class Intake {
 
   #beginTurn(): void {
     const { sliceBytes, sessionBytesMax } = this.#options;
-    const excess = this.#waitingBytes - sessionBytesMax;
+    const excess = this.#lines.bytes - sessionBytesMax;
     this.#left = Math.max(sliceBytes, Math.ceil(excess / crowdShare));
     if (this.#lines.size === 0) return;
     this.#work();
     this.#options.flush();
   }
 
-  #isHere(line: Line): boolean {
-    return this.#lines.get(line.session) === line;
-  }
-
   #proceed(line: Line): void {
     // What is carried out may end the session.
-    while (this.#left > 0 && this.#isHere(line)) this.#step(line);
-    if (this.#isHere(line)) this.#options.onPutOff(line.session);
+    while (this.#left > 0 && this.#lines.isHere(line)) this.#step(line);
+    if (this.#lines.isHere(line)) this.#options.onPutOff(line.session);
   }
 
   #step(line: Line): void {
@@ -150,10 +111,10 @@ export class Intake {
       this.#left -= text.length + frameBytes;
       this.#options.carryOut(session, readFrame(text, this.#options.batchEntriesMax));
     } else this.#readSome(line, text);
-    if (line.batch !== undefined || line.reading !== undefined || !this.#isHere(line)) return;
-    this.#count(line, -text.length - frameBytes);
+    if (line.batch !== undefined || line.reading !== undefined || !this.#lines.isHere(line)) return;
+    this.#lines.count(line, -text.length - frameBytes);
     line.at += 1;
-    if (line.at === frames.length) this.#lines.delete(session);
+    if (line.at === frames.length) this.#lines.end(line);
     else if (line.at * 2 > frames.length) {
       line.frames = frames.slice(line.at);
       line.at = 0;
@@ -170,9 +131,9 @@ export class Intake {
     else line.batch = { answers: this.#options.beginBatch(line.session), entries: frame.entries, next: 0 };
   }
 
-  #takeSome(line: Line, batch: Batch): void {
+  #takeSome(line: Line, batch: LineBatch): void {
     const { answers, entries } = batch;
-    while (this.#left > 0 && batch.next < entries.length && this.#isHere(line)) {
+    while (this.#left > 0 && batch.next < entries.length && this.#lines.isHere(line)) {
       this.#left -= frameBytes;
       batch.next += 1;
       this.#options.take(line.session, entries[batch.next - 1]!, answers);

@@ -9,6 +9,7 @@ import type { Resumption } from './resumption.ts';
 import type { SessionJournal } from './session-journal.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
+import type { WarmUp } from './warm-up.ts';
 
 export interface OpeningOptions {
   readonly config: ServerConfig;
@@ -17,8 +18,8 @@ export interface OpeningOptions {
   readonly sessions: Sessions;
   readonly resumption: Resumption;
   readonly journal: SessionJournal;
-  readonly claims: ClaimNotices;
-  readonly isWarming: () => boolean;
+  readonly notices: ClaimNotices;
+  readonly warmUp: Pick<WarmUp, 'isOver'>;
 }
 
 /** `session.open`: who a client is, what it understands, and whether it goes on with the session that it had. */
@@ -41,7 +42,7 @@ export class Opening {
     }
     if (resume === undefined) {
       session.opened = keepOpening(params);
-      this.answer(session, reply, undefined);
+      this.#answer(session, reply, undefined);
       return;
     }
     if (session.hasAsked && resume !== session.secret) {
@@ -49,13 +50,20 @@ export class Opening {
       return;
     }
     session.opened = keepOpening(params);
-    this.#options.resumption.begin(session, resume, reply);
+    this.#options.resumption.begin(session, resume, {
+      succeed: (resumed) => {
+        this.#answer(session, reply, resumed);
+      },
+      fail: (failure) => {
+        reply.fail(failure);
+      },
+    });
   }
 
-  answer(session: Session, reply: Reply, resumed: ResumedSession | undefined): void {
+  #answer(session: Session, reply: Reply, resumed: ResumedSession | undefined): void {
     this.#options.journal.noteOpened(session);
     if (resumed !== undefined) {
-      for (const { key, id } of session.registrations.doubtTold()) this.#options.claims.note(session, key, id);
+      for (const { key, id } of session.registrations.doubtTold()) this.#options.notices.note(session, key, id);
     }
     const { config } = this.#options;
     const { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax } = config;
@@ -65,7 +73,7 @@ export class Opening {
       limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
       ...(session.understands('resume') ? { secret: session.secret } : {}),
       registry: this.#options.registry,
-      warming: this.#options.isWarming(),
+      warming: !this.#options.warmUp.isOver,
       protocol: Math.min(session.opened?.protocol ?? protocolVersionUnsaid, protocolVersion),
       capabilities: capabilityNames,
       ...(resumed === undefined ? {} : { resumed }),

@@ -2,28 +2,24 @@ import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { EncodedInstance } from '../protocol/instance-encoding.ts';
 import { readRefusal } from '../routing/partition-link.ts';
-import type { Answer, PendingRequest, Unasked } from '../routing/partition-link.ts';
+import type { Answer, PendingRequest } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
 import { readId } from '../store/instance-table.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { Reply } from './answers.ts';
+import type { ClaimNotices } from './claim-notices.ts';
 import type { DropCause, HostLosses } from './host-losses.ts';
 import type { HeldRegistration, HostLog, Registration, RegistrationName } from './session-log.ts';
 import type { Session } from './session.ts';
-
-type ClaimRecord = Extract<Unasked, [typeof fromPartition.claim, ...unknown[]]>;
 
 export interface RegistrarOptions {
   readonly router: Router;
   readonly losses: HostLosses;
   readonly log: HostLog;
   readonly config: Pick<ServerConfig, 'registrationsMax' | 'instanceBytesMax'>;
-  readonly findSession: (number: number) => Session | undefined;
-  /** The client is to be told whether its registration shows, if it does not know. */
-  readonly onClaim: (session: Session, name: RegistrationName) => void;
-  /** A lost session has given up what another hides: it may have nothing left. */
-  readonly onGivenUp: (session: number) => void;
+  /** Tells clients how what they registered stands among other sessions' claims. */
+  readonly notices: Pick<ClaimNotices, 'note'>;
 }
 
 /** Registers and deregisters for sessions, and keeps each session's log of what it holds: what partitions are rebuilt from. */
@@ -122,50 +118,9 @@ export class Registrar {
     }
   }
 
-  /**
-   * Other sessions have registered an instance that this one has, or do so no longer (SE7). If this one has registered it anew meanwhile, the stamp differs, and
-   * more will be heard. Returns the session that it concerned.
-   */
-  handleClaim([, number, key, id, stamp, state]: ClaimRecord): Session | undefined {
-    const session = this.#options.findSession(number);
-    if (session?.registrations.stampOf(key, id) !== stamp) return undefined;
-    if (state === 'dropped') this.drop(session, key, id);
-    else {
-      session.registrations.noteHidden(key, id, state === 'hidden');
-      this.#noteClaim(session, { key, id }, stamp);
-      if (state === 'hidden' && isLost(session)) this.giveUp(session, { key, id });
-    }
-    return session;
-  }
-
-  /** What a partition says of a claim may overtake its answer to the registration, which goes another way to a session that has travelled. */
-  #noteClaim(session: Session, name: RegistrationName, stamp: number): void {
-    // While the slot is frozen, its answer may be to come from the partition's next life.
-    this.#router.whenThawed([name.key], () => {
-      const request = this.#router.findRequest(stamp);
-      if (request instanceof PendingRegister) request.isContested = true;
-      else this.#options.onClaim(session, name);
-    });
-  }
-
   /** A registration has been answered, and it has been said meanwhile how it stands among other sessions' claims. */
-  tellStanding(session: Session, name: RegistrationName): void {
-    this.#options.onClaim(session, name);
-  }
-
-  /**
-   * Another session has it now, most likely the client itself that is back: what a lost session left behind must not come up again. If it has by the time
-   * that its owner hears of this, it is held back like all that the session has.
-   */
-  giveUp(session: Session, { key, id }: RegistrationName): void {
-    this.#router.ask(new PendingGiveUp(this, session, key, id));
-  }
-
-  /** The owner has ended what was given up. */
-  noteGivenUp(session: Session, key: string, id: string, request: number): void {
-    // What waited for its slot may have been registered since.
-    if ((session.registrations.stampOf(key, id) ?? request) < request) this.drop(session, key, id);
-    this.#options.onGivenUp(session.number);
+  tellStanding(session: Session, { key, id }: RegistrationName): void {
+    this.#options.notices.note(session, key, id);
   }
 }
 
@@ -175,11 +130,6 @@ export class Registrar {
  */
 function isOver({ state }: Session): boolean {
   return state.kind === 'ended' || state.kind === 'resumed';
-}
-
-/** Through its grace a session may be taken over, with all that it claims; one that a guard holds back, or has just judged, has had that time. */
-function isLost({ state, isGoing }: Session): boolean {
-  return state.kind === 'held' || (state.kind === 'broken' && isGoing);
 }
 
 export const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };
@@ -308,48 +258,6 @@ export class PendingDeregister implements PendingRequest {
     if (answer[0] === fromPartition.applied) this.#reply.succeed({ kind: 'deregistered', version: answer[2] });
     else this.#reply.fail(readRefusal(answer));
     this.session.identity.noteAnswered();
-  }
-}
-
-/** What a lost session claims is to end if another session's claim hides it. */
-class PendingGiveUp implements PendingRequest {
-  readonly key: string;
-  readonly #registrar: Registrar;
-  readonly #session: Session;
-  readonly #id: string;
-
-  constructor(registrar: Registrar, session: Session, key: string, id: string) {
-    this.#registrar = registrar;
-    this.#session = session;
-    this.key = key;
-    this.#id = id;
-  }
-
-  /** By the time that its slot is open its client may be back, and so may what it claims. */
-  begin(): boolean {
-    const { registrations, identity } = this.#session;
-    const isDue =
-      isLost(this.#session) &&
-      registrations.has(this.key, this.#id) &&
-      registrations.standingOf(this.key, this.#id).isHidden;
-    if (isDue) identity.noteAsked();
-    return isDue;
-  }
-
-  build(request: number): ToPartition {
-    return [toPartition.giveUp, request, this.#session.number, this.key, this.#id];
-  }
-
-  /** A rebuilt partition says anew where contested claims stand. */
-  abandon(): void {
-    this.#session.identity.noteAnswered();
-  }
-
-  settle(answer: Answer): void {
-    const [kind, request, isGivenUp] = answer;
-    if (kind === fromPartition.applied && isGivenUp === 1)
-      this.#registrar.noteGivenUp(this.#session, this.key, this.#id, request);
-    this.#session.identity.noteAnswered();
   }
 }
 

@@ -3,7 +3,7 @@ import type { Failure } from '../protocol/errors.ts';
 import type { ResumedSession } from '../protocol/types.ts';
 import type { Router } from '../routing/router.ts';
 import { toPartition } from '../workers/messages.ts';
-import type { Reply } from './answers.ts';
+import type { HostClock } from './host-clock.ts';
 import type { Registrar } from './registrar.ts';
 import { sessionEnded } from './registrar.ts';
 import type { DetachOutcome, TransferEvent, SessionSlice, TakeoverOutcome } from './session-transfer.ts';
@@ -17,16 +17,23 @@ export interface ResumptionOptions {
   readonly config: Pick<ServerConfig, 'slotWaitTimeoutMs' | 'restoreSliceRegistrations' | 'fanOutSliceBytes'>;
   /** Undefined: there is no other host. */
   readonly tellMain: ((event: TransferEvent) => void) | undefined;
-  /** Answers `session.open`. */
-  readonly succeed: (session: Session, reply: Reply, resumed: ResumedSession | undefined) => void;
-  readonly nowMs: number;
+  /** On the clock that stands while the process does. */
+  readonly clock: Pick<HostClock, 'runningMs'>;
+}
+
+/** How a client hears what became of its request to take a session over. */
+export interface TakeoverReply {
+  /** Undefined: the session is not there, and the client begins a new one. */
+  succeed(resumed: ResumedSession | undefined): void;
+  /** Nothing was done. */
+  fail(failure: Failure): void;
 }
 
 /** A `session.open` that waits for the session it wants. */
 interface Waiting {
   readonly session: Session;
   readonly secret: string;
-  readonly reply: Reply;
+  readonly reply: TakeoverReply;
   readonly deadlineMs: number;
 }
 
@@ -48,17 +55,15 @@ export class Resumption {
   readonly #takeovers: Map<number, Waiting> = new Map();
   readonly #detaching: Map<number, Detaching> = new Map();
   #calls = 0;
-  #nowMs: number;
 
   constructor(options: ResumptionOptions) {
     this.#options = options;
-    this.#nowMs = options.nowMs;
   }
 
   /** Answers once the session is taken over, or known not to be there. Until then what the new connection asks about registrations is held back. */
-  begin(session: Session, secret: string, reply: Reply): void {
+  begin(session: Session, secret: string, reply: TakeoverReply): void {
     session.heldBack = [];
-    const waiting = { session, secret, reply, deadlineMs: this.#nowMs + this.#options.config.slotWaitTimeoutMs };
+    const waiting = { session, secret, reply, deadlineMs: this.#deadlineMs() };
     this.#waiting.set(session, waiting);
     if (this.#takeOver(waiting)) return;
     const { tellMain } = this.#options;
@@ -86,8 +91,8 @@ export class Resumption {
     if (waiting !== undefined) this.#fail(waiting, sessionEnded);
   }
 
-  tick(nowMs: number): void {
-    this.#nowMs = nowMs;
+  tick(): void {
+    const nowMs = this.#options.clock.runningMs;
     for (const waiting of this.#waiting.values()) {
       // They are in the order in which they came, and all wait equally long.
       if (waiting.deadlineMs > nowMs) break;
@@ -117,7 +122,8 @@ export class Resumption {
       return;
     }
     const session = sessions.detach(old);
-    const detaching = { session, done, deadlineMs: this.#nowMs + this.#options.config.slotWaitTimeoutMs };
+    this.forget(old);
+    const detaching = { session, done, deadlineMs: this.#deadlineMs() };
     const { number, identity } = session;
     this.#detaching.set(number, detaching);
     const finish = (): void => {
@@ -160,7 +166,11 @@ export class Resumption {
     const { sessions } = this.#options;
     const old = session.secret === secret ? session : sessions.findResumable(secret);
     if (old === undefined) return false;
-    if (old !== session) sessions.takeOver(session, old);
+    if (old !== session) {
+      sessions.takeOver(session, old);
+      // It may have been waiting for that session itself.
+      this.forget(old);
+    }
     // It can be no other session's any more.
     session.hasAsked = true;
     session.identity.whenSettled(() => {
@@ -177,7 +187,7 @@ export class Resumption {
     const resumed = isResumed ? { registrations: registrations.size, digest: registrations.digest() } : undefined;
     const heldBack = session.heldBack ?? [];
     session.heldBack = undefined;
-    this.#options.succeed(session, reply, resumed);
+    reply.succeed(resumed);
     for (const { run } of heldBack) run();
   }
 
@@ -215,6 +225,10 @@ export class Resumption {
       },
       refuse,
     );
+  }
+
+  #deadlineMs(): number {
+    return this.#options.clock.runningMs + this.#options.config.slotWaitTimeoutMs;
   }
 
   #busy(): Failure {

@@ -1,23 +1,30 @@
-import { timingSafeEqual } from 'node:crypto';
-
 import type { ServerConfig } from '../config/config.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import type { Socket } from '../transport/transport.ts';
 import { sessionsPerHostMax } from '../workers/session-numbers.ts';
+import { AdmissionThrottle } from './admission-throttle.ts';
+import type { Connections } from './connections.ts';
 import { Consumption } from './consumption.ts';
 import type { ConsumptionBounds } from './consumption.ts';
+import type { Departures } from './departures.ts';
+import type { DrainState } from './drain-state.ts';
+import { HeldSessions } from './held-sessions.ts';
+import { tickMs } from './host-clock.ts';
+import type { HostClock } from './host-clock.ts';
+import type { HostLosses } from './host-losses.ts';
 import type { LeaseNews, LeaseRecord } from './lease-record.ts';
 import { nextState } from './session-lifecycle.ts';
 import type { LifecycleEvent, SessionState } from './session-lifecycle.ts';
 import { SessionLog } from './session-log.ts';
 import type { HostLog } from './session-log.ts';
-import type { SessionSlice } from './session-transfer.ts';
+import { createSecret, isSameSecret, readSecretNumber } from './session-secret.ts';
+import type { SessionSlice, TransferEvent } from './session-transfer.ts';
 import { Session, SessionIdentity } from './session.ts';
-import { SlowConsumers } from './slow-consumers.ts';
 
 export interface SessionsOptions {
-  readonly host: number;
+  /** By which partitions address the host. */
+  readonly number: number;
   /** Sessions that a thread of the same number, which has ended, had begun: their numbers are not given again. */
   readonly sessionsBefore?: number | undefined;
   /** Where they keep what they registered. */
@@ -30,93 +37,67 @@ export interface SessionsOptions {
     | 'lossHoldMaxMs'
     | 'sessionUnconsumedBytesMax'
     | 'slowConsumerBytesMax'
-    | 'slowConsumerTimeoutMs'
   >;
   readonly counters: Counters;
+  readonly clock: HostClock;
   /** A name that cannot be guessed: a lease's is all that is needed to end it. */
   readonly createName: () => string;
-  /** The connection broke; its registrations stay for now. */
-  readonly onBreak: (session: Session) => void;
-  /** The grace has run out: ask what may be removed. {@link Sessions.settle} follows, perhaps later. */
-  readonly onExpire: (session: Session) => void;
-  /** The connection of a broken session is back, or another stands for it. */
-  readonly onReturn: (session: Session) => void;
-  /** Another connection has taken the session over: what it was to be told ends here. */
-  readonly onFenced: (session: Session) => void;
-  /** The session is over: withdraw what it registered. At the end of that comes {@link Sessions.forget}. */
-  readonly onEnd: (session: Session) => void;
+  /** Hears which sessions are missing, and asks of those whose grace has run out what may be removed; {@link Sessions.settle} follows, perhaps later. */
+  readonly losses: Pick<HostLosses, 'noteMissing' | 'noteBack' | 'noteEnded' | 'ask'>;
+  /** What a connection had that another takes over ends there. */
+  readonly connections: Pick<Connections, 'cutOff'>;
+  /** Withdraws what sessions registered that have ended. */
+  readonly departures: Pick<Departures, 'end' | 'isBusy'>;
+  readonly drain: DrainState;
+  /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
+  readonly tellMain?: ((event: TransferEvent) => void) | undefined;
   /** A lease was granted, before its caller hears of it, or has ended. */
   readonly onLease?: ((news: LeaseNews) => void) | undefined;
-  /** Whether sessions that go wait for their turn already. */
-  readonly isBusy: () => boolean;
   /** Runs a task in a later turn. */
   readonly schedule: (task: () => void) => void;
-  readonly nowMs: number;
 }
-
-/** How often the host's clock moves on, in milliseconds. */
-export const tickMs = 50;
-
-/** Sessions that are held back and looked at again in one tick, once some of them may go. */
-const heldPerTick = 2000;
 
 /** Sessions whose time has come that are looked at in one turn: each may be pinged, or closed. */
 const duePerTurn = 500;
 
-/** How long after the last rejection admission counts as throttled, in ms: by then all who were refused have tried again, since clients wait 10 s at most. */
-const throttleSettleMs = 10_000;
-/** While it does, how often broken sessions whose grace is over are looked at again, in ms. */
+/** While admission is throttled, how often broken sessions whose grace is over are looked at again, in ms. */
 const throttleRecheckMs = 500;
 
 /** Its multiples, without their whole parts, lie as evenly as can be, however many there are. */
 const goldenRatio = 0.618_033_988_749_895;
 
-/** A gap between ticks counts as at most this long, in milliseconds. */
-export const tickGapMaxMs: number = 4 * tickMs;
-
-/**
- * All sessions of a host and their lives: connected, leased, broken, ended. Its clock counts only time in which the host was running:
- * after a suspended process or a blocked loop wakes, peers get the time to show that they live, rather than all being taken for dead.
- */
+/** All sessions of a host and their lives: connected, leased, broken, held back, ended. */
 export class Sessions {
   readonly #options: SessionsOptions;
   readonly #byNumber: Map<number, Session> = new Map();
   readonly #byLease: Map<string, Session> = new Map();
   readonly #wheel: TimerWheel<Session>;
   readonly #consumptionBounds: ConsumptionBounds;
-  readonly slow: SlowConsumers;
   readonly heartbeatMs: number;
-  readonly #held: Set<Session> = new Set();
-  /** Held sessions that are to be looked at again, the next one last. */
-  #heldDue: Session[] = [];
-  #isHeldStale = false;
-  /** When a handshake was last throttled, and since when admission has been. */
-  #throttledAtMs = Number.NEGATIVE_INFINITY;
-  #throttledSinceMs = 0;
+  readonly #clock: HostClock;
+  readonly #throttle: AdmissionThrottle;
+  readonly #held: HeldSessions = new HeldSessions();
   #connected = 0;
   #arrivals = 0;
   /** Of sessions that this host, or the one before it of the same number, has begun. */
   #count: number;
-  #clockMs: number;
-  #lastTickMs: number;
   #isDueScheduled = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
     this.#count = options.sessionsBefore ?? 0;
-    this.#clockMs = options.nowMs;
-    this.#lastTickMs = options.nowMs;
-    this.#wheel = new TimerWheel(tickMs, options.nowMs);
-    const { sessionUnconsumedBytesMax, slowConsumerBytesMax, slowConsumerTimeoutMs } = options.config;
+    this.#clock = options.clock;
+    this.#throttle = new AdmissionThrottle(options.clock, options.config.lossHoldMaxMs);
+    this.#wheel = new TimerWheel(tickMs, options.clock.runningMs);
+    const { sessionUnconsumedBytesMax, slowConsumerBytesMax } = options.config;
     this.#consumptionBounds = { unconsumedBytesMax: sessionUnconsumedBytesMax, closeBytesMax: slowConsumerBytesMax };
-    this.slow = new SlowConsumers({ timeoutMs: slowConsumerTimeoutMs, counters: options.counters });
     // Two pings may go unanswered before the third deadline.
     this.heartbeatMs = Math.max(tickMs, Math.floor(options.config.heartbeatTimeoutMs / 3));
   }
 
   /** What the host's clock says, in milliseconds. */
   get clockMs(): number {
-    return this.#clockMs;
+    return this.#clock.runningMs;
   }
 
   /** Of the session that came last to this host. */
@@ -163,7 +144,7 @@ export class Sessions {
     this.#connected += 1;
     // Those that connect together are not pinged together: within half a heartbeat their turns are spread evenly.
     const place = (this.#count * goldenRatio) % 1;
-    this.#schedule(session, this.#clockMs + Math.ceil((this.heartbeatMs * (1 + place)) / 2));
+    this.#schedule(session, this.#clock.runningMs + Math.ceil((this.heartbeatMs * (1 + place)) / 2));
     this.#options.counters.count('session_opened');
     return session;
   }
@@ -187,7 +168,7 @@ export class Sessions {
   }
 
   #addLease(identity: SessionIdentity, { lease, ttlMs, address }: LeaseRecord): Session {
-    const expiresAtMs = this.#clockMs + tickMs + ttlMs;
+    const expiresAtMs = this.#clock.runningMs + tickMs + ttlMs;
     const session = this.#add(identity, { kind: 'leased', lease, ttlMs, expiresAtMs }, address);
     this.#byLease.set(lease, session);
     this.#schedule(session, expiresAtMs);
@@ -195,36 +176,19 @@ export class Sessions {
   }
 
   renewLease(session: Session): void {
-    if (session.state.kind === 'leased') session.state.expiresAtMs = this.#clockMs + tickMs + session.state.ttlMs;
+    if (session.state.kind === 'leased')
+      session.state.expiresAtMs = this.#clock.runningMs + tickMs + session.state.ttlMs;
   }
 
   /** Something came from the peer. */
   onActivity(session: Session): void {
-    if (session.heardAtMs !== this.#clockMs) session.readBytes = 0;
-    session.heardAtMs = this.#clockMs;
-  }
-
-  /** PU4: it was sent something, or was not because of what it has not read. */
-  judgeConsumption(session: Session): void {
-    if (session.state.kind === 'connected') this.slow.judge(session, this.#clockMs);
-  }
-
-  /** A ping was answered. Returns whether the session was behind and is no longer. */
-  acknowledge(session: Session, mark: string): boolean {
-    return this.slow.acknowledge(session, mark, this.#clockMs);
+    if (session.heardAtMs !== this.#clock.runningMs) session.readBytes = 0;
+    session.heardAtMs = this.#clock.runningMs;
   }
 
   /** LI2: a client whose handshake was refused must not count as gone. */
   noteThrottled(): void {
-    if (this.#clockMs - this.#throttledAtMs >= throttleSettleMs) this.#throttledSinceMs = this.#clockMs;
-    this.#throttledAtMs = this.#clockMs;
-  }
-
-  get #isAdmissionThrottled(): boolean {
-    return (
-      this.#clockMs - this.#throttledAtMs < throttleSettleMs &&
-      this.#clockMs - this.#throttledSinceMs < this.#options.config.lossHoldMaxMs
-    );
+    this.#throttle.note();
   }
 
   /** The connection was closed by the client, in order (SE2): what it registered goes at once. */
@@ -233,12 +197,21 @@ export class Sessions {
     session.identity.isOver = true;
     // Else it would be kept until its deadline, a lease for as long as it might have lived.
     this.#wheel.cancel(session, session.wheelPlace);
-    this.#options.onEnd(session);
+    // PU5: a registry that stops says goodbye; it does not tell anybody that everybody has gone.
+    if (this.#options.drain.isDraining) this.#forget(session);
+    else {
+      this.#options.departures.end(session, () => {
+        this.#forget(session);
+      });
+    }
   }
 
   /** Nothing is left of an ended session. */
-  forget(session: Session): void {
-    this.#byNumber.delete(session.number);
+  #forget({ number, identity }: Session): void {
+    const { losses, tellMain } = this.#options;
+    this.#byNumber.delete(number);
+    losses.noteEnded(number);
+    if (identity.hasTravelled) tellMain?.({ kind: 'gone', session: number });
   }
 
   /** The connection broke (SE2): what it registered stays for the grace, in case the client comes back and registers again. */
@@ -254,9 +227,10 @@ export class Sessions {
 
   #keepForGrace(session: Session, kind: 'broke' | 'landed'): void {
     // The clock stands since the last tick; a tick more, and the grace is never cut short.
-    const removeAtMs = this.#clockMs + tickMs + this.#options.config.disconnectGraceMs;
+    const removeAtMs = this.#clock.runningMs + tickMs + this.#options.config.disconnectGraceMs;
     if (this.#advance(session, { kind, removeAtMs }) === undefined) return;
-    this.#options.onBreak(session);
+    const { number, registrations } = session;
+    this.#options.losses.noteMissing(number, () => registrations.services());
     this.#schedule(session, removeAtMs);
   }
 
@@ -284,12 +258,12 @@ export class Sessions {
     this.#wheel.cancel(old, old.wheelPlace);
     // First, since the socket may say at once that it has closed.
     const before = this.#advance(old, { kind: 'takenOver' });
-    this.#options.onFenced(old);
+    this.#options.connections.cutOff(old);
     if (before?.kind === 'connected') {
       this.#options.counters.countClose('resumed_elsewhere');
       before.socket.end('resumed_elsewhere');
     } else {
-      this.#options.onReturn(old);
+      this.#options.losses.noteBack(old.number);
     }
   }
 
@@ -347,7 +321,6 @@ export class Sessions {
     if (this.#advance(session, { kind: 'heldBack' }) === undefined) return;
     this.#options.counters.count('loss_held');
     this.#held.add(session);
-    session.registrations.setHeld(true);
   }
 
   /** Takes a session out of its state and into the next. Returns the one before; undefined: nothing changes by that. */
@@ -365,8 +338,7 @@ export class Sessions {
         this.#options.onLease?.({ kind: 'ended', number: session.number });
         break;
       case 'held':
-        this.#held.delete(session);
-        session.registrations.setHeld(false);
+        this.#held.remove(session);
         break;
       case 'broken':
       case 'moving':
@@ -381,27 +353,23 @@ export class Sessions {
 
   /** Some of what is held back may go: every held session is looked at again, a bounded number in each tick. */
   recheckHeld(): void {
-    this.#isHeldStale = true;
+    this.#held.recheck();
   }
 
-  /** Moves the clock on and acts on what has come due. */
-  tick(nowMs: number): void {
-    this.#clockMs += Math.min(nowMs - this.#lastTickMs, tickGapMaxMs);
-    this.#lastTickMs = nowMs;
+  /** The clock has moved on: acts on what has come due. */
+  tick(): void {
     if (!this.#isDueScheduled) this.#checkDue();
     this.#checkHeld();
-    this.slow.tick(this.#clockMs);
   }
 
   #createIdentity(isConnection: boolean): SessionIdentity {
     this.#count += 1;
-    const number = this.#options.host * sessionsPerHostMax + this.#count;
+    const number = this.#options.number * sessionsPerHostMax + this.#count;
     const { createName } = this.#options;
     return new SessionIdentity({
       number,
       name: createName(),
-      // The number says where to look, the rest cannot be guessed.
-      secret: `${number.toString(secretRadix)}-${createName()}`,
+      secret: createSecret(number, createName()),
       isConnection,
       hasTravelled: false,
       registrations: new SessionLog(this.#options.log),
@@ -421,7 +389,7 @@ export class Sessions {
       address,
       arrival: this.#arrivals,
       state,
-      nowMs: this.#clockMs,
+      nowMs: this.#clock.runningMs,
       consumption: new Consumption(this.#consumptionBounds),
     });
   }
@@ -434,7 +402,7 @@ export class Sessions {
 
   /** However many have come due together, others have their turns in between. */
   #checkDue(): void {
-    for (const session of this.#wheel.advance(this.#clockMs, duePerTurn)) this.#check(session);
+    for (const session of this.#wheel.advance(this.#clock.runningMs, duePerTurn)) this.#check(session);
     this.#isDueScheduled = this.#wheel.isBehind;
     if (!this.#isDueScheduled) return;
     this.#options.schedule(() => {
@@ -449,7 +417,7 @@ export class Sessions {
         this.#checkHeartbeat(session, state.socket);
         return;
       case 'leased':
-        if (this.#clockMs < state.expiresAtMs) {
+        if (this.#clock.runningMs < state.expiresAtMs) {
           this.#schedule(session, state.expiresAtMs);
           return;
         }
@@ -457,8 +425,8 @@ export class Sessions {
         this.end(session);
         return;
       case 'broken':
-        if (this.#clockMs < state.removeAtMs) this.#schedule(session, state.removeAtMs);
-        else if (this.#isAdmissionThrottled) this.#schedule(session, this.#clockMs + throttleRecheckMs);
+        if (this.#clock.runningMs < state.removeAtMs) this.#schedule(session, state.removeAtMs);
+        else if (this.#throttle.isOn) this.#schedule(session, this.#clock.runningMs + throttleRecheckMs);
         else this.#expire(session);
         return;
       case 'held':
@@ -474,46 +442,32 @@ export class Sessions {
   #expire(session: Session): void {
     // Others have taken over all that it held: nothing is left to judge.
     if (session.registrations.size === 0) this.end(session);
-    else this.#options.onExpire(session);
+    else this.#judge(session);
+  }
+
+  #judge(session: Session): void {
+    // PU5: what is held back stays so while the registry stops.
+    if (!this.#options.drain.isDraining) this.#options.losses.ask(session.number);
   }
 
   #checkHeld(): void {
-    if (this.#isAdmissionThrottled || this.#options.isBusy()) return;
-    // Not begun anew before the end, so that all have their turn however often guards let go.
-    if (this.#heldDue.length === 0 && this.#isHeldStale) {
-      this.#isHeldStale = false;
-      this.#heldDue = [...this.#held];
-    }
-    for (const session of this.#heldDue.splice(-heldPerTick)) {
-      if (session.state.kind === 'held') this.#options.onExpire(session);
+    if (this.#throttle.isOn || this.#options.departures.isBusy) return;
+    for (const session of this.#held.takeDue()) {
+      if (session.state.kind === 'held') this.#judge(session);
     }
   }
 
   /** SE3: a silent peer is pinged, and after `heartbeatTimeoutMs` taken for broken. */
   #checkHeartbeat(session: Session, socket: Socket): void {
     const deadlineMs = session.heardAtMs + this.#options.config.heartbeatTimeoutMs;
-    if (this.#clockMs >= deadlineMs) {
+    if (this.#clock.runningMs >= deadlineMs) {
       // One that is behind with reading answers no ping, for the same reason.
       const reason = session.consumption.isBehind ? 'slow_consumer' : 'heartbeat_timeout';
       this.#options.counters.countClose(reason);
       socket.end(reason);
       return;
     }
-    if (this.#clockMs - session.heardAtMs >= this.heartbeatMs / 2 - tickMs) session.ping();
-    this.#schedule(session, Math.min(this.#clockMs + this.heartbeatMs, deadlineMs));
+    if (this.#clock.runningMs - session.heardAtMs >= this.heartbeatMs / 2 - tickMs) session.ping();
+    this.#schedule(session, Math.min(this.#clock.runningMs + this.heartbeatMs, deadlineMs));
   }
-}
-
-const secretRadix = 36;
-
-/** The number of the session that a secret belongs to; not a number if it cannot be one. */
-export function readSecretNumber(secret: string): number {
-  const [digits = ''] = secret.split('-', 1);
-  return /^[0-9a-z]{1,10}$/.test(digits) ? Number.parseInt(digits, secretRadix) : Number.NaN;
-}
-
-/** Takes as long however much of it is right. */
-function isSameSecret(known: string, given: string): boolean {
-  const [a, b] = [Buffer.from(known), Buffer.from(given)];
-  return a.length === b.length && timingSafeEqual(a, b);
 }

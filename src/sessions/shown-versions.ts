@@ -1,6 +1,7 @@
 import type { PartitionLink } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
 import { toPartition } from '../workers/messages.ts';
+import type { HostClock } from './host-clock.ts';
 
 /** So far ahead of the clock a service's version may be that changes fast, in µs. */
 const leadMicrosMax = 1_000_000;
@@ -8,19 +9,18 @@ const leadMicrosMax = 1_000_000;
 /** What clients show that they were told before the registry started: no service may go on below that (PU5). */
 export class ShownVersions {
   readonly #router: Pick<Router, 'links'>;
-  readonly #readWallMicros: () => number;
+  readonly #clock: Pick<HostClock, 'wallMicros'>;
   /** The highest, if the clock was ahead of ours when it was given. */
   #highest = 0;
 
-  /** `readWallMicros`: the wall clock in µs, as of the last tick. */
-  constructor(router: Pick<Router, 'links'>, readWallMicros: () => number) {
+  constructor(router: Pick<Router, 'links'>, clock: Pick<HostClock, 'wallMicros'>) {
     this.#router = router;
-    this.#readWallMicros = readWallMicros;
+    this.#clock = clock;
   }
 
   /** A version ahead of the clock was given while the clock was ahead: then no service may go on from what the clock says now. */
   note(version: number): void {
-    if (version <= this.#highest || version <= this.#readWallMicros() + leadMicrosMax) return;
+    if (version <= this.#highest || version <= this.#clock.wallMicros + leadMicrosMax) return;
     this.#highest = version;
     for (const link of this.#router.links()) link.tell([toPartition.raiseFloor, version]);
   }

@@ -1,9 +1,11 @@
 import type { Counters } from '../runtime/counters.ts';
+import type { HostClock } from './host-clock.ts';
 import type { Session } from './session.ts';
 
 export interface SlowConsumersOptions {
   /** How long a session may be behind without reading anything. */
   readonly timeoutMs: number;
+  readonly clock: Pick<HostClock, 'runningMs'>;
   readonly counters: Counters;
 }
 
@@ -19,21 +21,21 @@ export class SlowConsumers {
     this.#options = options;
   }
 
-  /** Something was sent, or was not because of what is unread. */
-  judge(session: Session, nowMs: number): void {
+  /** It was sent something, or was not because of what it has not read. */
+  judge(session: Session): void {
     const { consumption } = session;
-    if (!consumption.judge()) return;
+    if (session.state.kind !== 'connected' || !consumption.judge()) return;
     if (!this.#behind.has(session)) {
       this.#behind.add(session);
-      consumption.progressAtMs = nowMs;
+      consumption.progressAtMs = this.#options.clock.runningMs;
       this.#options.counters.count('session_conflated', session);
     }
-    if (consumption.isExcessive) this.#close(session);
+    if (consumption.isExcessive) this.close(session);
   }
 
-  /** The client has said how far it has read. Returns whether it is to get what it missed. */
-  acknowledge(session: Session, mark: string, nowMs: number): boolean {
-    if (!session.consumption.acknowledge(mark, nowMs)) return false;
+  /** The client has said how far it has read. Returns whether it was behind and is no longer: then it is to get what it missed. */
+  acknowledge(session: Session, mark: string): boolean {
+    if (!session.consumption.acknowledge(mark, this.#options.clock.runningMs)) return false;
     this.#behind.delete(session);
     return true;
   }
@@ -43,17 +45,18 @@ export class SlowConsumers {
     this.#behind.delete(session);
   }
 
-  tick(nowMs: number): void {
+  tick(): void {
     let closed = 0;
     for (const session of this.#behind) {
-      if (nowMs - session.consumption.progressAtMs < this.#options.timeoutMs) continue;
+      if (this.#options.clock.runningMs - session.consumption.progressAtMs < this.#options.timeoutMs) continue;
       if (closed === closedPerTick) return;
       closed += 1;
-      this.#close(session);
+      this.close(session);
     }
   }
 
-  #close(session: Session): void {
+  /** It does not read what it must be sent. */
+  close(session: Session): void {
     this.#behind.delete(session);
     if (session.socket === undefined) return;
     this.#options.counters.countClose('slow_consumer');

@@ -14,6 +14,7 @@ import type { ReadTicket, Reply, Result } from './answers.ts';
 import { Audiences } from './audiences.ts';
 import type { WatchedAudience } from './audiences.ts';
 import type { Encoding } from './encoding.ts';
+import type { HostClock } from './host-clock.ts';
 import type { HostMeter } from './host-meter.ts';
 import { PushDelivery } from './push-delivery.ts';
 import { Refills } from './refills.ts';
@@ -50,8 +51,7 @@ export interface SubscriptionsOptions {
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
   readonly flush: () => void;
   readonly warmUp: Pick<WarmUp, 'isOver'>;
-  /** Wall clock in µs, as of the last tick. */
-  readonly readWallMicros: () => number;
+  readonly clock: Pick<HostClock, 'wallMicros'>;
   /** Runs the next slice of a long fan-out in a later turn. */
   readonly schedule: (task: () => void) => void;
   /** A push was dropped: the backlog is full, or the session is behind with reading. */
@@ -87,7 +87,7 @@ export class Subscriptions {
         else onDropped(subscription.session);
       },
     });
-    this.#shown = new ShownVersions(router, options.readWallMicros);
+    this.#shown = new ShownVersions(router, options.clock);
     const shown = this.#shown;
     this.#refills = new Refills({ router, audiences, delivery: this.#delivery, warmUp: options.warmUp, shown });
   }

@@ -78,12 +78,6 @@ class Stage {
             if (hosts === 1) this.guard.take(report);
             else this.#fromHost[host]!.push(structuredClone(report));
           },
-          onVerdict: (session, held) => {
-            this.#carryOut(session, held);
-          },
-          onRecheck: () => {
-            for (const [session, loss] of this.broken) if (this.#hostOf.get(session) === host) loss.isJudged = false;
-          },
           schedule,
         }),
     );
@@ -92,7 +86,7 @@ class Stage {
       hosts,
       counters: this.counters,
       send: (host, orders) => {
-        if (hosts === 1) this.hosts[host]!.obey(orders);
+        if (hosts === 1) this.#obey(host, orders);
         else this.#toHost[host]!.push(structuredClone(orders));
       },
       schedule,
@@ -195,6 +189,15 @@ class Stage {
     this.#losses(session).noteEnded(session);
   }
 
+  #obey(host: number, orders: GuardOrders): void {
+    const losses = this.hosts[host]!;
+    for (const { session, held } of losses.obey(orders)) this.#carryOut(session, held);
+    if (orders.isRecheck) {
+      for (const [session, loss] of this.broken) if (this.#hostOf.get(session) === host) loss.isJudged = false;
+    }
+    losses.flush();
+  }
+
   #carryOut(session: number, held: Held): void {
     const loss = this.broken.get(session);
     if (loss === undefined) return;
@@ -237,7 +240,7 @@ class Stage {
           queue.length === 0 || this.silent.has(host) ? [] : [() => this.guard.take(queue.shift()!)],
         ),
         ...this.#toHost.flatMap((queue, host) =>
-          queue.length === 0 || this.silent.has(host) ? [] : [() => this.hosts[host]!.obey(queue.shift()!)],
+          queue.length === 0 || this.silent.has(host) ? [] : [() => this.#obey(host, queue.shift()!)],
         ),
       ];
       if (choices.length === 0) return;

@@ -4,6 +4,8 @@ import { resolveConfig } from '../../src/config/config-checking.ts';
 import type { ServerConfig } from '../../src/config/config.ts';
 import { Counters } from '../../src/runtime/counters.ts';
 import { textCodec } from '../../src/runtime/text-codec.ts';
+import { DrainState } from '../../src/sessions/drain-state.ts';
+import { HostClock } from '../../src/sessions/host-clock.ts';
 import { HostLog } from '../../src/sessions/session-log.ts';
 import type { Session } from '../../src/sessions/session.ts';
 import { Sessions } from '../../src/sessions/sessions.ts';
@@ -16,6 +18,7 @@ const minute = 60 * second;
 class Scene {
   readonly counters: Counters = new Counters();
   readonly sessions: Sessions;
+  readonly clock: HostClock = new HostClock(0, 0);
   /** Of each session that is to be judged, ended, back or cut off, what happened, in this order. */
   readonly told: string[] = [];
   readonly later: (() => void)[] = [];
@@ -24,23 +27,38 @@ class Scene {
   #names = 0;
 
   constructor(config: Partial<ServerConfig> = {}) {
-    const note = (what: string) => (session: Session) => {
-      this.told.push(`${what} ${session.number}`);
+    const note = (what: string) => (session: number) => {
+      this.told.push(`${what} ${session}`);
     };
+    const isBusy = (): boolean => this.isBusy;
     this.sessions = new Sessions({
-      host: 0,
+      number: 0,
       log: new HostLog(textCodec),
       config: resolveConfig({ disconnectGraceMs: second, heartbeatTimeoutMs: 10 * minute, ...config }),
       counters: this.counters,
       createName: () => `name-${(this.#names += 1)}`,
-      onBreak: note('broke'),
-      onExpire: note('expired'),
-      onReturn: note('back'),
-      onFenced: note('fenced'),
-      onEnd: note('ended'),
-      isBusy: () => this.isBusy,
+      clock: this.clock,
+      drain: new DrainState(),
+      losses: {
+        noteMissing: note('broke'),
+        ask: note('expired'),
+        noteBack: note('back'),
+        noteEnded: note('forgotten'),
+      },
+      connections: {
+        cutOff: ({ number }) => {
+          note('fenced')(number);
+        },
+      },
+      departures: {
+        end: ({ number }) => {
+          note('ended')(number);
+        },
+        get isBusy(): boolean {
+          return isBusy();
+        },
+      },
       schedule: (task) => void this.later.push(task),
-      nowMs: 0,
     });
   }
 
@@ -79,7 +97,8 @@ class Scene {
   wait(ms: number): void {
     for (const endMs = this.#nowMs + ms; this.#nowMs < endMs;) {
       this.#nowMs += 50;
-      this.sessions.tick(this.#nowMs);
+      this.clock.tick(this.#nowMs);
+      this.sessions.tick();
       for (const task of this.later.splice(0)) task();
     }
   }
@@ -218,7 +237,8 @@ test('[LI1] of many sessions whose time has come together, at most 500 are looke
   scene.take();
   const turns: number[] = [];
   for (let nowMs = 50; nowMs <= 2 * second; nowMs += 50) {
-    scene.sessions.tick(nowMs);
+    scene.clock.tick(nowMs);
+    scene.sessions.tick();
     turns.push(scene.take().length);
     // A tick in between does not do what a turn is to do.
     for (const task of scene.later.splice(0)) {

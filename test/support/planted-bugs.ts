@@ -12,7 +12,9 @@ import { SlotGate } from '../../src/routing/slot-gate.ts';
 import { TimerWheel } from '../../src/runtime/timer-wheel.ts';
 import { WorkQueue } from '../../src/runtime/work-queue.ts';
 import { AnswerPacer } from '../../src/sessions/answer-pacer.ts';
+import { ContestedClaims } from '../../src/sessions/contested-claims.ts';
 import { Departures } from '../../src/sessions/departures.ts';
+import { HostClock } from '../../src/sessions/host-clock.ts';
 import { HostLosses } from '../../src/sessions/host-losses.ts';
 import { LossGuard } from '../../src/sessions/loss-guard.ts';
 import { PendingRegister, Registrar } from '../../src/sessions/registrar.ts';
@@ -378,12 +380,12 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'a jump of the clock counts in full',
     faults: quiet,
     plant: () => {
-      const last = new WeakMap<Sessions, number>();
+      const last = new WeakMap<HostClock, number>();
       return replace(
-        Sessions.prototype,
+        HostClock.prototype,
         'tick',
         (tick) =>
-          function jump(this: Sessions, nowMs) {
+          function jump(this: HostClock, nowMs) {
             for (let at = last.get(this) ?? nowMs; at < Math.min(nowMs, (last.get(this) ?? 0) + 10_000); at += 200) {
               tick.call(this, at);
             }
@@ -421,7 +423,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a session is not told that another one has registered its instance',
     faults: quiet,
-    plant: () => replace(Registrar.prototype, 'handleClaim', () => () => undefined),
+    plant: () => replace(ContestedClaims.prototype, 'handle', () => () => undefined),
   },
   {
     name: 'a change counts as told once it is answered',
@@ -459,8 +461,8 @@ export const plantedBugs: readonly PlantedBug[] = [
         Departures.prototype,
         'end',
         (end) =>
-          function forget(this: Departures, session) {
-            end.call(this, session);
+          function forget(this: Departures, session, onGone) {
+            end.call(this, session, onGone);
             for (const { key, id } of session.registrations.names()) session.registrations.delete(key, id);
           },
       ),

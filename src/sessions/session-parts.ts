@@ -1,0 +1,223 @@
+import type { ServerConfig } from '../config/config.ts';
+import type { Router } from '../routing/router.ts';
+import type { AdmissionRate } from '../runtime/admission-rate.ts';
+import type { Counters } from '../runtime/counters.ts';
+import { textCodec } from '../runtime/text-codec.ts';
+import { ClaimNotices } from './claim-notices.ts';
+import { Connections } from './connections.ts';
+import { ContestedClaims } from './contested-claims.ts';
+import { Departures } from './departures.ts';
+import { Dispatch } from './dispatch.ts';
+import { DrainState } from './drain-state.ts';
+import type { Encoding } from './encoding.ts';
+import { HostClock } from './host-clock.ts';
+import { HostJobs } from './host-jobs.ts';
+import { HostLosses } from './host-losses.ts';
+import { HostMeter } from './host-meter.ts';
+import { IntakeLines } from './intake-lines.ts';
+import { jsonRpc } from './json-rpc.ts';
+import type { LeaseNews } from './lease-record.ts';
+import type { LossReport } from './loss-messages.ts';
+import { LossVerdicts } from './loss-verdicts.ts';
+import { Opening } from './opening.ts';
+import { Reads } from './reads.ts';
+import { Registrar } from './registrar.ts';
+import { Resumption } from './resumption.ts';
+import { SessionJournal } from './session-journal.ts';
+import type { SessionEvent } from './session-journal.ts';
+import { HostLog } from './session-log.ts';
+import { SessionOutbox } from './session-outbox.ts';
+import type { TransferEvent } from './session-transfer.ts';
+import { Sessions } from './sessions.ts';
+import { SlowConsumers } from './slow-consumers.ts';
+import { Subscriptions } from './subscriptions.ts';
+import type { WarmUp } from './warm-up.ts';
+
+/** What a session host is made with, on whichever thread it lives. */
+export interface HostOptions {
+  /** Partitions address hosts by number. */
+  readonly number: number;
+  readonly config: ServerConfig;
+  readonly counters: Counters;
+  readonly admissionRate: AdmissionRate;
+  readonly warmUp: WarmUp;
+  /** A name that cannot be guessed. */
+  readonly createName: () => string;
+  /** What its sessions are sent; JSON-RPC if it is not said. */
+  readonly encoding?: Encoding | undefined;
+  /** 0 to 1. */
+  readonly random: () => number;
+  /** Runs a task once all sockets of this turn have been read. */
+  readonly schedule: (task: () => void) => void;
+  /** Monotonic, in milliseconds. */
+  readonly nowMs: number;
+  /** Wall clock at the start, in µs. */
+  readonly startedAtMicros: number;
+  /** Names the registry and its history. */
+  readonly registry: string;
+  /** Whether the log wants to know who comes and goes. */
+  readonly isVerbose: boolean;
+  readonly onSession: (event: SessionEvent) => void;
+  /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
+  readonly tellMain?: ((event: TransferEvent) => void) | undefined;
+  /** To the guard of the whole registry, wherever it is. */
+  readonly reportLosses: (report: LossReport) => void;
+  /** Sessions that a thread of the same number, which has ended, had begun. */
+  readonly sessionsBefore?: number | undefined;
+  /** A lease was granted, or has ended. */
+  readonly onLease?: ((news: LeaseNews) => void) | undefined;
+}
+
+export interface SessionPartsOptions extends HostOptions {
+  readonly router: Router;
+}
+
+/** What a session core is made of. */
+export interface SessionParts {
+  readonly clock: HostClock;
+  readonly drain: DrainState;
+  readonly encoding: Encoding;
+  readonly meter: HostMeter;
+  readonly journal: SessionJournal;
+  readonly outbox: SessionOutbox;
+  readonly jobs: HostJobs;
+  readonly slow: SlowConsumers;
+  readonly subscriptions: Subscriptions;
+  readonly notices: ClaimNotices;
+  readonly connections: Connections;
+  readonly losses: HostLosses;
+  readonly registrar: Registrar;
+  readonly departures: Departures;
+  readonly sessions: Sessions;
+  readonly claims: ContestedClaims;
+  readonly verdicts: LossVerdicts;
+  readonly resumption: Resumption;
+  readonly dispatch: Dispatch;
+}
+
+/**
+ * Makes the parts of a session core, each from those before it: what is sent, what is registered, whose it is, and what is asked for. What an early part has to
+ * say to a later one, it returns, or says to a callback that came with the call.
+ */
+export function createSessionParts(options: SessionPartsOptions): SessionParts {
+  const { number, config, router, counters, schedule, warmUp, tellMain } = options;
+  const { encoding = jsonRpc } = options;
+  const clock = new HostClock(options.nowMs, options.startedAtMicros);
+  const drain = new DrainState();
+  const meter = new HostMeter();
+  const log = new HostLog(textCodec);
+  const journal = createJournal(options, clock);
+
+  const slow = new SlowConsumers({ timeoutMs: config.slowConsumerTimeoutMs, clock, counters });
+  const outbox = createOutbox(options, slow);
+  const flush = (): void => {
+    outbox.flush();
+  };
+  const work = {
+    stepsPerTurn: config.turnStepsMax,
+    schedule,
+    onPutOff: (): void => {
+      counters.countLimit('turnStepsMax');
+    },
+  };
+  const jobs = new HostJobs(work, flush);
+  const subscriptions = new Subscriptions({
+    router,
+    encoding,
+    counters,
+    sliceMembers: config.fanOutSliceMembers,
+    sliceBytes: config.fanOutSliceBytes,
+    subscriptionsMax: config.subscriptionsMax,
+    threadSubscriptionsMax: config.threadSubscriptionsMax,
+    watchedServicesMax: config.watchedServicesMax,
+    watchedNameBytesMax: config.watchedNameBytesMax,
+    meter,
+    flush,
+    warmUp,
+    clock,
+    schedule,
+    onDropped: (session) => {
+      slow.judge(session);
+    },
+  });
+  const notices = new ClaimNotices({ encoding, schedule, flush });
+  const lines = new IntakeLines();
+  const connections = new Connections({ lines, subscriptions, notices, slow });
+
+  const losses = new HostLosses({ host: number, seed: options.registry, report: options.reportLosses, schedule });
+  const registrar = new Registrar({ router, losses, log, config, notices });
+  const departures = new Departures({ ...work, router, registrar, drain });
+  const sessions = new Sessions({ ...options, log, clock, losses, connections, departures, drain });
+  const claims = new ContestedClaims({ router, registrar, sessions, notices, counters });
+  const verdicts = new LossVerdicts({ losses, sessions, departures, claims, drain });
+
+  const resumption = new Resumption({ sessions, registrar, router, config, tellMain, clock });
+  const { registry, random } = options;
+  const opening = new Opening({ config, registry, sessions, resumption, journal, notices, warmUp });
+  const reads = new Reads({ router, jobs, isWarming: () => !warmUp.isOver });
+  const dispatch = new Dispatch({
+    config,
+    encoding,
+    router,
+    counters,
+    meter,
+    outbox,
+    opening,
+    registrar,
+    subscriptions,
+    reads,
+    notices,
+    lines,
+    drain,
+    random,
+    schedule,
+  });
+  return {
+    clock,
+    drain,
+    encoding,
+    meter,
+    journal,
+    outbox,
+    jobs,
+    slow,
+    subscriptions,
+    notices,
+    connections,
+    losses,
+    registrar,
+    departures,
+    sessions,
+    claims,
+    verdicts,
+    resumption,
+    dispatch,
+  };
+}
+
+/** Bounds that are met, and refusals, are told wherever they are counted. */
+function createJournal({ counters, isVerbose, onSession }: SessionPartsOptions, clock: HostClock): SessionJournal {
+  const journal = new SessionJournal(isVerbose, onSession);
+  counters.watch({
+    onBound: (bound, cause) => {
+      journal.noteBound(bound, cause, clock.runningMs);
+    },
+    onRefusal: (code, cause) => {
+      journal.noteRefusal(code, cause, clock.runningMs);
+    },
+  });
+  return journal;
+}
+
+function createOutbox({ config, schedule }: SessionPartsOptions, slow: SlowConsumers): SessionOutbox {
+  return new SessionOutbox({
+    sliceBytes: config.fanOutSliceBytes,
+    schedule,
+    send: (session) => {
+      // An answer is never just lost.
+      if (session.flush() === 'dropped' || session.hasLostAnswer) slow.close(session);
+      else slow.judge(session);
+      session.lane?.poke();
+    },
+  });
+}

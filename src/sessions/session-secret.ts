@@ -1,0 +1,20 @@
+import { timingSafeEqual } from 'node:crypto';
+
+const radix = 36;
+
+/** What a caller has to know to take its session over. The number says where to look, the rest, `name`, cannot be guessed. */
+export function createSecret(number: number, name: string): string {
+  return `${number.toString(radix)}-${name}`;
+}
+
+/** The number of the session that a secret belongs to; not a number if it cannot be one. */
+export function readSecretNumber(secret: string): number {
+  const [digits = ''] = secret.split('-', 1);
+  return /^[0-9a-z]{1,10}$/.test(digits) ? Number.parseInt(digits, radix) : Number.NaN;
+}
+
+/** Takes as long however much of it is right. */
+export function isSameSecret(known: string, given: string): boolean {
+  const [a, b] = [Buffer.from(known), Buffer.from(given)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
