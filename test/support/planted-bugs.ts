@@ -14,7 +14,6 @@ import { WorkQueue } from '../../src/runtime/work-queue.ts';
 import { AnswerPacer } from '../../src/sessions/answer-pacer.ts';
 import { ContestedClaims } from '../../src/sessions/contested-claims.ts';
 import { Departures } from '../../src/sessions/departures.ts';
-import { HostClock } from '../../src/sessions/host-clock.ts';
 import { HostLosses } from '../../src/sessions/host-losses.ts';
 import { LossGuard } from '../../src/sessions/loss-guard.ts';
 import { PendingRegister, Registrar } from '../../src/sessions/registrar.ts';
@@ -380,12 +379,12 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'a jump of the clock counts in full',
     faults: quiet,
     plant: () => {
-      const last = new WeakMap<HostClock, number>();
+      const last = new WeakMap<SessionCore, number>();
       return replace(
-        HostClock.prototype,
+        SessionCore.prototype,
         'tick',
         (tick) =>
-          function jump(this: HostClock, nowMs) {
+          function jump(this: SessionCore, nowMs) {
             for (let at = last.get(this) ?? nowMs; at < Math.min(nowMs, (last.get(this) ?? 0) + 10_000); at += 200) {
               tick.call(this, at);
             }
