@@ -1,14 +1,23 @@
 import { highestOf } from '../protocol/extremes.ts';
 import type { PartitionLink } from '../routing/partition-link.ts';
 import { askApplied } from '../routing/router.ts';
-import type { GuardOrders } from '../sessions/loss-messages.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 import type { LocalHost } from './local-host.ts';
+import type { RegistryGuard } from './registry-guard.ts';
 import type { SessionHost, HostState } from './session-host.ts';
-import { SessionTransfers } from './session-transfers.ts';
+import type { SessionTransfers } from './session-transfers.ts';
 import { StateReader } from './state-reader.ts';
+
+export interface HostsOptions {
+  /** On the main thread. */
+  readonly main: LocalHost;
+  readonly others: readonly SessionHost[];
+  /** What judges losses, and what brings sessions from one host to another. Hosts tell them of it from their first session on, and so both must know them all before. */
+  readonly guard: RegistryGuard;
+  readonly transfers: SessionTransfers;
+}
 
 /**
  * All session hosts of the process, as those see them who start partitions and move slots. The one on the main thread also carries what concerns a partition
@@ -17,15 +26,18 @@ import { StateReader } from './state-reader.ts';
 export class Hosts {
   readonly main: LocalHost;
   readonly states: StateReader;
-  /** Sessions that go from one host to another. */
-  readonly transfers: SessionTransfers;
+  readonly #transfers: SessionTransfers;
   readonly #others: readonly SessionHost[];
 
-  constructor(main: LocalHost, others: readonly SessionHost[]) {
+  constructor({ main, others, guard, transfers }: HostsOptions) {
     this.main = main;
     this.#others = others;
+    this.#transfers = transfers;
     this.states = new StateReader(this.all());
-    this.transfers = new SessionTransfers(this.all());
+    for (const host of this.all()) {
+      guard.join(host);
+      transfers.join(host);
+    }
   }
 
   all(): readonly SessionHost[] {
@@ -70,11 +82,11 @@ export class Hosts {
   }
 
   async restore(partition: number): Promise<boolean> {
-    await this.transfers.pause();
+    await this.#transfers.pause();
     try {
       return await everyOf(this.all().map((host) => host.restore(partition)));
     } finally {
-      this.transfers.resume();
+      this.#transfers.resume();
     }
   }
 
@@ -118,11 +130,6 @@ export class Hosts {
   /** Something that a partition held is gone, and nobody knows what. */
   refresh(partition: number): void {
     for (const host of this.all()) host.refresh(partition);
-  }
-
-  /** What the guard of the whole registry tells one host. */
-  obeyGuard(host: number, orders: GuardOrders): void {
-    this.all()[host]?.obeyGuard(orders);
   }
 
   /** Tells a partition something through the main thread's mailbox; resolves to whether it lived to apply it. */

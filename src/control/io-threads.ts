@@ -1,15 +1,24 @@
+import { createDeferred } from '../runtime/deferred.ts';
 import { carryOutCall } from '../runtime/thread-calls.ts';
 import type { CallMessage } from '../runtime/thread-calls.ts';
-import { ThreadGauges } from '../runtime/thread-gauges.ts';
+import type { ThreadGauges } from '../runtime/thread-gauges.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { HostThread, within } from './host-thread.ts';
 import type { HostThreadOptions } from './host-thread.ts';
 import type { MainCalls } from './main-calls.ts';
-import { RemoteHost } from './remote-host.ts';
-import type { HostEvents } from './remote-host.ts';
+import type { RemoteHost } from './remote-host.ts';
 import type { FromIoThread, HostThreadStart, IoThreadStart, ToIoThread } from './thread-messages.ts';
 
-export interface IoThreadsOptions extends HostThreadOptions, HostEvents {
+/** An I/O thread, as it is known before it runs. */
+export interface IoThreadIdentity {
+  /** By which the main thread knows its session host. */
+  readonly host: RemoteHost;
+  readonly name: string;
+  readonly gauges: ThreadGauges;
+}
+
+export interface IoThreadsOptions extends HostThreadOptions {
+  readonly threads: readonly IoThreadIdentity[];
   /** The file that a thread runs. */
   readonly entry: URL;
   readonly table: SlotTable;
@@ -17,8 +26,6 @@ export interface IoThreadsOptions extends HostThreadOptions, HostEvents {
   readonly admissionRate: SharedArrayBuffer;
   readonly descriptors: SharedArrayBuffer;
   readonly calls: MainCalls;
-  /** A bug in a thread, or its end without having been told to. */
-  readonly onFailure: (error: Error) => void;
   /** A thread has shown no sign of life for so long, or shows one again. */
   readonly onSilence: (thread: number, silentMs: number) => void;
 }
@@ -33,6 +40,8 @@ const tickGapMaxMs = 200;
  * idle, and neither must happen to one with sockets.
  */
 export class IoThreads {
+  /** Resolves when a thread has failed: to a bug in it, or to its end without having been told to. */
+  readonly failed: Promise<Error>;
   readonly #threads: readonly IoThread[];
   readonly #onSilence: IoThreadsOptions['onSilence'];
   readonly #silentMaxMs: number;
@@ -40,19 +49,11 @@ export class IoThreads {
   #lastTickMs = 0;
 
   constructor(options: IoThreadsOptions) {
-    const { ioThreads, partitionHeartbeatTimeoutMs } = options.config;
     this.#onSilence = options.onSilence;
-    this.#silentMaxMs = partitionHeartbeatTimeoutMs;
-    this.#threads = Array.from({ length: ioThreads }, (_, i) => new IoThread(i + 1, options));
-  }
-
-  /** What each thread tells of itself, by name. */
-  get gauges(): readonly (readonly [string, ThreadGauges])[] {
-    return this.#threads.map(({ host, gauges }) => [threadName(host.number), gauges]);
-  }
-
-  get hosts(): readonly RemoteHost[] {
-    return this.#threads.map(({ host }) => host);
+    this.#silentMaxMs = options.config.partitionHeartbeatTimeoutMs;
+    const failure = createDeferred<Error>();
+    this.failed = failure.promise;
+    this.#threads = options.threads.map((identity) => new IoThread(identity, options, failure.resolve));
   }
 
   /** Resolves when all threads can take connections, to what connections are handed to them by. */
@@ -83,7 +84,7 @@ export class IoThreads {
       const wasSilent = thread.silentMs >= this.#silentMaxMs;
       thread.tick(elapsedMs);
       const isSilent = thread.silentMs >= this.#silentMaxMs;
-      if (isSilent !== wasSilent) this.#onSilence(thread.host.number, thread.silentMs);
+      if (isSilent !== wasSilent) this.#onSilence(thread.number, thread.silentMs);
     }
   }
 
@@ -95,8 +96,7 @@ export class IoThreads {
 }
 
 class IoThread {
-  readonly host: RemoteHost;
-  readonly gauges: ThreadGauges = new ThreadGauges();
+  readonly number: number;
   /** Resolves to what connections are handed to it by. */
   readonly ready: Promise<unknown>;
   readonly #thread: HostThread;
@@ -108,18 +108,15 @@ class IoThread {
   /** How long it has shown no sign of life, in milliseconds. */
   silentMs = 0;
 
-  constructor(number: number, options: IoThreadsOptions) {
-    const { entry, table, sessionCounts, admissionRate, descriptors, calls, onFailure } = options;
+  constructor({ host, name, gauges }: IoThreadIdentity, options: IoThreadsOptions, onFailure: (error: Error) => void) {
+    const { number } = host;
+    const { entry, table, sessionCounts, admissionRate, descriptors, calls } = options;
+    this.number = number;
     this.#calls = calls;
     const closed = this.#closedFlag.buffer as SharedArrayBuffer;
     const more: Omit<IoThreadStart, keyof HostThreadStart> = { sessionCounts, admissionRate, descriptors, closed };
-    this.#thread = new HostThread(
-      { number, name: threadName(number), entry, table, gauges: this.gauges },
-      options,
-      more,
-    );
-    this.host = new RemoteHost(number, options);
-    this.host.attach(this.#thread.port);
+    this.#thread = new HostThread({ number, name, entry, table, gauges }, options, more);
+    host.attach(this.#thread.port);
     const { worker } = this.#thread;
     const fail = (error: Error): void => {
       if (!this.#isEnding) onFailure(error);
@@ -198,8 +195,4 @@ class IoThread {
   #tell(message: ToIoThread): void {
     this.#thread.worker.postMessage(message);
   }
-}
-
-function threadName(number: number): string {
-  return `io-${number}`;
 }

@@ -6,14 +6,23 @@ import type { DueSession, GuardOrders, LossReport, Verdict } from '../sessions/l
 
 export interface RegistryGuardOptions {
   readonly settings: LossGuardSettings;
-  /** Numbered from 0. */
-  readonly hosts: number;
   readonly counters: Counters;
-  readonly send: (host: number, orders: GuardOrders) => void;
   /** Runs a task in a later turn. */
   readonly schedule: (task: () => void) => void;
   readonly onEvent: (event: GuardEvent) => void;
   readonly nowMs: number;
+}
+
+/** A session host, as the guard sees it. */
+export interface GuardedHost {
+  readonly number: number;
+  obeyGuard(orders: GuardOrders): void;
+}
+
+/** A host, and what the guard has decided of its sessions and not told it yet. */
+interface ToldHost {
+  readonly host: GuardedHost;
+  verdicts: Verdict[];
 }
 
 /** What is looked at in one turn, at most: services of lost sessions, some µs each. */
@@ -47,8 +56,7 @@ export class RegistryGuard {
   #overflowSeen = 0;
   #nextTasks: (() => void)[] = [];
   #nextDue: Round['due'][number][] = [];
-  /** By host. */
-  readonly #verdicts: Verdict[][];
+  readonly #hosts: Map<number, ToldHost> = new Map();
   /** A question that hosts are to be asked with the next orders. */
   #ask = 0;
   #workLeft = workPerTurn;
@@ -61,7 +69,6 @@ export class RegistryGuard {
     this.#options = options;
     this.#clockMs = options.nowMs;
     this.#lastTickMs = options.nowMs;
-    this.#verdicts = Array.from({ length: options.hosts }, () => []);
     this.#guard = new LossGuard(options.settings, (event) => {
       options.counters.count(event.kind === 'tripped' ? 'loss_guard_tripped' : 'loss_guard_cleared');
       options.onEvent(event);
@@ -79,12 +86,17 @@ export class RegistryGuard {
     return this.#guard.isEmpty && !this.#hasWork;
   }
 
+  /** From now on the guard judges what the host loses, too, and asks it before it judges. */
+  join(host: GuardedHost): void {
+    this.#hosts.set(host.number, { host, verdicts: [] });
+  }
+
   /** A host's thread is new, and knows nothing of what others have been told to report. */
   greet(host: number): void {
     const { track, watch } = this.#guard.watched();
     if (track.length + watch.length === 0) return;
     const nothing = { isUnwatchingAll: false, untrack: [], unwatch: [], isRecheck: false, verdicts: [], ask: 0 };
-    this.#options.send(host, { ...nothing, track, watch });
+    this.#hosts.get(host)?.host.obeyGuard({ ...nothing, track, watch });
   }
 
   /** A host tells of losses. */
@@ -168,7 +180,7 @@ export class RegistryGuard {
     this.#ask = this.#questions;
     this.#round = {
       question: this.#questions,
-      waiting: new Set(this.#verdicts.keys()),
+      waiting: new Set(this.#hosts.keys()),
       startedAtMs: this.#clockMs,
       tasks: this.#nextTasks,
       due: this.#nextDue,
@@ -186,7 +198,7 @@ export class RegistryGuard {
       // It looks at each service, whatever comes of it.
       this.#spend(1 + this.#guard.sizeOf(session));
       const held = this.#guard.judge(session);
-      this.#verdicts[host]!.push({ session, serial, held });
+      this.#hosts.get(host)?.verdicts.push({ session, serial, held });
     }
     if (round.judged === round.due.length) this.#round = undefined;
   }
@@ -231,10 +243,11 @@ export class RegistryGuard {
     const { track, untrack, watch, unwatch } = changes;
     const isForAll =
       isUnwatchingAll || isRecheck || ask > 0 || track.length + untrack.length + watch.length + unwatch.length > 0;
-    for (const [host, verdicts] of this.#verdicts.entries()) {
+    for (const told of this.#hosts.values()) {
+      const { host, verdicts } = told;
       if (!isForAll && verdicts.length === 0) continue;
-      this.#verdicts[host] = [];
-      this.#options.send(host, { isUnwatchingAll, isRecheck, ...changes, verdicts, ask });
+      told.verdicts = [];
+      host.obeyGuard({ isUnwatchingAll, isRecheck, ...changes, verdicts, ask });
     }
   }
 

@@ -16,7 +16,7 @@ interface TakeoverRequest {
  * happens within the call that brings the news, since what one host says of a session must reach the next in the same order.
  */
 export class SessionTransfers {
-  readonly #hosts: ReadonlyMap<number, SessionHost>;
+  readonly #hosts: Map<number, SessionHost> = new Map();
   /** Hosts of sessions that have left the host where they began, also of those that have come back to it. */
   readonly #homes: Map<number, number> = new Map();
   /** What partitions have said of sessions on their way, the latest of each registration. */
@@ -29,8 +29,9 @@ export class SessionTransfers {
   #waitingForArrivals: (() => void)[] = [];
   #waitingForPauses: (() => void)[] = [];
 
-  constructor(hosts: readonly SessionHost[]) {
-    this.#hosts = new Map(hosts.map((host) => [host.number, host]));
+  /** From now on sessions come and go there, too. */
+  join(host: SessionHost): void {
+    this.#hosts.set(host.number, host);
   }
 
   /** Sessions that have left the host where they began, and that somebody may still take over. */

@@ -2,6 +2,8 @@ import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
 import type { Counters } from '../runtime/counters.ts';
+import { createDeferred } from '../runtime/deferred.ts';
+import type { Deferred } from '../runtime/deferred.ts';
 import { isDescriptorShortage } from '../runtime/descriptors.ts';
 import { slotCount } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
@@ -23,7 +25,6 @@ export interface SupervisorOptions {
   readonly createRunner: (partition: number, onDeath: (partition: number, cause: Error) => void) => Runner;
   readonly delay: (ms: number) => Promise<void>;
   readonly nowMs: number;
-  readonly onFatal: (error: Error) => void;
   /** Runs the start of a thread with the descriptors that are held for it. */
   readonly lendDescriptors?: (start: () => Promise<void>) => Promise<void>;
   /** A partition died, or is rebuilt and serves again: for metrics. */
@@ -57,6 +58,9 @@ class SupervisedPartition {
 
 /** Starts partitions, watches over them, and heals those that die (RE1). */
 export class Supervisor {
+  /** Resolves, to why, when partitions keep dying, and the registry cannot go on. */
+  readonly failed: Promise<Error>;
+  readonly #failure: Deferred<Error> = createDeferred();
   readonly #options: SupervisorOptions;
   readonly #hosts: Hosts;
   readonly #partitions: SupervisedPartition[] = [];
@@ -69,6 +73,7 @@ export class Supervisor {
     this.#options = options;
     this.#hosts = options.hosts;
     this.#clockMs = options.nowMs;
+    this.failed = this.#failure.promise;
   }
 
   /** What each partition is doing. */
@@ -235,7 +240,7 @@ export class Supervisor {
     this.#isStopping = true;
     this.#wake();
     const message = `partition ${partition} died: ${cause.message}; partitions keep dying, and the server cannot go on without their slots`;
-    this.#options.onFatal(new Error(message, { cause }));
+    this.#failure.resolve(new Error(message, { cause }));
   }
 
   /** Deaths in the window, this one included. */

@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto';
-
 import { countRequests } from '../runtime/request-numbers.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
+import { hostSurroundings } from './host-surroundings.ts';
 import { LocalHost } from './local-host.ts';
 import type { LocalHostOptions } from './local-host.ts';
 import type { FromHost } from './remote-host.ts';
@@ -17,6 +16,7 @@ export function createThreadHost(
 ): LocalHost {
   const { number, config, startedAtMicros, registry, isVerbose } = start;
   return new LocalHost({
+    ...hostSurroundings,
     number,
     config,
     startedAtMicros,
@@ -25,13 +25,6 @@ export function createThreadHost(
     table: SlotTable.attach(start.table),
     warmUp: new WarmUp(start.warmUp),
     nextRequest: countRequests(start.lastRequest),
-    createName: () => randomBytes(16).toString('base64url'),
-    random: Math.random,
-    schedule: setImmediate,
-    delay: (ms) =>
-      new Promise((resolve) => {
-        setTimeout(resolve, ms);
-      }),
     nowMs: performance.now(),
     reportLosses: (report) => {
       port.postMessage({ kind: 'losses', report });

@@ -1,4 +1,4 @@
-import { timingSafeEqual } from 'node:crypto';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
 
 const radix = 36;
 
@@ -17,4 +17,9 @@ export function readSecretNumber(secret: string): number {
 export function isSameSecret(known: string, given: string): boolean {
   const [a, b] = [Buffer.from(known), Buffer.from(given)];
   return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/** A name that cannot be guessed. */
+export function createName(): string {
+  return randomBytes(16).toString('base64url');
 }

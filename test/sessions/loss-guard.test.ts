@@ -83,16 +83,20 @@ class Stage {
     );
     this.guard = new RegistryGuard({
       settings: this.settings,
-      hosts,
       counters: this.counters,
-      send: (host, orders) => {
-        if (hosts === 1) this.#obey(host, orders);
-        else this.#toHost[host]!.push(structuredClone(orders));
-      },
       schedule,
       onEvent: (event) => this.events.push(event),
       nowMs: 0,
     });
+    for (let number = 0; number < hosts; number++) {
+      this.guard.join({
+        number,
+        obeyGuard: (orders) => {
+          if (hosts === 1) this.#obey(number, orders);
+          else this.#toHost[number]!.push(structuredClone(orders));
+        },
+      });
+    }
   }
 
   /** Each on the next host. */

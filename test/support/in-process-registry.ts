@@ -12,7 +12,7 @@ import type { LocalHostOptions } from '../../src/control/local-host.ts';
 import { RegistryGuard } from '../../src/control/registry-guard.ts';
 import { RemoteHost, serveHost } from '../../src/control/remote-host.ts';
 import type { FromHost, HostEvents, HostPort } from '../../src/control/remote-host.ts';
-import type { SessionTransfers } from '../../src/control/session-transfers.ts';
+import { SessionTransfers } from '../../src/control/session-transfers.ts';
 import { SlotMigrator } from '../../src/control/slot-migrator.ts';
 import { Supervisor } from '../../src/control/supervisor.ts';
 import type { Router } from '../../src/routing/router.ts';
@@ -381,7 +381,7 @@ export class InProcessRegistry {
   readonly guard: RegistryGuard;
   readonly supervisor: Supervisor;
   readonly migrator: SlotMigrator;
-  readonly transfers: SessionTransfers;
+  readonly transfers: SessionTransfers = new SessionTransfers();
   readonly partitions: SimulatedPartition[] = [];
   fatal: Error | undefined;
   readonly guardEvents: GuardEvent[] = [];
@@ -405,6 +405,15 @@ export class InProcessRegistry {
     this.#wallStartMicros = wallStartMicros ?? wallStartUsualMicros;
     this.#encoding = encoding;
     this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, warmUpMs: 0, ...smallTurns, ...input });
+    this.guard = new RegistryGuard({
+      settings: this.config,
+      counters: this.counters,
+      schedule: (task) => {
+        this.schedule(task);
+      },
+      onEvent: (event) => this.guardEvents.push(event),
+      nowMs: 0,
+    });
     const warmUp = new WarmUp(this.#warmUp);
     this.#judge = new WarmUpJudge({
       warmUp,
@@ -434,23 +443,11 @@ export class InProcessRegistry {
       return host;
     });
     const edgeHosts = Array.from({ length: edges }, (_, i) => new RemoteHost(hosts + i, events));
-    const allHosts = new Hosts(
-      this.hosts[0]!,
-      [...others, ...edgeHosts].map(({ host }) => host),
-    );
-    this.transfers = allHosts.transfers;
-    this.guard = new RegistryGuard({
-      settings: this.config,
-      hosts: hosts + edges,
-      counters: this.counters,
-      send: (host, orders) => {
-        allHosts.obeyGuard(host, orders);
-      },
-      schedule: (task) => {
-        this.schedule(task);
-      },
-      onEvent: (event) => this.guardEvents.push(event),
-      nowMs: 0,
+    const allHosts = new Hosts({
+      main: this.hosts[0]!,
+      others: [...others, ...edgeHosts].map(({ host }) => host),
+      guard: this.guard,
+      transfers: this.transfers,
     });
     const log = pino({ level: 'silent' });
     this.supervisor = new Supervisor({
@@ -465,9 +462,9 @@ export class InProcessRegistry {
       },
       delay: (ms) => this.#delay(ms),
       nowMs: 0,
-      onFatal: (error) => {
-        this.fatal = error;
-      },
+    });
+    void this.supervisor.failed.then((error) => {
+      this.fatal = error;
     });
     this.migrator = new SlotMigrator({
       hosts: allHosts,

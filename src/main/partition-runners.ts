@@ -1,0 +1,31 @@
+import type { ServerConfig } from '../config/config.ts';
+import type { ThreadGauges } from '../runtime/thread-gauges.ts';
+import type { Fault } from '../workers/messages.ts';
+import { PartitionRunner } from '../workers/partition-runner.ts';
+
+/** The threads of partitions, as the supervisor has asked for them. */
+export class PartitionRunners {
+  readonly #config: ServerConfig;
+  /** By partition; one that has been ended and is wanted again gets a new one. */
+  readonly #runners: Map<number, PartitionRunner> = new Map();
+
+  constructor(config: ServerConfig) {
+    this.#config = config;
+  }
+
+  create(partition: number, onDeath: (partition: number, cause: Error) => void): PartitionRunner {
+    const { partitionStartTimeoutMs: startTimeoutMs, partitionHeapMaxMb: heapMaxMb } = this.#config;
+    const runner = new PartitionRunner({ partition, limits: this.#config, startTimeoutMs, heapMaxMb, onDeath });
+    this.#runners.set(partition, runner);
+    return runner;
+  }
+
+  gaugesOf(partition: number): ThreadGauges | undefined {
+    return this.#runners.get(partition)?.gauges;
+  }
+
+  /** For tests: makes a partition's thread fail. */
+  inflict(partition: number, fault: Fault): void {
+    this.#runners.get(partition)?.inflict(fault);
+  }
+}

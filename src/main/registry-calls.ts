@@ -1,0 +1,49 @@
+import type { Administration } from '../control/administration.ts';
+import { checkHealth } from '../control/health.ts';
+import type { Hosts } from '../control/hosts.ts';
+import type { ChangeStart, MainCalls } from '../control/main-calls.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { Failure } from '../protocol/errors.ts';
+import { leaseOf } from '../sessions/leases.ts';
+import { readSecretNumber } from '../sessions/session-secret.ts';
+import { hostOfSession } from '../workers/session-numbers.ts';
+
+/** Where HTTP is served; nowhere until the server listens. */
+export interface HttpDoor {
+  url: string | undefined;
+}
+
+export interface RegistryCallsOptions {
+  readonly hosts: Hosts;
+  readonly administration: Administration;
+  readonly metrics: Metrics;
+  readonly httpDoor: Readonly<HttpDoor>;
+}
+
+/** What the main thread answers to all threads. */
+export function createRegistryCalls({ hosts, administration, metrics, httpDoor }: RegistryCallsOptions): MainCalls {
+  /** Described in the same turn: a short change may be over in the next. */
+  const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
+    failure === undefined ? { description: await administration.describePartitions() } : { failure };
+  return {
+    checkHealth: (check) => {
+      const { isDraining, isWarming } = hosts.main.core;
+      const { waitingFor } = administration;
+      return Promise.resolve(checkHealth(check, { waitingFor, isDraining, isWarming }));
+    },
+    readHttpUrl: () => Promise.resolve(httpDoor.url),
+    readStats: () => administration.readStats(),
+    readMetrics: () => metrics.read(),
+    describePartitions: () => administration.describePartitions(),
+    resize: (partitions) => describeStart(administration.resize(partitions)),
+    rebalance: () => describeStart(administration.rebalance()),
+    describeGuard: () => administration.describeGuard(),
+    releaseGuard: (key) => administration.releaseGuard(key),
+    requestReconnect: (percent, spreadMs) => administration.requestReconnect(percent, spreadMs),
+    listSessions: (query) => administration.listSessions(query),
+    carryOutLease: (call) => {
+      const holder = hosts.all()[hostOfSession(readSecretNumber(leaseOf(call) ?? ''))];
+      return holder?.carryOutLease(call) ?? Promise.resolve({ code: 'not_found', message: 'there is no such lease' });
+    },
+  };
+}

@@ -1,0 +1,31 @@
+import type { Logger } from 'pino';
+
+import type { ServerConfig } from '../config/config.ts';
+import type { GuardEvent } from '../sessions/loss-guard.ts';
+
+/** A guard has begun to hold back, or holds nothing back any more. */
+export function logGuard(log: Logger, event: GuardEvent): void {
+  const what = event.key ?? 'the whole registry';
+  const text =
+    event.kind === 'tripped'
+      ? `many connections of ${what} broke at once: what they registered is held back from removal`
+      : `nothing of ${what} is held back any more`;
+  log.warn(event, text);
+}
+
+/** The warm-up is over. */
+export function logWarm(
+  log: Logger,
+  { warmUpMs, warmUpMaxMs }: Pick<ServerConfig, 'warmUpMs' | 'warmUpMaxMs'>,
+  { tookMs, instances }: { readonly tookMs: number; readonly instances: number },
+): void {
+  const isCut = tookMs >= warmUpMaxMs && warmUpMaxMs > warmUpMs;
+  if (isCut) log.warn({ tookMs, instances }, 'warm, though clients were still coming back: warmUpMaxMs is over');
+  else log.info({ tookMs, instances }, 'warm: who was here before is back, or has had the time');
+}
+
+/** An I/O thread has shown no sign of life for so long, or shows one again. */
+export function logSilence(log: Logger, thread: number, silentMs: number): void {
+  if (silentMs > 0) log.error({ thread, silentMs }, 'an I/O thread shows no sign of life');
+  else log.warn({ thread }, 'an I/O thread shows signs of life again');
+}

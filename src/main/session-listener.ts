@@ -1,0 +1,56 @@
+import type { Logger } from 'pino';
+
+import type { Counters } from '../runtime/counters.ts';
+import type { Descriptors } from '../runtime/descriptors.ts';
+import type { ListenAddress, Transport } from '../transport/transport.ts';
+
+export interface SessionListenerOptions {
+  readonly transport: Transport;
+  readonly descriptors: Descriptors;
+  readonly counters: Counters;
+  readonly log: Logger;
+}
+
+/** So many descriptors must be free before connections are taken again. */
+const descriptorsToListen = 8;
+
+/** Takes connections for as long as the server goes on and has descriptors for them. */
+export class SessionListener {
+  readonly #options: SessionListenerOptions;
+  #isOver = false;
+
+  constructor(options: SessionListenerOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves to where it listens; rejects if the port is in use, or the address is not this machine's. */
+  listen(host: string, port: number): Promise<ListenAddress> {
+    return this.#options.transport.listen(host, port);
+  }
+
+  /** Whoever uses up the descriptors must not stop those who are in: connections that cannot be taken are not waited for. */
+  tick(): void {
+    if (this.#isOver) return;
+    const { transport, descriptors, counters, log } = this.#options;
+    if (transport.isListening) {
+      if (descriptors.hasRoom(1)) return;
+      counters.count('accept_paused');
+      log.warn('no file descriptors are left: no connections are taken for now');
+      transport.pauseListening();
+    } else if (descriptors.hasRoom(descriptorsToListen)) {
+      transport.resumeListening().then(
+        () => {
+          log.info('connections are taken again');
+        },
+        // It is tried again with the next tick.
+        () => undefined,
+      );
+    }
+  }
+
+  /** From now on no connections are taken. */
+  stop(): void {
+    this.#isOver = true;
+    this.#options.transport.stopListening();
+  }
+}

@@ -1,0 +1,29 @@
+import type { ServerConfig } from '../config/config.ts';
+import { admissionRateBytes } from '../runtime/admission-rate.ts';
+import { descriptorBudgetBytes } from '../runtime/descriptors.ts';
+import { sessionCountsBytes } from '../runtime/session-counts.ts';
+import { warmUpBytes } from '../sessions/warm-up.ts';
+
+/** Memory that the threads of a server share. */
+export interface SharedMemory {
+  /** The number of the last request of any host, one 64-bit word. */
+  readonly lastRequest: SharedArrayBuffer;
+  /** See `AdmissionRate`. */
+  readonly admissionRate: SharedArrayBuffer;
+  /** See `WarmUp`. */
+  readonly warmUp: SharedArrayBuffer;
+  /** See `DescriptorBudget`. */
+  readonly descriptors: SharedArrayBuffer;
+  /** See `SharedSessionCounts`; without I/O threads nobody shares it. */
+  readonly sessionCounts: SharedArrayBuffer;
+}
+
+export function createSharedMemory({ ioThreads, edgeThreads }: ServerConfig): SharedMemory {
+  return {
+    lastRequest: new SharedArrayBuffer(8),
+    admissionRate: new SharedArrayBuffer(admissionRateBytes),
+    warmUp: new SharedArrayBuffer(warmUpBytes(1 + ioThreads + edgeThreads)),
+    descriptors: new SharedArrayBuffer(descriptorBudgetBytes),
+    sessionCounts: new SharedArrayBuffer(ioThreads === 0 ? 0 : sessionCountsBytes),
+  };
+}

@@ -1,0 +1,101 @@
+import type { ServerConfig } from '../config/config.ts';
+import type { Administration } from '../control/administration.ts';
+import type { EdgeSupervisor } from '../control/edge-supervisor.ts';
+import type { Hosts } from '../control/hosts.ts';
+import type { IoThreads } from '../control/io-threads.ts';
+import type { Supervisor } from '../control/supervisor.ts';
+import type { Descriptors } from '../runtime/descriptors.ts';
+import type { ServerLog } from '../runtime/log.ts';
+import { delay } from '../runtime/timing.ts';
+import { tickMs } from '../sessions/host-clock.ts';
+import type { Transport } from '../transport/transport.ts';
+import type { SessionListener } from './session-listener.ts';
+import type { Ticker } from './ticker.ts';
+
+export interface ShutdownOptions {
+  readonly config: Pick<ServerConfig, 'drainTimeoutMs'>;
+  readonly log: ServerLog;
+  readonly listener: SessionListener;
+  readonly transport: Transport;
+  readonly edges: EdgeSupervisor;
+  readonly threads: IoThreads;
+  readonly hosts: Hosts;
+  readonly supervisor: Supervisor;
+  readonly administration: Administration;
+  readonly descriptors: Descriptors;
+  readonly ticker: Ticker;
+  /** The server cannot go on; connections are closed already. */
+  readonly onFatal: (error: Error) => void;
+}
+
+/** How long the last frames of sessions that are closed have to leave, in milliseconds. */
+const lastFramesMs = 50;
+/** How long it may take until all sessions are told that they are closed, in milliseconds. */
+const closeTimeoutMs = 2000;
+
+/** The end of a server: in order, or because it cannot go on. */
+export class Shutdown {
+  readonly #options: ShutdownOptions;
+  #stopped: Promise<void> | undefined;
+  #hasFailed = false;
+
+  constructor(options: ShutdownOptions) {
+    this.#options = options;
+  }
+
+  /** Says goodbye to sessions, gives them `drainTimeoutMs` to leave, then ends partitions and threads. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  /** Going on without the slots of a partition would show subscribers empty lists (PU5): the process ends instead. */
+  fail(error: Error): void {
+    if (this.#stopped !== undefined || this.#hasFailed) return;
+    this.#hasFailed = true;
+    const { log, hosts, listener } = this.#options;
+    log.logger.fatal({ err: error }, error.message);
+    hosts.drain('failed');
+    listener.stop();
+    void this.#giveUp(error);
+  }
+
+  /** Other threads must have closed their sockets before the process ends. */
+  async #giveUp(error: Error): Promise<void> {
+    await this.#closeSockets();
+    await this.#options.log.close();
+    this.#options.onFatal(error);
+  }
+
+  async #stop(): Promise<void> {
+    const { config, log, listener, edges, threads, hosts, supervisor, administration, descriptors } = this.#options;
+    listener.stop();
+    edges.stopListening();
+    hosts.drain('stopping');
+    log.logger.info({ sessions: await administration.countSessions() }, 'draining');
+    await this.#waitUntilEmpty(config.drainTimeoutMs);
+    await this.#closeSockets();
+    await edges.end();
+    await supervisor.stop();
+    await threads.end();
+    descriptors.close();
+    log.logger.info('stopped');
+    await log.close();
+  }
+
+  async #closeSockets(): Promise<void> {
+    const { hosts, ticker, transport, threads } = this.#options;
+    // A thread that hangs shall not keep the others from ending.
+    await Promise.race([hosts.closeAll(), delay(closeTimeoutMs)]);
+    await delay(lastFramesMs);
+    ticker.stop();
+    transport.close();
+    await threads.close();
+  }
+
+  async #waitUntilEmpty(timeoutMs: number): Promise<void> {
+    const { administration } = this.#options;
+    const deadlineMs = performance.now() + timeoutMs;
+    while ((await administration.countSessions()) > 0 && performance.now() < deadlineMs) await delay(tickMs / 2);
+  }
+}
