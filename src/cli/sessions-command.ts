@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 
-import type { SessionsResult, SessionSummary } from '../protocol/http-operations.ts';
+import type { SessionsResult, SessionSummary } from '../protocol/http-results.ts';
 import { askServer } from './administration.ts';
 import { formatJson, formatTable, formatText } from './output.ts';
 import { addHttpOptions } from './registry.ts';

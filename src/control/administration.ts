@@ -2,11 +2,12 @@ import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
-import type { SessionsQuery, SessionsResult } from '../protocol/http-operations.ts';
+import type { SessionsQuery } from '../protocol/http-operations.ts';
+import type { GuardResult, PartitionsResult, SessionsResult, Stats } from '../protocol/http-results.ts';
 import { protocolLimits } from '../protocol/limits.ts';
+import type { CounterSnapshot } from '../runtime/counters.ts';
 import { productVersion } from '../runtime/product-version.ts';
 import { sum } from '../sessions/host-figures.ts';
-import type { GuardDescription } from '../sessions/loss-guard.ts';
 import type { WarmUp, WarmUpJudge } from '../sessions/warm-up.ts';
 import type { Hosts } from './hosts.ts';
 import type { RegistryGuard } from './registry-guard.ts';
@@ -28,9 +29,6 @@ export interface AdministrationOptions {
   readonly log: Logger;
 }
 
-/** What guards hold back, and how much of it hosts hold. */
-export type GuardState = GuardDescription & { readonly heldSessions: number; readonly heldInstances: number };
-
 /** What an operator may see and do, wherever it is asked for. */
 export class Administration {
   readonly #options: AdministrationOptions;
@@ -45,7 +43,7 @@ export class Administration {
   }
 
   /** The slot table, partitions, and how far a change has come. */
-  async describePartitions(): Promise<Record<string, unknown>> {
+  async describePartitions(): Promise<PartitionsResult> {
     return (await this.#describe()).partitions;
   }
 
@@ -86,7 +84,7 @@ export class Administration {
     return sumStates(await this.#options.hosts.readStates()).sessions;
   }
 
-  async describeGuard(): Promise<GuardState> {
+  async describeGuard(): Promise<GuardResult> {
     const { hosts: allHosts, guard } = this.#options;
     const [hosts] = await Promise.all([allHosts.readStates(), guard.hearAll()]);
     return {
@@ -101,7 +99,7 @@ export class Administration {
     return this.#options.guard.release(key);
   }
 
-  async readStats(): Promise<Record<string, unknown>> {
+  async readStats(): Promise<Stats<CounterSnapshot>> {
     const { warmUp, warmUpJudge } = this.#options;
     const { partitions, hosts } = await this.#describe();
     const { sessions, leases, registrations, counters } = sumStates(hosts);
@@ -121,7 +119,7 @@ export class Administration {
     };
   }
 
-  async #describe(): Promise<{ partitions: Record<string, unknown>; hosts: readonly HostState[] }> {
+  async #describe(): Promise<{ partitions: PartitionsResult; hosts: readonly HostState[] }> {
     const { hosts: allHosts, supervisor, migrator } = this.#options;
     // How far a change has come is told as of the question, not as of the last answer.
     const { table } = allHosts;

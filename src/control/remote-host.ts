@@ -1,3 +1,5 @@
+import { sumCounters } from '../runtime/counters.ts';
+import type { CounterSnapshot } from '../runtime/counters.ts';
 import { carryOutCall, CallSender, proxyCalls } from '../runtime/thread-calls.ts';
 import type { AnswerOf, CallMessage, CallResult, MethodsOf, ThreadPort } from '../runtime/thread-calls.ts';
 import type { LeaseNews } from '../sessions/lease-record.ts';
@@ -69,7 +71,7 @@ export class RemoteHost {
   readonly #calls: CallSender = new CallSender();
   #port: HostPort | undefined;
   /** What threads that have ended had counted. */
-  #countersBefore: Readonly<Record<string, number>> = {};
+  #countersBefore: CounterSnapshot = {};
   #lastState: HostState | undefined;
 
   constructor(number: number, events: HostEvents) {
@@ -140,9 +142,7 @@ export class RemoteHost {
   async #readState(): Promise<HostState> {
     const state = (await this.#call('readState', [])) as HostState;
     if (this.#port === undefined) return emptyState(this.#countersBefore);
-    const counters: Record<string, number> = { ...this.#countersBefore };
-    for (const [name, count] of Object.entries(state.counters)) counters[name] = (counters[name] ?? 0) + count;
-    this.#lastState = { ...state, counters };
+    this.#lastState = { ...state, counters: sumCounters([this.#countersBefore, state.counters]) };
     return this.#lastState;
   }
 }

@@ -1,4 +1,5 @@
-import type { SessionsQuery, SessionsResult, SessionSummary } from '../protocol/http-operations.ts';
+import type { SessionsQuery } from '../protocol/http-operations.ts';
+import type { SessionsResult, SessionSummary } from '../protocol/http-results.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import type { Session } from '../sessions/session.ts';
 import type { Sessions } from '../sessions/sessions.ts';

@@ -1,4 +1,5 @@
-import type { SessionSummary } from '../protocol/http-operations.ts';
+import type { SessionSummary } from '../protocol/http-results.ts';
+import type { CounterSnapshot } from '../runtime/counters.ts';
 import { emptyFigures } from '../sessions/host-figures.ts';
 import type { HostFigures } from '../sessions/host-figures.ts';
 import type { LeaseRecord } from '../sessions/lease-record.ts';
@@ -13,8 +14,7 @@ export interface HostState {
   readonly sessions: number;
   readonly leases: number;
   readonly registrations: number;
-  /** Counts by reason. */
-  readonly counters: Readonly<Record<string, number>>;
+  readonly counters: CounterSnapshot;
   readonly requestsWaiting: number;
   readonly slotShutMaxMs: number;
   /** By partition. */
@@ -95,7 +95,7 @@ export interface SessionHost {
 }
 
 /** Of a host that holds nothing. */
-export function emptyState(counters: Readonly<Record<string, number>>): HostState {
+export function emptyState(counters: CounterSnapshot): HostState {
   return {
     sessions: 0,
     leases: 0,

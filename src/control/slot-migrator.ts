@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 
+import type { MoveProgress } from '../protocol/http-results.ts';
 import type { PartitionLink } from '../routing/partition-link.ts';
 import { planEvenLoad, planEvenSlots } from '../slots/slot-planner.ts';
 import type { Moves } from '../slots/slot-planner.ts';
@@ -19,20 +20,6 @@ export interface SlotMigratorOptions {
   readonly stepBytes: number;
   /** Resolves in a later turn. */
   readonly nextTurn: () => Promise<void>;
-}
-
-/** How far the present change of the slot table has come. */
-export interface MoveProgress {
-  readonly kind: 'resize' | 'rebalance' | 'none';
-  readonly isRunning: boolean;
-  /** The partitions that there will be. */
-  readonly partitions: number;
-  readonly slotsToMove: number;
-  readonly slotsMoved: number;
-  /** Steps that were taken back, because a partition died in the middle, and tried again. */
-  readonly stepsRolledBack: number;
-  /** Why it ended early, if it did. */
-  readonly failure?: string;
 }
 
 interface Step {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
+import type { PartitionState } from '../protocol/http-results.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { createDeferred } from '../runtime/deferred.ts';
 import type { Deferred } from '../runtime/deferred.ts';
@@ -9,8 +10,6 @@ import { slotCount } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
 import type { MailboxPort, Runner } from '../workers/runner.ts';
 import type { Hosts } from './hosts.ts';
-
-export type PartitionState = 'starting' | 'ready' | 'rebuilding' | 'stopping';
 
 type SupervisorConfig = Pick<
   ServerConfig,

@@ -3,7 +3,8 @@ import type { RegistryGuard } from '../control/registry-guard.ts';
 import { closeCodes, errorCodes } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import type { SlotGate } from '../routing/slot-gate.ts';
-import { countedEvents, upgradeRefusals } from '../runtime/counters.ts';
+import { countedEvents, limitsMet, upgradeRefusals } from '../runtime/counters.ts';
+import type { CounterId, CounterSnapshot } from '../runtime/counters.ts';
 import type { DescriptorCounts } from '../runtime/descriptor-counts.ts';
 import { timeBounds } from '../runtime/histogram.ts';
 import type { Histogram } from '../runtime/histogram.ts';
@@ -40,7 +41,7 @@ export interface Reading {
   readonly hosts: readonly HostFigures[];
   /** Hosts that did not answer in time, of which these are the last figures. */
   readonly silentHosts: number;
-  readonly counters: Readonly<Record<string, number>>;
+  readonly counters: CounterSnapshot;
   readonly requestsWaiting: number;
   readonly partitions: readonly PartitionFigures[];
   /** Requests under way, by partition. */
@@ -60,6 +61,10 @@ const modes: readonly SubscribeMode[] = ['delta', 'snapshot'];
 
 function one(read: (reading: Reading) => number | Histogram): Read {
   return (reading) => [{ labels: {}, value: read(reading) }];
+}
+
+function keysOf<T extends object>(values: T): (keyof T & string)[] {
+  return Object.keys(values) as (keyof T & string)[];
 }
 
 function optional(value: number | undefined): Sample[] {
@@ -90,15 +95,10 @@ function byThread(read: (gauges: ThreadGauges, labels: Labels) => Sample[]): Rea
   ];
 }
 
-/** Counters by reason. Reasons that are known from the start are there from the start, so that rates can be taken. */
-function byReason(label: string, prefix: string, known: readonly string[]): Read {
-  return ({ counters }) => {
-    const counts = new Map<string, number>(known.map((reason) => [reason, 0]));
-    for (const [name, value] of Object.entries(counters)) {
-      if (name.startsWith(prefix)) counts.set(name.slice(prefix.length), value);
-    }
-    return [...counts].map(([reason, value]) => ({ labels: { [label]: reason }, value }));
-  };
+/** Counters by reason. All reasons are there from the start, so that rates can be taken. */
+function byReason<R extends string>(label: string, reasons: readonly R[], counterOf: (reason: R) => CounterId): Read {
+  return ({ counters }) =>
+    reasons.map((reason) => ({ labels: { [label]: reason }, value: counters[counterOf(reason)] ?? 0 }));
 }
 
 const sessionFamilies: readonly MetricFamily[] = [
@@ -127,8 +127,8 @@ const sessionFamilies: readonly MetricFamily[] = [
     help: 'Connections that the server closed.',
     read: byReason(
       'reason',
-      'closed_',
-      Object.keys(closeCodes).filter((reason) => reason !== 'normal'),
+      keysOf(closeCodes).filter((reason) => reason !== 'normal'),
+      (reason) => `closed_${reason}`,
     ),
   },
   {
@@ -136,7 +136,7 @@ const sessionFamilies: readonly MetricFamily[] = [
     type: 'counter',
     labels: ['reason'],
     help: 'WebSocket handshakes that were refused.',
-    read: byReason('reason', 'upgrade_refused_', Object.keys(upgradeRefusals)),
+    read: byReason('reason', keysOf(upgradeRefusals), (reason) => `upgrade_refused_${reason}`),
   },
   {
     name: 'slotcast_registrations',
@@ -171,14 +171,14 @@ const sessionFamilies: readonly MetricFamily[] = [
     type: 'counter',
     labels: ['code'],
     help: 'Requests that were answered with an error, over WebSocket and HTTP.',
-    read: byReason('code', 'refused_', Object.keys(errorCodes)),
+    read: byReason('code', keysOf(errorCodes), (code) => `refused_${code}`),
   },
   {
     name: 'slotcast_limits_met_total',
     type: 'counter',
     labels: ['limit'],
     help: 'Times that a bound was met, by the setting that names it; a bound appears when it is first met.',
-    read: byReason('limit', 'limit_', []),
+    read: ({ counters }) => limitsMet(counters).map(([limit, value]) => ({ labels: { limit }, value })),
   },
 ];
 
@@ -448,11 +448,12 @@ const processFamilies: readonly MetricFamily[] = [
 ];
 
 /** Of counted events that are declared with a family. */
-const eventFamilies: readonly MetricFamily[] = Object.entries(countedEvents).flatMap(([counter, event]) =>
-  'metric' in event
+const eventFamilies: readonly MetricFamily[] = keysOf(countedEvents).flatMap((counter) => {
+  const event = countedEvents[counter];
+  return 'metric' in event
     ? [{ ...event.metric, type: 'counter' as const, labels: [], read: one(({ counters }) => counters[counter] ?? 0) }]
-    : [],
-);
+    : [];
+});
 
 /** All families, in the order of the exposition. */
 export const metricFamilies: readonly MetricFamily[] = [

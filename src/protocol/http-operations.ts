@@ -1,8 +1,10 @@
 import { errorCodes } from './errors.ts';
 import type { ErrorCode } from './errors.ts';
+import { guardResult, partitionsResult, sessionsCursor, sessionsResult, statsResult } from './http-results.ts';
 import { protocolLimits } from './limits.ts';
 import { instanceInputSchema, listParamsSchema, listSchema, methodSchemas, snapshotSchema } from './schemas.ts';
 import type { JsonSchema } from './schemas.ts';
+import { amount } from './typed-schema.ts';
 import type { InstanceInput, QueryParams, ServiceFields, SubscribeMode } from './types.ts';
 
 /** The HTTP side of the protocol: what is asked without holding a connection. The server's routes and the OpenAPI document are made from this. */
@@ -97,29 +99,6 @@ export interface SessionsQuery {
   readonly limit?: number;
   readonly cursor?: string;
 }
-/** What an operator may know of a session. No secret is in it: whoever may look may not therefore act for others. */
-export interface SessionSummary {
-  readonly session: string;
-  readonly thread: number;
-  readonly state: 'connected' | 'broken' | 'held' | 'leased' | 'moving' | 'ended';
-  readonly address: string;
-  readonly client?: string;
-  readonly app?: string;
-  readonly zone?: string;
-  readonly ageMs: number;
-  readonly ttlMs?: number;
-  readonly registrations: number;
-  readonly subscriptions: number;
-  readonly requestsInFlight: number;
-  readonly unreadBytes: number;
-  readonly isBehind: boolean;
-}
-export interface SessionsResult {
-  readonly sessions: readonly SessionSummary[];
-  readonly silentThreads?: readonly number[];
-  readonly cursor?: string;
-}
-
 export interface ResizeBody {
   readonly partitions: number;
 }
@@ -164,157 +143,6 @@ const leaseResult: JsonSchema = {
   additionalProperties: false,
 };
 const anyObject: JsonSchema = { type: 'object' };
-const amount = (description: string): JsonSchema => ({ type: 'integer', minimum: 0, description });
-const partitionsResult: JsonSchema = {
-  type: 'object',
-  properties: {
-    epoch: amount('Of the slot table; rises with each change.'),
-    slotShutMaxMs: amount('The longest time that a slot has been frozen so far, in milliseconds.'),
-    requestsWaiting: amount('Requests that wait for frozen slots.'),
-    partitions: {
-      type: 'array',
-      items: {
-        type: 'object',
-        properties: {
-          partition: amount('Its number.'),
-          state: { type: 'string', enum: ['starting', 'ready', 'rebuilding', 'stopping'] },
-          slots: amount('Slots that it owns.'),
-          requestsInFlight: amount('Requests under way to it.'),
-        },
-        required: ['partition', 'state', 'slots', 'requestsInFlight'],
-        additionalProperties: false,
-      },
-    },
-    move: {
-      type: 'object',
-      properties: {
-        kind: { type: 'string', enum: ['none', 'resize', 'rebalance'] },
-        isRunning: { type: 'boolean' },
-        partitions: amount('The partitions that there shall be.'),
-        slotsToMove: amount('Slots that must move.'),
-        slotsMoved: amount('Slots that have moved.'),
-        stepsRolledBack: amount('Steps that were taken back and tried again.'),
-        failure: { type: 'string', description: 'Why it ended early.' },
-      },
-      required: ['kind', 'isRunning', 'partitions', 'slotsToMove', 'slotsMoved', 'stepsRolledBack'],
-      additionalProperties: false,
-    },
-  },
-  required: ['epoch', 'slotShutMaxMs', 'requestsWaiting', 'partitions', 'move'],
-  additionalProperties: false,
-};
-const guardResult: JsonSchema = {
-  type: 'object',
-  properties: {
-    isHolding: { type: 'boolean', description: 'Whether the registry-wide guard holds back removals.' },
-    holdingForMs: amount('How long it has held back, in milliseconds; left out when it does not.'),
-    missingSessions: amount(
-      'Sessions whose connection broke and which have neither come back, nor been removed, nor been let go.',
-    ),
-    sessions: amount('Sessions that hold registrations, missing ones included; leases are none.'),
-    heldSessions: amount('Sessions whose grace is over, and of which something is held back by any guard.'),
-    heldInstances: amount('Instances that these still hold.'),
-    services: {
-      type: 'array',
-      description: 'Services whose own guard holds back removals.',
-      items: {
-        type: 'object',
-        properties: {
-          key: { type: 'string' },
-          holdingForMs: amount('How long its guard has held back, in milliseconds.'),
-          missing: amount('Instances that are missing.'),
-          total: amount('Instances in all, missing ones included.'),
-        },
-        required: ['key', 'holdingForMs', 'missing', 'total'],
-        additionalProperties: false,
-      },
-    },
-    thresholds: {
-      type: 'object',
-      description: 'The settings of the guards.',
-      properties: {
-        lossWindowMs: amount('See the settings.'),
-        lossSessionsMin: amount('See the settings.'),
-        lossSessionsPercent: amount('See the settings.'),
-        lossServiceInstancesMin: amount('See the settings.'),
-        lossServicePercent: amount('See the settings.'),
-        lossHoldMaxMs: amount('See the settings.'),
-      },
-      required: [
-        'lossWindowMs',
-        'lossSessionsMin',
-        'lossSessionsPercent',
-        'lossServiceInstancesMin',
-        'lossServicePercent',
-        'lossHoldMaxMs',
-      ],
-      additionalProperties: false,
-    },
-  },
-  required: ['isHolding', 'missingSessions', 'sessions', 'heldSessions', 'heldInstances', 'services', 'thresholds'],
-  additionalProperties: false,
-};
-const text = (description: string): JsonSchema => ({ type: 'string', description });
-const sessionsCursor: JsonSchema = {
-  type: 'string',
-  pattern: '^[0-9]{1,16}$',
-  description: 'The `cursor` of the previous page, to get the next one.',
-};
-const sessionsResult: JsonSchema = {
-  type: 'object',
-  properties: {
-    sessions: {
-      type: 'array',
-      items: {
-        type: 'object',
-        properties: {
-          session: text('Its name, as in logs.'),
-          thread: amount(
-            'The thread that holds it: 0 the main thread, then I/O threads, then those that serve HTTP, where leases are.',
-          ),
-          state: {
-            type: 'string',
-            enum: ['connected', 'broken', 'held', 'leased', 'moving', 'ended'],
-            description:
-              'Connected; its connection broke and its grace runs; a guard holds back its removal; a lease over HTTP; just over.',
-          },
-          address: text('Where its caller is, or was last: an IP address.'),
-          client: text('As the caller named it in `session.open`.'),
-          app: text('As the caller named it.'),
-          zone: text('As the caller named it.'),
-          ageMs: amount('How long it has been there, in milliseconds.'),
-          ttlMs: amount('Of a lease, in milliseconds.'),
-          registrations: amount('Instances that it has registered.'),
-          subscriptions: amount('Services that it has subscribed.'),
-          requestsInFlight: amount('Requests that are not yet answered.'),
-          unreadBytes: amount('Bytes that it was sent and is not known to have read.'),
-          isBehind: { type: 'boolean', description: 'Whether its pushes are dropped until it has read what was sent.' },
-        },
-        required: [
-          'session',
-          'thread',
-          'state',
-          'address',
-          'ageMs',
-          'registrations',
-          'subscriptions',
-          'requestsInFlight',
-          'unreadBytes',
-          'isBehind',
-        ],
-        additionalProperties: false,
-      },
-    },
-    silentThreads: {
-      type: 'array',
-      items: { type: 'integer' },
-      description: 'Threads that did not answer in time, whose sessions are left out.',
-    },
-    cursor: { ...sessionsCursor, description: 'Present if there are more: pass it to get the next page.' },
-  },
-  required: ['sessions'],
-  additionalProperties: false,
-};
 const transient: readonly ErrorCode[] = ['busy', 'draining', 'internal'];
 
 export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
@@ -416,7 +244,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'GET',
     path: '/v1/stats',
     summary: 'What the server holds, and what it has refused, closed and dropped, by reason, since it started.',
-    result: anyObject,
+    result: statsResult,
     errors: [],
   },
   readPartitions: {

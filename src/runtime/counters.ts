@@ -95,10 +95,24 @@ export interface Watcher {
   readonly onRefusal: (code: ErrorCode, cause: BoundCause) => void;
 }
 
+type LimitId = `limit_${string}`;
+
+/** Under which something is counted. A bound's name comes from whoever met it, as text. */
+export type CounterId =
+  | CounterName
+  | `refused_${ErrorCode}`
+  | `upgrade_refused_${UpgradeRefusalReason}`
+  | `closed_${CloseReason}`
+  | LimitId;
+
+/** What has been counted; what has not happened is left out. */
+export type CounterSnapshot = { readonly [Id in Exclude<CounterId, LimitId>]?: number } & {
+  readonly [id: LimitId]: number;
+};
+
 /** Counts by reason, so that reaching a bound is never silent (LI1). */
 export class Counters {
-  readonly #counts: Map<string, number> = new Map();
-
+  readonly #counts: Map<CounterId, number> = new Map();
   #watcher: Watcher | undefined;
 
   watch(watcher: Watcher): void {
@@ -137,11 +151,38 @@ export class Counters {
     if (bound !== undefined) this.#watcher?.onBound(bound, cause);
   }
 
-  #add(name: string): void {
+  #add(name: CounterId): void {
     this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
   }
 
-  snapshot(): Record<string, number> {
-    return Object.fromEntries([...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+  snapshot(): CounterSnapshot {
+    return sortCounts(this.#counts);
   }
+}
+
+/** Counts of several threads, or of one in several lives. */
+export function sumCounters(snapshots: readonly CounterSnapshot[]): CounterSnapshot {
+  const counts = new Map<CounterId, number>();
+  for (const snapshot of snapshots)
+    for (const [id, count] of countsOf(snapshot)) counts.set(id, (counts.get(id) ?? 0) + count);
+  return sortCounts(counts);
+}
+
+/** How often each bound has been met, by its name. */
+export function limitsMet(snapshot: CounterSnapshot): [limit: string, count: number][] {
+  return countsOf(snapshot).flatMap(([id, count]) => (isLimit(id) ? [[id.slice(limitPrefix.length), count]] : []));
+}
+
+const limitPrefix = 'limit_';
+
+function isLimit(id: CounterId): id is LimitId {
+  return id.startsWith(limitPrefix);
+}
+
+function countsOf(snapshot: CounterSnapshot): [id: CounterId, count: number][] {
+  return Object.entries(snapshot) as [CounterId, number][];
+}
+
+function sortCounts(counts: ReadonlyMap<CounterId, number>): CounterSnapshot {
+  return Object.fromEntries([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
 }

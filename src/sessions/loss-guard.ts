@@ -1,4 +1,5 @@
 import type { ServerConfig } from '../config/config.ts';
+import type { GuardResult } from '../protocol/http-results.ts';
 import type { Held } from './loss-messages.ts';
 import { LossTally } from './loss-tally.ts';
 import type { LossThresholds } from './loss-tally.ts';
@@ -24,21 +25,7 @@ export interface GuardEvent {
   readonly total: number;
 }
 
-export interface GuardDescription {
-  readonly isHolding: boolean;
-  /** How long it has held back; left out when it does not. */
-  readonly holdingForMs?: number;
-  readonly missingSessions: number;
-  readonly sessions: number;
-  /** Services whose own guard holds back removals. */
-  readonly services: readonly {
-    readonly key: string;
-    readonly holdingForMs: number;
-    readonly missing: number;
-    readonly total: number;
-  }[];
-  readonly thresholds: LossGuardSettings;
-}
+export type GuardDescription = Omit<GuardResult, 'heldSessions' | 'heldInstances'>;
 
 /** Changes for hosts since the last report to them. */
 export interface GuardChanges {

@@ -3,6 +3,8 @@ import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 
+import { httpOperations } from '../../src/protocol/http-operations.ts';
+import { compileValidator } from '../../src/sessions/validation.ts';
 import { slotCount, slotOf } from '../../src/slots/slot.ts';
 import { runCommand } from '../support/command.ts';
 import { ioThreads } from '../support/io-threads.ts';
@@ -214,3 +216,17 @@ test.each([
 test('a registry that cannot be asked for a change ends with status 4', async () => {
   expect((await runCommand(['partitions', '--server', 'ws://127.0.0.1:1'])).status).toBe(4);
 });
+
+test.each(['readStats', 'readPartitions', 'readGuard', 'listSessions'] as const)(
+  'what %s answers is as its schema says',
+  async (operation) => {
+    const { path, result } = httpOperations[operation];
+    const client = await RawClient.open(server.address.url);
+    await client.request('instance.register', { service: 'pay', instance: { host: 'h', port: 1 } });
+    const { body } = await call('GET', path);
+    expect(compileValidator(result)(body)).toEqual({ ok: true, value: body });
+    // A validator that let everything through would have said nothing.
+    expect(compileValidator(result)({ ...body, more: 1 })).toMatchObject({ ok: false });
+    client.close();
+  },
+);

@@ -3,7 +3,7 @@ import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 
-import type { SessionsResult } from '../../src/protocol/http-operations.ts';
+import type { SessionsResult } from '../../src/protocol/http-results.ts';
 import { runCommand } from '../support/command.ts';
 import { ioThreads } from '../support/io-threads.ts';
 import { RawClient } from '../support/raw-client.ts';

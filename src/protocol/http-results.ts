@@ -1,0 +1,214 @@
+import { amount, amounts, choice, flag, list, object, optional, text } from './typed-schema.ts';
+import type { SchemaOf } from './typed-schema.ts';
+
+/** What an operator is told over HTTP: each type with its schema, which does not compile unless it describes the type. */
+
+export type PartitionState = 'starting' | 'ready' | 'rebuilding' | 'stopping';
+
+export interface PartitionSummary {
+  readonly partition: number;
+  readonly state: PartitionState;
+  readonly slots: number;
+  readonly requestsInFlight: number;
+}
+const partitionSummary: SchemaOf<PartitionSummary> = object<PartitionSummary>({
+  partition: amount('Its number.'),
+  state: choice(['starting', 'ready', 'rebuilding', 'stopping']),
+  slots: amount('Slots that it owns.'),
+  requestsInFlight: amount('Requests under way to it.'),
+});
+
+/** How far the present change of the slot table has come, or how the last one ended. */
+export interface MoveProgress {
+  readonly kind: 'none' | 'resize' | 'rebalance';
+  readonly isRunning: boolean;
+  readonly partitions: number;
+  readonly slotsToMove: number;
+  readonly slotsMoved: number;
+  readonly stepsRolledBack: number;
+  readonly failure?: string;
+}
+const moveProgress: SchemaOf<MoveProgress> = object<MoveProgress>({
+  kind: choice(['none', 'resize', 'rebalance']),
+  isRunning: flag(),
+  partitions: amount('The partitions that there shall be.'),
+  slotsToMove: amount('Slots that must move.'),
+  slotsMoved: amount('Slots that have moved.'),
+  stepsRolledBack: amount('Steps that were taken back, because a partition died in the middle, and tried again.'),
+  failure: optional(text('Why it ended early.')),
+});
+
+export interface PartitionsResult {
+  readonly epoch: number;
+  readonly slotShutMaxMs: number;
+  readonly requestsWaiting: number;
+  readonly partitions: readonly PartitionSummary[];
+  readonly move: MoveProgress;
+}
+const partitionsProperties = {
+  epoch: amount('Of the slot table; rises with each change.'),
+  slotShutMaxMs: amount('The longest time that a slot has been frozen so far, in milliseconds.'),
+  requestsWaiting: amount('Requests that wait for frozen slots.'),
+  partitions: list(partitionSummary),
+  move: moveProgress,
+};
+export const partitionsResult: SchemaOf<PartitionsResult> = object<PartitionsResult>(partitionsProperties);
+
+export interface HostSummary {
+  readonly host: number;
+  readonly sessions: number;
+  readonly registrations: number;
+}
+
+/** `/v1/stats`. `Counts`: what the server counts, by name. */
+export interface Stats<Counts = Readonly<Record<string, number>>> extends PartitionsResult {
+  readonly version: string;
+  readonly sessions: number;
+  readonly leases: number;
+  readonly registrations: number;
+  readonly held: number;
+  readonly warming: boolean;
+  readonly warmUpTookMs: number;
+  readonly subscriptionsWarming: number;
+  readonly hosts: readonly HostSummary[];
+  readonly counters: Counts;
+}
+export const statsResult: SchemaOf<Stats> = object<Stats>({
+  version: text('Of the server.'),
+  sessions: amount('Connected sessions.'),
+  leases: amount('Leases over HTTP.'),
+  registrations: amount('Instances that sessions and leases hold.'),
+  held: amount('Sessions whose removal a guard holds back.'),
+  warming: flag('Whether those who were there before the start are still coming back.'),
+  warmUpTookMs: amount('How long that took, or has taken so far, in milliseconds.'),
+  subscriptionsWarming: amount('Subscriptions that go on with what they knew before the start.'),
+  ...partitionsProperties,
+  hosts: list(
+    object<HostSummary>({
+      host: amount('The thread: 0 the main thread, then I/O threads, then those that serve HTTP.'),
+      sessions: amount('Connected sessions.'),
+      registrations: amount('Instances that its sessions and leases hold.'),
+    }),
+    'What each thread holds.',
+  ),
+  counters: amounts('What has been counted since the start, by reason; what has not happened is left out.'),
+});
+
+/** The settings of the guards. */
+export interface GuardThresholds {
+  readonly lossWindowMs: number;
+  readonly lossSessionsMin: number;
+  readonly lossSessionsPercent: number;
+  readonly lossServiceInstancesMin: number;
+  readonly lossServicePercent: number;
+  readonly lossHoldMaxMs: number;
+}
+
+/** A service whose own guard holds back removals. */
+export interface GuardedService {
+  readonly key: string;
+  readonly holdingForMs: number;
+  readonly missing: number;
+  readonly total: number;
+}
+
+export interface GuardResult {
+  readonly isHolding: boolean;
+  readonly holdingForMs?: number;
+  readonly missingSessions: number;
+  readonly sessions: number;
+  readonly heldSessions: number;
+  readonly heldInstances: number;
+  readonly services: readonly GuardedService[];
+  readonly thresholds: GuardThresholds;
+}
+const threshold = amount('See the settings.');
+export const guardResult: SchemaOf<GuardResult> = object<GuardResult>({
+  isHolding: flag('Whether the registry-wide guard holds back removals.'),
+  holdingForMs: optional(amount('How long it has held back, in milliseconds; left out when it does not.')),
+  missingSessions: amount(
+    'Sessions whose connection broke and which have neither come back, nor been removed, nor been let go.',
+  ),
+  sessions: amount('Sessions that hold registrations, missing ones included; leases are none.'),
+  heldSessions: amount('Sessions whose grace is over, and of which something is held back by any guard.'),
+  heldInstances: amount('Instances that these still hold.'),
+  services: list(
+    object<GuardedService>({
+      key: text('The service.'),
+      holdingForMs: amount('How long its guard has held back, in milliseconds.'),
+      missing: amount('Instances that are missing.'),
+      total: amount('Instances in all, missing ones included.'),
+    }),
+    'Services whose own guard holds back removals.',
+  ),
+  thresholds: object<GuardThresholds>(
+    {
+      lossWindowMs: threshold,
+      lossSessionsMin: threshold,
+      lossSessionsPercent: threshold,
+      lossServiceInstancesMin: threshold,
+      lossServicePercent: threshold,
+      lossHoldMaxMs: threshold,
+    },
+    'The settings of the guards.',
+  ),
+});
+
+/** What an operator may know of a session. No secret is in it: whoever may look may not therefore act for others. */
+export interface SessionSummary {
+  readonly session: string;
+  readonly thread: number;
+  readonly state: 'connected' | 'broken' | 'held' | 'leased' | 'moving' | 'ended';
+  readonly address: string;
+  readonly client?: string;
+  readonly app?: string;
+  readonly zone?: string;
+  readonly ageMs: number;
+  readonly ttlMs?: number;
+  readonly registrations: number;
+  readonly subscriptions: number;
+  readonly requestsInFlight: number;
+  readonly unreadBytes: number;
+  readonly isBehind: boolean;
+}
+
+export interface SessionsResult {
+  readonly sessions: readonly SessionSummary[];
+  readonly silentThreads?: readonly number[];
+  readonly cursor?: string;
+}
+
+export const sessionsCursor: SchemaOf<string> = {
+  type: 'string',
+  pattern: '^[0-9]{1,16}$',
+  description: 'The `cursor` of the previous page, to get the next one.',
+};
+export const sessionsResult: SchemaOf<SessionsResult> = object<SessionsResult>({
+  sessions: list(
+    object<SessionSummary>({
+      session: text('Its name, as in logs.'),
+      thread: amount(
+        'The thread that holds it: 0 the main thread, then I/O threads, then those that serve HTTP, where leases are.',
+      ),
+      state: choice(
+        ['connected', 'broken', 'held', 'leased', 'moving', 'ended'],
+        'Connected; its connection broke and its grace runs; a guard holds back its removal; a lease over HTTP; just over.',
+      ),
+      address: text('Where its caller is, or was last: an IP address.'),
+      client: optional(text('As the caller named it in `session.open`.')),
+      app: optional(text('As the caller named it.')),
+      zone: optional(text('As the caller named it.')),
+      ageMs: amount('How long it has been there, in milliseconds.'),
+      ttlMs: optional(amount('Of a lease, in milliseconds.')),
+      registrations: amount('Instances that it has registered.'),
+      subscriptions: amount('Services that it has subscribed.'),
+      requestsInFlight: amount('Requests that are not yet answered.'),
+      unreadBytes: amount('Bytes that it was sent and is not known to have read.'),
+      isBehind: flag('Whether its pushes are dropped until it has read what was sent.'),
+    }),
+  ),
+  silentThreads: optional(
+    list(amount('Its number.'), 'Threads that did not answer in time, whose sessions are left out.'),
+  ),
+  cursor: optional({ ...sessionsCursor, description: 'Present if there are more: pass it to get the next page.' }),
+});
