@@ -35,7 +35,7 @@ export interface ActorEvents {
   readonly onChange: (actor: Actor, change: ViewChange) => void;
   /** The connection was ended from the other side; `state` is what the client was doing. */
   readonly onClose: (actor: Actor, code: number, state: ActorState) => void;
-  /** It is asked to connect anew, after so many milliseconds. */
+  /** It is asked to reconnect, after so many milliseconds. */
   readonly onGoaway: (actor: Actor, goaway: GoawayParams) => void;
   readonly onWrong: (message: string) => void;
 }

@@ -56,7 +56,7 @@ export class Disturbances {
       return Promise.resolve();
     });
     this.#when('asked to go', 2500, () => {
-      this.#fault('asked to go', 'some are asked to connect anew');
+      this.#fault('asked to go', 'some are asked to reconnect');
       return registry.requestReconnect(20, 300);
     });
     this.#when('suspended process', 8000, () => this.#suspend());

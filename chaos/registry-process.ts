@@ -202,7 +202,7 @@ export class RegistryProcess {
     return new Map(connected.map((entry) => [entry.session, entry.thread]));
   }
 
-  /** As an operator who asks so many of a hundred sessions to connect anew. */
+  /** As an operator who asks so many of a hundred sessions to reconnect. */
   async requestReconnect(percent: number, spreadMs: number): Promise<void> {
     const body = JSON.stringify({ percent, spreadMs });
     await this.#fetch('/v1/sessions/goaway', {

@@ -171,7 +171,7 @@ export class Returns {
     if (!isSubscribingFirst) subscribe();
     if (previous.state !== 'left') return;
     if (isResumed) this.superseded.add(previous);
-    // As somebody does who has been asked to connect anew: the old connection is left once the new one has everything.
+    // As somebody does who has been asked to reconnect: the old connection is left once the new one has everything.
     else crowd.leave(previous, 'broken close');
   }
 

@@ -131,7 +131,7 @@ async function bench(names: readonly string[], options: BenchOptions): Promise<v
 }
 
 function chooseRuns(names: readonly string[], options: BenchOptions): { scenario: Scenario; sizes: ResolvedSizes }[] {
-  if (names.length === 0) throw new UsageError(`say what to run: ${listNames()}; --list explains them`);
+  if (names.length === 0) throw new UsageError(`name a scenario: ${listNames()}; --list describes them`);
   const chosen = names.includes('all') ? scenarios : names.map(findScenario);
   const given: Sizes = Object.fromEntries(
     sizeNames.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
@@ -175,7 +175,7 @@ function readResult(file: string): BenchResult {
   }
   const { format, formatVersion } = (content ?? {}) as Partial<BenchResult>;
   if (format !== 'slotcast-bench' || formatVersion !== 1)
-    throw new UsageError(`--compare ${file}: that is no result of this bench (format slotcast-bench, version 1)`);
+    throw new UsageError(`--compare ${file}: it is not a result of this bench (format slotcast-bench, version 1)`);
   return content as BenchResult;
 }
 

@@ -25,7 +25,7 @@ export function addGoawayCommand(program: Command): void {
     const { percent, spreadMs } = options;
     const body: SendAwayBody = { percent, ...(spreadMs === undefined ? {} : { spreadMs }) };
     const result = await askServer<SendAwayResult>(options, 'sendAway', { body });
-    console.log(options.json ? formatJson(result) : `asked ${result.sessions} sessions to connect anew`);
+    console.log(options.json ? formatJson(result) : `asked ${result.sessions} sessions to reconnect`);
   });
 }
 

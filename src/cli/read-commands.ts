@@ -103,7 +103,7 @@ async function watchService(service: string, options: FilterOptions & WaitOption
       if (options.json) printState(options, subscription, { put: [], removed: [] });
     };
     subscription.on('stale', () => {
-      console.error('the registry is out of reach; what is shown may be old');
+      console.error('the registry cannot be reached; the list may be out of date');
       printWorth();
     });
     subscription.on('fresh', () => {

@@ -109,7 +109,7 @@ async function deregister(registration: Registration, report: Report): Promise<v
   } catch (error) {
     if (!(error instanceof RequestError) || !(error.code === 'not_found' || error.code === 'not_owner')) throw error;
     const { code, message } = error;
-    report('gone', `${formatText(id)} was not registered by this command any more (${describeError(error)})`, {
+    report('gone', `${formatText(id)} is no longer registered by this command (${describeError(error)})`, {
       id,
       code,
       message,

@@ -70,7 +70,7 @@ export class FileCache implements ListCache {
     if (file === undefined) return undefined;
     try {
       const stats = await file.stat();
-      if (!stats.isFile()) throw new Error(`${name} is no file`);
+      if (!stats.isFile()) throw new Error(`${name} is not a file`);
       if (stats.size > this.#listBytesMax) {
         throw new Error(`${name} has ${stats.size} bytes; listBytesMax is ${this.#listBytesMax}`);
       }
@@ -182,7 +182,7 @@ async function readList(bytes: Buffer, name: string): Promise<CachedList> {
     await setImmediate();
   }
   if (hash.digest('hex') !== bytes.toString('utf8', end, bytes.length - 1)) {
-    throw new Error(`${name} is damaged, or no list of this cache`);
+    throw new Error(`${name} is damaged, or is not a list of this cache`);
   }
   const headEnd = bytes.indexOf('\n');
   const head = JSON.parse(bytes.toString('utf8', 0, headEnd)) as Head;

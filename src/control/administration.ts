@@ -63,7 +63,7 @@ export class Administration {
   }
 
   /**
-   * Asks so many of a hundred sessions to connect anew, over `askedMs` or, if that is not given, over as long as admission needs to let them in. Resolves to
+   * Asks so many of a hundred sessions to reconnect, over `askedMs` or, if that is not given, over as long as admission needs to let them in. Resolves to
    * how many that were.
    */
   async requestReconnect(percent: number, askedMs: number | undefined): Promise<number> {
@@ -76,7 +76,7 @@ export class Administration {
       percent / 100,
       Math.min(spreadMs, protocolLimits.goawayMsMax),
     );
-    log.info({ sessions, spreadMs: Math.round(spreadMs) }, 'asked sessions to connect anew');
+    log.info({ sessions, spreadMs: Math.round(spreadMs) }, 'asked sessions to reconnect');
     return sessions;
   }
 

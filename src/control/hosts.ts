@@ -116,7 +116,7 @@ export class Hosts {
     for (const host of this.all()) host.drain(reason);
   }
 
-  /** Asks a share of all sessions, 0 to 1, to connect anew within a time. Resolves to how many. */
+  /** Asks a share of all sessions, 0 to 1, to reconnect within a time. Resolves to how many. */
   async requestReconnect(reason: string, share: number, spreadMs: number): Promise<number> {
     const counts = await Promise.all(this.all().map((host) => host.requestReconnect(reason, share, spreadMs)));
     return counts.reduce((sum, count) => sum + count, 0);

@@ -21,7 +21,7 @@ export interface MainCalls {
   rebalance(): Promise<ChangeStart>;
   describeGuard(): Promise<GuardResult>;
   releaseGuard(key: string | undefined): Promise<void>;
-  /** Resolves to how many sessions were asked to connect anew. */
+  /** Resolves to how many sessions were asked to reconnect. */
   requestReconnect(percent: number, spreadMs: number | undefined): Promise<number>;
   listSessions(query: SessionsQuery): Promise<SessionsResult>;
   /** Whichever host holds the lease carries it out. */

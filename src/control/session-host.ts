@@ -72,7 +72,7 @@ export interface SessionHost {
   drain(reason: string): void;
   /** Closes all sessions; resolves when that is done. */
   closeAll(): Promise<void>;
-  /** Asks a share of the sessions, 0 to 1, to connect anew within a time. Resolves to how many. */
+  /** Asks a share of the sessions, 0 to 1, to reconnect within a time. Resolves to how many. */
   requestReconnect(reason: string, share: number, spreadMs: number): Promise<number>;
   /** The guard of the whole registry has decided something, or asks. */
   obeyGuard(orders: GuardOrders): void;

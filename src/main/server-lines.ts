@@ -21,7 +21,7 @@ export function logWarm(
 ): void {
   const isCut = tookMs >= warmUpMaxMs && warmUpMaxMs > warmUpMs;
   if (isCut) log.warn({ tookMs, instances }, 'warm, though clients were still coming back: warmUpMaxMs is over');
-  else log.info({ tookMs, instances }, 'warm: who was here before is back, or has had the time');
+  else log.info({ tookMs, instances }, 'warm: earlier clients are back, or have had enough time');
 }
 
 /** An I/O thread has shown no sign of life for so long, or shows one again. */

@@ -151,7 +151,7 @@ function logListening(log: Logger, config: ServerConfig, address: ServerAddress,
   const { partitions, ioThreads, transport } = config;
   const { host, port, httpPort } = address;
   log.info({ host, port, httpPort, partitions, ioThreads, transport }, 'listening');
-  if (fallback !== undefined) log.info({ transport }, `${fallback}: sockets are held by Node's own, which are slower`);
+  if (fallback !== undefined) log.info({ transport }, `${fallback}: Node's own sockets are used, which are slower`);
   if (!isLoopbackHost(config.host)) {
     log.warn(
       { host: config.host },

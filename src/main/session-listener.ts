@@ -11,7 +11,7 @@ export interface SessionListenerOptions {
   readonly log: Logger;
 }
 
-/** So many descriptors must be free before connections are taken again. */
+/** So many descriptors must be free before connections are accepted again. */
 const descriptorsToListen = 8;
 
 /** Takes connections for as long as the server goes on and has descriptors for them. */
@@ -35,12 +35,12 @@ export class SessionListener {
     if (transport.isListening) {
       if (descriptors.hasRoom(1)) return;
       counters.count('accept_paused');
-      log.warn('no file descriptors are left: no connections are taken for now');
+      log.warn('out of file descriptors: no connections are accepted for now');
       transport.pauseListening();
     } else if (descriptors.hasRoom(descriptorsToListen)) {
       transport.resumeListening().then(
         () => {
-          log.info('connections are taken again');
+          log.info('connections are accepted again');
         },
         // It is tried again with the next tick.
         () => undefined,

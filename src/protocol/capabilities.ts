@@ -10,7 +10,7 @@ export const capabilities = {
     isAssumed: false,
     meaning: 'The server tells by `instance.claim` whether what the client registered shows.',
   },
-  goaway: { isAssumed: true, meaning: 'The server asks the client by `session.goaway` to connect anew.' },
+  goaway: { isAssumed: true, meaning: 'The server asks the client by `session.goaway` to reconnect.' },
   resume: {
     isAssumed: true,
     meaning: 'Sessions are taken over: `secret` and `resume` of `session.open`, and `session.registrations`.',

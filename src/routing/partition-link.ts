@@ -365,7 +365,7 @@ export class PartitionLink {
 /** For a request that was under way at two deaths in a row: what it did, and whether, is not known. */
 const repeatedTooOften: Failure = {
   code: 'internal',
-  message: 'the partition failed twice while it was under way',
+  message: 'the partition failed twice while the request was in flight',
 };
 
 /** The answer to such a request. */

@@ -209,7 +209,7 @@ export function askApplied(
 function refuseBusy({ requestsMax }: PartitionLink): Failure {
   return {
     code: 'busy',
-    message: 'the partition has too much to do',
+    message: 'the partition is overloaded',
     limit: 'mailboxRequestsMax',
     max: requestsMax,
     retryAfterMs: busyRetryMs,

@@ -256,7 +256,7 @@ export class Dispatch implements ReplyHost {
     if (session.requestsInFlight > config.sessionShareRequests && this.#options.router.hasBusyPartition) {
       return {
         code: 'busy',
-        message: 'the registry has much to do, and this session much of it',
+        message: 'the registry is overloaded, and this session has many requests in flight',
         limit: 'sessionShareRequests',
         max: config.sessionShareRequests,
         retryAfterMs: 200,

@@ -5,7 +5,7 @@ import type { Result } from './answers.ts';
 
 /** Notifications to a session other than pushes. */
 export type Notice =
-  /** It is asked to connect anew, after a time of its own. */
+  /** It is asked to reconnect, after a time of its own. */
   | { readonly kind: 'goaway'; readonly reason: string; readonly reconnectAfterMs: number }
   /** Whether what it registered shows (SE7). `key`: of the service. */
   | { readonly kind: 'claim'; readonly key: string; readonly id: string; readonly isShown: boolean };

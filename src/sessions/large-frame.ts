@@ -70,7 +70,7 @@ export class LargeFrame {
 
 const tooLong: Failure = {
   code: 'invalid_request',
-  message: `nothing with more than ${requestWeightMax} characters beside its strings is a request`,
+  message: `the request is too complex: its weight is above ${requestWeightMax}`,
 };
 
 /** What is longer than any request can be is not parsed: that would take long. */

@@ -111,7 +111,12 @@ export class Leases {
     const granted = Math.min(leaseTtlMaxMs, Math.max(leaseTtlMinMs, ttlMs ?? leaseTtlDefaultMs));
     const session = this.#core.sessions.grantLease(granted, address);
     return (
-      session ?? { code: 'limit_exceeded', message: `${leasesMax} leases are held`, limit: 'leasesMax', max: leasesMax }
+      session ?? {
+        code: 'limit_exceeded',
+        message: `there are ${leasesMax} leases already`,
+        limit: 'leasesMax',
+        max: leasesMax,
+      }
     );
   }
 

@@ -269,7 +269,7 @@ export class SessionCore {
     void this.requestReconnect(reason, 1, this.#options.config.reconnectSpreadMs);
   }
 
-  /** Asks a share of the sessions, 0 to 1, to connect anew, each after a time of its own, `spreadMs` at most. Returns how many. */
+  /** Asks a share of the sessions, 0 to 1, to reconnect, each after a time of its own, `spreadMs` at most. Returns how many. */
   async requestReconnect(reason: string, share: number, spreadMs: number): Promise<number> {
     const { random } = this.#options;
     const { jobs, outbox, encoding } = this.#parts;

@@ -19,7 +19,7 @@ export function logSession(log: Logger, event: SessionEvent): void {
       log.debug(fields, 'a client has connected');
       return;
     case 'opened':
-      log.debug(fields, 'a client has said who it is');
+      log.debug(fields, 'a client has opened its session');
       return;
     case 'left':
       log.debug(fields, 'a client has left');
@@ -40,7 +40,7 @@ export function logSession(log: Logger, event: SessionEvent): void {
       log.info(fields, 'refused a request');
       return;
     case 'suppressed':
-      log.warn(fields, 'more of the same were not logged one by one');
+      log.warn(fields, 'further lines of this kind were suppressed');
       return;
     default:
       event satisfies never;

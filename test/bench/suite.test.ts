@@ -85,7 +85,7 @@ describe('slotcast bench at its smoke size', () => {
 describe('slotcast bench says what is wrong with', () => {
   test.each([
     ['a scenario that does not exist', ['no-such'], /there is no scenario "no-such"; known are register-storm/],
-    ['nothing to run', [], /say what to run/],
+    ['nothing to run', [], /name a scenario/],
     ['a size that means nothing there', ['register-storm', '--stopped', '5'], /--stopped means nothing to/],
     ['a size out of bounds', ['million', '--metadata-bytes', '1'], /must be from 24 to 8192/],
     ['threads of a server that runs', ['million', '--url', 'ws://127.0.0.1:1', '--io-threads', '1'], /--io-threads/],

@@ -113,7 +113,7 @@ test('a link or a folder in the place of a list is not followed', async () => {
   await expect(cache.load(serviceOf('one'))).rejects.toThrow('ELOOP');
   rmSync(path);
   mkdirSync(path);
-  await expect(cache.load(serviceOf('one'))).rejects.toThrow('is no file');
+  await expect(cache.load(serviceOf('one'))).rejects.toThrow('is not a file');
 });
 
 test('listBytesMax bounds what is written and what is read, and leaves what was there', async () => {

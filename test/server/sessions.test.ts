@@ -154,7 +154,7 @@ test('the log names session, client and app of who comes, goes and is closed, by
   await expect.poll(() => findLine('closed the connection of a client')).toBeDefined();
   const who = { session, client: 'test/1', app: 'shop', address: '127.0.0.1' };
   expect(findLine('a client has connected')).toMatchObject({ level: 20, session, address: '127.0.0.1' });
-  expect(findLine('a client has said who it is')).toMatchObject({ level: 20, ...who });
+  expect(findLine('a client has opened its session')).toMatchObject({ level: 20, ...who });
   expect(findLine('closed the connection of a client')).toMatchObject({ level: 40, reason: 'binary_frame', ...who });
   for (const [end, msg] of [
     ['close', 'a client has left'],

@@ -98,7 +98,7 @@ test('[SE6] a share of the sessions is asked, over HTTP and by command', async (
   const registry = ['--server', `ws://127.0.0.1:${server.port}`];
   expect(await runCommand(['goaway', ...registry])).toEqual({
     status: 0,
-    out: 'asked 62 sessions to connect anew\n',
+    out: 'asked 62 sessions to reconnect\n',
     err: '',
   });
   const json = await runCommand(['goaway', '--percent', '100', '--spread-ms', '100', '--json', ...registry]);

@@ -25,7 +25,7 @@ const namedByValue = new Set(['session', 'secret', 'resume', 'registry', 'heartb
 const namedByPlace = new Set(['message', 'reconnectAfterMs']);
 const versions = new Set(['version', 'from', 'to']);
 
-/** Asks all sessions to connect anew, at once. */
+/** Asks all sessions to reconnect, at once. */
 export async function askToGo(httpUrl: string): Promise<void> {
   const headers = { 'Content-Type': 'application/json' };
   const answer = await fetch(`${httpUrl}/v1/sessions/goaway`, {

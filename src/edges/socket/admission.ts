@@ -131,7 +131,7 @@ const throttleRetryMaxMs = 3000;
 function refuseThrottled(limit: string, max: number, random: number): Failure {
   return {
     code: 'busy',
-    message: 'too many connections are made at once',
+    message: 'too many clients connect at once',
     limit,
     max,
     retryAfterMs: Math.round(throttleRetryMinMs + random * (throttleRetryMaxMs - throttleRetryMinMs)),
