@@ -121,7 +121,7 @@ export class Administration {
 
   async #describe(): Promise<{ partitions: PartitionsResult; hosts: readonly HostState[] }> {
     const { hosts: allHosts, supervisor, migrator } = this.#options;
-    // How far a change has come is told as of the question, not as of the last answer.
+    // The progress of a change is that at the time of the request, not of the last answer.
     const { table } = allHosts;
     const { progress } = migrator;
     const states = supervisor.states();

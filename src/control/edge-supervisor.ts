@@ -17,7 +17,7 @@ export interface EdgeAddress {
 export interface EdgeLife {
   /** To its session host. */
   readonly port: HostPort;
-  /** Resolves when it can be told things; rejects if it ends before. */
+  /** Resolves when it can receive messages; rejects if it ends before. */
   readonly ready: Promise<void>;
   /** Resolves, to why, when it has ended and all that it said has been heard. */
   readonly ended: Promise<Error>;
@@ -189,7 +189,7 @@ class Edge {
     await this.#revive();
   }
 
-  /** A life that ends on the way begins this anew by its own end. */
+  /** A thread that ends meanwhile starts this again by its own end. */
   async #revive(): Promise<void> {
     const { restartBackoffMs, log, ledger, recovery, delay, lendDescriptors = (start) => start() } = this.#options;
     const { number: host } = this.#host;
@@ -207,7 +207,7 @@ class Edge {
       return ledger.leasesOf(host);
     });
     if (this.#life !== life || this.#isEnding) return;
-    // A partition died while it told what it holds: from the beginning.
+    // A partition died while it was sending what it holds: from the beginning.
     if (!isBack) life.kill('it could not be told what had been registered there');
     else if (await this.#listenAgain(life)) log.warn({ host }, 'a thread that serves HTTP is back');
   }

@@ -13,7 +13,7 @@ export interface HostRecoveryOptions {
 
 /**
  * Brings back a session host whose thread has died (RE4): compensation in the other direction. Sessions with sockets of their own have died with it; what leases
- * hold, partitions still have, and tell. No slot moves and none is being rebuilt when that begins, so each registration is told once.
+ * hold, partitions still have, and tell. No slot moves and none is being rebuilt when that begins, so each registration is sent once.
  */
 export class HostRecovery {
   readonly #options: HostRecoveryOptions;
@@ -32,7 +32,7 @@ export class HostRecovery {
   }
 
   /**
-   * Leads a new thread to the partitions, and has it told what they hold for its leases. `attach`: makes the thread the host's, and gives the leases; undefined if it has
+   * Connects a new thread to the partitions, and has them send it the registrations of its leases. `attach`: makes the thread the host's, and gives the leases; undefined if it has
    * died, too. Resolves to whether the host is whole.
    */
   async recover(host: number, attach: () => readonly LeaseRecord[] | undefined): Promise<boolean> {

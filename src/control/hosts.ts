@@ -99,14 +99,14 @@ export class Hosts {
   }
 
   /**
-   * Resolves to whether the partition lived until all that hosts had told it was applied, and all that it had said was heard. Not asked of
-   * the main thread's host: what it tells the partition next goes the same way.
+   * Resolves to whether the partition lived until everything that hosts had sent it was applied, and everything that it had sent was processed. The main
+   * thread's host is not asked: what it sends to the partition next takes the same way.
    */
   fenceOthers(partition: number): Promise<boolean> {
     return everyOf(this.#others.map((host) => host.fence(partition)));
   }
 
-  /** What every host holds and has counted, once it has done all that it was told before; its last answer, if it does not answer. */
+  /** What every host holds and has counted, once it has done everything that was sent before; its last answer, if it does not respond. */
   readStates(): Promise<HostState[]> {
     return this.states.read();
   }

@@ -40,7 +40,7 @@ const tickGapMaxMs = 200;
  * idle, and neither must happen to one with sockets.
  */
 export class IoThreads {
-  /** Resolves when a thread has failed: to a bug in it, or to its end without having been told to. */
+  /** Resolves when a thread has failed: to an exception in it, or to its unexpected end. */
   readonly failed: Promise<Error>;
   readonly #threads: readonly IoThread[];
   readonly #onSilence: IoThreadsOptions['onSilence'];

@@ -1,7 +1,7 @@
 import type { LeaseNews, LeaseRecord } from '../sessions/lease-record.ts';
 import { hostOfSession, sessionsPerHostMax } from '../workers/session-numbers.ts';
 
-/** The leases that there are, as their hosts told of them: what a thread that takes another's place needs of those that the other had granted. */
+/** The existing leases, as reported by their hosts: what a thread that replaces another needs to know of those that the other had granted. */
 export class LeaseLedger {
   readonly #byNumber: Map<number, LeaseRecord> = new Map();
   /** By host: the highest number of a lease's session. */

@@ -13,7 +13,7 @@ export interface LeaseRecoveryOptions {
 }
 
 /**
- * Grants leases anew on a host whose thread is new, each with all its time, and gets back from the partitions what they hold for them. What they hold for others
+ * Grants leases again on a host whose thread is new, each with its full time, and recovers their registrations from the partitions. What they hold for others
  * is of leases that were ending, and goes. Resolves to whether all partitions lived to tell all.
  */
 export async function recoverLeases({ core, router, number, leases }: LeaseRecoveryOptions): Promise<boolean> {

@@ -14,7 +14,7 @@ export interface RecoveryState {
   pending: [request: number, pending: PendingRequest][];
   /** Instances whose last change may not have been pushed. */
   possiblyUnpushed: PossiblyUnpushed[];
-  /** The highest version that it told of. */
+  /** The highest version that it had issued. */
   versionSeen: number;
 }
 
@@ -31,7 +31,7 @@ export interface RebuildOptions {
 const slicesUnderWay = 8;
 
 /**
- * The first part of a rebuild (RE1): the partition is told what sessions and leases of this host hold. The second part must not begin before all hosts are
+ * The first part of a rebuild (RE1): the partition is sent the registrations of this host's sessions and leases. The second part must not begin before all hosts are
  * through with this one: until then its content is partial. Resolves to whether the partition lived to the end of it.
  */
 export async function restoreRegistrations(options: RebuildOptions, recoveryState: RecoveryState): Promise<boolean> {

@@ -19,7 +19,7 @@ export interface GuardedHost {
   obeyGuard(orders: GuardOrders): void;
 }
 
-/** A host, and what the guard has decided of its sessions and not told it yet. */
+/** A host, and the verdicts on its sessions that have not been sent to it yet. */
 interface ToldHost {
   readonly host: GuardedHost;
   verdicts: Verdict[];
@@ -43,7 +43,7 @@ interface Round {
 }
 
 /**
- * The one guard of the whole registry, on the main thread: hears from all session hosts what they lose, has what they ask about judged, and tells them. It judges
+ * The one guard of the whole registry, on the main thread: collects the losses of all session hosts, judges what they ask about, and sends them the verdicts. It judges
  * only once all hosts have said what they know, so a loss that several threads see is one loss however late one of them speaks; and it
  * works in slices, so a loss of any size does not hold up its thread.
  */
@@ -91,7 +91,7 @@ export class RegistryGuard {
     this.#hosts.set(host.number, { host, verdicts: [] });
   }
 
-  /** A host's thread is new, and knows nothing of what others have been told to report. */
+  /** A host's thread is new, and does not know what others have been asked to report. */
   greet(host: number): void {
     const { track, watch } = this.#guard.watched();
     if (track.length + watch.length === 0) return;
@@ -99,7 +99,7 @@ export class RegistryGuard {
     this.#hosts.get(host)?.host.obeyGuard({ ...nothing, track, watch });
   }
 
-  /** A host tells of losses. */
+  /** A host reports losses. */
   take(report: LossReport): void {
     this.#inbox.push(report);
     this.#work();
@@ -149,7 +149,7 @@ export class RegistryGuard {
   }
 
   #work(): void {
-    // Hosts on this thread answer while they are told.
+    // Hosts on this thread answer during the call.
     if (this.#isWorking) return;
     this.#isWorking = true;
     do {

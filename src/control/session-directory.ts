@@ -72,7 +72,7 @@ export class SessionDirectory {
     for (const host of this.#hosts) {
       // All of its places are behind the cursor.
       if ((host.number + 1) * sessionsPerHostMax <= after) continue;
-      // One more than asked for tells whether there is a next page.
+      // One more than requested shows whether there is a next page.
       const more = await this.#ask(host, after, size + 1 - listed.length);
       if (more === undefined) silentThreads.push(host.number);
       else for (const session of more) listed.push(session);

@@ -38,7 +38,7 @@ export type ListedSession = readonly [place: number, session: SessionSummary];
 
 /**
  * A session host with all that it needs to reach partitions: its own router, gate and mailboxes. There is one on the main thread, and one on each I/O
- * thread; whoever starts partitions and moves slots speaks to all of them in this way. What is told takes effect in the order in which it was told.
+ * thread; the code that starts partitions and moves slots addresses all of them in this way. Calls take effect in the order in which they were made.
  */
 export interface SessionHost {
   /** By which partitions address it. */
@@ -51,19 +51,19 @@ export interface SessionHost {
   thaw(slots: readonly number[]): void;
   /** `table`: the memory of a slot table, which threads share. */
   adoptTable(table: SharedArrayBuffer): void;
-  /** A partition has died, and its slots are frozen. Resolves when all that it said before has been heard, to the highest version that it told of. */
+  /** A partition has died, and its slots are frozen. Resolves when everything that it had sent has been processed, to the highest version that it had issued. */
   lose(partition: number): Promise<number>;
-  /** Rebuilding, first part: tells the partition what sessions hold. Resolves to whether it lived to the end of it. */
+  /** Rebuilding, first part: sends the partition the registrations of sessions. Resolves to whether it lived to the end of that. */
   restore(partition: number): Promise<boolean>;
-  /** Rebuilding, second part: changes that were under way, what may not have been told, and who subscribes. Resolves as the first does. */
+  /** Rebuilding, second part: changes that were in flight, what may not have been pushed, and who subscribes. Resolves like the first. */
   resume(partition: number): Promise<boolean>;
   /** Rebuilding, third part: reads that were under way. Resolves as the first does. */
   resumeReads(partition: number): Promise<boolean>;
-  /** Resolves when the partition has applied all that this host told it so far, and this host has taken all that it said by then; false if it died first. */
+  /** Resolves when the partition has applied everything that this host has sent it, and this host has processed everything that it had sent by then; false if it died first. */
   fence(partition: number): Promise<boolean>;
   /**
-   * A thread that takes the place of one that has ended: grants these leases anew, and gets back from the partitions what they hold for them. Resolves to whether
-   * all partitions have told all.
+   * A thread that replaces one that has ended: grants these leases again, and recovers their registrations from the partitions. Resolves to whether
+   * all partitions have sent everything.
    */
   recover(leases: readonly LeaseRecord[]): Promise<boolean>;
   /** Something that a partition held is gone, and nobody knows what: whoever subscribes to its services gets the latest state. */
@@ -90,7 +90,7 @@ export interface SessionHost {
   bring(slice: SessionSlice): void;
   /** The outcome of a takeover that this host has requested. */
   answerTakeover(call: number, outcome: TakeoverOutcome): void;
-  /** What a partition told another host of a session that is here. */
+  /** A partition's message to another host about a session that is here. */
   handleMisrouted(record: SessionRecord): void;
 }
 

@@ -16,7 +16,7 @@ export class StateReader {
     return this.#hosts.filter(({ isAsked }) => isAsked).length;
   }
 
-  /** What each host holds, once it has done all that it was told before. One that has never answered is left out. */
+  /** What each host holds, once it has done everything that was sent before. One that has never responded is left out. */
   async read(): Promise<HostState[]> {
     let timer: NodeJS.Timeout | undefined;
     const over = new Promise<void>((resolve) => {

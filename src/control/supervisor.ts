@@ -39,7 +39,7 @@ class SupervisedPartition {
   readonly partition: number;
   readonly runner: Runner;
   state: PartitionState = 'starting';
-  /** Deaths so far; tells whether one came in between. */
+  /** Deaths so far; shows whether there was one in between. */
   deaths = 0;
   /** Starts that failed, one after the other, because the process had no descriptors left. */
   starved = 0;

@@ -61,7 +61,7 @@ export type FromIoThread =
   /** A call of `MainCalls`. */
   | ({ readonly kind: 'call' } & CallMessage)
   | { readonly kind: 'closed' }
-  /** A bug: something was thrown that nobody expected. The thread goes on until it is told to close. */
+  /** A bug: an unexpected exception. The thread continues until it is told to close. */
   | { readonly kind: 'failed'; readonly message: string; readonly stack: string };
 
 /** What the main thread says to an edge thread, beside calls of its session host. */

@@ -30,7 +30,7 @@ export interface ShutdownOptions {
 
 /** How long the last frames of sessions that are closed have to leave, in milliseconds. */
 const lastFramesMs = 50;
-/** How long it may take until all sessions are told that they are closed, in milliseconds. */
+/** How long it may take until all sessions have been sent their close frames, in milliseconds. */
 const closeTimeoutMs = 2000;
 
 /** The end of a server: in order, or because it cannot go on. */

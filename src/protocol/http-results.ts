@@ -1,7 +1,7 @@
 import { amount, amounts, choice, flag, list, object, optional, text } from './typed-schema.ts';
 import type { SchemaOf } from './typed-schema.ts';
 
-/** What an operator is told over HTTP: each type with its schema, which does not compile unless it describes the type. */
+/** The answers to administration over HTTP: each type with its schema, which does not compile unless it describes the type. */
 
 export type PartitionState = 'starting' | 'ready' | 'rebuilding' | 'stopping';
 

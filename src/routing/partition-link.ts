@@ -52,7 +52,7 @@ export interface PendingRequest {
    * more, and whoever waits for it has been told.
    */
   begin?(request: number): boolean;
-  /** Its record; built anew when it must be sent again. */
+  /** Its record; built again when it has to be sent again. */
   build(request: number): ToPartition;
   settle(answer: Answer): void;
   /**

@@ -75,7 +75,7 @@ export class Router {
     this.#links[partition] = link;
   }
 
-  /** Swaps the table; a bearer tells every partition before anything that is routed by it. */
+  /** Swaps the table; a bearer sends it to every partition before anything that is routed by it. */
   setTable(table: SlotTable): void {
     if (table.epoch <= this.#table.epoch) throw new Error(`epoch ${table.epoch} is not after ${this.#table.epoch}`);
     for (const link of this.links()) link.flush();
@@ -90,7 +90,7 @@ export class Router {
 
   /**
    * Runs a task once none of the slots of these services is frozen, or no slot at all; at once if none is. Refused like a request; without `refuse` it waits as long as it
-   * takes. Requests and what is told need none of this: they wait for their slots by themselves.
+   * takes. Requests and notifications do not need this: they wait for their slots by themselves.
    */
   whenThawed(keys: readonly string[] | 'all', run: () => void, refuse?: (failure: Failure) => void): void {
     this.gate.wait(keys === 'all' ? keys : keys.map((key) => slotOf(key)), run, refuse);
@@ -129,7 +129,7 @@ export class Router {
     return request;
   }
 
-  /** Resolves when owners have applied all that they have been told of these services, whose slots must be open; or have died, and then nobody is told less. */
+  /** Resolves when owners have applied everything that they have been sent about these services, whose slots must not be frozen; or have died, and then nothing is lost. */
   async whenApplied(keys: Iterable<string>): Promise<void> {
     const owners = Array.from(keys, (key) => this.#links[this.#table.ownerOf(slotOf(key))]);
     // Without an owner the registry is stopping.
@@ -151,7 +151,7 @@ export class Router {
     this.gate.wait('all', run, refuserOf(pending));
   }
 
-  /** Tells the owner of a service something, in its order with what is asked; `isDue`: whether it is still to be told when its turn has come. */
+  /** Sends the owner of a service a notification, in order with requests; `isDue`: whether it is still to be sent when its turn comes. */
   tell(key: string, record: ToPartition, isDue?: () => boolean): void {
     const slot = slotOf(key);
     if (!this.gate.isSlotFrozen(slot)) {
@@ -178,7 +178,7 @@ export class Router {
   }
 }
 
-/** Who is told that a request waits no longer for its slot; undefined: it waits as long as it takes. */
+/** Called when a request no longer waits for its slot; undefined: it waits as long as it takes. */
 function refuserOf(pending: PendingRequest): ((failure: Failure) => void) | undefined {
   if (pending.isPatient === true || pending.refuse === undefined) return undefined;
   return (failure) => {

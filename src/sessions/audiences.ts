@@ -20,7 +20,7 @@ export interface AudiencesOptions {
   readonly watchedNameBytesMax: number;
 }
 
-/** Who hears of what on this host: an audience for each service and variant that somebody subscribes to, or is about to. */
+/** Who subscribes to what on this host: an audience for each service and variant that somebody subscribes to, or is about to. */
 export class Audiences {
   readonly #options: AudiencesOptions;
   /** By the text of the variant, then by service. */
@@ -85,7 +85,7 @@ export class Audiences {
     );
   }
 
-  /** What subscribers of services that `isLost` accepts hold: what a rebuilt partition must know to go on telling them. */
+  /** The state of the subscriptions to services that `isLost` accepts: what a rebuilt partition needs to continue pushing to them. */
   watched(isLost: (key: string) => boolean): WatchedAudience[] {
     const watched: WatchedAudience[] = [];
     for (const [variant, audiences] of this.#byVariant) {
@@ -98,7 +98,7 @@ export class Audiences {
   }
 }
 
-/** Of members that have been told something here: those that are warming get the whole list, whatever they hold. */
+/** Of members that have been sent something here: those that are warming get the whole list, whatever they have. */
 function lowestVersion(members: readonly Subscription[]): number {
   let lowest = Number.MAX_SAFE_INTEGER;
   for (const { version, isWarming } of members) if (!isWarming && version < lowest) lowest = version;

@@ -14,8 +14,8 @@ export interface ClaimNoticesOptions {
 const noticesPerTurn = 64;
 
 /**
- * Tells clients with the capability `claims` whether what they registered shows (SE7). What is told is the state at the time of telling: a client that is
- * behind with reading hears of no change that has been undone meanwhile, and so costs at most one notice for each of its registrations.
+ * Notifies clients with the capability `claims` whether their registrations are visible (SE7). A notice has the state at the time of sending: a client that is
+ * behind with reading is not notified of a change that has been undone meanwhile, and so costs at most one notice for each of its registrations.
  */
 export class ClaimNotices {
   readonly #options: ClaimNoticesOptions;
@@ -30,7 +30,7 @@ export class ClaimNotices {
   /** Whether a registration shows may have changed. */
   note(session: Session, key: string, id: string): void {
     if (session.socket === undefined || !session.understands('claims')) return;
-    // It is being taken over: all that may not be known is told after the answer.
+    // It is being taken over: notices that the client may have missed follow the answer.
     if (session.heldBack !== undefined) return;
     const names = this.#due.get(session) ?? new Map<string, RegistrationName>();
     this.#due.set(session, names.set(`${key}\n${id}`, { key, id }));
@@ -60,7 +60,7 @@ export class ClaimNotices {
     this.#options.flush();
     for (const [session, names] of this.#due) {
       const { socket } = session;
-      // The answer to the registration may wait for the rest of its batch: what is told before it would be taken for older.
+      // The answer to the registration may wait for the rest of its batch: a notice sent before it would be taken for older.
       if (socket !== undefined && session.openBatches > 0) continue;
       let hasRoom = true;
       if (socket !== undefined) {

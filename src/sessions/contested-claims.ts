@@ -29,7 +29,7 @@ export class ContestedClaims {
   }
 
   /**
-   * Other sessions have registered an instance that this one has, or do so no longer. If this one has registered it anew meanwhile, the stamp differs, and
+   * Other sessions have registered an instance that this one has, or no longer do. If this one has registered it again meanwhile, the stamp differs, and
    * more will be heard.
    */
   handle([, number, key, id, stamp, state, limit]: ClaimRecord): void {
@@ -110,7 +110,7 @@ class PendingGiveUp implements PendingRequest {
     return [toPartition.giveUp, request, this.#session.number, this.key, this.#id];
   }
 
-  /** A rebuilt partition says anew where contested claims stand. */
+  /** A rebuilt partition reports the state of contested claims again. */
   abandon(): void {
     this.#session.identity.noteAnswered();
   }

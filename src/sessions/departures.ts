@@ -26,7 +26,7 @@ export interface LossVerdict {
 
 /**
  * Sessions that go, and what they registered with them: in the order in which they went, at once if it is little, and over several turns if many go
- * together or have much. Until then it stays in their logs, so a partition that is rebuilt meanwhile gets it back and is told of its end like of any other.
+ * together or have much. Until then it stays in their logs, so a partition that is rebuilt meanwhile gets it back, and its removal like any other.
  */
 export class Departures {
   readonly #options: DeparturesOptions;
@@ -61,7 +61,7 @@ export class Departures {
     this.#queue.add(this.#createWithdrawal({ kind: 'lost', session, state, verdict }));
   }
 
-  /** Resolves once owners have been told all of what an ended session takes with it. */
+  /** Resolves once the removals of an ended session's registrations have been sent to their owners. */
   async whenGone(session: Session): Promise<void> {
     if (session.registrations.size === 0) return;
     await new Promise<void>((resolve) => this.#waiting.set(session, resolve));

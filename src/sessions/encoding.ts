@@ -16,7 +16,7 @@ export type Notice =
  */
 export interface Encoding {
   encodeAnswer(id: RequestId, result: Result): string;
-  /** `id`: null if the request cannot be told. */
+  /** `id`: null if the request's is unknown. */
   encodeRefusal(id: RequestId, failure: Failure): string;
   /** The answers of a batch, encoded each by itself, in one frame. */
   joinBatch(answers: readonly string[]): string;

@@ -31,7 +31,7 @@ export class HeldSessions {
 
   /** A bounded number of those that are to be looked at again; some may be held no more. */
   takeDue(): Session[] {
-    // Not begun anew before the end, so that all have their turn however often guards let go.
+    // Not restarted before its end, so that all get their turn however often guards release something.
     if (this.#due.length === 0 && this.#isStale) {
       this.#isStale = false;
       this.#due = [...this.#held];

@@ -6,7 +6,7 @@ import type { Sessions } from './sessions.ts';
 /** To send a session a frame, or to close it, costs as much as so many steps of other work. */
 const stepsToTell = 4;
 
-/** What a host tells many sessions, and what one small request can make large: as much in a turn as there is time for. */
+/** Notices to many sessions, and work that a small request can make large: as much per turn as there is time for. */
 export class HostJobs {
   readonly #queue: WorkQueue;
   readonly #flush: () => void;

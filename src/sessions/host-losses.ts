@@ -32,7 +32,7 @@ interface HeldService {
   isTracked: boolean;
 }
 
-/** How many registrations of each service of a missing session are still to be told. */
+/** How many registrations of each service of a missing session are still to be reported. */
 interface PartlyReported {
   readonly session: number;
   readonly rest: Map<string, number>;
@@ -50,7 +50,7 @@ export class HostLosses {
   #sessions = 0;
   #sessionsTold = 0;
   readonly #tracked: Set<HeldService> = new Set();
-  /** Tracked services whose total is to be told. */
+  /** Tracked services whose total is to be reported. */
   readonly #untold: Set<HeldService> = new Set();
   /** Hashed names to look out for. */
   readonly #watched: Set<number> = new Set();
@@ -156,7 +156,7 @@ export class HostLosses {
 
   /** Says what there is to say. Much of it in several messages, a turn each. */
   flush(): void {
-    // Where the guard is on the same thread, its orders come while it is told.
+    // If the guard is on the same thread, its orders arrive during the report.
     if (this.#isFlushing || this.#isScheduled) return;
     this.#isFlushing = true;
     while (this.#hasNews && !this.#isScheduled) {

@@ -1,4 +1,4 @@
-/** A lease, as whoever grants it anew must know it after its thread has ended. `number` and `name`: of its session. */
+/** What is needed to grant a lease again after its thread has ended. `number` and `name` are those of its session. */
 export interface LeaseRecord {
   readonly number: number;
   readonly name: string;
@@ -9,7 +9,7 @@ export interface LeaseRecord {
   readonly address: string;
 }
 
-/** What a host tells of its leases. */
+/** What a host reports about its leases. */
 export type LeaseNews =
   | { readonly kind: 'granted'; readonly record: LeaseRecord }
   /** `number`: of its session. */

@@ -67,7 +67,7 @@ export class LossGuard {
   #recentStart = 0;
   /** Services whose guard holds back. */
   readonly #holding: Map<string, LossTally> = new Map();
-  /** Services to track or not to, since hosts were told last. */
+  /** Services to start or stop tracking, since hosts were last informed. */
   readonly #tracked: Map<string, boolean> = new Map();
   /** Once everything was let go: losses that may have nothing left. */
   #unswept: Iterator<Loss, undefined> | undefined;
@@ -174,7 +174,7 @@ export class LossGuard {
     return held;
   }
 
-  /** An operator lets go what is held: of one service, or everything. What breaks later is judged anew. */
+  /** An operator releases what is held: of one service, or everything. Later losses are judged separately. */
   release(key?: string): void {
     if (key === undefined) {
       this.#letEverythingGo();
@@ -209,7 +209,7 @@ export class LossGuard {
     return { track: [...this.#services.keys()], watch: this.#names.all() };
   }
 
-  /** What hosts are to be told, since the last time. */
+  /** What hosts have to be informed of, since the last time. */
   drainChanges(): GuardChanges {
     const track: string[] = [];
     const untrack: string[] = [];
@@ -317,7 +317,7 @@ export class LossGuard {
     this.#recentStart = 0;
   }
 
-  /** However many sessions it is, at once: what breaks from now on is counted anew. They stay known until they are gone, so that they are not taken for living. */
+  /** At once, however many sessions there are: losses from now on are counted separately. The sessions stay known until they are gone, so that they are not counted as alive. */
   #letEverythingGo(): void {
     for (const held of this.#holding.keys()) this.#clear(held);
     this.#clear(undefined);

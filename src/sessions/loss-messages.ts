@@ -27,9 +27,9 @@ export interface LossReport {
   }[];
   /** Hashed names of removed instances that have been registered again. */
   readonly returned: readonly number[];
-  /** Missing sessions of which the host wants to know whether they are held back. `serial` tells its questions apart. */
+  /** Missing sessions of which the host wants to know whether they are held back. `serial` identifies the question. */
   readonly due: readonly DueSession[];
-  /** All instances that the host's sessions and leases hold of services that the guard asked to be told of. */
+  /** The numbers of instances that the host's sessions and leases have of the services that the guard tracks. */
   readonly totals: readonly CountedService[];
   /** Connections of the host that hold registrations, missing ones included. */
   readonly sessions: number;
@@ -49,7 +49,7 @@ export interface Verdict extends DueSession {
   readonly held: Held;
 }
 
-/** What the guard tells a host. */
+/** What the guard sends to a host. */
 export interface GuardOrders {
   /** Forget the names that were watched before; comes before the rest. */
   readonly isUnwatchingAll: boolean;

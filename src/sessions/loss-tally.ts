@@ -166,7 +166,7 @@ export class LossTally {
   }
 
   setTotal(host: number, total: number): void {
-    // What a host has not told of is none.
+    // What a host has not reported counts as none.
     while (this.#totals.length < host) this.#totals.push(0);
     this.#totals[host] = total;
   }

@@ -55,7 +55,7 @@ export class Loss {
   #isJudged = false;
   #isPastWindow = false;
 
-  /** Whose word counts: the host that told of it last. A session that goes on at another and breaks there is that one's. */
+  /** The host that reported it last. A session that continues on another host and breaks there belongs to that one. */
   host = 0;
 
   constructor(session: number, brokeAtMs: number, book: LossBook) {

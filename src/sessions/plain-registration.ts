@@ -47,7 +47,7 @@ type Captures = [
 
 /**
  * Reads a registration that stands at `start` of a frame's text and is written plainly: ASCII without escapes, no white space between tokens,
- * fields in the order in which the protocol lists them. That costs a tenth of parsing it, checking it against its schema and encoding it anew,
+ * fields in the order in which the protocol lists them. That costs a tenth of parsing it, checking it against its schema and encoding it again,
  * and leaves hardly an object behind. Undefined: it is written otherwise, or is not valid, which the general way finds out.
  */
 export function readPlainRegistration(text: string, start: number): PlainRegistration | undefined {

@@ -72,7 +72,7 @@ export class Reads {
         return failure === undefined;
       },
       refuse,
-      // One more than asked for tells whether there is a next page.
+      // One more than requested shows whether there is a next page.
       build: (request) => [toPartition.list, request, namespace ?? '', prefix ?? '', after, size + 1],
       settle: (answer) => {
         if (answer[0] === fromPartition.listed) page.add(answer[2]);

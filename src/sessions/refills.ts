@@ -57,7 +57,7 @@ export class Refills implements RefillListener<Subscription> {
     this.#options = options;
   }
 
-  /** Whether one who subscribes anew goes on with what it holds: that is a list that this registry never gave, rather than one that is only just filling. */
+  /** Whether a resuming subscriber keeps its list: one from an earlier run of the registry, rather than one that is still incomplete. */
   mustWait(audience: Audience<Subscription>, held: Held, count: number): boolean {
     const { warmUp, shown } = this.#options;
     if (held.version === 0 || warmUp.isOver) return false;

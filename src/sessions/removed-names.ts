@@ -4,7 +4,7 @@ const removedNamesMax = 200_000;
 /** Hashed names of instances that were removed within the window and have not been registered again, with what they belong to. */
 export class RemovedNames<Owner> {
   readonly #owners: Map<number, Owner> = new Map();
-  /** Since hosts were told last: whether to watch for it. */
+  /** Changed since hosts were last informed: whether to watch for it. */
   readonly #changes: Map<number, boolean> = new Map();
   #overflow = 0;
 
@@ -43,7 +43,7 @@ export class RemovedNames<Owner> {
     this.#changes.set(name, false);
   }
 
-  /** All hosts are told to forget all names. */
+  /** Makes all hosts forget all names. */
   clear(): void {
     this.#owners.clear();
     this.#changes.clear();

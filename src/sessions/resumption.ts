@@ -46,7 +46,7 @@ interface Detaching {
 
 /**
  * SE8: clients that come back take their sessions over, here or from another host. A session on its way is on one host only at any time, or else on the
- * main thread; while a partition is told what hosts hold, none is on its way (see `SessionTransfers`), so no registration is missed.
+ * main thread; while hosts send their registrations to a rebuilt partition, none is in transit (see `SessionTransfers`), so no registration is missed.
  */
 export class Resumption {
   readonly #options: ResumptionOptions;
@@ -218,7 +218,7 @@ export class Resumption {
             key: '',
             build: (request) => [toPartition.fence, request],
             settle: noteApplied,
-            // It has died, and what it was told has died with it: its next life hears what logs hold.
+            // It has died, and with it what it was sent: its successor is rebuilt from the logs.
             abandon: noteApplied,
           });
         }

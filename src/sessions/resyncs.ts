@@ -107,7 +107,7 @@ export class Resyncs {
   #send(subscription: Subscription, [, , version, count, instances]: State): void {
     const { session, key } = subscription;
     const { encoding, counters, flush, onDropped } = this.#options;
-    // It has been told since of all that there is.
+    // It has received everything since.
     if (version <= subscription.version) {
       subscription.advance('refreshed');
       this.#beginNext(session);

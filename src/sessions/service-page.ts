@@ -17,7 +17,7 @@ export class ServicePage {
     this.#size = size;
   }
 
-  /** What a partition has; one more than the page holds tells whether there is a next one. */
+  /** What a partition has; one more than the page has shows whether there is a next one. */
   add(listed: Listed): void {
     this.#listed = this.#listed.length === 0 ? listed : merge(this.#listed, listed, 2 * (this.#size + 1));
   }

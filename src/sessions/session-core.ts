@@ -162,7 +162,7 @@ export class SessionCore {
     this.#parts.dispatch.execute(session, call, reply);
   }
 
-  /** A refusal as it is told: who meets a full queue together shall not come back together. */
+  /** A refusal as it is sent: clients that meet a full queue together should not come back together. */
   spread(failure: Failure): Failure {
     return this.#parts.dispatch.spread(failure);
   }
@@ -243,7 +243,7 @@ export class SessionCore {
     }
   }
 
-  /** What another host was told of a session that is here; if it is not, it has ended. */
+  /** A message to another host about a session that is here; if it is not, it has ended. */
   handleMisrouted(record: SessionRecord): void {
     this.#parts.claims.handle(record);
   }
@@ -263,7 +263,7 @@ export class SessionCore {
     this.#parts.subscriptions.refresh(isLost);
   }
 
-  /** The registry is stopping: from now on nobody's leaving is told to others, and everybody is asked to come back later. */
+  /** The registry is stopping: from now on departures are not pushed, and everybody is asked to come back later. */
   drain(reason: string): void {
     this.#parts.drain.begin();
     void this.requestReconnect(reason, 1, this.#options.config.reconnectSpreadMs);

@@ -43,7 +43,7 @@ export function isFault(reason: CloseReason): boolean {
   return faults.has(reason);
 }
 
-/** A bound that was met, or a code that was refused with, and told: until the window is over, it is only counted. */
+/** A bound that was met, or a code of refusals, that has been logged: until the window is over, it is only counted. */
 interface Met {
   readonly what:
     | { readonly kind: 'boundMet'; readonly bound: string }
@@ -60,8 +60,8 @@ interface Window {
 }
 
 /**
- * Tells the log what happens to the sessions of one host. What is an operator's business is told whatever the level, and a bounded number of times: ten thousand
- * clients that break together are not ten thousand lines. The comings and goings of everybody are told only where the log wants them.
+ * Logs what happens to the sessions of one host. What concerns operators is logged at a limited rate: ten thousand
+ * clients that break together are not ten thousand lines. Sessions that connect and leave are logged only at a level that includes them.
  */
 export class SessionJournal {
   readonly isVerbose: boolean;
@@ -99,12 +99,12 @@ export class SessionJournal {
     this.#tell({ kind: 'originRefused', origin: origin.slice(0, originCharsMax), address });
   }
 
-  /** A bound was met. The first time is told at once, further ones once in each window. */
+  /** A bound was met. The first time is logged at once, further ones once in each window. */
   noteBound(bound: string, cause: BoundCause, nowMs: number): void {
     this.#note(`bound ${bound}`, { kind: 'boundMet', bound }, cause, nowMs);
   }
 
-  /** A request was refused, and not because of a bound; told as often. */
+  /** A request was refused for a reason other than a bound; logged at the same rate. */
   noteRefusal(code: ErrorCode, cause: BoundCause, nowMs: number): void {
     this.#note(`refused ${code}`, { kind: 'refused', code }, cause, nowMs);
   }
@@ -132,7 +132,7 @@ export class SessionJournal {
   }
 
   #tellMet(name: string, what: Met['what'], cause: BoundCause, count: number, nowMs: number): void {
-    // A session that is over by the time it is told is not kept for that.
+    // A session that has ended by the time it is logged is not kept for that.
     this.#met.set(name, { what, endsAtMs: nowMs + windowMs, untold: 0, lastCause: undefined });
     const identity = typeof cause === 'object' ? identify(cause) : cause === undefined ? {} : { address: cause };
     this.#tell({ ...what, count, ...identity });

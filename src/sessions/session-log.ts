@@ -22,7 +22,7 @@ export type RegistrationName = Pick<Registration, 'key' | 'id'>;
 export interface Standing {
   /** Another session has registered the instance since. */
   readonly isHidden: boolean;
-  /** Whether the client knows that, be it because it was never told otherwise. */
+  /** Whether the client knows that, possibly because it was never notified otherwise. */
   readonly isTold: boolean;
 }
 
@@ -34,9 +34,9 @@ export type MovedRegistration = Registration & { readonly standing: number };
 /** Standings as bits, in the column that names owners in partitions. Nearly always 0, and then never written. */
 const hiddenBit = 1;
 const toldHiddenBit = 2;
-/** The client was told of it at all since it registered it: what it was told last may have been lost. */
+/** The client has been notified since it registered it: the last notice may have been lost. */
 const toldBit = 4;
-/** It may have been: the client is to be told again, whatever it was told. */
+/** It may have been: the client is to be notified again in any case. */
 const doubtBit = 8;
 
 /** Where all sessions of a host keep what they registered: outside the JavaScript heap, each service's key once. */
@@ -126,7 +126,7 @@ export class SessionLog {
     this.#noteBits(key, id, toldHiddenBit | toldBit | doubtBit, isHidden ? toldHiddenBit | toldBit : toldBit);
   }
 
-  /** Whatever the client was told of a registration, it may not be true any more. */
+  /** What the client was last notified of a registration may no longer be true. */
   noteDoubt(key: string, id: string): void {
     this.#noteBits(key, id, doubtBit, doubtBit);
   }
@@ -140,8 +140,8 @@ export class SessionLog {
   }
 
   /**
-   * The client may have missed what it was told last, since it comes back over another connection. Returns the registrations that do not show, or of
-   * which it was told, which it is to be told again.
+   * The client may have missed the last notice, since it comes back over another connection. Returns the registrations of which it is to be notified
+   * again: those that are not visible, and those of which it was notified before.
    */
   doubtTold(): RegistrationName[] {
     const { table, keys } = this.#host;

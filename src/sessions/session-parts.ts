@@ -195,7 +195,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
   };
 }
 
-/** Bounds that are met, and refusals, are told wherever they are counted. */
+/** Bounds that are met, and refusals, are logged wherever they are counted. */
 function createJournal({ counters, isVerbose, onSession }: SessionPartsOptions, clock: HostClock): SessionJournal {
   const journal = new SessionJournal(isVerbose, onSession);
   counters.watch({

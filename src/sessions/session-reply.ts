@@ -15,7 +15,7 @@ export interface ReplyHost {
   readonly meter: HostMeter;
   readonly encoding: Encoding;
   laneOf(session: Session): CallLane;
-  /** The refusal as it is told: when to come back differs from one to the next. */
+  /** The refusal as it is sent: the time to come back is randomized. */
   spread(failure: Failure): Failure;
 }
 

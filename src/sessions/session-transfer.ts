@@ -5,7 +5,7 @@ import type { SessionIdentity } from './session.ts';
 /** What a partition says of one session: the number comes first. */
 export type SessionRecord = Extract<Unasked, [typeof fromPartition.claim, ...unknown[]]>;
 
-/** What a host tells the main thread of sessions that begin on one host and go on at another. */
+/** What a host sends to the main thread about sessions that start on one host and continue on another. */
 export type TransferEvent =
   /** A client has come back here whose session is on another host; `call` numbers the takeover request. */
   | { readonly kind: 'takeover'; readonly call: number; readonly secret: string }

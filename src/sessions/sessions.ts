@@ -51,7 +51,7 @@ export interface SessionsOptions {
   readonly drain: DrainState;
   /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
   readonly tellMain?: ((event: TransferEvent) => void) | undefined;
-  /** A lease was granted, before its caller hears of it, or has ended. */
+  /** A lease was granted (called before its caller gets the answer), or has ended. */
   readonly onLease?: ((news: LeaseNews) => void) | undefined;
   /** Runs a task in a later turn. */
   readonly schedule: (task: () => void) => void;
@@ -159,7 +159,7 @@ export class Sessions {
     return session;
   }
 
-  /** A lease that the thread before this one had granted: its time begins anew. */
+  /** A lease that the previous thread had granted: its time starts again. */
   restoreLease(record: LeaseRecord): void {
     const { number, name, lease } = record;
     const registrations = new SessionLog(this.#options.log);

@@ -6,7 +6,7 @@ import type { HostClock } from './host-clock.ts';
 /** So far ahead of the clock a service's version may be that changes fast, in µs. */
 const leadMicrosMax = 1_000_000;
 
-/** What clients show that they were told before the registry started: no service may go on below that (PU5). */
+/** The versions that clients show to have received before the registry started: no service may continue below them (PU5). */
 export class ShownVersions {
   readonly #router: Pick<Router, 'links'>;
   readonly #clock: Pick<HostClock, 'wallMicros'>;

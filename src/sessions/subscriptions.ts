@@ -105,7 +105,7 @@ export class Subscriptions {
     return this.#delivery.framesSent;
   }
 
-  /** Subscribes, or subscribes anew in another variant or from another version. Answered by the owner of the service. */
+  /** Subscribes, or subscribes again with another variant or from another version. Answered by the owner of the service. */
   subscribe(session: Session, key: string, variant: Variant, held: Held, reply: Reply): void {
     const { subscriptions } = session;
     const { subscriptionsMax } = this.#options;

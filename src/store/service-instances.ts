@@ -6,7 +6,7 @@ import type { InstanceRow, InstanceTable } from './instance-table.ts';
 /** An instance as its partition holds it: never parsed, only compared and joined. */
 export type StoredInstance = InstanceRow;
 
-/** Rows of services are told apart by their list alone. */
+/** Rows of services are distinguished by their list alone. */
 const tag = 0;
 
 /** A session's claim to an instance; of several the newest shows (SE7). */

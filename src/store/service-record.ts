@@ -55,7 +55,7 @@ export class ServiceRecord {
     return this.#log?.changedSince(version);
   }
 
-  /** Goes on from a higher version though nothing has changed. What clients hold of lower ones may be none of this record's states: the log begins anew. */
+  /** Continues from a higher version although nothing has changed. Lists of clients at lower versions may not be states of this record: a new change log is started. */
   raise(version: number): void {
     if (version <= this.#version) return;
     this.#version = version;

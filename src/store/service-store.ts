@@ -19,7 +19,7 @@ export interface ClaimNotice {
 /** `dropped`: there are too many claims, and it was the oldest. */
 export type ClaimState = 'shown' | 'hidden' | 'dropped';
 
-/** What is to be told to whom; nearly always nothing. */
+/** Which hosts have to be informed of what; nearly always nothing. */
 const nothingTold: readonly ClaimNotice[] = [];
 
 /** What subscribers see is as before. */
@@ -85,7 +85,7 @@ export interface StoreLimits {
 
 /**
  * The services and instances of the slots that one partition owns. Synchronous and pure: the clock comes in as an argument.
- * It knows owners, contents and versions; who is told about changes is the push pipeline's business.
+ * It knows owners, contents and versions; who is notified of changes is the push pipeline's business.
  */
 export class ServiceStore {
   readonly #services: Map<string, ServiceRecord> = new Map();

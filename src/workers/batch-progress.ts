@@ -85,7 +85,7 @@ export class BatchProgress {
     return atMs;
   }
 
-  /** Nothing could be pushed before now: what is unsettled counts as changed now, as what is told again does. */
+  /** Nothing could be pushed before now: what is unsettled counts as changed now, like what is pushed again. */
   postpone(): void {
     for (const { unsettled } of this.#hosts.values()) for (const change of unsettled) change.atMs = this.atMs;
   }

@@ -45,7 +45,7 @@ export class ClaimRecalls {
     this.#parts = parts;
   }
 
-  /** Goes on with a part until the turn is over, or nothing is left; false if there is nothing yet to be told. */
+  /** Continues a part until the turn is over, or nothing is left; false if there is nothing to send yet. */
   prepare(host: number, record: ToRecord<'recall'>): boolean {
     const at = toFields.recall;
     const request = record[at.request];
@@ -83,7 +83,7 @@ export class ClaimRecalls {
     this.#parts.emit(host, fromPartition.recalled, record[toFields.recall.request], claims, isLast ? '' : key);
   }
 
-  /** The host has gone; who asks under its number next begins anew. */
+  /** The host has gone; the next one under its number starts from the beginning. */
   detach(host: number): void {
     this.#recalls.delete(host);
   }

@@ -85,7 +85,7 @@ export class Claims {
     this.#contested.set(key, known.add(id));
   }
 
-  /** Rebuilding is complete. What hosts were told of claims in the life before, or were to be told, may not be true any more. */
+  /** Rebuilding is complete. What hosts were informed of by the previous life, or were about to be, may no longer be true. */
   tellContested(): void {
     for (const [key, ids] of this.#contested) {
       for (const id of ids) {

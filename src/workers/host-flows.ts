@@ -9,7 +9,7 @@ interface Flow {
 
 /** What a host is owed an account of for the answers that it got. */
 interface AnswerFlow extends Flow {
-  /** Of `emitted`, what it has been told of. */
+  /** The part of `emitted` that has been reported to it. */
   told: number;
   /** It has no room, and something waits for that. */
   isFull: boolean;
@@ -22,7 +22,7 @@ interface HostFlow {
   readonly answers: AnswerFlow;
 }
 
-/** A host is told of answers once they come to a part of what may be under way. */
+/** Answers are reported to a host once they reach a certain share of what may be in flight. */
 const tellAnswersShare = 8;
 
 /** Which hosts there are, and what is under way to each: pushes and answers are bounded, each by itself. */

@@ -111,7 +111,7 @@ const toShapes = {
   resumePushes: [16, 'request'],
   /** Answered with `applied`, when all that was sent before has been applied. */
   fence: [17, 'request'],
-  /** A client has shown that the registry told of this version before it started: none may be told from now on that is not above it. */
+  /** A client has shown that this version was issued before the registry started: from now on all versions must be above it. */
   raiseFloor: [18, 'version'],
   /** Moving: these slots are another's, and what is held of them is forgotten. Answered with `applied`. */
   forget: [19, 'request', 'slots'],
@@ -192,7 +192,7 @@ const fromShapes = {
   answered: [13, 'characters'],
   /** A bound that refuses nothing was met by what the host asked for. */
   bound: [14, 'limit'],
-  /** A claim that changes between two parts is told of by `claim` records as any other, be it before its part or after it. */
+  /** A claim that changes between two parts is reported by `claim` records like any other, whether before its part or after it. */
   recalled: [15, 'request', 'claims', 'next'],
 } as const;
 

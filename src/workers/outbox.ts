@@ -56,7 +56,7 @@ interface HostOutboxes {
 
 /**
  * A partition's records of one turn for all hosts, in an order that makes its death harmless wherever it cuts a turn short. That changes have been
- * pushed leaves last: else one host might forget a change of which the subscribers of another host were never told.
+ * pushed leaves last: otherwise one host might forget a change that was never pushed to the subscribers of another host.
  */
 export class PartitionOutboxes {
   readonly #hosts: Map<number, HostOutboxes> = new Map();
@@ -90,7 +90,7 @@ export class PartitionOutboxes {
   }
 }
 
-/** It says, as `settled` does, that others have been told. */
+/** It says, as `settled` does, that others have been notified. */
 function isEndOfRecall(record: FromPartition): boolean {
   return record[0] === fromPartition.recalled && record[fromFields.recalled.next] === '';
 }

@@ -20,7 +20,7 @@ import { Watches } from './watches.ts';
 
 const { register, deregister, giveUp, subscribe, query } = toFields;
 
-/** Of a partition, besides what it is told. */
+/** What a partition needs besides its records. */
 export interface PartitionOptions {
   readonly partition: number;
   readonly table: SlotTable;
@@ -28,7 +28,7 @@ export interface PartitionOptions {
   /** No service that these slots ever held had a version above it. */
   readonly versionFloor: number;
   readonly emit: Emit;
-  /** Observes how many changes pushes told. */
+  /** Observes the number of changes per push. */
   readonly pushChanges?: Histogram | undefined;
 }
 

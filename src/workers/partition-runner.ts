@@ -24,7 +24,7 @@ export interface PartitionRunnerOptions {
  */
 export class PartitionRunner implements Runner {
   readonly #options: PartitionRunnerOptions;
-  /** What the thread tells of itself; counts go on from one life to the next. */
+  /** The thread's gauges; counts continue from one life to the next. */
   readonly gauges: ThreadGauges = new ThreadGauges();
   #life: Life | undefined;
 
@@ -198,7 +198,7 @@ class Life {
 
   #close(): void {
     this.control.close();
-    // A pool whose thread died has already begun another; destroying it leaves nothing behind, and its result tells nothing.
+    // A pool whose thread died has already started another; destroying it leaves nothing behind, and its result does not matter.
     void this.#pool.destroy();
   }
 }

@@ -14,7 +14,7 @@ export interface PushesParts {
   readonly turn: TurnWork;
   readonly flows: HostFlows;
   readonly progress: BatchProgress;
-  /** Observes how many changes pushes told. */
+  /** Observes the number of changes per push. */
   readonly pushChanges: Histogram | undefined;
 }
 
@@ -27,7 +27,7 @@ export class Pushes {
   readonly #coalescer: Coalescer<WatchedService>;
   /** Services to be pushed, the next one first. */
   readonly #due: Set<WatchedService> = new Set();
-  /** Hosts are sending what they hold, and nothing may be pushed before all have: instances to be told again then, by service. */
+  /** During a rebuild, nothing may be pushed before all hosts have sent what they hold: instances to be pushed again then, by service. */
   #retold: Map<string, Set<string>> | undefined;
   readonly #isBehind = ({ marks }: WatchedService): boolean => marks !== undefined && this.#parts.flows.isBehind(marks);
 
@@ -92,7 +92,7 @@ export class Pushes {
     this.#retold ??= new Map();
   }
 
-  /** Rebuilding: these are to be told again. A host whose sessions changed them need not be one that has subscribers: so this waits until all hosts have said who subscribes. */
+  /** Rebuilding: these are to be pushed again. The host whose sessions changed them may have no subscribers: so this waits until all hosts have sent their subscriptions. */
   noteResend(key: string, ids: readonly string[]): void {
     this.#retold ??= new Map();
     const known = this.#retold.get(key) ?? new Set();

@@ -76,7 +76,7 @@ export class Reads {
     const { service } = watched;
     const since = record[at.since];
     const changed = since > 0 ? service.changedSince(since) : undefined;
-    // It was told in another life, and what this one tells must be above it. Where the clock has not gone back it is.
+    // It was issued in another life, and the versions of this one must be above it. If the clock has not gone back they are.
     if (changed === undefined && since >= service.version) service.raise(leapOver(since, clock));
     const answer: ListAnswer =
       changed === undefined
@@ -117,7 +117,7 @@ export class Reads {
     this.#parts.emit(host, fromPartition.listed, record[toFields.list.request], fields);
   }
 
-  /** The host has gone; who asks under its number next begins anew. */
+  /** The host has gone; the next one under its number starts from the beginning. */
   detach(host: number): void {
     this.#pages.delete(host);
   }

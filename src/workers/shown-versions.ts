@@ -13,7 +13,7 @@ export function leapOver(version: number, { wallMicros }: PartitionClock): numbe
   return version + leapMicros + (wallMicros % leapMicros);
 }
 
-/** Versions that clients have shown to have been told before the registry started, by a clock that was ahead: all that is told from now on is above them. */
+/** Versions that clients have shown to have received before the registry started, from a clock that was ahead: all versions from now on are above them. */
 export class ShownVersions {
   readonly #store: ServiceStore;
   /** 0: nobody has shown any. */
@@ -29,7 +29,7 @@ export class ShownVersions {
     this.#store.raiseVersionFloor(this.#floor);
   }
 
-  /** Not at once for all services, of which there may be very many: each when it is next told of. */
+  /** Not at once for all services, of which there may be very many: for each with its next change. */
   keepAbove(service: ServiceRecord): void {
     if (service.version < this.#floor) service.raise(this.#floor);
   }

@@ -10,7 +10,7 @@ export interface HandoverOwner {
   readonly nextService: () => IteratorResult<ServiceRecord, unknown> | undefined;
   readonly isTurnOver: () => boolean;
   readonly spend: (work: number) => void;
-  /** Subscribers are told by this owner all that happened here, so that the next begins in quiet; false: not all of it in this turn. */
+  /** This owner pushes everything that has changed here, so that the next one starts without pending changes; false: not all of it in this turn. */
   readonly settle: (service: ServiceRecord) => boolean;
   readonly watchOf: (service: ServiceRecord) => WatchedService | undefined;
 }
@@ -24,7 +24,7 @@ interface Packing {
 
 /**
  * Packs what some slots hold, in parts of what one turn has room for; of a large service each part has some. The slots are frozen, so what is packed stays as it is,
- * and its owner keeps it until it is told to forget it.
+ * and its owner keeps it until it is asked to forget it.
  */
 export class SlotHandover {
   readonly #slots: ReadonlySet<number>;
