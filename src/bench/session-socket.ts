@@ -50,16 +50,6 @@ export class SessionSocket {
   #unfinished: Buffer = nothing;
 
   constructor({ host, port, path }: Endpoint, listener: SocketListener) {
-    this.#handlers = {
-      onText: (bytes, start, end) => {
-        if (this.#state === 'open') listener.onText(bytes, start, end);
-      },
-      onPing: (payload) => this.#socket.write(buildPongFrame(payload)),
-      onClose: (code) => {
-        this.#closeCode = code;
-        this.#socket.end();
-      },
-    };
     this.#opened = new Promise((resolve, reject) => {
       this.#resolveOpened = resolve;
       this.#rejectOpened = reject;
@@ -78,6 +68,16 @@ export class SessionSocket {
         },
       },
     });
+    this.#handlers = {
+      onText: (bytes, start, end) => {
+        if (this.#state === 'open') listener.onText(bytes, start, end);
+      },
+      onPing: (payload) => this.#socket.write(buildPongFrame(payload)),
+      onClose: (code) => {
+        this.#closeCode = code;
+        this.#socket.end();
+      },
+    };
     this.#socket.on('error', (error) => this.#rejectOpened(new EntryError(`cannot connect: ${error.message}`)));
     this.#closed = new Promise((resolve) => {
       this.#socket.once('close', () => {

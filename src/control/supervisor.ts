@@ -49,9 +49,15 @@ class SupervisedPartition {
   pulse = -1;
   silentMs = 0;
 
-  constructor(partition: number, runner: Runner) {
+  constructor(
+    partition: number,
+    createRunner: SupervisorOptions['createRunner'],
+    onDeath: (partition: SupervisedPartition, cause: Error) => void,
+  ) {
     this.partition = partition;
-    this.runner = runner;
+    this.runner = createRunner(partition, (_, cause) => {
+      onDeath(this, cause);
+    });
   }
 }
 
@@ -116,12 +122,9 @@ export class Supervisor {
     const added: SupervisedPartition[] = [];
     while (this.#partitions.length < count) {
       const partition = this.#partitions.length;
-      const supervised = new SupervisedPartition(
-        partition,
-        this.#options.createRunner(partition, (_, cause) => {
-          this.#onDeath(supervised, cause);
-        }),
-      );
+      const supervised = new SupervisedPartition(partition, this.#options.createRunner, (died, cause) => {
+        this.#onDeath(died, cause);
+      });
       this.#partitions.push(supervised);
       added.push(supervised);
     }
