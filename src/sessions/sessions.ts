@@ -2,11 +2,8 @@ import type { ServerConfig } from '../config/config.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import type { Socket } from '../transport/transport.ts';
-import { sessionsPerHostMax } from '../workers/session-numbers.ts';
 import { AdmissionThrottle } from './admission-throttle.ts';
 import type { Connections } from './connections.ts';
-import { Consumption } from './consumption.ts';
-import type { ConsumptionBounds } from './consumption.ts';
 import type { Departures } from './departures.ts';
 import type { DrainState } from './drain-state.ts';
 import { HeldSessions } from './held-sessions.ts';
@@ -14,21 +11,15 @@ import { tickMs } from './host-clock.ts';
 import type { HostClock } from './host-clock.ts';
 import type { HostLosses } from './host-losses.ts';
 import type { LeaseNews, LeaseRecord } from './lease-record.ts';
+import { SessionFactory } from './session-factory.ts';
+import type { SessionFactoryOptions } from './session-factory.ts';
 import { nextState } from './session-lifecycle.ts';
 import type { LifecycleEvent, SessionState } from './session-lifecycle.ts';
-import { SessionLog } from './session-log.ts';
-import type { HostLog } from './session-log.ts';
-import { createSecret, isSameSecret, readSecretNumber } from './session-secret.ts';
+import { isSameSecret, readSecretNumber } from './session-secret.ts';
 import type { SessionSlice, TransferEvent } from './session-transfer.ts';
-import { Session, SessionIdentity } from './session.ts';
+import type { Session, SessionIdentity } from './session.ts';
 
-export interface SessionsOptions {
-  /** By which partitions address the host. */
-  readonly number: number;
-  /** Sessions that a thread of the same number, which has ended, had begun: their numbers are not given again. */
-  readonly sessionsBefore?: number | undefined;
-  /** Where they keep what they registered. */
-  readonly log: HostLog;
+export interface SessionsOptions extends SessionFactoryOptions {
   readonly config: Pick<
     ServerConfig,
     | 'disconnectGraceMs'
@@ -40,8 +31,6 @@ export interface SessionsOptions {
   >;
   readonly counters: Counters;
   readonly clock: HostClock;
-  /** A name that cannot be guessed: a lease's is all that is needed to end it. */
-  readonly createName: () => string;
   /** Hears which sessions are missing, and asks of those whose grace has run out what may be removed; {@link Sessions.settle} follows, perhaps later. */
   readonly losses: Pick<HostLosses, 'noteMissing' | 'noteBack' | 'noteEnded' | 'ask'>;
   /** What a connection had that another takes over ends there. */
@@ -72,25 +61,20 @@ export class Sessions {
   readonly #byNumber: Map<number, Session> = new Map();
   readonly #byLease: Map<string, Session> = new Map();
   readonly #wheel: TimerWheel<Session>;
-  readonly #consumptionBounds: ConsumptionBounds;
+  readonly #factory: SessionFactory;
   readonly heartbeatMs: number;
   readonly #clock: HostClock;
   readonly #throttle: AdmissionThrottle;
   readonly #held: HeldSessions = new HeldSessions();
   #connected = 0;
-  #arrivals = 0;
-  /** Of sessions that this host, or the one before it of the same number, has begun. */
-  #count: number;
   #isDueScheduled = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
-    this.#count = options.sessionsBefore ?? 0;
+    this.#factory = new SessionFactory(options);
     this.#clock = options.clock;
     this.#throttle = new AdmissionThrottle(options.clock, options.config.lossHoldMaxMs);
     this.#wheel = new TimerWheel(tickMs, options.clock.runningMs);
-    const { sessionUnconsumedBytesMax, slowConsumerBytesMax } = options.config;
-    this.#consumptionBounds = { unconsumedBytesMax: sessionUnconsumedBytesMax, closeBytesMax: slowConsumerBytesMax };
     // Two pings may go unanswered before the third deadline.
     this.heartbeatMs = Math.max(tickMs, Math.floor(options.config.heartbeatTimeoutMs / 3));
   }
@@ -102,7 +86,7 @@ export class Sessions {
 
   /** Of the session that came last to this host. */
   get lastArrival(): number {
-    return this.#arrivals;
+    return this.#factory.lastArrival;
   }
 
   get connectedCount(): number {
@@ -140,10 +124,10 @@ export class Sessions {
   }
 
   connect(socket: Socket): Session {
-    const session = this.#add(this.#createIdentity(true), { kind: 'connected', socket }, socket.address);
+    const session = this.#add(this.#factory.beginIdentity(true), { kind: 'connected', socket }, socket.address);
     this.#connected += 1;
     // Those that connect together are not pinged together: within half a heartbeat their turns are spread evenly.
-    const place = (this.#count * goldenRatio) % 1;
+    const place = (this.#factory.begunCount * goldenRatio) % 1;
     this.#schedule(session, this.#clock.runningMs + Math.ceil((this.heartbeatMs * (1 + place)) / 2));
     this.#options.counters.count('session_opened');
     return session;
@@ -152,7 +136,7 @@ export class Sessions {
   /** Grants a lease to a caller at an address, or returns undefined when there are `leasesMax` already. */
   grantLease(ttlMs: number, address: string): Session | undefined {
     if (this.#byLease.size >= this.#options.config.leasesMax) return undefined;
-    const identity = this.#createIdentity(false);
+    const identity = this.#factory.beginIdentity(false);
     const { number, name, secret: lease } = identity;
     const session = this.#addLease(identity, { number, name, lease, ttlMs, address });
     this.#options.onLease?.({ kind: 'granted', record: { number, name, lease, ttlMs, address } });
@@ -162,9 +146,8 @@ export class Sessions {
   /** A lease that the previous thread had granted: its time starts again. */
   restoreLease(record: LeaseRecord): void {
     const { number, name, lease } = record;
-    const registrations = new SessionLog(this.#options.log);
-    const kind = { isConnection: false, hasTravelled: false } as const;
-    this.#addLease(new SessionIdentity({ number, name, secret: lease, registrations, ...kind }), record);
+    const identity = { number, name, secret: lease, isConnection: false, hasTravelled: false };
+    this.#addLease(this.#factory.restoreIdentity(identity), record);
   }
 
   #addLease(identity: SessionIdentity, { lease, ttlMs, address }: LeaseRecord): Session {
@@ -269,7 +252,7 @@ export class Sessions {
 
   /** A client has come back on another host: the session waits here, without a connection, until it is fetched. */
   detach(old: Session): Session {
-    const session = this.#create(old.identity, { kind: 'moving' }, old.address);
+    const session = this.#factory.create(old.identity, { kind: 'moving' }, old.address);
     this.takeOver(session, old);
     return session;
   }
@@ -282,16 +265,8 @@ export class Sessions {
 
   /** A session is coming from another host; what it registered follows. */
   admit({ number, name, secret, address }: Omit<SessionSlice, 'registrations' | 'isLast'>): Session {
-    const registrations = new SessionLog(this.#options.log);
-    const identity = new SessionIdentity({
-      number,
-      name,
-      secret,
-      isConnection: true,
-      hasTravelled: true,
-      registrations,
-    });
-    const session = this.#create(identity, { kind: 'moving' }, address);
+    const identity = this.#factory.restoreIdentity({ number, name, secret, isConnection: true, hasTravelled: true });
+    const session = this.#factory.create(identity, { kind: 'moving' }, address);
     this.#byNumber.set(number, session);
     return session;
   }
@@ -362,36 +337,10 @@ export class Sessions {
     this.#checkHeld();
   }
 
-  #createIdentity(isConnection: boolean): SessionIdentity {
-    this.#count += 1;
-    const number = this.#options.number * sessionsPerHostMax + this.#count;
-    const { createName } = this.#options;
-    return new SessionIdentity({
-      number,
-      name: createName(),
-      secret: createSecret(number, createName()),
-      isConnection,
-      hasTravelled: false,
-      registrations: new SessionLog(this.#options.log),
-    });
-  }
-
   #add(identity: SessionIdentity, state: SessionState, address: string): Session {
-    const session = this.#create(identity, state, address);
+    const session = this.#factory.create(identity, state, address);
     this.#byNumber.set(identity.number, session);
     return session;
-  }
-
-  #create(identity: SessionIdentity, state: SessionState, address: string): Session {
-    this.#arrivals += 1;
-    return new Session({
-      identity,
-      address,
-      arrival: this.#arrivals,
-      state,
-      nowMs: this.#clock.runningMs,
-      consumption: new Consumption(this.#consumptionBounds),
-    });
   }
 
   /** Each session waits for one deadline at a time. */
