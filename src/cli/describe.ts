@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-import { describeOpenapi } from '../protocol/http-operations.ts';
+import { describeOpenapi } from '../protocol/openapi.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
 
 /** Writes the machine-readable descriptions of the protocol to `docs/`; `npm run docs` runs it. */

@@ -13,7 +13,7 @@ import { eventEncoding } from '../edges/http/event-stream.ts';
 import { HttpServer } from '../edges/http/http-server.ts';
 import { createOperations } from '../edges/http/operations.ts';
 import { Waiters } from '../edges/http/waiters.ts';
-import { describeOpenapi } from '../protocol/http-operations.ts';
+import { describeOpenapi } from '../protocol/openapi.ts';
 import { describeOpenrpc } from '../protocol/openrpc.ts';
 import { admissionRateBytes, createAdmissionRate } from '../runtime/admission-rate.ts';
 import { Counters } from '../runtime/counters.ts';

@@ -1,4 +1,3 @@
-import { errorCodes } from './errors.ts';
 import type { ErrorCode } from './errors.ts';
 import { guardResult, partitionsResult, sessionsCursor, sessionsResult, statsResult } from './http-results.ts';
 import { protocolLimits } from './limits.ts';
@@ -7,18 +6,27 @@ import type { JsonSchema } from './schemas.ts';
 import { amount } from './typed-schema.ts';
 import type { InstanceInput, QueryParams, ServiceFields, SubscribeMode } from './types.ts';
 
-/** The HTTP side of the protocol: what is asked without holding a connection. The server's routes and the OpenAPI document are made from this. */
+/** The HTTP side of the protocol: what is asked without holding a connection. The server's routes and the OpenAPI document (`openapi.ts`) are made from this. */
 export interface HttpOperation {
   readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
   /** `{lease}` stands for one path segment. */
   readonly path: string;
   readonly summary: string;
+  /** Headers that it reads, and which nobody needs to send. */
+  readonly headers?: Readonly<Record<string, JsonSchema>>;
   readonly query?: JsonSchema;
   readonly body?: JsonSchema;
   readonly result: JsonSchema;
   /** Of the result, when it is not JSON. */
   readonly resultType?: string;
+  /** The result has an `ETag`, and is not sent again to who shows that in `If-None-Match`. */
+  readonly isTagged?: true;
+  /** The same result comes with 503 where the answer is no. */
+  readonly isCheck?: true;
+  /** Beside those of every operation. */
   readonly errors: readonly ErrorCode[];
+  /** What may be asked next: for each operation its parameters, as runtime expressions of OpenAPI. */
+  readonly links?: Readonly<Partial<Record<OperationId, Readonly<Record<string, string>>>>>;
   /** Administration: answered only to callers on the loopback address. */
   readonly isLocal?: true;
 }
@@ -107,7 +115,7 @@ interface ObjectSchema extends JsonSchema {
   readonly properties: Readonly<Record<string, JsonSchema>>;
 }
 
-const lease: JsonSchema = {
+export const leaseSchema: JsonSchema = {
   type: 'string',
   minLength: 1,
   maxLength: 128,
@@ -138,12 +146,21 @@ const wait: JsonSchema = {
 };
 const leaseResult: JsonSchema = {
   type: 'object',
-  properties: { lease, ttlMs },
+  properties: { lease: leaseSchema, ttlMs },
   required: ['lease', 'ttlMs'],
   additionalProperties: false,
 };
 const anyObject: JsonSchema = { type: 'object' };
-const transient: readonly ErrorCode[] = ['busy', 'draining', 'internal'];
+/** What any operation may be refused with: its query, its body or its head is not as it must be; who calls may not; too many do. */
+export const commonErrors: readonly ErrorCode[] = [
+  'parse_error',
+  'invalid_request',
+  'invalid_params',
+  'forbidden',
+  'busy',
+];
+/** Of operations that partitions carry out. */
+const transient: readonly ErrorCode[] = ['draining', 'internal'];
 
 export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   listServices: {
@@ -152,7 +169,8 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Lists the services that have instances.',
     query: listParamsSchema,
     result: listSchema,
-    errors: ['invalid_params', ...transient],
+    isTagged: true,
+    errors: transient,
   },
   queryService: {
     method: 'GET',
@@ -164,7 +182,8 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       properties: { ...filteredQuery.properties, index, wait },
     },
     result: snapshotSchema,
-    errors: ['invalid_params', ...transient],
+    isTagged: true,
+    errors: ['limit_exceeded', ...transient],
   },
   watchService: {
     method: 'GET',
@@ -183,9 +202,16 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
         version: { ...index, description: 'The version that the caller still holds, of the same filter.' },
       },
     },
+    headers: {
+      'Last-Event-ID': {
+        type: 'string',
+        description:
+          'The `id` of the last event that the caller had of an earlier answer; other texts are passed over.',
+      },
+    },
     result: { type: 'string' },
     resultType: 'text/event-stream',
-    errors: ['invalid_params', 'limit_exceeded', ...transient],
+    errors: ['limit_exceeded', ...transient],
   },
   registerInstance: {
     method: 'PUT',
@@ -193,25 +219,33 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Registers an instance, or replaces the one of the same id, for as long as its lease is renewed.',
     body: {
       type: 'object',
-      properties: { ...serviceQuery.properties, instance: instanceInputSchema, lease, ttlMs },
+      properties: { ...serviceQuery.properties, instance: instanceInputSchema, lease: leaseSchema, ttlMs },
       required: ['service', 'instance'],
       additionalProperties: false,
     },
     result: {
       type: 'object',
-      properties: { lease, ttlMs, version: { type: 'integer' }, id: { type: 'string' } },
+      properties: { lease: leaseSchema, ttlMs, version: { type: 'integer' }, id: { type: 'string' } },
       required: ['lease', 'ttlMs', 'version', 'id'],
       additionalProperties: false,
     },
-    errors: [
-      'parse_error',
-      'invalid_request',
-      'invalid_params',
-      'not_found',
-      'limit_exceeded',
-      'forbidden',
-      ...transient,
-    ],
+    errors: ['not_found', 'limit_exceeded', ...transient],
+    links: {
+      renewLease: { lease: '$response.body#/lease' },
+      endLease: { lease: '$response.body#/lease' },
+      deregisterInstance: {
+        namespace: '$request.body#/namespace',
+        group: '$request.body#/group',
+        service: '$request.body#/service',
+        id: '$response.body#/id',
+        lease: '$response.body#/lease',
+      },
+      queryService: {
+        namespace: '$request.body#/namespace',
+        group: '$request.body#/group',
+        service: '$request.body#/service',
+      },
+    },
   },
   deregisterInstance: {
     method: 'DELETE',
@@ -219,26 +253,26 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Removes one instance that was registered under a lease.',
     query: {
       type: 'object',
-      properties: { ...deregisterParams.properties, lease },
+      properties: { ...deregisterParams.properties, lease: leaseSchema },
       required: ['service', 'id', 'lease'],
       additionalProperties: false,
     },
     result: methodSchemas['instance.deregister'].result,
-    errors: ['invalid_params', 'not_found', 'not_owner', 'forbidden', ...transient],
+    errors: ['not_found', 'not_owner', ...transient],
   },
   renewLease: {
     method: 'PUT',
     path: '/v1/leases/{lease}',
     summary: 'Renews a lease for another `ttlMs`.',
     result: leaseResult,
-    errors: ['not_found', 'forbidden', 'draining'],
+    errors: ['not_found', 'draining'],
   },
   endLease: {
     method: 'DELETE',
     path: '/v1/leases/{lease}',
     summary: 'Ends a lease, and with it all that was registered under it.',
     result: leaseResult,
-    errors: ['not_found', 'forbidden', 'draining'],
+    errors: ['not_found', 'draining'],
   },
   readStats: {
     method: 'GET',
@@ -253,7 +287,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary:
       'The partitions, what each is doing, and how far the present or last change has come. Loopback callers only; behind a proxy, the caller is the proxy.',
     result: partitionsResult,
-    errors: ['forbidden'],
+    errors: [],
     isLocal: true,
   },
   resizePartitions: {
@@ -275,7 +309,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: partitionsResult,
-    errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'busy', 'draining'],
+    errors: ['draining'],
     isLocal: true,
   },
   rebalancePartitions: {
@@ -284,7 +318,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary:
       'Starts to move slots so that partitions hold about equally many instances. Loopback callers only; behind a proxy, the caller is the proxy.',
     result: partitionsResult,
-    errors: ['forbidden', 'busy', 'draining'],
+    errors: ['draining'],
     isLocal: true,
   },
   readGuard: {
@@ -299,19 +333,24 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/guard/release',
     summary:
       'Lets go what is held back: of one service if one is named, or else everything. Loopback callers only; behind a proxy, the caller is the proxy.',
-    body: { type: 'object', properties: serviceQuery.properties, required: [], additionalProperties: false },
+    body: {
+      type: 'object',
+      properties: serviceQuery.properties,
+      required: [],
+      dependentRequired: { namespace: ['service'], group: ['service'] },
+      additionalProperties: false,
+    },
     result: guardResult,
-    errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'draining'],
+    errors: ['draining'],
     isLocal: true,
   },
   readMetrics: {
     method: 'GET',
     path: '/metrics',
     summary: "What the server holds and does, in Prometheus' text format.",
-    query: { type: 'object', properties: {}, required: [], additionalProperties: false },
     result: { type: 'string' },
     resultType: 'text/plain',
-    errors: ['invalid_params', 'forbidden'],
+    errors: [],
   },
   sendAway: {
     method: 'POST',
@@ -344,7 +383,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       required: ['sessions'],
       additionalProperties: false,
     },
-    errors: ['parse_error', 'invalid_request', 'invalid_params', 'forbidden', 'draining'],
+    errors: ['draining'],
     isLocal: true,
   },
   listSessions: {
@@ -367,7 +406,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: sessionsResult,
-    errors: ['invalid_params', 'forbidden'],
+    errors: [],
     isLocal: true,
   },
   checkLive: {
@@ -382,6 +421,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/health/started',
     summary: 'Whether clients may connect: every partition is ready and the server is not stopping; 503 if not.',
     result: anyObject,
+    isCheck: true,
     errors: [],
   },
   checkReady: {
@@ -390,6 +430,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary:
       'Whether lists may be read: clients may come, and those who were there before the start are back or have had the time; 503 if not.',
     result: anyObject,
+    isCheck: true,
     errors: [],
   },
   readOpenapi: { method: 'GET', path: '/openapi.json', summary: 'This description.', result: anyObject, errors: [] },
@@ -401,89 +442,3 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     errors: [],
   },
 };
-
-const errorSchema: JsonSchema = {
-  type: 'object',
-  properties: {
-    error: {
-      type: 'object',
-      properties: {
-        code: { type: 'string', enum: Object.keys(errorCodes) },
-        message: { type: 'string' },
-        field: { type: 'string' },
-        limit: { type: 'string' },
-        max: { type: 'integer' },
-        retryAfterMs: { type: 'integer' },
-        httpPort: { type: 'integer' },
-      },
-      required: ['code', 'message'],
-    },
-  },
-  required: ['error'],
-};
-
-/** The OpenAPI 3.1 description of {@link httpOperations}. */
-export function describeOpenapi(productVersion: string): JsonSchema {
-  const paths: Record<string, Record<string, JsonSchema>> = {};
-  for (const [operationId, operation] of Object.entries(httpOperations)) {
-    (paths[operation.path] ??= {})[operation.method.toLowerCase()] = describeOperation(operationId, operation);
-  }
-  return {
-    openapi: '3.1.0',
-    info: {
-      title: 'slotcast',
-      version: productVersion,
-      description:
-        'The HTTP side of the registry: reading, registering under a lease, health. What changes is told over the WebSocket.',
-      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
-    },
-    paths,
-    components: { schemas: { Error: errorSchema } },
-  };
-}
-
-function describeOperation(
-  operationId: string,
-  { summary, path, query, body, result, resultType, errors }: HttpOperation,
-): JsonSchema {
-  const statuses = new Map<number, ErrorCode[]>();
-  for (const code of errors) {
-    const { status } = errorCodes[code];
-    statuses.set(status, [...(statuses.get(status) ?? []), code]);
-  }
-  const failures = [...statuses].map(([status, codes]) => [
-    String(status),
-    {
-      description: codes.join(', '),
-      content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
-    },
-  ]);
-  return {
-    operationId,
-    summary,
-    parameters: [
-      ...(path.includes('{lease}') ? [{ name: 'lease', in: 'path', required: true, schema: lease }] : []),
-      ...describeQuery(query),
-    ],
-    ...(body === undefined
-      ? {}
-      : { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
-    responses: {
-      200: { description: 'Done.', content: { [resultType ?? 'application/json']: { schema: result } } },
-      ...(Object.fromEntries(failures) as Record<string, JsonSchema>),
-    },
-  };
-}
-
-function describeQuery(query: JsonSchema | undefined): JsonSchema[] {
-  if (query === undefined) return [];
-  const { properties, required } = query as { properties: Record<string, JsonSchema>; required: readonly string[] };
-  return Object.entries(properties).map(([name, schema]) => ({
-    name,
-    in: 'query',
-    required: required.includes(name),
-    schema,
-    // As `selector[lane]=blue`.
-    ...(schema.type === 'object' ? { style: 'deepObject', explode: true } : {}),
-  }));
-}

@@ -3,14 +3,21 @@ import type { MethodName, Notifications } from './types.ts';
 
 /**
  * Protocol version 1 as JSON Schema (2020-12): what validates requests, encodes replies and makes the OpenRPC and OpenAPI
- * documents. Two keywords of our own: `x-bytesMax` (UTF-8 bytes of a string) and `x-totalBytesMax` (of a map's keys and values).
+ * documents. Keywords of our own: `x-bytesMax` (UTF-8 bytes of a string), `x-totalBytesMax` (of a map's keys and values) and `x-wellFormed` (no lone surrogates).
  */
 export interface JsonSchema {
   readonly [keyword: string]: unknown;
 }
 
+/*
+ * What names must not hold, as ranges of characters: JSON Schema asks for patterns that every engine reads, and not all know Unicode's categories. Lone surrogates, which
+ * no text in UTF-8 can hold, engines of other languages cannot even name.
+ */
+const controls = String.raw`\u0000-\u001f\u007f-\u009f`;
+const separators = String.raw`\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000`;
+
 /** No control characters, no lone surrogates: such names would not survive logs, terminals or UTF-8. */
-const plainText = '^[^\\p{Cc}\\p{Cs}]+$';
+const plainText: JsonSchema = { pattern: `^[^${controls}]+$`, 'x-wellFormed': true };
 
 const name = (what: string, charsMax: number): JsonSchema => ({
   type: 'string',
@@ -23,7 +30,7 @@ const name = (what: string, charsMax: number): JsonSchema => ({
 const text = (what: string, bytesMax: number): JsonSchema => ({
   type: 'string',
   minLength: 1,
-  pattern: plainText,
+  ...plainText,
   'x-bytesMax': bytesMax,
   description: `${what} 1 to ${bytesMax} bytes of UTF-8 without control characters.`,
 });
@@ -70,11 +77,11 @@ const flatMap = (what: string, entriesMax: number, bytesMax: number): JsonSchema
   propertyNames: {
     type: 'string',
     minLength: 1,
-    pattern: plainText,
+    ...plainText,
     'x-bytesMax': limits.metadataKeyBytesMax,
     not: { enum: ['__proto__', 'constructor', 'prototype'] },
   },
-  additionalProperties: { type: 'string', pattern: '^\\P{Cs}*$' },
+  additionalProperties: { type: 'string', 'x-wellFormed': true },
   'x-totalBytesMax': bytesMax,
   description: `${what}: at most ${entriesMax} entries and ${bytesMax} bytes of keys and values. The keys \`__proto__\`, \`constructor\` and \`prototype\` are refused.`,
 });
@@ -87,7 +94,8 @@ const instanceProperties: Record<string, JsonSchema> = {
     type: 'string',
     minLength: 1,
     maxLength: limits.hostCharsMax,
-    pattern: '^[^\\p{Cc}\\p{Cs}\\p{Z}]+$',
+    pattern: `^[^${controls}${separators}]+$`,
+    'x-wellFormed': true,
     description: 'Host name or address, without white space.',
   },
   port: { type: 'integer', minimum: 1, maximum: 65_535, description: 'The port.' },

@@ -4,6 +4,8 @@ import type { ErrorObject, ValidateFunction } from 'ajv/dist/2020.js';
 import type { Failure } from '../protocol/errors.ts';
 import type { JsonSchema } from '../protocol/schemas.ts';
 
+const loneSurrogate = /\p{Cs}/u;
+
 const ajv: Ajv2020 = new Ajv2020({ strict: true });
 ajv.addKeyword({
   keyword: 'x-bytesMax',
@@ -11,6 +13,13 @@ ajv.addKeyword({
   schemaType: 'number',
   validate: (max: number, text: string) => isWithinBytes(text, max),
   error: { message: ({ schema }) => `must be at most ${String(schema)} bytes of UTF-8` },
+});
+ajv.addKeyword({
+  keyword: 'x-wellFormed',
+  type: 'string',
+  schemaType: 'boolean',
+  validate: (_: true, text: string) => !loneSurrogate.test(text),
+  error: { message: 'must not hold lone surrogates' },
 });
 ajv.addKeyword({
   keyword: 'x-totalBytesMax',

@@ -1,3 +1,5 @@
+import { gzipSync } from 'node:zlib';
+
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { httpOperations } from '../../src/protocol/http-operations.ts';
@@ -69,6 +71,18 @@ describe('[WP3] bodies', () => {
     ['a compressed body', 400, 'parse_error', Buffer.from('1f8b0800', 'hex')],
     ['null', 400, 'invalid_params', 'null'],
     ['a list', 400, 'invalid_params', `[{${good}}]`],
+    [
+      'a lone surrogate in metadata',
+      400,
+      'invalid_params',
+      String.raw`{"service":"s","instance":{"host":"h","port":1,"metadata":{"k":"\ud800"}}}`,
+    ],
+    [
+      'a lone surrogate in a host',
+      400,
+      'invalid_params',
+      String.raw`{"service":"s","instance":{"host":"\udc00","port":1}}`,
+    ],
     ['a string', 400, 'invalid_params', '"known"'],
     ['an empty object', 400, 'invalid_params', '{}'],
     ['30,000 nested lists', 400, 'invalid_params', nest(30_000)],
@@ -122,6 +136,33 @@ describe('[WP3] bodies', () => {
     ['empty', ['Content-Type:']],
   ])('content type %s', async (_, headers) => {
     expectFailure(await call({ headers, body: JSON.stringify(intruder) }), 400, 'invalid_request');
+  });
+});
+
+describe('[WP3] what a body is encoded with beside JSON is refused before it is read, with what is taken instead', () => {
+  const body = gzipSync(JSON.stringify(intruder));
+  test.each(['gzip', 'GZIP', 'br', 'deflate, gzip', 'identity, gzip', 'x'])('%s', async (coding) => {
+    const headers = ['Content-Type: application/json', `Content-Encoding: ${coding}`];
+    const reply = await call({ headers, body });
+    expectFailure(reply, 415, 'invalid_request');
+    expect(reply.headers.get('accept-encoding')).toBe('identity');
+    // The connection goes on behind the body.
+    expect((await call({ method: 'GET', path: '/health/live', headers: [] })).status).toBe(200);
+    // Also of a body that comes in chunks, and by whatever method.
+    const chunk = `${body.length.toString(16)}\r\n${body.toString('latin1')}\r\n0\r\n\r\n`;
+    const head = `DELETE /v1/leases/x HTTP/1.1\r\nHost: x\r\nContent-Encoding: ${coding}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+    socket.write(Buffer.from(head + chunk, 'latin1'));
+    expectFailure(await socket.readReply(), 415, 'invalid_request');
+  });
+
+  test.each(['identity', 'Identity', ''])('%j is none', async (coding) => {
+    const headers = ['Content-Type: application/json', `Content-Encoding: ${coding}`];
+    expectFailure(await call({ headers, body: '{}' }), 400, 'invalid_params');
+  });
+
+  test('where there is no body nothing is encoded', async () => {
+    const headers = ['Content-Encoding: gzip'];
+    expect((await call({ method: 'GET', path: '/health/live', headers })).status).toBe(200);
   });
 });
 
@@ -231,6 +272,10 @@ describe('[WP3] methods', () => {
     ['POST', '/v1/stats'],
     ['DELETE', '/health/live'],
     ['TRACE', '/v1/instances'],
+    ['QUERY', '/v1/instances'],
+    ['QUERY', '/health/live'],
+    ['PROPFIND', '/v1/services'],
+    ['REPORT', '/v1/leases/nobodys'],
     ['get', '/v1/services'],
     ['BREW', '/v1/services'],
   ])('%s %s', async (method, path) => {

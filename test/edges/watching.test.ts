@@ -134,10 +134,11 @@ test('[HT3] [PU1] in delta mode events chain, and a caller that comes back with 
 /** Waits again as long as the list has another length: what a filter does not let through may end a wait, too. */
 async function readOnceItHas(count: number, path: string, version: number): Promise<void> {
   for (let index = version; ;) {
-    const { version: newer, instances } = (await read(`${path}&index=${index}`)).body;
-    expect(newer).toBeGreaterThan(index);
-    if ((instances as unknown[]).length === count) return;
-    index = newer as number;
+    const { body } = await read(`${path}&index=${index}`);
+    const { version: next, instances } = body as { version: number; instances: unknown[] };
+    expect(next).toBeGreaterThan(index);
+    if (instances.length === count) return;
+    index = next;
   }
 }
 

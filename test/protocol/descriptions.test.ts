@@ -6,9 +6,12 @@ import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { describeOpenapi, httpOperations } from '../../src/protocol/http-operations.ts';
+import { httpOperations } from '../../src/protocol/http-operations.ts';
+import { describeOpenapi } from '../../src/protocol/openapi.ts';
 import { describeOpenrpc } from '../../src/protocol/openrpc.ts';
-import { methodSchemas, notificationSchemas } from '../../src/protocol/schemas.ts';
+import { instanceInputSchema, methodSchemas, notificationSchemas } from '../../src/protocol/schemas.ts';
+import type { JsonSchema } from '../../src/protocol/schemas.ts';
+import { compileValidator } from '../../src/sessions/validation.ts';
 
 function readJson(path: string): Record<string, unknown> {
   const file = fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -77,4 +80,57 @@ test('openapi.json has every operation', () => {
       .map(([id, { method, path }]) => `${id} ${method} ${path}`)
       .sort(),
   );
+});
+
+/** Of all strings in the descriptions. */
+function listPatterns(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, entry]) =>
+    key === 'pattern' && typeof entry === 'string' ? [entry] : listPatterns(entry),
+  );
+}
+
+test('patterns use only what the engines of other languages have, too', () => {
+  const patterns = new Set([...listPatterns(openapi), ...listPatterns(openrpc)]);
+  expect(patterns.size).toBeGreaterThan(4);
+  for (const pattern of patterns) {
+    // No categories, no look-around, nothing that is not in the basic plane; escapes of four digits.
+    expect(pattern).toMatch(/^(?:[ -[\]-~]|\\u[0-9a-c][0-9a-f]{3})+$/);
+    expect(pattern).not.toContain('(?');
+  }
+});
+
+test('names are of all characters but controls and lone surrogates; hosts hold no white space either', () => {
+  const { service = {} } = methodSchemas['service.unsubscribe'].params.properties as Record<string, JsonSchema>;
+  const { host = {}, metadata = {} } = (instanceInputSchema as { properties: Record<string, JsonSchema> }).properties;
+  const cases = [
+    [service, /^[^\p{Cc}\p{Cs}]$/u],
+    [host, /^[^\p{Cc}\p{Cs}\p{Z}]$/u],
+    [metadata.additionalProperties as JsonSchema, /^\P{Cs}$/u],
+  ] as const;
+  for (const [schema, expected] of cases) {
+    const validate = compileValidator<string>(schema);
+    const wrong: string[] = [];
+    for (let code = 0; code < 0x1_10_00; code++) {
+      const character = String.fromCodePoint(code);
+      if (validate(character).ok !== expected.test(character)) wrong.push(code.toString(16));
+    }
+    expect(wrong).toEqual([]);
+  }
+});
+
+test('openapi.json names for every operation whatever it may be refused with, and links to operations that there are', () => {
+  const { paths } = openapi as {
+    paths: Record<
+      string,
+      Record<string, { requestBody?: object; responses: Record<string, { links?: object; headers?: object }> }>
+    >;
+  };
+  for (const { requestBody, responses } of Object.values(paths).flatMap((methods) => Object.values(methods))) {
+    for (const status of [400, 403, 503, ...(requestBody === undefined ? [] : [413, 415])]) {
+      expect(responses).toHaveProperty(String(status));
+    }
+    expect(responses['503']?.headers).toHaveProperty('Retry-After');
+    for (const id of Object.keys(responses['200']?.links ?? {})) expect(httpOperations).toHaveProperty(id);
+  }
 });

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 
 import { capabilities } from '../../src/protocol/capabilities.ts';
 import { closeCodes, errorCodes } from '../../src/protocol/errors.ts';
-import { httpOperations } from '../../src/protocol/http-operations.ts';
+import { commonErrors, httpOperations } from '../../src/protocol/http-operations.ts';
 import { protocolLimits, protocolVersion, sessionPath, subprotocol } from '../../src/protocol/limits.ts';
 import { methodSchemas, notificationSchemas } from '../../src/protocol/schemas.ts';
 
@@ -43,7 +43,7 @@ const sides = {
     closeCodes,
     protocolLimits,
   },
-  HTTP: { httpOperations, errors: valuesOf('status') },
+  HTTP: { httpOperations, commonErrors, errors: valuesOf('status') },
 };
 
 test.each([

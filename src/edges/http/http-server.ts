@@ -5,29 +5,27 @@ import type { Socket } from 'node:net';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
-import type { ServerConfig, SettingName } from '../../config/config.ts';
+import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
-import { httpOperations } from '../../protocol/http-operations.ts';
-import type { HttpOperation, OperationId } from '../../protocol/http-operations.ts';
+import type { OperationId } from '../../protocol/http-operations.ts';
 import type { Counters } from '../../runtime/counters.ts';
 import { refuseDraining } from '../../sessions/dispatch.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
-import { compileValidator } from '../../sessions/validation.ts';
-import type { Validate } from '../../sessions/validation.ts';
-import { isLoopbackAddress, normalizeAddress } from '../../transport/addresses.ts';
 import { headFailures, headRefusals } from '../../transport/head-refusals.ts';
 import { answerFailure, refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import { sendAnswer } from './answer-sending.ts';
-import { CallerCheck } from './caller-check.ts';
-import type { Caller } from './caller-check.ts';
 import { Exchanges } from './exchanges.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
 import type { Operation } from './operations.ts';
 import { PacedReads } from './paced-reads.ts';
-import { findAmbiguity, readTarget, takeAuthority } from './request-head.ts';
+import { readAddress, RequestAdmission } from './request-admission.ts';
+import type { HeadRefusal } from './request-admission.ts';
+import { readTarget, takeAuthority } from './request-head.ts';
 import { readBody, readQuery } from './request-reading.ts';
-import type { QueryTypes, Read } from './request-reading.ts';
+import type { Read } from './request-reading.ts';
+import { createRoutes, hasHead, listMethods } from './routes.ts';
+import type { Route } from './routes.ts';
 import { UnreadAnswers } from './unread-answers.ts';
 
 export interface HttpServerOptions {
@@ -35,14 +33,6 @@ export interface HttpServerOptions {
   readonly core: SessionCore;
   readonly counters: Counters;
   readonly operations: Readonly<Record<OperationId, Operation>>;
-}
-
-interface Route {
-  readonly id: OperationId;
-  readonly operation: HttpOperation;
-  readonly handle: Operation;
-  readonly validate: Validate<unknown>;
-  readonly queryTypes: QueryTypes;
 }
 
 /** How often it is looked for requests that take too long, in milliseconds. */
@@ -58,23 +48,20 @@ export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #fastify: FastifyInstance;
   readonly #server: Server;
-  readonly #check: CallerCheck;
+  readonly #admission: RequestAdmission;
   readonly #unread: UnreadAnswers;
   readonly #reads: PacedReads;
-  readonly #routes: readonly Route[];
   readonly #exchanges: Exchanges;
-  /** Requests that expect what nobody does here. */
-  readonly #strange: WeakSet<IncomingMessage> = new WeakSet();
-  /** Requests that wait for something to happen. */
-  readonly #waiting: WeakSet<IncomingMessage> = new WeakSet();
-  #requests = 0;
-  /** Of requests under way: what their bodies have, or may have. */
-  #bodyBytes = 0;
 
   constructor(options: HttpServerOptions) {
-    const { config, counters } = options;
+    const { config, core, counters } = options;
     this.#options = options;
-    this.#check = new CallerCheck({ config });
+    this.#admission = new RequestAdmission({
+      config,
+      onOriginRefused: (origin, address) => {
+        core.noteOriginRefused(origin, address);
+      },
+    });
     this.#unread = new UnreadAnswers({
       bytesMax: config.httpAnswerBytesMax,
       stallTimeoutMs: config.slowConsumerTimeoutMs,
@@ -113,8 +100,7 @@ export class HttpServer {
       this.#exchanges.refuseTunnel(socket as Socket);
     });
     this.#fastify = this.#createFastify();
-    this.#routes = (Object.keys(httpOperations) as OperationId[]).map((id) => this.#describe(id));
-    for (const route of this.#routes) this.#serve(route);
+    for (const route of createRoutes(options.operations)) this.#serve(route);
   }
 
   async listen({ host, port, isShared }: ListenOptions): Promise<number> {
@@ -168,13 +154,13 @@ export class HttpServer {
         const take = (request: IncomingMessage, response: ServerResponse): void => {
           this.#exchanges.begin(request, response, () => {
             takeAuthority(request);
-            this.#noteRequest(request, response);
+            this.#admission.noteRequest(request, response);
             handle(request, response);
           });
         };
         this.#server.on('request', take);
         this.#server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-          this.#strange.add(request);
+          this.#admission.noteStrange(request);
           take(request, response);
         });
         return this.#server;
@@ -185,41 +171,23 @@ export class HttpServer {
       done(null, body);
     });
     app.addHook('onRequest', (request, reply, done) => {
-      if (this.#isHeadRefused(request, reply)) return;
-      const refusal = this.#admit(request, reply);
+      const { raw } = request;
+      const headRefusal = this.#admission.refuseHead(raw);
+      if (headRefusal !== undefined) {
+        this.#refuseHead(headRefusal, request, reply);
+        return;
+      }
+      const refusal = this.#admission.admit(raw, reply.raw);
       if (refusal !== undefined) this.#refuse(refusal, request, reply);
       else if (request.method === 'OPTIONS') this.#answerOptions(request, reply);
+      // Before its body is read, which some methods must have and others must not.
+      else if (request.is404) this.#refuseUnserved(request, reply);
       else done();
     });
     app.setErrorHandler((error: Error & { readonly code?: string }, request, reply) => {
       this.#refuse(this.#explain(error), request, reply);
     });
-    app.setNotFoundHandler((request, reply) => {
-      const methods = this.#methodsAt(readTarget(request.raw).path);
-      if (methods === undefined) this.#refuse({ code: 'not_found', message: 'there is no such page' }, request, reply);
-      else {
-        reply.raw.setHeader('Allow', methods);
-        this.#refuse({ code: 'unknown_method', message: `${request.method} is not served here` }, request, reply);
-      }
-    });
     return app;
-  }
-
-  #describe(id: OperationId): Route {
-    const operation = httpOperations[id];
-    const schema = operation.query ?? operation.body ?? { type: 'object', properties: {}, additionalProperties: false };
-    const { properties = {} } = schema as {
-      readonly properties?: Readonly<Record<string, { readonly type?: unknown }>>;
-    };
-    const ofType = (type: string): ReadonlySet<string> =>
-      new Set(Object.keys(properties).filter((name) => properties[name]?.type === type));
-    return {
-      id,
-      operation,
-      handle: this.#options.operations[id],
-      validate: compileValidator<unknown>(schema),
-      queryTypes: { integers: ofType('integer'), booleans: ofType('boolean'), maps: ofType('object') },
-    };
   }
 
   #serve(route: Route): void {
@@ -253,7 +221,7 @@ export class HttpServer {
   ): Promise<HttpAnswer | StreamAnswer | Failure> {
     const { core, config } = this.#options;
     const { method, isLocal } = route.operation;
-    const failure = isLocal === true ? this.#check.refuseAdministration(readCaller(request)) : undefined;
+    const failure = isLocal === true ? this.#admission.refuseAdministration(request.raw) : undefined;
     if (failure !== undefined) return failure;
     if (method !== 'GET' && core.isDraining) return refuseDraining(config.reconnectSpreadMs);
     const input = this.#readInput(route, request);
@@ -277,9 +245,7 @@ export class HttpServer {
           return room > 0 ? read(room) : Promise.resolve(refuseUnreadAnswer(this.#options.config.httpAnswerBytesMax));
         }),
       startWaiting: () => {
-        if (this.#waiting.has(raw)) return;
-        this.#waiting.add(raw);
-        this.#requests -= 1;
+        if (!this.#admission.startWaiting(raw)) return;
         // It sends no more, and nobody else says whether it still listens.
         const leave = (): void => {
           raw.socket.destroy();
@@ -288,7 +254,7 @@ export class HttpServer {
         reply.raw.once('close', () => raw.socket.off('end', leave));
       },
       stopWaiting: () => {
-        if (!reply.raw.destroyed && this.#waiting.delete(raw)) this.#requests += 1;
+        this.#admission.stopWaiting(raw, reply.raw);
       },
       onGone: (callback) => {
         // Not by the connection, on which others may follow.
@@ -311,73 +277,27 @@ export class HttpServer {
     return readBody(request.headers['content-type'] ?? '', Buffer.isBuffer(body) ? body : Buffer.alloc(0));
   }
 
-  /** What is asked of every request, whatever it is for. */
-  #admit(request: FastifyRequest, reply: FastifyReply): Failure | undefined {
-    const { core, config } = this.#options;
-    const caller = readCaller(request);
-    const refusal = this.#check.refuse(caller);
-    if (refusal !== undefined) {
-      if (caller.origin !== '' && refusal.code === 'forbidden') {
-        core.noteOriginRefused(caller.origin, readAddress(request.raw));
-      }
-      return refusal;
-    }
-    if (this.#check.isCrossOriginAllowed(caller.origin) && caller.origin !== '') {
-      reply.raw.setHeader('Access-Control-Allow-Origin', caller.origin);
-      reply.raw.setHeader('Access-Control-Expose-Headers', 'ETag, Retry-After');
-    }
-    // A cache must not give one page what is another's.
-    reply.raw.setHeader('Vary', 'Origin');
-    // No path needs an escape, and none has a fragment. One with them would be ours here, and another to a proxy that lets paths through by name.
-    if (/[%#]/.test(readTarget(request.raw).path)) return { code: 'not_found', message: 'there is no such page' };
-    if (this.#requests > config.httpRequestsMax) return refuseBusy('httpRequestsMax', config.httpRequestsMax);
-    return this.#admitBody(request.raw, reply.raw);
-  }
-
-  /** Bodies that are being read take memory, however slowly they come. */
-  #admitBody({ headers }: IncomingMessage, response: ServerResponse): Failure | undefined {
-    const { bodyBytesMax, httpBodyBytesInFlightMax: max } = this.#options.config;
-    const isChunked = headers['transfer-encoding'] !== undefined;
-    const bytes = isChunked ? bodyBytesMax : Math.min(bodyBytesMax, Number(headers['content-length'] ?? 0));
-    if (bytes === 0) return undefined;
-    // One may be as large as it is.
-    if (this.#bodyBytes > 0 && this.#bodyBytes + bytes > max) return refuseBusy('httpBodyBytesInFlightMax', max);
-    this.#bodyBytes += bytes;
-    response.once('close', () => {
-      this.#bodyBytes -= bytes;
-    });
-    return undefined;
-  }
-
-  /** Whether a request ends with its head, and its connection with it. */
-  #isHeadRefused(request: FastifyRequest, reply: FastifyReply): boolean {
-    const { counters, config } = this.#options;
-    const ambiguity = findAmbiguity(request.raw);
-    let status = 400;
-    let limit: SettingName | undefined;
-    let failure: Failure;
-    if (request.raw.rawHeaders.length / 2 > config.httpHeadersMax) {
-      // Those that are left out may be the ones that count.
-      ({ status, failure } = headRefusals['too large']);
-      limit = 'httpHeadersMax';
-    } else if (ambiguity !== undefined) {
-      failure = { code: 'invalid_request', message: ambiguity };
-    } else if (this.#strange.has(request.raw)) {
-      status = 417;
-      failure = { code: 'invalid_request', message: 'the only expectation is 100-continue' };
-    } else {
-      return false;
-    }
-    counters.countRefusal(failure.code, limit, readAddress(request.raw));
+  #refuseHead(refusal: HeadRefusal, request: FastifyRequest, reply: FastifyReply): void {
+    const { status, failure, limit, isLast, headers } = refusal;
+    this.#options.counters.countRefusal(failure.code, limit, readAddress(request.raw));
     reply.hijack();
-    reply.raw.shouldKeepAlive = false;
-    this.#send(answerFailure(failure, status), request, reply);
-    return true;
+    if (isLast) reply.raw.shouldKeepAlive = false;
+    const answer = answerFailure(failure, status);
+    this.#send({ ...answer, headers: { ...answer.headers, ...headers } }, request, reply);
+  }
+
+  #refuseUnserved(request: FastifyRequest, reply: FastifyReply): void {
+    const methods = listMethods(readTarget(request.raw).path);
+    if (methods === undefined) this.#refuse({ code: 'not_found', message: 'there is no such page' }, request, reply);
+    else {
+      reply.raw.setHeader('Allow', methods);
+      this.#refuse({ code: 'unknown_method', message: `${request.method} is not served here` }, request, reply);
+    }
   }
 
   #answerOptions(request: FastifyRequest, reply: FastifyReply): void {
     const { path } = readTarget(request.raw);
-    const methods = path === '*' ? 'GET, HEAD, PUT, POST, DELETE' : this.#methodsAt(path);
+    const methods = path === '*' ? 'GET, HEAD, PUT, POST, DELETE' : listMethods(path);
     if (methods === undefined) {
       this.#refuse({ code: 'not_found', message: 'there is no such page' }, request, reply);
       return;
@@ -441,21 +361,6 @@ export class HttpServer {
         return { code: 'internal', message: 'the server failed' };
     }
   }
-
-  /** Methods that are served at a path; undefined: there is nothing. */
-  #methodsAt(path: string): string | undefined {
-    const methods = this.#routes
-      .filter(({ operation }) => matchesPath(operation.path, path))
-      .flatMap(({ operation }) => (hasHead(operation) ? ['GET', 'HEAD'] : [operation.method]));
-    return methods.length === 0 ? undefined : methods.join(', ');
-  }
-
-  #noteRequest(request: IncomingMessage, response: ServerResponse): void {
-    this.#requests += 1;
-    response.once('close', () => {
-      if (!this.#waiting.has(request)) this.#requests -= 1;
-    });
-  }
 }
 
 export interface ListenOptions {
@@ -463,31 +368,6 @@ export interface ListenOptions {
   readonly port: number;
   /** Other threads listen on the same port. */
   readonly isShared: boolean;
-}
-
-function refuseBusy(limit: SettingName, max: number): Failure {
-  return { code: 'busy', message: 'too many callers over HTTP at once', limit, max, retryAfterMs: 500 };
-}
-
-/** Whether HEAD is answered, too. An answer that goes on has no head to be told apart from it. */
-function hasHead({ method, resultType }: HttpOperation): boolean {
-  return method === 'GET' && resultType !== 'text/event-stream';
-}
-
-function matchesPath(pattern: string, path: string): boolean {
-  const [before = '', after] = pattern.split(/\{\w+\}/);
-  if (after === undefined) return path === pattern;
-  const segment = path.slice(before.length);
-  return path.startsWith(before) && segment !== '' && !segment.includes('/');
-}
-
-function readCaller({ raw }: FastifyRequest): Caller {
-  const { host, origin = '' } = raw.headers;
-  return { host, origin, isLocal: isLoopbackAddress(readAddress(raw)) };
-}
-
-function readAddress({ socket }: IncomingMessage): string {
-  return normalizeAddress(socket.remoteAddress ?? '');
 }
 
 function explainListening({ code, message }: Error & { readonly code?: string }): string {

@@ -74,10 +74,6 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     readGuard: describeGuard,
     releaseGuard: async ({ value }) => {
       const { service, ...names } = value as ReleaseBody;
-      if (service === undefined && Object.keys(names).length > 0) {
-        const message = 'service must be named with its namespace and group';
-        return { code: 'invalid_params', message, field: '/service' };
-      }
       await main.releaseGuard(service === undefined ? undefined : serviceKey({ ...names, service }));
       return describeGuard();
     },

@@ -34,3 +34,10 @@ export function findAmbiguity({
   if (httpVersion === '1.0') return 'HTTP/1.0 has no Transfer-Encoding';
   return coding.toLowerCase() === 'chunked' ? undefined : 'the only Transfer-Encoding is chunked';
 }
+
+/** How a body is encoded beside being what its type says: compressed, for instance; undefined: not at all, or there is none. */
+export function findCoding({ headers }: Pick<IncomingMessage, 'headers'>): string | undefined {
+  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+  const coding = (headers['content-encoding'] ?? '').trim();
+  return !hasBody || coding === '' || coding.toLowerCase() === 'identity' ? undefined : coding;
+}

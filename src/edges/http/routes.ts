@@ -1,0 +1,54 @@
+import { httpOperations } from '../../protocol/http-operations.ts';
+import type { HttpOperation, OperationId } from '../../protocol/http-operations.ts';
+import { compileValidator } from '../../sessions/validation.ts';
+import type { Validate } from '../../sessions/validation.ts';
+import type { Operation } from './operations.ts';
+import type { QueryTypes } from './request-reading.ts';
+
+/** An operation, what carries it out, and how its input is read. */
+export interface Route {
+  readonly operation: HttpOperation;
+  readonly handle: Operation;
+  readonly validate: Validate<unknown>;
+  readonly queryTypes: QueryTypes;
+}
+
+/** Of all operations of the protocol. */
+export function createRoutes(operations: Readonly<Record<OperationId, Operation>>): readonly Route[] {
+  return (Object.keys(httpOperations) as OperationId[]).map((id) => createRoute(httpOperations[id], operations[id]));
+}
+
+function createRoute(operation: HttpOperation, handle: Operation): Route {
+  const schema = operation.query ?? operation.body ?? { type: 'object', properties: {}, additionalProperties: false };
+  const { properties = {} } = schema as {
+    readonly properties?: Readonly<Record<string, { readonly type?: unknown }>>;
+  };
+  const ofType = (type: string): ReadonlySet<string> =>
+    new Set(Object.keys(properties).filter((name) => properties[name]?.type === type));
+  return {
+    operation,
+    handle,
+    validate: compileValidator<unknown>(schema),
+    queryTypes: { integers: ofType('integer'), booleans: ofType('boolean'), maps: ofType('object') },
+  };
+}
+
+/** Methods that are served at a path; undefined: there is nothing. */
+export function listMethods(path: string): string | undefined {
+  const methods = Object.values(httpOperations)
+    .filter((operation) => matchesPath(operation.path, path))
+    .flatMap((operation) => (hasHead(operation) ? ['GET', 'HEAD'] : [operation.method]));
+  return methods.length === 0 ? undefined : methods.join(', ');
+}
+
+/** Whether HEAD is answered, too. An answer that goes on has no head to be told apart from it. */
+export function hasHead({ method, resultType }: HttpOperation): boolean {
+  return method === 'GET' && resultType !== 'text/event-stream';
+}
+
+function matchesPath(pattern: string, path: string): boolean {
+  const [before = '', after] = pattern.split(/\{\w+\}/);
+  if (after === undefined) return path === pattern;
+  const segment = path.slice(before.length);
+  return path.startsWith(before) && segment !== '' && !segment.includes('/');
+}
