@@ -111,6 +111,8 @@ class Edge {
   #life: EdgeLife | undefined;
   /** Where it listens, in this life and the next. */
   #address: EdgeAddress | undefined;
+  /** For good: it listens no more, in no life. */
+  #hasStopped = false;
   #isEnding = false;
   /** That followed each other soon. */
   #deaths = 0;
@@ -136,7 +138,7 @@ class Edge {
   }
 
   stopListening(): void {
-    this.#address = undefined;
+    this.#hasStopped = true;
     this.#life?.stopListening();
   }
 
@@ -213,11 +215,13 @@ class Edge {
   }
 
   async #listenAgain(life: EdgeLife): Promise<boolean> {
-    while (this.#address !== undefined && this.#life === life) {
+    while (this.#address !== undefined && this.#life === life && !this.#hasStopped) {
       try {
         await this.listen(this.#address);
         return true;
       } catch (error) {
+        // What is told to stop while it begins to listen does not.
+        if (this.#hasStopped) return false;
         this.#options.log.error(
           { host: this.#host.number, err: error },
           'HTTP cannot be served, and that is tried again',

@@ -17,7 +17,7 @@ export interface HttpOperation {
   readonly query?: JsonSchema;
   readonly body?: JsonSchema;
   readonly result: JsonSchema;
-  /** Of the result, when it is not JSON. */
+  /** Of the result, when it is not JSON. Of `text/event-stream` the result describes each event. */
   readonly resultType?: string;
   /** The result has an `ETag`, and is not sent again to who shows that in `If-None-Match`. */
   readonly isTagged?: true;
@@ -151,6 +151,18 @@ const leaseResult: JsonSchema = {
   additionalProperties: false,
 };
 const anyObject: JsonSchema = { type: 'object' };
+/** One event of a stream of them. */
+const eventSchema: JsonSchema = {
+  type: 'object',
+  properties: {
+    event: { type: 'string', enum: ['snapshot', 'delta', 'end'] },
+    id: { type: 'string', pattern: '^[0-9]{1,16}$', description: 'The version, as `Last-Event-ID` gives it back.' },
+    data: { type: 'string', contentMediaType: 'application/json' },
+    retry: { type: 'integer', description: 'When to come back, in milliseconds.' },
+  },
+  required: ['event', 'data'],
+  additionalProperties: false,
+};
 /** What any operation may be refused with: its query, its body or its head is not as it must be; who calls may not; too many do. */
 export const commonErrors: readonly ErrorCode[] = [
   'parse_error',
@@ -209,7 +221,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
           'The `id` of the last event that the caller had of an earlier answer; other texts are passed over.',
       },
     },
-    result: { type: 'string' },
+    result: eventSchema,
     resultType: 'text/event-stream',
     errors: ['limit_exceeded', ...transient],
   },

@@ -236,6 +236,30 @@ test('[HT3] a version above heldVersionMax can be waited for', async () => {
   stream.response.destroy();
 });
 
+test('[HT3] who waits is not taken for one who has gone silent', async () => {
+  const mine = server;
+  server = await startServer({
+    port: 0,
+    ioThreads,
+    partitions: 1,
+    logLevel: 'silent',
+    warmUpMs: 0,
+    heartbeatTimeoutMs: 300,
+  });
+  const path = '/v1/instances?service=quiet';
+  const { version } = (await read(path)).body as { version: number };
+  const waiting = read(`${path}&index=${version}&wait=30s`);
+  // Long enough for it to be given up.
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const client = await RawClient.open(server.address.url);
+  await client.request('instance.register', { service: 'quiet', instance: { host: 'h', port: 1 } });
+  expect((await waiting).body.instances).toHaveLength(1);
+  expect((await read('/v1/stats')).body.counters).not.toHaveProperty('closed_heartbeat_timeout');
+  client.close();
+  await server.stop();
+  server = mine;
+});
+
 test('[HT3] [LI1] nobody waits longer than httpWaitMaxMs, whatever is asked for', async () => {
   const mine = server;
   server = await startServer({

@@ -93,7 +93,7 @@ export class EventStream implements Socket {
     });
     response.write(first);
     for (const frame of this.#early.splice(0)) response.write(frame);
-    if (this.#isOver) response.end();
+    if (this.#isOver) endStream(response);
   }
 
   send(frame: string | Uint8Array): Delivery {
@@ -119,7 +119,7 @@ export class EventStream implements Socket {
     if (this.#isOver || this.#response === undefined || this.#response.destroyed) return false;
     this.#response.write(`: ${mark}\n\n`, (error) => {
       const hasLeft = error === undefined || error === null;
-      if (hasLeft && !this.#isOver && this.#waiter !== undefined) this.#core.onPong(this.#waiter.session, mark);
+      if (hasLeft && !this.#isOver) this.#waiter?.pong(mark);
     });
     return true;
   }
@@ -127,9 +127,9 @@ export class EventStream implements Socket {
   end(reason: CloseReason): void {
     if (this.#isOver) return;
     const retry = reason === 'going_away' ? `retry: ${Math.round(Math.random() * this.#reconnectSpreadMs)}\n` : '';
-    const response = this.#response;
-    response?.end(`${retry}${encodeEvent('end', undefined, JSON.stringify({ reason }))}`);
-    if (response !== undefined) cutLater(response);
+    const last = `${retry}${encodeEvent('end', undefined, JSON.stringify({ reason }))}`;
+    if (this.#response === undefined) this.#early.push(last);
+    else endStream(this.#response, last);
     this.#finish();
   }
 
@@ -140,7 +140,8 @@ export class EventStream implements Socket {
 }
 
 /** Whoever is told that it is over because it does not read does not read that either: its connection, and what waits on it, must not stay. */
-function cutLater(response: ServerResponse): void {
+function endStream(response: ServerResponse, last = ''): void {
+  response.end(last);
   const timer = setTimeout(() => response.destroy(), lingerMs);
   response.once('close', () => {
     clearTimeout(timer);

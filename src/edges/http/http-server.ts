@@ -1,3 +1,5 @@
+import { lookup } from 'node:dns/promises';
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -52,6 +54,7 @@ export class HttpServer {
   readonly #unread: UnreadAnswers;
   readonly #reads: PacedReads;
   readonly #exchanges: Exchanges;
+  #hasStopped = false;
 
   constructor(options: HttpServerOptions) {
     const { config, core, counters } = options;
@@ -103,26 +106,24 @@ export class HttpServer {
     for (const route of createRoutes(options.operations)) this.#serve(route);
   }
 
+  /** Resolves to the port; rejects if it cannot be had, or if {@link stopListening} was called before it was. */
   async listen({ host, port, isShared }: ListenOptions): Promise<number> {
+    const fail = (error: unknown): never => {
+      throw new Error(`cannot listen on ${host}:${port}: ${explainListening(error)}`);
+    };
     await this.#fastify.ready();
-    return new Promise((resolve, reject) => {
-      const fail = (error: Error & { readonly code?: string }): void => {
-        this.#server.off('listening', succeed);
-        reject(new Error(`cannot listen on ${host}:${port}: ${explainListening(error)}`));
-      };
-      const succeed = (): void => {
-        this.#server.off('error', fail);
-        const bound = this.#server.address();
-        resolve(typeof bound === 'object' && bound !== null ? bound.port : port);
-      };
-      this.#server.once('error', fail);
-      this.#server.once('listening', succeed);
-      this.#server.listen({ host, port, exclusive: true, ...(isShared ? { reusePort: true } : {}) });
-    });
+    // Looked up here: Node would do it itself, and listen afterwards whatever had been said meanwhile. From an address on it listens before anything else comes.
+    const { address } = await lookup(host).catch(fail);
+    if (this.#hasStopped) return fail(new Error('the server is stopping'));
+    this.#server.listen({ host: address, port, exclusive: true, ...(isShared ? { reusePort: true } : {}) });
+    await once(this.#server, 'listening').catch(fail);
+    const bound = this.#server.address();
+    return typeof bound === 'object' && bound !== null ? bound.port : port;
   }
 
-  /** Takes no more connections; those that are open stay until their requests are answered. */
+  /** Takes no more connections, from now on; those that are open stay until their requests are answered. */
   stopListening(): void {
+    this.#hasStopped = true;
     if (this.#server.listening) this.#server.close();
     this.#server.closeIdleConnections();
   }
@@ -250,8 +251,12 @@ export class HttpServer {
         const leave = (): void => {
           raw.socket.destroy();
         };
-        raw.socket.once('end', leave);
-        reply.raw.once('close', () => raw.socket.off('end', leave));
+        // It may have sent no more already, while it waited for its turn.
+        if (raw.socket.readableEnded) leave();
+        else {
+          raw.socket.once('end', leave);
+          reply.raw.once('close', () => raw.socket.off('end', leave));
+        }
       },
       stopWaiting: () => {
         this.#admission.stopWaiting(raw, reply.raw);
@@ -370,7 +375,8 @@ export interface ListenOptions {
   readonly isShared: boolean;
 }
 
-function explainListening({ code, message }: Error & { readonly code?: string }): string {
+function explainListening(error: unknown): string {
+  const { code, message } = error as Error & { readonly code?: string };
   return code === 'EADDRINUSE' || code === 'EADDRNOTAVAIL'
     ? "the port is in use, or the address is not this machine's"
     : message;

@@ -2,18 +2,21 @@ import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { QueryParams, SubscribeParams } from '../../protocol/types.ts';
 import type { Result } from '../../sessions/answers.ts';
+import { refuseDraining } from '../../sessions/dispatch.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
 import type { Session } from '../../sessions/session.ts';
 import type { Socket } from '../../transport/transport.ts';
 
 export interface WaitersOptions {
   readonly core: SessionCore;
-  readonly config: Pick<ServerConfig, 'httpWaitersMax'>;
+  readonly config: Pick<ServerConfig, 'httpWaitersMax' | 'reconnectSpreadMs'>;
 }
 
 /** An HTTP client that waits for changes. */
 export interface Waiter {
   readonly session: Session;
+  /** Answers a ping: it lives, and has taken all that it was sent. */
+  pong(mark: string): void;
   /** Ends it: nothing is told any more. May be called again. */
   end(): void;
 }
@@ -21,24 +24,27 @@ export interface Waiter {
 /** Callers over HTTP that wait for changes: each is a session that subscribes, whatever stands for its socket. */
 export class Waiters {
   readonly #core: SessionCore;
-  readonly #max: number;
+  readonly #config: WaitersOptions['config'];
   readonly #all: Set<Waiter> = new Set();
+  #hasEnded = false;
 
   constructor({ core, config }: WaitersOptions) {
     this.#core = core;
-    this.#max = config.httpWaitersMax;
+    this.#config = config;
   }
 
   /** Why no more callers may wait. */
   refuse(): Failure | undefined {
-    const max = this.#max;
+    const { httpWaitersMax: max, reconnectSpreadMs } = this.#config;
+    if (this.#hasEnded) return refuseDraining(reconnectSpreadMs);
     if (this.#all.size < max) return undefined;
     const message = `${max} callers wait for changes`;
     return { code: 'busy', message, limit: 'httpWaitersMax', max, retryAfterMs: 1000 };
   }
 
-  /** The server stops: nobody waits any longer. */
+  /** The server stops: nobody waits any longer, nor begins to. */
   endAll(): void {
+    this.#hasEnded = true;
     for (const { session } of this.#all) session.socket?.end('going_away');
   }
 
@@ -52,6 +58,9 @@ export class Waiters {
     session.opened = { client: 'http', capabilities: ['warming'] };
     const waiter: Waiter = {
       session,
+      pong: (mark) => {
+        if (this.#all.has(waiter)) core.onPong(session, mark);
+      },
       end: () => {
         if (this.#all.delete(waiter)) core.disconnected(session, true);
       },
