@@ -90,3 +90,61 @@ test('[RE4] [RE2] what the host had changed and was not yet pushed is pushed bef
   await registry.settle(random);
   expect([...view.instances.keys()].sort()).toEqual(['h:1', 'h:2']);
 });
+
+/** Long enough for a restart; what was told to stop listening is not whole again. */
+async function goOn(registry: InProcessRegistry): Promise<void> {
+  for (let waitedMs = 0; waitedMs < 2000; waitedMs += 50) {
+    await registry.deliver(random);
+    registry.advance(50);
+  }
+}
+
+test('[RE4] what is told to stop listening while it begins to does not listen, in no life that follows either', async () => {
+  const begun: (() => void)[] = [];
+  let isFirst = true;
+  const registry = await InProcessRegistry.start({ partitions: 1, partitionRestartBackoffMs: 0 }, 2, {
+    edges: 1,
+    beforeListening: () => {
+      if (!isFirst) return new Promise((resolve) => begun.push(resolve));
+      isFirst = false;
+      return Promise.resolve();
+    },
+  });
+  const [first] = registry.edges;
+  expect(first!.isListening).toBe(true);
+  first!.kill('killed');
+  await goOn(registry);
+  expect(begun).toHaveLength(1);
+  registry.stopListening();
+  begun[0]!();
+  await goOn(registry);
+  const [second] = registry.edges;
+  expect([second!.isAlive, second!.isListening]).toEqual([true, false]);
+  second!.kill('killed');
+  await goOn(registry);
+  expect(registry.edges[0]).not.toBe(second);
+  expect([begun.length, registry.edges[0]!.isListening]).toEqual([1, false]);
+});
+
+test('[RE4] a port that one was given as it was told to stop is not asked for again', async () => {
+  const begun: (() => void)[] = [];
+  let lives = 0;
+  const registry = await InProcessRegistry.start({ partitions: 1, partitionRestartBackoffMs: 0 }, 2, {
+    edges: 1,
+    beforeListening: () => {
+      lives += 1;
+      return lives === 1 ? Promise.resolve() : new Promise((resolve) => begun.push(resolve));
+    },
+  });
+  registry.edges[0]!.kill('killed');
+  await goOn(registry);
+  // It listens, and the main thread is about to hear of it.
+  begun[0]!();
+  await Promise.resolve();
+  registry.stopListening();
+  await goOn(registry);
+  expect(registry.edges[0]!.isListening).toBe(false);
+  registry.edges[0]!.kill('killed');
+  await goOn(registry);
+  expect([lives, registry.edges[0]!.isListening]).toEqual([2, false]);
+});

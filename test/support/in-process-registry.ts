@@ -58,6 +58,8 @@ interface RegistrySettings {
   readonly encoding?: Encoding;
   /** Hosts that hold leases, after the others: each may die, and is brought back. */
   readonly edges?: number;
+  /** An edge that is asked to listen does so once this has resolved. */
+  readonly beforeListening?: () => Promise<void>;
 }
 
 /** What a simulated partition needs of its surroundings. */
@@ -320,9 +322,21 @@ export class SimulatedEdge implements EdgeLife {
   isAlive = true;
   /** It serves: it has been told all that partitions hold for it, if there was a life before. */
   isWhole: boolean;
+  isListening = false;
+  readonly #beforeListening: (() => Promise<void>) | undefined;
+  #hasStopped = false;
 
   /** `onDeath`: what it was in the middle of is cut off. */
-  constructor(host: LocalHost, channel: SimulatedChannel, isFirst: boolean, onDeath: () => void) {
+  constructor(
+    host: LocalHost,
+    channel: SimulatedChannel,
+    isFirst: boolean,
+    {
+      onDeath,
+      beforeListening,
+    }: { readonly onDeath: () => void; readonly beforeListening?: (() => Promise<void>) | undefined },
+  ) {
+    this.#beforeListening = beforeListening;
     this.host = host;
     this.isWhole = isFirst;
     this.channel = channel;
@@ -337,11 +351,15 @@ export class SimulatedEdge implements EdgeLife {
   async listen({ port }: EdgeAddress): Promise<number> {
     if (!this.isAlive) throw await this.ended;
     this.isWhole = true;
+    if (this.#beforeListening !== undefined) await this.#beforeListening();
+    if (this.#hasStopped || !this.isAlive) throw new Error('told to stop before it listened');
+    this.isListening = true;
     return port;
   }
 
   stopListening(): void {
-    // Nobody connects to it.
+    this.#hasStopped = true;
+    this.isListening = false;
   }
 
   end(): Promise<void> {
@@ -353,6 +371,7 @@ export class SimulatedEdge implements EdgeLife {
     if (!this.isAlive) return;
     this.isAlive = false;
     this.isWhole = false;
+    this.isListening = false;
     this.#onDeath();
     this.channel.die(() => {
       this.#settleEnd(new Error(reason));
@@ -392,6 +411,7 @@ export class InProcessRegistry {
   #nowMs = 0;
   readonly #wallStartMicros: number;
   readonly #encoding: Encoding | undefined;
+  readonly #beforeListening: (() => Promise<void>) | undefined;
   #wallSetBackMs = 0;
   #names = 0;
   readonly #admissionRate: SharedArrayBuffer = new SharedArrayBuffer(admissionRateBytes);
@@ -401,7 +421,9 @@ export class InProcessRegistry {
   #requests = 0;
 
   /** Use {@link start}. */
-  constructor(input: Partial<ServerConfig>, hosts: number, { wallStartMicros, encoding, edges = 0 }: RegistrySettings) {
+  constructor(input: Partial<ServerConfig>, hosts: number, settings: RegistrySettings) {
+    const { wallStartMicros, encoding, edges = 0, beforeListening } = settings;
+    this.#beforeListening = beforeListening;
     this.#wallStartMicros = wallStartMicros ?? wallStartUsualMicros;
     this.#encoding = encoding;
     this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, warmUpMs: 0, ...smallTurns, ...input });
@@ -514,16 +536,14 @@ export class InProcessRegistry {
         port.postMessage({ kind: 'lease', news });
       },
     });
-    const edge: SimulatedEdge = new SimulatedEdge(
-      host,
-      channel,
-      this.edges[number - this.hosts.length] === undefined,
-      () => {
+    const edge: SimulatedEdge = new SimulatedEdge(host, channel, this.edges[number - this.hosts.length] === undefined, {
+      onDeath: () => {
         for (const { mailboxes } of this.partitions) {
           for (const mailbox of mailboxes) if (mailbox.host === number) mailbox.abandon();
         }
       },
-    );
+      beforeListening: this.#beforeListening,
+    });
     this.edges[number - this.hosts.length] = edge;
     return edge;
   }
@@ -549,6 +569,11 @@ export class InProcessRegistry {
       for (let next = channel.deliveries(); next.length > 0; next = channel.deliveries()) next[0]!();
     }
     return registry;
+  }
+
+  /** The server begins to stop. */
+  stopListening(): void {
+    this.#edgeSupervisor.stopListening();
   }
 
   /** Where clients are unless they say otherwise: with one host the main thread's, with two the other. */
