@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 
 import { slotOf } from '../../src/slots/slot.ts';
-import { InProcessRegistry, runPromises, SimulatedPartition } from '../support/in-process-registry.ts';
+import { InProcessRegistry, runPromises } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
 
@@ -11,14 +11,12 @@ afterEach(() => {
 
 /** New tables are long on their way to a partition, so that all else comes first that may. */
 function delayTables(registry: InProcessRegistry, partition: number): void {
-  const deliverIn = SimulatedPartition.prototype.deliverIn;
   let left = 100;
-  vi.spyOn(SimulatedPartition.prototype, 'deliverIn').mockImplementation(function delay(
-    this: SimulatedPartition,
-    mailbox,
-  ) {
-    if (this === registry.partitions[partition] && mailbox.inbox[0]?.table !== undefined && left > 0) left -= 1;
-    else deliverIn.call(this, mailbox);
+  const late = registry.partitions[partition]!;
+  const deliverIn = late.deliverIn.bind(late);
+  vi.spyOn(late, 'deliverIn').mockImplementation((mailbox) => {
+    if (mailbox.inbox[0]?.table !== undefined && left > 0) left -= 1;
+    else deliverIn(mailbox);
   });
 }
 
