@@ -9,7 +9,7 @@ interface HostProgress {
   pushedThroughBatch: number;
   /** The batch of which not all has been applied; 0: none. */
   openBatch: number;
-  /** Batches that changed something watched which may not have been pushed, oldest first. */
+  /** Batches that changed something watched which may not have been pushed, oldest first, and when they last did: one may take turns. */
   readonly unsettled: { readonly batch: number; atMs: number }[];
 }
 
@@ -81,7 +81,9 @@ export class BatchProgress {
   noteUnsettled(): number {
     if (this.#current === undefined) throw new Error('a change outside a batch');
     const { progress, batch, atMs } = this.#current;
-    if (progress.unsettled.at(-1)?.batch !== batch) progress.unsettled.push({ batch, atMs });
+    const last = progress.unsettled.at(-1);
+    if (last?.batch === batch) last.atMs = atMs;
+    else progress.unsettled.push({ batch, atMs });
     return atMs;
   }
 

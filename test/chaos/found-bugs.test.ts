@@ -4,6 +4,8 @@ import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry, runPromises, SimulatedPartition } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
+import { createHistory, findFailure } from '../support/simulated-history.ts';
+import type { Faults } from '../support/simulated-history.ts';
 
 // Each of these was found by a longer run of the simulation, and is kept as the shortest history that showed it.
 
@@ -114,4 +116,18 @@ test('[SL3] partitions cannot all be started: those that can are ended as well, 
   await registry.settle(random);
   await again;
   expect(registry.supervisor.states()).toEqual(['ready', 'ready']);
+});
+
+/** Histories whose shortest form is still long; what was wrong has a test of its own, too. */
+const histories: readonly (readonly [what: string, seed: number, acts: number, faults: Faults])[] = [
+  [
+    'what changed last in a batch that took turns counted as pushed with what changed first',
+    3092,
+    250,
+    { percent: 30, kills: true, moves: false, edges: true },
+  ],
+];
+
+test.each(histories)('[RE1] no more is found in the history that showed that %s', async (_what, seed, acts, faults) => {
+  expect(await findFailure(createHistory(seed, acts), faults)).toBeUndefined();
 });

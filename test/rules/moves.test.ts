@@ -1,20 +1,16 @@
-import { afterEach, expect, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
 import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry, runPromises } from '../support/in-process-registry.ts';
+import type { SimulatedPartition } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
 
-afterEach(() => {
-  vi.restoreAllMocks();
-});
-
 /** New tables are long on their way to a partition, so that all else comes first that may. */
-function delayTables(registry: InProcessRegistry, partition: number): void {
+function delayTables(partition: SimulatedPartition): void {
+  const deliverIn = partition.deliverIn.bind(partition);
   let left = 100;
-  const late = registry.partitions[partition]!;
-  const deliverIn = late.deliverIn.bind(late);
-  vi.spyOn(late, 'deliverIn').mockImplementation((mailbox) => {
+  vi.spyOn(partition, 'deliverIn').mockImplementation((mailbox) => {
     if (mailbox.inbox[0]?.table !== undefined && left > 0) left -= 1;
     else deliverIn(mailbox);
   });
@@ -35,7 +31,7 @@ test.each(['leaves', 'deregisters it'])(
         await runPromises();
       }
       const service = moving()!;
-      delayTables(registry, 1);
+      delayTables(registry.partitions[1]!);
       client.request('instance.register', { service, instance: { id: 'a', host: 'h', port: 1 } });
       while (registry.router.isFrozen(`public/DEFAULT/${service}`)) {
         registry.step(random);
@@ -48,7 +44,6 @@ test.each(['leaves', 'deregisters it'])(
       await resized;
       expect(registry.router.table.ownerOf(slotOf(`public/DEFAULT/${service}`))).toBe(1);
       expect(registry.partitions.flatMap(({ core }) => core?.describeInstances() ?? [])).toEqual([]);
-      vi.restoreAllMocks();
     }
   },
 );

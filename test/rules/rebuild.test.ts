@@ -35,6 +35,40 @@ test('[RE2] [RE1] a partition that dies again in the middle of its first pushes 
   expect(views.map(({ instances }) => instances.size)).toEqual([0, 0, 0]);
 });
 
+test('[RE2] [RE1] a batch takes turns and its partition dies when only the first of its changes has been pushed: the others are told in its next life', async () => {
+  // A turn has time for four registrations.
+  const registry = await InProcessRegistry.start({
+    partitions: 1,
+    partitionTurnWorkMax: 1024,
+    coalesceWindowMinMs: 20,
+    coalesceWindowMaxMs: 20,
+  });
+  const provider = new SimulatedClient(registry);
+  const watcher = new SimulatedClient(registry);
+  const [pay, ship] = [watcher.subscribe('pay'), watcher.subscribe('ship')];
+  await registry.deliver(random);
+  const register = (service: string, id: string): void => {
+    provider.request('instance.register', { service, instance: { id, host: 'h', port: 1 } });
+  };
+  // Each opens a window: one ends after 20 ms, the other after 30.
+  register('pay', 'a');
+  await registry.deliver(random);
+  registry.advance(10);
+  register('ship', 'a');
+  await registry.deliver(random);
+  expect([...pay.instances.keys(), ...ship.instances.keys()]).toEqual(['a', 'a']);
+  for (const id of ['b', 'c', 'd', 'e']) register('pay', id);
+  register('ship', 'b');
+  while (pay.instances.size === 1) {
+    registry.step(random);
+    registry.advance(1);
+  }
+  expect([pay.instances.size, ship.instances.size]).toEqual([5, 1]);
+  registry.partitions[0]!.die();
+  await registry.settle(random);
+  expect([pay.instances.size, ship.instances.size]).toEqual([5, 2]);
+});
+
 test('[SE2] what a session that has gone registered of one service does not stay until the partition of another has been rebuilt', async () => {
   const registry = await InProcessRegistry.start();
   const provider = new SimulatedClient(registry);

@@ -388,3 +388,29 @@ test('[RE2] what is told again after a rebuild counts as pushed when it has been
   ).toEqual([other]);
   expect(readPushedThrough()).toEqual([5]);
 });
+
+test('[RE2] a batch that takes turns counts as pushed with the last of its changes, not with the first', () => {
+  const other = 'public/DEFAULT/ship';
+  const bench = new PartitionBench(SlotTable.even(1), { partitionTurnWorkMax: 200, pushCharactersInFlightMax: 10_000 });
+  const readPushes = (): unknown[] => bench.records.filter(isPush).map(([, service]) => service);
+  const readPushedThrough = (): unknown[] =>
+    bench.records.filter(([kind]) => kind === fromPartition.pushedThrough).map(([, batch]) => batch);
+  // Each opens a window of 20 ms.
+  for (const each of [key, other]) {
+    bench.pass(10);
+    bench.turn([toPartition.subscribe, 1, each, 'delta', 0, unlimited]);
+    bench.turn([toPartition.register, 2, 1, each, 'a', '{"id":"a"}']);
+  }
+  const inbox = new PartitionInbox();
+  const records = [key, other].flatMap((each) => [toPartition.register, 3, 1, each, 'b', '{"id":"b"}']);
+  inbox.add(0, { batch: 10, epoch: bench.table.epoch, records }, bench.core);
+  for (const isUnfinished of [true, false]) {
+    bench.pass(1);
+    expect(inbox.run(bench.core, bench.clock())).toBe(isUnfinished);
+    bench.core.endTurn(bench.clock());
+  }
+  bench.wait(8);
+  expect([readPushes(), readPushedThrough()]).toEqual([[key], []]);
+  bench.wait(10);
+  expect([readPushes(), readPushedThrough()]).toEqual([[other], [10]]);
+});
