@@ -675,7 +675,7 @@ function registerByLease(world: World, holder: Holder, { service, id }: { servic
   const body = { service, instance, ttlMs: leaseTtlMs, ...(lease === undefined ? {} : { lease }) };
   carryOut(world, { kind: 'register', body, address: '10.0.0.2' }, (answer) => {
     if ('code' in answer) {
-      if (isWithout(answer, holder)) ledger.refuse(change);
+      if (isWithout(world, answer, holder)) ledger.refuse(change);
       return;
     }
     if (answer.kind !== 'registered') throw new Error(`not an answer to a registration: ${answer.kind}`);
@@ -693,13 +693,16 @@ function deregisterByLease(world: World, holder: Holder, { service, id }: { serv
   carryOut(world, { kind: 'deregister', query: { service, id, lease } }, (answer) => {
     if (!('code' in answer)) {
       if (answer.kind === 'deregistered') acknowledge(world, change, answer.result.version, toldBefore);
-    } else if (isWithout(answer, holder)) ledger.refuse(change);
+    } else if (isWithout(world, answer, holder)) ledger.refuse(change);
   });
 }
 
-/** Whether nothing was done: what was under way at two deaths may have been, and what was when its lease was ended, and then have gone with that. */
-function isWithout({ code }: Failure, { isEnding }: Holder): boolean {
-  return code !== 'internal' && !(isEnding && code === 'not_found');
+/**
+ * Whether nothing was done: what was under way at two deaths may have been, and what was when its lease ended, and then have gone with that. A lease also ends where room is
+ * narrow and others have taken its last.
+ */
+function isWithout({ wholeMs }: World, { code }: Failure, { isEnding }: Holder): boolean {
+  return code !== 'internal' && !((isEnding || wholeMs === 0) && code === 'not_found');
 }
 
 /** RE4: as long as it holds something, a lease is there, whatever has happened to its thread. */
