@@ -1,0 +1,107 @@
+import type { Logger } from 'pino';
+
+import type { ServerConfig } from '../config/config.ts';
+import { Administration } from '../control/administration.ts';
+import type { MainCalls } from '../control/main-calls.ts';
+import { PartitionLives } from '../control/partition-lives.ts';
+import { SessionDirectory } from '../control/session-directory.ts';
+import { SlotMigrator } from '../control/slot-migrator.ts';
+import { Supervisor } from '../control/supervisor.ts';
+import type { PartitionFigures } from '../metrics/metric-families.ts';
+import { Metrics } from '../metrics/metrics.ts';
+import type { Counters } from '../runtime/counters.ts';
+import type { Descriptors } from '../runtime/descriptors.ts';
+import { ThreadGauges } from '../runtime/thread-gauges.ts';
+import { delay, nextTurn } from '../runtime/timing.ts';
+import { WarmUpJudge } from '../sessions/warm-up.ts';
+import { PartitionRunners } from './partition-runners.ts';
+import { createRegistryCalls } from './registry-calls.ts';
+import type { HttpDoor } from './registry-calls.ts';
+import type { RegistryHosts } from './registry-hosts.ts';
+
+export interface RegistryControlOptions {
+  readonly config: ServerConfig;
+  readonly log: Logger;
+  readonly counters: Counters;
+  readonly registry: RegistryHosts;
+  readonly descriptors: Descriptors;
+  /** Monotonic, in milliseconds. */
+  readonly nowMs: number;
+}
+
+/** Who starts partitions and moves slots, and what an operator may see and do. */
+export interface RegistryControl {
+  readonly runners: PartitionRunners;
+  readonly supervisor: Supervisor;
+  readonly migrator: SlotMigrator;
+  readonly warmUpJudge: WarmUpJudge;
+  readonly administration: Administration;
+  /** Of the main thread. */
+  readonly mainGauges: ThreadGauges;
+  readonly httpDoor: HttpDoor;
+  /** What threads with sockets may ask of the main thread. */
+  readonly calls: MainCalls;
+}
+
+export function createRegistryControl(options: RegistryControlOptions): RegistryControl {
+  const { config, log, counters, registry, descriptors, nowMs } = options;
+  const { hosts, guard, warmUp, admissionRate } = registry;
+  const runners = new PartitionRunners(config);
+  const lives = new PartitionLives();
+  const supervisor = new Supervisor({
+    config,
+    hosts,
+    counters,
+    log,
+    createRunner: (partition, onDeath) => runners.create(partition, onDeath),
+    delay,
+    nowMs,
+    lendDescriptors: (start) => descriptors.lend(start),
+    onTurnOfLife: (partition, turn) => {
+      lives.note(partition, turn, performance.now());
+    },
+  });
+  const { moveSlots: stepSlots, moveBytes: stepBytes } = config;
+  const migrator = new SlotMigrator({ hosts, supervisor, log, stepSlots, stepBytes, nextTurn });
+  const isHealing = (): boolean => supervisor.states().some((state) => state !== 'ready');
+  const warmUpJudge = new WarmUpJudge({ warmUp, admissionRate, config, isHealing, nowMs });
+  const directory = new SessionDirectory(hosts.all());
+  const administration = new Administration({
+    config,
+    hosts,
+    supervisor,
+    migrator,
+    guard,
+    directory,
+    warmUp,
+    warmUpJudge,
+    log,
+  });
+
+  const readPartitions = (): PartitionFigures[] => {
+    const slots = hosts.table.slotsPerPartition();
+    return supervisor.states().flatMap((state, partition) => {
+      const gauges = runners.gaugesOf(partition);
+      return gauges === undefined
+        ? []
+        : [{ partition, isReady: state === 'ready', slots: slots[partition] ?? 0, gauges }];
+    });
+  };
+  const mainGauges = new ThreadGauges();
+  const threads = [{ name: 'main', gauges: mainGauges }, ...registry.ioThreads, ...registry.edgeThreads];
+  const metrics = new Metrics({
+    states: hosts.states,
+    source: {
+      readPartitions,
+      threads: new Map(threads.map(({ name, gauges }) => [name, gauges])),
+      lives,
+      gate: hosts.main.router.gate,
+      guard,
+      migrator,
+      warmUp: { isOver: () => warmUp.isOver, readTookMs: () => warmUpJudge.tookMs },
+    },
+  });
+  const httpDoor: HttpDoor = { url: undefined };
+  const calls = createRegistryCalls({ hosts, administration, metrics, httpDoor });
+  return { runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor, calls };
+}

@@ -1,0 +1,130 @@
+import type { Logger } from 'pino';
+
+import type { ServerConfig } from '../config/config.ts';
+import { hostSurroundings } from '../control/host-surroundings.ts';
+import type { HostThreadOptions } from '../control/host-thread.ts';
+import { Hosts } from '../control/hosts.ts';
+import { LeaseLedger } from '../control/lease-ledger.ts';
+import { LocalHost } from '../control/local-host.ts';
+import { RegistryGuard } from '../control/registry-guard.ts';
+import { RemoteHost } from '../control/remote-host.ts';
+import type { HostEvents } from '../control/remote-host.ts';
+import { SessionTransfers } from '../control/session-transfers.ts';
+import { createAdmissionRate } from '../runtime/admission-rate.ts';
+import type { AdmissionRate } from '../runtime/admission-rate.ts';
+import type { Counters } from '../runtime/counters.ts';
+import { countRequests } from '../runtime/request-numbers.ts';
+import { ThreadGauges } from '../runtime/thread-gauges.ts';
+import { logSession } from '../sessions/session-lines.ts';
+import { createName } from '../sessions/session-secret.ts';
+import { WarmUp } from '../sessions/warm-up.ts';
+import { SlotTable } from '../slots/slot-table.ts';
+import { logGuard } from './server-lines.ts';
+import type { SharedMemory } from './shared-memory.ts';
+
+export interface RegistryHostsOptions {
+  readonly config: ServerConfig;
+  readonly log: Logger;
+  readonly counters: Counters;
+  readonly memory: SharedMemory;
+  /** Monotonic, in milliseconds. */
+  readonly nowMs: number;
+}
+
+/** A thread that holds sessions, as the main thread knows it whether it runs or not. */
+export interface KnownThread {
+  readonly host: RemoteHost;
+  readonly name: string;
+  readonly gauges: ThreadGauges;
+}
+
+/** All session hosts of a server, and what they tell the main thread of. */
+export interface RegistryHosts {
+  readonly guard: RegistryGuard;
+  readonly ledger: LeaseLedger;
+  readonly hosts: Hosts;
+  readonly ioThreads: readonly KnownThread[];
+  readonly edgeThreads: readonly KnownThread[];
+  /** What each of these threads is started with. */
+  readonly hostThreads: HostThreadOptions;
+  readonly admissionRate: AdmissionRate;
+  readonly warmUp: WarmUp;
+}
+
+export function createRegistryHosts({ config, log, counters, memory, nowMs }: RegistryHostsOptions): RegistryHosts {
+  const { lastRequest } = memory;
+  const warmUp = new WarmUp(memory.warmUp);
+  const admissionRate = createAdmissionRate(memory.admissionRate, config);
+  const guard = new RegistryGuard({
+    settings: config,
+    counters,
+    schedule: setImmediate,
+    onEvent: (event) => {
+      logGuard(log, event);
+    },
+    nowMs,
+  });
+  const transfers = new SessionTransfers();
+  const ledger = new LeaseLedger();
+  const events: HostEvents = {
+    onLosses: (report) => {
+      guard.take(report);
+    },
+    onSession: (event) => {
+      logSession(log, event);
+    },
+    onTransfer: (host, event) => {
+      transfers.handle(host, event);
+    },
+    onLease: (news) => {
+      ledger.note(news);
+    },
+  };
+  const { ioThreads: ioCount, edgeThreads: edgeCount } = config;
+  const common = {
+    config,
+    startedAtMicros: Math.floor((performance.timeOrigin + nowMs) * 1000),
+    registry: createName(),
+    isVerbose: log.isLevelEnabled('debug'),
+  };
+  const main = new LocalHost({
+    ...hostSurroundings,
+    ...common,
+    number: 0,
+    table: SlotTable.even(config.partitions),
+    counters,
+    admissionRate,
+    warmUp,
+    nextRequest: ioCount + edgeCount === 0 ? countAlone() : countRequests(lastRequest),
+    nowMs,
+    reportLosses: events.onLosses,
+    onSession: events.onSession,
+    // Without I/O threads there is no other host.
+    tellMain:
+      ioCount === 0
+        ? undefined
+        : (event): void => {
+            events.onTransfer(0, event);
+          },
+  });
+  const know = (number: number, name: string): KnownThread => ({
+    host: new RemoteHost(number, events),
+    name,
+    gauges: new ThreadGauges(),
+  });
+  const ioThreads = Array.from({ length: ioCount }, (_, i) => know(1 + i, `io-${1 + i}`));
+  const edgeThreads = Array.from({ length: edgeCount }, (_, i) => know(1 + ioCount + i, `edge-${1 + i}`));
+  const others = [...ioThreads, ...edgeThreads].map(({ host }) => host.host);
+  const hosts = new Hosts({ main, others, guard, transfers });
+  const hostThreads = { ...common, lastRequest, warmUp: memory.warmUp };
+  return { guard, ledger, hosts, ioThreads, edgeThreads, hostThreads, admissionRate, warmUp };
+}
+
+/** Numbers requests where nobody else does. */
+function countAlone(): () => number {
+  let last = 0;
+  return () => {
+    last += 1;
+    return last;
+  };
+}
