@@ -112,9 +112,9 @@ export class RawSocket {
     });
   }
 
-  static connect(port: number): Promise<RawSocket> {
+  static connect(port: number, host: string = '127.0.0.1'): Promise<RawSocket> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ port, host: '127.0.0.1' });
+      const socket = connect({ port, host });
       socket.once('error', reject);
       socket.once('connect', () => {
         socket.off('error', reject);
