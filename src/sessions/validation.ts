@@ -57,7 +57,7 @@ function describeInvalid(error: ErrorObject | undefined): Failure {
   const extra = params.additionalProperty;
   if (typeof extra === 'string') {
     return invalid(
-      `${error.instancePath}/${shorten(extra, 64)}`,
+      `${error.instancePath}${pointTo(extra)}`,
       `${path} has an unknown field ${JSON.stringify(shorten(extra, 64))}`,
     );
   }
@@ -70,11 +70,16 @@ function describeInvalid(error: ErrorObject | undefined): Failure {
   return invalid(error.instancePath, `${path} ${error.message ?? 'is not valid'}`);
 }
 
+/** A JSON pointer (RFC 6901) to a field of whatever name, of which it shows so much. */
+export function pointTo(name: string): string {
+  return `/${shorten(name, 64).replaceAll('~', '~0').replaceAll('/', '~1')}`;
+}
+
 function invalid(field: string, message: string): Failure {
   return { code: 'invalid_params', message: shorten(message, 512), field: shorten(field, 512) };
 }
 
-/** What a caller sent is echoed only in part. */
+/** What a caller sent is echoed only in part, and no character in two. */
 function shorten(text: string, charsMax: number): string {
-  return text.length > charsMax ? `${text.slice(0, charsMax)}…` : text;
+  return text.length > charsMax ? `${text.slice(0, charsMax).replace(/\p{Cs}$/u, '')}…` : text;
 }

@@ -192,6 +192,7 @@ describe('[WP3] queries', () => {
     ['the service twice', 'GET', '/v1/instances?service=known&service=other', 400, 'invalid_params'],
     ['the service twice, once encoded', 'GET', '/v1/instances?service=known&%73ervice=other', 400, 'invalid_params'],
     ['an unknown parameter', 'GET', '/v1/instances?service=known&color=red', 400, 'invalid_params'],
+    ['a fragment', 'GET', '/v1/instances?service=known#color', 400, 'parse_error'],
     ['a list in brackets', 'GET', '/v1/instances?service[]=known', 400, 'invalid_params'],
     ['__proto__', 'GET', '/v1/instances?service=known&__proto__=x', 400, 'invalid_params'],
     ['__proto__ in brackets', 'GET', '/v1/instances?service=known&__proto__[x]=y', 400, 'invalid_params'],

@@ -78,7 +78,7 @@ function readHostName(host: string): string | undefined {
   const [, bracketed, plain] = /^(?:\[([0-9a-f:.%]+)\]|([a-z0-9._-]+))(?::\d{1,5})?$/i.exec(host) ?? [];
   const name = bracketed === undefined ? plain : `[${bracketed}]`;
   // A name that ends with a dot is the same name.
-  return name?.toLowerCase().replace(/\.$/, '');
+  return name?.toLowerCase().replace(/\.$/, '') || undefined;
 }
 
 /** Browsers take numbers in other forms for addresses, too, and send them as they are meant. */

@@ -13,6 +13,7 @@ import type { OperationId } from '../../protocol/http-operations.ts';
 import type { Counters } from '../../runtime/counters.ts';
 import { refuseDraining } from '../../sessions/dispatch.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
+import { pointTo } from '../../sessions/validation.ts';
 import { headFailures, headRefusals } from '../../transport/head-refusals.ts';
 import { answerFailure, refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
@@ -275,7 +276,7 @@ export class HttpServer {
     if (query !== '') {
       const [name = ''] = query.split(/[=&]/, 1);
       return {
-        failure: { code: 'invalid_params', message: 'this takes no query parameters', field: `/${name.slice(0, 64)}` },
+        failure: { code: 'invalid_params', message: 'this takes no query parameters', field: pointTo(name) },
       };
     }
     const { body } = request;

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 
 import type { Failure } from '../../protocol/errors.ts';
 import { refuseLength } from '../../sessions/large-frame.ts';
+import { pointTo } from '../../sessions/validation.ts';
 
 /** A value that has been read, or why it could not be. */
 export type Read = { readonly value: unknown } | { readonly failure: Failure };
@@ -28,8 +29,9 @@ export function readQuery(query: string, types: QueryTypes): Read {
     const entries: Map<string, unknown> = isEntry ? obtain(maps, map) : fields;
     const own = isEntry ? key : name;
     if (entries.has(own)) {
-      const field = `/${name.slice(0, 64)}`;
-      return { failure: { code: 'invalid_params', message: 'a query parameter is given twice', field } };
+      return {
+        failure: { code: 'invalid_params', message: 'a query parameter is given twice', field: pointTo(name) },
+      };
     }
     entries.set(own, isEntry ? text : readText(name, text, types));
   }
@@ -49,8 +51,9 @@ function readText(name: string, text: string, { integers, booleans }: QueryTypes
   return text;
 }
 
-/** URLSearchParams takes anything, and replaces what it cannot decode. */
+/** URLSearchParams takes anything, and replaces what it cannot decode. Where a fragment begins some would end the query: no target has one. */
 function isWellEncoded(query: string): boolean {
+  if (query.includes('#')) return false;
   try {
     decodeURIComponent(query);
     return true;
