@@ -8,16 +8,16 @@ import type { SessionOpenParams } from './types.ts';
 export const capabilities = {
   claims: {
     isAssumed: false,
-    meaning: 'The server tells by `instance.claim` whether what the client registered shows.',
+    meaning: 'The server notifies the client by `instance.claim` whether its registrations are visible.',
   },
   goaway: { isAssumed: true, meaning: 'The server asks the client by `session.goaway` to reconnect.' },
   resume: {
     isAssumed: true,
-    meaning: 'Sessions are taken over: `secret` and `resume` of `session.open`, and `session.registrations`.',
+    meaning: 'Sessions can be taken over: `secret` and `resume` of `session.open`, and `session.registrations`.',
   },
   warming: {
     isAssumed: true,
-    meaning: 'A registry that has just started says so by `warming` in lists; `service.subscribe` has `count`.',
+    meaning: 'Lists of a registry that has just started have `warming`; `service.subscribe` has `count`.',
   },
 } as const;
 

@@ -4,7 +4,7 @@
  */
 export const errorCodes = {
   parse_error: { number: -32700, status: 400, meaning: 'The frame or body is not JSON.' },
-  invalid_request: { number: -32600, status: 400, meaning: 'It is JSON, but not a request as the protocol has them.' },
+  invalid_request: { number: -32600, status: 400, meaning: 'It is JSON, but not a request of this protocol.' },
   unknown_method: { number: -32601, status: 405, meaning: 'There is no such method.' },
   invalid_params: {
     number: -32602,
@@ -21,18 +21,18 @@ export const errorCodes = {
     status: 503,
     meaning: 'A queue is full; nothing was done; try again after `data.retryAfterMs`.',
   },
-  not_found: { number: -32001, status: 404, meaning: 'There is no such instance, lease or page.' },
+  not_found: { number: -32001, status: 404, meaning: 'There is no such instance, lease or path.' },
   not_owner: {
     number: -32002,
     status: 409,
-    meaning: 'The instance is registered by other sessions only, and so is theirs to remove.',
+    meaning: 'Only other sessions have registered the instance, so only they can remove it.',
   },
   limit_exceeded: {
     number: -32003,
     status: 413,
-    meaning: 'A bound was met; `data.limit` names it and `data.max` gives it.',
+    meaning: 'A limit was met; `data.limit` names it and `data.max` is its value.',
   },
-  not_open: { number: -32004, status: 401, meaning: 'This server wants `session.open` before anything else.' },
+  not_open: { number: -32004, status: 401, meaning: 'This server requires `session.open` before anything else.' },
   draining: {
     number: -32005,
     status: 503,
@@ -42,12 +42,12 @@ export const errorCodes = {
     number: -32006,
     status: 403,
     meaning:
-      'Pages of this Origin may not call, or the server is called by a name that is not its own; see `allowedOrigins` and `allowedHosts`. Or it is administration, and the caller is not on this machine.',
+      'Pages of this Origin may not call, or `Host` is not a name of the server; see `allowedOrigins` and `allowedHosts`. Or the request is administration, and the caller is not on this machine.',
   },
   unsupported_version: {
     number: -32007,
     status: 400,
-    meaning: 'The client speaks a version of the protocol that is not supported any more; the message says which are.',
+    meaning: 'The client speaks a version of the protocol that is no longer supported; the message says which are.',
   },
   misdirected: {
     number: -32008,
@@ -77,18 +77,17 @@ export interface Failure {
 export const closeCodes = {
   normal: { number: 1000, meaning: 'The client closed, cleanly.' },
   going_away: { number: 1001, meaning: 'The server stops.' },
-  binary_frame: { number: 1003, meaning: 'A binary frame came; the protocol has text frames only.' },
+  binary_frame: { number: 1003, meaning: 'The client sent a binary frame; the protocol has only text frames.' },
   frame_too_big: { number: 1009, meaning: 'A frame was larger than `frameBytesMax`.' },
   heartbeat_timeout: { number: 4001, meaning: 'The client was silent for `heartbeatTimeoutMs`.' },
   slow_consumer: {
     number: 4002,
-    meaning:
-      'The client did not read what it was sent: nothing for `slowConsumerTimeoutMs`, or too much of it was waiting.',
+    meaning: 'The client did not read what it was sent: nothing for `slowConsumerTimeoutMs`, or too much was waiting.',
   },
   resumed_elsewhere: { number: 4003, meaning: 'Another connection has taken the session over.' },
   overrun: {
     number: 4004,
-    meaning: 'The client sent requests much faster than they can be carried out, and too much of it was waiting.',
+    meaning: 'The client sent requests much faster than they can be carried out, and too much was waiting.',
   },
 } as const;
 

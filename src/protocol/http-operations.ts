@@ -120,12 +120,12 @@ export const leaseSchema: JsonSchema = {
   minLength: 1,
   maxLength: 128,
   pattern: '^[A-Za-z0-9_-]+$',
-  description: 'A lease, as a bearer secret: whoever knows it can renew or end it.',
+  description: 'A lease. It is a bearer secret: anyone who knows it can renew and end it.',
 };
 const ttlMs: JsonSchema = {
   type: 'integer',
   minimum: 1,
-  description: 'How long the lease lives without being renewed, in milliseconds.',
+  description: 'How long the lease is valid without being renewed, in milliseconds.',
 };
 /** A service's name, and a filter. */
 const filteredQuery = methodSchemas['service.query'].params as ObjectSchema;
@@ -136,13 +136,13 @@ const index: JsonSchema = {
   type: 'integer',
   minimum: 0,
   maximum: Number.MAX_SAFE_INTEGER,
-  description: 'The version of the list that the caller has: the answer comes once there is a newer one.',
+  description: "The version of the caller's list: the answer is sent once there is a newer one.",
 };
 const wait: JsonSchema = {
   type: 'string',
   pattern: '^[0-9]{1,7}(ms|s|m)$',
   description:
-    'How long to wait for that, such as `30s`, `500ms` or `5m`; `httpWaitMaxMs` at most, and by default. Then the answer is the list as it is.',
+    'How long to wait for that, such as `30s`, `500ms` or `5m`; at most `httpWaitMaxMs`, which is also the default. After that the answer is the current list.',
 };
 const leaseResult: JsonSchema = {
   type: 'object',
@@ -188,7 +188,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'GET',
     path: '/v1/instances',
     summary:
-      'The instances of one service, of a zone or with certain metadata if that is asked for. With `index`, once they have changed, or after `wait`.',
+      'The instances of one service, optionally only those of a zone or with certain metadata. With `index`, once they have changed, or after `wait`.',
     query: {
       ...filteredQuery,
       properties: { ...filteredQuery.properties, index, wait },
@@ -209,16 +209,16 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
         mode: {
           type: 'string',
           enum: ['delta', 'snapshot'],
-          description: 'What events after the first hold: the whole list (the default), or what changed.',
+          description: 'What events after the first contain: the whole list (the default), or only what changed.',
         },
-        version: { ...index, description: 'The version that the caller still holds, of the same filter.' },
+        version: { ...index, description: "The version of the caller's list, with the same filter." },
       },
     },
     headers: {
       'Last-Event-ID': {
         type: 'string',
         description:
-          'The `id` of the last event that the caller had of an earlier answer; other texts are passed over.',
+          'The `id` of the last event that the caller received from an earlier response; other values are ignored.',
       },
     },
     result: eventSchema,
@@ -228,7 +228,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   registerInstance: {
     method: 'PUT',
     path: '/v1/instances',
-    summary: 'Registers an instance, or replaces the one of the same id, for as long as its lease is renewed.',
+    summary: 'Registers an instance, or replaces the one with the same id, for as long as its lease is renewed.',
     body: {
       type: 'object',
       properties: { ...serviceQuery.properties, instance: instanceInputSchema, lease: leaseSchema, ttlMs },
@@ -282,7 +282,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   endLease: {
     method: 'DELETE',
     path: '/v1/leases/{lease}',
-    summary: 'Ends a lease, and with it all that was registered under it.',
+    summary: 'Ends a lease, and removes everything registered under it.',
     result: leaseResult,
     errors: ['not_found', 'draining'],
   },
@@ -297,7 +297,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'GET',
     path: '/v1/partitions',
     summary:
-      'The partitions, what each is doing, and how far the present or last change has come. Loopback callers only; behind a proxy, the caller is the proxy.',
+      'The partitions, their states, and the progress of the current or last change. Loopback callers only; behind a proxy, the caller is the proxy.',
     result: partitionsResult,
     errors: [],
     isLocal: true,
@@ -306,7 +306,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'PUT',
     path: '/v1/partitions',
     summary:
-      'Starts to raise or lower the number of partitions; slots move while they are used. Loopback callers only; behind a proxy, the caller is the proxy.',
+      'Starts to change the number of partitions; slots move while they are in use. Loopback callers only; behind a proxy, the caller is the proxy.',
     body: {
       type: 'object',
       properties: {
@@ -344,7 +344,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'PUT',
     path: '/v1/guard/release',
     summary:
-      'Lets go what is held back: of one service if one is named, or else everything. Loopback callers only; behind a proxy, the caller is the proxy.',
+      'Removes what is held back: of one service if one is named, otherwise everything. Loopback callers only; behind a proxy, the caller is the proxy.',
     body: {
       type: 'object',
       properties: serviceQuery.properties,
@@ -359,7 +359,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   readMetrics: {
     method: 'GET',
     path: '/metrics',
-    summary: "What the server holds and does, in Prometheus' text format.",
+    summary: 'Metrics in the Prometheus text format.',
     result: { type: 'string' },
     resultType: 'text/plain',
     errors: [],
@@ -368,7 +368,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'POST',
     path: '/v1/sessions/goaway',
     summary:
-      'Asks sessions to connect anew, each after a time of its own. Loopback callers only; behind a proxy, the caller is the proxy.',
+      'Asks sessions to reconnect, each after its own random delay. Loopback callers only; behind a proxy, the caller is the proxy.',
     body: {
       type: 'object',
       properties: {
@@ -376,14 +376,14 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
           type: 'integer',
           minimum: 1,
           maximum: 100,
-          description: 'How many of a hundred sessions, chosen at random; all by default.',
+          description: 'The percentage of sessions, chosen at random; all by default.',
         },
         spreadMs: {
           type: 'integer',
           minimum: 0,
           maximum: protocolLimits.goawayMsMax,
           description:
-            'Over how long they come back, in milliseconds; by default `reconnectSpreadMs`, or more if they are many.',
+            'The time over which they reconnect, in milliseconds; by default `reconnectSpreadMs`, or longer for many sessions.',
         },
       },
       required: [],
@@ -402,7 +402,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'GET',
     path: '/v1/sessions',
     summary:
-      'Who is there: connections and leases, with what they hold and how far behind they are. Loopback callers only; behind a proxy, the caller is the proxy.',
+      'The sessions: connections and leases, with their registrations and how far behind they are. Loopback callers only; behind a proxy, the caller is the proxy.',
     query: {
       type: 'object',
       properties: {
@@ -410,7 +410,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
           type: 'integer',
           minimum: 1,
           maximum: protocolLimits.listLimitMax,
-          description: `Sessions of a page; ${protocolLimits.listLimitDefault} by default.`,
+          description: `Sessions per page; by default ${protocolLimits.listLimitDefault}.`,
         },
         cursor: sessionsCursor,
       },
@@ -424,7 +424,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   checkLive: {
     method: 'GET',
     path: '/health/live',
-    summary: 'Whether the process answers.',
+    summary: 'Whether the process responds.',
     result: anyObject,
     errors: [],
   },
@@ -440,7 +440,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'GET',
     path: '/health/ready',
     summary:
-      'Whether lists may be read: clients may come, and those who were there before the start are back or have had the time; 503 if not.',
+      'Whether lists may be read: clients may connect, and those from before the start are back or have had enough time; 503 if not.',
     result: anyObject,
     isCheck: true,
     errors: [],

@@ -31,10 +31,10 @@ export interface MoveProgress {
 const moveProgress: SchemaOf<MoveProgress> = object<MoveProgress>({
   kind: choice(['none', 'resize', 'rebalance']),
   isRunning: flag(),
-  partitions: amount('The partitions that there shall be.'),
+  partitions: amount('The number of partitions after the change.'),
   slotsToMove: amount('Slots that must move.'),
   slotsMoved: amount('Slots that have moved.'),
-  stepsRolledBack: amount('Steps that were taken back, because a partition died in the middle, and tried again.'),
+  stepsRolledBack: amount('Steps that were rolled back because a partition died, and retried.'),
   failure: optional(text('Why it ended early.')),
 });
 
@@ -46,7 +46,7 @@ export interface PartitionsResult {
   readonly move: MoveProgress;
 }
 const partitionsProperties = {
-  epoch: amount('Of the slot table; rises with each change.'),
+  epoch: amount('The epoch of the slot table; increases with each change.'),
   slotShutMaxMs: amount('The longest time that a slot has been frozen so far, in milliseconds.'),
   requestsWaiting: amount('Requests that wait for frozen slots.'),
   partitions: list(partitionSummary),
@@ -77,21 +77,21 @@ export const statsResult: SchemaOf<Stats> = object<Stats>({
   version: text('Of the server.'),
   sessions: amount('Connected sessions.'),
   leases: amount('Leases over HTTP.'),
-  registrations: amount('Instances that sessions and leases hold.'),
+  registrations: amount('Instances that sessions and leases have registered.'),
   held: amount('Sessions whose removal a guard holds back.'),
-  warming: flag('Whether those who were there before the start are still coming back.'),
+  warming: flag('Whether clients from before the start are still coming back.'),
   warmUpTookMs: amount('How long that took, or has taken so far, in milliseconds.'),
-  subscriptionsWarming: amount('Subscriptions that go on with what they knew before the start.'),
+  subscriptionsWarming: amount('Subscriptions that still use their lists from before the start.'),
   ...partitionsProperties,
   hosts: list(
     object<HostSummary>({
       host: amount('The thread: 0 the main thread, then I/O threads, then those that serve HTTP.'),
       sessions: amount('Connected sessions.'),
-      registrations: amount('Instances that its sessions and leases hold.'),
+      registrations: amount('Instances that its sessions and leases have registered.'),
     }),
     'What each thread holds.',
   ),
-  counters: amounts('What has been counted since the start, by reason; what has not happened is left out.'),
+  counters: amounts('Counters since the start, by reason; those that are 0 are omitted.'),
 });
 
 /** The settings of the guards. */
@@ -125,19 +125,19 @@ export interface GuardResult {
 const threshold = amount('See the settings.');
 export const guardResult: SchemaOf<GuardResult> = object<GuardResult>({
   isHolding: flag('Whether the registry-wide guard holds back removals.'),
-  holdingForMs: optional(amount('How long it has held back, in milliseconds; left out when it does not.')),
+  holdingForMs: optional(amount('How long it has held back removals, in milliseconds; omitted if it does not.')),
   missingSessions: amount(
-    'Sessions whose connection broke and which have neither come back, nor been removed, nor been let go.',
+    'Sessions whose connection broke and that have neither come back nor been removed or released.',
   ),
-  sessions: amount('Sessions that hold registrations, missing ones included; leases are none.'),
-  heldSessions: amount('Sessions whose grace is over, and of which something is held back by any guard.'),
-  heldInstances: amount('Instances that these still hold.'),
+  sessions: amount('Sessions with registrations, including missing ones; leases do not count.'),
+  heldSessions: amount('Sessions whose grace period is over, and of which a guard holds something back.'),
+  heldInstances: amount('Instances that these still have.'),
   services: list(
     object<GuardedService>({
       key: text('The service.'),
-      holdingForMs: amount('How long its guard has held back, in milliseconds.'),
+      holdingForMs: amount('How long its guard has held back removals, in milliseconds.'),
       missing: amount('Instances that are missing.'),
-      total: amount('Instances in all, missing ones included.'),
+      total: amount('All instances, including missing ones.'),
     }),
     'Services whose own guard holds back removals.',
   ),
@@ -192,23 +192,23 @@ export const sessionsResult: SchemaOf<SessionsResult> = object<SessionsResult>({
       ),
       state: choice(
         ['connected', 'broken', 'held', 'leased', 'moving', 'ended'],
-        'Connected; its connection broke and its grace runs; a guard holds back its removal; a lease over HTTP; just over.',
+        'Connected; broken, within its grace period; held because a guard holds back its removal; a lease over HTTP; just ended.',
       ),
-      address: text('Where its caller is, or was last: an IP address.'),
+      address: text('The IP address that its client has, or last had.'),
       client: optional(text('As the caller named it in `session.open`.')),
       app: optional(text('As the caller named it.')),
       zone: optional(text('As the caller named it.')),
-      ageMs: amount('How long it has been there, in milliseconds.'),
+      ageMs: amount('How long it has existed, in milliseconds.'),
       ttlMs: optional(amount('Of a lease, in milliseconds.')),
       registrations: amount('Instances that it has registered.'),
-      subscriptions: amount('Services that it has subscribed.'),
-      requestsInFlight: amount('Requests that are not yet answered.'),
-      unreadBytes: amount('Bytes that it was sent and is not known to have read.'),
-      isBehind: flag('Whether its pushes are dropped until it has read what was sent.'),
+      subscriptions: amount('Services that it has subscribed to.'),
+      requestsInFlight: amount('Unanswered requests.'),
+      unreadBytes: amount('Bytes that it has been sent without being known to have read them.'),
+      isBehind: flag('Whether its pushes are being dropped until it has read what was sent.'),
     }),
   ),
   silentThreads: optional(
-    list(amount('Its number.'), 'Threads that did not answer in time, whose sessions are left out.'),
+    list(amount('Its number.'), 'Threads that did not respond in time, whose sessions are missing here.'),
   ),
   cursor: optional({ ...sessionsCursor, description: 'Present if there are more: pass it to get the next page.' }),
 });

@@ -25,18 +25,18 @@ const errorSchema: JsonSchema = {
 };
 const errorContent: JsonSchema = { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } };
 const etag: JsonSchema = {
-  description: 'Of this list, for `If-None-Match`.',
+  description: 'The tag of this list, for `If-None-Match`.',
   required: true,
   schema: { type: 'string' },
 };
 const retryAfter: JsonSchema = {
-  description: 'When to ask again, in seconds.',
+  description: 'When to retry, in seconds.',
   required: true,
   schema: { type: 'integer', minimum: 1 },
 };
 const ifNoneMatch: JsonSchema = {
   type: 'string',
-  description: 'The `ETag` of the list that the caller has: 304 if it is still the same.',
+  description: "The `ETag` of the caller's list: 304 if it is still current.",
 };
 
 /** The OpenAPI 3.1 description of {@link httpOperations}. */
@@ -51,7 +51,7 @@ export function describeOpenapi(productVersion: string): JsonSchema {
       title: 'slotcast',
       version: productVersion,
       description:
-        'The HTTP side of the registry: reading, waiting for changes, registering under a lease, administration, metrics, health. What changes is told over the WebSocket, too.',
+        'The HTTP side of the registry: reading, waiting for changes, registering with leases, administration, metrics, health. Changes are also pushed over the WebSocket.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     paths,
@@ -90,7 +90,7 @@ function describeSuccess({ result, resultType, isTagged, links = {} }: HttpOpera
       content: { [resultType ?? 'application/json']: { schema: addLengths(result) } },
       ...(described.length === 0 ? {} : { links: Object.fromEntries(described) as Record<string, JsonSchema> }),
     },
-    ...(isTagged === true ? { 304: { description: 'The caller has it already.', ...headers } } : {}),
+    ...(isTagged === true ? { 304: { description: "The caller's list is current.", ...headers } } : {}),
   };
 }
 

@@ -123,34 +123,33 @@ const filterFields = {
 export const instanceInputSchema: JsonSchema = object(
   instanceProperties,
   ['host', 'port'],
-  'An instance as it is registered; the server fills in defaults.',
+  'An instance to register; the server fills in defaults.',
 );
 
 const instanceSchema: JsonSchema = object(
   instanceProperties,
   ['id', 'host', 'port', 'weight', 'enabled'],
-  'An instance as subscribers see it. `zone` and `metadata` are left out when empty.',
+  'An instance as subscribers see it. `zone` and `metadata` are omitted when empty.',
 );
 
-const instances = array(instanceSchema, 'All instances of the service that the filter lets through.');
-const put = array(instanceSchema, 'Instances that were added or changed, whole.');
+const instances = array(instanceSchema, 'All instances of the service that match the filter.');
+const put = array(instanceSchema, 'Instances that were added or changed, in full.');
 const remove = array(
   instanceId,
-  'Ids of instances that left, or that the filter does not let through any more. Ids that are not held are passed over.',
+  'Ids of instances that are gone or no longer match the filter. They need not be in the list.',
 );
 const nameProperties = { namespace, group, service };
 const nameRequired = ['namespace', 'group', 'service'];
 const count: JsonSchema = {
   type: 'integer',
   minimum: 0,
-  description: 'How many instances the list has after this change.',
+  description: 'The number of instances in the list after this change.',
 };
 const positive = (what: string): JsonSchema => ({ type: 'integer', minimum: 1, description: what });
 
 const warming: JsonSchema = {
   const: true,
-  description:
-    'The registry has just started, and those who were there before are not all back: the list may lack some.',
+  description: 'The registry has just started, and not all clients from before are back: instances may be missing.',
 };
 
 export const snapshotSchema: JsonSchema = object(
@@ -161,25 +160,25 @@ export const snapshotSchema: JsonSchema = object(
 
 const resumeSchema: JsonSchema = object(
   {
-    from: version('The version that was asked for.'),
-    version: version("The service's version now."),
+    from: version('The version that was requested.'),
+    version: version("The service's current version."),
     put,
     remove,
     warming,
   },
   ['from', 'version', 'put', 'remove'],
-  'What changed since the version that was asked for.',
+  'What has changed since the version that was requested.',
 );
 
 const serviceSummarySchema: JsonSchema = object(
-  { ...nameProperties, instances: { type: 'integer', minimum: 1, description: 'How many instances it has.' } },
+  { ...nameProperties, instances: { type: 'integer', minimum: 1, description: 'The number of its instances.' } },
   [...nameRequired, 'instances'],
 );
 
 export const listSchema: JsonSchema = object(
   {
-    services: array(serviceSummarySchema, 'Services that have instances, in the order of their keys.'),
-    cursor: { type: 'string', description: 'Present when there is more: ask again with it.' },
+    services: array(serviceSummarySchema, 'Services that have instances, ordered by key.'),
+    cursor: { type: 'string', description: 'Present if there are more: send it to get the next page.' },
   },
   ['services'],
 );
@@ -188,19 +187,19 @@ const listLimit = (what: string): JsonSchema => ({
   type: 'integer',
   minimum: 1,
   maximum: limits.listLimitMax,
-  description: `${what} to a page; by default ${limits.listLimitDefault}.`,
+  description: `${what} per page; by default ${limits.listLimitDefault}.`,
 });
 const listCursor: JsonSchema = {
   type: 'string',
   pattern: '^[A-Za-z0-9_-]+$',
   maxLength: limits.cursorCharsMax,
-  description: 'From the page before.',
+  description: 'The `cursor` of the previous page.',
 };
 
 export const listParamsSchema: JsonSchema = object(
   {
     namespace: name('Without it, services of every namespace.', limits.namespaceCharsMax),
-    prefix: text("What the service's name begins with.", limits.serviceBytesMax),
+    prefix: text('Only services whose name begins with this.', limits.serviceBytesMax),
     limit: listLimit('Services'),
     cursor: listCursor,
   },
@@ -215,7 +214,8 @@ export interface MethodSchema {
 
 export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
   'session.open': {
-    summary: 'Says who is calling and learns the limits. Optional, unless the server requires it; once per connection.',
+    summary:
+      'Introduces the client and returns the limits. Optional, unless the server requires it; at most once per connection.',
     params: openObject(
       {
         client: text("The client library's name and version.", limits.clientBytesMax),
@@ -232,14 +232,13 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           minLength: 1,
           maxLength: limits.secretCharsMax,
           pattern: '^[A-Za-z0-9_-]+$',
-          description: 'The `secret` of an earlier session, which this connection takes over.',
+          description: 'The `secret` of an earlier session, to take it over.',
         },
         capabilities: {
           type: 'array',
           maxItems: limits.capabilitiesMax,
           items: { type: 'string', pattern: '^[a-z][a-z0-9-]*$', maxLength: limits.capabilityCharsMax },
-          description:
-            'What the client understands of what not every client does; what the server does not know is passed over.',
+          description: 'The capabilities that the client understands; the server ignores those that it does not know.',
         },
         protocol: {
           type: 'integer',
@@ -258,41 +257,46 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           {
             frameBytesMax: positive('Bytes of one frame.'),
             batchEntriesMax: positive('Requests in one batch.'),
-            requestsInFlightMax: positive('Requests of one session not yet answered.'),
+            requestsInFlightMax: positive('Unanswered requests of one session.'),
             registrationsMax: positive('Instances registered by one session.'),
-            subscriptionsMax: positive('Services subscribed by one session.'),
+            subscriptionsMax: positive('Services that one session has subscribed to.'),
           },
           ['frameBytesMax', 'batchEntriesMax', 'requestsInFlightMax', 'registrationsMax', 'subscriptionsMax'],
         ),
         secret: {
           type: 'string',
           description:
-            'With it another connection can take this session over; keep it secret. Absent for a client without the capability `resume`.',
+            'Lets another connection take this session over; keep it secret. Absent for clients without the capability `resume`.',
         },
         registry: {
           type: 'string',
-          description: 'Names this registry and its history: versions and sessions of another mean nothing to it.',
+          description:
+            'Identifies this registry and its history: versions and sessions of a different one are meaningless to it.',
         },
         warming: {
           type: 'boolean',
-          description: 'The registry has just started, and those who were there before are not all back.',
+          description: 'The registry has just started, and not all clients from before are back.',
         },
-        protocol: positive('The version of the protocol that is spoken on this connection.'),
-        capabilities: array({ type: 'string' }, 'What the server offers of what not every server does.'),
+        protocol: positive('The version of the protocol spoken on this connection.'),
+        capabilities: array({ type: 'string' }, 'The capabilities that the server offers.'),
         resumed: object(
           {
-            registrations: { type: 'integer', minimum: 0, description: 'How many instances it has registered.' },
+            registrations: {
+              type: 'integer',
+              minimum: 0,
+              description: 'The number of instances that it has registered.',
+            },
             digest: { type: 'string', description: 'The digest of its registrations.' },
           },
           ['registrations', 'digest'],
-          'The session of `resume` has been taken over; absent if it is not there any more.',
+          'Present if the session of `resume` has been taken over; absent if it no longer exists.',
         ),
       },
       ['session', 'heartbeatMs', 'limits', 'registry', 'warming', 'protocol', 'capabilities'],
     ),
   },
   'session.registrations': {
-    summary: 'Lists what this session has registered, with hashes, page by page, in the order of keys and ids.',
+    summary: 'Lists what this session has registered, with hashes, page by page, ordered by key and id.',
     params: object({ limit: listLimit('Registrations'), cursor: listCursor }, []),
     result: object(
       {
@@ -305,15 +309,15 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
             },
             [...nameRequired, 'id', 'hash'],
           ),
-          'Registrations, in the order of their keys and ids.',
+          'Registrations, ordered by key and id.',
         ),
-        cursor: { type: 'string', description: 'Present when there is more: ask again with it.' },
+        cursor: { type: 'string', description: 'Present if there are more: send it to get the next page.' },
       },
       ['registrations'],
     ),
   },
   'instance.register': {
-    summary: 'Registers an instance, or replaces the one of the same id. It lives as long as the session.',
+    summary: 'Registers an instance, or replaces the one with the same id. It lives as long as the session.',
     params: object({ ...serviceFields, instance: instanceInputSchema }, ['service', 'instance']),
     result: object({ version: version("The service's version."), id: instanceId }, ['version', 'id']),
   },
@@ -323,7 +327,7 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
     result: object({ version: version("The service's version.") }, ['version']),
   },
   'service.subscribe': {
-    summary: 'Asks to be told of changes, and answers with the list as it is, or with what changed since `version`.',
+    summary: 'Subscribes to changes; returns the current list, or what has changed since `version`.',
     params: object(
       {
         ...serviceFields,
@@ -331,15 +335,15 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
         mode: {
           type: 'string',
           enum: ['delta', 'snapshot'],
-          description: 'What later notifications hold: what changed (the default), or the whole list.',
+          description: 'What later notifications contain: only what changed (the default), or the whole list.',
         },
-        version: version('Resume: the version that the client holds, of the same filter.'),
+        version: version("To resume: the version of the client's list, with the same filter."),
         count: {
           type: 'integer',
           minimum: 0,
           maximum: Number.MAX_SAFE_INTEGER,
           description:
-            'Resume: how many instances the client holds; a registry that has just started waits until so many are back.',
+            "To resume: the number of instances in the client's list; a registry that has just started waits until as many are back.",
         },
       },
       ['service'],
@@ -347,12 +351,12 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
     result: { oneOf: [snapshotSchema, resumeSchema] },
   },
   'service.unsubscribe': {
-    summary: 'Ends a subscription. Not having one is no error.',
+    summary: 'Ends a subscription. Not having one is not an error.',
     params: object(serviceFields, ['service']),
     result: object({}, []),
   },
   'service.query': {
-    summary: 'Answers with the list once.',
+    summary: 'Returns the list once.',
     params: object({ ...serviceFields, ...filterFields }, ['service']),
     result: snapshotSchema,
   },
@@ -367,7 +371,7 @@ export const notificationSchemas: Readonly<
   Record<keyof Notifications, { readonly summary: string; readonly params: JsonSchema }>
 > = {
   'service.changed': {
-    summary: 'A subscribed service changed.',
+    summary: 'A subscribed service has changed.',
     params: {
       oneOf: [
         object(
@@ -380,34 +384,34 @@ export const notificationSchemas: Readonly<
             remove,
           },
           [...nameRequired, 'count', 'from', 'to', 'put', 'remove'],
-          'A delta: apply it only if `from` is the version that you hold.',
+          'A delta: apply it only if `from` is the version of your list.',
         ),
         object(
           { ...nameProperties, count, snapshot: { const: true }, to: version('Its version.'), instances },
           [...nameRequired, 'count', 'snapshot', 'to', 'instances'],
-          'A snapshot: it replaces what you hold.',
+          'A snapshot: it replaces your list.',
         ),
       ],
     },
   },
   'session.goaway': {
-    summary: 'The server is about to close this connection.',
+    summary: 'The client should reconnect: the server is stopping, or an operator wants sessions to move.',
     params: object(
       {
         reason: { type: 'string', description: 'Why, in a word.' },
-        reconnectAfterMs: { type: 'integer', minimum: 0, description: 'Wait this long before connecting again.' },
+        reconnectAfterMs: { type: 'integer', minimum: 0, description: 'How long to wait before reconnecting.' },
       },
       ['reason', 'reconnectAfterMs'],
     ),
   },
   'instance.claim': {
     summary:
-      'Another session has registered an instance that this one has registered, too, or no longer does. Sent to clients with the capability `claims`.',
+      'Another session has registered an instance that this one has registered as well, or no longer does. Sent to clients with the capability `claims`.',
     params: object(
       {
         ...nameProperties,
         id: instanceId,
-        shown: { type: 'boolean', description: 'Whether what this session registered is what subscribers see.' },
+        shown: { type: 'boolean', description: "Whether subscribers see this session's registration." },
       },
       [...nameRequired, 'id', 'shown'],
     ),
