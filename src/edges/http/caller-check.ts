@@ -41,7 +41,7 @@ export class CallerCheck {
       const name = readHostName(host);
       if (name === undefined) return { code: 'invalid_request', message: 'the Host header names no host' };
       if (!this.#isHostAllowed(name)) {
-        return { code: 'forbidden', message: `${name} is no name of this server; see allowedHosts` };
+        return { code: 'forbidden', message: `${name} is not a name of this server; see allowedHosts` };
       }
     }
     if (origin === '' || isSameOrigin(origin, host) || this.isCrossOriginAllowed(origin)) return undefined;

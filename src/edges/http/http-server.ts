@@ -294,7 +294,7 @@ export class HttpServer {
 
   #refuseUnserved(request: FastifyRequest, reply: FastifyReply): void {
     const methods = listMethods(readTarget(request.raw).path);
-    if (methods === undefined) this.#refuse({ code: 'not_found', message: 'there is no such page' }, request, reply);
+    if (methods === undefined) this.#refuse({ code: 'not_found', message: 'there is no such path' }, request, reply);
     else {
       reply.raw.setHeader('Allow', methods);
       this.#refuse({ code: 'unknown_method', message: `${request.method} is not served here` }, request, reply);
@@ -305,7 +305,7 @@ export class HttpServer {
     const { path } = readTarget(request.raw);
     const methods = path === '*' ? 'GET, HEAD, PUT, POST, DELETE' : listMethods(path);
     if (methods === undefined) {
-      this.#refuse({ code: 'not_found', message: 'there is no such page' }, request, reply);
+      this.#refuse({ code: 'not_found', message: 'there is no such path' }, request, reply);
       return;
     }
     reply.hijack();
@@ -350,10 +350,10 @@ export class HttpServer {
         return { code: 'limit_exceeded', message: `the body is larger than ${max} bytes`, limit: 'bodyBytesMax', max };
       case 'FST_ERR_BAD_URL':
       case 'FST_ERR_MAX_PARAM_LENGTH':
-        return { code: 'not_found', message: 'there is no such page' };
+        return { code: 'not_found', message: 'there is no such path' };
       case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       case 'ECONNRESET':
-        return { code: 'invalid_request', message: 'the body did not come whole' };
+        return { code: 'invalid_request', message: 'the body is incomplete' };
       case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
         return { code: 'invalid_request', message: 'the Content-Type names no type' };
       default:

@@ -102,7 +102,7 @@ export class RequestAdmission {
     // A cache must not give one page what is another's.
     response.setHeader('Vary', 'Origin');
     // No path needs an escape, and none has a fragment. One with them would be ours here, and another to a proxy that lets paths through by name.
-    if (/[%#]/.test(readTarget(request).path)) return { code: 'not_found', message: 'there is no such page' };
+    if (/[%#]/.test(readTarget(request).path)) return { code: 'not_found', message: 'there is no such path' };
     if (this.#requests > max) return refuseBusy('httpRequestsMax', max);
     return this.#admitBody(request, response);
   }
