@@ -646,7 +646,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'a request that waited for its slot counts as newer than what came meanwhile',
-    faults: killing,
+    faults: { ...killing, longTurns: true },
+    seed: 28,
     plant: () =>
       replace(
         Router.prototype,
