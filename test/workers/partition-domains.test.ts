@@ -10,6 +10,10 @@ function register(request: number, service: string, id: string): ToPartition {
   return [toPartition.register, request, 1, service, id, JSON.stringify({ id })];
 }
 
+function restore(id: string, isHidden: 0 | 1): ToPartition {
+  return [toPartition.restore, 1, key, id, JSON.stringify({ id }), 7, isHidden];
+}
+
 function pick(records: readonly FromPartition[], kind: FromPartition[0]): FromPartition[] {
   return records.filter((record) => record[0] === kind);
 }
@@ -51,15 +55,6 @@ test('[SL3] [PU5] a service is handed over at a version above those that clients
 
 test('[SE7] after a rebuild a host is told that what it takes for hidden shows, and nothing of what it knows', () => {
   const bench = new PartitionBench();
-  const restore = (id: string, isHidden: 0 | 1): ToPartition => [
-    toPartition.restore,
-    1,
-    key,
-    id,
-    JSON.stringify({ id }),
-    7,
-    isHidden,
-  ];
   bench.turn(restore('a', 1));
   bench.turn(restore('b', 0));
   bench.turn([toPartition.restored, 8]);
