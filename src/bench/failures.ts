@@ -3,7 +3,7 @@ export class UsageError extends Error {
   override readonly name: string = 'UsageError';
 }
 
-/** The bench cannot go on: a server or a load process is missing or failed. */
+/** The bench cannot continue: a server or a load process is missing or failed. */
 export class SetupError extends Error {
   override readonly name: string = 'SetupError';
   /** Nobody answers where the server should be. */

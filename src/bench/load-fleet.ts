@@ -104,7 +104,7 @@ export class LoadFleet {
     ]);
   }
 
-  /** Leaves a server that goes on running as it was found, also in the middle of something. */
+  /** Leaves a server that continues running as it was found, also in the middle of something. */
   async closeSessions(timeoutMs: number): Promise<void> {
     const closed = Promise.allSettled(this.#processes.map((process) => process.give('close', null)));
     let timer: NodeJS.Timeout | undefined;

@@ -22,7 +22,7 @@ export interface LoadOrders {
   subscribe: { params: null; result: { readonly tookMs: number } };
   /** Changes instances on a schedule, whatever comes back. */
   churn: { params: ChurnOrder; result: PropagationOutcome };
-  /** Lets some readers stop reading, or go on. */
+  /** Lets some readers stop reading, or continue. */
   stall: { params: { readonly percent: number }; result: { readonly readers: number } };
   resume: { params: null; result: null };
   /** Restarts the providers, batch after batch. */

@@ -35,7 +35,7 @@ export class LoadRegistering {
     };
   }
 
-  /** Registers what a session holds, with so many requests under way at a time; resolves with the last answer. */
+  /** Registers what a session holds, with so many requests in flight at a time; resolves with the last answer. */
   registerSession(session: LoadSession, window: number, step: number, ack: Histogram | undefined): Promise<number> {
     const { first, count } = this.#traffic.instancesOf(session);
     const total = Math.ceil(count / step);

@@ -21,7 +21,7 @@ export class LoadTraffic implements SessionListener {
   readonly readers: LoadReaders;
   readonly counters: LoadCounters;
   readonly perProvider: number;
-  /** What the order under way does with an acknowledgement. */
+  /** What the order in progress does with an acknowledgement. */
   onAcknowledged: (session: LoadSession, kind: number, index: number) => void = () => {};
   /** Refused handshakes are what is measured, and no fault of the server. */
   isStorm = false;

@@ -23,7 +23,7 @@ export class EntryError extends Error {
   }
 }
 
-/** One buffer for the reads of all sessions: each read is taken apart before the next begins. */
+/** One buffer for the reads of all sessions: each read is parsed before the next begins. */
 const readBuffer = Buffer.allocUnsafeSlow(256 * 1024);
 const nothing = Buffer.alloc(0);
 

@@ -9,7 +9,7 @@ import type { Stage } from './stage.ts';
 
 /** Steps that scenarios are made of. */
 
-/** The server bounds what waits for a partition; with many sessions each may have fewer requests under way. */
+/** The server bounds what waits for a partition; with many sessions each may have fewer requests in flight. */
 const requestsUnderWayMax = 40_000;
 
 export async function openSessions(stage: Stage, who: 'providers' | 'readers'): Promise<void> {

@@ -12,7 +12,7 @@ export interface Exchange {
 }
 
 /**
- * One request over HTTP on a connection of its own. Not `fetch`: when it is aborted, that goes on connecting for ten seconds where nobody answers, and keeps the
+ * One request over HTTP on a connection of its own. Not `fetch`: when it is aborted, it keeps connecting for ten seconds where nobody answers, and keeps the
  * process alive meanwhile.
  */
 export function exchangeHttp({

@@ -34,7 +34,7 @@ export class ClientShell implements Client {
   readonly #closed: Deferred = createDeferred();
   #state: ClientState = createClientState();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Events that came while an event was being worked on, for instance calls made by listeners. */
+  /** Events that came while an event was being worked on, for example calls made by listeners. */
   #events: ClientEvent[] = [];
   #isStepping = false;
 

@@ -72,7 +72,7 @@ export interface PreviousConnection {
 }
 
 /**
- * All that a client holds beside its connection. Collections are updated in place: copying ten thousand registrations for each of
+ * All that a client holds in addition to its connection. Collections are updated in place: copying ten thousand registrations for each of
  * their acknowledgements would be quadratic. Requests have one timeout each, so the first is always the next due.
  */
 export interface ClientTables {
@@ -101,7 +101,7 @@ export interface ClientTables {
   ended: SlotcastError | undefined;
   /** The registry has just started: it waits with answers to those who were there before. */
   isWarming: boolean;
-  /** While it goes on no registration is sent. */
+  /** While it continues no registration is sent. */
   reconciliation: Reconciliation | undefined;
   previousConnection: PreviousConnection | undefined;
 }

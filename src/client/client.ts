@@ -16,7 +16,7 @@ import type { Subscription } from './subscription.ts';
 
 /** What happens to a client, by name. */
 export type ClientEvents = { readonly [N in Notice as N['kind']]: Omit<N, 'kind'> } & {
-  /** A list could not be read from the cache, for instance since it is damaged, or not be written to it: the client goes on without. */
+  /** A list could not be read from the cache, for example because it is damaged, or not be written to it: the client continues without. */
   readonly cache: { readonly service: ServiceName; readonly action: 'load' | 'save'; readonly cause: string };
   /** Closed by the user, or given up since no server speaks its version of the protocol. */
   readonly closed: undefined;

@@ -85,7 +85,7 @@ export type Notice =
   | { readonly kind: 'goaway'; readonly reason: string; readonly reconnectAfterMs: number }
   /**
    * The server is a door to another registry than the one before: it was restarted without its memory, or `servers` names several
-   * registries. What is known stays in views, unconfirmed, until providers had the time to come there, too.
+   * registries. What is known stays in views, unconfirmed, until providers have had enough time to get there, too.
    */
   | { readonly kind: 'registry'; readonly server: string; readonly registry: string; readonly previous: string }
   /** Another client has registered an instance of this one, and subscribers see that (`isShown` false), or this one's again. */

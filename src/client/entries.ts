@@ -30,7 +30,7 @@ export interface RegistrationEntry {
   isShown: boolean;
   /** Tickets whose content has not been sent. */
   waitingCalls: Ticket[];
-  /** Tickets that the request under way will settle. */
+  /** Tickets that the request in flight will settle. */
   inFlightCalls: Ticket[];
   /** Tickets of those who took it away. */
   deregisterCalls: Ticket[];

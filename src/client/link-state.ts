@@ -111,7 +111,7 @@ export type LinkEffect =
   /** Another socket serves now; the one before is still open. */
   | { readonly kind: 'moved'; readonly from: number }
   | { readonly kind: 'down'; readonly cause: string; readonly retryInMs: number }
-  /** A try came to nothing. */
+  /** A try failed. */
   | {
       readonly kind: 'unreachable';
       readonly socket: number;
@@ -128,7 +128,7 @@ export interface LinkStep {
   readonly effects: readonly LinkEffect[];
 }
 
-/** What comes in beside the event: the time (monotonic), a random number in [0, 1), and the settings. */
+/** Inputs in addition to the event: the time (monotonic), a random number in [0, 1), and the settings. */
 export interface Inputs {
   readonly nowMs: number;
   readonly random: number;

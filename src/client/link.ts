@@ -372,7 +372,7 @@ function dial(state: Moving, { nowMs, settings }: Inputs): LinkStep {
   };
 }
 
-/** The connection that was to take over came to nothing; the present one goes on. */
+/** The connection that was to take over failed; the present one continues. */
 function tryLater(state: Moving, { cause, isOpen, waitMinMs = 0 }: Failing, inputs: Inputs): LinkStep {
   const { nowMs, random, settings } = inputs;
   const { next, goal, target, tries, ...serving } = state;
@@ -400,7 +400,7 @@ function tryLater(state: Moving, { cause, isOpen, waitMinMs = 0 }: Failing, inpu
   };
 }
 
-/** The connection that serves is gone before another could take over: that one is gone on with, or waited for. */
+/** The connection that serves is gone before another could take over: that one is used, or waited for. */
 function lose(state: Moving, { cause, isOpen }: Failing, { nowMs }: Inputs): LinkStep {
   const { next, target, newest, failures, outdated } = state;
   const base = { newest, server: target, failures, cause, outdated };

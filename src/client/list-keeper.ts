@@ -2,7 +2,7 @@ import type { ServiceName } from '../protocol/types.ts';
 import { readCachedList } from './list-cache.ts';
 import type { CachedList, ListCache } from './list-cache.ts';
 
-/** What went wrong with the cache; the client goes on without. */
+/** What went wrong with the cache; the client continues without. */
 export interface CacheFault {
   readonly service: ServiceName;
   readonly action: 'load' | 'save';

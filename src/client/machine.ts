@@ -25,7 +25,7 @@ export function createClientState(): ClientState {
 
 /**
  * The client's decisions: `(state, event, now) → { state, effects }`. No socket, timer, clock or randomness: the same history
- * gives the same effects. The state that goes in is used up (its tables are updated in place); go on with the one that comes out.
+ * gives the same effects. The state that goes in is used up (its tables are updated in place); continue with the one that comes out.
  */
 export function stepClient(state: ClientState, event: ClientEvent, inputs: Inputs): ClientStep {
   const step = new Step(state, inputs);

@@ -7,7 +7,7 @@ import { dispatchToLink } from './session.ts';
 import type { Step } from './step.ts';
 import { handleChange } from './subscriptions.ts';
 
-/** A frame came. Whatever it holds, the client goes on. */
+/** A frame came. Whatever it holds, the client continues. */
 export function handleFrame(step: Step, socket: number, text: string): void {
   const { link } = step.state;
   if (socket !== step.serving?.socket && socket !== openingSocketOf(link)) return;

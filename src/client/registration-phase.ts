@@ -3,13 +3,13 @@ import type { TransitionTable } from './transition-table.ts';
 
 /** How far a registration's wanted state has been sent to the server. */
 export type RegistrationPhase =
-  /** Not under way: there is no session, or what the session holds is still being read. */
+  /** Not in flight: there is no session, or what the session holds is still being read. */
   | { readonly kind: 'unsent' }
   /** In the outbox. */
   | { readonly kind: 'queued' }
-  /** A request is under way. */
+  /** A request is in flight. */
   | { readonly kind: 'sent' }
-  /** A request is under way, and something else has been wanted since: reviewed once it is answered. */
+  /** A request is in flight, and something else has been wanted since: reviewed once it is answered. */
   | { readonly kind: 'outdated' }
   /** The server has acknowledged what is wanted. */
   | { readonly kind: 'settled' }
@@ -58,7 +58,7 @@ function postpone(
   return { kind: 'postponed', retryAtMs };
 }
 
-/** Every phase with every event. One request at a time is about an instance, so answers come only while one is under way. */
+/** Every phase with every event. One request at a time is about an instance, so answers come only while one is in flight. */
 const transitions: TransitionTable<RegistrationPhase, RegistrationEvent, RegistrationPhase> = {
   unsent: { review, send: stay, answer: stay, postpone: stay, reset: stay, tick: stay },
   queued: {

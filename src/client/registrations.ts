@@ -124,7 +124,7 @@ export function isRegistered({ wanted, held, isUnsure }: RegistrationEntry): boo
   return wanted !== undefined && held === wanted && !isUnsure;
 }
 
-/** Compares what is wanted with what the session holds: sends the difference, after what is under way, or forgets what is neither. */
+/** Compares what is wanted with what the session holds: sends the difference, after what is in flight, or forgets what is neither. */
 export function reviewRegistration(step: Step, entry: RegistrationEntry): void {
   step.moveRegistration(entry, { kind: 'review', isDue: isDue(entry), canSend: step.canSendRegistrations });
   if (entry.phase.kind !== 'settled') return;

@@ -5,7 +5,7 @@ import { appliesPushes } from './subscription-phase.ts';
 
 /**
  * A registry that the client has just come to, or that has just started, does not know yet who is on the way to it (PU5). So what is
- * known from before stays in a view, unconfirmed, until the registry has as many as were known, or had the time to: `confirmWithinMs`,
+ * known from before stays in a view, unconfirmed, until the registry has as many as were known, or has had enough time: `confirmWithinMs`,
  * and longer while it says itself that it is warming.
  */
 export function retainKnown(step: Step, entry: SubscriptionEntry): void {

@@ -21,7 +21,7 @@ export interface ClientState {
   isFlushAsked: boolean;
 }
 
-/** One step under way: what it works on and what it has decided so far. */
+/** A step in progress: what it works on and what it has decided so far. */
 export class Step {
   readonly state: ClientState;
   readonly inputs: Inputs;

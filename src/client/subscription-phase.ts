@@ -4,11 +4,11 @@ import type { TransitionTable } from './transition-table.ts';
 
 /** How far the client has come with subscribing to a service on the present session. */
 export type SubscriptionPhase =
-  /** Not under way: there is no session, or it was refused. */
+  /** Not in flight: there is no session, or it was refused. */
   | { readonly kind: 'unsent' }
   /** In the outbox. */
   | { readonly kind: 'queued' }
-  /** A request is under way. */
+  /** A request is in flight. */
   | {
       readonly kind: 'sent';
       readonly filter: InstanceFilter;
@@ -23,7 +23,7 @@ export type SubscriptionPhase =
   | { readonly kind: 'postponed'; readonly retryAtMs: number };
 
 export type SubscriptionEvent =
-  /** It is to be there: asked for, unless it is there or under way. */
+  /** It is to be there: asked for, unless it is there or in flight. */
   | { readonly kind: 'request'; readonly canSend: boolean }
   /** What is there does not do: another filter is wanted, or the view does not chain. */
   | { readonly kind: 'restart'; readonly canSend: boolean }
@@ -64,7 +64,7 @@ function postpone(
   return { kind: 'postponed', retryAtMs };
 }
 
-/** Every phase with every event. A request that is under way is answered before the next one goes out. */
+/** Every phase with every event. A request that is in flight is answered before the next one goes out. */
 const transitions: TransitionTable<SubscriptionPhase, SubscriptionEvent, SubscriptionPhase> = {
   unsent: {
     request: queue,

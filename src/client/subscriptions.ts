@@ -180,7 +180,7 @@ export function acceptSubscription(step: Step, entry: SubscriptionEntry, result:
   entry.isAnswered = true;
   const applied = applyResult(step, entry, phase.filter, result);
   if (applied === undefined) {
-    // Not an answer to what was asked; a pause, so that a server that goes on like this is not hammered.
+    // Not an answer to what was asked; a pause, so that a server that continues like this is not hammered.
     entry.chain = 'broken';
     retryLater(step, entry, step.inputs.settings.backoffMinMs);
     return;
@@ -242,7 +242,7 @@ export function refuseSubscription(step: Step, entry: SubscriptionEntry, failure
     retryLater(step, entry, step.waitAfter(failure));
     return;
   }
-  // Refused: the one before, if there was one, goes on, but its pushes have been passed over meanwhile.
+  // Refused: the one before, if there was one, continues, but its pushes have been passed over meanwhile.
   step.moveSubscription(entry, { kind: 'reset' });
   const refused = entry.filter;
   for (const filtered of entry.filtered.values()) {

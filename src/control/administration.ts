@@ -63,7 +63,7 @@ export class Administration {
   }
 
   /**
-   * Asks so many of a hundred sessions to reconnect, over `askedMs` or, if that is not given, over as long as admission needs to let them in. Resolves to
+   * Asks a percentage of the sessions to reconnect, over `askedMs` or, if that is not given, over as long as admission needs to let them in. Resolves to
    * how many that were.
    */
   async requestReconnect(percent: number, askedMs: number | undefined): Promise<number> {
@@ -143,7 +143,7 @@ export class Administration {
     return { partitions, hosts };
   }
 
-  /** Starts a change of the slot table, unless one is under way. */
+  /** Starts a change of the slot table, unless one is in progress. */
   #startChange(change: (migrator: SlotMigrator) => Promise<void>): Failure | undefined {
     const { migrator, log } = this.#options;
     if (migrator.isBusy) {

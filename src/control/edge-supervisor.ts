@@ -58,7 +58,7 @@ const settledMs = 60_000;
 const tickGapMaxMs = 200;
 
 /**
- * Starts edges, watches over them, and brings back those that die (RE4). However often they do, the sessions of others go on, and callers over HTTP find the
+ * Starts edges, watches over them, and brings back those that die (RE4). However often they do, the sessions of others continue, and callers over HTTP find the
  * door open again soon.
  */
 export class EdgeSupervisor {

@@ -34,7 +34,7 @@ export class HostThread {
   readonly ended: Promise<void>;
   readonly #pulse: Int32Array = new Int32Array(new SharedArrayBuffer(4));
 
-  /** `more`: what a thread of its kind is started with beside that. */
+  /** `more`: what a thread of its kind is started with in addition to that. */
   constructor({ number, name, entry, table, gauges }: HostThreadIdentity, options: HostThreadOptions, more: object) {
     const { config, lastRequest, warmUp, startedAtMicros, registry, isVerbose } = options;
     const { port1, port2 } = new MessageChannel();

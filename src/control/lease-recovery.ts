@@ -36,7 +36,7 @@ async function recallFrom(link: PartitionLink, recall: Recall): Promise<boolean>
   return after !== undefined;
 }
 
-/** Resolves to where to go on; empty: that was all. Undefined: the partition has died. */
+/** Resolves to where to continue; empty: that was all. Undefined: the partition has died. */
 function recallPart(link: PartitionLink, { core, router, number }: Recall, after: string): Promise<string | undefined> {
   if (link.isClosed) return Promise.resolve(undefined);
   return new Promise((resolve) => {

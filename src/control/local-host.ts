@@ -246,7 +246,7 @@ export class LocalHost implements SessionHost {
     if (this.router.link(link.partition) === link) this.router.setLink(link.partition, undefined);
     const possiblyUnpushed = link.possiblyUnpushed();
     for (const [request, pending] of link.close()) {
-      // What only made sense in that life ends with it; everything else goes on in the next.
+      // What only made sense in that life ends with it; everything else continues in the next.
       if (pending.session === undefined && pending.abandon !== undefined) pending.abandon();
       else recoveryState.pending.push([request, pending]);
     }

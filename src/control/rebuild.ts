@@ -10,7 +10,7 @@ import { toPartition } from '../workers/messages.ts';
 
 /** What a dead partition leaves behind on a host's side. */
 export interface RecoveryState {
-  /** Requests that were under way, by number. */
+  /** Requests that were in flight, by number. */
   pending: [request: number, pending: PendingRequest][];
   /** Instances whose last change may not have been pushed. */
   possiblyUnpushed: PossiblyUnpushed[];
@@ -27,7 +27,7 @@ export interface RebuildOptions {
   readonly nextTurn: () => Promise<void>;
 }
 
-/** How many slices may be under way before the partition is waited for: the mailbox must not hold all registrations at once. */
+/** How many slices may be in flight before the partition is waited for: the mailbox must not hold all registrations at once. */
 const slicesUnderWay = 8;
 
 /**
@@ -54,7 +54,7 @@ export async function restoreRegistrations(options: RebuildOptions, recoveryStat
 }
 
 /**
- * Logs hold what is under way as if it were done. Where that was asked for after a read of the same session and service, which has to be answered
+ * Logs hold what is in flight as if it were done. Where that was asked for after a read of the same session and service, which has to be answered
  * first, what was there before is put back instead, and what a deregistration is to take away as well. Returns which registrations are not to be
  * taken from the logs.
  */
@@ -63,7 +63,7 @@ function restorePending(restored: Restorer, { pending }: RecoveryState): Set<str
   const read = new Set<string>();
   for (const [, request] of pending) {
     if (request.reader !== undefined) read.add(nameService(request.reader, request.key));
-    // What was under way at a death before is refused: the log stays as it is.
+    // What was in flight at a death before is refused: the log stays as it is.
     if (!isChange(request) || !isAlive(request) || request.isRepeated === true) continue;
     const name = nameChange(request);
     if (undone.has(name)) continue;
@@ -77,7 +77,7 @@ function restorePending(restored: Restorer, { pending }: RecoveryState): Set<str
 }
 
 /**
- * The second part: changes that were under way, and reads that came before some of the same session and service, in their order; what may not have been
+ * The second part: changes that were in flight, and reads that came before some of the same session and service, in their order; what may not have been
  * told (RE2); who subscribes. Resolves to whether the partition lived to the end of it.
  */
 export async function resumeChanges(options: RebuildOptions, recoveryState: RecoveryState): Promise<boolean> {
@@ -102,7 +102,7 @@ export async function resumeChanges(options: RebuildOptions, recoveryState: Reco
 }
 
 /**
- * The third part: the other reads that were under way. They must not be answered before the changes of all hosts are back, which some may have seen
+ * The third part: the other reads that were in flight. They must not be answered before the changes of all hosts are back, which some may have seen
  * already. Pushes begin when all hosts are through with this one, too (PU5). Resolves to whether the partition lived to the end of it.
  */
 export function resumeReads(options: RebuildOptions, recoveryState: RecoveryState): Promise<boolean> {
@@ -140,12 +140,12 @@ function resumeChange(link: PartitionLink, number: number, request: PendingChang
 }
 
 /**
- * What a session registered may have been withdrawn while that was under way: the session is lost, and its client has not come back in time, or somebody else
+ * What a session registered may have been withdrawn while that was in flight: the session is lost, and its client has not come back in time, or somebody else
  * has registered the instance. The life before may not have heard that either, and nobody would tell this one any more.
  */
 function withdrawGone(link: PartitionLink, pending: RecoveryState['pending']): void {
   for (const [number, request] of pending) {
-    // What was refused rather than sent again was restored as logs had it, and its session may go on at another host by now.
+    // What was refused rather than sent again was restored as logs had it, and its session may continue at another host by now.
     if (!(request instanceof PendingRegister) || link.find(number) !== request) continue;
     const { session, key, id } = request;
     if (!session.registrations.has(key, id)) link.tell([toPartition.withdraw, session.number, key, id]);
@@ -169,7 +169,7 @@ function nameChange({ session, key, id }: { session: Requester; key: string; id:
   return `${nameService(session, key)}\n${id}`;
 }
 
-/** Sent again once: what was under way at two deaths in a row must not be at a third. */
+/** Sent again once: what was in flight at two deaths in a row must not be at a third. */
 function repeat(link: PartitionLink, number: number, request: PendingRequest): void {
   if (request.isRepeated === true) {
     request.settle(refuseRepeated(number));

@@ -118,7 +118,7 @@ export class RegistryGuard {
     this.#work();
   }
 
-  /** An operator lets go what is held: of one service, or everything that has broken by now. */
+  /** An operator releases what is held: of one service, or everything that has broken by now. */
   release(key?: string): Promise<void> {
     return this.#onceAllAreHeard(() => {
       this.#guard.release(key);

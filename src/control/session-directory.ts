@@ -8,7 +8,7 @@ import type { SessionHost, ListedSession } from './session-host.ts';
 
 /** Sessions looked at before other work has its turn. */
 const sliceSessions = 5000;
-/** How long a host may take to answer, in milliseconds, before the page goes on without it. */
+/** How long a host may take to answer, in milliseconds, before the page continues without it. */
 const answerTimeoutMs = 1000;
 
 /** Sessions of one host with places above `after`, `limit` at most, in the order in which they came. */

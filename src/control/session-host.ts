@@ -33,7 +33,7 @@ export interface LoggedInstance {
   readonly session: string;
 }
 
-/** A session of a host, and its place among all sessions of all hosts, by which pages go on. */
+/** A session of a host, and its place among all sessions of all hosts, by which pages continue. */
 export type ListedSession = readonly [place: number, session: SessionSummary];
 
 /**
@@ -57,7 +57,7 @@ export interface SessionHost {
   restore(partition: number): Promise<boolean>;
   /** Rebuilding, second part: changes that were in flight, what may not have been pushed, and who subscribes. Resolves like the first. */
   resume(partition: number): Promise<boolean>;
-  /** Rebuilding, third part: reads that were under way. Resolves as the first does. */
+  /** Rebuilding, third part: reads that were in flight. Resolves as the first does. */
   resumeReads(partition: number): Promise<boolean>;
   /** Resolves when the partition has applied everything that this host has sent it, and this host has processed everything that it had sent by then; false if it died first. */
   fence(partition: number): Promise<boolean>;
@@ -82,11 +82,11 @@ export interface SessionHost {
   readSessions(after: number, limit: number): Promise<ListedSession[]>;
   /** What a caller of another host does with a lease that is here. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;
-  /** SE8: detaches a session from its connection, for a client that has come back on another host. `done` is called at once, or when nothing is under way for it. */
+  /** SE8: detaches a session from its connection, for a client that has come back on another host. `done` is called at once, or when nothing is in flight for it. */
   detach(secret: string, done: (outcome: DetachOutcome) => void): void;
   /** The next part of a session that has been detached. With the last it is gone from here; without any it was not there. */
   takeSlice(session: number, done: (slice: SessionSlice | undefined) => void): void;
-  /** A part of a session that goes on here. */
+  /** A part of a session that continues here. */
   bring(slice: SessionSlice): void;
   /** The outcome of a takeover that this host has requested. */
   answerTakeover(call: number, outcome: TakeoverOutcome): void;

@@ -103,7 +103,7 @@ export class SlotMigrator {
     });
   }
 
-  /** Resolves once no step is under way, and lets none begin until {@link resume}. */
+  /** Resolves once no step is in progress, and lets none begin until {@link resume}. */
   async pause(): Promise<void> {
     this.#pauses += 1;
     if (this.#isStepping) await new Promise<void>((resolve) => this.#waitingForStep.push(resolve));

@@ -31,7 +31,7 @@ export class StateReader {
 class AskedHost {
   readonly #host: Pick<SessionHost, 'readState'>;
   #asked: Promise<void> | undefined;
-  /** A question that came while an older one was under way: that answer may be from before. */
+  /** A question that came while an older one was in flight: that answer may be from before. */
   #next: Promise<void> | undefined;
   last: HostState | undefined;
 

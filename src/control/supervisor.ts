@@ -63,7 +63,7 @@ class SupervisedPartition {
 
 /** Starts partitions, watches over them, and heals those that die (RE1). */
 export class Supervisor {
-  /** Resolves, to why, when partitions keep dying, and the registry cannot go on. */
+  /** Resolves, to why, when partitions keep dying, and the registry cannot continue. */
   readonly failed: Promise<Error>;
   readonly #failure: Deferred<Error> = createDeferred();
   readonly #options: SupervisorOptions;
@@ -117,7 +117,7 @@ export class Supervisor {
     for (const { partition, runner } of this.#partitions) connect(partition, runner.connect(host));
   }
 
-  /** Starts partitions up to, not including, `count`; those that run already go on. Rejects, and leaves none of the new ones, if one fails. */
+  /** Starts partitions up to, not including, `count`; those that already run are left alone. Rejects, and leaves none of the new ones, if one fails. */
   async startUpTo(count: number): Promise<void> {
     const added: SupervisedPartition[] = [];
     while (this.#partitions.length < count) {
@@ -148,7 +148,7 @@ export class Supervisor {
     );
   }
 
-  /** The thread of a session host has died: partitions forget what was under way to it and who subscribed there, and keep what its sessions registered. */
+  /** The thread of a session host has died: partitions forget what was in flight to it and who subscribed there, and keep what its sessions registered. */
   detachHost(host: number): void {
     for (const { runner } of this.#partitions) runner.detach(host);
   }

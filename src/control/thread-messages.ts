@@ -46,7 +46,7 @@ export interface EdgeThreadStart extends HostThreadStart {
   readonly sessionsBefore: number;
 }
 
-/** What the main thread says to an I/O thread, beside calls of its session host. */
+/** What the main thread says to an I/O thread, in addition to calls of its session host. */
 export type ToIoThread =
   | ({ readonly kind: 'result' } & CallResult)
   /** Close all sockets. */
@@ -54,7 +54,7 @@ export type ToIoThread =
   /** End; all sockets are closed. */
   | { readonly kind: 'end' };
 
-/** What an I/O thread says to the main thread, beside answers of its session host. */
+/** What an I/O thread says to the main thread, in addition to answers of its session host. */
 export type FromIoThread =
   /** `taker`: by which connections are handed to it. */
   | { readonly kind: 'ready'; readonly taker: unknown }
@@ -64,7 +64,7 @@ export type FromIoThread =
   /** A bug: an unexpected exception. The thread continues until it is told to close. */
   | { readonly kind: 'failed'; readonly message: string; readonly stack: string };
 
-/** What the main thread says to an edge thread, beside calls of its session host. */
+/** What the main thread says to an edge thread, in addition to calls of its session host. */
 export type ToEdgeThread =
   | ({ readonly kind: 'result' } & CallResult)
   /** `isShared`: other threads listen on the same port. */
@@ -74,7 +74,7 @@ export type ToEdgeThread =
   /** Close all connections, and end. */
   | { readonly kind: 'end' };
 
-/** What an edge thread says to the main thread, beside answers of its session host. What it throws ends it. */
+/** What an edge thread says to the main thread, in addition to answers of its session host. What it throws ends it. */
 export type FromEdgeThread =
   | { readonly kind: 'ready' }
   | { readonly kind: 'listening'; readonly port: number }

@@ -19,7 +19,7 @@ export interface ServerPartsOptions {
   readonly log: ServerLog;
   readonly counters: Counters;
   readonly createTransport: CreateTransport;
-  /** The server cannot go on; connections are closed already. */
+  /** The server cannot continue; connections are closed already. */
   readonly onFatal: (error: Error) => void;
 }
 

@@ -36,7 +36,7 @@ export interface ServerOptions {
   /** Variables of the environment that were taken for no settings; the log names them. */
   readonly variablesPassedOver?: readonly string[];
   /**
-   * The server cannot go on: partitions keep dying, and their slots must not be served empty (PU5). Connections are closed already.
+   * The server cannot continue: partitions keep dying, and their slots must not be served empty (PU5). Connections are closed already.
    * By default the process exits with status 70.
    */
   readonly onFatal?: (error: Error) => void;

@@ -14,7 +14,7 @@ export interface SessionListenerOptions {
 /** So many descriptors must be free before connections are accepted again. */
 const descriptorsToListen = 8;
 
-/** Takes connections for as long as the server goes on and has descriptors for them. */
+/** Accepts connections for as long as the server runs and has descriptors for them. */
 export class SessionListener {
   readonly #options: SessionListenerOptions;
   #isOver = false;

@@ -24,7 +24,7 @@ export interface ShutdownOptions {
   readonly administration: Administration;
   readonly descriptors: Descriptors;
   readonly ticker: Ticker;
-  /** The server cannot go on; connections are closed already. */
+  /** The server cannot continue; connections are closed already. */
   readonly onFatal: (error: Error) => void;
 }
 
@@ -33,7 +33,7 @@ const lastFramesMs = 50;
 /** How long it may take until all sessions have been sent their close frames, in milliseconds. */
 const closeTimeoutMs = 2000;
 
-/** The end of a server: in order, or because it cannot go on. */
+/** The end of a server: in order, or because it cannot continue. */
 export class Shutdown {
   readonly #options: ShutdownOptions;
   #stopped: Promise<void> | undefined;

@@ -44,7 +44,7 @@ export interface Reading {
   readonly counters: CounterSnapshot;
   readonly requestsWaiting: number;
   readonly partitions: readonly PartitionFigures[];
-  /** Requests under way, by partition. */
+  /** Requests in flight, by partition. */
   readonly requestsInFlight: readonly number[];
   readonly descriptors: DescriptorCounts;
   readonly source: MetricsSource;

@@ -16,7 +16,7 @@ export const protocolLimits = {
   /** Keys and values together. */
   selectorBytesMax: 1024,
   requestIdCharsMax: 128,
-  /** Characters of one request or one HTTP body beside white space and strings, each of which counts for nine: a hundred times what any valid one has. */
+  /** Characters of one request or one HTTP body other than white space and strings, each of which counts for nine: a hundred times what any valid one has. */
   requestWeightMax: 262_144,
   clientBytesMax: 256,
   tokenBytesMax: 8192,

@@ -141,7 +141,7 @@ function describeQuery(query: JsonSchema | undefined): JsonSchema[] {
   }));
 }
 
-/** What follows from our own `x-bytesMax` for who does not know it: so many bytes are no more characters. */
+/** What follows from our own `x-bytesMax` for who does not know it: a string of at most this many bytes has no more characters than that. */
 function addLengths(schema: JsonSchema): JsonSchema {
   const entries = Object.entries(schema).map(([keyword, value]): [string, unknown] => [
     keyword,

@@ -4,7 +4,7 @@ export interface WindowBounds {
   readonly maxMs: number;
 }
 
-/** A window under way. */
+/** A window in progress. */
 interface Window<S> {
   readonly service: S;
   readonly level: number;

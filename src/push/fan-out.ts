@@ -11,7 +11,7 @@ export interface Member {
   version: number;
   /** It is sent pushes as they come. Else the answer that begins it has not been sent, or it gets the latest state when its time has come. */
   readonly isLive: boolean;
-  /** It goes on with what it knew before the registry started, until it is refilled. */
+  /** It continues with what it knew before the registry started, until it is refilled. */
   readonly isWarming: boolean;
   /** A push was not sent to it. */
   noteMissed(): void;
@@ -75,7 +75,7 @@ export interface HostPush {
 export interface RefillListener<M extends Member> {
   /** A member is warming no longer: it is about to be sent the state. */
   noteRefilled(member: M, audience: Audience<M>): void;
-  /** All members that waited when the state came, with so many instances, have been served. */
+  /** All members that waited when the state came, with this many instances, have been served. */
   noteServed(audience: Audience<M>, count: number): void;
 }
 

@@ -13,14 +13,14 @@ export interface EncodedList {
 /** What making something costs: about a thousand to a millisecond's thousandth. */
 export type Spend = (work: number) => void;
 
-/** In characters of text that could be written meanwhile: a row that is looked at, and one that is taken apart, beside its text. */
+/** In characters of text that could be written meanwhile: a row that is looked at, and one that is parsed, in addition to its text. */
 const rowWork = 64;
 const parseWork = 512;
 const parseFactor = 4;
-/** What an entry counts for beside its text. */
+/** What an entry counts for in addition to its text. */
 const entryCharacters = 256;
 
-/** The instances of a service taken apart, as far as that has come. */
+/** The parsed instances of a service, as far as parsing has got. */
 interface TakenApart {
   readonly traits: Map<string, Traits>;
   /** Changed since; read again when they are needed. */
@@ -31,7 +31,7 @@ interface TakenApart {
 }
 
 /**
- * Lists as they were last encoded, by service and filter, and the instances of services taken apart for those who come with filters, as long as they do not
+ * Lists as they were last encoded, by service and filter, and the parsed instances of services for subscribers with filters, as long as they do not
  * change: a storm of readers costs one encoding, and readers with different filters one look at each instance. Least recently used go first.
  */
 export class ListCache {
@@ -42,7 +42,7 @@ export class ListCache {
   readonly #apart: Map<ServiceRecord, TakenApart> = new Map();
   #apartBytes = 0;
 
-  /** `charactersMax`: of lists, and as much again of instances taken apart; what is in use now may be more. */
+  /** `charactersMax`: of lists, and as much again of parsed instances; what is in use now may be more. */
   constructor(charactersMax: number, spend: Spend) {
     this.#charactersMax = charactersMax;
     this.#spend = spend;
@@ -55,7 +55,7 @@ export class ListCache {
     const apart = this.#apart.get(service);
     if (apart === undefined) return;
     apart.stale.add(id);
-    // One that is not read any more must not go on costing memory for each change; nor may rows move under who reads them.
+    // One that is not read any more must not keep costing memory for each change; nor may rows move under who reads them.
     if (apart.rest !== undefined || apart.stale.size * 4 > apart.traits.size) this.#dropApart(service);
   }
 
@@ -109,7 +109,7 @@ export class ListCache {
     return true;
   }
 
-  /** All instances of a service, taken apart. */
+  /** All instances of a service, parsed. */
   traitsOf(service: ServiceRecord): Iterable<Traits> {
     this.takeApart(service, () => false);
     const { traits, stale } = this.#apart.get(service)!;

@@ -41,7 +41,7 @@ export class WatchedService {
   /** A round of pushes that has begun: the variants that are still to be pushed in it, the next one last, and what changed meanwhile. */
   #round: { readonly owed: VariantInterest[]; during: Set<string> | undefined; changedAtMs: number } | undefined;
 
-  /** `readAllTraits`: of the service's instances as they are; whoever makes many views in a turn takes them apart only once. */
+  /** `readAllTraits`: of the service's instances as they are; whoever makes many views in a turn parses them only once. */
   constructor(service: ServiceRecord, readAllTraits: () => Iterable<Traits>) {
     this.service = service;
     this.#readAllTraits = readAllTraits;

@@ -33,7 +33,7 @@ export interface Requester {
 }
 
 /**
- * A request under way. An object of its class rather than closures: thousands may be waiting, and closures would keep alive all that
+ * A request in flight. An object of its class rather than closures: thousands may be waiting, and closures would keep alive all that
  * their scope holds.
  */
 export interface PendingRequest {
@@ -43,7 +43,7 @@ export interface PendingRequest {
   readonly session?: Requester;
   /** Who reads by it, if that is a session: its requests about one service keep their order. */
   readonly reader?: Requester | undefined;
-  /** It was under way at a death and has been sent again: if it is at another, it may be the cause of both, and is refused. */
+  /** It was in flight at a death and has been sent again: if it is at another, it may be the cause of both, and is refused. */
   isRepeated?: boolean;
   /** It waits for its slot as long as that takes, and counts as none of the requests that wait. */
   readonly isPatient?: boolean;
@@ -89,7 +89,7 @@ export interface PartitionLinkOptions {
   readonly onTurnEnd: () => void;
 }
 
-/** A session host's mailbox to one life of one partition: one message per turn each way, in order, bounded by requests under way. */
+/** A session host's mailbox to one life of one partition: one message per turn each way, in order, bounded by requests in flight. */
 export class PartitionLink {
   readonly partition: number;
   readonly #options: PartitionLinkOptions;
@@ -155,7 +155,7 @@ export class PartitionLink {
     return this.#pending.size;
   }
 
-  /** A request under way, by its number. */
+  /** A request in flight, by its number. */
   find(request: number): PendingRequest | undefined {
     return this.#pending.get(request);
   }
@@ -175,7 +175,7 @@ export class PartitionLink {
     this.#scheduleFlush();
   }
 
-  /** Pushes of so many characters have been handed to the sockets. */
+  /** Pushes of this many characters have been handed to the sockets. */
   credit(characters: number): void {
     this.#pushCredit += characters;
     this.#scheduleCredit();
@@ -204,7 +204,7 @@ export class PartitionLink {
     this.#table = undefined;
   }
 
-  /** No more is sent, and what still comes is of a partition that is no more. Returns the requests under way, oldest first. */
+  /** No more is sent, and what still comes is of a partition that is no more. Returns the requests in flight, oldest first. */
   close(): [request: number, pending: PendingRequest][] {
     this.#isClosed = true;
     this.#options.port.close();
@@ -362,7 +362,7 @@ export class PartitionLink {
   }
 }
 
-/** For a request that was under way at two deaths in a row: what it did, and whether, is not known. */
+/** For a request that was in flight at two deaths in a row: what it did, and whether, is not known. */
 const repeatedTooOften: Failure = {
   code: 'internal',
   message: 'the partition failed twice while the request was in flight',

@@ -21,7 +21,7 @@ export interface RouterOptions {
   readonly isBearer: boolean;
 }
 
-/** Finds the partition of a service (CRC16 → slot → owner) and numbers the requests under way. */
+/** Finds the partition of a service (CRC16 → slot → owner) and numbers the requests in flight. */
 export class Router {
   readonly gate: SlotGate;
   readonly #nextRequest: () => number;
@@ -45,7 +45,7 @@ export class Router {
     return this.#links[partition];
   }
 
-  /** Requests under way to all partitions. */
+  /** Requests in flight to all partitions. */
   get requestsInFlight(): number {
     let sum = 0;
     for (const link of this.#links) sum += link?.requestsInFlight ?? 0;
@@ -62,7 +62,7 @@ export class Router {
     return this.#links.filter((link) => link !== undefined);
   }
 
-  /** A request under way, by its number, wherever it was sent. */
+  /** A request in flight, by its number, wherever it was sent. */
   findRequest(request: number): PendingRequest | undefined {
     for (const link of this.#links) {
       const pending = link?.find(request);

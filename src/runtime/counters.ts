@@ -2,7 +2,7 @@ import type { SettingName } from '../config/config.ts';
 import type { CloseReason, ErrorCode } from '../protocol/errors.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 
-/** Something that is counted beside errors and closes. */
+/** Something that is counted in addition to errors and closes. */
 interface CountedEvent {
   /** Its family in `/metrics`, if it has one; `/v1/stats` shows all. */
   readonly metric?: { readonly name: string; readonly help: string };

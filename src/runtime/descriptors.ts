@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 /** Bytes of memory that threads share: how many sessions more may come, as one 32-bit word. */
 export const descriptorBudgetBytes = 4;
 
-/** Sessions that the process has descriptors for, beside what is kept back; counted down by whichever thread lets one in, and set right now and then. */
+/** Sessions that the process has descriptors for, apart from what is kept back; counted down by whichever thread lets one in, and set right now and then. */
 export class DescriptorBudget {
   readonly #left: Int32Array;
 

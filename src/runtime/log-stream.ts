@@ -15,7 +15,7 @@ export interface LogStreamOptions {
 }
 
 /**
- * Takes the lines of the log. Whoever reads it may be slow, stop reading or go: then lines are dropped, and counted, and the registry goes on. When there is
+ * Takes the lines of the log. Whoever reads it may be slow, stop reading or go: then lines are dropped, and counted, and the registry continues. When there is
  * room again the first line says how many are missing.
  */
 export class LogStream {

@@ -1,7 +1,7 @@
 /** Something that may be too much for one turn of the event loop. */
 export interface Job {
   readonly isDone: boolean;
-  /** Does a part that costs about so many steps, and at least one. Returns what it cost. */
+  /** Does a part that costs about this many steps, and at least one. Returns what it cost. */
   run(steps: number): number;
 }
 

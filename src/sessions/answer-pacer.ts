@@ -8,11 +8,11 @@ export interface AnswerPacerOptions {
   readonly send: (session: Session) => void;
 }
 
-/** Sixteen answers of this size make a slice; those below it cost little beside the call. */
+/** Sixteen answers of this size make a slice; those below it cost little compared with the call. */
 const largeShare = 16;
 
 /**
- * Sends the answers of a turn. Small ones leave at its end. Large ones, the lists of large services, take turns: so many bytes of them in one
+ * Sends the answers of a turn. Small ones leave at its end. Large ones, the lists of large services, take turns: this many bytes of them in one
  * turn of the event loop, and then everything else has its own.
  */
 export class AnswerPacer {

@@ -3,7 +3,7 @@ import type { ListResult, RegistrationsResult, SessionOpenResult } from '../prot
 import type { ReadKind } from './call-lane.ts';
 
 /**
- * What a request came to, as a value. What a partition has encoded is not taken apart again: `instances` is a JSON array, `difference` the fields
+ * The outcome of a request, as a value. What a partition has encoded is not parsed again: `instances` is a JSON array, `difference` the fields
  * `"put":[…],"remove":[…]` of a JSON object. `isWarming`: some who were there before the registry started may not be back.
  */
 export type Result =
@@ -41,7 +41,7 @@ export interface Reply {
   openRead?(kind: ReadKind, key: string): ReadTicket;
 }
 
-/** A read that is under way for a session. */
+/** A read that is in flight for a session. */
 export interface ReadTicket {
   /** Characters that its answer may have. */
   readonly room: number;

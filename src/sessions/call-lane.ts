@@ -31,23 +31,23 @@ export interface CallLaneOptions {
   readonly readOwedBytes: () => number;
 }
 
-/** Reads of one session under way: with small answers, they come to no more than one large one. */
+/** Reads of one session in flight: with small answers, they amount to no more than one large one. */
 const readsMax = 64;
 
 const connectionGone: Failure = { code: 'internal', message: 'the connection has gone' };
 
 /**
- * The calls of one session that fetch lists, and those that must not overtake them. So many may be under way, and of those whose answers are large one, which is
+ * The calls of one session that fetch lists, and those that must not overtake them. A limited number may be in flight, and of those with large answers one, which is
  * fetched when the client has read enough of what it was sent. Calls about a service wait for its reads, other calls for those before them that wait: so all are
  * carried out in their order, and who asks for much waits for it alone.
  */
 export class CallLane {
   readonly #options: CallLaneOptions;
-  /** Queries and subscriptions under way, by service. */
+  /** Queries and subscriptions in flight, by service. */
   readonly #queries: Map<string, number> = new Map();
   readonly #subscriptions: Map<string, number> = new Map();
   #underWay = 0;
-  /** A page of what the session has registered costs as much as all that it has: of those, one is under way. */
+  /** A page of what the session has registered costs as much as all that it has: of those, one is in flight. */
   #isPagingOwn = false;
   #waiting: WaitingCall[] = [];
   #next = 0;
@@ -62,7 +62,7 @@ export class CallLane {
     return this.#options.smallCharacters;
   }
 
-  /** Nothing is under way that somebody would have to wait for. */
+  /** Nothing is in flight that somebody would have to wait for. */
   get isIdle(): boolean {
     return this.#underWay === 0 && this.#next >= this.#waiting.length;
   }
@@ -104,7 +104,7 @@ export class CallLane {
     this.poke();
   }
 
-  /** Something may go on. */
+  /** Something may continue. */
   poke(): void {
     while (!this.#isLargeUnderWay && this.#large.length > 0) {
       const read = this.#large[0]!;

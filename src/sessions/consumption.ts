@@ -13,7 +13,7 @@ const positionMask = 0x3fff_ffff;
 
 /**
  * How much of what one session was sent it has read. `send` does not tell: the kernels of both ends take megabytes before it
- * complains. So after so many bytes a ping follows whose payload, the mark, is how far had been sent; its pong comes once the client has
+ * complains. So after this many bytes a ping follows whose payload, the mark, is how far had been sent; its pong comes once the client has
  * read all of that. A pong for a later mark stands for those before it.
  */
 export class Consumption {
@@ -53,7 +53,7 @@ export class Consumption {
     return this.isBehind;
   }
 
-  /** Whether a mark belongs behind so many bytes more. */
+  /** Whether a mark belongs behind this many bytes more. */
   isMarkDue(bytes: number): boolean {
     return ((this.#sent + bytes - this.#marked) & positionMask) * marksPerAllowance >= this.#bounds.unconsumedBytesMax;
   }

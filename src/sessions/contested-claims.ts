@@ -71,7 +71,7 @@ export class ContestedClaims {
     const { sessions, registrar } = this.#options;
     // What waited for its slot may have been registered since.
     if ((session.registrations.stampOf(key, id) ?? request) < request) registrar.drop(session, key, id);
-    // It may go on over another connection by now.
+    // It may continue over another connection by now.
     sessions.endEmptied(sessions.find(session.number));
   }
 }

@@ -91,7 +91,7 @@ export class Dispatch implements ReplyHost {
     });
   }
 
-  /** A text frame came. Whatever it holds, the session gets an answer or an error, and the host goes on (WP3). */
+  /** A text frame came. Whatever it holds, the session gets an answer or an error, and the host continues (WP3). */
   receive(session: Session, text: string): void {
     if (this.#intake.isFor(session, text)) this.#intake.add(session, text);
     else this.#carryOutFrame(session, readFrame(text, this.#config.batchEntriesMax));
@@ -252,7 +252,7 @@ export class Dispatch implements ReplyHost {
         retryAfterMs: 100,
       };
     }
-    // It has this request under way, too.
+    // It has this request in flight, too.
     if (session.requestsInFlight > config.sessionShareRequests && this.#options.router.hasBusyPartition) {
       return {
         code: 'busy',

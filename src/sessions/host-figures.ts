@@ -11,7 +11,7 @@ export interface HostFigures {
   readonly registrations: number;
   readonly heldInstances: number;
   readonly subscriptions: Readonly<Record<SubscribeMode, number>>;
-  /** Of those, such as go on with what they knew before the registry started. */
+  /** Those that continue with what they knew before the registry started. */
   readonly subscriptionsWarming: number;
   readonly pushes: Readonly<Record<SubscribeMode, number>>;
   readonly framesSent: Readonly<Record<SubscribeMode, number>>;

@@ -3,7 +3,7 @@ import type { WorkQueueOptions } from '../runtime/work-queue.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
-/** To send a session a frame, or to close it, costs as much as so many steps of other work. */
+/** To send a session a frame, or to close it, costs as much as this many steps of other work. */
 const stepsToTell = 4;
 
 /** Notices to many sessions, and work that a small request can make large: as much per turn as there is time for. */
@@ -44,7 +44,7 @@ export class HostJobs {
     });
   }
 
-  /** Does what costs so many steps when its turn comes, which is now if there is time. */
+  /** Does what costs this many steps when its turn comes, which is now if there is time. */
   later(steps: number, work: () => void): void {
     const job = {
       isDone: false,

@@ -110,7 +110,7 @@ export class HostLosses {
     this.#unreported.set(session, readKeys);
   }
 
-  /** A missing session goes on, with all that it holds. */
+  /** A missing session continues, with all that it holds. */
   noteBack(session: number): void {
     this.#due.delete(session);
     this.#asked.delete(session);

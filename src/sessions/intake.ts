@@ -29,7 +29,7 @@ export interface IntakeOptions {
 const smallShare = 2;
 /** Where sessions have more waiting together than one may, so large a part of the rest is done in each turn: it cannot grow without end. */
 const crowdShare = 4;
-/** To carry out a request costs as much as to read so many characters, and a frame that waits takes as much memory beside its text. */
+/** To carry out a request costs as much as to read this many characters, and a frame that waits takes as much memory in addition to its text. */
 const frameBytes = 256;
 
 /**

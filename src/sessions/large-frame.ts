@@ -8,7 +8,7 @@ const { requestWeightMax } = protocolLimits;
 /** A string may be long at little cost, but each is an object, and each key of an object may be new. */
 const stringWeight = 8;
 
-/** Where a value ends that stands in a text, and what it weighs: characters beside white space and strings, and so much for each string. */
+/** Where a value ends that stands in a text, and what it weighs: characters other than white space and strings, and so much for each string. */
 interface Extent {
   /** Of the comma or bracket behind it, or of the end of the text. */
   readonly end: number;

@@ -49,7 +49,7 @@ const sharesPerAdvance = 20_000;
  * Tells a network cut from a deploy: when a large part of all sessions breaks within a short time, what they registered is held back rather
  * than removed. One guard watches sessions of the whole registry, one each service, whichever hosts hold them. What was removed already counts as
  * lost for the window, unless it is registered again, since a cut that heartbeats find comes to light over seconds. Pure: it is told what breaks,
- * comes back and goes, and asked whether a removal may go on. Only broken connections count; who leaves in order is never held back.
+ * comes back and goes, and asked whether a removal may go ahead. Only broken connections count; who leaves in order is never held back.
  */
 export class LossGuard {
   readonly #settings: LossGuardSettings;
@@ -69,7 +69,7 @@ export class LossGuard {
   readonly #holding: Map<string, LossTally> = new Map();
   /** Services to start or stop tracking, since hosts were last informed. */
   readonly #tracked: Map<string, boolean> = new Map();
-  /** Once everything was let go: losses that may have nothing left. */
+  /** Once everything was released: losses that may have nothing left. */
   #unswept: Iterator<Loss, undefined> | undefined;
   #isUnwatchingAll = false;
   #isRecheck = false;
@@ -116,7 +116,7 @@ export class LossGuard {
     this.#registry.setTotal(host, sessions);
   }
 
-  /** A host holds so many instances of a service. */
+  /** A host holds this many instances of a service. */
   setTotal(host: number, key: string, total: number): void {
     this.#services.get(key)?.setTotal(host, total);
   }
@@ -153,7 +153,7 @@ export class LossGuard {
     share?.loss.restore(share, name);
   }
 
-  /** A missing session goes on, with all that it held. */
+  /** A missing session continues, with all that it held. */
   noteBack(host: number, session: number): void {
     const loss = this.#losses.get(session);
     // What one host says of a session that has broken at another since comes late.
@@ -279,7 +279,7 @@ export class LossGuard {
     if (!registry.judgeOver(this.#nowMs, this.#settings.lossWindowMs)) return;
     const sinceMs = registry.heldSinceMs ?? this.#nowMs;
     for (const [key, service] of this.#services) {
-      // Most are back, but a service of which most is still missing goes on being guarded by itself.
+      // Most are back, but a service of which most is still missing is still guarded by itself.
       if (!service.isHolding && service.isMissingMuch) this.#trip(key, service, sinceMs);
       // Else what was lost lately would trip it again at once.
       if (!service.isHolding) service.ageAll();
@@ -330,7 +330,7 @@ export class LossGuard {
     this.#unswept = this.#losses.values();
   }
 
-  /** Forgets those of which everything had been removed when the rest was let go. */
+  /** Forgets those of which everything had been removed when the rest was released. */
   #sweep(): void {
     let sharesLeft = sharesPerAdvance;
     while (this.#unswept !== undefined && sharesLeft > 0) {

@@ -2,7 +2,7 @@
 export interface LossThresholds {
   readonly min: number;
   readonly percent: number;
-  /** From so many sessions. */
+  /** From this many sessions. */
   readonly sessionsMin: number;
 }
 
@@ -14,7 +14,7 @@ interface Hold {
   lostPeak: number;
   /** The fewest that were lost meanwhile. */
   fewest: number;
-  /** When it came to that; never, if some have been let go since. */
+  /** When it came to that; never, if some have been released since. */
   fewestAtMs: number;
 }
 
@@ -40,7 +40,7 @@ export class LossPart {
     this.#era = tally.era;
   }
 
-  /** Neither come back nor removed, and not let go. */
+  /** Neither come back nor removed, and not released. */
   get missing(): number {
     this.#catchUp();
     return this.#missing;
@@ -100,7 +100,7 @@ export class LossPart {
  */
 export class LossTally {
   readonly #thresholds: LossThresholds;
-  /** All that there are, missing ones and those let go included, by host. */
+  /** All that there are, missing ones and those released included, by host. */
   readonly #totals: number[] = [];
   readonly #parts: Set<LossPart> = new Set();
   #wave = 0;
@@ -117,7 +117,7 @@ export class LossTally {
     this.#thresholds = thresholds;
   }
 
-  /** Those whose connection broke, and which have neither come back nor been removed or let go. */
+  /** Those whose connection broke, and which have neither come back nor been removed or released. */
   get missing(): number {
     return this.#missing;
   }
@@ -142,7 +142,7 @@ export class LossTally {
     return this.#wave;
   }
 
-  /** Rises when everything that is missing is let go. */
+  /** Rises when everything that is missing is released. */
   get era(): number {
     return this.#era;
   }
@@ -230,7 +230,7 @@ export class LossTally {
     this.#hold = undefined;
   }
 
-  /** Some were let go, not back: that few are left is no reason to let go of the rest. */
+  /** Some were released, not back: that few are left is no reason to release the rest. */
   noteLetGo(): void {
     if (this.#hold !== undefined) this.hold(this.#hold.sinceMs, Number.POSITIVE_INFINITY);
   }

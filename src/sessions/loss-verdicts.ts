@@ -47,7 +47,7 @@ export class LossVerdicts {
       },
       onCarriedOut: () => {
         sessions.settle(session);
-        // What was let go while it waited for a slot, it was not looked at for: it was not held yet.
+        // What was released while it waited for a slot, it was not looked at for: it was not held yet.
         if (this.#rechecks !== rechecksBefore) sessions.recheckHeld();
       },
     });

@@ -138,7 +138,7 @@ export class Loss {
     if (this.#isPastWindow) this.age();
   }
 
-  /** The window is over. What waits for its first verdict goes on counting: else a grace longer than the window would blind the guard. */
+  /** The window is over. What waits for its first verdict still counts: otherwise a grace longer than the window would blind the guard. */
   endWindow(): void {
     this.#isPastWindow = true;
     if (this.#isJudged || !this.isMissing) this.age();
@@ -184,7 +184,7 @@ export class Loss {
     this.#end();
   }
 
-  /** Everything was let go, and so what was removed of it counts no more. */
+  /** Everything was released, and so what was removed of it counts no more. */
   dropRemoved(): void {
     this.#catchUp();
     for (const share of this.#shares.values()) {
@@ -210,12 +210,12 @@ export class Loss {
     this.#missing += missing;
     this.#removed += removed;
     this.#letGo += letGo;
-    // Of a session that is there only for what was let go, what was removed before still counts.
+    // Of a session that is there only for what was released, what was removed before still counts.
     const isMissing = this.#missing > 0;
     this.#whole.set(isMissing ? 1 : 0, !isMissing && this.#removed > 0 ? 1 : 0, !isMissing && this.#letGo > 0 ? 1 : 0);
   }
 
-  /** Everything has been let go since, in all tallies at once. */
+  /** Everything has been released since, in all tallies at once. */
   #catchUp(): void {
     const { era } = this.#book.registry;
     if (this.#era === era) return;

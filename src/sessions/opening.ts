@@ -22,7 +22,7 @@ export interface OpeningOptions {
   readonly warmUp: Pick<WarmUp, 'isOver'>;
 }
 
-/** `session.open`: who a client is, what it understands, and whether it goes on with the session that it had. */
+/** `session.open`: who a client is, what it understands, and whether it continues with the session that it had. */
 export class Opening {
   readonly #options: OpeningOptions;
 

@@ -100,7 +100,7 @@ interface Query {
   readonly reply: Reply;
 }
 
-/** A query under way. */
+/** A query in flight. */
 class PendingQuery implements PendingRequest {
   isRepeated?: boolean;
   readonly key: string;

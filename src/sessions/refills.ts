@@ -19,7 +19,7 @@ export interface RefillsOptions {
 
 /** What a client holds that subscribes again. */
 export interface Held {
-  /** 0: nothing, or nothing that is worth to be gone on from. */
+  /** 0: nothing, or nothing worth resuming from. */
   readonly version: number;
   /** Instances of the list; undefined: it has not said. */
   readonly count: number | undefined;
@@ -30,14 +30,14 @@ const underWayMax = 32;
 
 /** Of one audience. */
 interface Warming {
-  /** Members that go on with what they knew before the registry started. */
+  /** Members that continue with what they knew before the registry started. */
   members: number;
   /** The most instances that one of them said it holds; -1: none has said. What one that left has said still counts. */
   wanted: number;
 }
 
 /**
- * Subscriptions that resumed from before the registry started: each goes on with what it knows until its service is warm, and then gets the list (PU5).
+ * Subscriptions that resumed from before the registry started: each continues with what it knows until its service is warm, and then gets the list (PU5).
  * One question for an audience, however many wait in it, and few audiences at a time, however many there are.
  */
 export class Refills implements RefillListener<Subscription> {
@@ -70,7 +70,7 @@ export class Refills implements RefillListener<Subscription> {
     return !this.#options.warmUp.isOver && !this.#isReached(audience, count, wanted);
   }
 
-  /** Whether so many instances are as many as those who wait in the audience have said that they hold, and as `wanted`; -1: not said. */
+  /** Whether the list has as many instances as those who wait in the audience have said that they hold, and as `wanted`; -1: not said. */
   #isReached(audience: Audience<Subscription>, count: number, wanted = -1): boolean {
     const most = Math.max(wanted, this.#warming.get(audience)?.wanted ?? -1);
     return most >= 0 && count >= most;
@@ -102,7 +102,7 @@ export class Refills implements RefillListener<Subscription> {
     this.#due.delete(audience);
   }
 
-  /** The list of the audience has so many instances now. */
+  /** The list of the audience has this many instances now. */
   hearCount(audience: Audience<Subscription>, count: number): void {
     if (this.#warming.size === 0 || !this.#warming.has(audience) || !this.#isReached(audience, count)) return;
     this.#due.add(audience);

@@ -80,7 +80,7 @@ export class Registrar {
   }
 
   /**
-   * Puts back what a session has of an instance, since its newer registration was refused. What was said of it while that was under way concerned a registration
+   * Puts back what a session has of an instance, since its newer registration was refused. What was said of it while that was in flight concerned a registration
    * that the log did not have, so the client may believe anything.
    */
   putBack(session: Session, registration: HeldRegistration): void {
@@ -97,7 +97,7 @@ export class Registrar {
     session.registrations.noteHidden(key, id, isHidden);
   }
 
-  /** Takes the first registrations out of the log of a session that goes to another host: at most so many, and about so many characters. */
+  /** Takes the first registrations out of the log of a session that goes to another host: at most so many, and about this many characters. */
   takeOut(session: Session, countMax: number, charactersMax: number): (string | number)[] {
     const fields: (string | number)[] = [];
     for (const { key, id, fragment, stamp, standing } of session.registrations.head(countMax, charactersMax)) {
@@ -125,7 +125,7 @@ export class Registrar {
 }
 
 /**
- * What a session asked for that has ended while that waited for its slot, or goes on over another connection, is not done any more: whoever took it over has
+ * What a session asked for that has ended while that waited for its slot, or continues over another connection, is not done any more: whoever took it over has
  * been told what it holds without this.
  */
 function isOver({ state }: Session): boolean {
@@ -134,7 +134,7 @@ function isOver({ state }: Session): boolean {
 
 export const sessionEnded: Failure = { code: 'internal', message: 'the session has ended' };
 
-/** A registration under way. */
+/** A registration in flight. */
 export class PendingRegister implements PendingRequest {
   isRepeated?: boolean;
   readonly key: string;
@@ -210,7 +210,7 @@ export class PendingRegister implements PendingRequest {
   }
 }
 
-/** A deregistration under way. */
+/** A deregistration in flight. */
 export class PendingDeregister implements PendingRequest {
   isRepeated?: boolean;
   readonly key: string;

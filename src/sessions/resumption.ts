@@ -37,7 +37,7 @@ interface Waiting {
   readonly deadlineMs: number;
 }
 
-/** A session that is to go to another host, and waits until nothing is under way for it. */
+/** A session that is to go to another host, and waits until nothing is in flight for it. */
 interface Detaching {
   readonly session: Session;
   readonly done: (outcome: DetachOutcome) => void;
@@ -104,7 +104,7 @@ export class Resumption {
     }
   }
 
-  /** What is under way for a session does not come to an end: it stays here. */
+  /** What is in flight for a session does not come to an end: it stays here. */
   #giveUp(detaching: Detaching): void {
     const { session, done } = detaching;
     if (this.#detaching.get(session.number) !== detaching) return;
@@ -113,7 +113,7 @@ export class Resumption {
     done('busy');
   }
 
-  /** A client has come back on another host: cuts the session off its connection and waits until nothing is under way for it. */
+  /** A client has come back on another host: cuts the session off its connection and waits until nothing is in flight for it. */
   detach(secret: string, done: (outcome: DetachOutcome) => void): void {
     const { sessions } = this.#options;
     const old = sessions.findResumable(secret);

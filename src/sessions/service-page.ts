@@ -6,7 +6,7 @@ import { compareBytes } from '../store/byte-order.ts';
 type Listed = readonly (string | number)[];
 
 /**
- * A page of `service.list` that partitions answer together. Each answer is merged as it comes, and what does not belong to the page is let go: so it costs its
+ * A page of `service.list` that partitions answer together. Each answer is merged as it comes, and what does not belong to the page is dropped: so it costs its
  * length for each partition, and nothing is sorted.
  */
 export class ServicePage {
@@ -36,7 +36,7 @@ export class ServicePage {
   }
 }
 
-/** Up to so many fields. */
+/** Up to this many fields. */
 function merge(a: Listed, b: Listed, length: number): Listed {
   const merged: (string | number)[] = [];
   for (let atA = 0, atB = 0; merged.length < length && (atA < a.length || atB < b.length);) {

@@ -73,7 +73,7 @@ export class SessionCore {
     this.#throttledSeen = throttledCount;
   }
 
-  /** Requests under way to all partitions. */
+  /** Requests in flight to all partitions. */
   get requestsInFlight(): number {
     return this.#options.router.requestsInFlight;
   }
@@ -111,7 +111,7 @@ export class SessionCore {
     return session;
   }
 
-  /** A text frame came. Whatever it holds, the session gets an answer or an error, and the host goes on (WP3). */
+  /** A text frame came. Whatever it holds, the session gets an answer or an error, and the host continues (WP3). */
   receive(session: Session, text: string): void {
     // SE8: another connection has taken it over, and what still comes on this one counts no more.
     if (session.state.kind !== 'connected') return;

@@ -44,7 +44,7 @@ export type LifecycleEvent =
   | { readonly kind: 'landed'; readonly removeAtMs: number }
   /** It has been judged after its grace, and not all that it registered may go. */
   | { readonly kind: 'heldBack' }
-  /** Another connection goes on with what it had, here or on another host. */
+  /** Another connection continues with what it had, here or on another host. */
   | { readonly kind: 'takenOver' };
 
 type Transitions = {

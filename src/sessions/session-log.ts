@@ -215,7 +215,7 @@ export class SessionLog {
     return { key, id, fragment: table.fragmentOf(row), stamp: table.stampOf(row), isHidden };
   }
 
-  /** The first registrations, about so many characters of them, and one at least. */
+  /** The first registrations, about this many characters of them, and one at least. */
   head(countMax: number, charactersMax: number): MovedRegistration[] {
     const { table, keys } = this.#host;
     const head: MovedRegistration[] = [];

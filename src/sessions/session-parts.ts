@@ -58,7 +58,7 @@ export interface HostOptions {
   /** Whether the log wants to know who comes and goes. */
   readonly isVerbose: boolean;
   readonly onSession: (event: SessionEvent) => void;
-  /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
+  /** Tells the main thread of sessions that continue at another host; undefined: there is no other. */
   readonly tellMain?: ((event: TransferEvent) => void) | undefined;
   /** To the guard of the whole registry, wherever it is. */
   readonly reportLosses: (report: LossReport) => void;

@@ -26,7 +26,7 @@ function refuseForRoom(max: number, isDone: boolean): Failure {
   return { code: 'limit_exceeded', message, limit: 'batchAnswerCharactersMax', max };
 }
 
-/** What an answer has beside its list, in characters: its id among them. */
+/** What an answer has in addition to its list, in characters: its id among them. */
 const envelopeCharacters = 512;
 
 /** Where the answer to a session's request goes: into a frame of its own, or into its batch's. Without an id, nowhere. */

@@ -38,7 +38,7 @@ export interface SessionsOptions extends SessionFactoryOptions {
   /** Withdraws what sessions registered that have ended. */
   readonly departures: Pick<Departures, 'end' | 'isBusy'>;
   readonly drain: DrainState;
-  /** Tells the main thread of sessions that go on at another host; undefined: there is no other. */
+  /** Tells the main thread of sessions that continue at another host; undefined: there is no other. */
   readonly tellMain?: ((event: TransferEvent) => void) | undefined;
   /** A lease was granted (called before its caller gets the answer), or has ended. */
   readonly onLease?: ((news: LeaseNews) => void) | undefined;
@@ -225,7 +225,7 @@ export class Sessions {
     return kind === 'connected' || kind === 'broken' || kind === 'held' ? session : undefined;
   }
 
-  /** SE8: a connection that is new goes on as another session, whole; whatever still comes on that one's connection counts no more. */
+  /** SE8: a connection that is new continues as another session, whole; whatever still comes on that one's connection counts no more. */
   takeOver(session: Session, old: Session): void {
     // It has none of its own: what a connection has registered stands in the way.
     if (session.registrations !== old.registrations) this.#byNumber.delete(session.number);

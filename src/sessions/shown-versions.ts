@@ -18,7 +18,7 @@ export class ShownVersions {
     this.#clock = clock;
   }
 
-  /** A version ahead of the clock was given while the clock was ahead: then no service may go on from what the clock says now. */
+  /** A version ahead of the clock was given while the clock was ahead: then no service may continue from what the clock says now. */
   note(version: number): void {
     if (version <= this.#highest || version <= this.#clock.wallMicros + leadMicrosMax) return;
     this.#highest = version;

@@ -1,6 +1,6 @@
 import type { Session, Subscription } from './session.ts';
 
-/** Subscriptions that wait for their first answer; until then an older one to the same service goes on. */
+/** Subscriptions that wait for their first answer; until then an older one to the same service continues. */
 export class Starting {
   readonly #bySession: Map<Session, Set<Subscription>> = new Map();
   #count = 0;

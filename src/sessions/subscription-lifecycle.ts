@@ -1,12 +1,12 @@
 /** Where a subscription stands. */
 export type SubscriptionPhase =
-  /** It awaits its first answer; until then an older one to the same service goes on. */
+  /** It awaits its first answer; until then an older one to the same service continues. */
   | 'starting'
   /** It has begun, and its first answer waits for the rest of its batch: no push may come before that. */
   | 'answering'
   /** The same, and a push has passed it by. */
   | 'overtaken'
-  /** It goes on with what it knew before the registry started, and is sent nothing until its service is warm (PU5). */
+  /** It continues with what it knew before the registry started, and is sent nothing until its service is warm (PU5). */
   | 'warming'
   /** The same, and its first answer waits for the rest of its batch. */
   | 'warmingInBatch'
@@ -20,7 +20,7 @@ export type SubscriptionPhase =
   | 'over';
 
 export type SubscriptionEvent =
-  /** It has its first answer: sent, or put into its batch; with a list, or with the order to go on with what it knows. */
+  /** It has its first answer: sent, or put into its batch; with a list, or with the order to continue with what it knows. */
   | 'began'
   | 'beganInBatch'
   | 'beganWarming'
@@ -130,7 +130,7 @@ const transitions: {
     failed: 'stale',
     left: 'over',
   },
-  // What was under way for it still comes to an end.
+  // What was in flight for it still comes to an end.
   over: {
     began: 'over',
     beganInBatch: 'over',

@@ -92,7 +92,7 @@ export class Subscriptions {
     this.#refills = new Refills({ router, audiences, delivery: this.#delivery, warmUp: options.warmUp, shown });
   }
 
-  /** Subscriptions that go on with what they knew before the registry started. */
+  /** Subscriptions that continue with what they knew before the registry started. */
   get warmingCount(): number {
     return this.#refills.count;
   }
@@ -267,7 +267,7 @@ export class Subscriptions {
     this.#starting.remove(subscription);
     switch (answer[0]) {
       case fromPartition.refused:
-        // An older subscription to the service, if there is one, goes on.
+        // An older subscription to the service, if there is one, continues.
         reply.fail(readRefusal(answer));
         return;
       case fromPartition.state: {

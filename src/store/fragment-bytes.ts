@@ -156,7 +156,7 @@ export class FragmentBytes {
     return reference;
   }
 
-  /** Finds at least so many units to cut blocks from: a larger free block, or a new slab. */
+  /** Finds at least this many units to cut blocks from: a larger free block, or a new slab. */
   #openRegion(units: number): void {
     const rest = this.#end - this.#next;
     const restAt = this.#next;

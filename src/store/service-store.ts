@@ -65,7 +65,7 @@ export interface ListQuery {
 /** A page as far as it has come. */
 export interface ListPage {
   readonly services: { readonly key: string; readonly instances: number }[];
-  /** Where to go on; undefined: it is whole. */
+  /** Where to continue; undefined: it is whole. */
   next: string | undefined;
 }
 
@@ -216,7 +216,7 @@ export class ServiceStore {
     return dropped.owner === owner ? [loss] : [{ owner, stamp, state: 'hidden', limit: undefined }, loss];
   }
 
-  /** Which bound does not let an instance have so many claims behind the one that shows. */
+  /** Which bound does not let an instance have this many claims behind the one that shows. */
   #findFullBound(instances: ServiceInstances, id: string, isPutBack: boolean): keyof StoreLimits | undefined {
     const { claimsPerInstanceMax, instancesPerPartitionMax, instanceBytesMax, serviceListBytesMax } = this.#limits;
     if ((instances.hidden?.count(id) ?? 0) >= claimsPerInstanceMax) return 'claimsPerInstanceMax';
@@ -264,7 +264,7 @@ export class ServiceStore {
 
   /**
    * Rebuilding, or moving: puts back what a session holds, without a change of version, in whatever order. Returns which claims found no room; where the
-   * others stand is known when all are back. Beside what was acknowledged, sessions also hold what is under way, and all of it together may be up to twice what
+   * others stand is known when all are back. Beside what was acknowledged, sessions also hold what is in flight, and all of it together may be up to twice what
    * a list may be.
    */
   restore(service: ServiceRecord, id: string, instance: StoredInstance): readonly ClaimNotice[] {

@@ -25,7 +25,7 @@ interface HostFlow {
 /** Answers are reported to a host once they reach a certain share of what may be in flight. */
 const tellAnswersShare = 8;
 
-/** Which hosts there are, and what is under way to each: pushes and answers are bounded, each by itself. */
+/** Which hosts there are, and what is in flight to each: pushes and answers are bounded, each by itself. */
 export class HostFlows {
   readonly #limits: PartitionLimits;
   readonly #emit: Emit;
@@ -98,7 +98,7 @@ export class HostFlows {
     return false;
   }
 
-  /** Whether as much is pushed to a host as may be under way. */
+  /** Whether as much is pushed to a host as may be in flight. */
   get isFull(): boolean {
     for (const { pushes } of this.#flows.values()) {
       if (pushes.emitted - pushes.credited >= this.#limits.pushCharactersInFlightMax) return true;

@@ -27,9 +27,9 @@ export interface PartitionLimits extends StoreLimits {
   readonly changeLogEntriesMax: number;
   /** Variants with a filter, of one service. */
   readonly filtersPerServiceMax: number;
-  /** Push text under way to one host, in characters; beyond it changes go on being merged. */
+  /** Push text in flight to one host, in characters; beyond it changes keep being merged. */
   readonly pushCharactersInFlightMax: number;
-  /** Text of answers under way to one host, in characters; beyond it what the host asks waits. */
+  /** Text of answers in flight to one host, in characters; beyond it what the host asks waits. */
   readonly answerCharactersInFlightMax: number;
   /** What is done in one turn, in characters read and written; other things count for so many. */
   readonly partitionTurnWorkMax: number;
@@ -119,7 +119,7 @@ const toShapes = {
   giveUp: [20, 'request', 'session', 'key', 'id'],
   /**
    * A host that has just begun: the first part of what sessions of that host have claimed, or the one after the `next` of the part before. Nothing else of that host
-   * may be under way.
+   * may be in flight.
    */
   recall: [21, 'request', 'host', 'after'],
 } as const;
@@ -165,7 +165,7 @@ interface FromPartitionValues {
   characters: number;
   /** Six fields a claim: session, key, id, fragment, stamp, and 1 if it is hidden, else 0. */
   claims: readonly (string | number)[];
-  /** Where the next part goes on; empty: none follows. */
+  /** Where the next part continues; empty: none follows. */
   next: string;
 }
 
@@ -186,9 +186,9 @@ const fromShapes = {
   /** All changes of the host's batches up to this one have been pushed. */
   pushedThrough: [10, 'batch'],
   measured: [11, 'request', 'loads'],
-  /** The answer would have so many characters, more than there is room for: nothing was done. */
+  /** The answer would have this many characters, more than there is room for: nothing was done. */
   oversize: [12, 'request', 'characters'],
-  /** Answers of so many characters have been sent, for which the host is to give credit once it has them. */
+  /** Answers of this many characters have been sent, for which the host is to give credit once it has them. */
   answered: [13, 'characters'],
   /** A bound that refuses nothing was met by what the host asked for. */
   bound: [14, 'limit'],
@@ -250,10 +250,10 @@ export interface HostBatch {
 /** What a partition posts to one host in one turn: its records. */
 export type PartitionBatch = readonly Field[];
 
-/** What the supervisor says to a partition, beside mailboxes. */
+/** What the supervisor says to a partition, in addition to mailboxes. */
 export type Control =
   | { readonly kind: 'attach'; readonly host: number; readonly port: MessagePort }
-  /** The host's thread has died: what was under way to and from it is dropped, and what its sessions registered stays. */
+  /** The host's thread has died: what was in flight to and from it is dropped, and what its sessions registered stays. */
   | { readonly kind: 'detach'; readonly host: number }
   | { readonly kind: 'stop' }
   /** For tests: the thread is to fail in a certain way. */

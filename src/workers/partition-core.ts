@@ -113,7 +113,7 @@ export class PartitionCore {
   }
 
   /**
-   * A host's thread has died: what it asked, and what was under way to it, is dropped. What its sessions registered stays. Who it said subscribes there is forgotten over turns:
+   * A host's thread has died: what it asked, and what was in flight to it, is dropped. What its sessions registered stays. Who it said subscribes there is forgotten over turns:
    * {@link hasLeft} must come before anything else of its host.
    */
   detach(host: number): void {
@@ -139,7 +139,7 @@ export class PartitionCore {
     return this.#turn.isOver();
   }
 
-  /** A host's next batch is about to be applied, or to be gone on with. `askedAtMs`: when its first change was asked for; 0: not known. */
+  /** A host's next batch is about to be applied, or continued. `askedAtMs`: when its first change was asked for; 0: not known. */
   beginBatch(host: number, batch: number, clock: PartitionClock, askedAtMs = 0): void {
     this.#progress.beginBatch(host, batch, clock, askedAtMs);
   }
@@ -270,7 +270,7 @@ export class PartitionCore {
     }
   }
 
-  /** The end of a turn: pushes what is due, unless a host is behind, in which case changes go on merging. */
+  /** The end of a turn: pushes what is due, unless a host is behind, in which case changes keep merging. */
   endTurn(clock: PartitionClock): void {
     this.#progress.endTurn();
     this.#flows.tellAnswers();

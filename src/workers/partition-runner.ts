@@ -128,7 +128,7 @@ class Life {
         ...(heapMaxMb === 0 ? {} : { maxOldGenerationSizeMb: heapMaxMb }),
       },
     });
-    // A thread that is being ended may still fail in its own way, a full heap for instance. Its task is over by then, so piscina says it here; if
+    // A thread that is being ended may still fail in its own way, a full heap for example. Its task is over by then, so piscina says it here; if
     // nobody listened, it would end the process.
     this.#pool.on('error', () => undefined);
     const { port1, port2 } = new MessageChannel();

@@ -18,7 +18,7 @@ export interface PushesParts {
   readonly pushChanges: Histogram | undefined;
 }
 
-/** Work of a push beside its text. */
+/** Work of a push in addition to its text. */
 const pushWork = 1024;
 
 /** When what changed of watched services is pushed, and to whom: in windows, in rounds that may take turns, and not while a host is behind. */

@@ -122,7 +122,7 @@ export class Reads {
     this.#pages.delete(host);
   }
 
-  /** A service's instances have been taken apart for a filter that is neither kept up nor known from before. */
+  /** A service's instances have been parsed for a filter that is neither kept up nor known from before. */
   #isTakenApart(key: string, filter: string): boolean {
     if (filter === '') return true;
     const { store, watches, lists, turn } = this.#parts;

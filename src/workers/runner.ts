@@ -14,7 +14,7 @@ export interface MailboxPort {
 export interface Runner {
   start(table: SlotTable, versionFloor: number): Promise<void>;
   connect(host: number): MailboxPort;
-  /** The host's thread has died: its mailbox is no more, and what was under way in it is forgotten. It may be connected again. */
+  /** The host's thread has died: its mailbox is no more, and what was in flight in it is forgotten. It may be connected again. */
   detach(host: number): void;
   /** Rises while it lives. */
   readPulse(): number | undefined;

@@ -27,7 +27,7 @@ export interface SlotMovesParts {
 }
 
 /**
- * Gives slots away, takes them in, forgets those that are another's, and says how much each holds. All of it may take turns: each `prepare…` goes on with it, and
+ * Gives slots away, takes them in, forgets those that are another's, and says how much each holds. All of it may take turns: each `prepare…` continues with it, and
  * says whether the record can be answered.
  */
 export class SlotMoves {

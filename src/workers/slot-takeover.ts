@@ -16,7 +16,7 @@ export interface TakeoverReceiver {
   readonly isThere: (host: number) => boolean;
   /** A service that somebody watches; from then on it is watched here, too, by nobody yet. */
   readonly watch: (service: ServiceRecord) => WatchedService;
-  /** A service's instances have been taken apart for a filter; false: not in this turn. */
+  /** A service's instances have been parsed for a filter; false: not in this turn. */
   readonly takeApart: (service: ServiceRecord, filter: string) => boolean;
 }
 

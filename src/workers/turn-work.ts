@@ -18,10 +18,10 @@ export class TurnWork {
   readonly isOver = (): boolean => this.#done >= this.#max;
 }
 
-/** Of a record beside what it reads and writes, and of a key that is looked at. */
+/** Of a record in addition to what it reads and writes, and of a key that is looked at. */
 export const recordWork = 256;
 export const keyWork = 256;
-/** Of a claim beside its text. */
+/** Of a claim in addition to its text. */
 export const claimWork = 256;
 /** Of a service that is merely passed by, and of an instance that is passed by or forgotten. */
 export const lookWork = 16;

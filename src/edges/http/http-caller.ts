@@ -15,7 +15,7 @@ export interface HttpCaller {
    * is none.
    */
   readonly pace: (read: (room: number) => Promise<HttpAnswer | Failure>) => Promise<HttpAnswer | Failure>;
-  /** It waits for something to happen, and so counts no more as a request under way. */
+  /** It waits for something to happen, and so no longer counts as a request in flight. */
   readonly startWaiting: () => void;
   /** It has waited, and what is still to be done for it counts again. */
   readonly stopWaiting: () => void;
@@ -23,7 +23,7 @@ export interface HttpCaller {
   readonly onGone: (callback: () => void) => void;
 }
 
-/** An answer that goes on until it is ended. */
+/** A streamed answer, which continues until it is ended. */
 export interface StreamAnswer {
   readonly headers: Readonly<Record<string, string>>;
   /** The head has been sent. */

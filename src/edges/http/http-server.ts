@@ -45,7 +45,7 @@ const preflightSeconds = 600;
 
 /**
  * The HTTP side, on Node's own parser: what came is checked here, whoever calls and whatever the operation, and every answer leaves here. Everything that waits
- * has a bound: connections, requests under way, heads, bodies, answers that nobody reads.
+ * has a bound: connections, requests in flight, heads, bodies, answers that nobody reads.
  */
 export class HttpServer {
   readonly #options: HttpServerOptions;

@@ -35,7 +35,7 @@ export class RequestAdmission {
   /** Requests that wait for something to happen. */
   readonly #waiting: WeakSet<IncomingMessage> = new WeakSet();
   #requests = 0;
-  /** Of requests under way: what their bodies have, or may have. */
+  /** Of requests in flight: what their bodies have, or may have. */
   #bodyBytes = 0;
 
   constructor(options: RequestAdmissionOptions) {
@@ -48,7 +48,7 @@ export class RequestAdmission {
     this.#strange.add(request);
   }
 
-  /** It is under way until it is answered. */
+  /** It is in flight until it is answered. */
   noteRequest(request: IncomingMessage, response: ServerResponse): void {
     this.#requests += 1;
     response.once('close', () => {

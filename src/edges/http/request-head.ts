@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 
-/** A request's target, taken apart. */
+/** A request's target, parsed. */
 export interface Target {
   readonly path: string;
   readonly query: string;
@@ -35,7 +35,7 @@ export function findAmbiguity({
   return coding.toLowerCase() === 'chunked' ? undefined : 'the only Transfer-Encoding is chunked';
 }
 
-/** How a body is encoded beside being what its type says: compressed, for instance; undefined: not at all, or there is none. */
+/** How a body is encoded in addition to being what its type says: compressed, for example; undefined: not at all, or there is none. */
 export function findCoding({ headers }: Pick<IncomingMessage, 'headers'>): string | undefined {
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
   const coding = (headers['content-encoding'] ?? '').trim();

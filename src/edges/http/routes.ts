@@ -41,7 +41,7 @@ export function listMethods(path: string): string | undefined {
   return methods.length === 0 ? undefined : methods.join(', ');
 }
 
-/** Whether HEAD is answered, too. An answer that goes on has no head to be told apart from it. */
+/** Whether HEAD is answered, too. A streamed answer has no length that a head could announce. */
 export function hasHead({ method, resultType }: HttpOperation): boolean {
   return method === 'GET' && resultType !== 'text/event-stream';
 }

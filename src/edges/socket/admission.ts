@@ -28,7 +28,7 @@ export interface AdmissionOptions {
   readonly descriptors: DescriptorBudget;
   /** Over all threads. */
   readonly admissionRate: AdmissionRate;
-  /** Requests of this thread under way to all partitions. */
+  /** Requests of this thread in flight to all partitions. */
   readonly readRequestsInFlight: () => number;
   /** 0 to 1. */
   readonly random: () => number;
