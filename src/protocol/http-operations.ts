@@ -201,7 +201,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     method: 'GET',
     path: '/v1/watch',
     summary:
-      'The instances of one service, and what changes of them, as Server-Sent Events: `snapshot` and `delta` events whose data is what `service.changed` has on the WebSocket, with the version as their id. A `Last-Event-ID` header, or `version`, goes on from there.',
+      'The instances of one service, and then each change, as Server-Sent Events: `snapshot` and `delta` events with the data of `service.changed`, and the version as their id. The header `Last-Event-ID`, or `version`, resumes.',
     query: {
       ...filteredQuery,
       properties: {
@@ -296,8 +296,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   readPartitions: {
     method: 'GET',
     path: '/v1/partitions',
-    summary:
-      'The partitions, their states, and the progress of the current or last change. Loopback callers only; behind a proxy, the caller is the proxy.',
+    summary: 'The partitions, their states, and the progress of the current or last change.',
     result: partitionsResult,
     errors: [],
     isLocal: true,
@@ -305,8 +304,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   resizePartitions: {
     method: 'PUT',
     path: '/v1/partitions',
-    summary:
-      'Starts to change the number of partitions; slots move while they are in use. Loopback callers only; behind a proxy, the caller is the proxy.',
+    summary: 'Starts to change the number of partitions; slots move while they are in use.',
     body: {
       type: 'object',
       properties: {
@@ -327,8 +325,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   rebalancePartitions: {
     method: 'PUT',
     path: '/v1/rebalance',
-    summary:
-      'Starts to move slots so that partitions hold about equally many instances. Loopback callers only; behind a proxy, the caller is the proxy.',
+    summary: 'Starts to move slots so that partitions hold about equally many instances.',
     result: partitionsResult,
     errors: ['draining'],
     isLocal: true,
@@ -343,8 +340,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   releaseGuard: {
     method: 'PUT',
     path: '/v1/guard/release',
-    summary:
-      'Removes what is held back: of one service if one is named, otherwise everything. Loopback callers only; behind a proxy, the caller is the proxy.',
+    summary: 'Removes what is held back: of one service if one is named, otherwise everything.',
     body: {
       type: 'object',
       properties: serviceQuery.properties,
@@ -367,8 +363,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   sendAway: {
     method: 'POST',
     path: '/v1/sessions/goaway',
-    summary:
-      'Asks sessions to reconnect, each after its own random delay. Loopback callers only; behind a proxy, the caller is the proxy.',
+    summary: 'Asks sessions to reconnect, each after its own random delay.',
     body: {
       type: 'object',
       properties: {
@@ -401,8 +396,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   listSessions: {
     method: 'GET',
     path: '/v1/sessions',
-    summary:
-      'The sessions: connections and leases, with their registrations and how far behind they are. Loopback callers only; behind a proxy, the caller is the proxy.',
+    summary: 'The sessions: connections and leases, with their registrations and how far behind they are.',
     query: {
       type: 'object',
       properties: {
@@ -445,11 +439,17 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     isCheck: true,
     errors: [],
   },
-  readOpenapi: { method: 'GET', path: '/openapi.json', summary: 'This description.', result: anyObject, errors: [] },
+  readOpenapi: {
+    method: 'GET',
+    path: '/openapi.json',
+    summary: 'The OpenAPI description of the HTTP side.',
+    result: anyObject,
+    errors: [],
+  },
   readOpenrpc: {
     method: 'GET',
     path: '/openrpc.json',
-    summary: 'The description of the WebSocket side.',
+    summary: 'The OpenRPC description of the WebSocket side.',
     result: anyObject,
     errors: [],
   },

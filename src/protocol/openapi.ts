@@ -60,11 +60,12 @@ export function describeOpenapi(productVersion: string): JsonSchema {
 }
 
 function describeOperation(operationId: OperationId, operation: HttpOperation): JsonSchema {
-  const { summary, path, query, body, headers, isTagged } = operation;
+  const { summary, path, query, body, headers, isTagged, isLocal } = operation;
   const read = { ...headers, ...(isTagged === true ? { 'If-None-Match': ifNoneMatch } : {}) };
   return {
     operationId,
     summary,
+    ...(isLocal === true ? { description: 'Loopback callers only; behind a proxy, the caller is the proxy.' } : {}),
     parameters: [
       ...(path.includes('{lease}') ? [{ name: 'lease', in: 'path', required: true, schema: leaseSchema }] : []),
       ...describeQuery(query),
