@@ -99,7 +99,7 @@ describe('slotcast bench says what is wrong with', () => {
     const file = join(folder, 'other.json');
     writeFileSync(file, '{}');
     const outcome = await bench('register-storm', '--compare', file);
-    expect(outcome.stderr).toContain('no result of this bench');
+    expect(outcome.stderr).toContain('not a result of this bench');
     expect(outcome.code).toBe(2);
   });
 });
