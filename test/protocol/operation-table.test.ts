@@ -23,9 +23,12 @@ function describeParameters({ query, body }: HttpOperation): string {
   if (names.length === 0) return '';
   const required = names.filter((name) => input?.required?.includes(name));
   const optional = names.filter((name) => !required.includes(name));
-  const list = (some: readonly string[]): string => some.map((name) => `\`${name}\``).join(', ');
-  const parts = [list(required), optional.length === 0 ? '' : `optional ${list(optional)}`].filter(
+  const parts = [quote(required), optional.length === 0 ? '' : `optional ${quote(optional)}`].filter(
     (part) => part !== '',
   );
   return `${body === undefined ? 'query' : 'body'}: ${parts.join('; ')}`;
+}
+
+function quote(names: readonly string[]): string {
+  return names.map((name) => `\`${name}\``).join(', ');
 }
