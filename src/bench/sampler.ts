@@ -31,7 +31,7 @@ export class Sampler {
   isMeasured = false;
   readonly #pid: number | undefined;
   readonly #onSample: (sample: Sample) => void;
-  /** Of each load process, since the last sample; those that said nothing since then are taken to continue as before. */
+  /** Of each load process, since the last sample; those that have sent nothing since are assumed to continue as before. */
   readonly #beats: Map<number, Beat[]> = new Map();
   readonly #rates: Map<number, Rates> = new Map();
   readonly #sessions: Map<number, number> = new Map();

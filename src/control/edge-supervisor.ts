@@ -220,7 +220,7 @@ class Edge {
         await this.listen(this.#address);
         return true;
       } catch (error) {
-        // What is told to stop while it begins to listen does not.
+        // It was asked to stop while it was starting to listen.
         if (this.#hasStopped) return false;
         this.#options.log.error(
           { host: this.#host.number, err: error },

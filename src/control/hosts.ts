@@ -14,7 +14,7 @@ export interface HostsOptions {
   /** On the main thread. */
   readonly main: LocalHost;
   readonly others: readonly SessionHost[];
-  /** What judges losses, and what brings sessions from one host to another. Hosts tell them of it from their first session on, and so both must know them all before. */
+  /** The loss guard, and the transfers of sessions between hosts. Hosts report to both from their first session on, so both must know all hosts before that. */
   readonly guard: RegistryGuard;
   readonly transfers: SessionTransfers;
 }

@@ -24,7 +24,7 @@ export type HostPort = ThreadPort<FromHost, CallMessage>;
 export interface HostEvents {
   readonly onLosses: (report: LossReport) => void;
   readonly onSession: (event: SessionEvent) => void;
-  /** A host's word about a session that continues at another. */
+  /** A host's message about a session that continues on another. */
   readonly onTransfer: (host: number, event: TransferEvent) => void;
   /** A lease was granted, or has ended. */
   readonly onLease: (news: LeaseNews) => void;

@@ -18,7 +18,7 @@ export interface HostThreadStart {
   readonly startedAtMicros: number;
   /** Names the registry and its history. */
   readonly registry: string;
-  /** Whether the log wants to know who comes and goes. */
+  /** Whether the log level includes sessions that connect and leave. */
   readonly isVerbose: boolean;
   /** For the calls of its session host. */
   readonly hostPort: MessagePort;

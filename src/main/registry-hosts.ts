@@ -38,7 +38,7 @@ export interface KnownThread {
   readonly gauges: ThreadGauges;
 }
 
-/** All session hosts of a server, and what they tell the main thread of. */
+/** All session hosts of a server, and the parts of the main thread that they report to. */
 export interface RegistryHosts {
   readonly guard: RegistryGuard;
   readonly ledger: LeaseLedger;

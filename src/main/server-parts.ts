@@ -23,7 +23,7 @@ export interface ServerPartsOptions {
   readonly onFatal: (error: Error) => void;
 }
 
-/** What a server is started, stopped and tested by. */
+/** The parts with which a server is started, stopped and tested. */
 export interface ServerParts
   extends
     Pick<RegistryHosts, 'hosts'>,
@@ -35,7 +35,7 @@ export interface ServerParts
 }
 
 /**
- * Makes the parts of a server, each from those before it: session hosts and what they tell of, who starts partitions and moves slots and what an operator may see
+ * Makes the parts of a server, each from those before it: session hosts and what they report to, what starts partitions and moves slots, what an operator may see
  * and do, and last what lets callers in, since they may ask for all of that.
  */
 export function createServerParts({ log: serverLog, onFatal, ...options }: ServerPartsOptions): ServerParts {

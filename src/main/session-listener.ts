@@ -28,7 +28,7 @@ export class SessionListener {
     return this.#options.transport.listen(host, port);
   }
 
-  /** Whoever uses up the descriptors must not stop those who are in: connections that cannot be taken are not waited for. */
+  /** Running out of descriptors must not affect existing sessions: connections that cannot be accepted are not waited for. */
   tick(): void {
     if (this.#isOver) return;
     const { transport, descriptors, counters, log } = this.#options;

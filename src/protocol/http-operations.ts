@@ -19,7 +19,7 @@ export interface HttpOperation {
   readonly result: JsonSchema;
   /** Of the result, when it is not JSON. Of `text/event-stream` the result describes each event. */
   readonly resultType?: string;
-  /** The result has an `ETag`, and is not sent again to who shows that in `If-None-Match`. */
+  /** The result has an `ETag`, and is not sent again to callers that send that in `If-None-Match`. */
   readonly isTagged?: true;
   /** The same result comes with 503 where the answer is no. */
   readonly isCheck?: true;
@@ -163,7 +163,7 @@ const eventSchema: JsonSchema = {
   required: ['event', 'data'],
   additionalProperties: false,
 };
-/** What any operation may be refused with: its query, its body or its head is not as it must be; who calls may not; too many do. */
+/** Errors of every operation: an invalid query, body or head; a caller that is not allowed; too many callers. */
 export const commonErrors: readonly ErrorCode[] = [
   'parse_error',
   'invalid_request',

@@ -142,7 +142,7 @@ function describeQuery(query: JsonSchema | undefined): JsonSchema[] {
   }));
 }
 
-/** What follows from our own `x-bytesMax` for who does not know it: a string of at most this many bytes has no more characters than that. */
+/** What `x-bytesMax` implies for tools that do not know it: a string of at most this many bytes has no more characters than that. */
 function addLengths(schema: JsonSchema): JsonSchema {
   const entries = Object.entries(schema).map(([keyword, value]): [string, unknown] => [
     keyword,

@@ -55,7 +55,7 @@ export class ListCache {
     const apart = this.#apart.get(service);
     if (apart === undefined) return;
     apart.stale.add(id);
-    // One that is not read any more must not keep costing memory for each change; nor may rows move under who reads them.
+    // One that is not read any more must not keep costing memory for each change; nor may rows move while they are read.
     if (apart.rest !== undefined || apart.stale.size * 4 > apart.traits.size) this.#dropApart(service);
   }
 

@@ -1,6 +1,6 @@
 import type { HostClock } from './host-clock.ts';
 
-/** How long after the last rejection admission counts as throttled, in ms: by then all who were refused have tried again, since clients wait 10 s at most. */
+/** How long after the last refusal admission counts as throttled, in ms: by then all refused clients have retried, since they wait 10 s at most. */
 const settleMs = 10_000;
 
 /** Whether clients are being refused because too many come at once: then one that has not come back must not count as gone (LI2). */

@@ -49,7 +49,7 @@ const sharesPerAdvance = 20_000;
  * Tells a network cut from a deploy: when a large part of all sessions breaks within a short time, what they registered is held back rather
  * than removed. One guard watches sessions of the whole registry, one each service, whichever hosts hold them. What was removed already counts as
  * lost for the window, unless it is registered again, since a cut that heartbeats find comes to light over seconds. Pure: it is told what breaks,
- * comes back and goes, and asked whether a removal may go ahead. Only broken connections count; who leaves in order is never held back.
+ * comes back and goes, and asked whether a removal may go ahead. Only broken connections count; clean closes are never held back.
  */
 export class LossGuard {
   readonly #settings: LossGuardSettings;

@@ -13,7 +13,7 @@ export interface LossVerdictsOptions {
   readonly drain: DrainState;
 }
 
-/** Carries out what the guard of the whole registry says of this host's broken sessions: what it does not hold back goes. */
+/** Carries out the verdicts of the registry-wide guard on this host's broken sessions: what it does not hold back is removed. */
 export class LossVerdicts {
   readonly #options: LossVerdictsOptions;
   /** How often the guard has let something go, so that verdicts of before may be outdated. */

@@ -21,7 +21,7 @@ export interface ResumptionOptions {
   readonly clock: Pick<HostClock, 'runningMs'>;
 }
 
-/** How a client hears what became of its request to take a session over. */
+/** Answers a client's request to take over a session. */
 export interface TakeoverReply {
   /** Undefined: the session is not there, and the client begins a new one. */
   succeed(resumed: ResumedSession | undefined): void;
@@ -104,7 +104,7 @@ export class Resumption {
     }
   }
 
-  /** What is in flight for a session does not come to an end: it stays here. */
+  /** A session's requests in flight do not end in time: it stays here. */
   #giveUp(detaching: Detaching): void {
     const { session, done } = detaching;
     if (this.#detaching.get(session.number) !== detaching) return;

@@ -55,7 +55,7 @@ export interface HostOptions {
   readonly startedAtMicros: number;
   /** Names the registry and its history. */
   readonly registry: string;
-  /** Whether the log wants to know who comes and goes. */
+  /** Whether the log level includes sessions that connect and leave. */
   readonly isVerbose: boolean;
   readonly onSession: (event: SessionEvent) => void;
   /** Tells the main thread of sessions that continue at another host; undefined: there is no other. */
@@ -96,8 +96,8 @@ export interface SessionParts {
 }
 
 /**
- * Makes the parts of a session core, each from those before it: what is sent, what is registered, whose it is, and what is asked for. What an early part has to
- * say to a later one, it returns, or says to a callback that came with the call.
+ * Makes the parts of a session core, each from those before it: what is sent, what is registered, whose it is, and what is asked for. An early part passes
+ * information to a later one by returning it, or to a callback that came with the call.
  */
 export function createSessionParts(options: SessionPartsOptions): SessionParts {
   const { number, config, router, counters, schedule, warmUp, tellMain } = options;

@@ -180,7 +180,7 @@ export class Sessions {
     session.identity.isOver = true;
     // Else it would be kept until its deadline, a lease for as long as it might have lived.
     this.#wheel.cancel(session, session.wheelPlace);
-    // PU5: a registry that stops says goodbye; it does not tell anybody that everybody has gone.
+    // PU5: a registry that stops sends goaway; it does not push that everybody has gone.
     if (this.#options.drain.isDraining) this.#forget(session);
     else {
       this.#options.departures.end(session, () => {
@@ -225,7 +225,7 @@ export class Sessions {
     return kind === 'connected' || kind === 'broken' || kind === 'held' ? session : undefined;
   }
 
-  /** SE8: a connection that is new continues as another session, whole; whatever still comes on that one's connection counts no more. */
+  /** SE8: a new connection takes over the whole of another session; whatever still arrives on that one's connection is ignored. */
   takeOver(session: Session, old: Session): void {
     // It has none of its own: what a connection has registered stands in the way.
     if (session.registrations !== old.registrations) this.#byNumber.delete(session.number);

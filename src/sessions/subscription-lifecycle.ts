@@ -130,7 +130,7 @@ const transitions: {
     failed: 'stale',
     left: 'over',
   },
-  // What was in flight for it still comes to an end.
+  // Its requests in flight are still completed.
   over: {
     began: 'over',
     beganInBatch: 'over',

@@ -216,7 +216,7 @@ export class ServiceStore {
     return dropped.owner === owner ? [loss] : [{ owner, stamp, state: 'hidden', limit: undefined }, loss];
   }
 
-  /** Which bound does not let an instance have this many claims behind the one that shows. */
+  /** The bound that this number of hidden claims to an instance would exceed. */
   #findFullBound(instances: ServiceInstances, id: string, isPutBack: boolean): keyof StoreLimits | undefined {
     const { claimsPerInstanceMax, instancesPerPartitionMax, instanceBytesMax, serviceListBytesMax } = this.#limits;
     if ((instances.hidden?.count(id) ?? 0) >= claimsPerInstanceMax) return 'claimsPerInstanceMax';

@@ -4,20 +4,27 @@ import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry, runPromises } from '../support/in-process-registry.ts';
 import { Random } from '../support/random.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
+import type { SubscriberView } from '../support/subscriber-view.ts';
 
 const random = new Random(1);
 const services = ['pay', 'ship', 'stock'] as const;
 
-test('[RE2] [RE1] a partition that dies again in the middle of its first pushes tells in its next life what it had not pushed', async () => {
-  // A turn has time for one push.
-  const registry = await InProcessRegistry.start({ partitions: 1, partitionTurnWorkMax: 1024 });
-  const [partition] = registry.partitions;
+/** A client that has registered an instance of each service, and one that has subscribed to all of them. */
+async function populate(registry: InProcessRegistry): Promise<{ provider: SimulatedClient; views: SubscriberView[] }> {
   const provider = new SimulatedClient(registry);
   const watcher = new SimulatedClient(registry);
   const views = services.map((service) => watcher.subscribe(service));
   for (const service of services)
     provider.request('instance.register', { service, instance: { id: 'a', host: 'h', port: 1 } });
   await registry.settle(random);
+  return { provider, views };
+}
+
+test('[RE2] [RE1] a partition that dies again in the middle of its first pushes tells in its next life what it had not pushed', async () => {
+  // A turn has time for one push.
+  const registry = await InProcessRegistry.start({ partitions: 1, partitionTurnWorkMax: 1024 });
+  const [partition] = registry.partitions;
+  const { provider, views } = await populate(registry);
   expect(views.map(({ instances }) => instances.size)).toEqual([1, 1, 1]);
   const gone = services.map((service) => provider.request('instance.deregister', { service, id: 'a' }));
   partition!.die();
@@ -71,12 +78,7 @@ test('[RE2] [RE1] a batch takes turns and its partition dies when only the first
 
 test('[SE2] what a session that has gone registered of one service does not stay until the partition of another has been rebuilt', async () => {
   const registry = await InProcessRegistry.start();
-  const provider = new SimulatedClient(registry);
-  const watcher = new SimulatedClient(registry);
-  const views = services.map((service) => watcher.subscribe(service));
-  for (const service of services)
-    provider.request('instance.register', { service, instance: { id: 'a', host: 'h', port: 1 } });
-  await registry.settle(random);
+  const { provider, views } = await populate(registry);
   const slots = services.map((service) => slotOf(`public/DEFAULT/${service}`));
   const { gate } = registry.router;
   gate.freeze(slots);

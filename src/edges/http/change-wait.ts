@@ -90,7 +90,7 @@ class WaitSocket implements Socket {
     sends();
   }
 
-  /** It is on this thread, and lives; but who pings is not answered before it is done. */
+  /** It is on this thread, and alive; the pong comes after the call that pings has returned. */
   ping(mark: string): boolean {
     queueMicrotask(() => this.waiter?.pong(mark));
     return true;

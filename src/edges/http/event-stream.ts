@@ -55,7 +55,7 @@ export interface EventStreamOptions {
 }
 
 /**
- * A streamed answer over HTTP: it stands for the socket of a session that only listens. What its caller has read nobody tells; what has left for the kernel, Node does, and
+ * A streamed answer over HTTP: it stands for the socket of a session that only listens. How much its caller has read is unknown; Node reports what has gone to the kernel, and
  * so a ping is a comment that counts as answered once it has left.
  */
 export class EventStream implements Socket {

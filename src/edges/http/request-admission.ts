@@ -26,7 +26,7 @@ export interface HeadRefusal {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Decides by its head whether a request is carried out: how it is written, who calls, and whether there is room for it and for its body. */
+/** Decides from a request's head whether it is carried out: its form, its caller, and whether there is room for it and its body. */
 export class RequestAdmission {
   readonly #options: RequestAdmissionOptions;
   readonly #check: CallerCheck;
