@@ -49,6 +49,11 @@ export const errorCodes = {
     status: 400,
     meaning: 'The client speaks a version of the protocol that is no longer supported; the message says which are.',
   },
+  storage_unavailable: {
+    number: -32009,
+    status: 503,
+    meaning: 'What must outlive the process cannot be stored at present; nothing was done, and the log says why.',
+  },
   misdirected: {
     number: -32008,
     status: 421,
