@@ -7,7 +7,7 @@ import { serviceKey } from '../protocol/service-key.ts';
 import type { MethodName, Methods, RegisterParams, RequestId } from '../protocol/types.ts';
 import { readPlainRegistration } from './plain-registration.ts';
 import type { PlainRegistration } from './plain-registration.ts';
-import { compileValidator } from './validation.ts';
+import { createValidator } from './validation.ts';
 import type { Validate } from './validation.ts';
 
 /** A request to register, its instance encoded. */
@@ -37,7 +37,7 @@ export type Frame =
   | { readonly kind: 'unreadable'; readonly failure: Failure };
 
 const validators: ReadonlyMap<string, Validate<unknown>> = new Map(
-  Object.entries(methodSchemas).map(([method, { params }]) => [method, compileValidator<unknown>(params)]),
+  Object.entries(methodSchemas).map(([method, { params }]) => [method, createValidator<unknown>(params)]),
 );
 
 /** Reads a frame; decides nothing. */

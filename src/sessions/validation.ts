@@ -6,7 +6,8 @@ import type { JsonSchema } from '../protocol/schemas.ts';
 
 const loneSurrogate = /\p{Cs}/u;
 
-const ajv: Ajv2020 = new Ajv2020({ strict: true });
+/** A test checks schemas against the meta-schema; compiling that one would take each thread as long as compiling all of the others. */
+const ajv: Ajv2020 = new Ajv2020({ strict: true, meta: false, validateSchema: false });
 ajv.addKeyword({
   keyword: 'x-bytesMax',
   type: 'string',
@@ -43,11 +44,13 @@ export type Validate<T> = (
   value: unknown,
 ) => { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
 
-/** Compiles a schema of the protocol. `T` is the type that the schema describes. */
-export function compileValidator<T>(schema: JsonSchema): Validate<T> {
-  const validate: ValidateFunction<T> = ajv.compile<T>(schema);
-  return (value) =>
-    validate(value) ? { ok: true, value } : { ok: false, failure: describeInvalid(validate.errors?.at(-1)) };
+/** Checks against a schema of the protocol, compiled when the first value comes: a start does not wait for what is seldom asked. `T` is the type that it describes. */
+export function createValidator<T>(schema: JsonSchema): Validate<T> {
+  let validate: ValidateFunction<T> | undefined;
+  return (value) => {
+    validate ??= ajv.compile<T>(schema);
+    return validate(value) ? { ok: true, value } : { ok: false, failure: describeInvalid(validate.errors?.at(-1)) };
+  };
 }
 
 function describeInvalid(error: ErrorObject | undefined): Failure {

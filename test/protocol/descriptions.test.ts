@@ -11,7 +11,7 @@ import { describeOpenapi } from '../../src/protocol/openapi.ts';
 import { describeOpenrpc } from '../../src/protocol/openrpc.ts';
 import { instanceInputSchema, methodSchemas, notificationSchemas } from '../../src/protocol/schemas.ts';
 import type { JsonSchema } from '../../src/protocol/schemas.ts';
-import { compileValidator } from '../../src/sessions/validation.ts';
+import { createValidator } from '../../src/sessions/validation.ts';
 
 function readJson(path: string): Record<string, unknown> {
   const file = fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -109,7 +109,7 @@ test('names are of all characters but controls and lone surrogates; hosts hold n
     [metadata.additionalProperties as JsonSchema, /^\P{Cs}$/u],
   ] as const;
   for (const [schema, expected] of cases) {
-    const validate = compileValidator<string>(schema);
+    const validate = createValidator<string>(schema);
     const wrong: string[] = [];
     for (let code = 0; code < 0x1_10_00; code++) {
       const character = String.fromCodePoint(code);

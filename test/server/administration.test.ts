@@ -4,7 +4,7 @@ import type { Server } from 'slotcast';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 
 import { httpOperations } from '../../src/protocol/http-operations.ts';
-import { compileValidator } from '../../src/sessions/validation.ts';
+import { createValidator } from '../../src/sessions/validation.ts';
 import { slotCount, slotOf } from '../../src/slots/slot.ts';
 import { runCommand } from '../support/command.ts';
 import { ioThreads } from '../support/io-threads.ts';
@@ -224,9 +224,9 @@ test.each(['readStats', 'readPartitions', 'readGuard', 'listSessions'] as const)
     const client = await RawClient.open(server.address.url);
     await client.request('instance.register', { service: 'pay', instance: { host: 'h', port: 1 } });
     const { body } = await call('GET', path);
-    expect(compileValidator(result)(body)).toEqual({ ok: true, value: body });
+    expect(createValidator(result)(body)).toEqual({ ok: true, value: body });
     // A validator that let everything through would have said nothing.
-    expect(compileValidator(result)({ ...body, more: 1 })).toMatchObject({ ok: false });
+    expect(createValidator(result)({ ...body, more: 1 })).toMatchObject({ ok: false });
     client.close();
   },
 );

@@ -1,6 +1,6 @@
 import { httpOperations } from '../../protocol/http-operations.ts';
 import type { HttpOperation, OperationId } from '../../protocol/http-operations.ts';
-import { compileValidator } from '../../sessions/validation.ts';
+import { createValidator } from '../../sessions/validation.ts';
 import type { Validate } from '../../sessions/validation.ts';
 import type { Operation } from './operations.ts';
 import type { QueryTypes } from './request-reading.ts';
@@ -28,7 +28,7 @@ function createRoute(operation: HttpOperation, handle: Operation): Route {
   return {
     operation,
     handle,
-    validate: compileValidator<unknown>(schema),
+    validate: createValidator<unknown>(schema),
     queryTypes: { integers: ofType('integer'), booleans: ofType('boolean'), maps: ofType('object') },
   };
 }
