@@ -20,6 +20,8 @@ async function obey(server: RunningServer | undefined, order: Order): Promise<un
     case 'killEdge':
       server.killEdge(0);
       return undefined;
+    case 'killStore':
+      return server.store.kill();
     case 'resize':
       return server.resize(order.partitions);
     case 'inspect':

@@ -49,6 +49,10 @@ export class Disturbances {
     const { registry, crowd } = this.#options;
     this.#when('death', 1100, () => this.#kill());
     this.#when('edge thread', 2200, () => this.#killEdge());
+    this.#when('store thread', 3000, () => {
+      this.#fault('store thread', 'the thread of the store dies');
+      return registry.killStore();
+    });
     this.#when('resize', 1300, () => this.#resize());
     this.#when('slow reader', 4500, () => crowd.slowDown(800));
     this.#when('frozen client', 4000, () => {

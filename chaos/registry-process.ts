@@ -1,5 +1,8 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
@@ -38,17 +41,19 @@ export interface RegistryOptions {
 
 const command = fileURLToPath(new URL('../src/cli/slotcast.js', import.meta.url));
 const agent = new URL('agent.js', import.meta.url).href;
-/** How long a process may take to listen, and to end when it is told to. */
 /** How long a thread that serves HTTP may take to be back, in milliseconds. */
 const httpBackWithinMs = 30_000;
+/** How long a process may take to listen, and to end when it is told to, in milliseconds. */
 const lifecycleTimeoutMs = 60_000;
 
 /**
- * `slotcast start` as a process of its own: if it dies, the checker lives to tell. It may be ended and started anew, on the same ports and with nothing of its
- * life before.
+ * `slotcast start` as a process of its own: if it dies, the checker lives to tell. It may be ended and started anew, on the same ports and with what its life before has
+ * stored.
  */
 export class RegistryProcess {
   readonly #options: RegistryOptions;
+  /** All lives have the same. */
+  readonly #dataDir: string = createDataDir();
   readonly port: number;
   readonly httpPort: number;
   #child: ChildProcess | undefined;
@@ -98,7 +103,10 @@ export class RegistryProcess {
     const starting = new Promise<void>((resolve) => (this.#noteStarting = resolve));
     this.#words = '';
     const flags = formatFlags({ ...this.#options.settings, port: this.port, httpPort: this.httpPort, ...more });
-    const child = fork(command, ['start', ...flags], { execArgv: ['--import', agent], silent: true });
+    const child = fork(command, ['start', '--data-dir', this.#dataDir, ...flags], {
+      execArgv: ['--import', agent],
+      silent: true,
+    });
     this.#child = child;
     child.on('message', (report: Report) => {
       this.#take(report);
@@ -177,6 +185,11 @@ export class RegistryProcess {
     const response = await fetch(`http://127.0.0.1:${this.httpPort}/v1/stats`);
     const { counters } = (await response.json()) as Stats;
     return counters['edge_thread_died'] ?? 0;
+  }
+
+  /** Ends the thread of the store. */
+  async killStore(): Promise<void> {
+    await this.#ask({ kind: 'killStore' });
   }
 
   async resize(partitions: number): Promise<void> {
@@ -266,4 +279,13 @@ export class RegistryProcess {
         report satisfies never;
     }
   }
+}
+
+/** A folder that is removed when the checker ends. */
+function createDataDir(): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'slotcast-chaos-'));
+  process.on('exit', () => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return folder;
 }

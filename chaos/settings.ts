@@ -49,6 +49,7 @@ export function formatFlags(values: SettingValues): string[] {
 export type Order =
   | { readonly kind: 'inflict'; readonly partition: number; readonly fault: Fault }
   | { readonly kind: 'killEdge' }
+  | { readonly kind: 'killStore' }
   | { readonly kind: 'resize'; readonly partitions: number }
   | { readonly kind: 'inspect' };
 

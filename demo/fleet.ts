@@ -28,7 +28,7 @@ export class Fleet {
   /** Starts the registry as anybody would, and resolves to where it listens. */
   startRegistry(): Promise<string> {
     const bin = fileURLToPath(new URL('../src/cli/slotcast.js', import.meta.url));
-    const child = spawn(process.execPath, [bin, 'start', '--port', '0', '--log-level', 'warn'], {
+    const child = spawn(process.execPath, [bin, 'start', '--in-memory', '--port', '0', '--log-level', 'warn'], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     this.#keep(child);

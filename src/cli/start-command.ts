@@ -13,6 +13,9 @@ import { stopBlocking } from '../runtime/log.ts';
 import { productVersion } from '../runtime/product-version.ts';
 import { stopSignals } from './registry.ts';
 
+/** Of the command; who embeds a registry says where, or wants none. */
+const dataDirDefault = './slotcast-data';
+
 /** Shown first; the others follow under a heading of their own. */
 const mainSettings: ReadonlySet<SettingName> = new Set([
   'host',
@@ -20,6 +23,8 @@ const mainSettings: ReadonlySet<SettingName> = new Set([
   'httpPort',
   'partitions',
   'ioThreads',
+  'dataDir',
+  'inMemory',
   'transport',
   'logLevel',
 ]);
@@ -58,7 +63,7 @@ async function runServer(flags: Readonly<Record<string, string | true | undefine
   resolveConfig(given, 'command line');
   const fromFile = typeof file === 'string' ? readConfigFile(file) : {};
   const environment = readEnvironment(process.env);
-  const values: Record<string, unknown> = { ...fromFile, ...environment.values, ...given };
+  const values: Record<string, unknown> = { dataDir: dataDirDefault, ...fromFile, ...environment.values, ...given };
   resolveConfig(values);
   const { startServer } = await loadServer();
   const server = await startServer(values, { variablesPassedOver: environment.passedOver });

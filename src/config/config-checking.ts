@@ -82,5 +82,5 @@ export function describeSchema(schema: JsonSchema): string {
   if (schema.type === 'integer') return `a whole number from ${String(schema.minimum)} to ${String(schema.maximum)}`;
   if (schema.type === 'boolean') return 'true or false';
   if (schema.type === 'array') return 'a list of strings';
-  return 'a non-empty string';
+  return schema.minLength === undefined ? 'a string' : 'a non-empty string';
 }

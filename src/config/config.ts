@@ -16,6 +16,15 @@ export interface ServerConfig {
   readonly transport: 'auto' | 'uws' | 'node';
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent';
   readonly logBytesMax: number;
+  readonly dataDir: string;
+  readonly inMemory: boolean;
+  readonly storeBytesMax: number;
+  readonly storeRowBytesMax: number;
+  readonly storeGroupBytesMax: number;
+  readonly storeQueueBytesMax: number;
+  readonly storeReadBytesMax: number;
+  readonly storeRetryMaxMs: number;
+  readonly jointCommitTimeoutMs: number;
   readonly openRequired: boolean;
   readonly allowedOrigins: readonly string[];
   readonly administrationOrigins: readonly string[];
@@ -162,6 +171,54 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1024,
     1024 * 1_048_576,
     'Bytes of log lines that may wait for a slow reader; beyond it lines are dropped.',
+  ),
+  dataDir: {
+    schema: { type: 'string', maxLength: 4096 },
+    default: '',
+    meaning:
+      'Folder of what outlives the process; it is made if it is missing. Empty: none, and such things end with the process. `slotcast start` uses `./slotcast-data` if it is not given.',
+  },
+  inMemory: {
+    schema: { type: 'boolean' },
+    default: false,
+    meaning: 'Keep what would outlive the process in memory, whatever `dataDir` says.',
+  },
+  storeBytesMax: integer(
+    16 * 2 ** 30,
+    1_048_576,
+    2 ** 40,
+    'Bytes of the store: its file, or its rows in memory; beyond it nothing more is stored.',
+  ),
+  storeRowBytesMax: integer(1_048_576, 1024, 64 * 1_048_576, 'Bytes of one row of the store.'),
+  storeGroupBytesMax: integer(
+    4 * 1_048_576,
+    1024,
+    1_073_741_824,
+    'Bytes of commits that are stored together, with one synchronization of the disk; a single one may exceed it.',
+  ),
+  storeQueueBytesMax: integer(
+    64 * 1_048_576,
+    1024,
+    16 * 2 ** 30,
+    'Bytes of commits that may wait for the store; further ones are refused with `busy`.',
+  ),
+  storeReadBytesMax: integer(
+    1_048_576,
+    1024,
+    64 * 1_048_576,
+    'Bytes of rows that the store reads in one turn; a single row may exceed it.',
+  ),
+  storeRetryMaxMs: integer(
+    10_000,
+    100,
+    10 * minute,
+    'While nothing can be stored, it is tried again after at most this long.',
+  ),
+  jointCommitTimeoutMs: integer(
+    5000,
+    100,
+    10 * minute,
+    'How long the store waits for all parts of a transaction of several partitions; then none is stored.',
   ),
   openRequired: { schema: { type: 'boolean' }, default: false, meaning: 'Refuse every request before `session.open`.' },
   allowedOrigins: {

@@ -5,12 +5,15 @@ export const durableTables = ['registry', 'services', 'instances', 'keys', 'sess
 
 export type DurableTable = (typeof durableTables)[number];
 
+/** Bytes of a row's key in UTF-8: what a page of the store's file has room for. */
+export const durableKeyBytesMax = 3072;
+
 /** One row that a commit puts, or deletes. */
 export interface DurableWrite {
   readonly table: DurableTable;
-  /** At most `durableKeyBytesMax` bytes of UTF-8, by which rows are ordered. */
+  /** 1 to {@link durableKeyBytesMax} bytes of UTF-8, by which rows are ordered. */
   readonly key: string;
-  /** Undefined: the row is deleted. */
+  /** At most `storeRowBytesMax`; undefined: the row is deleted. */
   readonly payload: Uint8Array | undefined;
   /** The commit that created the row; 0: this one does. */
   readonly createVersion: number;
@@ -31,13 +34,18 @@ export interface DurableRow {
 export interface JointPart {
   /** The same in all parts, and unique in the process. */
   readonly id: number;
-  /** The partitions that send one. */
+  /** The partitions that send one, each through the port that was made for it. */
   readonly partitions: readonly number[];
   /** This part cannot be carried out. */
   readonly isRefused: boolean;
 }
 
-/** What is asked of the store. `request`: numbers what one caller waits for. */
+/**
+ * What is asked of the store; a message holds all that a caller asks in one turn. `request`: numbers what one caller waits for.
+ *
+ * A port that closes leaves unknown what became of the commits that it has not replied to: each may have been stored, then whole, or not, and only the store can
+ * tell. Whoever has to know loads the rows through the next port, which the store hands out once it is back; what it loads then is final.
+ */
 export type StoreRequest =
   | {
       readonly kind: 'commit';
@@ -55,13 +63,16 @@ export type StoreRequest =
       readonly to: string;
     };
 
-/** What the store says to a caller, in the order in which it asked. */
+/**
+ * What the store says to a caller; a message holds all replies of one turn. They come in the order in which the caller asked, but for joint transactions, which
+ * are replied to when all parts are there.
+ */
 export type StoreReply =
   /** It is on disk. `version`: of the commit; each is above all before it. */
   | { readonly kind: 'committed'; readonly request: number; readonly version: number }
   /** Nothing of it has been, or will be, stored. */
   | { readonly kind: 'refused'; readonly request: number; readonly failure: Failure }
-  /** Another part of the transaction was refused. */
+  /** A part of the transaction was refused, this one or another, or did not come. */
   | { readonly kind: 'abandoned'; readonly request: number }
   /** A part of what was asked for. `next`: where to continue; undefined: that was all. */
   | {
@@ -71,7 +82,7 @@ export type StoreReply =
       readonly next: string | undefined;
     };
 
-/** What became of a commit. */
+/** What became of a commit. Failures: `storage_unavailable`, `busy`, `limit_exceeded` (nothing was done); `internal` (it may have been, or not). */
 export type CommitOutcome = { readonly version: number } | { readonly failure: Failure };
 
 /** The store as the main thread uses it. */

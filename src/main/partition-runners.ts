@@ -6,16 +6,21 @@ import { PartitionRunner } from '../workers/partition-runner.ts';
 /** The threads of partitions, as the supervisor has asked for them. */
 export class PartitionRunners {
   readonly #config: ServerConfig;
+  readonly #readVersionFloor: () => number;
   /** By partition; one that has been ended and is wanted again gets a new one. */
   readonly #runners: Map<number, PartitionRunner> = new Map();
 
-  constructor(config: ServerConfig) {
+  /** `readVersionFloor`: no version of lives before has reached it. */
+  constructor(config: ServerConfig, readVersionFloor: () => number) {
     this.#config = config;
+    this.#readVersionFloor = readVersionFloor;
   }
 
   create(partition: number, onDeath: (partition: number, cause: Error) => void): PartitionRunner {
     const { partitionStartTimeoutMs: startTimeoutMs, partitionHeapMaxMb: heapMaxMb } = this.#config;
-    const runner = new PartitionRunner({ partition, limits: this.#config, startTimeoutMs, heapMaxMb, onDeath });
+    const readVersionFloor = this.#readVersionFloor;
+    const options = { partition, limits: this.#config, startTimeoutMs, heapMaxMb, readVersionFloor, onDeath };
+    const runner = new PartitionRunner(options);
     this.#runners.set(partition, runner);
     return runner;
   }

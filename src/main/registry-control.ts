@@ -7,6 +7,8 @@ import { PartitionLives } from '../control/partition-lives.ts';
 import { SessionDirectory } from '../control/session-directory.ts';
 import { SlotMigrator } from '../control/slot-migrator.ts';
 import { Supervisor } from '../control/supervisor.ts';
+import type { RegistryRecord } from '../durable/registry-record.ts';
+import type { ThreadStore } from '../durable/thread-store.ts';
 import type { PartitionFigures } from '../metrics/metric-families.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import type { Counters } from '../runtime/counters.ts';
@@ -24,6 +26,8 @@ export interface RegistryControlOptions {
   readonly log: Logger;
   readonly counters: Counters;
   readonly registry: RegistryHosts;
+  readonly store: ThreadStore;
+  readonly record: Pick<RegistryRecord, 'versionFloor'>;
   readonly descriptors: Descriptors;
   /** Monotonic, in milliseconds. */
   readonly nowMs: number;
@@ -44,9 +48,9 @@ export interface RegistryControl {
 }
 
 export function createRegistryControl(options: RegistryControlOptions): RegistryControl {
-  const { config, log, counters, registry, descriptors, nowMs } = options;
+  const { config, log, counters, registry, store, record, descriptors, nowMs } = options;
   const { hosts, guard, warmUp, admissionRate } = registry;
-  const runners = new PartitionRunners(config);
+  const runners = new PartitionRunners(config, () => record.versionFloor);
   const lives = new PartitionLives();
   const supervisor = new Supervisor({
     config,
@@ -88,7 +92,12 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     });
   };
   const mainGauges = new ThreadGauges();
-  const threads = [{ name: 'main', gauges: mainGauges }, ...registry.ioThreads, ...registry.edgeThreads];
+  const threads = [
+    { name: 'main', gauges: mainGauges },
+    { name: 'store', gauges: store.threadGauges },
+    ...registry.ioThreads,
+    ...registry.edgeThreads,
+  ];
   const metrics = new Metrics({
     states: hosts.states,
     source: {
@@ -98,6 +107,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
       gate: hosts.main.router.gate,
       guard,
       migrator,
+      store: { gauges: store.gauges, readState: () => store.state },
       warmUp: { isOver: () => warmUp.isOver, readTookMs: () => warmUpJudge.tookMs },
     },
   });

@@ -1,4 +1,9 @@
+import path from 'node:path';
+
 import type { ServerConfig } from '../config/config.ts';
+import { RegistryRecord } from '../durable/registry-record.ts';
+import { ThreadStore } from '../durable/thread-store.ts';
+import type { ThreadStoreOptions } from '../durable/thread-store.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { DescriptorBudget, Descriptors } from '../runtime/descriptors.ts';
 import type { ServerLog } from '../runtime/log.ts';
@@ -29,13 +34,15 @@ export interface ServerParts
     Pick<RegistryHosts, 'hosts'>,
     Pick<RegistryControl, 'runners' | 'supervisor' | 'migrator' | 'httpDoor'>,
     ServerDoors {
+  readonly store: ThreadStore;
+  readonly record: RegistryRecord;
   readonly descriptors: Descriptors;
   readonly ticker: Ticker;
   readonly shutdown: Shutdown;
 }
 
 /**
- * Makes the parts of a server, each from those before it: session hosts and what they report to, what starts partitions and moves slots, what an operator may see
+ * Makes the parts of a server, each from those before it: the store, session hosts and what they report to, what starts partitions and moves slots, what an operator may see
  * and do, and last what lets callers in, since they may ask for all of that.
  */
 export function createServerParts({ log: serverLog, onFatal, ...options }: ServerPartsOptions): ServerParts {
@@ -44,7 +51,10 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
   const memory = createSharedMemory(config);
   const descriptorBudget = new DescriptorBudget(memory.descriptors);
   const descriptors = new Descriptors({ budget: descriptorBudget, reserved: config.descriptorsReserved });
-  const common = { ...options, log: serverLog.logger, memory, descriptors, descriptorBudget, nowMs };
+  const { logger: log } = serverLog;
+  const store = createStore({ config, counters: options.counters, log });
+  const record = new RegistryRecord({ store, readWallMicros });
+  const common = { ...options, log, memory, store, record, descriptors, descriptorBudget, nowMs };
   const registry = createRegistryHosts(common);
   const control = createRegistryControl({ ...common, registry });
   const doors = createServerDoors({ ...common, registry, control });
@@ -63,11 +73,28 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
     hosts.main.tick(at);
     descriptors.tick(at);
     listener.tick();
+    record.tick();
   });
-  const ended = { ...doors, hosts, supervisor, administration, descriptors, ticker };
+  const ended = { ...doors, hosts, supervisor, store, administration, descriptors, ticker };
   const shutdown = new Shutdown({ ...ended, config, log: serverLog, onFatal });
-  void Promise.race([supervisor.failed, threads.failed]).then((error) => {
+  void Promise.race([supervisor.failed, threads.failed, store.failed]).then((error) => {
     shutdown.fail(error);
   });
-  return { ...doors, hosts, runners, supervisor, migrator, httpDoor, descriptors, ticker, shutdown };
+  return { ...doors, hosts, runners, supervisor, migrator, httpDoor, store, record, descriptors, ticker, shutdown };
+}
+
+function readWallMicros(): number {
+  return Math.floor((performance.timeOrigin + performance.now()) * 1000);
+}
+
+function createStore({
+  config,
+  counters,
+  log,
+}: Omit<ThreadStoreOptions, 'folder' | 'limits' | 'restartBackoffMs'> & {
+  readonly config: ServerConfig;
+}): ThreadStore {
+  const { dataDir, inMemory, partitionRestartBackoffMs: restartBackoffMs } = config;
+  const folder = inMemory || dataDir === '' ? undefined : path.resolve(dataDir);
+  return new ThreadStore({ folder, limits: config, restartBackoffMs, counters, log });
 }

@@ -4,6 +4,7 @@ import { resolveConfig } from '../config/config-checking.ts';
 import type { ServerConfig } from '../config/config.ts';
 import { inspectRegistry } from '../control/inspection.ts';
 import type { Inspection } from '../control/inspection.ts';
+import type { ThreadStore } from '../durable/thread-store.ts';
 import { sessionPath } from '../protocol/limits.ts';
 import { Counters } from '../runtime/counters.ts';
 import { adoptLog, createLog } from '../runtime/log.ts';
@@ -97,6 +98,11 @@ export class RunningServer implements Server {
     this.#parts.edges.kill(index);
   }
 
+  /** For tests: what is stored, whose thread can be ended, too. */
+  get store(): Pick<ThreadStore, 'commit' | 'load' | 'connect' | 'kill' | 'state'> {
+    return this.#parts.store;
+  }
+
   /** For tests: what each side says that it holds. */
   inspect(): Promise<Inspection> {
     return inspectRegistry(this.#parts.hosts);
@@ -127,8 +133,10 @@ function createServerLog(config: ServerConfig, options: ServerOptions, counters:
 
 /** Starts threads and partitions; resolves once all are ready, and callers are let in. */
 async function openDoors(parts: ServerParts, config: ServerConfig): Promise<ServerAddress> {
-  const { threads, supervisor, edges, hosts, transport, descriptors, listener, httpDoor } = parts;
+  const { store, record, threads, supervisor, edges, hosts, transport, descriptors, listener, httpDoor } = parts;
   const { host, port, httpPort, partitions } = config;
+  await store.start();
+  await record.begin();
   const [takers] = await Promise.all([threads.start(), supervisor.startUpTo(partitions), edges.start()]);
   // Every host knows its way to every partition before it gets a session.
   await Promise.all(hosts.all().map((sessionHost) => sessionHost.readState()));

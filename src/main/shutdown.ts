@@ -4,6 +4,7 @@ import type { EdgeSupervisor } from '../control/edge-supervisor.ts';
 import type { Hosts } from '../control/hosts.ts';
 import type { IoThreads } from '../control/io-threads.ts';
 import type { Supervisor } from '../control/supervisor.ts';
+import type { ThreadStore } from '../durable/thread-store.ts';
 import type { Descriptors } from '../runtime/descriptors.ts';
 import type { ServerLog } from '../runtime/log.ts';
 import { delay } from '../runtime/timing.ts';
@@ -21,6 +22,7 @@ export interface ShutdownOptions {
   readonly threads: IoThreads;
   readonly hosts: Hosts;
   readonly supervisor: Supervisor;
+  readonly store: Pick<ThreadStore, 'stop'>;
   readonly administration: Administration;
   readonly descriptors: Descriptors;
   readonly ticker: Ticker;
@@ -68,7 +70,8 @@ export class Shutdown {
   }
 
   async #stop(): Promise<void> {
-    const { config, log, listener, edges, threads, hosts, supervisor, administration, descriptors } = this.#options;
+    const { config, log, listener, edges, threads, hosts, administration, descriptors } = this.#options;
+    const { supervisor, store } = this.#options;
     listener.stop();
     edges.stopListening();
     hosts.drain('stopping');
@@ -78,6 +81,7 @@ export class Shutdown {
     await edges.end();
     await supervisor.stop();
     await threads.end();
+    await store.stop();
     descriptors.close();
     log.logger.info('stopped');
     await log.close();

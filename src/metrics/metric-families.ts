@@ -1,5 +1,7 @@
 import type { PartitionLives } from '../control/partition-lives.ts';
 import type { RegistryGuard } from '../control/registry-guard.ts';
+import type { StoreState } from '../durable/store-core.ts';
+import type { StoreGauges } from '../durable/store-gauges.ts';
 import { closeCodes, errorCodes } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import type { SlotGate } from '../routing/slot-gate.ts';
@@ -33,6 +35,7 @@ export interface MetricsSource {
   readonly gate: Pick<SlotGate, 'frozenCount' | 'totalFrozenMs'>;
   readonly guard: Pick<RegistryGuard, 'holding'>;
   readonly migrator: { readonly slotsMoved: number; readonly stepsRolledBack: number };
+  readonly store: { readonly gauges: StoreGauges; readonly readState: () => StoreState };
   readonly warmUp: { readonly isOver: () => boolean; readonly readTookMs: () => number };
 }
 
@@ -320,6 +323,51 @@ const partitionFamilies: readonly MetricFamily[] = [
   },
 ];
 
+const storeFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_store_available',
+    type: 'gauge',
+    labels: [],
+    help: '1 while what must outlive the process can be stored; 0 while it cannot, which the log explains.',
+    read: one(({ source }) => (source.store.readState().kind === 'available' ? 1 : 0)),
+  },
+  {
+    name: 'slotcast_store_group_duration_seconds',
+    type: 'histogram',
+    labels: [],
+    help: 'Time to store a group of commits, until it is on disk.',
+    read: one(({ source }) => source.store.gauges.groupSeconds),
+  },
+  {
+    name: 'slotcast_store_group_commits',
+    type: 'histogram',
+    labels: [],
+    help: 'Commits that were stored together, with one synchronization of the disk.',
+    read: one(({ source }) => source.store.gauges.groupCommits),
+  },
+  {
+    name: 'slotcast_store_stored_bytes_total',
+    type: 'counter',
+    labels: [],
+    help: 'Bytes of commits that were stored: keys, payloads, and a little for each request.',
+    read: one(({ source }) => source.store.gauges.storedBytes),
+  },
+  {
+    name: 'slotcast_store_failed_commits_total',
+    type: 'counter',
+    labels: [],
+    help: 'Commits that could not be stored, and were refused.',
+    read: one(({ source }) => source.store.gauges.failedCommits),
+  },
+  {
+    name: 'slotcast_store_used_bytes',
+    type: 'gauge',
+    labels: [],
+    help: "Bytes in use of the store's file, or of its rows in memory; `storeBytesMax` limits them.",
+    read: one(({ source }) => source.store.gauges.usedBytes),
+  },
+];
+
 const warmUpFamilies: readonly MetricFamily[] = [
   {
     name: 'slotcast_warming',
@@ -462,6 +510,7 @@ export const metricFamilies: readonly MetricFamily[] = [
   ...pushFamilies,
   ...partitionFamilies,
   ...guardFamilies,
+  ...storeFamilies,
   ...warmUpFamilies,
   ...processFamilies,
 ];

@@ -25,6 +25,9 @@ export const countedEvents = {
   edge_thread_died: {
     metric: { name: 'slotcast_edge_thread_deaths_total', help: 'Deaths of threads that serve HTTP.' },
   },
+  store_thread_died: {
+    metric: { name: 'slotcast_store_thread_deaths_total', help: 'Deaths of the thread of the store.' },
+  },
   partition_died: {},
   partition_start_starved: {},
   accept_paused: {},

@@ -14,6 +14,8 @@ export interface PartitionRunnerOptions {
   readonly startTimeoutMs: number;
   /** The thread's heap, in MiB; 0: Node's own default. It does not cover ArrayBuffers. */
   readonly heapMaxMb: number;
+  /** No version of the registry's lives before has reached it. */
+  readonly readVersionFloor: () => number;
   /** The thread ended without being told to. */
   readonly onDeath: (partition: number, cause: Error) => void;
 }
@@ -34,7 +36,8 @@ export class PartitionRunner implements Runner {
 
   /** Starts the thread; resolves when it is ready, rejects if it is not within `startTimeoutMs`. */
   async start(table: SlotTable, versionFloor: number): Promise<void> {
-    const life = new Life(this.#options, this.gauges, table, versionFloor, (cause) => {
+    const floor = Math.max(versionFloor, this.#options.readVersionFloor());
+    const life = new Life(this.#options, this.gauges, table, floor, (cause) => {
       if (this.#life !== life) return;
       this.#life = undefined;
       this.#options.onDeath(this.#options.partition, cause);

@@ -25,7 +25,7 @@ function asUrl(source: string): string {
 }
 
 test('where uWebSockets.js has no binary, sockets are Node’s own, and the log says why', async () => {
-  const registry = new RunningCommand(['start', '--port', '0'], withoutLibrary);
+  const registry = new RunningCommand(['start', '--in-memory', '--port', '0'], withoutLibrary);
   const [, port] = await registry.waitFor(/listens on ws:\/\/127\.0\.0\.1:(\d+)/);
   expect(registry.err).toContain('uWebSockets.js has no binary for Node');
   const { status, out } = await runCommand(['services', '--server', `127.0.0.1:${port}`], withoutLibrary);
@@ -35,7 +35,10 @@ test('where uWebSockets.js has no binary, sockets are Node’s own, and the log 
 });
 
 test('whoever wants uWebSockets.js alone is told in one line that it cannot run, with status 1', async () => {
-  const { status, out, err } = await runCommand(['start', '--port', '0', '--transport', 'uws'], withoutLibrary);
+  const { status, out, err } = await runCommand(
+    ['start', '--in-memory', '--port', '0', '--transport', 'uws'],
+    withoutLibrary,
+  );
   expect(err).toMatch(/^slotcast: the transport uws cannot run here: .*\n$/);
   expect([status, out]).toEqual([1, '']);
 });

@@ -25,7 +25,10 @@ afterEach(async () => {
 });
 
 function start(args: readonly string[], environment: Record<string, string> = {}): RunningCommand {
-  const command = new RunningCommand(['start', '--port', '0', '--io-threads', String(ioThreads), ...args], environment);
+  const command = new RunningCommand(
+    ['start', '--in-memory', '--port', '0', '--io-threads', String(ioThreads), ...args],
+    environment,
+  );
   started.push(command);
   return command;
 }
@@ -111,7 +114,7 @@ test.each([
   ],
   ['a file that is not there', ['--config', '/nowhere/settings.json'], {}, '/nowhere/settings.json: ENOENT'],
 ])('[LI1] %s is refused by name, with what was expected, and status 2', async (_, args, environment, message) => {
-  const { status, out, err } = await runCommand(['start', '--port', '0', ...args], environment);
+  const { status, out, err } = await runCommand(['start', '--in-memory', '--port', '0', ...args], environment);
   expect(err).toContain(message);
   expect([status, out]).toEqual([2, '']);
 });
@@ -124,7 +127,7 @@ test.each([
 ])('[LI1] a file that holds %s is refused', async (content, message) => {
   const file = join(folder, 'bad.json');
   writeFileSync(file, content);
-  const { status, err } = await runCommand(['start', '--config', file]);
+  const { status, err } = await runCommand(['start', '--in-memory', '--config', file]);
   expect(status).toBe(2);
   expect(err).toContain(message);
 });
@@ -132,7 +135,7 @@ test.each([
 test('a port that is in use is refused with status 1', async () => {
   const command = start([]);
   const [, , , http = ''] = await command.waitFor(listening);
-  const { status, err } = await runCommand(['start', '--port', new URL(http).port]);
+  const { status, err } = await runCommand(['start', '--in-memory', '--port', new URL(http).port]);
   expect(status).toBe(1);
   expect(err).toContain('cannot listen on 127.0.0.1');
 });

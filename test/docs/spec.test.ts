@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { readTestNames } from '../support/test-names.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const ruleId = /\b(?:SL|SE|PU|RE|WP|LI|HT)\d+\b/g;
+const ruleId = /\b[A-Z]{2}\d+\b/g;
 
 /** The rules of docs/SPEC.md with the test files that it names. */
 function readRules(): Map<string, string[]> {

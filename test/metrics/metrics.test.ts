@@ -4,6 +4,7 @@ import type { LocalHost } from '../../src/control/local-host.ts';
 import { PartitionLives } from '../../src/control/partition-lives.ts';
 import type { HostState } from '../../src/control/session-host.ts';
 import { StateReader } from '../../src/control/state-reader.ts';
+import { StoreGauges } from '../../src/durable/store-gauges.ts';
 import { Metrics } from '../../src/metrics/metrics.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 import { SimulatedClient } from '../support/simulated-client.ts';
@@ -33,6 +34,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
       gate: first!.router.gate,
       guard: registry.guard,
       migrator: registry.migrator,
+      store: { gauges: new StoreGauges(), readState: () => ({ kind: 'available' as const }) },
       warmUp: { isOver: () => false, readTookMs: () => 2500 },
     },
   });

@@ -9,7 +9,7 @@ work=$(mktemp -d)
 cat > "$work/settings.json" <<SETTINGS
 { "partitions": 2, "warmUpMs": 0, "httpWaitMaxMs": 100, "drainTimeoutMs": 0 }
 SETTINGS
-node dist/src/cli/slotcast.js start --config "$work/settings.json" --port 0 > "$work/log" 2> "$work/errors" &
+node dist/src/cli/slotcast.js start --in-memory --config "$work/settings.json" --port 0 > "$work/log" 2> "$work/errors" &
 server=$!
 stop() {
   kill "$server" 2> "$work/kill" || true

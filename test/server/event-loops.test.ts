@@ -46,7 +46,7 @@ class MonitoredServer {
     ];
     this.#process = spawn(
       process.execPath,
-      ['--import', monitor, join(root, 'dist/src/cli/slotcast.js'), 'start', ...options, ...guard],
+      ['--import', monitor, join(root, 'dist/src/cli/slotcast.js'), 'start', '--in-memory', ...options, ...guard],
       { env: { ...process.env, LOOP_MONITOR_FILE: this.#file }, stdio: ['ignore', 'pipe', 'inherit'] },
     );
   }

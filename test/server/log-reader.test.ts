@@ -14,6 +14,7 @@ test('[LI1] a reader of the log that stands still costs lines, which are counted
   running = new RunningCommand(
     [
       'start',
+      '--in-memory',
       '--port',
       '0',
       '--partitions',

@@ -1,0 +1,151 @@
+/** The store's thread: feeds the pure core from the ports of its callers. What it throws leaves open what is stored, and ends it; the main thread starts another. */
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+
+import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
+import type { StoreRequest } from './commits.ts';
+import { MemoryBackend } from './memory-backend.ts';
+import type { StoreBackend } from './store-backend.ts';
+import { StoreCore } from './store-core.ts';
+import { StoreGauges } from './store-gauges.ts';
+import type { FromStoreThread, StoreThreadStart, ToStoreThread } from './store-messages.ts';
+
+/** How often the core's clock moves on, in milliseconds. */
+const tickMs = 50;
+
+if (parentPort === null) throw new Error('not a thread');
+const mainPort = parentPort;
+
+function report(message: FromStoreThread): void {
+  mainPort.postMessage(message);
+}
+
+interface Caller {
+  readonly partition: number | undefined;
+  readonly port: MessagePort;
+}
+
+class StoreThread {
+  readonly #core: StoreCore;
+  readonly #gauges: StoreGauges;
+  readonly #callers: Map<number, Caller> = new Map();
+  #lastCaller = 0;
+  #isTurnScheduled = false;
+  #groupBeganMs = 0;
+
+  constructor({ limits, storeGauges, threadGauges }: StoreThreadStart, openBackend: () => StoreBackend) {
+    this.#gauges = new StoreGauges(storeGauges);
+    this.#core = new StoreCore({
+      limits,
+      openBackend,
+      reply: (caller, replies) => {
+        this.#callers.get(caller)?.port.postMessage(replies);
+      },
+      onState: (state) => {
+        report({ kind: 'state', state });
+      },
+      onGroup: ({ commits, bytes, isStored }) => {
+        this.#gauges.groupSeconds.observe((performance.now() - this.#groupBeganMs) / 1000);
+        this.#gauges.groupCommits.observe(commits);
+        if (isStored) this.#gauges.addStored(bytes);
+        else this.#gauges.addFailed(commits);
+      },
+      nowMs: performance.now(),
+    });
+    this.#setGauges();
+    const sampler = new ThreadSampler(new ThreadGauges(threadGauges), tickMs);
+    setInterval(() => {
+      sampler.sample();
+      this.#core.tick(performance.now());
+      this.#scheduleTurn();
+    }, tickMs);
+  }
+
+  attach(port: MessagePort, partition: number | undefined): void {
+    // What the last life of a partition still asked for comes before anything that the next one asks.
+    const before = [...this.#callers].find(([, known]) => partition !== undefined && known.partition === partition);
+    if (before !== undefined) this.#drop(before[0], before[1]);
+    this.#lastCaller += 1;
+    const number = this.#lastCaller;
+    const caller = { port, partition };
+    this.#callers.set(number, caller);
+    this.#core.attach(number, partition);
+    port.on('message', (requests: readonly StoreRequest[]) => {
+      this.#handle(number, requests);
+    });
+    port.on('close', () => {
+      this.#drop(number, caller);
+    });
+  }
+
+  end(): void {
+    for (const [number, { port }] of this.#callers) this.#drain(number, port);
+    while (this.#core.flush(performance.now()));
+    this.#core.close();
+    for (const { port } of this.#callers.values()) port.close();
+    process.exit(0);
+  }
+
+  #drop(number: number, { port }: Caller): void {
+    if (!this.#callers.has(number)) return;
+    this.#drain(number, port);
+    this.#callers.delete(number);
+    this.#core.detach(number);
+    port.close();
+    this.#scheduleTurn();
+  }
+
+  /** Takes what has come through a port, and has not been heard yet. */
+  #drain(number: number, port: MessagePort): void {
+    for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
+      this.#handle(number, next.message as readonly StoreRequest[]);
+    }
+  }
+
+  #handle(number: number, requests: readonly StoreRequest[]): void {
+    const nowMs = performance.now();
+    for (const request of requests) this.#core.handle(number, request, nowMs);
+    this.#scheduleTurn();
+  }
+
+  /** All that comes until then is one group: while one is being stored, the next gathers in the ports. */
+  #scheduleTurn(): void {
+    if (this.#isTurnScheduled) return;
+    this.#isTurnScheduled = true;
+    setImmediate(() => {
+      this.#isTurnScheduled = false;
+      this.#groupBeganMs = performance.now();
+      if (this.#core.flush(this.#groupBeganMs)) this.#scheduleTurn();
+      this.#setGauges();
+    });
+  }
+
+  #setGauges(): void {
+    this.#gauges.setUsed(this.#core.usedBytes);
+  }
+}
+
+const start = workerData as StoreThreadStart;
+const { folder, limits } = start;
+const { storeBytesMax } = limits;
+
+async function chooseBackend(): Promise<() => StoreBackend> {
+  if (folder === undefined) return () => new MemoryBackend(storeBytesMax);
+  const { LmdbBackend } = await import('./lmdb-backend.ts');
+  return () => new LmdbBackend(folder, storeBytesMax);
+}
+
+const thread = new StoreThread(start, await chooseBackend());
+mainPort.on('message', (message: ToStoreThread) => {
+  switch (message.kind) {
+    case 'attach':
+      thread.attach(message.port, message.partition);
+      return;
+    case 'end':
+      thread.end();
+      return;
+    default:
+      message satisfies never;
+  }
+});
+report({ kind: 'ready' });

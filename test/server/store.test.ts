@@ -1,0 +1,85 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { startFaultyServer } from 'slotcast/testing';
+import type { FaultyServer } from 'slotcast/testing';
+import { afterEach, expect, test } from 'vitest';
+
+import { ioThreads } from '../support/io-threads.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'slotcast-data-'));
+let server: FaultyServer | undefined;
+
+afterEach(async () => {
+  await server?.stop();
+  server = undefined;
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function start(dataDir: string): Promise<FaultyServer> {
+  server = await startFaultyServer({
+    port: 0,
+    partitions: 1,
+    ioThreads,
+    dataDir,
+    logLevel: 'silent',
+    partitionRestartBackoffMs: 1,
+  });
+  return server;
+}
+
+function put(key: string, text: string): Parameters<FaultyServer['store']['commit']>[0][0] {
+  return { table: 'keys', key, payload: Buffer.from(text), createVersion: 0 };
+}
+
+async function readKeys({ store }: FaultyServer, prefix = ''): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const rows of store.load('keys', prefix))
+    for (const { key, payload } of rows) keys.push(`${key}=${Buffer.from(payload).toString()}`);
+  return keys;
+}
+
+test('[ST1] what is stored in a folder is there after a restart, and versions continue', async () => {
+  const first = await start(folder);
+  const outcomes = await Promise.all([
+    first.store.commit([put('a', '1'), put('b', '2')]),
+    first.store.commit([put('c', '3')]),
+  ]);
+  // The registry's own row was the first.
+  expect(outcomes).toEqual([{ version: 2 }, { version: 3 }]);
+  await first.stop();
+  const second = await start(folder);
+  expect(await readKeys(second)).toEqual(['a=1', 'b=2', 'c=3']);
+  expect(await readKeys(second, 'b')).toEqual(['b=2']);
+  expect(await second.store.commit([])).toEqual({ version: 5 });
+});
+
+test('[ST1] without a folder it works the same, and ends with the process', async () => {
+  const first = await start('');
+  expect(await first.store.commit([put('a', '1')])).toEqual({ version: 2 });
+  expect(await readKeys(first)).toEqual(['a=1']);
+  await first.stop();
+  expect(await readKeys(await start(''))).toEqual([]);
+});
+
+test('[ST4] when the thread of the store dies, the fate of what it was asked is unknown; it is started again, and callers get a new port', async () => {
+  const running = await start(folder);
+  const ports: unknown[] = [];
+  const closed: Promise<void>[] = [];
+  running.store.connect((port) => {
+    ports.push(port);
+    closed.push(new Promise((resolve) => port.once('close', resolve)));
+  }, 0);
+  expect(ports).toHaveLength(1);
+  await running.store.commit([put('a', '1')]);
+  const pending = running.store.commit([put('b', '2')]);
+  await running.store.kill();
+  await closed[0];
+  const outcome = await pending;
+  expect('version' in outcome || outcome.failure.code === 'internal').toBe(true);
+  expect(await running.store.commit([])).toMatchObject({ failure: { code: 'storage_unavailable' } });
+  await expect.poll(() => ports.length).toBe(2);
+  await expect.poll(async () => running.store.commit([])).toMatchObject({ version: expect.any(Number) });
+  expect(await readKeys(running)).toContain('a=1');
+});
