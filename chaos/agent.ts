@@ -21,7 +21,8 @@ async function obey(server: RunningServer | undefined, order: Order): Promise<un
       server.killEdge(0);
       return undefined;
     case 'killStore':
-      return server.store.kill();
+      server.store.kill();
+      return undefined;
     case 'resize':
       return server.resize(order.partitions);
     case 'inspect':

@@ -1,6 +1,7 @@
 import { carryOutCall } from '../runtime/thread-calls.ts';
+import { within } from '../runtime/timing.ts';
 import type { EdgeAddress, EdgeLife } from './edge-supervisor.ts';
-import { HostThread, within } from './host-thread.ts';
+import { HostThread } from './host-thread.ts';
 import type { HostThreadIdentity, HostThreadOptions } from './host-thread.ts';
 import type { MainCalls } from './main-calls.ts';
 import type { HostPort } from './remote-host.ts';

@@ -78,13 +78,3 @@ export class HostThread {
     return Atomics.load(this.#pulse, 0);
   }
 }
-
-/** Resolves when it does, or after a time. */
-export async function within(event: Promise<unknown>, timeoutMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const over = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs);
-  });
-  await Promise.race([event, over]);
-  clearTimeout(timer);
-}

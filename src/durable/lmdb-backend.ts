@@ -65,6 +65,9 @@ export class LmdbBackend implements StoreBackend {
   readonly #bytesMax: number;
   /** Undefined: it could not be opened again after a failure. */
   #environment: Environment | undefined;
+  /** Bytes in use, as last counted, and those that have been put since: counting is too slow for every commit. */
+  #countedBytes = 0;
+  #putBytes = 0;
   lastVersion = 0;
 
   constructor(folder: string, bytesMax: number) {
@@ -83,12 +86,8 @@ export class LmdbBackend implements StoreBackend {
 
   /** Of pages that hold rows: those that have become free are used again. */
   get usedBytes(): number {
-    let pages = 0;
-    for (const table of this.#environment?.tables.values() ?? []) {
-      const stats = table.getStats() as TableStats;
-      pages += stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages;
-    }
-    return pages * pageBytes;
+    if (this.#putBytes > 0) this.#count();
+    return this.#countedBytes;
   }
 
   commit(changes: readonly RowChange[], lastVersion: number): void {
@@ -108,6 +107,8 @@ export class LmdbBackend implements StoreBackend {
       this.#explain(error, lastVersion);
     }
     this.lastVersion = lastVersion;
+    // Deletions count, too: they are to be seen.
+    for (const { key, row } of changes) this.#putBytes += key.length + (row?.payload.length ?? 0);
   }
 
   read({ table, from, to, bytesMax }: RowRange): RowsRead {
@@ -137,14 +138,22 @@ export class LmdbBackend implements StoreBackend {
 
   /** LMDB itself would let the file grow as long as there is room on the disk. */
   #checkRoom(changes: readonly RowChange[]): void {
-    const bytes = changes.reduce(
-      (sum, { key, row }) => sum + (row === undefined ? 0 : key.length + row.payload.length),
-      0,
-    );
-    if (bytes === 0) return;
-    const { usedBytes } = this;
-    if (usedBytes + bytes <= this.#bytesMax) return;
-    throw new StorageError('full', `the rows take ${usedBytes} bytes: storeBytesMax is ${this.#bytesMax}`);
+    let bytes = 0;
+    for (const { key, row } of changes) if (row !== undefined) bytes += key.length + row.payload.length;
+    if (bytes === 0 || this.#countedBytes + this.#putBytes + bytes <= this.#bytesMax) return;
+    this.#count();
+    if (this.#countedBytes + bytes <= this.#bytesMax) return;
+    throw new StorageError('full', `the rows take ${this.#countedBytes} bytes: storeBytesMax is ${this.#bytesMax}`);
+  }
+
+  #count(): void {
+    let pages = 0;
+    for (const table of this.#environment?.tables.values() ?? []) {
+      const stats = table.getStats() as TableStats;
+      pages += stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages;
+    }
+    this.#countedBytes = pages * pageBytes;
+    this.#putBytes = 0;
   }
 
   #open(): Environment & { readonly lastVersion: number } {
@@ -167,6 +176,7 @@ export class LmdbBackend implements StoreBackend {
       const head = openTable(headTable);
       const tables = new Map(durableTables.map((table) => [table, openTable(table)]));
       this.#environment = { root, head, tables };
+      this.#count();
       return { root, head, tables, lastVersion: readHead(head, lastVersionKey) };
     } catch (error) {
       this.close();

@@ -18,7 +18,9 @@ export type ToStoreThread =
   /** A caller comes. `partition`: which it is, if it is one; an earlier caller of the same partition has ended. */
   | { readonly kind: 'attach'; readonly partition: number | undefined; readonly port: MessagePort }
   /** Carry out what has come, and end. */
-  | { readonly kind: 'end' };
+  | { readonly kind: 'end' }
+  /** For tests: fail, as a bug would make it. */
+  | { readonly kind: 'fault' };
 
 /** What the store's thread says to the main thread. */
 export type FromStoreThread =

@@ -52,10 +52,10 @@ class StoreThread {
       },
       nowMs: performance.now(),
     });
-    this.#setGauges();
     const sampler = new ThreadSampler(new ThreadGauges(threadGauges), tickMs);
     setInterval(() => {
       sampler.sample();
+      this.#gauges.setUsed(this.#core.usedBytes);
       this.#core.tick(performance.now());
       this.#scheduleTurn();
     }, tickMs);
@@ -116,12 +116,7 @@ class StoreThread {
       this.#isTurnScheduled = false;
       this.#groupBeganMs = performance.now();
       if (this.#core.flush(this.#groupBeganMs)) this.#scheduleTurn();
-      this.#setGauges();
     });
-  }
-
-  #setGauges(): void {
-    this.#gauges.setUsed(this.#core.usedBytes);
   }
 }
 
@@ -144,6 +139,8 @@ mainPort.on('message', (message: ToStoreThread) => {
     case 'end':
       thread.end();
       return;
+    case 'fault':
+      throw new Error('asked to fail');
     default:
       message satisfies never;
   }

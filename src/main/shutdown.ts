@@ -65,6 +65,7 @@ export class Shutdown {
   /** Other threads must have closed their sockets before the process ends. */
   async #giveUp(error: Error): Promise<void> {
     await this.#closeSockets();
+    await this.#options.store.stop();
     await this.#options.log.close();
     this.#options.onFatal(error);
   }

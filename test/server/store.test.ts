@@ -74,7 +74,7 @@ test('[ST4] when the thread of the store dies, the fate of what it was asked is 
   expect(ports).toHaveLength(1);
   await running.store.commit([put('a', '1')]);
   const pending = running.store.commit([put('b', '2')]);
-  await running.store.kill();
+  running.store.kill();
   await closed[0];
   const outcome = await pending;
   expect('version' in outcome || outcome.failure.code === 'internal').toBe(true);
