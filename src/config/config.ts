@@ -23,6 +23,9 @@ export interface ServerConfig {
   readonly storeGroupBytesMax: number;
   readonly storeQueueBytesMax: number;
   readonly storeReadBytesMax: number;
+  readonly storeLogBytesMax: number;
+  readonly storeFeedBytesMax: number;
+  readonly storeWatchesMax: number;
   readonly storeRetryMaxMs: number;
   readonly jointCommitTimeoutMs: number;
   readonly openRequired: boolean;
@@ -208,6 +211,19 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     64 * 1_048_576,
     'Bytes of rows that the store reads in one turn; a single row may exceed it.',
   ),
+  storeLogBytesMax: integer(
+    16 * 1_048_576,
+    1024,
+    16 * 2 ** 30,
+    'Bytes of changes of keys that the store remembers, across which whoever watches keys can resume.',
+  ),
+  storeFeedBytesMax: integer(
+    1_048_576,
+    1024,
+    1024 * 1_048_576,
+    'Bytes of changes of keys on the way from the store to one thread; a single change may exceed it. Beyond it they wait in what the store remembers.',
+  ),
+  storeWatchesMax: integer(100_000, 1, 10_000_000, 'Prefixes of keys that the store watches for one thread.'),
   storeRetryMaxMs: integer(
     10_000,
     100,

@@ -61,7 +61,31 @@ export type StoreRequest =
       readonly from: string;
       /** Only keys before this one; empty: to the end. */
       readonly to: string;
+    }
+  | {
+      /** Tell of changes of table `keys` whose keys, behind their slot, begin with this; once for each prefix. */
+      readonly kind: 'watch';
+      readonly request: number;
+      readonly prefix: string;
+      /** Only changes after this version; undefined: from now on. */
+      readonly after: number | undefined;
     };
+
+/** What a caller says that is not replied to. */
+export type StoreNotice =
+  /** Tell no more of a prefix. What is on its way still comes. */
+  | { readonly kind: 'unwatch'; readonly prefix: string }
+  /** Changes through this version have been read: more may be sent. */
+  | { readonly kind: 'read'; readonly through: number };
+
+/** A row of table `keys` was put or, without a payload, deleted. `modifyVersion`: by which commit. */
+export interface KeyChange {
+  readonly key: string;
+  readonly payload: Uint8Array | undefined;
+  /** 0 if it was deleted. */
+  readonly createVersion: number;
+  readonly modifyVersion: number;
+}
 
 /**
  * What the store says to a caller; a message holds all replies of one turn. They come in the order in which the caller asked, but for joint transactions, which
@@ -80,7 +104,21 @@ export type StoreReply =
       readonly request: number;
       readonly rows: readonly DurableRow[];
       readonly next: string | undefined;
+    }
+  /** From here on changes after `version` come. `changes`: those from `after` to it; undefined: they are not known any more, so what is there must be read. */
+  | {
+      readonly kind: 'watching';
+      readonly request: number;
+      readonly version: number;
+      readonly changes: readonly KeyChange[] | undefined;
     };
+
+/** What a caller that watches is told, after the replies to all callers about the same commits. */
+export type StoreNews =
+  /** All changes through a version, of prefixes that are watched, have been told with these; in the order of their versions, each once however many prefixes match. */
+  | { readonly kind: 'changed'; readonly through: number; readonly changes: readonly KeyChange[] }
+  /** The caller was so slow that changes through this version are not known any more: what it watches must be read again. */
+  | { readonly kind: 'missed'; readonly through: number };
 
 /** What became of a commit. Failures: `storage_unavailable`, `busy`, `limit_exceeded` (nothing was done); `internal` (it may have been, or not). */
 export type CommitOutcome = { readonly version: number } | { readonly failure: Failure };

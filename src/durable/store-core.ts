@@ -1,7 +1,8 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
+import { ChangeFeed } from './change-feed.ts';
 import { durableKeyBytesMax } from './commits.ts';
-import type { DurableWrite, StoreReply, StoreRequest } from './commits.ts';
+import type { DurableWrite, StoreNews, StoreNotice, StoreReply, StoreRequest } from './commits.ts';
 import { JointCommits } from './joint-commits.ts';
 import type { CommitPart, JointDecision } from './joint-commits.ts';
 import { StorageError } from './store-backend.ts';
@@ -13,6 +14,9 @@ export type StoreLimits = Pick<
   | 'storeQueueBytesMax'
   | 'storeReadBytesMax'
   | 'storeRowBytesMax'
+  | 'storeLogBytesMax'
+  | 'storeFeedBytesMax'
+  | 'storeWatchesMax'
   | 'storeRetryMaxMs'
   | 'jointCommitTimeoutMs'
 >;
@@ -41,7 +45,7 @@ export interface StoreCoreOptions {
   /** Opens what rows are kept in; throws a {@link StorageError} if it cannot, and is asked again later. */
   readonly openBackend: () => StoreBackend;
   /** Says something to a caller. */
-  readonly reply: (caller: number, replies: readonly StoreReply[]) => void;
+  readonly reply: (caller: number, replies: readonly (StoreReply | StoreNews)[]) => void;
   readonly onState: (state: StoreState) => void;
   readonly onGroup?: (group: GroupReport) => void;
   /** Monotonic, in milliseconds. */
@@ -59,6 +63,8 @@ type Work =
 const requestBytes = 64;
 /** The first wait before it is tried again to store something, in milliseconds; it doubles until `storeRetryMaxMs`. */
 const retryMinMs = 250;
+/** How often those who watch hear how far the store has come, if nothing that concerns them has changed, in milliseconds. */
+const progressMs = 1000;
 
 /**
  * The store, without threads, ports, files or clocks: takes requests of callers, and carries out, in each turn, all commits that have come as one group, so that one
@@ -74,6 +80,9 @@ export class StoreCore {
   /** Of the queue, and of joint transactions that wait. */
   #waitingBytes = 0;
   #backend: StoreBackend | undefined;
+  /** From when rows could first be read. */
+  #feed: ChangeFeed | undefined;
+  #progressAtMs = 0;
   #state: StoreState = { kind: 'available' };
   #retryAtMs = 0;
   #retryMs = retryMinMs;
@@ -103,11 +112,19 @@ export class StoreCore {
     const partition = this.#callers.get(caller);
     this.#callers.delete(caller);
     this.#replies.delete(caller);
+    this.#feed?.forget(caller);
     if (partition !== undefined) for (const decision of this.#joints.close(partition, caller)) this.#follow(decision);
   }
 
-  handle(caller: number, request: StoreRequest, nowMs: number): void {
+  handle(caller: number, request: StoreRequest | StoreNotice, nowMs: number): void {
     if (!this.#callers.has(caller)) return;
+    if (request.kind === 'unwatch') this.#feed?.unwatch(caller, request.prefix);
+    else if (request.kind === 'read') this.#feed?.noteRead(caller, request.through);
+    else if (request.kind === 'watch') this.#watch(caller, request);
+    else this.#take(caller, request, nowMs);
+  }
+
+  #take(caller: number, request: Exclude<StoreRequest, { kind: 'watch' }>, nowMs: number): void {
     if (this.#waitingBytes > this.#options.limits.storeQueueBytesMax) {
       this.#refuse(caller, request.request, {
         code: 'busy',
@@ -145,6 +162,10 @@ export class StoreCore {
       readBytes += this.#load(caller, load, nowMs);
     }
     this.#sendReplies();
+    // Whoever waits for what was stored hears of it before those who watch.
+    const isProgressDue = nowMs - this.#progressAtMs >= progressMs;
+    if (isProgressDue) this.#progressAtMs = nowMs;
+    this.#feed?.tell(isProgressDue);
     return this.#queue.length > 0;
   }
 
@@ -159,14 +180,22 @@ export class StoreCore {
     this.#backend = undefined;
   }
 
+  #watch(caller: number, { request, prefix, after }: Extract<StoreRequest, { kind: 'watch' }>): void {
+    const { storeWatchesMax } = this.#options.limits;
+    if (this.#feed === undefined) this.#refuse(caller, request, this.#unavailable());
+    else if (this.#feed.countWatches(caller) >= storeWatchesMax) {
+      this.#refuse(caller, request, exceeds('storeWatchesMax', storeWatchesMax, 'too many prefixes are watched'));
+    } else this.#reply(caller, { kind: 'watching', request, ...this.#feed.watch(caller, prefix, after) });
+  }
+
   #checkWrites(writes: readonly DurableWrite[]): Failure | undefined {
     const { storeRowBytesMax } = this.#options.limits;
     for (const { key, payload } of writes) {
       const keyBytes = Buffer.byteLength(key);
       if (keyBytes === 0) return { code: 'internal', message: 'a row without a key' };
-      if (keyBytes > durableKeyBytesMax) return exceeds('durableKeyBytesMax', durableKeyBytesMax);
+      if (keyBytes > durableKeyBytesMax) return exceeds('durableKeyBytesMax', durableKeyBytesMax, tooLarge);
       if (payload !== undefined && payload.length > storeRowBytesMax)
-        return exceeds('storeRowBytesMax', storeRowBytesMax);
+        return exceeds('storeRowBytesMax', storeRowBytesMax, tooLarge);
     }
     return undefined;
   }
@@ -226,10 +255,10 @@ export class StoreCore {
       return;
     }
     const first = backend.lastVersion + 1;
-    const changes = group.flatMap(({ parts }, at) => parts.flatMap(({ writes }) => toChanges(writes, first + at)));
+    const commits = group.map(({ parts }, at) => parts.flatMap(({ writes }) => toChanges(writes, first + at)));
     const report = { commits: group.length, bytes: group.reduce((sum, { bytes }) => sum + bytes, 0) };
     try {
-      backend.commit(changes, first + group.length - 1);
+      backend.commit(commits.flat(), first + group.length - 1);
     } catch (error) {
       // Whatever else it is leaves open what is stored: the thread ends, and callers learn just that.
       if (!(error instanceof StorageError)) throw error;
@@ -241,6 +270,7 @@ export class StoreCore {
     for (const [at, { parts }] of group.entries()) {
       for (const { caller, request } of parts) this.#reply(caller, { kind: 'committed', request, version: first + at });
     }
+    for (const [at, changes] of commits.entries()) this.#feed?.note(changes, first + at);
     this.#options.onGroup?.({ ...report, isStored: true });
   }
 
@@ -288,6 +318,7 @@ export class StoreCore {
   #tryToRecover(nowMs: number): void {
     try {
       this.#backend ??= this.#options.openBackend();
+      this.#feed ??= this.#createFeed(this.#backend.lastVersion);
       this.#backend.commit([], this.#backend.lastVersion);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
@@ -296,6 +327,14 @@ export class StoreCore {
     }
     this.#retryMs = retryMinMs;
     this.#setState({ kind: 'available' });
+  }
+
+  #createFeed(version: number): ChangeFeed {
+    const { limits } = this.#options;
+    const tell = (caller: number, news: StoreNews): void => {
+      this.#options.reply(caller, [news]);
+    };
+    return new ChangeFeed({ limits, tell, version });
   }
 
   #setState(state: StoreState): void {
@@ -324,8 +363,10 @@ function bytesOf({ key, payload }: DurableWrite): number {
   return key.length + (payload?.length ?? 0);
 }
 
-function exceeds(limit: string, max: number): Failure {
-  return { code: 'limit_exceeded', message: `a row exceeds ${limit}, ${max} bytes`, limit, max };
+const tooLarge = 'a row is too large';
+
+function exceeds(limit: string, max: number, message: string): Failure {
+  return { code: 'limit_exceeded', message: `${message}: ${limit} is ${max}`, limit, max };
 }
 
 function toChanges(writes: readonly DurableWrite[], version: number): RowChange[] {

@@ -244,6 +244,7 @@ class Requests {
     const waiting: Map<number, Settle> = new Map();
     this.#port = port;
     this.#waiting = waiting;
+    // It watches nothing, so these are replies only.
     port.on('message', (replies: readonly StoreReply[]) => {
       for (const reply of replies) {
         waiting.get(reply.request)?.(reply);

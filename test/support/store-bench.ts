@@ -1,4 +1,4 @@
-import type { StoreReply, StoreRequest } from '../../src/durable/commits.ts';
+import type { StoreNews, StoreReply, StoreRequest } from '../../src/durable/commits.ts';
 import { MemoryBackend } from '../../src/durable/memory-backend.ts';
 import { StorageError } from '../../src/durable/store-backend.ts';
 import type { RowChange, RowRange, RowsRead, StorageFault, StoreBackend } from '../../src/durable/store-backend.ts';
@@ -11,6 +11,9 @@ const storeLimits: StoreLimits = {
   storeReadBytesMax: 1_048_576,
   storeRowBytesMax: 1024,
   storeRetryMaxMs: 1000,
+  storeLogBytesMax: 1_048_576,
+  storeFeedBytesMax: 1_048_576,
+  storeWatchesMax: 100,
   jointCommitTimeoutMs: 5000,
 };
 
@@ -60,6 +63,9 @@ export class StoreBench {
   readonly disk: FaultyDisk;
   readonly core: StoreCore;
   readonly replies: Map<number, StoreReply[]> = new Map();
+  readonly news: Map<number, StoreNews[]> = new Map();
+  /** Who was told what kind of thing, in order. */
+  readonly said: (readonly [caller: number, kind: string])[] = [];
   readonly states: StoreState[] = [];
   readonly groups: GroupReport[] = [];
   nowMs = 0;
@@ -71,7 +77,11 @@ export class StoreBench {
       limits: { ...storeLimits, ...limits },
       openBackend: () => disk.open(),
       reply: (caller, replies) => {
-        this.replies.set(caller, [...(this.replies.get(caller) ?? []), ...replies]);
+        for (const reply of replies) {
+          if ('request' in reply) this.replies.set(caller, [...(this.replies.get(caller) ?? []), reply]);
+          else this.news.set(caller, [...(this.news.get(caller) ?? []), reply]);
+          this.said.push([caller, reply.kind]);
+        }
       },
       onState: (state) => {
         this.states.push(state);
@@ -94,6 +104,12 @@ export class StoreBench {
     this.#lastRequest += 1;
     const request = { kind: 'load', request: this.#lastRequest, table: 'keys', from: '', to: '', ...range } as const;
     this.core.handle(caller, request, this.nowMs);
+    return this.#lastRequest;
+  }
+
+  watch(caller: number, prefix: string, after?: number): number {
+    this.#lastRequest += 1;
+    this.core.handle(caller, { kind: 'watch', request: this.#lastRequest, prefix, after }, this.nowMs);
     return this.#lastRequest;
   }
 
