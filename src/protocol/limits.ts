@@ -24,6 +24,18 @@ export const protocolLimits = {
   capabilitiesMax: 32,
   capabilityCharsMax: 64,
   protocolVersionMax: 65_535,
+  keyBytesMax: 1024,
+  /** Of a key, before it is encoded in base64. */
+  keyValueBytesMax: 524_288,
+  keyTransactionOperationsMax: 128,
+  /** Values on one page of a list of keys. */
+  keyPageBytesMax: 1_048_576,
+  /** Keys that a page looks at; with a separator many may be shown as one. */
+  keyPageScanMax: 10_000,
+  /** Keys with a prefix that one commit deletes. */
+  keyPrefixDeletionsMax: 1000,
+  lockDelayMsMax: 60_000,
+  lockDelayMsDefault: 15_000,
   cursorCharsMax: 2048,
   listLimitMax: 1000,
   listLimitDefault: 100,

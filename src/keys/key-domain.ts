@@ -1,0 +1,628 @@
+import type { DurableRow, DurableTable, StoreReply, StoreRequest } from '../durable/commits.ts';
+import type { Failure } from '../protocol/errors.ts';
+import { protocolLimits } from '../protocol/limits.ts';
+import { slotOf } from '../slots/slot.ts';
+import { evaluate, measureGrowth, releaseLock, stampRow, toWrites, versionPending } from './key-evaluation.ts';
+import type { Changes } from './key-evaluation.ts';
+import { KeyHolders } from './key-holders.ts';
+import { keysUnder, listKeys } from './key-listing.ts';
+import type { KeyAsker, KeyListing, KeyOutcome, KeyTransaction, PrefixDeletion } from './key-operations.ts';
+import { KeyQueues } from './key-queues.ts';
+import type { Ticket } from './key-queues.ts';
+import { decodeContent, readStoreKey, restoreRow } from './key-row.ts';
+import type { KeyRow } from './key-row.ts';
+import { KeyTable } from './key-table.ts';
+import { LockDelays, readDelay, writeDelay } from './lock-delays.ts';
+import { SlotLoader } from './slot-loader.ts';
+
+export interface KeyLimits {
+  readonly keysPerPartitionMax: number;
+  /** What a partition's keys may take, in bytes: names, values in base64, and 200 for each. */
+  readonly keyBytesPerPartitionMax: number;
+  /** Requests that wait for others on the same keys, or for keys to be loaded. */
+  readonly keyRequestsWaitingMax: number;
+}
+
+export interface KeyDomainOptions {
+  readonly limits: KeyLimits;
+  /** Asks the store. */
+  readonly ask: (request: StoreRequest) => void;
+  /** Answers a request. */
+  readonly answer: (asker: KeyAsker, outcome: KeyOutcome) => void;
+  /** Work was done, in characters read and written. */
+  readonly spend: (work: number) => void;
+}
+
+/** What takes its turn: a request, or the release of keys whose holder's session has ended. */
+interface KeyTicket extends Ticket {
+  readonly work: KeyWork;
+  /** Its commit: 0: none is in flight. */
+  storeRequest: number;
+  /** What the commit in flight changes. */
+  changes: Changes;
+  rows: readonly (KeyRow | undefined)[];
+  /** How many keys and bytes there are to be more. */
+  growth: Growth;
+}
+
+interface Growth {
+  readonly keys: number;
+  readonly bytes: number;
+}
+
+type KeyWork =
+  | { readonly kind: 'transaction'; readonly transaction: KeyTransaction }
+  | { readonly kind: 'listing'; readonly listing: KeyListing }
+  | { readonly kind: 'deletion'; readonly deletion: PrefixDeletion; readonly isMore: boolean }
+  | { readonly kind: 'release'; readonly holder: string };
+
+/** How long until a release that could not be stored is tried again, in milliseconds. */
+const releaseRetryMs = 500;
+/** Lock delays that are forgotten with one commit. */
+const expiredDelaysMax = 256;
+const noChanges: Changes = new Map();
+const noGrowth: Growth = { keys: 0, bytes: 0 };
+
+/**
+ * A partition's keys, pure and synchronous: (state, request, clock) → answers and requests to the store. A request is judged by what is committed, its keys are then locked
+ * until the store has answered, and only then is it applied and answered. So nothing is ever undone, and nobody sees what is not on disk. Requests on the same key
+ * are carried out one after the other, in the order in which they came.
+ */
+export class KeyDomain {
+  readonly #options: KeyDomainOptions;
+  readonly #table: KeyTable = new KeyTable();
+  readonly #queues: KeyQueues<KeyTicket> = new KeyQueues();
+  readonly #delays: LockDelays = new LockDelays();
+  readonly #holders: KeyHolders = new KeyHolders();
+  readonly #slots: SlotLoader;
+  /** Commits in flight, by the store's request. */
+  readonly #committing: Map<number, KeyTicket> = new Map();
+  /** Holders of which keys are being released. */
+  readonly #releasing: Set<string> = new Set();
+  /** What waits for slots to be loaded. */
+  #unloaded: KeyTicket[] = [];
+  /** Tickets that can begin, in order. */
+  readonly #ready: KeyTicket[] = [];
+  /** Requests that have not been answered. */
+  #waiting = 0;
+  #storeRequests = 0;
+  /** Growth of commits in flight. */
+  #keysReserved = 0;
+  #bytesReserved = 0;
+  /** The highest commit that is applied or loaded. */
+  #version = 0;
+  #nowMs = 0;
+  #isConnected = false;
+  #releaseAtMs: number | undefined;
+
+  constructor(options: KeyDomainOptions) {
+    this.#options = options;
+    this.#slots = new SlotLoader({
+      ask: options.ask,
+      nextRequest: () => this.#nextStoreRequest(),
+      take: (table, slot, row) => {
+        this.#load(table, slot, row);
+      },
+      onLoaded: () => {
+        this.#ready.push(...this.#unloaded.splice(0));
+        this.#scheduleReleases();
+      },
+    });
+  }
+
+  get keyCount(): number {
+    return this.#table.size;
+  }
+
+  /** Every key, for checkers. */
+  rows(): IterableIterator<KeyRow> {
+    return this.#table.rows();
+  }
+
+  /** These slots are this partition's from now on, and are loaded. In order. */
+  begin(slots: Iterable<number>): void {
+    this.#slots.begin(slots);
+  }
+
+  /** These slots are another's. They are {@link isDrained}. */
+  lose(slots: ReadonlySet<number>): void {
+    this.#slots.lose(slots);
+    for (const slot of slots) this.#table.deleteSlot(slot);
+    this.#delays.forget((key) => slots.has(slotOf(key)));
+    for (const ticket of this.#unloaded.splice(0)) {
+      // It would lack what has gone meanwhile.
+      if (isWide(ticket.work)) this.#finish(ticket, { kind: 'refused', failure: slotsMoved });
+      else this.#ready.push(ticket);
+    }
+    this.#run();
+  }
+
+  /** Whether nothing is in flight on keys of these slots, so that the store has all that there is to know of them. */
+  isDrained(slots: ReadonlySet<number>): boolean {
+    for (const key of this.#queues.busyKeys()) if (slots.has(slotOf(key))) return false;
+    return true;
+  }
+
+  /** Whose sessions live, of those that hold keys in these slots. */
+  aliveHolders(slots: ReadonlySet<number>): string[] {
+    const alive = new Set<string>();
+    for (const slot of slots) {
+      for (const { holder } of this.#table.rowsOfSlot(slot)) {
+        if (holder !== '' && this.#holders.isAlive(holder)) alive.add(holder);
+      }
+    }
+    return [...alive];
+  }
+
+  /** There is a store, or another one. */
+  connectStore(nowMs: number): void {
+    this.disconnectStore(nowMs);
+    this.#isConnected = true;
+    this.#slots.connect();
+  }
+
+  /** The store has ended. What became of commits in flight is not known: their slots are loaded again, from the next one. */
+  disconnectStore(nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#isConnected = false;
+    this.#slots.disconnect(noStore);
+    this.#abandonCommits();
+    this.#ready.push(...this.#unloaded.splice(0));
+    this.#run();
+  }
+
+  vouch(holder: string): void {
+    this.#holders.vouch(holder);
+  }
+
+  /** A session that may hold keys has ended. */
+  endHolder(holder: string, nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#holders.end(holder);
+    this.#release(holder);
+    this.#run();
+  }
+
+  /** All hosts have vouched for their sessions, and those of before a restart have had the time to come back: what the others hold is released. */
+  releaseOrphans(nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#holders.noteEveryoneBack();
+    this.#scheduleReleases();
+    this.#run();
+  }
+
+  transact(transaction: KeyTransaction, nowMs: number): void {
+    const { operations, holder } = transaction;
+    if (operations.some((operation) => operation.kind === 'put' && operation.acquire !== undefined)) {
+      this.#holders.vouch(holder);
+    }
+    const keys = [...new Set(operations.map(({ key }) => key))];
+    this.#submit({ kind: 'transaction', transaction }, keys, nowMs);
+  }
+
+  /** Waits for what is being changed under the prefix when it comes. */
+  list(listing: KeyListing, nowMs: number): void {
+    this.#submit({ kind: 'listing', listing }, this.#busyUnder(listing.prefix), nowMs);
+  }
+
+  /** Deletes the first keys with a prefix; those that are being changed when it comes are among them. */
+  deletePrefix(deletion: PrefixDeletion, nowMs: number): void {
+    const max = protocolLimits.keyPrefixDeletionsMax;
+    const keys = keysUnder(this.#table, deletion.prefix, max + 1);
+    const isMore = keys.length > max;
+    const all = new Set([...keys.slice(0, max), ...this.#busyUnder(deletion.prefix)]);
+    this.#submit({ kind: 'deletion', deletion, isMore }, [...all], nowMs);
+  }
+
+  /** The store says something. */
+  handleReply(reply: StoreReply, nowMs: number): void {
+    this.#nowMs = nowMs;
+    if (this.#slots.isWaitingFor(reply.request)) this.#handleLoad(reply);
+    else this.#handleCommit(reply);
+    this.#run();
+  }
+
+  /** Moves the clock on. */
+  tick(nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#slots.tick(nowMs);
+    if (this.#releaseAtMs !== undefined && nowMs >= this.#releaseAtMs) {
+      this.#releaseAtMs = undefined;
+      this.#scheduleReleases();
+    }
+    const over = this.#isConnected ? this.#delays.expire(nowMs, expiredDelaysMax) : [];
+    // If that cannot be stored, the delay runs once more in the next life.
+    if (over.length > 0) this.#commit(over.map((key) => writeDelay(key)));
+    this.#run();
+  }
+
+  /** When {@link tick} is to be called, by the monotonic clock, in milliseconds. */
+  nextDueAt(): number | undefined {
+    const times = [this.#slots.nextDueAt(), this.#releaseAtMs, this.#delays.nextDueAt()].filter(
+      (at) => at !== undefined,
+    );
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
+
+  #submit(work: KeyWork, keys: readonly string[], nowMs: number): void {
+    this.#nowMs = nowMs;
+    const asker = askerOf(work);
+    const { keyRequestsWaitingMax } = this.#options.limits;
+    const ticket = createTicket(work, keys);
+    if (asker !== undefined && this.#waiting >= keyRequestsWaitingMax) {
+      this.#options.answer(asker, { kind: 'refused', failure: refuseBusy(keyRequestsWaitingMax) });
+      this.#refusePart(work);
+      return;
+    }
+    this.#waiting += 1;
+    // What must not wait is answered at once.
+    if (work.kind === 'transaction' && work.transaction.joint !== undefined && !this.#queues.isFree(keys)) {
+      this.#answer(ticket, { kind: 'conflict' });
+      this.#refusePart(work);
+      return;
+    }
+    if (this.#queues.enter(ticket)) this.#ready.push(ticket);
+    this.#run();
+  }
+
+  /** Carries out what can begin. Each ticket that is done makes others ready; none of this recurses. */
+  #run(): void {
+    for (let ticket = this.#ready.shift(); ticket !== undefined; ticket = this.#ready.shift()) this.#begin(ticket);
+  }
+
+  /** A ticket is first on all its keys. */
+  #begin(ticket: KeyTicket): void {
+    const { work } = ticket;
+    const outcome = this.#lookAtSlots(ticket);
+    if (outcome === 'wait') {
+      this.#unloaded.push(ticket);
+      return;
+    }
+    if (outcome !== undefined) {
+      this.#refusePart(work);
+      this.#finish(ticket, outcome);
+      return;
+    }
+    switch (work.kind) {
+      case 'transaction':
+        this.#beginTransaction(ticket, work.transaction);
+        return;
+      case 'listing':
+        this.#finish(ticket, this.#list(work.listing));
+        return;
+      case 'deletion':
+        this.#beginDeletion(ticket);
+        return;
+      case 'release':
+        this.#beginRelease(ticket, work.holder);
+        return;
+      default:
+        work satisfies never;
+    }
+  }
+
+  /** Whether the slots of a ticket are here and loaded. A listing needs all that the partition has. */
+  #lookAtSlots({ work, keys }: KeyTicket): KeyOutcome | 'wait' | undefined {
+    const slots = this.#slots;
+    const needsAll = isWide(work);
+    if (!needsAll && keys.some((key) => !slots.isOwned(slotOf(key)))) return { kind: 'moved' };
+    if (needsAll ? slots.isComplete : keys.every((key) => slots.isLoaded(slotOf(key)))) return undefined;
+    return slots.failure === undefined ? 'wait' : { kind: 'refused', failure: slots.failure };
+  }
+
+  #beginTransaction(ticket: KeyTicket, transaction: KeyTransaction): void {
+    const evaluation = evaluate(transaction, {
+      read: (key) => this.#table.get(key),
+      isDelayed: (key) => this.#delays.isRunning(key, this.#nowMs),
+    });
+    for (const operation of transaction.operations) {
+      this.#options.spend(operation.key.length + (operation.kind === 'put' ? operation.value.length : 0));
+    }
+    if (evaluation.kind === 'unmet') {
+      this.#refusePart(ticket.work);
+      this.#finish(ticket, { kind: 'unmet', version: this.#version, unmet: evaluation.unmet });
+      return;
+    }
+    const { rows, changes } = evaluation;
+    ticket.rows = rows;
+    const failure = this.#reserve(changes);
+    if (failure !== undefined) {
+      this.#refusePart(ticket.work);
+      this.#finish(ticket, { kind: 'refused', failure });
+    } else if (changes.size === 0 && transaction.joint === undefined) {
+      this.#finish(ticket, { kind: 'done', version: this.#version, rows });
+    } else {
+      this.#commitTicket(ticket, changes, []);
+    }
+  }
+
+  #beginDeletion(ticket: KeyTicket): void {
+    const changes: Changes = new Map(
+      ticket.keys.filter((key) => this.#table.get(key) !== undefined).map((key) => [key, undefined]),
+    );
+    if (changes.size === 0) this.#finish(ticket, this.#countDeleted(ticket));
+    else this.#commitTicket(ticket, changes, []);
+  }
+
+  /** A session has ended: its keys are released or deleted, and nobody acquires them before the lock delay is over. */
+  #beginRelease(ticket: KeyTicket, holder: string): void {
+    const rows = ticket.keys.map((key) => this.#table.get(key)).filter((row) => row?.holder === holder) as KeyRow[];
+    // It has come back.
+    if (rows.length === 0 || !this.#holders.hasEnded(holder)) {
+      this.#finish(ticket, { kind: 'done', version: this.#version, rows: [] });
+      return;
+    }
+    const changes = new Map(
+      rows.map((row) => [
+        row.key,
+        row.onEnd === 'delete' ? undefined : { ...row, ...releaseLock(row), modifyVersion: versionPending },
+      ]),
+    );
+    ticket.rows = rows;
+    const delays = rows.filter(({ lockDelayMs }) => lockDelayMs > 0);
+    this.#commitTicket(
+      ticket,
+      changes,
+      delays.map(({ key, lockDelayMs }) => writeDelay(key, lockDelayMs)),
+    );
+  }
+
+  #list(listing: KeyListing): KeyOutcome {
+    const { keyPageBytesMax, keyPageScanMax } = protocolLimits;
+    const bounds = { valueCharactersMax: Math.ceil((keyPageBytesMax * 4) / 3), keysMax: keyPageScanMax };
+    const { names, rows, next } = listKeys(this.#table, listing, bounds);
+    for (const { value } of rows) this.#options.spend(value.length);
+    this.#options.spend(names.length);
+    return { kind: 'listed', version: this.#version, names, rows, next };
+  }
+
+  #countDeleted({ work, changes }: KeyTicket): KeyOutcome {
+    const isMore = work.kind === 'deletion' && work.isMore;
+    return { kind: 'deleted', version: this.#version, count: changes.size, isMore };
+  }
+
+  #reserve(changes: Changes): Failure | undefined {
+    if (changes.size === 0) return undefined;
+    const { keysPerPartitionMax, keyBytesPerPartitionMax } = this.#options.limits;
+    const { keys, bytes } = measureGrowth(changes, (key) => this.#table.get(key));
+    if (keys > 0 && this.#table.size + this.#keysReserved + keys > keysPerPartitionMax) {
+      return refuseLimit('keysPerPartitionMax', keysPerPartitionMax);
+    }
+    if (bytes > 0 && this.#table.bytes + this.#bytesReserved + bytes > keyBytesPerPartitionMax) {
+      return refuseLimit('keyBytesPerPartitionMax', keyBytesPerPartitionMax);
+    }
+    return undefined;
+  }
+
+  #commitTicket(ticket: KeyTicket, changes: Changes, delays: ReturnType<typeof writeDelay>[]): void {
+    const { work } = ticket;
+    if (!this.#isConnected) {
+      this.#finish(ticket, { kind: 'refused', failure: noStore });
+      return;
+    }
+    const { keys, bytes } = measureGrowth(changes, (key) => this.#table.get(key));
+    ticket.growth = { keys: Math.max(0, keys), bytes: Math.max(0, bytes) };
+    this.#keysReserved += ticket.growth.keys;
+    this.#bytesReserved += ticket.growth.bytes;
+    ticket.changes = changes;
+    const joint = work.kind === 'transaction' ? work.transaction.joint : undefined;
+    ticket.storeRequest = this.#commit(
+      [...toWrites(changes), ...delays],
+      joint === undefined ? undefined : { ...joint, isRefused: false },
+    );
+    this.#committing.set(ticket.storeRequest, ticket);
+  }
+
+  #commit(
+    writes: Extract<StoreRequest, { kind: 'commit' }>['writes'],
+    joint?: Extract<StoreRequest, { kind: 'commit' }>['joint'],
+  ): number {
+    const request = this.#nextStoreRequest();
+    this.#options.ask({ kind: 'commit', request, writes, ...(joint === undefined ? {} : { joint }) });
+    return request;
+  }
+
+  /** This part of a joint transaction cannot be carried out: nor shall the others be. */
+  #refusePart(work: KeyWork): void {
+    if (work.kind !== 'transaction' || work.transaction.joint === undefined || !this.#isConnected) return;
+    this.#commit([], { ...work.transaction.joint, isRefused: true });
+  }
+
+  #handleCommit(reply: StoreReply): void {
+    const ticket = this.#committing.get(reply.request);
+    // Nobody waits for it, or it is of the store before.
+    if (ticket === undefined) return;
+    this.#committing.delete(reply.request);
+    this.#endReservation(ticket);
+    switch (reply.kind) {
+      case 'committed':
+        this.#apply(ticket, reply.version);
+        return;
+      case 'refused':
+        this.#finish(ticket, { kind: 'refused', failure: reply.failure });
+        return;
+      case 'abandoned':
+        this.#finish(ticket, { kind: 'conflict' });
+        return;
+      case 'loaded':
+        throw new Error('rows instead of a commit');
+      default:
+        reply satisfies never;
+    }
+  }
+
+  #apply(ticket: KeyTicket, version: number): void {
+    this.#version = Math.max(this.#version, version);
+    for (const [key, row] of ticket.changes) {
+      if (row === undefined) this.#table.delete(key);
+      else this.#table.put(stampRow(row, version));
+    }
+    const { work, rows } = ticket;
+    if (work.kind === 'release') {
+      for (const row of rows) {
+        if (row !== undefined && row.lockDelayMs > 0) this.#delays.begin(row.key, this.#nowMs, row.lockDelayMs);
+      }
+    }
+    if (work.kind === 'deletion') this.#finish(ticket, this.#countDeleted(ticket));
+    else {
+      const stamped = rows.map((row) => (row === undefined ? undefined : stampRow(row, version)));
+      this.#finish(ticket, { kind: 'done', version, rows: stamped });
+    }
+  }
+
+  /** The store has ended. What was in flight may or may not have been stored, so what is there is loaded again. */
+  #abandonCommits(): void {
+    if (this.#committing.size === 0) return;
+    const tickets = [...this.#committing.values()];
+    this.#committing.clear();
+    const slots = new Set(tickets.flatMap(({ changes }) => Array.from(changes.keys(), slotOf)));
+    const owned = [...slots].filter((slot) => this.#slots.isOwned(slot)).sort((a, b) => a - b);
+    for (const slot of slots) this.#table.deleteSlot(slot);
+    this.#slots.begin(owned);
+    for (const ticket of tickets) {
+      this.#endReservation(ticket);
+      this.#finish(ticket, { kind: 'refused', failure: outcomeUnknown });
+    }
+  }
+
+  #endReservation({ growth }: KeyTicket): void {
+    this.#keysReserved -= growth.keys;
+    this.#bytesReserved -= growth.bytes;
+  }
+
+  /** A ticket that was first on its keys is done. */
+  #finish(ticket: KeyTicket, outcome: KeyOutcome): void {
+    this.#ready.push(...this.#queues.leave(ticket));
+    this.#answer(ticket, outcome);
+  }
+
+  #answer({ work }: KeyTicket, outcome: KeyOutcome): void {
+    this.#waiting -= 1;
+    if (work.kind === 'release') this.#noteReleased(work.holder, outcome);
+    else {
+      if (work.kind === 'transaction') this.#releaseIfEnded(work.transaction.holder);
+      this.#options.answer(askerOf(work)!, outcome);
+    }
+  }
+
+  /** The session of one that has just acquired something may have ended meanwhile. */
+  #releaseIfEnded(holder: string): void {
+    if (holder !== '' && this.#table.heldBy(holder) !== undefined && this.#holders.hasEnded(holder))
+      this.#release(holder);
+  }
+
+  #noteReleased(holder: string, outcome: KeyOutcome): void {
+    this.#releasing.delete(holder);
+    if (outcome.kind === 'refused') this.#releaseAtMs = this.#nowMs + releaseRetryMs;
+    else this.#release(holder);
+  }
+
+  #scheduleReleases(): void {
+    for (const holder of Array.from(this.#table.holders())) if (this.#holders.hasEnded(holder)) this.#release(holder);
+  }
+
+  /** Releases what an ended session holds, so many keys at a time. */
+  #release(holder: string): void {
+    if (this.#releasing.has(holder) || !this.#holders.hasEnded(holder)) return;
+    const held = this.#table.heldBy(holder);
+    // What is not loaded yet is looked at when it is.
+    if (held === undefined) return;
+    const keys: string[] = [];
+    for (const key of held) {
+      if (keys.length === protocolLimits.keyTransactionOperationsMax) break;
+      keys.push(key);
+    }
+    this.#releasing.add(holder);
+    const ticket = createTicket({ kind: 'release', holder }, keys);
+    this.#waiting += 1;
+    if (this.#queues.enter(ticket)) this.#ready.push(ticket);
+  }
+
+  #handleLoad(reply: StoreReply): void {
+    switch (reply.kind) {
+      case 'loaded':
+        this.#slots.loaded(reply.rows, reply.next);
+        return;
+      case 'refused':
+        this.#slots.refuse(reply.failure, this.#nowMs);
+        this.#ready.push(...this.#unloaded.splice(0));
+        return;
+      case 'committed':
+      case 'abandoned':
+        throw new Error('a commit instead of rows');
+      default:
+        reply satisfies never;
+    }
+  }
+
+  #load(table: DurableTable, _slot: number, row: DurableRow): void {
+    const key = readStoreKey(row.key);
+    this.#options.spend(row.payload.length);
+    if (table === 'lockDelays') this.#delays.begin(key, this.#nowMs, readDelay(row.payload));
+    else {
+      this.#table.put(restoreRow(key, decodeContent(row.payload), row));
+      this.#version = Math.max(this.#version, row.modifyVersion);
+    }
+  }
+
+  #busyUnder(prefix: string): string[] {
+    return [...this.#queues.busyKeys()].filter((key) => key.startsWith(prefix));
+  }
+
+  #nextStoreRequest(): number {
+    this.#storeRequests += 1;
+    return this.#storeRequests;
+  }
+}
+
+function createTicket(work: KeyWork, keys: readonly string[]): KeyTicket {
+  return { work, keys, blockedBy: 0, storeRequest: 0, changes: noChanges, rows: [], growth: noGrowth };
+}
+
+/** Whether it needs all that the partition has. */
+function isWide({ kind }: KeyWork): boolean {
+  return kind === 'listing' || kind === 'deletion';
+}
+
+function askerOf(work: KeyWork): KeyAsker | undefined {
+  switch (work.kind) {
+    case 'transaction':
+      return work.transaction.asker;
+    case 'listing':
+      return work.listing.asker;
+    case 'deletion':
+      return work.deletion.asker;
+    case 'release':
+      return undefined;
+    default:
+      return work satisfies never;
+  }
+}
+
+const slotsMoved: Failure = { code: 'busy', message: 'slots are being moved', retryAfterMs: 200 };
+
+const noStore: Failure = {
+  code: 'storage_unavailable',
+  message: 'nothing can be stored at present: the store has ended, and is being started again',
+  retryAfterMs: 500,
+};
+
+/** A commit was in flight when the store ended. */
+const outcomeUnknown: Failure = {
+  code: 'internal',
+  message: 'the store failed while the request was in flight; it may or may not have been carried out',
+};
+
+function refuseBusy(max: number): Failure {
+  return {
+    code: 'busy',
+    message: 'too many requests wait for keys',
+    limit: 'keyRequestsWaitingMax',
+    max,
+    retryAfterMs: 200,
+  };
+}
+
+function refuseLimit(limit: string, max: number): Failure {
+  return { code: 'limit_exceeded', message: `the partition's keys meet ${limit}`, limit, max };
+}
