@@ -38,6 +38,7 @@ function createCore(bounds: Partial<PartitionLimits> = {}): PartitionCore {
     limits: { ...limits, ...bounds },
     versionFloor: clock.wallMicros,
     emit: (_, ...record) => sink(record.length),
+    askStore: () => undefined,
   });
 }
 

@@ -110,6 +110,9 @@ export interface ServerConfig {
   readonly instancesPerPartitionMax: number;
   readonly instanceBytesMax: number;
   readonly serviceListBytesMax: number;
+  readonly keysPerPartitionMax: number;
+  readonly keyBytesPerPartitionMax: number;
+  readonly keyRequestsWaitingMax: number;
 }
 
 export type SettingName = keyof ServerConfig;
@@ -573,6 +576,19 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1,
     100_000_000,
     'Instances of one partition, counted once for each session that has registered them.',
+  ),
+  keysPerPartitionMax: integer(1_000_000, 1, 100_000_000, 'Keys of one partition.'),
+  keyBytesPerPartitionMax: integer(
+    512 * 1_048_576,
+    1024,
+    16 * 2 ** 30,
+    "Bytes that one partition's keys take in memory: their names, their values in base64, and 200 for each. They are in the thread's heap, which `partitionHeapMaxMb` limits.",
+  ),
+  keyRequestsWaitingMax: integer(
+    4096,
+    1,
+    1_000_000,
+    'Requests of one partition that wait for others on the same keys, for the store, or for keys to be loaded; further ones are refused with `busy`.',
   ),
   instanceBytesMax: integer(
     4 * 2 ** 30,

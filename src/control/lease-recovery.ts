@@ -19,6 +19,12 @@ export interface LeaseRecoveryOptions {
 export async function recoverLeases({ core, router, number, leases }: LeaseRecoveryOptions): Promise<boolean> {
   for (const lease of leases) core.sessions.restoreLease(lease);
   const links = router.links();
+  for (const { lease, mayHold } of leases) {
+    const holder = mayHold ? core.sessions.findLease(lease)?.identity.holder : undefined;
+    if (holder !== undefined) for (const link of links) link.tell([toPartition.vouch, holder]);
+  }
+  // Those of the thread before that have not been vouched for have ended.
+  if (!core.isWarming) for (const link of links) link.tell([toPartition.releaseOrphans]);
   const outcomes = await Promise.all(links.map((link) => recallFrom(link, { core, router, number })));
   if (!outcomes.every(Boolean)) return false;
   // One whose last registration went, or had not come yet: whoever renews it must learn that it keeps nothing alive.

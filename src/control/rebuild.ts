@@ -41,6 +41,8 @@ export async function restoreRegistrations(options: RebuildOptions, recoveryStat
   recoveryState.pending.sort(([a], [b]) => a - b);
   const undone = restorePending(restored, recoveryState);
   for (const session of core.sessions.all()) {
+    const { identity } = session;
+    if (identity.mayHold && !identity.isOver) options.link.tell([toPartition.vouch, identity.holder]);
     // The log may change while slices are waited for: each is looked up when its turn comes.
     for (const { key, id } of session.registrations.names(isLost)) {
       if (undone.size > 0 && undone.has(nameChange({ session, key, id }))) continue;
@@ -106,7 +108,7 @@ export async function resumeChanges(options: RebuildOptions, recoveryState: Reco
  * already. Pushes begin when all hosts are through with this one, too (PU5). Resolves to whether the partition lived to the end of it.
  */
 export function resumeReads(options: RebuildOptions, recoveryState: RecoveryState): Promise<boolean> {
-  const { link } = options;
+  const { core, link } = options;
   if (link.isClosed) return Promise.resolve(false);
   const { pending } = recoveryState;
   recoveryState.pending = [];
@@ -114,6 +116,8 @@ export function resumeReads(options: RebuildOptions, recoveryState: RecoveryStat
     if (request.abandon === undefined) repeat(link, number, request);
     else request.abandon();
   }
+  // All hosts have vouched for their sessions in the first part.
+  if (!core.isWarming) link.tell([toPartition.releaseOrphans]);
   return askApplied(options, (request) => [toPartition.fence, request]);
 }
 

@@ -6,7 +6,7 @@ import { planEvenLoad, planEvenSlots } from '../slots/slot-planner.ts';
 import type { Moves } from '../slots/slot-planner.ts';
 import { slotCount } from '../slots/slot.ts';
 import { fromFields, fromPartition, toPartition } from '../workers/messages.ts';
-import type { ServiceParcel, ToPartition } from '../workers/messages.ts';
+import type { HolderParcel, ServiceParcel, ToPartition } from '../workers/messages.ts';
 import type { Hosts } from './hosts.ts';
 import type { Supervisor } from './supervisor.ts';
 
@@ -37,6 +37,7 @@ interface Route {
 interface Part {
   readonly versionFloor: number;
   readonly parcels: readonly ServiceParcel[];
+  readonly holders: HolderParcel;
   readonly isLast: boolean;
 }
 
@@ -209,8 +210,8 @@ export class SlotMigrator {
     let takenIn = Promise.resolve(true);
     let part = await this.#handOver(owner, slots);
     while (part !== undefined && (await takenIn)) {
-      const { versionFloor, parcels, isLast } = part;
-      takenIn = this.#hosts.ask(receiver, (request) => [toPartition.takeOver, request, versionFloor, parcels]);
+      const { versionFloor, parcels, holders, isLast } = part;
+      takenIn = this.#hosts.ask(receiver, (request) => [toPartition.takeOver, request, versionFloor, parcels, holders]);
       if (isLast) return takenIn;
       part = await this.#handOver(owner, []);
     }
@@ -230,6 +231,7 @@ export class SlotMigrator {
           resolve({
             versionFloor: answer[fromFields.handedOver.versionFloor],
             parcels: answer[fromFields.handedOver.parcels],
+            holders: answer[fromFields.handedOver.holders],
             isLast: answer[fromFields.handedOver.isLast] === 1,
           });
         },

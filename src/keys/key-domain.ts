@@ -83,6 +83,8 @@ export class KeyDomain {
   #unloaded: KeyTicket[] = [];
   /** Tickets that can begin, in order. */
   readonly #ready: KeyTicket[] = [];
+  /** Slots that are being given away. */
+  readonly #leaving: Set<number> = new Set();
   /** Requests that have not been answered. */
   #waiting = 0;
   #storeRequests = 0;
@@ -127,7 +129,10 @@ export class KeyDomain {
   /** These slots are another's. They are {@link isDrained}. */
   lose(slots: ReadonlySet<number>): void {
     this.#slots.lose(slots);
-    for (const slot of slots) this.#table.deleteSlot(slot);
+    for (const slot of slots) {
+      this.#table.deleteSlot(slot);
+      this.#leaving.delete(slot);
+    }
     this.#delays.forget((key) => slots.has(slotOf(key)));
     for (const ticket of this.#unloaded.splice(0)) {
       // It would lack what has gone meanwhile.
@@ -143,15 +148,20 @@ export class KeyDomain {
     return true;
   }
 
-  /** Whose sessions live, of those that hold keys in these slots. */
-  aliveHolders(slots: ReadonlySet<number>): string[] {
-    const alive = new Set<string>();
+  /**
+   * These slots are about to be given away: from now on nothing is committed on keys of them that nobody asks for. Returns whose sessions live, of those that hold keys there,
+   * and their hosts.
+   */
+  prepareToLose(slots: ReadonlySet<number>): Map<string, number> {
+    const alive = new Map<string, number>();
     for (const slot of slots) {
+      this.#leaving.add(slot);
       for (const { holder } of this.#table.rowsOfSlot(slot)) {
-        if (holder !== '' && this.#holders.isAlive(holder)) alive.add(holder);
+        const host = holder === '' ? undefined : this.#holders.hostOf(holder);
+        if (host !== undefined) alive.set(holder, host);
       }
     }
-    return [...alive];
+    return alive;
   }
 
   /** There is a store, or another one. */
@@ -171,8 +181,18 @@ export class KeyDomain {
     this.#run();
   }
 
-  vouch(holder: string): void {
-    this.#holders.vouch(holder);
+  vouch(holder: string, host: number): void {
+    this.#holders.vouch(holder, host);
+  }
+
+  /** A host's thread has died: which of its sessions live is known again when its next one has vouched for them. */
+  doubt(host: number): void {
+    this.#holders.doubt(host);
+  }
+
+  /** Whether {@link releaseOrphans} has been said. */
+  get isEveryoneBack(): boolean {
+    return this.#holders.isEveryoneBack;
   }
 
   /** A session that may hold keys has ended. */
@@ -183,19 +203,22 @@ export class KeyDomain {
     this.#run();
   }
 
-  /** All hosts have vouched for their sessions, and those of before a restart have had the time to come back: what the others hold is released. */
-  releaseOrphans(nowMs: number): void {
+  /** All hosts have vouched for their sessions, and those of before a restart have had the time to come back: what the others hold is released. `host`: who says so. */
+  releaseOrphans(host: number, nowMs: number): void {
     this.#nowMs = nowMs;
-    this.#holders.noteEveryoneBack();
+    this.#holders.noteEveryoneBack(host);
     this.#scheduleReleases();
     this.#run();
   }
 
   transact(transaction: KeyTransaction, nowMs: number): void {
     const { operations, holder } = transaction;
-    if (operations.some((operation) => operation.kind === 'put' && operation.acquire !== undefined)) {
-      this.#holders.vouch(holder);
+    const isAcquiring = operations.some((operation) => operation.kind === 'put' && operation.acquire !== undefined);
+    if (isAcquiring && holder !== '') {
+      this.#holders.vouch(holder, transaction.asker.host);
     }
+    // The move was given up, or nobody would ask.
+    if (this.#leaving.size > 0) for (const { key } of operations) this.#leaving.delete(slotOf(key));
     const keys = [...new Set(operations.map(({ key }) => key))];
     this.#submit({ kind: 'transaction', transaction }, keys, nowMs);
   }
@@ -529,9 +552,11 @@ export class KeyDomain {
     if (held === undefined) return;
     const keys: string[] = [];
     for (const key of held) {
+      if (this.#leaving.size > 0 && this.#leaving.has(slotOf(key))) continue;
       if (keys.length === protocolLimits.keyTransactionOperationsMax) break;
       keys.push(key);
     }
+    if (keys.length === 0) return;
     this.#releasing.add(holder);
     const ticket = createTicket({ kind: 'release', holder }, keys);
     this.#waiting += 1;

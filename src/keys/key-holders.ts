@@ -3,16 +3,26 @@
  * say which of those are still theirs; the others are released once everybody has had the time to come back.
  */
 export class KeyHolders {
-  /** Their sessions live. */
-  readonly #alive: Set<string> = new Set();
+  /** Their sessions live, each at a host. */
+  readonly #alive: Map<string, number> = new Map();
   /** Until everyone is back: those of which it is known that they are not coming. */
   readonly #ended: Set<string> = new Set();
+  /** Those of a host whose thread has died: they live if its next thread says so. */
+  readonly #uncertain: Map<number, Set<string>> = new Map();
   #isEveryoneBack = false;
 
-  /** The session lives: a host says so, or it acquires something. */
-  vouch(holder: string): void {
-    this.#alive.add(holder);
+  /** The session lives: its host says so, or it acquires something. */
+  vouch(holder: string, host: number): void {
+    this.#alive.set(holder, host);
     this.#ended.delete(holder);
+    this.#uncertain.get(host)?.delete(holder);
+  }
+
+  /** A host's thread has died. */
+  doubt(host: number): void {
+    const uncertain = this.#uncertain.get(host) ?? new Set();
+    for (const [holder, at] of this.#alive) if (at === host) uncertain.add(holder);
+    this.#uncertain.set(host, uncertain);
   }
 
   end(holder: string): void {
@@ -20,8 +30,15 @@ export class KeyHolders {
     if (!this.#isEveryoneBack) this.#ended.add(holder);
   }
 
-  /** Hosts have vouched for all that are theirs, and whoever was there before the process restarted has had the time to come back. */
-  noteEveryoneBack(): void {
+  get isEveryoneBack(): boolean {
+    return this.#isEveryoneBack;
+  }
+
+  /** Hosts have vouched for all that are theirs, this one since it has a new thread, and whoever was there before the process restarted has had the time to come back. */
+  noteEveryoneBack(host: number): void {
+    for (const holder of this.#uncertain.get(host) ?? [])
+      if (this.#alive.get(holder) === host) this.#alive.delete(holder);
+    this.#uncertain.delete(host);
     this.#isEveryoneBack = true;
     this.#ended.clear();
   }
@@ -31,7 +48,8 @@ export class KeyHolders {
     return this.#isEveryoneBack ? !this.#alive.has(holder) : this.#ended.has(holder);
   }
 
-  isAlive(holder: string): boolean {
-    return this.#alive.has(holder);
+  /** Where its session lives; undefined: that is not known. */
+  hostOf(holder: string): number | undefined {
+    return this.#alive.get(holder);
   }
 }

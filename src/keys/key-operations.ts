@@ -45,10 +45,22 @@ export interface Unmet {
   readonly reason: UnmetReason;
 }
 
+/** What is asked of one partition. */
+export type KeyRequest =
+  | ({
+      readonly kind: 'transaction';
+      /** Characters that the answer may have, if it only reads; if it has more, it is answered how many. */
+      readonly room?: number;
+    } & Omit<KeyTransaction, 'asker'>)
+  | ({ readonly kind: 'listing' } & Omit<KeyListing, 'asker'>)
+  | ({ readonly kind: 'deletion' } & Omit<PrefixDeletion, 'asker'>);
+
 /** Who asks: the answer goes there. */
 export interface KeyAsker {
   readonly host: number;
   readonly request: number;
+  /** Characters that the answer may have; undefined: any number. */
+  readonly room?: number | undefined;
 }
 
 /** A part of a transaction whose keys several partitions own. */

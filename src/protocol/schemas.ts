@@ -206,6 +206,131 @@ export const listParamsSchema: JsonSchema = object(
   [],
 );
 
+const key = text('The key.', limits.keyBytesMax);
+const keyPrefix: JsonSchema = {
+  type: 'string',
+  pattern: `^[^${controls}]*$`,
+  'x-wellFormed': true,
+  'x-bytesMax': limits.keyBytesMax,
+  description: 'What the keys begin with; empty: every key.',
+};
+const keyValue: JsonSchema = {
+  type: 'string',
+  maxLength: Math.ceil(limits.keyValueBytesMax / 3) * 4,
+  pattern: '^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$',
+  description: `The value in base64, at most ${limits.keyValueBytesMax} bytes before that; empty by default.`,
+};
+const keyFlags: JsonSchema = {
+  type: 'string',
+  pattern: '^[0-9]{1,20}$',
+  description: 'An unsigned number of 64 bits, in decimal: a text, since many are beyond what a JSON number can hold.',
+};
+const keyMeta = {
+  key,
+  flags: keyFlags,
+  createVersion: version('The commit that created the key.'),
+  modifyVersion: version('The commit that changed the key last.'),
+  lockIndex: { type: 'integer', minimum: 0, description: 'How often the key has been acquired.' },
+  holder: { type: 'string', description: 'Names the session that holds the key; absent if none does.' },
+  fence: positive('The fencing number: rises with each holder of the key. Absent if nobody holds it.'),
+} satisfies Record<string, JsonSchema>;
+const keyMetaRequired = ['key', 'flags', 'createVersion', 'modifyVersion', 'lockIndex'];
+export const keyEntrySchema: JsonSchema = object(
+  { ...keyMeta, value: keyValue },
+  [...keyMetaRequired, 'value'],
+  'A key.',
+);
+const keyMetaSchema: JsonSchema = object(keyMeta, keyMetaRequired, 'A key, without its value.');
+const keyCas = version("Only if this is the key's version; 0: only if there is no such key.");
+const keyPutProperties: Record<string, JsonSchema> = {
+  key,
+  value: keyValue,
+  flags: keyFlags,
+  cas: keyCas,
+  acquire: { type: 'boolean', description: 'Only if the session holds the key afterwards.' },
+  release: { type: 'boolean', description: 'Only if the session holds the key, which it no longer does afterwards.' },
+  onEnd: {
+    type: 'string',
+    enum: ['release', 'delete'],
+    description: 'With `acquire`: what becomes of the key when the session ends; by default `release`.',
+  },
+  lockDelayMs: {
+    type: 'integer',
+    minimum: 0,
+    maximum: limits.lockDelayMsMax,
+    description: `With \`acquire\`: for how long nobody acquires the key once the session has ended, in milliseconds; by default ${limits.lockDelayMsDefault}.`,
+  },
+  ephemeral: {
+    type: 'boolean',
+    description: 'The key lives by the session: `acquire` with `onEnd: "delete"` and no lock delay.',
+  },
+};
+const keyVersion = version('No commit that this shows is above it.');
+const keyReason: JsonSchema = {
+  type: 'string',
+  enum: ['version', 'held', 'delayed', 'not_held'],
+  description:
+    'Why nothing was done: the key has another version; another session holds it; its lock delay is not over; this session does not hold it.',
+};
+const applied: JsonSchema = { const: true };
+const keyUnmet: JsonSchema = object(
+  { applied: { const: false }, version: keyVersion, reason: keyReason },
+  ['applied', 'version', 'reason'],
+  'A condition did not hold, and nothing was done.',
+);
+export const keyPutResult: JsonSchema = {
+  oneOf: [
+    object({ applied, version: keyVersion, entry: keyMetaSchema }, ['applied', 'version', 'entry'], 'It was done.'),
+    keyUnmet,
+  ],
+};
+export const keyDeleteResult: JsonSchema = {
+  oneOf: [
+    object(
+      {
+        applied,
+        version: keyVersion,
+        deleted: { type: 'integer', minimum: 0, description: 'With `prefix`: how many keys were deleted.' },
+      },
+      ['applied', 'version'],
+      'It was done; it is not an error if there was nothing to delete.',
+    ),
+    keyUnmet,
+  ],
+};
+const operation = (name: string, properties: Record<string, JsonSchema>): JsonSchema =>
+  object({ op: { const: name }, ...properties }, ['op', 'key']);
+const held: JsonSchema = { type: 'boolean', description: 'The session must hold the key.' };
+export const keyListParamsSchema: JsonSchema = object(
+  {
+    prefix: keyPrefix,
+    keysOnly: { type: 'boolean', description: 'Only the names of the keys.' },
+    separator: {
+      type: 'string',
+      minLength: 1,
+      maxLength: 16,
+      ...plainText,
+      description:
+        'Keys are cut after the first of these behind the prefix, and what is left is listed once, under `keys`.',
+    },
+    limit: listLimit('Keys'),
+    cursor: listCursor,
+  },
+  [],
+);
+export const keyListResult: JsonSchema = object(
+  {
+    version: keyVersion,
+    entries: array(keyEntrySchema, 'The keys, ordered by their bytes; absent with `keysOnly`.'),
+    keys: array(
+      { type: 'string' },
+      'With `keysOnly` the names of the keys, and with `separator` what is left of those that are cut.',
+    ),
+    cursor: { type: 'string', description: 'Present if there may be more: send it to get the next page.' },
+  },
+  ['version'],
+);
+
 export interface MethodSchema {
   readonly summary: string;
   readonly params: JsonSchema;
@@ -364,6 +489,91 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
     summary: 'Lists the services that have instances, page by page.',
     params: listParamsSchema,
     result: listSchema,
+  },
+  'kv.get': {
+    summary: 'Returns a key.',
+    params: object({ key }, ['key']),
+    result: object(
+      { version: keyVersion, entry: { ...keyEntrySchema, description: 'The key; absent if there is none.' } },
+      ['version'],
+    ),
+  },
+  'kv.put': {
+    summary:
+      'Creates or changes a key, answered once that is on disk. A condition that does not hold is a result, not an error.',
+    params: object(keyPutProperties, ['key']),
+    result: keyPutResult,
+  },
+  'kv.delete': {
+    summary: 'Deletes a key, or all keys with a prefix, in commits of a limited number of keys each.',
+    params: object(
+      { key, cas: version("Only if this is the key's version."), prefix: keyPrefix },
+      [],
+      'Either `key` or `prefix`.',
+    ),
+    result: keyDeleteResult,
+  },
+  'kv.list': {
+    summary: 'Lists the keys with a prefix, page by page.',
+    params: keyListParamsSchema,
+    result: keyListResult,
+  },
+  'kv.transact': {
+    summary: 'Carries out all operations or none, in one commit, whichever partitions own the keys.',
+    params: object(
+      {
+        operations: {
+          type: 'array',
+          minItems: 1,
+          maxItems: limits.keyTransactionOperationsMax,
+          items: {
+            oneOf: [
+              operation('get', { key }),
+              operation('put', keyPutProperties),
+              operation('delete', { key, cas: version("Only if this is the key's version.") }),
+              operation('check', {
+                key,
+                version: version("The key's version; 0: there must be no such key."),
+                held,
+              }),
+            ],
+          },
+          description: 'Each sees what those before it do.',
+        },
+      },
+      ['operations'],
+    ),
+    result: {
+      oneOf: [
+        object(
+          {
+            applied,
+            version: keyVersion,
+            entries: array(
+              { oneOf: [keyEntrySchema, keyMetaSchema, { type: 'null' }] },
+              'Of each operation the key afterwards, with its value for a `get`; null if there is none.',
+            ),
+          },
+          ['applied', 'version', 'entries'],
+          'It was done.',
+        ),
+        object(
+          {
+            applied: { const: false },
+            version: keyVersion,
+            failures: array(
+              object({ index: { type: 'integer', minimum: 0, description: 'Which operation.' }, reason: keyReason }, [
+                'index',
+                'reason',
+              ]),
+              'Every condition that did not hold.',
+            ),
+          },
+          ['applied', 'version', 'failures'],
+          'Nothing was done.',
+        ),
+      ],
+    },
   },
 };
 

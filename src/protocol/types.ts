@@ -175,6 +175,105 @@ export interface ListResult {
   readonly cursor?: string;
 }
 
+/** A key. `value`: base64. `flags`: an unsigned number of 64 bits, in decimal. */
+export interface KeyEntry {
+  readonly key: string;
+  readonly value: string;
+  readonly flags: string;
+  /** The commit that created it, and the one that changed it last. */
+  readonly createVersion: number;
+  readonly modifyVersion: number;
+  /** How often it has been acquired. */
+  readonly lockIndex: number;
+  /** While a session holds it: which, and the fencing number, which rises with each holder. */
+  readonly holder?: string;
+  readonly fence?: number;
+}
+export interface KeyGetParams {
+  readonly key: string;
+}
+export interface KeyGetResult {
+  readonly version: number;
+  /** Absent: there is no such key. */
+  readonly entry?: KeyEntry;
+}
+export interface KeyPutParams {
+  readonly key: string;
+  /** Base64; by default empty. */
+  readonly value?: string;
+  /** By default `0`. */
+  readonly flags?: string;
+  /** Only if this is the key's version; 0: only if there is no such key. */
+  readonly cas?: number;
+  /** Only if this session holds the key afterwards. */
+  readonly acquire?: boolean;
+  /** Only if this session holds the key, which it no longer does afterwards. */
+  readonly release?: boolean;
+  /** With `acquire`: what becomes of the key when the session ends; by default `release`. */
+  readonly onEnd?: 'release' | 'delete';
+  /** With `acquire`: for how long nobody acquires the key after that; by default 15000. */
+  readonly lockDelayMs?: number;
+  /** The key lives by this session: short for `acquire` with `onEnd: "delete"` and no lock delay. */
+  readonly ephemeral?: boolean;
+}
+export type KeyFailureReason = 'version' | 'held' | 'delayed' | 'not_held';
+/** `reason`: why nothing was done. */
+export type KeyChangeResult =
+  | { readonly applied: true; readonly version: number; readonly entry?: Omit<KeyEntry, 'value'> }
+  | { readonly applied: false; readonly version: number; readonly reason: KeyFailureReason };
+export interface KeyDeleteParams {
+  readonly key?: string;
+  readonly cas?: number;
+  /** Instead of a key: all keys that begin with this. */
+  readonly prefix?: string;
+}
+export type KeyDeleteResult =
+  | {
+      readonly applied: true;
+      readonly version: number;
+      /** With `prefix`: how many keys were deleted. */
+      readonly deleted?: number;
+    }
+  | { readonly applied: false; readonly version: number; readonly reason: KeyFailureReason };
+export interface KeyListParams {
+  readonly prefix?: string;
+  readonly keysOnly?: boolean;
+  /** Keys are cut after the first of these behind the prefix. */
+  readonly separator?: string;
+  /** 1 to 1000, by default 100. */
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+export interface KeyListResult {
+  readonly version: number;
+  /** Unless `keysOnly`. */
+  readonly entries?: readonly KeyEntry[];
+  /** With `keysOnly`: keys; with `separator`: what is left of those that are cut, too. */
+  readonly keys?: readonly string[];
+  readonly cursor?: string;
+}
+export type KeyTransactOperation =
+  | { readonly op: 'get'; readonly key: string }
+  | ({ readonly op: 'put' } & KeyPutParams)
+  | { readonly op: 'delete'; readonly key: string; readonly cas?: number }
+  /** `version`: 0: there must be no such key. `held`: this session must hold it. */
+  | { readonly op: 'check'; readonly key: string; readonly version?: number; readonly held?: boolean };
+export interface KeyTransactParams {
+  readonly operations: readonly KeyTransactOperation[];
+}
+export type KeyTransactResult =
+  /** Of each operation the key afterwards, without its value unless it is a `get`; null: there is none. */
+  | {
+      readonly applied: true;
+      readonly version: number;
+      readonly entries: readonly (KeyEntry | Omit<KeyEntry, 'value'> | null)[];
+    }
+  | {
+      readonly applied: false;
+      readonly version: number;
+      readonly failures: readonly { readonly index: number; readonly reason: KeyFailureReason }[];
+    };
+
 export interface DeltaChange extends ServiceName {
   readonly count: number;
   readonly from: number;
@@ -213,6 +312,11 @@ export interface Methods {
   'service.unsubscribe': { params: ServiceFields; result: Record<string, never> };
   'service.query': { params: QueryParams; result: QueryResult };
   'service.list': { params: ListParams; result: ListResult };
+  'kv.get': { params: KeyGetParams; result: KeyGetResult };
+  'kv.put': { params: KeyPutParams; result: KeyChangeResult };
+  'kv.delete': { params: KeyDeleteParams; result: KeyDeleteResult };
+  'kv.list': { params: KeyListParams; result: KeyListResult };
+  'kv.transact': { params: KeyTransactParams; result: KeyTransactResult };
 }
 export type MethodName = keyof Methods;
 

@@ -55,6 +55,8 @@ export interface PendingRequest {
   /** Its record; built again when it has to be sent again. */
   build(request: number): ToPartition;
   settle(answer: Answer): void;
+  /** Its slot has moved: it finds its way by itself, since it is about several. Without this it follows the slot of its key. */
+  readonly reroute?: (() => void) | undefined;
   /**
    * It is not sent: too many wait for slots, it has waited too long, or its owner has too much to do. Without this it waits for its slot as long as that takes,
    * and its owner takes it in any case.
@@ -260,6 +262,7 @@ export class PartitionLink {
       case fromPartition.measured:
       case fromPartition.oversize:
       case fromPartition.recalled:
+      case fromPartition.keysAnswered:
         this.#settle(record);
         return;
       default:

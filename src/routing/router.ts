@@ -165,6 +165,10 @@ export class Router {
 
   /** SL2: a partition sent back a request that was routed by an older table; the present one says where to. */
   reroute(request: number, pending: PendingRequest): void {
+    if (pending.reroute !== undefined) {
+      pending.reroute();
+      return;
+    }
     const slot = slotOf(pending.key);
     this.gate.wait(slot, () => {
       this.#linkOf(slot).request(request, pending);

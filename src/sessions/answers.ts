@@ -1,5 +1,14 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { ListResult, RegistrationsResult, SessionOpenResult } from '../protocol/types.ts';
+import type {
+  KeyChangeResult,
+  KeyDeleteResult,
+  KeyGetResult,
+  KeyListResult,
+  KeyTransactResult,
+  ListResult,
+  RegistrationsResult,
+  SessionOpenResult,
+} from '../protocol/types.ts';
 import type { ReadKind } from './call-lane.ts';
 
 /**
@@ -28,8 +37,12 @@ export type Result =
     }
   | { readonly kind: 'registrations'; readonly page: RegistrationsResult }
   | { readonly kind: 'listed'; readonly page: ListResult }
+  | { readonly kind: 'keys'; readonly result: KeyResult }
   /** There is nothing to say but that it is done. */
   | { readonly kind: 'done' };
+
+/** What becomes of a request about keys. */
+export type KeyResult = KeyGetResult | KeyChangeResult | KeyDeleteResult | KeyListResult | KeyTransactResult;
 
 /** Where the answer to one request goes. */
 export interface Reply {

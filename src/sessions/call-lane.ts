@@ -1,10 +1,10 @@
 import type { Failure } from '../protocol/errors.ts';
 
 /**
- * What a call is to those that come after it: a query and a subscription fetch a list of a service, `list` and `registrations` a page of services and of what the
- * session has registered, a change concerns one service.
+ * What a call is to those that come after it: a query and a subscription fetch a list of a service, or a query a key; `list` and `registrations` a page of services and of what the
+ * session has registered, `keys` several keys; a change concerns one service or key.
  */
-export type CallKind = 'query' | 'subscription' | 'list' | 'registrations' | 'change' | 'other';
+export type CallKind = 'query' | 'subscription' | 'list' | 'registrations' | 'keys' | 'change' | 'other';
 export type ReadKind = Exclude<CallKind, 'change' | 'other'>;
 
 /** An answer that is larger than what is fetched unasked. */
@@ -47,8 +47,8 @@ export class CallLane {
   readonly #queries: Map<string, number> = new Map();
   readonly #subscriptions: Map<string, number> = new Map();
   #underWay = 0;
-  /** A page of what the session has registered costs as much as all that it has: of those, one is in flight. */
-  #isPagingOwn = false;
+  /** A page of what the session has registered costs as much as all that it has, and one of keys may have all that a page can hold: of each of those, one is in flight. */
+  readonly #single: Set<ReadKind> = new Set();
   #waiting: WaitingCall[] = [];
   #next = 0;
   readonly #large: LargeRead[] = [];
@@ -76,7 +76,7 @@ export class CallLane {
   /** A read is sent to its partition. While it waits for a slot, or for others to come back after a restart, it keeps nobody. */
   begin(kind: ReadKind, key: string): void {
     this.#underWay += 1;
-    if (kind === 'registrations') this.#isPagingOwn = true;
+    if (isSingle(kind)) this.#single.add(kind);
     const counts = this.#countsOf(kind);
     counts?.set(key, (counts.get(key) ?? 0) + 1);
   }
@@ -84,7 +84,7 @@ export class CallLane {
   /** A read has its answer. */
   end(kind: ReadKind, key: string, wasLarge: boolean): void {
     this.#underWay -= 1;
-    if (kind === 'registrations') this.#isPagingOwn = false;
+    this.#single.delete(kind);
     if (wasLarge) this.#isLargeUnderWay = false;
     const counts = this.#countsOf(kind);
     const left = (counts?.get(key) ?? 0) - 1;
@@ -138,7 +138,7 @@ export class CallLane {
 
   #mayRun({ kind, key }: WaitingCall): boolean {
     if (isRead(kind) && this.#underWay >= readsMax) return false;
-    if (kind === 'registrations') return !this.#isPagingOwn;
+    if (isSingle(kind)) return !this.#single.has(kind);
     if (kind === 'list' || kind === 'other') return true;
     if (this.#subscriptions.size > 0 && this.#subscriptions.has(key)) return false;
     return kind === 'query' || this.#queries.size === 0 || !this.#queries.has(key);
@@ -148,6 +148,10 @@ export class CallLane {
     if (kind === 'query') return this.#queries;
     return kind === 'subscription' ? this.#subscriptions : undefined;
   }
+}
+
+function isSingle(kind: CallKind): kind is 'registrations' | 'keys' {
+  return kind === 'registrations' || kind === 'keys';
 }
 
 function isRead(kind: CallKind): kind is ReadKind {

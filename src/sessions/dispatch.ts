@@ -15,6 +15,8 @@ import type { Encoding } from './encoding.ts';
 import type { HostMeter } from './host-meter.ts';
 import type { IntakeLines } from './intake-lines.ts';
 import { Intake } from './intake.ts';
+import type { KeyCalls } from './key-calls.ts';
+import { nameInLane } from './key-requests.ts';
 import type { Opening } from './opening.ts';
 import type { Reads } from './reads.ts';
 import type { Registrar } from './registrar.ts';
@@ -37,6 +39,7 @@ export interface DispatchOptions {
   readonly registrar: Registrar;
   readonly subscriptions: Subscriptions;
   readonly reads: Reads;
+  readonly keys: KeyCalls;
   readonly notices: ClaimNotices;
   /** What has come and has not been carried out. */
   readonly lines: IntakeLines;
@@ -140,6 +143,21 @@ export class Dispatch implements ReplyHost {
       }
       case 'service.list':
         this.#options.reads.list(call.params, reply);
+        return;
+      case 'kv.get':
+        this.#options.keys.get(call.params.key, reply);
+        return;
+      case 'kv.put':
+        this.#options.keys.put(session, call.params, reply);
+        return;
+      case 'kv.delete':
+        this.#options.keys.delete(call.params, reply);
+        return;
+      case 'kv.list':
+        this.#options.keys.list(call.params, reply);
+        return;
+      case 'kv.transact':
+        this.#options.keys.transact(session, call.params, reply);
         return;
       default:
     }
@@ -305,6 +323,16 @@ function describeCall(call: Call): { readonly kind: CallKind; readonly key: stri
       return { kind: 'change', key: serviceKey(call.params) };
     case 'session.registrations':
       return { kind: 'registrations', key: '' };
+    case 'kv.get':
+      return { kind: 'query', key: nameInLane(call.params.key) };
+    case 'kv.put':
+      return { kind: 'change', key: nameInLane(call.params.key) };
+    case 'kv.delete':
+      return { kind: 'change', key: nameInLane(call.params.key ?? '') };
+    case 'kv.list':
+      return { kind: 'keys', key: '' };
+    case 'kv.transact':
+      return { kind: call.params.operations.some(({ op }) => op === 'get') ? 'keys' : 'other', key: '' };
     case 'service.unsubscribe':
     case 'session.open':
       return { kind: 'other', key: '' };

@@ -64,6 +64,8 @@ export function encodeResult(result: Result): string {
       return stringifyRegistrations(result.page);
     case 'listed':
       return stringifyListed(result.page);
+    case 'keys':
+      return JSON.stringify(result.result);
     case 'done':
       return '{}';
     default:

@@ -5,6 +5,8 @@ export interface LeaseRecord {
   readonly lease: string;
   /** In milliseconds. */
   readonly ttlMs: number;
+  /** It has tried to acquire a key. */
+  readonly mayHold: boolean;
   /** Of the caller to whom it was granted. */
   readonly address: string;
 }

@@ -67,7 +67,7 @@ export class Leases {
     const reply = await this.#execute(session, encodeRegister({ ...service, instance }));
     if ('code' in reply) {
       if (session.state.kind === 'ended') return leaseEnded;
-      if (session.registrations.size === 0) this.#core.sessions.end(session);
+      this.#core.sessions.endEmptied(session);
       return reply;
     }
     const { state } = session;
@@ -82,7 +82,7 @@ export class Leases {
     const session = this.#find(lease);
     if ('code' in session) return session;
     const reply = await this.#execute(session, { method: 'instance.deregister', params: { ...service, id } });
-    if (session.registrations.size === 0) this.#core.sessions.end(session);
+    this.#core.sessions.endEmptied(session);
     if ('code' in reply) return reply;
     if (reply.kind !== 'deregistered') throw new Error(`not an answer to a deregistration: ${reply.kind}`);
     return { kind: 'deregistered', result: { version: reply.version } };

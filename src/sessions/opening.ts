@@ -5,6 +5,7 @@ import { protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../p
 import type { ResumedSession, SessionOpenParams, SessionOpenResult } from '../protocol/types.ts';
 import type { Reply } from './answers.ts';
 import type { ClaimNotices } from './claim-notices.ts';
+import type { KeyHolding } from './key-holding.ts';
 import type { Resumption } from './resumption.ts';
 import type { SessionJournal } from './session-journal.ts';
 import type { Session } from './session.ts';
@@ -19,6 +20,7 @@ export interface OpeningOptions {
   readonly resumption: Resumption;
   readonly journal: SessionJournal;
   readonly notices: ClaimNotices;
+  readonly holding: Pick<KeyHolding, 'vouch'>;
   readonly warmUp: Pick<WarmUp, 'isOver'>;
 }
 
@@ -52,12 +54,20 @@ export class Opening {
     session.opened = keepOpening(params);
     this.#options.resumption.begin(session, resume, {
       succeed: (resumed) => {
+        if (resumed === undefined) this.#adoptHolder(session, resume);
         this.#answer(session, reply, resumed);
       },
       fail: (failure) => {
         reply.fail(failure);
       },
     });
+  }
+
+  /** After a restart of the process a session of before is not there any more, but what it held is. */
+  #adoptHolder({ identity }: Session, secret: string): void {
+    if (this.#options.warmUp.isOver) return;
+    identity.adoptHolder(secret);
+    this.#options.holding.vouch(identity);
   }
 
   #answer(session: Session, reply: Reply, resumed: ResumedSession | undefined): void {

@@ -146,11 +146,12 @@ export class Resumption {
     const { sessions, registrar, config } = this.#options;
     const session = sessions.find(number);
     if (session === undefined || session.state.kind !== 'moving') return undefined;
-    const { name, secret, address } = session;
+    const { name, secret, address, identity } = session;
+    const { mayHold, holder } = identity;
     const registrations = registrar.takeOut(session, config.restoreSliceRegistrations, config.fanOutSliceBytes);
     const isLast = session.registrations.size === 0;
     if (isLast) sessions.letGo(session);
-    return { number, name, secret, address, registrations, isLast };
+    return { number, name, secret, mayHold, holder, address, registrations, isLast };
   }
 
   /** A part of a session that comes from another host. */

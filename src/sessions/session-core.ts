@@ -37,7 +37,7 @@ export class SessionCore {
 
   /** Moves the host's clock on. */
   tick(nowMs: number): void {
-    const { clock, subscriptions, sessions, slow, resumption, journal, losses } = this.#parts;
+    const { clock, subscriptions, sessions, slow, resumption, journal, keys, losses } = this.#parts;
     this.#noteArrivals();
     clock.tick(nowMs);
     this.#noteWarmUp();
@@ -46,6 +46,7 @@ export class SessionCore {
     slow.tick();
     resumption.tick();
     journal.tick(clock.runningMs);
+    keys.tick();
     losses.flush();
     this.flush();
   }
@@ -56,6 +57,7 @@ export class SessionCore {
     if (warmUp.isOver && !this.#isWarm) {
       this.#isWarm = true;
       this.#parts.subscriptions.warmUp();
+      this.#parts.holding.noteEveryoneBack();
     }
   }
 

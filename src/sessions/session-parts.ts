@@ -16,6 +16,8 @@ import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
 import { IntakeLines } from './intake-lines.ts';
 import { jsonRpc } from './json-rpc.ts';
+import { KeyCalls } from './key-calls.ts';
+import { KeyHolding } from './key-holding.ts';
 import type { LeaseNews } from './lease-record.ts';
 import type { LossReport } from './loss-messages.ts';
 import { LossVerdicts } from './loss-verdicts.ts';
@@ -70,6 +72,8 @@ export interface HostOptions {
 
 export interface SessionPartsOptions extends HostOptions {
   readonly router: Router;
+  /** Numbers requests, in one sequence for all hosts of the process. */
+  readonly nextRequest: () => number;
 }
 
 /** What a session core is made of. */
@@ -92,6 +96,8 @@ export interface SessionParts {
   readonly claims: ContestedClaims;
   readonly verdicts: LossVerdicts;
   readonly resumption: Resumption;
+  readonly holding: KeyHolding;
+  readonly keys: KeyCalls;
   readonly dispatch: Dispatch;
 }
 
@@ -144,17 +150,26 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
   const lines = new IntakeLines();
   const connections = new Connections({ lines, subscriptions, notices, slow });
 
+  const holding = new KeyHolding({
+    router,
+    onLeaseHolds: ({ number: session, name, state, address }) => {
+      if (state.kind !== 'leased') return;
+      const { lease, ttlMs } = state;
+      options.onLease?.({ kind: 'granted', record: { number: session, name, lease, ttlMs, mayHold: true, address } });
+    },
+  });
   const losses = new HostLosses({ host: number, seed: options.registry, report: options.reportLosses, schedule });
   const registrar = new Registrar({ router, losses, log, config, notices });
   const departures = new Departures({ ...work, router, registrar, drain });
-  const sessions = new Sessions({ ...options, log, clock, losses, connections, departures, drain });
+  const sessions = new Sessions({ ...options, log, clock, losses, connections, departures, holding, drain });
   const claims = new ContestedClaims({ router, registrar, sessions, notices, counters });
   const verdicts = new LossVerdicts({ losses, sessions, departures, claims, drain });
 
   const resumption = new Resumption({ sessions, registrar, router, config, tellMain, clock });
   const { registry, random } = options;
-  const opening = new Opening({ config, registry, sessions, resumption, journal, notices, warmUp });
+  const opening = new Opening({ config, registry, sessions, resumption, journal, notices, holding, warmUp });
   const reads = new Reads({ router, jobs, isWarming: () => !warmUp.isOver });
+  const keys = new KeyCalls({ router, holding, clock, nextRequest: options.nextRequest, random });
   const dispatch = new Dispatch({
     config,
     encoding,
@@ -166,6 +181,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     registrar,
     subscriptions,
     reads,
+    keys,
     notices,
     lines,
     drain,
@@ -191,6 +207,8 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     claims,
     verdicts,
     resumption,
+    holding,
+    keys,
     dispatch,
   };
 }

@@ -1,4 +1,4 @@
-import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 
 const radix = 36;
 
@@ -11,6 +11,18 @@ export function createSecret(number: number, name: string): string {
 export function readSecretNumber(secret: string): number {
   const [digits = ''] = secret.split('-', 1);
   return /^[0-9a-z]{1,10}$/.test(digits) ? Number.parseInt(digits, radix) : Number.NaN;
+}
+
+/** A name, written as a UUID, of who knows a secret; it does not help to guess that. */
+export function nameHolder(secret: string): string {
+  const digits = createHash('sha256').update(`holder of ${secret}`).digest('hex');
+  return [
+    digits.slice(0, 8),
+    digits.slice(8, 12),
+    digits.slice(12, 16),
+    digits.slice(16, 20),
+    digits.slice(20, 32),
+  ].join('-');
 }
 
 /** Takes as long however much of it is right. */

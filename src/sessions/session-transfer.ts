@@ -21,7 +21,7 @@ export type DetachOutcome = 'detached' | 'absent' | 'busy';
 export type TakeoverOutcome = 'here' | 'absent' | 'busy';
 
 /** A part of a session on its way to another host. */
-export interface SessionSlice extends Pick<SessionIdentity, 'number' | 'name' | 'secret'> {
+export interface SessionSlice extends Pick<SessionIdentity, 'number' | 'name' | 'secret' | 'mayHold' | 'holder'> {
   /** Where its caller was last. */
   readonly address: string;
   /** Four fields a registration, in their order: service's key, fragment, stamp, and how it stands among other sessions' claims. */

@@ -9,6 +9,7 @@ import type { CallLane } from './call-lane.ts';
 import type { Consumption } from './consumption.ts';
 import type { SessionState } from './session-lifecycle.ts';
 import type { SessionLog } from './session-log.ts';
+import { nameHolder } from './session-secret.ts';
 import { nextPhase } from './subscription-lifecycle.ts';
 import type { SubscriptionEvent, SubscriptionPhase } from './subscription-lifecycle.ts';
 
@@ -29,16 +30,33 @@ export class SessionIdentity {
   readonly hasTravelled: boolean;
   /** It has ended: nobody takes it over any more. */
   isOver = false;
+  /** It has tried to acquire a key, and may hold some. */
+  mayHold: boolean;
+  #holder: string | undefined;
   #changesUnderWay = 0;
   #waiting: (() => void)[] = [];
 
-  constructor({ number, name, secret, isConnection, hasTravelled, registrations }: IdentityFields) {
+  constructor(fields: IdentityFields) {
+    const { number, name, secret, isConnection, hasTravelled, registrations, mayHold = false, holder } = fields;
     this.number = number;
     this.name = name;
     this.secret = secret;
     this.isConnection = isConnection;
     this.hasTravelled = hasTravelled;
     this.registrations = registrations;
+    this.mayHold = mayHold;
+    this.#holder = holder;
+  }
+
+  /** Names the session as a holder of keys: made from its secret, which it does not tell, so a client that comes back with that after a restart holds what it held. */
+  get holder(): string {
+    this.#holder ??= nameHolder(this.secret);
+    return this.#holder;
+  }
+
+  /** It continues to hold, under their name, what another session of its client held before the process restarted. */
+  adoptHolder(secret: string): void {
+    this.#holder = nameHolder(secret);
   }
 
   /** Whether all registrations and deregistrations that it asked for are answered. */
@@ -70,6 +88,9 @@ export interface IdentityFields {
   readonly isConnection: boolean;
   readonly hasTravelled: boolean;
   readonly registrations: SessionLog;
+  readonly mayHold?: boolean | undefined;
+  /** If it is not made from its own secret. */
+  readonly holder?: string | undefined;
 }
 
 export interface SessionOptions {

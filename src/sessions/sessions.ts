@@ -10,6 +10,7 @@ import { HeldSessions } from './held-sessions.ts';
 import { tickMs } from './host-clock.ts';
 import type { HostClock } from './host-clock.ts';
 import type { HostLosses } from './host-losses.ts';
+import type { KeyHolding } from './key-holding.ts';
 import type { LeaseNews, LeaseRecord } from './lease-record.ts';
 import { SessionFactory } from './session-factory.ts';
 import type { SessionFactoryOptions } from './session-factory.ts';
@@ -37,6 +38,8 @@ export interface SessionsOptions extends SessionFactoryOptions {
   readonly connections: Pick<Connections, 'cutOff'>;
   /** Withdraws what sessions registered that have ended. */
   readonly departures: Pick<Departures, 'end' | 'isBusy'>;
+  /** Hears which sessions that may hold keys have ended. */
+  readonly holding: Pick<KeyHolding, 'end'>;
   readonly drain: DrainState;
   /** Tells the main thread of sessions that continue at another host; undefined: there is no other. */
   readonly tellMain?: ((event: TransferEvent) => void) | undefined;
@@ -137,16 +140,17 @@ export class Sessions {
   grantLease(ttlMs: number, address: string): Session | undefined {
     if (this.#byLease.size >= this.#options.config.leasesMax) return undefined;
     const identity = this.#factory.beginIdentity(false);
-    const { number, name, secret: lease } = identity;
-    const session = this.#addLease(identity, { number, name, lease, ttlMs, address });
-    this.#options.onLease?.({ kind: 'granted', record: { number, name, lease, ttlMs, address } });
+    const { number, name, secret: lease, mayHold } = identity;
+    const record = { number, name, lease, ttlMs, mayHold, address };
+    const session = this.#addLease(identity, record);
+    this.#options.onLease?.({ kind: 'granted', record });
     return session;
   }
 
   /** A lease that the previous thread had granted: its time starts again. */
   restoreLease(record: LeaseRecord): void {
-    const { number, name, lease } = record;
-    const identity = { number, name, secret: lease, isConnection: false, hasTravelled: false };
+    const { number, name, lease, mayHold } = record;
+    const identity = { number, name, secret: lease, isConnection: false, hasTravelled: false, mayHold };
     this.#addLease(this.#factory.restoreIdentity(identity), record);
   }
 
@@ -183,6 +187,7 @@ export class Sessions {
     // PU5: a registry that stops sends goaway; it does not push that everybody has gone.
     if (this.#options.drain.isDraining) this.#forget(session);
     else {
+      this.#options.holding.end(session.identity);
       this.#options.departures.end(session, () => {
         this.#forget(session);
       });
@@ -201,7 +206,7 @@ export class Sessions {
   break(session: Session): void {
     if (session.state.kind !== 'connected') return;
     this.#options.counters.count('session_broken');
-    if (session.registrations.size === 0) {
+    if (session.registrations.size === 0 && !session.identity.mayHold) {
       this.end(session);
       return;
     }
@@ -264,8 +269,9 @@ export class Sessions {
   }
 
   /** A session is coming from another host; what it registered follows. */
-  admit({ number, name, secret, address }: Omit<SessionSlice, 'registrations' | 'isLast'>): Session {
-    const identity = this.#factory.restoreIdentity({ number, name, secret, isConnection: true, hasTravelled: true });
+  admit({ address, ...fields }: Omit<SessionSlice, 'registrations' | 'isLast'>): Session {
+    const identity = this.#factory.restoreIdentity({ ...fields, isConnection: true, hasTravelled: true });
+    const { number } = identity;
     const session = this.#factory.create(identity, { kind: 'moving' }, address);
     this.#byNumber.set(number, session);
     return session;
@@ -282,7 +288,8 @@ export class Sessions {
    */
   endEmptied(session: Session | undefined): void {
     const kind = session?.state.kind;
-    if ((kind === 'held' || kind === 'leased') && session?.registrations.size === 0) this.end(session);
+    if (session === undefined || session.registrations.size > 0) return;
+    if (kind === 'held' || (kind === 'leased' && !session.identity.mayHold)) this.end(session);
   }
 
   /** What may be removed of a broken session is removed: the rest, if there is any, is held back. */

@@ -1,5 +1,8 @@
 import type { MessagePort } from 'node:worker_threads';
 
+import type { StoreReply, StoreRequest } from '../durable/commits.ts';
+import type { KeyLimits } from '../keys/key-domain.ts';
+import type { KeyOutcome, KeyRequest } from '../keys/key-operations.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
 import type { ClaimState, StoreLimits } from '../store/service-store.ts';
 import { listKinds, locateFields, measureShapes } from './record-shapes.ts';
@@ -21,7 +24,15 @@ export interface ServiceParcel {
     | undefined;
 }
 
-export interface PartitionLimits extends StoreLimits {
+/** What the next owner of slots must know of those who hold keys in them; the keys themselves it loads from the store. */
+export interface HolderParcel {
+  /** The sessions that live, and their hosts. */
+  readonly alive: readonly (readonly [holder: string, host: number])[];
+  /** What others hold is released. */
+  readonly isEveryoneBack: boolean;
+}
+
+export interface PartitionLimits extends StoreLimits, KeyLimits {
   readonly coalesceWindowMinMs: number;
   readonly coalesceWindowMaxMs: number;
   readonly changeLogEntriesMax: number;
@@ -78,6 +89,11 @@ interface ToPartitionValues {
   parcels: readonly ServiceParcel[];
   version: number;
   host: number;
+  /** An object, unlike what is registered: it ends in a write to the disk, which costs a hundred times more than to clone it. */
+  keyRequest: KeyRequest;
+  /** Names a session as a holder of keys. */
+  holder: string;
+  holders: HolderParcel;
 }
 
 /** Host to partition. */
@@ -99,7 +115,7 @@ const toShapes = {
   /** Moving (SL3): the first part of what these slots hold, or, if none are named, the next. The owner keeps it until it is to forget it. */
   handOver: [12, 'request', 'slots'],
   /** Moving: a part of what another partition gives away. Answered with `applied`. */
-  takeOver: [13, 'request', 'versionFloor', 'parcels'],
+  takeOver: [13, 'request', 'versionFloor', 'parcels', 'holders'],
   /** How much each slot holds. */
   measure: [14, 'request'],
   /**
@@ -122,6 +138,13 @@ const toShapes = {
    * may be in flight.
    */
   recall: [21, 'request', 'host', 'after'],
+  keys: [22, 'request', 'keyRequest'],
+  /** A session of this host, which may hold keys, lives. */
+  vouch: [23, 'holder'],
+  /** A session that may hold keys has ended. */
+  endHolder: [24, 'holder'],
+  /** All hosts have vouched for their sessions, and those of before a restart have had the time to come back: what others hold is released. */
+  releaseOrphans: [25],
 } as const;
 
 /** What the fields of a partition's records hold, by their names. */
@@ -157,6 +180,8 @@ interface FromPartitionValues {
   epoch: number;
   versionFloor: number;
   parcels: readonly ServiceParcel[];
+  holders: HolderParcel;
+  outcome: KeyOutcome;
   /** 0 or 1: no part follows. */
   isLast: number;
   batch: number;
@@ -182,7 +207,7 @@ const fromShapes = {
   claim: [7, 'session', 'key', 'id', 'stamp', 'state', 'limit'],
   /** The slot is not this partition's at the epoch that it holds: route the request again (SL2). */
   moved: [8, 'request', 'epoch'],
-  handedOver: [9, 'request', 'versionFloor', 'parcels', 'isLast'],
+  handedOver: [9, 'request', 'versionFloor', 'parcels', 'isLast', 'holders'],
   /** All changes of the host's batches up to this one have been pushed. */
   pushedThrough: [10, 'batch'],
   measured: [11, 'request', 'loads'],
@@ -194,6 +219,7 @@ const fromShapes = {
   bound: [14, 'limit'],
   /** A claim that changes between two parts is reported by `claim` records like any other, whether before its part or after it. */
   recalled: [15, 'request', 'claims', 'next'],
+  keysAnswered: [16, 'request', 'outcome'],
 } as const;
 
 /** Shapes whose fields all have a declared content. */
@@ -226,7 +252,14 @@ export function isRepeatable(record: FromPartition): boolean {
   return repeatable.has(record[0]);
 }
 
-export type Field = string | number | readonly (string | number)[] | readonly ServiceParcel[];
+export type Field =
+  | string
+  | number
+  | readonly (string | number)[]
+  | readonly ServiceParcel[]
+  | HolderParcel
+  | KeyRequest
+  | KeyOutcome;
 
 /** Characters that a host has done with: pushes that it has handed to its sockets, and answers that it has taken. */
 export interface Credit {
@@ -255,12 +288,20 @@ export type Control =
   | { readonly kind: 'attach'; readonly host: number; readonly port: MessagePort }
   /** The host's thread has died: what was in flight to and from it is dropped, and what its sessions registered stays. */
   | { readonly kind: 'detach'; readonly host: number }
+  /** The way to the store, or to the one that was started after it ended. */
+  | { readonly kind: 'store'; readonly port: MessagePort }
+  /** The store has ended; another one follows. */
+  | { readonly kind: 'storeEnded' }
   | { readonly kind: 'stop' }
   /** For tests: the thread is to fail in a certain way. */
   | { readonly kind: 'fault'; readonly fault: Fault };
 
 /** How a partition's thread can be made to fail. */
 export type Fault = 'throw' | 'exit' | 'hang' | 'memory';
+
+/** What a partition posts to the store in one turn, and what the store replies. */
+export type StoreBatch = readonly StoreRequest[];
+export type StoreReplies = readonly StoreReply[];
 
 /** What a partition says to the supervisor. */
 export interface ControlReport {

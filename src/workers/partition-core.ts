@@ -1,3 +1,4 @@
+import type { StoreReply, StoreRequest } from '../durable/commits.ts';
 import { ListCache } from '../push/list-cache.ts';
 import type { Histogram } from '../runtime/histogram.ts';
 import { textCodec } from '../runtime/text-codec.ts';
@@ -8,6 +9,7 @@ import { BatchProgress } from './batch-progress.ts';
 import { ClaimRecalls } from './claim-recall.ts';
 import { Claims } from './claims.ts';
 import { HostFlows } from './host-flows.ts';
+import { Keys } from './keys.ts';
 import { fromPartition, toFields, toPartition } from './messages.ts';
 import type { Credit, Emit, PartitionLimits, ToPartition } from './messages.ts';
 import type { PartitionClock } from './partition-clock.ts';
@@ -28,6 +30,8 @@ export interface PartitionOptions {
   /** No service that these slots ever held had a version above it. */
   readonly versionFloor: number;
   readonly emit: Emit;
+  /** Asks the store, from when it is connected. */
+  readonly askStore: (request: StoreRequest) => void;
   /** Observes the number of changes per push. */
   readonly pushChanges?: Histogram | undefined;
 }
@@ -50,9 +54,10 @@ export class PartitionCore {
   readonly #reads: Reads;
   readonly #moves: SlotMoves;
   readonly #recalls: ClaimRecalls;
+  readonly #keys: Keys;
   #table: SlotTable;
 
-  constructor({ partition, table, limits, versionFloor, emit, pushChanges }: PartitionOptions) {
+  constructor({ partition, table, limits, versionFloor, emit, askStore, pushChanges }: PartitionOptions) {
     this.#partition = partition;
     this.#table = table;
     this.#emit = emit;
@@ -64,7 +69,8 @@ export class PartitionCore {
     const shown = new ShownVersions(store);
     const pushes = new Pushes({ limits, emit, turn, flows, progress, pushChanges });
     const watches = new Watches({ limits, turn, store, lists, flows, pushes });
-    const parts = { limits, emit, turn, store, lists, flows, progress, shown, pushes, watches };
+    const keys = new Keys({ partition, table, limits, emit, turn, flows, askStore });
+    const parts = { limits, emit, turn, store, lists, flows, progress, shown, pushes, watches, keys };
     this.#turn = turn;
     this.#store = store;
     this.#flows = flows;
@@ -76,6 +82,7 @@ export class PartitionCore {
     this.#reads = new Reads(parts);
     this.#moves = new SlotMoves(parts);
     this.#recalls = new ClaimRecalls(parts);
+    this.#keys = keys;
   }
 
   get instanceCount(): number {
@@ -84,6 +91,10 @@ export class PartitionCore {
 
   get serviceCount(): number {
     return this.#store.serviceCount;
+  }
+
+  get keyCount(): number {
+    return this.#keys.keyCount;
   }
 
   /** Every claim held, for checkers: key, id, stamp, owner, and whether it shows. */
@@ -104,7 +115,23 @@ export class PartitionCore {
 
   adoptTable(table: SlotTable): void {
     if (table.epoch <= this.#table.epoch) throw new Error(`epoch ${table.epoch} is not after ${this.#table.epoch}`);
+    this.#keys.adoptTable(this.#table, table);
     this.#table = table;
+  }
+
+  /** There is a store, or another one. */
+  connectStore(clock: PartitionClock): void {
+    this.#keys.connectStore(clock);
+  }
+
+  /** The store has ended. */
+  disconnectStore(clock: PartitionClock): void {
+    this.#keys.disconnectStore(clock);
+  }
+
+  /** The store has replied. */
+  handleStoreReply(reply: StoreReply, clock: PartitionClock): void {
+    this.#keys.handleReply(reply, clock);
   }
 
   /** A host has its mailbox. */
@@ -122,6 +149,7 @@ export class PartitionCore {
     this.#reads.detach(host);
     this.#recalls.detach(host);
     this.#watches.detach(host);
+    this.#keys.detach(host);
   }
 
   /** Goes on with forgetting who subscribes at a host that was detached; false: not all yet. */
@@ -186,6 +214,8 @@ export class PartitionCore {
         return this.#moves.prepareMeasurement(record);
       case toPartition.recall:
         return this.#recalls.prepare(host, record);
+      case toPartition.keys:
+        return this.#keys.prepare(host);
       default:
         return true;
     }
@@ -254,6 +284,7 @@ export class PartitionCore {
         return;
       case toPartition.takeOver:
         this.#moves.takeOver(record);
+        this.#keys.unpack(record[toFields.takeOver.holders], clock);
         this.#confirm(host, record[toFields.takeOver.request]);
         return;
       case toPartition.forget:
@@ -265,6 +296,18 @@ export class PartitionCore {
       case toPartition.raiseFloor:
         this.#shown.raise(record[toFields.raiseFloor.version], clock);
         return;
+      case toPartition.keys:
+        this.#keys.handle(host, record, clock);
+        return;
+      case toPartition.vouch:
+        this.#keys.vouch(host, record);
+        return;
+      case toPartition.endHolder:
+        this.#keys.endHolder(record, clock);
+        return;
+      case toPartition.releaseOrphans:
+        this.#keys.releaseOrphans(host, clock);
+        return;
       default:
         record satisfies never;
     }
@@ -273,6 +316,7 @@ export class PartitionCore {
   /** The end of a turn: pushes what is due, unless a host is behind, in which case changes keep merging. */
   endTurn(clock: PartitionClock): void {
     this.#progress.endTurn();
+    this.#keys.tick(clock);
     this.#flows.tellAnswers();
     this.#noteTurn();
     if (this.#pushes.isHeldBack) return;
@@ -293,7 +337,9 @@ export class PartitionCore {
    * and is told as settled then.
    */
   nextDueAt(): number | undefined {
-    return this.#pushes.nextDueAt();
+    const [pushes, keys] = [this.#pushes.nextDueAt(), this.#keys.nextDueAt()];
+    if (pushes === undefined || keys === undefined) return pushes ?? keys;
+    return Math.min(pushes, keys);
   }
 
   /** Which host's doing it was is known of records alone; it is told to the one that was heard last. */

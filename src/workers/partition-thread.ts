@@ -1,10 +1,11 @@
 import type { MessagePort } from 'node:worker_threads';
 
+import type { StoreRequest } from '../durable/commits.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { inflictFault } from './fault.ts';
 import { PartitionInbox } from './inbox.ts';
-import type { Control, ControlReport, Emit, HostBatch, PartitionStart } from './messages.ts';
+import type { Control, ControlReport, Emit, HostBatch, PartitionStart, StoreBatch, StoreReplies } from './messages.ts';
 import { PartitionOutboxes } from './outbox.ts';
 import type { PartitionClock } from './partition-clock.ts';
 import { PartitionCore } from './partition-core.ts';
@@ -23,6 +24,12 @@ export default function runPartition(start: PartitionStart): Promise<void> {
           return;
         case 'detach':
           thread.detach(control.host);
+          return;
+        case 'store':
+          thread.connectStore(control.port);
+          return;
+        case 'storeEnded':
+          thread.disconnectStore();
           return;
         case 'stop':
           thread.stop();
@@ -45,6 +52,9 @@ class PartitionThread {
   readonly #ports: Map<number, MessagePort> = new Map();
   readonly #inbox: PartitionInbox = new PartitionInbox();
   readonly #outboxes: PartitionOutboxes = new PartitionOutboxes();
+  #store: MessagePort | undefined;
+  /** What the store is to be asked at the end of the turn. */
+  #storeRequests: StoreRequest[] = [];
   #isTurnScheduled = false;
   readonly #pulse: NodeJS.Timeout;
   readonly #sampler: ThreadSampler;
@@ -64,6 +74,9 @@ class PartitionThread {
       limits: start.limits,
       versionFloor,
       emit,
+      askStore: (request) => {
+        this.#storeRequests.push(request);
+      },
       pushChanges: gauges.pushChanges,
     });
     this.#sampler = new ThreadSampler(gauges, pulseMs);
@@ -94,6 +107,28 @@ class PartitionThread {
     if (!this.#isTurnScheduled) this.#runTurn();
   }
 
+  connectStore(port: MessagePort): void {
+    this.#store?.close();
+    this.#store = port;
+    // What the one before was asked for is asked again, or has been answered.
+    this.#storeRequests = [];
+    this.#core.connectStore(readClock());
+    port.on('message', (replies: StoreReplies) => {
+      const clock = readClock();
+      for (const reply of replies) this.#core.handleStoreReply(reply, clock);
+      if (!this.#isTurnScheduled) this.#runTurn();
+    });
+    if (!this.#isTurnScheduled) this.#runTurn();
+  }
+
+  disconnectStore(): void {
+    this.#store?.close();
+    this.#store = undefined;
+    this.#storeRequests = [];
+    this.#core.disconnectStore(readClock());
+    if (!this.#isTurnScheduled) this.#runTurn();
+  }
+
   /** Signs of life, and what hosts have sent meanwhile, come between turns. */
   #runTurn(): void {
     this.#isTurnScheduled = false;
@@ -112,6 +147,7 @@ class PartitionThread {
     clearInterval(this.#pulse);
     this.#sampler.stop();
     for (const port of this.#ports.values()) port.close();
+    this.#store?.close();
   }
 
   #endTurn(clock: PartitionClock): void {
@@ -119,7 +155,14 @@ class PartitionThread {
     this.#outboxes.take((host, batch) => {
       this.#ports.get(host)?.postMessage(batch);
     });
+    this.#askStore();
     this.#armTimer(clock.monotonicMs);
+  }
+
+  #askStore(): void {
+    if (this.#storeRequests.length === 0) return;
+    this.#store?.postMessage(this.#storeRequests satisfies StoreBatch);
+    this.#storeRequests = [];
   }
 
   /** One timer for the thread, for the next window's end; an earlier one than needed just finds nothing due. */

@@ -2,6 +2,7 @@ import type { ListCache } from '../push/list-cache.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceStore } from '../store/service-store.ts';
 import type { HostFlows } from './host-flows.ts';
+import type { Keys } from './keys.ts';
 import { fromPartition, toFields } from './messages.ts';
 import type { Emit, PartitionLimits, ToRecord } from './messages.ts';
 import type { Pushes } from './pushes.ts';
@@ -24,6 +25,7 @@ export interface SlotMovesParts {
   readonly flows: HostFlows;
   readonly watches: Watches;
   readonly pushes: Pushes;
+  readonly keys: Keys;
 }
 
 /**
@@ -39,6 +41,8 @@ export class SlotMoves {
   /** Instances in each slot and their bytes, as far as they have been counted. */
   readonly #loads: Map<number, { instances: number; bytes: number }> = new Map();
   #handover: SlotHandover | undefined;
+  /** The slots that are being given away. */
+  #leaving: ReadonlySet<number> = new Set();
   #takeover: SlotTakeover | undefined;
 
   constructor(parts: SlotMovesParts) {
@@ -74,15 +78,18 @@ export class SlotMoves {
     if (slots.length > 0 && this.#sweep?.request !== request) {
       this.#sweep = { request, rest: this.#parts.store.services() };
       this.#handover = new SlotHandover(slots, this.#owner);
+      this.#leaving = new Set(slots);
     }
-    return this.#requireHandover().fill();
+    // Nothing of these keys may be on its way to the store when their next owner loads them.
+    return this.#parts.keys.isDrained(this.#leaving) && this.#requireHandover().fill();
   }
 
   handOver(host: number, record: ToRecord<'handOver'>): void {
     const { parcels, isLast } = this.#requireHandover().take();
-    const { emit, store } = this.#parts;
+    const { emit, store, keys } = this.#parts;
     const request = record[toFields.handOver.request];
-    emit(host, fromPartition.handedOver, request, store.versionFloor, parcels, isLast ? 1 : 0);
+    const holders = keys.pack(this.#leaving);
+    emit(host, fromPartition.handedOver, request, store.versionFloor, parcels, isLast ? 1 : 0, holders);
     if (isLast) this.#handover = undefined;
   }
 

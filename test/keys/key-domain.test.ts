@@ -153,7 +153,7 @@ test('[KV6] when a session ends, its keys are released or deleted, and nobody ac
 
 test('[KV6] what a session was acquiring when it ended is released, too', () => {
   const bench = new KeyBench();
-  bench.domain.releaseOrphans(0);
+  bench.domain.releaseOrphans(0, 0);
   bench.submit(
     [{ kind: 'put', key: 'a', value: '', flags: '0', acquire: { onEnd: 'release', lockDelayMs: 0 } }],
     'one',
@@ -189,12 +189,12 @@ test('[KV7] the next life of a partition has what was committed, its locks, and 
   bench.settle();
   expect(rowOf(bench.answer(early))).toMatchObject({ flags: '18446744073709551615', modifyVersion: 1 });
   expect(bench.acquire('late', 'three')).toMatchObject({ unmet: [{ reason: 'delayed' }] });
-  bench.domain.vouch('one');
-  bench.domain.releaseOrphans(bench.nowMs);
+  bench.domain.vouch('one', 0);
+  bench.domain.releaseOrphans(0, bench.nowMs);
   bench.settle();
   expect(rowOf(bench.run(get('lock')))).toMatchObject({ holder: 'one', fence: 2 });
   bench.restart();
-  bench.domain.releaseOrphans(bench.nowMs);
+  bench.domain.releaseOrphans(0, bench.nowMs);
   bench.settle();
   expect(rowOf(bench.run(get('lock')))).toMatchObject({ holder: '' });
 });
@@ -223,7 +223,7 @@ test('[KV7] slots that are given away are loaded by their next owner, and reques
   expect(bench.domain.isDrained(slots)).toBe(false);
   bench.settle();
   expect(bench.domain.isDrained(slots)).toBe(true);
-  expect(bench.domain.aliveHolders(slots)).toEqual(['one']);
+  expect([...bench.domain.prepareToLose(slots)]).toEqual([['one', 0]]);
   bench.domain.lose(slots);
   expect(bench.run(get('a'))).toEqual({ kind: 'moved' });
   expect(bench.domain.keyCount).toBe(0);

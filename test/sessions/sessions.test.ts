@@ -38,6 +38,7 @@ class Scene {
       counters: this.counters,
       createName: () => `name-${(this.#names += 1)}`,
       clock: this.clock,
+      holding: { end: () => undefined },
       drain: new DrainState(),
       losses: {
         noteMissing: note('broke'),
@@ -391,7 +392,15 @@ test('[SE8] on its way to another host or from one nobody takes a session over, 
   expect(sessions.find(old.number)).toBeUndefined();
 
   const { number, name, secret } = old;
-  const admitted = sessions.admit({ number: number + 100, name, secret: `2w-${secret}`, address: '10.0.0.9' });
+  const { mayHold, holder } = old.identity;
+  const admitted = sessions.admit({
+    number: number + 100,
+    name,
+    secret: `2w-${secret}`,
+    mayHold,
+    holder,
+    address: '10.0.0.9',
+  });
   expect([admitted.state, admitted.address]).toEqual([{ kind: 'moving' }, '10.0.0.9']);
   expect(admitted.isConnection).toBe(true);
   expect(sessions.find(number + 100)).toBe(admitted);

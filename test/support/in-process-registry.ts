@@ -167,6 +167,7 @@ export class SimulatedPartition implements Runner {
       emit: (host, ...record) => {
         outboxes.add(host, record);
       },
+      askStore: () => undefined,
     });
     return Promise.resolve();
   }

@@ -58,7 +58,7 @@ export class KeyHistory {
   constructor(seed: number) {
     this.#random = new Random(seed);
     this.#bench = new KeyBench();
-    this.#bench.domain.releaseOrphans(0);
+    this.#bench.domain.releaseOrphans(0, 0);
   }
 
   run(): HistoryTotals {
@@ -240,8 +240,8 @@ export class KeyHistory {
       }
     }
     this.#bench.restart();
-    for (const holder of this.#sessions.values()) this.#bench.domain.vouch(holder);
-    this.#bench.domain.releaseOrphans(this.#bench.nowMs);
+    for (const holder of this.#sessions.values()) this.#bench.domain.vouch(holder, 0);
+    this.#bench.domain.releaseOrphans(0, this.#bench.nowMs);
   }
 
   #killStore(): void {
@@ -263,10 +263,10 @@ export class KeyHistory {
     }
     this.totals.moves += 1;
     this.#collect();
-    const alive = domain.aliveHolders(slots);
+    const alive = domain.prepareToLose(slots);
     domain.lose(slots);
     this.#collect();
-    for (const holder of alive) domain.vouch(holder);
+    for (const [holder, host] of alive) domain.vouch(holder, host);
     domain.begin(slots);
   }
 }

@@ -1,3 +1,4 @@
+import type { StoreRequest } from '../../src/durable/commits.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
 import { slotOf } from '../../src/slots/slot.ts';
 import type { PartitionInbox } from '../../src/workers/inbox.ts';
@@ -18,6 +19,9 @@ const limits: PartitionLimits = {
   serviceListBytesMax: 1_000_000,
   answerCharactersInFlightMax: 1000,
   partitionTurnWorkMax: 1_000_000,
+  keysPerPartitionMax: 100,
+  keyBytesPerPartitionMax: 1_000_000,
+  keyRequestsWaitingMax: 100,
 };
 /** A service of the bench's partition. */
 export const key = 'public/DEFAULT/pay';
@@ -26,6 +30,7 @@ export const unlimited: number = Number.MAX_SAFE_INTEGER;
 /** A partition's core with two hosts, and what it says. */
 export class PartitionBench {
   readonly records: FromPartition[] = [];
+  readonly storeRequests: StoreRequest[] = [];
   readonly core: PartitionCore;
   readonly table: SlotTable;
   #nowMs = 0;
@@ -40,6 +45,9 @@ export class PartitionBench {
       versionFloor: this.clock().wallMicros,
       emit: (_host, ...record) => {
         this.records.push(record);
+      },
+      askStore: (request) => {
+        this.storeRequests.push(request);
       },
     });
     for (const host of [0, 1]) this.core.attach(host);

@@ -219,7 +219,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     plant: () =>
       changeRecords((record) =>
         record[0] === toPartition.takeOver
-          ? [[record[0], record[1], record[2], record[3].map((parcel) => ({ ...parcel, watch: undefined }))]]
+          ? [[record[0], record[1], record[2], record[3].map((parcel) => ({ ...parcel, watch: undefined })), record[4]]]
           : [record],
       ),
   },
@@ -523,7 +523,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     seed: 34,
     plant: () =>
       changeRecords((record) =>
-        record[0] === toPartition.takeOver ? [[record[0], record[1], 0, record[3]]] : [record],
+        record[0] === toPartition.takeOver ? [[record[0], record[1], 0, record[3], record[4]]] : [record],
       ),
   },
   {
@@ -901,7 +901,7 @@ export const plantedBugs: readonly PlantedBug[] = [
           ...parcel,
           watch: parcel.watch?.filter(({ variant }) => !variant.includes('{')),
         }));
-        return [[record[0], record[1], record[2], parcels]];
+        return [[record[0], record[1], record[2], parcels, record[4]]];
       }),
   },
   // Those that follow need a host that holds leases, and dies.

@@ -131,7 +131,7 @@ test('what a move brings is nothing to a host that is gone', () => {
     { variant: 'snapshot', pushedVersion: 5, hosts: [0, guest] },
   ];
   const parcels = [{ key, version: 5, isFirst: true, isLast: true, instances: [], log: undefined, watch }];
-  bench.turn([toPartition.takeOver, 1, 5, parcels]);
+  bench.turn([toPartition.takeOver, 1, 5, parcels, { alive: [], isEveryoneBack: false }]);
   expect(bench.core.describeInterest()).toEqual([`${key} snapshot 0`]);
 });
 

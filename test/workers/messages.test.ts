@@ -17,6 +17,7 @@ const text = fc.constantFrom('', 'a', 'b', 'long text with é', 'x'.repeat(2000)
 const number = fc.integer({ min: 0 });
 
 const parcels = fc.constant([]);
+const holders = fc.record({ alive: fc.array(fc.tuple(text, number)), isEveryoneBack: fc.boolean() });
 
 /** One arbitrary for each kind: a new kind without one does not compile. */
 type Each<Kinds, Records> = {
@@ -49,13 +50,14 @@ const outwardByKind: Each<typeof fromPartition, FromPartition> = {
     text,
   ),
   moved: fc.tuple(fc.constant(fromPartition.moved), number, number),
-  handedOver: fc.tuple(fc.constant(fromPartition.handedOver), number, number, parcels, fc.nat(1)),
+  handedOver: fc.tuple(fc.constant(fromPartition.handedOver), number, number, parcels, fc.nat(1), holders),
   pushedThrough: fc.tuple(fc.constant(fromPartition.pushedThrough), number),
   measured: fc.tuple(fc.constant(fromPartition.measured), number, fc.array(number)),
   oversize: fc.tuple(fc.constant(fromPartition.oversize), number, number),
   answered: fc.tuple(fc.constant(fromPartition.answered), number),
   recalled: fc.tuple(fc.constant(fromPartition.recalled), number, fc.array(fc.oneof(text, number)), text),
   bound: fc.tuple(fc.constant(fromPartition.bound), text),
+  keysAnswered: fc.tuple(fc.constant(fromPartition.keysAnswered), number, fc.constant({ kind: 'conflict' as const })),
 };
 
 const inwardByKind: Each<typeof toPartition, ToPartition> = {
@@ -73,7 +75,15 @@ const inwardByKind: Each<typeof toPartition, ToPartition> = {
   restored: fc.tuple(fc.constant(toPartition.restored), number),
   resumePushes: fc.tuple(fc.constant(toPartition.resumePushes), number),
   fence: fc.tuple(fc.constant(toPartition.fence), number),
-  takeOver: fc.tuple(fc.constant(toPartition.takeOver), number, number, parcels),
+  takeOver: fc.tuple(fc.constant(toPartition.takeOver), number, number, parcels, holders),
+  keys: fc.tuple(
+    fc.constant(toPartition.keys),
+    number,
+    fc.record({ kind: fc.constant('deletion' as const), prefix: text }),
+  ),
+  vouch: fc.tuple(fc.constant(toPartition.vouch), text),
+  endHolder: fc.tuple(fc.constant(toPartition.endHolder), text),
+  releaseOrphans: fc.tuple(fc.constant(toPartition.releaseOrphans)),
   handOver: fc.tuple(fc.constant(toPartition.handOver), number, fc.array(number)),
   forget: fc.tuple(fc.constant(toPartition.forget), number, fc.array(number)),
   recall: fc.tuple(fc.constant(toPartition.recall), number, number, text),

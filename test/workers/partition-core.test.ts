@@ -236,7 +236,7 @@ test('[SL3] [LI1] slots are handed over in parts of one turn each, kept until th
     expect(JSON.stringify(part).length).toBeLessThan(2500);
     isLast = part[4] === 1;
     parts += 1;
-    const taken = run(taker, other, [toPartition.takeOver, request + 1, part[2], part[3]]);
+    const taken = run(taker, other, [toPartition.takeOver, request + 1, part[2], part[3], part[5]]);
     const said = taken.flat().filter(([kind]) => kind !== fromPartition.bound);
     expect(said).toEqual([[fromPartition.applied, request + 1, 0]]);
   }

@@ -48,7 +48,7 @@ test('[SL3] [PU5] a service is handed over at a version above those that clients
   const highest = 10_000_000;
   bench.turn([toPartition.raiseFloor, highest]);
   const [handedOver] = bench.turn([toPartition.handOver, 2, [slotOf(key)]]);
-  expect(handedOver).toMatchObject([fromPartition.handedOver, 2, expect.any(Number), [{ key }], 1]);
+  expect(handedOver).toMatchObject([fromPartition.handedOver, 2, expect.any(Number), [{ key }], 1, { alive: [] }]);
   const [, , , parcels] = handedOver as Extract<FromPartition, [typeof fromPartition.handedOver, ...unknown[]]>;
   expect(parcels[0]!.version).toBeGreaterThan(highest);
 });

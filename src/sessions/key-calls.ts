@@ -1,0 +1,350 @@
+import type { KeyListing, KeyOperation, KeyRequest } from '../keys/key-operations.ts';
+import type { KeyRow } from '../keys/key-row.ts';
+import type { Failure } from '../protocol/errors.ts';
+import { protocolLimits } from '../protocol/limits.ts';
+import type {
+  KeyDeleteParams,
+  KeyEntry,
+  KeyListParams,
+  KeyPutParams,
+  KeyTransactOperation,
+  KeyTransactParams,
+} from '../protocol/types.ts';
+import type { PendingRequest } from '../routing/partition-link.ts';
+import type { Router } from '../routing/router.ts';
+import { hasTag } from '../slots/slot.ts';
+import { toPartition } from '../workers/messages.ts';
+import type { KeyResult, Reply } from './answers.ts';
+import type { HostClock } from './host-clock.ts';
+import { Transaction } from './joint-transaction.ts';
+import type { KeyHolding } from './key-holding.ts';
+import { mergePages } from './key-page.ts';
+import { outcomeUnknown, PendingKeyRead, readAnswer } from './key-requests.ts';
+import type { KeyAnswer } from './key-requests.ts';
+import type { Session } from './session.ts';
+
+export interface KeyCallsOptions {
+  readonly router: Router;
+  readonly holding: KeyHolding;
+  readonly clock: Pick<HostClock, 'runningMs'>;
+  /** Numbers in one sequence for all hosts of the process. */
+  readonly nextRequest: () => number;
+  /** 0 to 1. */
+  readonly random: () => number;
+}
+
+/** The longest first wait before a transaction is tried again, in milliseconds; it doubles with each attempt. */
+const retryMs = 10;
+const pageCharactersMax = Math.ceil((protocolLimits.keyPageBytesMax * 4) / 3);
+
+/** Carries out calls about keys: asks the partitions that own them, and words what they answer. */
+export class KeyCalls {
+  readonly #options: KeyCallsOptions;
+  /** Transactions that are to be tried again, by when. */
+  #retries: { readonly atMs: number; readonly run: () => void }[] = [];
+
+  constructor(options: KeyCallsOptions) {
+    this.#options = options;
+  }
+
+  /** Moves on what waits to be tried again. */
+  tick(): void {
+    if (this.#retries.length === 0) return;
+    const nowMs = this.#options.clock.runningMs;
+    const due = this.#retries.filter(({ atMs }) => atMs <= nowMs);
+    this.#retries = this.#retries.filter(({ atMs }) => atMs > nowMs);
+    for (const { run } of due) run();
+  }
+
+  get(key: string, reply: Reply): void {
+    const { router } = this.#options;
+    router.ask(
+      new PendingKeyRead({
+        key,
+        reply,
+        build: (room) => ({ kind: 'transaction', holder: '', operations: [{ kind: 'get', key }], room }),
+        settle: (answer) => {
+          answerWith(reply, answer, ({ version, rows }) => {
+            const row = rows[0];
+            return row === undefined ? { version } : { version, entry: toEntry(row) };
+          });
+        },
+        again: (pending) => {
+          router.ask(pending);
+        },
+      }),
+    );
+  }
+
+  /** `session`: undefined: nobody who could hold a key. */
+  put(session: Session | undefined, params: KeyPutParams, reply: Reply): void {
+    const operation = readPut(params);
+    if ('code' in operation) reply.fail(operation);
+    else {
+      this.#transact(session, [operation], reply, (answer) => {
+        answerWith(reply, answer, ({ version, rows }) => {
+          const row = rows[0];
+          return { applied: true, version, ...(row === undefined ? {} : { entry: toMeta(row) }) };
+        });
+      });
+    }
+  }
+
+  delete({ key, cas, prefix }: KeyDeleteParams, reply: Reply): void {
+    if ((key === undefined) === (prefix === undefined) || (prefix !== undefined && cas !== undefined)) {
+      reply.fail(refuse('/key', 'either key, with cas or without, or prefix must be given'));
+    } else if (key !== undefined) {
+      const operation: KeyOperation = { kind: 'delete', key, ...(cas === undefined ? {} : { ifVersion: cas }) };
+      this.#transact(undefined, [operation], reply, (answer) => {
+        answerWith(reply, answer, ({ version }) => ({ applied: true, version }));
+      });
+    } else {
+      this.#deletePrefix(prefix ?? '', reply, 0);
+    }
+  }
+
+  list({ prefix = '', keysOnly = false, separator = '', limit, cursor }: KeyListParams, reply: Reply): void {
+    const after = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString();
+    if (after !== '' && !after.startsWith(prefix)) {
+      reply.fail(refuse('/cursor', 'the cursor is of another list'));
+      return;
+    }
+    const size = limit ?? protocolLimits.listLimitDefault;
+    const listing: Omit<KeyListing, 'asker'> = { prefix, after, limit: size, separator, isKeysOnly: keysOnly };
+    const read = reply.openRead?.('keys', '');
+    this.#askUnder({ kind: 'listing', ...listing }, (pages) => {
+      const refused = pages.find(({ kind }) => kind === 'refused');
+      if (refused !== undefined) reply.fail(readFailure(refused));
+      else reply.succeed({ kind: 'keys', result: toPage(pages, size, listing) });
+      read?.end();
+    });
+  }
+
+  transact(session: Session | undefined, { operations }: KeyTransactParams, reply: Reply): void {
+    const read = operations.map((operation) => readOperation(operation));
+    const index = read.findIndex((operation) => 'code' in operation);
+    const failure = read[index];
+    if (failure !== undefined && 'code' in failure) {
+      reply.fail({ ...failure, field: `/operations/${index}${failure.field ?? ''}` });
+      return;
+    }
+    const all = read.filter((operation) => 'kind' in operation);
+    const ticket = all.some(({ kind }) => kind === 'get') ? reply.openRead?.('keys', '') : undefined;
+    this.#transact(session, all, reply, (answer) => {
+      if (answer.kind === 'unmet') {
+        const { version, unmet: failures } = answer;
+        reply.succeed({ kind: 'keys', result: { applied: false, version, failures } });
+      } else {
+        answerWith(reply, answer, ({ version, rows }) => ({
+          applied: true,
+          version,
+          entries: rows.map((row, i) =>
+            row === undefined ? null : all[i]!.kind === 'get' ? toEntry(row) : toMeta(row),
+          ),
+        }));
+      }
+      ticket?.end();
+    });
+  }
+
+  #transact(
+    session: Session | undefined,
+    operations: readonly KeyOperation[],
+    reply: Reply,
+    settle: (answer: KeyAnswer) => void,
+  ): void {
+    const { router, holding, nextRequest } = this.#options;
+    const needsHolder = operations.some(
+      (operation) =>
+        (operation.kind === 'put' && (operation.acquire !== undefined || operation.release === true)) ||
+        (operation.kind === 'check' && operation.isHeld === true),
+    );
+    if (needsHolder && session === undefined) {
+      reply.fail(refuse('/acquire', 'only a session, or a lease, can hold a key'));
+      return;
+    }
+    if (session !== undefined && operations.some((one) => one.kind === 'put' && one.acquire !== undefined)) {
+      holding.noteAcquiring(session);
+    }
+    new Transaction({
+      router,
+      operations,
+      readHolder: () => (session === undefined || !needsHolder ? '' : holding.readHolder(session)),
+      nextJoint: nextRequest,
+      later: (attempt, run) => {
+        this.#later(attempt, run);
+      },
+      settle,
+    }).begin();
+  }
+
+  #later(attempt: number, run: () => void): void {
+    const { clock, random } = this.#options;
+    this.#retries.push({ atMs: clock.runningMs + random() * retryMs * 2 ** attempt, run });
+  }
+
+  /** Round by round, until no partition has more. */
+  #deletePrefix(prefix: string, reply: Reply, before: number): void {
+    this.#askUnder({ kind: 'deletion', prefix }, (answers) => {
+      const refused = answers.find(({ kind }) => kind === 'refused');
+      if (refused !== undefined) {
+        reply.fail(readFailure(refused));
+        return;
+      }
+      const all = answers.filter((answer) => answer.kind === 'deleted');
+      const deleted = all.reduce((sum, { count }) => sum + count, before);
+      if (all.some(({ isMore }) => isMore)) {
+        this.#deletePrefix(prefix, reply, deleted);
+        return;
+      }
+      const version = all.reduce((highest, answer) => Math.max(highest, answer.version), 0);
+      reply.succeed({ kind: 'keys', result: { applied: true, version, deleted } });
+    });
+  }
+
+  /** Asks all partitions, or the one that has everything under the prefix. */
+  #askUnder(keyRequest: PrefixRequest, settle: (answers: readonly KeyAnswer[]) => void): void {
+    const { router } = this.#options;
+    const { prefix } = keyRequest;
+    const isOfOne = hasTag(prefix);
+    const answers: KeyAnswer[] = [];
+    let awaited = 1;
+    const take = (answer: KeyAnswer): void => {
+      answers.push(answer);
+      awaited -= 1;
+      if (awaited === 0) settle(answers);
+    };
+    const pending: PendingRequest = {
+      key: isOfOne ? prefix : '',
+      begin: () => {
+        if (!isOfOne) awaited = router.links().length;
+        return true;
+      },
+      build: (request) => [toPartition.keys, request, keyRequest],
+      settle: (answer) => {
+        take(readAnswer(answer));
+      },
+      refuse: (failure) => {
+        settle([{ kind: 'refused', failure }]);
+      },
+      // A deletion is not sent again: it may have been carried out.
+      ...(keyRequest.kind === 'listing'
+        ? {}
+        : {
+            abandon: () => {
+              take(outcomeUnknown);
+            },
+          }),
+    };
+    if (isOfOne) router.ask(pending);
+    else router.askAll(pending);
+  }
+}
+
+type PrefixRequest = Extract<KeyRequest, { kind: 'listing' | 'deletion' }>;
+
+function answerWith(
+  reply: Reply,
+  answer: KeyAnswer,
+  describe: (done: Extract<KeyAnswer, { kind: 'done' }>) => KeyResult,
+): void {
+  if (answer.kind === 'done') reply.succeed({ kind: 'keys', result: describe(answer) });
+  else if (answer.kind === 'unmet') {
+    const { version, unmet } = answer;
+    reply.succeed({ kind: 'keys', result: { applied: false, version, reason: unmet[0]!.reason } });
+  } else {
+    reply.fail(readFailure(answer));
+  }
+}
+
+function readFailure(answer: KeyAnswer): Failure {
+  if (answer.kind !== 'refused') throw new Error(`not what was asked for: ${answer.kind}`);
+  return answer.failure;
+}
+
+function toPage(
+  answers: readonly KeyAnswer[],
+  size: number,
+  { isKeysOnly }: Pick<KeyListing, 'isKeysOnly'>,
+): KeyResult {
+  const pages = answers.filter((answer) => answer.kind === 'listed');
+  const { version, names, rows, next } = mergePages(pages, size, pageCharactersMax);
+  const cursor = next === '' ? {} : { cursor: Buffer.from(next).toString('base64url') };
+  if (isKeysOnly) return { version, keys: names, ...cursor };
+  const whole = new Set(rows.map(({ key }) => key));
+  const keys = names.filter((name) => !whole.has(name));
+  return { version, entries: rows.map(toEntry), ...(keys.length === 0 ? {} : { keys }), ...cursor };
+}
+
+function toMeta({
+  key,
+  flags,
+  createVersion,
+  modifyVersion,
+  lockIndex,
+  holder,
+  fence,
+}: KeyRow): Omit<KeyEntry, 'value'> {
+  const held = holder === '' ? {} : { holder, fence };
+  return { key, flags, createVersion, modifyVersion, lockIndex, ...held };
+}
+
+function toEntry(row: KeyRow): KeyEntry {
+  return { ...toMeta(row), value: row.value };
+}
+
+function refuse(field: string, message: string): Failure {
+  return { code: 'invalid_params', message, field };
+}
+
+const flagsMax = 2n ** 64n - 1n;
+
+function readPut(params: KeyPutParams): Extract<KeyOperation, { kind: 'put' }> | Failure {
+  const { key, value = '', cas, release = false, ephemeral = false, onEnd, lockDelayMs } = params;
+  const isAcquiring = params.acquire === true || ephemeral;
+  if (isAcquiring && release) return refuse('/release', 'a key is either acquired or released');
+  if (
+    ephemeral ? onEnd === 'release' || (lockDelayMs ?? 0) > 0 : !isAcquiring && (onEnd ?? lockDelayMs) !== undefined
+  ) {
+    return refuse('/onEnd', 'onEnd and lockDelayMs go with acquire, and an ephemeral key is deleted without a delay');
+  }
+  const flags = BigInt(params.flags ?? '0');
+  if (flags > flagsMax) return refuse('/flags', 'flags must be a number of 64 bits');
+  const acquire = ephemeral
+    ? ({ onEnd: 'delete', lockDelayMs: 0 } as const)
+    : { onEnd: onEnd ?? 'release', lockDelayMs: lockDelayMs ?? protocolLimits.lockDelayMsDefault };
+  return {
+    kind: 'put',
+    key,
+    // There are several ways to write the last bits.
+    value: Buffer.from(value, 'base64').toString('base64'),
+    flags: flags.toString(),
+    ...(cas === undefined ? {} : { ifVersion: cas }),
+    ...(isAcquiring ? { acquire } : {}),
+    ...(release ? { release } : {}),
+  };
+}
+
+function readOperation(operation: KeyTransactOperation): KeyOperation | Failure {
+  switch (operation.op) {
+    case 'get':
+      return { kind: 'get', key: operation.key };
+    case 'put':
+      return readPut(operation);
+    case 'delete': {
+      const { key, cas } = operation;
+      return { kind: 'delete', key, ...(cas === undefined ? {} : { ifVersion: cas }) };
+    }
+    case 'check': {
+      const { key, version, held } = operation;
+      return {
+        kind: 'check',
+        key,
+        ...(version === undefined ? {} : { version }),
+        ...(held === true ? { isHeld: true } : {}),
+      };
+    }
+    default:
+      return operation satisfies never;
+  }
+}

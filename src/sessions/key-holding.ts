@@ -1,0 +1,59 @@
+import type { Router } from '../routing/router.ts';
+import { toPartition } from '../workers/messages.ts';
+import type { ToPartition } from '../workers/messages.ts';
+import type { SessionIdentity } from './session.ts';
+import type { Session } from './session.ts';
+
+export interface KeyHoldingOptions {
+  readonly router: Pick<Router, 'whenThawed' | 'links'>;
+  /** A lease may hold keys from now on. */
+  readonly onLeaseHolds: (session: Session) => void;
+}
+
+/**
+ * Tells partitions which sessions that may hold keys live. They know the keys; what a session is known to have is only that it has ever tried to acquire one. All partitions are told, once no
+ * slot is moving or being rebuilt: so none misses it on its way.
+ */
+export class KeyHolding {
+  readonly #options: KeyHoldingOptions;
+
+  constructor(options: KeyHoldingOptions) {
+    this.#options = options;
+  }
+
+  /** The session is about to acquire a key. */
+  noteAcquiring(session: Session): void {
+    const { identity } = session;
+    if (identity.mayHold) return;
+    identity.mayHold = true;
+    if (session.state.kind === 'leased') this.#options.onLeaseHolds(session);
+  }
+
+  /** Who holds what the session acquires; empty: it has ended, and holds nothing any more. */
+  readHolder({ identity }: Session): string {
+    return identity.isOver ? '' : identity.holder;
+  }
+
+  /** The session may hold keys that an earlier process granted to its client, or another host to the session. */
+  vouch(identity: SessionIdentity): void {
+    identity.mayHold = true;
+    this.#tellAll(() => (identity.isOver ? undefined : [toPartition.vouch, identity.holder]));
+  }
+
+  /** The session has ended. */
+  end({ mayHold, holder }: SessionIdentity): void {
+    if (mayHold) this.#tellAll(() => [toPartition.endHolder, holder]);
+  }
+
+  /** Whoever was there before the process started has had the time to come back. */
+  noteEveryoneBack(): void {
+    this.#tellAll(() => [toPartition.releaseOrphans]);
+  }
+
+  #tellAll(build: () => ToPartition | undefined): void {
+    this.#options.router.whenThawed('all', () => {
+      const record = build();
+      if (record !== undefined) for (const link of this.#options.router.links()) link.tell(record);
+    });
+  }
+}
