@@ -64,7 +64,10 @@ class StoreThread {
   attach(port: MessagePort, partition: number | undefined): void {
     // What the last life of a partition still asked for comes before anything that the next one asks.
     const before = [...this.#callers].find(([, known]) => partition !== undefined && known.partition === partition);
-    if (before !== undefined) this.#drop(before[0], before[1]);
+    if (before !== undefined) {
+      this.#drain(before[0], before[1].port);
+      this.#drop(before[0], before[1]);
+    }
     this.#lastCaller += 1;
     const number = this.#lastCaller;
     const caller = { port, partition };
@@ -73,6 +76,7 @@ class StoreThread {
     port.on('message', (requests: readonly (StoreRequest | StoreNotice)[]) => {
       this.#handle(number, requests);
     });
+    // All that was sent before has come by then, and Node crashes when a closed port is asked whether there is more.
     port.on('close', () => {
       this.#drop(number, caller);
     });
@@ -88,7 +92,6 @@ class StoreThread {
 
   #drop(number: number, { port }: Caller): void {
     if (!this.#callers.has(number)) return;
-    this.#drain(number, port);
     this.#callers.delete(number);
     this.#core.detach(number);
     port.close();

@@ -1,4 +1,7 @@
+import type { MessagePort } from 'node:worker_threads';
+
 import type { ServerConfig } from '../config/config.ts';
+import type { StoreConnection, ThreadStore } from '../durable/thread-store.ts';
 import type { ThreadGauges } from '../runtime/thread-gauges.ts';
 import type { Fault } from '../workers/messages.ts';
 import { PartitionRunner } from '../workers/partition-runner.ts';
@@ -7,11 +10,13 @@ import { PartitionRunner } from '../workers/partition-runner.ts';
 export class PartitionRunners {
   readonly #config: ServerConfig;
   readonly #readVersionFloor: () => number;
+  readonly #store: Pick<ThreadStore, 'connect'>;
   /** By partition; one that has been ended and is wanted again gets a new one. */
   readonly #runners: Map<number, PartitionRunner> = new Map();
 
   /** `readVersionFloor`: no version of lives before has reached it. */
-  constructor(config: ServerConfig, readVersionFloor: () => number) {
+  constructor(config: ServerConfig, store: Pick<ThreadStore, 'connect'>, readVersionFloor: () => number) {
+    this.#store = store;
     this.#config = config;
     this.#readVersionFloor = readVersionFloor;
   }
@@ -19,7 +24,9 @@ export class PartitionRunners {
   create(partition: number, onDeath: (partition: number, cause: Error) => void): PartitionRunner {
     const { partitionStartTimeoutMs: startTimeoutMs, partitionHeapMaxMb: heapMaxMb } = this.#config;
     const readVersionFloor = this.#readVersionFloor;
-    const options = { partition, limits: this.#config, startTimeoutMs, heapMaxMb, readVersionFloor, onDeath };
+    const connectStore = (hand: (port: MessagePort) => void): StoreConnection => this.#store.connect(hand, partition);
+    const limits = this.#config;
+    const options = { partition, limits, startTimeoutMs, heapMaxMb, readVersionFloor, connectStore, onDeath };
     const runner = new PartitionRunner(options);
     this.#runners.set(partition, runner);
     return runner;

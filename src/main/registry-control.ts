@@ -50,7 +50,7 @@ export interface RegistryControl {
 export function createRegistryControl(options: RegistryControlOptions): RegistryControl {
   const { config, log, counters, registry, store, record, descriptors, nowMs } = options;
   const { hosts, guard, warmUp, admissionRate } = registry;
-  const runners = new PartitionRunners(config, () => record.versionFloor);
+  const runners = new PartitionRunners(config, store, () => record.versionFloor);
   const lives = new PartitionLives();
   const supervisor = new Supervisor({
     config,

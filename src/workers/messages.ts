@@ -290,8 +290,6 @@ export type Control =
   | { readonly kind: 'detach'; readonly host: number }
   /** The way to the store, or to the one that was started after it ended. */
   | { readonly kind: 'store'; readonly port: MessagePort }
-  /** The store has ended; another one follows. */
-  | { readonly kind: 'storeEnded' }
   | { readonly kind: 'stop' }
   /** For tests: the thread is to fail in a certain way. */
   | { readonly kind: 'fault'; readonly fault: Fault };

@@ -3,6 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 import { Piscina } from 'piscina';
 
+import type { StoreConnection } from '../durable/thread-store.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { Control, ControlReport, Fault, PartitionLimits, PartitionStart } from './messages.ts';
@@ -16,6 +17,8 @@ export interface PartitionRunnerOptions {
   readonly heapMaxMb: number;
   /** No version of the registry's lives before has reached it. */
   readonly readVersionFloor: () => number;
+  /** Connects a life of the partition to the store: `hand` is given a port, and another whenever the store's thread has been started again. */
+  readonly connectStore: (hand: (port: MessagePort) => void) => StoreConnection;
   /** The thread ended without being told to. */
   readonly onDeath: (partition: number, cause: Error) => void;
 }
@@ -45,6 +48,7 @@ export class PartitionRunner implements Runner {
     this.#life = life;
     try {
       await life.ready;
+      life.connectStore(this.#options.connectStore);
     } catch (error) {
       this.#life = undefined;
       await life.end();
@@ -106,6 +110,8 @@ class Life {
   readonly #pulse: Int32Array = new Int32Array(new SharedArrayBuffer(4));
   readonly #over: Promise<void>;
   #killed: string | undefined;
+  #store: StoreConnection | undefined;
+  #isOver = false;
 
   constructor(
     options: PartitionRunnerOptions,
@@ -166,6 +172,7 @@ class Life {
     });
     this.#over = task.then(
       () => {
+        this.#disconnectStore();
         onEnd(new Error('the task ended by itself'));
       },
       (error: unknown) => {
@@ -173,6 +180,14 @@ class Life {
         onEnd(this.#killed === undefined ? toError(error) : new Error(this.#killed));
       },
     );
+  }
+
+  /** From then on keys are loaded; whoever asks for some before waits. */
+  connectStore(connect: PartitionRunnerOptions['connectStore']): void {
+    if (this.#isOver) return;
+    this.#store = connect((port) => {
+      this.control.postMessage({ kind: 'store', port } satisfies Control, [port]);
+    });
   }
 
   readPulse(): number {
@@ -195,11 +210,18 @@ class Life {
   }
 
   async end(): Promise<void> {
+    this.#disconnectStore();
     this.control.close();
     await this.#pool.destroy();
   }
 
+  #disconnectStore(): void {
+    this.#isOver = true;
+    this.#store?.close();
+  }
+
   #close(): void {
+    this.#disconnectStore();
     this.control.close();
     // A pool whose thread died has already started another; destroying it leaves nothing behind, and its result does not matter.
     void this.#pool.destroy();

@@ -28,9 +28,6 @@ export default function runPartition(start: PartitionStart): Promise<void> {
         case 'store':
           thread.connectStore(control.port);
           return;
-        case 'storeEnded':
-          thread.disconnectStore();
-          return;
         case 'stop':
           thread.stop();
           start.control.close();
@@ -108,8 +105,9 @@ class PartitionThread {
   }
 
   connectStore(port: MessagePort): void {
-    this.#store?.close();
+    const before = this.#store;
     this.#store = port;
+    before?.close();
     // What the one before was asked for is asked again, or has been answered.
     this.#storeRequests = [];
     this.#core.connectStore(readClock());
@@ -118,14 +116,13 @@ class PartitionThread {
       for (const reply of replies) this.#core.handleStoreReply(reply, clock);
       if (!this.#isTurnScheduled) this.#runTurn();
     });
-    if (!this.#isTurnScheduled) this.#runTurn();
-  }
-
-  disconnectStore(): void {
-    this.#store?.close();
-    this.#store = undefined;
-    this.#storeRequests = [];
-    this.#core.disconnectStore(readClock());
+    port.on('close', () => {
+      if (this.#store !== port) return;
+      this.#store = undefined;
+      this.#storeRequests = [];
+      this.#core.disconnectStore(readClock());
+      if (!this.#isTurnScheduled) this.#runTurn();
+    });
     if (!this.#isTurnScheduled) this.#runTurn();
   }
 
@@ -147,7 +144,9 @@ class PartitionThread {
     clearInterval(this.#pulse);
     this.#sampler.stop();
     for (const port of this.#ports.values()) port.close();
-    this.#store?.close();
+    const store = this.#store;
+    this.#store = undefined;
+    store?.close();
   }
 
   #endTurn(clock: PartitionClock): void {

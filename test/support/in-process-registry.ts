@@ -15,6 +15,7 @@ import type { FromHost, HostEvents, HostPort } from '../../src/control/remote-ho
 import { SessionTransfers } from '../../src/control/session-transfers.ts';
 import { SlotMigrator } from '../../src/control/slot-migrator.ts';
 import { Supervisor } from '../../src/control/supervisor.ts';
+import type { StoreRequest } from '../../src/durable/commits.ts';
 import type { Router } from '../../src/routing/router.ts';
 import { AdmissionRate, admissionRateBytes } from '../../src/runtime/admission-rate.ts';
 import { Counters } from '../../src/runtime/counters.ts';
@@ -34,6 +35,7 @@ import { PartitionCore } from '../../src/workers/partition-core.ts';
 import type { MailboxPort, Runner } from '../../src/workers/runner.ts';
 import { ioThreads } from './io-threads.ts';
 import type { Random } from './random.ts';
+import { SimulatedStore } from './simulated-store.ts';
 
 /** As in a server with an I/O thread, and as in one without. */
 const hostsUsual: number = ioThreads > 0 ? 2 : 1;
@@ -66,6 +68,7 @@ interface RegistrySettings {
 interface Surroundings {
   readonly config: ServerConfig;
   readonly clock: () => PartitionClock;
+  readonly store: SimulatedStore;
 }
 
 function ignore(): void {
@@ -144,6 +147,8 @@ export class SimulatedPartition implements Runner {
   /** A turn is to come though nothing has: the last one was over before all was done. */
   isTurnScheduled = false;
   #pulse = 0;
+  #storeRequests: StoreRequest[] = [];
+  #askStore: (requests: readonly StoreRequest[]) => void = ignore;
   /** Batches that leave before it dies. */
   #postsLeft = Number.POSITIVE_INFINITY;
 
@@ -167,9 +172,45 @@ export class SimulatedPartition implements Runner {
       emit: (host, ...record) => {
         outboxes.add(host, record);
       },
-      askStore: () => undefined,
+      askStore: (request) => {
+        this.#storeRequests.push(request);
+      },
     });
+    this.#connectStore(this.core);
     return Promise.resolve();
+  }
+
+  #connectStore(core: PartitionCore): void {
+    const { store, clock } = this.#surroundings;
+    this.#storeRequests = [];
+    this.#askStore = store.connect({
+      partition: this.#partition,
+      connect: () => {
+        core.connectStore(clock());
+        this.#runStoreTurn(core);
+      },
+      disconnect: () => {
+        this.#storeRequests = [];
+        core.disconnectStore(clock());
+        this.#runStoreTurn(core);
+      },
+      handle: (replies) => {
+        for (const reply of replies) core.handleStoreReply(reply, clock());
+        this.#runStoreTurn(core);
+      },
+    });
+    if (!store.isDown) core.connectStore(clock());
+    this.#postToStore();
+  }
+
+  #runStoreTurn(core: PartitionCore): void {
+    if (this.core === core && !this.isTurnScheduled) this.runTurn();
+  }
+
+  #postToStore(): void {
+    if (this.#storeRequests.length === 0) return;
+    this.#askStore(this.#storeRequests);
+    this.#storeRequests = [];
   }
 
   /** As threads do: what is told, or what the clock says if that is higher. */
@@ -247,11 +288,14 @@ export class SimulatedPartition implements Runner {
       this.#postsLeft -= 1;
       this.mailboxes.findLast((mailbox) => mailbox.host === host)?.outbox.push(structuredClone(batch));
     });
+    if (this.#postsLeft > 0) this.#postToStore();
   }
 
   #clear(): void {
     this.core = undefined;
     this.isTurnScheduled = false;
+    this.#storeRequests = [];
+    this.#surroundings.store.disconnect(this.#partition);
     for (const mailbox of this.mailboxes) if (mailbox.isAlive) mailbox.end();
   }
 }
@@ -403,6 +447,7 @@ export class InProcessRegistry {
   readonly migrator: SlotMigrator;
   readonly transfers: SessionTransfers = new SessionTransfers();
   readonly partitions: SimulatedPartition[] = [];
+  readonly store: SimulatedStore;
   fatal: Error | undefined;
   readonly guardEvents: GuardEvent[] = [];
   readonly sessionEvents: SessionEvent[] = [];
@@ -428,6 +473,7 @@ export class InProcessRegistry {
     this.#wallStartMicros = wallStartMicros ?? wallStartUsualMicros;
     this.#encoding = encoding;
     this.config = resolveConfig({ partitions: 2, partitionRestartsMax: 1000, warmUpMs: 0, ...smallTurns, ...input });
+    this.store = new SimulatedStore(this.config, () => this.#nowMs);
     this.guard = new RegistryGuard({
       settings: this.config,
       counters: this.counters,
@@ -479,7 +525,11 @@ export class InProcessRegistry {
       counters: this.counters,
       log,
       createRunner: (partition, onDeath) => {
-        const runner = new SimulatedPartition(partition, { config: this.config, clock: () => this.clock() }, onDeath);
+        const runner = new SimulatedPartition(
+          partition,
+          { config: this.config, clock: () => this.clock(), store: this.store },
+          onDeath,
+        );
         this.partitions[partition] = runner;
         return runner;
       },
@@ -611,6 +661,7 @@ export class InProcessRegistry {
     this.#judge.tick(this.#nowMs);
     this.guard.tick(this.#nowMs);
     this.#edgeSupervisor.tick(this.#nowMs);
+    this.store.tick();
     for (const host of this.liveHosts) host.tick(this.#nowMs);
     const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
     this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
@@ -645,6 +696,7 @@ export class InProcessRegistry {
       }
     }
     for (const channel of this.#allChannels()) choices.push(...channel.deliveries());
+    choices.push(...this.store.deliveries());
     if (choices.length === 0) return false;
     random.pick(choices)();
     return true;
@@ -716,6 +768,7 @@ export class InProcessRegistry {
     return (
       this.#tasks.length > 0 ||
       this.#allChannels().some((channel) => channel.deliveries().length > 0) ||
+      this.store.deliveries().length > 0 ||
       this.partitions.some(({ isTurnScheduled }) => isTurnScheduled) ||
       this.partitions.some(({ mailboxes }) => mailboxes.some(({ inbox, outbox }) => inbox.length + outbox.length > 0))
     );

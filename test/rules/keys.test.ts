@@ -1,0 +1,162 @@
+import { expect, test } from 'vitest';
+
+import type { KeyChangeResult, KeyListResult, KeyTransactResult } from '../../src/protocol/types.ts';
+import { slotOf } from '../../src/slots/slot.ts';
+import { InProcessRegistry } from '../support/in-process-registry.ts';
+import { encode } from '../support/key-bench.ts';
+import { Random } from '../support/random.ts';
+import { SimulatedClient } from '../support/simulated-client.ts';
+import type { Answered } from '../support/simulated-client.ts';
+
+const random = new Random(1);
+
+/** A key that a partition owns. */
+function keyOf(registry: InProcessRegistry, partition: number, prefix = 'k'): string {
+  for (let i = 0; ; i++) {
+    const key = `${prefix}${i}`;
+    if (registry.router.table.ownerOf(slotOf(key)) === partition) return key;
+  }
+}
+
+async function ask(registry: InProcessRegistry, answered: Answered): Promise<unknown> {
+  await registry.deliver(random);
+  if (answered.error !== undefined) throw new Error(JSON.stringify(answered.error));
+  return answered.result;
+}
+
+test('[KV1] [KV2] keys are put, read, listed and deleted, whichever partitions own them', async () => {
+  const registry = await InProcessRegistry.start();
+  const client = new SimulatedClient(registry);
+  const keys = [keyOf(registry, 0), keyOf(registry, 1)];
+  for (const key of keys) {
+    const put = await ask(registry, client.request('kv.put', { key, value: encode(key), flags: '7' }));
+    expect(put).toMatchObject({ applied: true, entry: { key, flags: '7', lockIndex: 0 } });
+  }
+  expect(await ask(registry, client.request('kv.get', { key: keys[1]! }))).toMatchObject({
+    entry: { key: keys[1], value: encode(keys[1]!), flags: '7' },
+  });
+  expect(await ask(registry, client.request('kv.get', { key: 'none' }))).not.toHaveProperty('entry');
+  const first = (await ask(registry, client.request('kv.list', { prefix: 'k', limit: 1 }))) as KeyListResult;
+  const second = (await ask(
+    registry,
+    client.request('kv.list', { prefix: 'k', limit: 1, cursor: first.cursor! }),
+  )) as KeyListResult;
+  expect([first, second].flatMap(({ entries = [] }) => entries.map(({ key }) => key))).toEqual(keys.toSorted());
+  expect(second.cursor).toBeUndefined();
+  expect(await ask(registry, client.request('kv.list', { prefix: 'k', keysOnly: true }))).toMatchObject({
+    keys: keys.toSorted(),
+  });
+  expect(await ask(registry, client.request('kv.delete', { prefix: 'k' }))).toMatchObject({
+    applied: true,
+    deleted: 2,
+  });
+  expect(await ask(registry, client.request('kv.list', {}))).toMatchObject({ entries: [] });
+});
+
+test('[KV2] [KV3] conditions that do not hold are results, and wrong parameters are errors', async () => {
+  const registry = await InProcessRegistry.start();
+  const client = new SimulatedClient(registry);
+  expect(await ask(registry, client.request('kv.put', { key: 'a', cas: 5 }))).toMatchObject({
+    applied: false,
+    reason: 'version',
+  });
+  expect(await ask(registry, client.request('kv.delete', { key: 'a', cas: 5 }))).toMatchObject({ applied: true });
+  for (const params of [
+    { key: 'a', flags: '18446744073709551616' },
+    { key: 'a', acquire: true, release: true },
+    { key: 'a', onEnd: 'delete' as const },
+    { key: 'a', ephemeral: true, lockDelayMs: 5 },
+  ]) {
+    const refused = client.request('kv.put', params);
+    await registry.deliver(random);
+    expect(refused.error?.data.code).toBe('invalid_params');
+  }
+});
+
+test('[KV3] a transaction over several partitions is carried out as a whole, with one version', async () => {
+  const registry = await InProcessRegistry.start();
+  const client = new SimulatedClient(registry);
+  const [a, b] = [keyOf(registry, 0), keyOf(registry, 1)];
+  const done = (await ask(
+    registry,
+    client.request('kv.transact', {
+      operations: [
+        { op: 'put', key: a, value: encode('1') },
+        { op: 'put', key: b, value: encode('2') },
+        { op: 'get', key: a },
+      ],
+    }),
+  )) as Extract<KeyTransactResult, { applied: true }>;
+  const version = done.version;
+  expect(done).toMatchObject({
+    applied: true,
+    entries: [{ modifyVersion: version }, { modifyVersion: version }, { value: encode('1') }],
+  });
+  expect(done.entries[0]).not.toHaveProperty('value');
+  const undone = await ask(
+    registry,
+    client.request('kv.transact', {
+      operations: [
+        { op: 'put', key: a, value: encode('3') },
+        { op: 'check', key: b, version: 1_000_000 },
+      ],
+    }),
+  );
+  expect(undone).toMatchObject({ applied: false, failures: [{ index: 1, reason: 'version' }] });
+  expect(await ask(registry, client.request('kv.get', { key: a }))).toMatchObject({ entry: { value: encode('1') } });
+});
+
+test('[KV5] [KV6] a lock outlives the break of its connection, goes with the session, and is given on after its delay', async () => {
+  const registry = await InProcessRegistry.start({ disconnectGraceMs: 1000 });
+  const [holder, other] = [new SimulatedClient(registry), new SimulatedClient(registry)];
+  const first = (await ask(
+    registry,
+    holder.request('kv.put', { key: 'lock', acquire: true, lockDelayMs: 5000 }),
+  )) as Extract<KeyChangeResult, { applied: true }>;
+  await ask(registry, holder.request('kv.put', { key: 'mine', ephemeral: true }));
+  const acquire = async (): Promise<unknown> => ask(registry, other.request('kv.put', { key: 'lock', acquire: true }));
+  expect(await acquire()).toMatchObject({ applied: false, reason: 'held' });
+  registry.core.disconnected(holder.session, false);
+  registry.advance(500);
+  expect(await acquire()).toMatchObject({ applied: false, reason: 'held' });
+  await registry.settle(random);
+  expect(await acquire()).toMatchObject({ applied: false, reason: 'delayed' });
+  expect(await ask(registry, other.request('kv.get', { key: 'mine' }))).not.toHaveProperty('entry');
+  for (let waitedMs = 0; waitedMs < 5000; waitedMs += 50) registry.advance(50);
+  const second = (await acquire()) as Extract<KeyChangeResult, { applied: true }>;
+  expect(second).toMatchObject({ applied: true, entry: { lockIndex: 2 } });
+  expect(second.entry!.fence).toBeGreaterThan(first.entry!.fence!);
+});
+
+test('[KV7] keys and locks survive the death of their partition and of the store, and the move of their slots', async () => {
+  const registry = await InProcessRegistry.start();
+  const client = new SimulatedClient(registry);
+  const keys = [keyOf(registry, 0), keyOf(registry, 1)];
+  for (const key of keys) await ask(registry, client.request('kv.put', { key, value: encode(key), acquire: true }));
+  const expectHeld = async (): Promise<void> => {
+    for (const key of keys) {
+      const { entry } = (await ask(registry, client.request('kv.get', { key }))) as { entry?: { holder?: string } };
+      expect(entry).toMatchObject({ value: encode(key), holder: client.session.identity.holder });
+    }
+  };
+  registry.partitions[0]!.die();
+  await registry.settle(random);
+  await expectHeld();
+  const resized = registry.migrator.resize(3);
+  await registry.settle(random);
+  await resized;
+  await expectHeld();
+  registry.store.die();
+  const refused = client.request('kv.put', { key: keys[0]!, value: '' });
+  await registry.deliver(random);
+  expect(refused.error?.data.code).toBe('storage_unavailable');
+  registry.store.revive();
+  await registry.settle(random);
+  await expectHeld();
+  registry.core.disconnected(client.session, true);
+  await registry.settle(random);
+  const other = new SimulatedClient(registry);
+  for (const key of keys) {
+    expect(await ask(registry, other.request('kv.get', { key }))).not.toHaveProperty('entry.holder');
+  }
+});
