@@ -468,7 +468,8 @@ export class KeyDomain {
         this.#finish(ticket, { kind: 'conflict' });
         return;
       case 'loaded':
-        throw new Error('rows instead of a commit');
+      case 'watching':
+        throw new Error(`neither stored nor refused: ${reply.kind}`);
       default:
         reply satisfies never;
     }
@@ -574,7 +575,8 @@ export class KeyDomain {
         return;
       case 'committed':
       case 'abandoned':
-        throw new Error('a commit instead of rows');
+      case 'watching':
+        throw new Error(`neither rows nor refused: ${reply.kind}`);
       default:
         reply satisfies never;
     }

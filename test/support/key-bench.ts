@@ -32,6 +32,7 @@ export class BenchStore {
       // Two at a time, so that parts are continued.
       return { kind: 'loaded', request: request.request, rows: rows.slice(0, 2), next: rows[2]?.key };
     }
+    if (request.kind !== 'commit') throw new Error(`partitions do not ask for this: ${request.kind}`);
     if (request.joint?.isRefused === true) return { kind: 'abandoned', request: request.request };
     this.version += 1;
     for (const write of request.writes) this.#write(write);

@@ -156,7 +156,8 @@ export class SimulatedStore {
       openBackend: () => this.#backend,
       reply: (number, replies) => {
         const channel = this.#channels.get(number);
-        if (channel?.isOpen === true) channel.replies.push(structuredClone(replies));
+        // Nobody here watches keys, so there are no news.
+        if (channel?.isOpen === true) channel.replies.push(structuredClone(replies) as StoreReply[]);
       },
       onState: () => undefined,
       nowMs: this.#nowMs(),
