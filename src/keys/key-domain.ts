@@ -348,7 +348,7 @@ export class KeyDomain {
     }
     const { rows, changes } = evaluation;
     ticket.rows = rows;
-    const failure = this.#reserve(changes);
+    const failure = refuseReads(transaction, rows) ?? this.#reserve(changes);
     if (failure !== undefined) {
       this.#refusePart(ticket.work);
       this.#finish(ticket, { kind: 'refused', failure });
@@ -600,6 +600,15 @@ export class KeyDomain {
     this.#storeRequests += 1;
     return this.#storeRequests;
   }
+}
+
+/** What a transaction reads must fit into an answer. */
+function refuseReads({ operations }: KeyTransaction, rows: readonly (KeyRow | undefined)[]): Failure | undefined {
+  if (operations.length === 1) return undefined;
+  let characters = 0;
+  for (const [i, { kind }] of operations.entries()) if (kind === 'get') characters += rows[i]?.value.length ?? 0;
+  const max = protocolLimits.keyPageBytesMax;
+  return characters * 3 > max * 4 ? refuseLimit('keyPageBytesMax', max) : undefined;
 }
 
 function createTicket(work: KeyWork, keys: readonly string[]): KeyTicket {

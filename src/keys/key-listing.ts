@@ -49,7 +49,7 @@ export function listKeys(
 }
 
 /** What a listing shows of a key: all of it, or up to the first separator behind the prefix, which stays. */
-export function cutAt(key: string, prefix: string, separator: string): string {
+function cutAt(key: string, prefix: string, separator: string): string {
   if (separator === '' || !key.startsWith(prefix)) return key;
   const at = key.indexOf(separator, prefix.length);
   return at < 0 ? key : key.slice(0, at + separator.length);

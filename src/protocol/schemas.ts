@@ -217,7 +217,7 @@ const keyPrefix: JsonSchema = {
 const keyValue: JsonSchema = {
   type: 'string',
   maxLength: Math.ceil(limits.keyValueBytesMax / 3) * 4,
-  pattern: '^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$',
+  pattern: '^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$',
   description: `The value in base64, at most ${limits.keyValueBytesMax} bytes before that; empty by default.`,
 };
 const keyFlags: JsonSchema = {

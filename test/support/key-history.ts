@@ -30,7 +30,7 @@ export interface HistoryTotals {
 }
 
 /** A seeded history of one partition, its store and its callers, in which both of them die, slots are given away and sessions end. Throws if it cannot be explained. */
-export class KeyHistory {
+class KeyHistory {
   readonly totals: HistoryTotals = {
     events: 0,
     unknown: 0,
