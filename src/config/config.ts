@@ -38,6 +38,8 @@ export interface ServerConfig {
   readonly coalesceWindowMaxMs: number;
   readonly warmUpMs: number;
   readonly warmUpMaxMs: number;
+  readonly warmStart: boolean;
+  readonly journalBytesWaitingMax: number;
   readonly lossWindowMs: number;
   readonly lossSessionsMin: number;
   readonly lossSessionsPercent: number;
@@ -321,6 +323,18 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     0,
     60 * minute,
     'The warm-up ends after this long, even if clients are still coming back.',
+  ),
+  warmStart: {
+    schema: { type: 'boolean' },
+    default: true,
+    meaning:
+      'With a data folder: note what sessions register in a journal, and begin with it after a restart, as unconfirmed until their clients are back.',
+  },
+  journalBytesWaitingMax: integer(
+    64 * 1_048_576,
+    65_536,
+    16 * 2 ** 30,
+    'Bytes that may wait to be written to the journal of one partition, or of sessions; beyond it that journal is given up, and begun anew later.',
   ),
   drainTimeoutMs: integer(2000, 0, minute, 'On shutdown, how long sessions have to leave before they are closed.'),
   reconnectSpreadMs: integer(

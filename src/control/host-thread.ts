@@ -11,6 +11,8 @@ export interface HostThreadOptions {
   readonly config: ServerConfig;
   readonly lastRequest: SharedArrayBuffer;
   readonly warmUp: SharedArrayBuffer;
+  readonly origins: SharedArrayBuffer;
+  readonly isKept: boolean;
   readonly startedAtMicros: number;
   readonly registry: string;
   readonly isVerbose: boolean;
@@ -36,7 +38,7 @@ export class HostThread {
 
   /** `more`: what a thread of its kind is started with in addition to that. */
   constructor({ number, name, entry, table, gauges }: HostThreadIdentity, options: HostThreadOptions, more: object) {
-    const { config, lastRequest, warmUp, startedAtMicros, registry, isVerbose } = options;
+    const { config, lastRequest, warmUp, origins, isKept, startedAtMicros, registry, isVerbose } = options;
     const { port1, port2 } = new MessageChannel();
     // What it transfers are MessagePorts indeed.
     this.port = port1 as object as HostPort;
@@ -46,6 +48,8 @@ export class HostThread {
       table: table.memory,
       lastRequest,
       warmUp,
+      origins,
+      isKept,
       startedAtMicros,
       registry,
       isVerbose,

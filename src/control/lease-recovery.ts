@@ -32,9 +32,10 @@ export async function recoverLeases({ core, router, number, leases }: LeaseRecov
   return true;
 }
 
-type Recall = Pick<LeaseRecoveryOptions, 'core' | 'router' | 'number'>;
+export type Recall = Pick<LeaseRecoveryOptions, 'core' | 'router' | 'number'>;
 
-async function recallFrom(link: PartitionLink, recall: Recall): Promise<boolean> {
+/** Recovers what a partition holds for the host's sessions. Resolves to whether it lived to tell all. */
+export async function recallFrom(link: PartitionLink, recall: Recall): Promise<boolean> {
   let after: string | undefined = '';
   do {
     after = await recallPart(link, recall, after);

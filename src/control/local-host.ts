@@ -195,6 +195,10 @@ export class LocalHost implements SessionHost {
   }
 
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {
+    if (this.core.resumption.isRecalling) {
+      const message = 'it is not known yet what leases of before the start hold';
+      return Promise.resolve({ code: 'busy', message, retryAfterMs: 500 });
+    }
     return this.#leases.carryOut(call);
   }
 

@@ -1,3 +1,4 @@
+import type { SessionNote } from '../journal/session-records.ts';
 import { sumCounters } from '../runtime/counters.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import { carryOutCall, CallSender, proxyCalls } from '../runtime/thread-calls.ts';
@@ -16,7 +17,8 @@ export type FromHost =
   | { readonly kind: 'losses'; readonly report: LossReport }
   | { readonly kind: 'session'; readonly event: SessionEvent }
   | { readonly kind: 'transfer'; readonly event: TransferEvent }
-  | { readonly kind: 'lease'; readonly news: LeaseNews };
+  | { readonly kind: 'lease'; readonly news: LeaseNews }
+  | { readonly kind: 'kept'; readonly note: SessionNote };
 
 export type HostPort = ThreadPort<FromHost, CallMessage>;
 
@@ -28,6 +30,8 @@ export interface HostEvents {
   readonly onTransfer: (host: number, event: TransferEvent) => void;
   /** A lease was granted, or has ended. */
   readonly onLease: (news: LeaseNews) => void;
+  /** A session or lease holds something, or has ended. */
+  readonly onKept: (note: SessionNote) => void;
 }
 
 /** What each call answers while the host's thread is gone: it holds nothing, and has nothing to say. */
@@ -103,6 +107,9 @@ export class RemoteHost {
           return;
         case 'lease':
           this.#events.onLease(message.news);
+          return;
+        case 'kept':
+          this.#events.onKept(message.note);
           return;
         default:
           message satisfies never;

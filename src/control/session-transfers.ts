@@ -1,6 +1,6 @@
 import { readSecretNumber } from '../sessions/session-secret.ts';
 import type { TransferEvent, SessionRecord, TakeoverOutcome } from '../sessions/session-transfer.ts';
-import { hostOfSession } from '../workers/session-numbers.ts';
+import type { SessionOrigins } from '../workers/session-numbers.ts';
 import type { SessionHost } from './session-host.ts';
 
 /** A host's request to take over a session, for a client that has come back there. */
@@ -16,6 +16,7 @@ interface TakeoverRequest {
  * happens within the call that brings the news, since what one host says of a session must reach the next in the same order.
  */
 export class SessionTransfers {
+  readonly #origins: SessionOrigins;
   readonly #hosts: Map<number, SessionHost> = new Map();
   /** Hosts of sessions that have left the host where they began, also of those that have come back to it. */
   readonly #homes: Map<number, number> = new Map();
@@ -28,6 +29,10 @@ export class SessionTransfers {
   #pauses = 0;
   #waitingForArrivals: (() => void)[] = [];
   #waitingForPauses: (() => void)[] = [];
+
+  constructor(origins: SessionOrigins) {
+    this.#origins = origins;
+  }
 
   /** From now on sessions come and go there, too. */
   join(host: SessionHost): void {
@@ -156,7 +161,7 @@ export class SessionTransfers {
   }
 
   #homeOf(number: number): number {
-    return this.#homes.get(number) ?? hostOfSession(number);
+    return this.#homes.get(number) ?? this.#origins.hostOf(number);
   }
 
   #host(host: number): SessionHost {

@@ -2,6 +2,7 @@ import { countRequests } from '../runtime/request-numbers.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
+import { SessionOrigins } from '../workers/session-numbers.ts';
 import { hostSurroundings } from './host-surroundings.ts';
 import { LocalHost } from './local-host.ts';
 import type { LocalHostOptions } from './local-host.ts';
@@ -24,6 +25,7 @@ export function createThreadHost(
     isVerbose,
     table: SlotTable.attach(start.table),
     warmUp: new WarmUp(start.warmUp),
+    origins: new SessionOrigins(start.origins),
     nextRequest: countRequests(start.lastRequest),
     nowMs: performance.now(),
     reportLosses: (report) => {
@@ -32,6 +34,13 @@ export function createThreadHost(
     onSession: (event) => {
       port.postMessage({ kind: 'session', event });
     },
+    ...(start.isKept
+      ? {
+          onKept: (note): void => {
+            port.postMessage({ kind: 'kept', note });
+          },
+        }
+      : {}),
     ...kind,
   });
 }

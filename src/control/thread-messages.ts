@@ -14,6 +14,10 @@ export interface HostThreadStart {
   readonly lastRequest: SharedArrayBuffer;
   /** See `WarmUp`. */
   readonly warmUp: SharedArrayBuffer;
+  /** Whether sessions that hold something are noted for the next life of the process. */
+  readonly isKept: boolean;
+  /** See `SessionOrigins`. */
+  readonly origins: SharedArrayBuffer;
   /** Wall clock when the registry started, in µs. */
   readonly startedAtMicros: number;
   /** Names the registry and its history. */

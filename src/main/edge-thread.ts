@@ -25,7 +25,7 @@ import { tickMs } from '../sessions/host-clock.ts';
 import { leaseOf } from '../sessions/leases.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import { readSecretNumber } from '../sessions/session-secret.ts';
-import { hostOfSession } from '../workers/session-numbers.ts';
+import { SessionOrigins } from '../workers/session-numbers.ts';
 
 if (parentPort === null) throw new Error('not a thread');
 const mainPort = parentPort;
@@ -43,6 +43,7 @@ const main = proxyCalls<MainCalls>((method, args) =>
 
 const start = workerData as EdgeThreadStart;
 const { config, number } = start;
+const origins = new SessionOrigins(start.origins);
 const pulse = new Int32Array(start.pulse);
 const counters = new Counters();
 const hostPort = start.hostPort as object as ThreadPort<CallMessage, FromHost>;
@@ -60,7 +61,7 @@ const host = createThreadHost(start, hostPort, {
 /** A lease names the host that holds it. */
 function carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {
   const lease = leaseOf(call);
-  const holder = lease === undefined ? number : hostOfSession(readSecretNumber(lease));
+  const holder = lease === undefined ? number : origins.hostOf(readSecretNumber(lease));
   return holder === number || Number.isNaN(holder) ? host.carryOutLease(call) : main.carryOutLease(call);
 }
 

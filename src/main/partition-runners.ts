@@ -1,33 +1,51 @@
-import type { MessagePort } from 'node:worker_threads';
-
 import type { ServerConfig } from '../config/config.ts';
-import type { StoreConnection, ThreadStore } from '../durable/thread-store.ts';
+import type { WarmStart } from '../control/warm-start.ts';
+import type { ThreadStore } from '../durable/thread-store.ts';
 import type { ThreadGauges } from '../runtime/thread-gauges.ts';
 import type { Fault } from '../workers/messages.ts';
 import { PartitionRunner } from '../workers/partition-runner.ts';
+import type { PartitionRunnerOptions } from '../workers/partition-runner.ts';
+
+/** What partitions need besides settings. */
+export interface PartitionSurroundings extends Pick<PartitionRunnerOptions, 'origins' | 'readVersionFloor'> {
+  readonly store: Pick<ThreadStore, 'connect'>;
+  /** Undefined: nothing outlives the process. */
+  readonly warmStart: Pick<WarmStart, 'journalOf' | 'handle'> | undefined;
+}
 
 /** The threads of partitions, as the supervisor has asked for them. */
 export class PartitionRunners {
   readonly #config: ServerConfig;
-  readonly #readVersionFloor: () => number;
-  readonly #store: Pick<ThreadStore, 'connect'>;
+  readonly #surroundings: PartitionSurroundings;
   /** By partition; one that has been ended and is wanted again gets a new one. */
   readonly #runners: Map<number, PartitionRunner> = new Map();
 
-  /** `readVersionFloor`: no version of lives before has reached it. */
-  constructor(config: ServerConfig, store: Pick<ThreadStore, 'connect'>, readVersionFloor: () => number) {
-    this.#store = store;
+  constructor(config: ServerConfig, surroundings: PartitionSurroundings) {
     this.#config = config;
-    this.#readVersionFloor = readVersionFloor;
+    this.#surroundings = surroundings;
   }
 
   create(partition: number, onDeath: (partition: number, cause: Error) => void): PartitionRunner {
     const { partitionStartTimeoutMs: startTimeoutMs, partitionHeapMaxMb: heapMaxMb } = this.#config;
-    const readVersionFloor = this.#readVersionFloor;
-    const connectStore = (hand: (port: MessagePort) => void): StoreConnection => this.#store.connect(hand, partition);
-    const limits = this.#config;
-    const options = { partition, limits, startTimeoutMs, heapMaxMb, readVersionFloor, connectStore, onDeath };
-    const runner = new PartitionRunner(options);
+    const { origins, warmStart, store, readVersionFloor } = this.#surroundings;
+    let lives = 0;
+    const runner = new PartitionRunner({
+      partition,
+      limits: this.#config,
+      startTimeoutMs,
+      heapMaxMb,
+      origins,
+      readVersionFloor,
+      connectStore: (hand) => store.connect(hand, partition),
+      readJournal: () => {
+        lives += 1;
+        return warmStart?.journalOf(partition, lives === 1);
+      },
+      onJournal: (from, report) => {
+        warmStart?.handle(from, report);
+      },
+      onDeath,
+    });
     this.#runners.set(partition, runner);
     return runner;
   }

@@ -6,7 +6,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { leaseOf } from '../sessions/leases.ts';
 import { readSecretNumber } from '../sessions/session-secret.ts';
-import { hostOfSession } from '../workers/session-numbers.ts';
+import type { SessionOrigins } from '../workers/session-numbers.ts';
 
 /** Where HTTP is served; nowhere until the server listens. */
 export interface HttpDoor {
@@ -17,11 +17,18 @@ export interface RegistryCallsOptions {
   readonly hosts: Hosts;
   readonly administration: Administration;
   readonly metrics: Metrics;
+  readonly origins: SessionOrigins;
   readonly httpDoor: Readonly<HttpDoor>;
 }
 
 /** What the main thread answers to all threads. */
-export function createRegistryCalls({ hosts, administration, metrics, httpDoor }: RegistryCallsOptions): MainCalls {
+export function createRegistryCalls({
+  hosts,
+  administration,
+  metrics,
+  origins,
+  httpDoor,
+}: RegistryCallsOptions): MainCalls {
   /** Described in the same turn: a short change may be over in the next. */
   const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
     failure === undefined ? { description: await administration.describePartitions() } : { failure };
@@ -42,7 +49,7 @@ export function createRegistryCalls({ hosts, administration, metrics, httpDoor }
     requestReconnect: (percent, spreadMs) => administration.requestReconnect(percent, spreadMs),
     listSessions: (query) => administration.listSessions(query),
     carryOutLease: (call) => {
-      const holder = hosts.all()[hostOfSession(readSecretNumber(leaseOf(call) ?? ''))];
+      const holder = hosts.all()[origins.hostOf(readSecretNumber(leaseOf(call) ?? ''))];
       return holder?.carryOutLease(call) ?? Promise.resolve({ code: 'not_found', message: 'there is no such lease' });
     },
   };

@@ -49,8 +49,13 @@ export interface RegistryControl {
 
 export function createRegistryControl(options: RegistryControlOptions): RegistryControl {
   const { config, log, counters, registry, store, record, descriptors, nowMs } = options;
-  const { hosts, guard, warmUp, admissionRate } = registry;
-  const runners = new PartitionRunners(config, store, () => record.versionFloor);
+  const { hosts, guard, warmUp, admissionRate, origins, warmStart } = registry;
+  const runners = new PartitionRunners(config, {
+    origins: registry.origins.memory,
+    store,
+    readVersionFloor: () => record.versionFloor,
+    warmStart,
+  });
   const lives = new PartitionLives();
   const supervisor = new Supervisor({
     config,
@@ -112,6 +117,6 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     },
   });
   const httpDoor: HttpDoor = { url: undefined };
-  const calls = createRegistryCalls({ hosts, administration, metrics, httpDoor });
+  const calls = createRegistryCalls({ hosts, administration, metrics, origins, httpDoor });
   return { runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor, calls };
 }

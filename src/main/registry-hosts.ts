@@ -1,3 +1,5 @@
+import path from 'node:path';
+
 import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
@@ -10,15 +12,18 @@ import { RegistryGuard } from '../control/registry-guard.ts';
 import { RemoteHost } from '../control/remote-host.ts';
 import type { HostEvents } from '../control/remote-host.ts';
 import { SessionTransfers } from '../control/session-transfers.ts';
+import { WarmStart } from '../control/warm-start.ts';
+import { JournalFolder } from '../journal/journal-folder.ts';
 import { createAdmissionRate } from '../runtime/admission-rate.ts';
 import type { AdmissionRate } from '../runtime/admission-rate.ts';
 import type { Counters } from '../runtime/counters.ts';
-import { countRequests } from '../runtime/request-numbers.ts';
+import { continueAfter, countRequests } from '../runtime/request-numbers.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import { logSession } from '../sessions/session-lines.ts';
 import { createName } from '../sessions/session-secret.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
+import { SessionOrigins } from '../workers/session-numbers.ts';
 import { logGuard } from './server-lines.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
@@ -49,10 +54,30 @@ export interface RegistryHosts {
   readonly hostThreads: HostThreadOptions;
   readonly admissionRate: AdmissionRate;
   readonly warmUp: WarmUp;
+  readonly origins: SessionOrigins;
+  /** Undefined: nothing outlives the process. */
+  readonly warmStart: WarmStart | undefined;
 }
 
 export function createRegistryHosts({ config, log, counters, memory, nowMs }: RegistryHostsOptions): RegistryHosts {
   const { lastRequest } = memory;
+  const origins = new SessionOrigins(memory.origins);
+  const folder = openJournal(config);
+  const warmStart =
+    folder === undefined
+      ? undefined
+      : new WarmStart({
+          folder,
+          config,
+          origins,
+          continueRequests: (request) => {
+            continueAfter(lastRequest, request);
+          },
+          log,
+          onCold: () => {
+            counters.count('journal_given_up');
+          },
+        });
   const warmUp = new WarmUp(memory.warmUp);
   const admissionRate = createAdmissionRate(memory.admissionRate, config);
   const guard = new RegistryGuard({
@@ -64,8 +89,8 @@ export function createRegistryHosts({ config, log, counters, memory, nowMs }: Re
     },
     nowMs,
   });
-  const transfers = new SessionTransfers();
-  const ledger = new LeaseLedger();
+  const transfers = new SessionTransfers(origins);
+  const ledger = new LeaseLedger(origins);
   const events: HostEvents = {
     onLosses: (report) => {
       guard.take(report);
@@ -78,13 +103,19 @@ export function createRegistryHosts({ config, log, counters, memory, nowMs }: Re
     },
     onLease: (news) => {
       ledger.note(news);
+      if (news.kind === 'ended' || !news.record.mayHold) return;
+      const { lease, ...session } = news.record;
+      warmStart?.note({ kind: 'kept', session: { ...session, secret: lease } });
+    },
+    onKept: (note) => {
+      warmStart?.note(note);
     },
   };
   const { ioThreads: ioCount, edgeThreads: edgeCount } = config;
   const common = {
     config,
     startedAtMicros: Math.floor((performance.timeOrigin + nowMs) * 1000),
-    registry: createName(),
+    registry: folder?.registry ?? createName(),
     isVerbose: log.isLevelEnabled('debug'),
   };
   const main = new LocalHost({
@@ -95,7 +126,11 @@ export function createRegistryHosts({ config, log, counters, memory, nowMs }: Re
     counters,
     admissionRate,
     warmUp,
-    nextRequest: ioCount + edgeCount === 0 ? countAlone() : countRequests(lastRequest),
+    // Where nobody else draws any, a number of one's own costs less.
+    nextRequest: ioCount + edgeCount === 0 && folder === undefined ? countAlone() : countRequests(lastRequest),
+    origins,
+    onKept: folder === undefined ? undefined : events.onKept,
+    onLease: events.onLease,
     nowMs,
     reportLosses: events.onLosses,
     onSession: events.onSession,
@@ -116,8 +151,20 @@ export function createRegistryHosts({ config, log, counters, memory, nowMs }: Re
   const edgeThreads = Array.from({ length: edgeCount }, (_, i) => know(1 + ioCount + i, `edge-${1 + i}`));
   const others = [...ioThreads, ...edgeThreads].map(({ host }) => host.host);
   const hosts = new Hosts({ main, others, guard, transfers });
-  const hostThreads = { ...common, lastRequest, warmUp: memory.warmUp };
-  return { guard, ledger, hosts, ioThreads, edgeThreads, hostThreads, admissionRate, warmUp };
+  const hostThreads = {
+    ...common,
+    lastRequest,
+    warmUp: memory.warmUp,
+    origins: memory.origins,
+    isKept: folder !== undefined,
+  };
+  return { guard, ledger, hosts, ioThreads, edgeThreads, hostThreads, admissionRate, warmUp, origins, warmStart };
+}
+
+/** Where sessions and what they register are noted for the next life of the process; undefined: they are not. */
+function openJournal({ dataDir, inMemory, warmStart }: ServerConfig): JournalFolder | undefined {
+  if (dataDir === '' || inMemory || !warmStart) return undefined;
+  return new JournalFolder(path.resolve(dataDir, 'journal'), createName);
 }
 
 /** Numbers requests where nobody else does. */

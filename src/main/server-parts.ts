@@ -31,7 +31,7 @@ export interface ServerPartsOptions {
 /** The parts with which a server is started, stopped and tested. */
 export interface ServerParts
   extends
-    Pick<RegistryHosts, 'hosts'>,
+    Pick<RegistryHosts, 'hosts' | 'warmStart'>,
     Pick<RegistryControl, 'runners' | 'supervisor' | 'migrator' | 'httpDoor'>,
     ServerDoors {
   readonly store: ThreadStore;
@@ -59,7 +59,7 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
   const control = createRegistryControl({ ...common, registry });
   const doors = createServerDoors({ ...common, registry, control });
 
-  const { hosts, guard, warmUp } = registry;
+  const { hosts, guard, warmUp, warmStart } = registry;
   const { runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor } = control;
   const { threads, edges, listener } = doors;
   const ticker = new Ticker(mainGauges, (at) => {
@@ -70,17 +70,19 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
       logWarm(common.log, config, { tookMs: Math.round(warmUpJudge.tookMs), instances: warmUp.held });
     }
     guard.tick(at);
+    warmStart?.tick(at);
     hosts.main.tick(at);
     descriptors.tick(at);
     listener.tick();
     record.tick();
   });
-  const ended = { ...doors, hosts, supervisor, store, administration, descriptors, ticker };
+  const ended = { ...doors, hosts, supervisor, store, administration, descriptors, ticker, warmStart };
   const shutdown = new Shutdown({ ...ended, config, log: serverLog, onFatal });
   void Promise.race([supervisor.failed, threads.failed, store.failed]).then((error) => {
     shutdown.fail(error);
   });
-  return { ...doors, hosts, runners, supervisor, migrator, httpDoor, store, record, descriptors, ticker, shutdown };
+  const kept = { store, record, warmStart };
+  return { ...doors, ...kept, hosts, runners, supervisor, migrator, httpDoor, descriptors, ticker, shutdown };
 }
 
 function readWallMicros(): number {

@@ -138,6 +138,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   await store.start();
   await record.begin();
   const [takers] = await Promise.all([threads.start(), supervisor.startUpTo(partitions), edges.start()]);
+  void parts.warmStart?.begin(parts, performance.now());
   // Every host knows its way to every partition before it gets a session.
   await Promise.all(hosts.all().map((sessionHost) => sessionHost.readState()));
   for (const taker of takers) transport.handTo(taker);

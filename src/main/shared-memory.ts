@@ -3,6 +3,7 @@ import { admissionRateBytes } from '../runtime/admission-rate.ts';
 import { descriptorBudgetBytes } from '../runtime/descriptors.ts';
 import { sessionCountsBytes } from '../runtime/session-counts.ts';
 import { warmUpBytes } from '../sessions/warm-up.ts';
+import { SessionOrigins } from '../workers/session-numbers.ts';
 
 /** Memory that the threads of a server share. */
 export interface SharedMemory {
@@ -10,6 +11,8 @@ export interface SharedMemory {
   readonly lastRequest: SharedArrayBuffer;
   /** See `AdmissionRate`. */
   readonly admissionRate: SharedArrayBuffer;
+  /** See `SessionOrigins`. */
+  readonly origins: SharedArrayBuffer;
   /** See `WarmUp`. */
   readonly warmUp: SharedArrayBuffer;
   /** See `DescriptorBudget`. */
@@ -22,6 +25,7 @@ export function createSharedMemory({ ioThreads, edgeThreads }: ServerConfig): Sh
   return {
     lastRequest: new SharedArrayBuffer(8),
     admissionRate: new SharedArrayBuffer(admissionRateBytes),
+    origins: new SessionOrigins().memory,
     warmUp: new SharedArrayBuffer(warmUpBytes(1 + ioThreads + edgeThreads)),
     descriptors: new SharedArrayBuffer(descriptorBudgetBytes),
     sessionCounts: new SharedArrayBuffer(ioThreads === 0 ? 0 : sessionCountsBytes),

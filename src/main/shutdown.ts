@@ -4,6 +4,7 @@ import type { EdgeSupervisor } from '../control/edge-supervisor.ts';
 import type { Hosts } from '../control/hosts.ts';
 import type { IoThreads } from '../control/io-threads.ts';
 import type { Supervisor } from '../control/supervisor.ts';
+import type { WarmStart } from '../control/warm-start.ts';
 import type { ThreadStore } from '../durable/thread-store.ts';
 import type { Descriptors } from '../runtime/descriptors.ts';
 import type { ServerLog } from '../runtime/log.ts';
@@ -26,6 +27,7 @@ export interface ShutdownOptions {
   readonly administration: Administration;
   readonly descriptors: Descriptors;
   readonly ticker: Ticker;
+  readonly warmStart: WarmStart | undefined;
   /** The server cannot continue; connections are closed already. */
   readonly onFatal: (error: Error) => void;
 }
@@ -82,6 +84,7 @@ export class Shutdown {
     await edges.end();
     await supervisor.stop();
     await threads.end();
+    await this.#options.warmStart?.end();
     await store.stop();
     descriptors.close();
     log.logger.info('stopped');

@@ -158,7 +158,7 @@ export const guardResult: SchemaOf<GuardResult> = object<GuardResult>({
 export interface SessionSummary {
   readonly session: string;
   readonly thread: number;
-  readonly state: 'connected' | 'broken' | 'held' | 'leased' | 'moving' | 'ended';
+  readonly state: 'connected' | 'broken' | 'unconfirmed' | 'held' | 'leased' | 'moving' | 'ended';
   readonly address: string;
   readonly client?: string;
   readonly app?: string;
@@ -191,7 +191,7 @@ export const sessionsResult: SchemaOf<SessionsResult> = object<SessionsResult>({
         'The thread that holds it: 0 the main thread, then I/O threads, then those that serve HTTP, where leases are.',
       ),
       state: choice(
-        ['connected', 'broken', 'held', 'leased', 'moving', 'ended'],
+        ['connected', 'broken', 'unconfirmed', 'held', 'leased', 'moving', 'ended'],
         'Connected; broken, within its grace period; held because a guard holds back its removal; a lease over HTTP; just ended.',
       ),
       address: text('The IP address that its client has, or last had.'),

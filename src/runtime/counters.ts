@@ -51,6 +51,13 @@ export const countedEvents = {
   lease_expired: {
     metric: { name: 'slotcast_leases_expired_total', help: 'Leases that ran out.' },
   },
+  journal_given_up: {
+    metric: {
+      name: 'slotcast_journals_given_up_total',
+      help: 'Times that a journal was given up, since the disk failed or did not keep up.',
+    },
+    bound: 'journalBytesWaitingMax',
+  },
   log_dropped: {},
   push_dropped: {},
   push_resynced: {

@@ -3,3 +3,9 @@ export function countRequests(lastRequest: SharedArrayBuffer): () => number {
   const counter = new BigInt64Array(lastRequest);
   return () => Number(Atomics.add(counter, 0, 1n)) + 1;
 }
+
+/** All numbers from now on are above this one; nobody may draw any meanwhile. */
+export function continueAfter(lastRequest: SharedArrayBuffer, request: number): void {
+  const counter = new BigInt64Array(lastRequest);
+  if (Number(Atomics.load(counter, 0)) < request) Atomics.store(counter, 0, BigInt(request));
+}

@@ -18,6 +18,8 @@ export interface RegistrarOptions {
   readonly losses: HostLosses;
   readonly log: HostLog;
   readonly config: Pick<ServerConfig, 'registrationsMax' | 'instanceBytesMax'>;
+  /** A session holds something that had held nothing. */
+  readonly onHolding?: ((session: Session) => void) | undefined;
   /** Tells clients how what they registered stands among other sessions' claims. */
   readonly notices: Pick<ClaimNotices, 'note'>;
 }
@@ -74,8 +76,10 @@ export class Registrar {
     const { registrations } = session;
     const before = registrations.set(registration);
     if (before !== undefined) return before;
-    const isEdge = session.isConnection && registrations.size === 1;
+    const isFirst = registrations.size === 1;
+    const isEdge = session.isConnection && isFirst;
     this.#options.losses.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
+    if (isFirst) this.#options.onHolding?.(session);
     return undefined;
   }
 

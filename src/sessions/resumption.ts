@@ -34,7 +34,7 @@ interface Waiting {
   readonly session: Session;
   readonly secret: string;
   readonly reply: TakeoverReply;
-  readonly deadlineMs: number;
+  deadlineMs: number;
 }
 
 /** A session that is to go to another host, and waits until nothing is in flight for it. */
@@ -54,18 +54,45 @@ export class Resumption {
   /** Takeover requests that the main thread has not answered, by number. */
   readonly #takeovers: Map<number, Waiting> = new Map();
   readonly #detaching: Map<number, Detaching> = new Map();
+  /** While it is not known yet what sessions of the life before hold: those that come back for one. */
+  #recalling: (() => void)[] | undefined;
   #calls = 0;
 
   constructor(options: ResumptionOptions) {
     this.#options = options;
   }
 
+  /** What sessions of the life before hold is being recalled: until {@link endRecall} nobody takes one over. */
+  beginRecall(): void {
+    this.#recalling ??= [];
+  }
+
+  endRecall(): void {
+    const waiting = this.#recalling ?? [];
+    this.#recalling = undefined;
+    for (const each of this.#waiting.values()) each.deadlineMs = this.#deadlineMs();
+    for (const run of waiting) run();
+  }
+
+  get isRecalling(): boolean {
+    return this.#recalling !== undefined;
+  }
+
   /** Answers once the session is taken over, or known not to be there. Until then what the new connection asks about registrations is held back. */
   begin(session: Session, secret: string, reply: TakeoverReply): void {
     session.heldBack = [];
-    const waiting = { session, secret, reply, deadlineMs: this.#deadlineMs() };
+    const waiting: Waiting = { session, secret, reply, deadlineMs: this.#deadlineMs() };
     this.#waiting.set(session, waiting);
+    const proceed = (): void => {
+      if (this.#waiting.get(session) === waiting) this.#proceed(waiting);
+    };
+    if (this.#recalling === undefined) proceed();
+    else this.#recalling.push(proceed);
+  }
+
+  #proceed(waiting: Waiting): void {
     if (this.#takeOver(waiting)) return;
+    const { secret } = waiting;
     const { tellMain } = this.#options;
     if (tellMain === undefined) {
       this.#succeed(waiting, false);
@@ -92,6 +119,7 @@ export class Resumption {
   }
 
   tick(): void {
+    if (this.#recalling !== undefined) return;
     const nowMs = this.#options.clock.runningMs;
     for (const waiting of this.#waiting.values()) {
       // They are in the order in which they came, and all wait equally long.
@@ -115,6 +143,12 @@ export class Resumption {
 
   /** A client has come back on another host: cuts the session off its connection and waits until nothing is in flight for it. */
   detach(secret: string, done: (outcome: DetachOutcome) => void): void {
+    if (this.#recalling !== undefined) {
+      this.#recalling.push(() => {
+        this.detach(secret, done);
+      });
+      return;
+    }
     const { sessions } = this.#options;
     const old = sessions.findResumable(secret);
     if (old === undefined) {

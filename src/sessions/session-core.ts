@@ -1,3 +1,4 @@
+import type { KeptSession } from '../journal/session-records.ts';
 import type { CloseReason, Failure } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import type { PartitionLink, Unasked } from '../routing/partition-link.ts';
@@ -6,6 +7,7 @@ import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { Reply } from './answers.ts';
 import type { WatchedAudience } from './audiences.ts';
 import type { HostMeter } from './host-meter.ts';
+import type { LeaseRecord } from './lease-record.ts';
 import type { GuardOrders } from './loss-messages.ts';
 import type { Call } from './requests.ts';
 import type { Resumption } from './resumption.ts';
@@ -59,6 +61,32 @@ export class SessionCore {
       this.#parts.subscriptions.warmUp();
       this.#parts.holding.noteEveryoneBack();
     }
+    if (this.#isWarm && this.sessions.unconfirmedCount > 0 && !this.resumption.isRecalling) {
+      this.sessions.giveUpUnconfirmed();
+    }
+  }
+
+  /** Holds the sessions and leases of the life before again; what they hold is still to be recalled, until {@link endRecall}. */
+  beginRecall(earlier: readonly KeptSession[]): void {
+    this.resumption.beginRecall();
+    for (const { ttlMs, mayHold = false, ...session } of earlier) {
+      const { secret: lease, ...rest } = session;
+      if (ttlMs === undefined) this.sessions.restoreSession(session);
+      else this.#restoreLease({ ...rest, lease, ttlMs, mayHold });
+    }
+  }
+
+  #restoreLease(record: LeaseRecord): void {
+    this.sessions.restoreLease(record, this.#options.config.warmUpMs);
+    const session = this.sessions.find(record.number);
+    if (record.mayHold && session !== undefined) this.#parts.holding.vouch(session.identity);
+  }
+
+  /** What they hold has been recalled. */
+  endRecall(): void {
+    this.resumption.endRecall();
+    this.sessions.endEmptyUnconfirmed();
+    this.flush();
   }
 
   /** A partition has begun a life: this host speaks to it from now on. */
@@ -227,7 +255,7 @@ export class SessionCore {
   }
 
   /**
-   * What a partition holds for sessions of this host, whose thread is new: six fields a claim. What belongs to no session that is here is of one that was ending when
+   * What a partition holds for sessions of this host, whose thread, or process, is new: six fields a claim. What belongs to no session that is here is of one that was ending when
    * the thread before this one did, and goes.
    */
   takeBack(claims: readonly (string | number)[]): void {
@@ -240,8 +268,10 @@ export class SessionCore {
       ];
       const session = this.sessions.find(number);
       const [stamp, isHidden] = [Number(claims[i + 4]), claims[i + 5] === 1];
-      if (session === undefined) this.#options.router.tell(key, [toPartition.withdraw, number, key, id]);
-      else this.#parts.registrar.takeBack(session, { key, id, fragment, stamp, isHidden });
+      // Of the life before it may be that nothing else of the session is known; of a thread that has died, the session was ending.
+      const owner = session ?? (this.resumption.isRecalling ? this.sessions.adopt(number) : undefined);
+      if (owner === undefined) this.#options.router.tell(key, [toPartition.withdraw, number, key, id]);
+      else this.#parts.registrar.takeBack(owner, { key, id, fragment, stamp, isHidden });
     }
   }
 

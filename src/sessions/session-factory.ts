@@ -1,5 +1,6 @@
 import type { ServerConfig } from '../config/config.ts';
 import { sessionsPerHostMax } from '../workers/session-numbers.ts';
+import type { SessionOrigins } from '../workers/session-numbers.ts';
 import { Consumption } from './consumption.ts';
 import type { ConsumptionBounds } from './consumption.ts';
 import type { HostClock } from './host-clock.ts';
@@ -15,6 +16,8 @@ export interface SessionFactoryOptions {
   readonly number: number;
   /** Sessions that a thread of the same number, which has ended, had begun: their numbers are not given again. */
   readonly sessionsBefore?: number | undefined;
+  /** Numbers of sessions of lives before are not given again either. */
+  readonly origins: SessionOrigins;
   /** Where sessions keep what they registered. */
   readonly log: HostLog;
   readonly config: Pick<ServerConfig, 'sessionUnconsumedBytesMax' | 'slowConsumerBytesMax'>;
@@ -52,8 +55,8 @@ export class SessionFactory {
 
   /** Of a session that begins on this host. */
   beginIdentity(isConnection: boolean): SessionIdentity {
-    this.#begun += 1;
-    const { createName, number: host } = this.#options;
+    const { createName, number: host, origins } = this.#options;
+    this.#begun = Math.max(this.#begun, origins.sessionsBefore(host)) + 1;
     const number = host * sessionsPerHostMax + this.#begun;
     const name = createName();
     return this.restoreIdentity({

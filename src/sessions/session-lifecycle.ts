@@ -16,6 +16,10 @@ interface Broken {
   readonly kind: 'broken';
   readonly removeAtMs: number;
 }
+/** It began in the life before of the process, and nobody has come back for it: what it registered is kept until earlier clients have had their time. */
+interface Unconfirmed {
+  readonly kind: 'unconfirmed';
+}
 /** The grace is over, and a guard holds back the removal of what it registered. */
 interface Held {
   readonly kind: 'held';
@@ -33,14 +37,14 @@ interface Ended {
 }
 
 /** Where a session stands. */
-export type SessionState = Connected | Leased | Broken | Held | Moving | Resumed | Ended;
+export type SessionState = Connected | Leased | Broken | Unconfirmed | Held | Moving | Resumed | Ended;
 
 export type LifecycleEvent =
   /** It was closed in order, its lease is over, or nothing of it is left: what it registered goes. */
   | { readonly kind: 'ended' }
   /** Its connection broke. */
   | { readonly kind: 'broke'; readonly removeAtMs: number }
-  /** It is through with moving, and waits for a connection as if its own had just broken. */
+  /** It is through with moving, or earlier clients have had their time: it waits for a connection as if its own had just broken. */
   | { readonly kind: 'landed'; readonly removeAtMs: number }
   /** It has been judged after its grace, and not all that it registered may go. */
   | { readonly kind: 'heldBack' }
@@ -67,6 +71,7 @@ const transitions: Transitions = {
   // A lease has no connection that could break or be taken over.
   leased: { ended: end, broke: stay, landed: stay, heldBack: stay, takenOver: stay },
   broken: { ended: end, broke: stay, landed: stay, heldBack: () => ({ kind: 'held' }), takenOver: giveAway },
+  unconfirmed: { ended: end, broke: stay, landed: keepForGrace, heldBack: stay, takenOver: giveAway },
   held: { ended: end, broke: stay, landed: stay, heldBack: stay, takenOver: giveAway },
   moving: { ended: end, broke: stay, landed: keepForGrace, heldBack: stay, takenOver: giveAway },
   // What it had is another's, or gone.

@@ -1,8 +1,10 @@
 import type { ServerConfig } from '../config/config.ts';
+import type { KeptSession, SessionNote } from '../journal/session-records.ts';
 import type { Router } from '../routing/router.ts';
 import type { AdmissionRate } from '../runtime/admission-rate.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { textCodec } from '../runtime/text-codec.ts';
+import { SessionOrigins } from '../workers/session-numbers.ts';
 import { ClaimNotices } from './claim-notices.ts';
 import { Connections } from './connections.ts';
 import { ContestedClaims } from './contested-claims.ts';
@@ -30,6 +32,7 @@ import type { SessionEvent } from './session-journal.ts';
 import { HostLog } from './session-log.ts';
 import { SessionOutbox } from './session-outbox.ts';
 import type { TransferEvent } from './session-transfer.ts';
+import type { Session } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { SlowConsumers } from './slow-consumers.ts';
 import { Subscriptions } from './subscriptions.ts';
@@ -68,6 +71,10 @@ export interface HostOptions {
   readonly sessionsBefore?: number | undefined;
   /** A lease was granted, or has ended. */
   readonly onLease?: ((news: LeaseNews) => void) | undefined;
+  /** Hears of sessions and leases that hold something, so that they outlive the process; undefined: nothing does. */
+  readonly onKept?: ((note: SessionNote) => void) | undefined;
+  /** Sessions of lives before; undefined: there are none. */
+  readonly origins?: SessionOrigins | undefined;
 }
 
 export interface SessionPartsOptions extends HostOptions {
@@ -106,7 +113,8 @@ export interface SessionParts {
  * information to a later one by returning it, or to a callback that came with the call.
  */
 export function createSessionParts(options: SessionPartsOptions): SessionParts {
-  const { number, config, router, counters, schedule, warmUp, tellMain } = options;
+  const { number, config, router, counters, schedule, warmUp, tellMain, onKept } = options;
+  const { origins = new SessionOrigins() } = options;
   const { encoding = jsonRpc } = options;
   const clock = new HostClock(options.nowMs, options.startedAtMicros);
   const drain = new DrainState();
@@ -159,9 +167,32 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     },
   });
   const losses = new HostLosses({ host: number, seed: options.registry, report: options.reportLosses, schedule });
-  const registrar = new Registrar({ router, losses, log, config, notices });
+  const onHolding =
+    onKept === undefined
+      ? undefined
+      : (session: Session): void => {
+          onKept({ kind: 'kept', session: describeKept(session) });
+        };
+  const registrar = new Registrar({ router, losses, log, config, notices, onHolding });
   const departures = new Departures({ ...work, router, registrar, drain });
-  const sessions = new Sessions({ ...options, log, clock, losses, connections, departures, holding, drain });
+  const onGone =
+    onKept === undefined
+      ? undefined
+      : (gone: number): void => {
+          onKept({ kind: 'gone', number: gone });
+        };
+  const sessions = new Sessions({
+    ...options,
+    origins,
+    log,
+    clock,
+    losses,
+    connections,
+    departures,
+    holding,
+    drain,
+    onGone,
+  });
   const claims = new ContestedClaims({ router, registrar, sessions, notices, counters });
   const verdicts = new LossVerdicts({ losses, sessions, departures, claims, drain });
 
@@ -211,6 +242,10 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     keys,
     dispatch,
   };
+}
+
+function describeKept({ number, name, secret, address, state }: Session): KeptSession {
+  return { number, name, secret, address, ...(state.kind === 'leased' ? { ttlMs: state.ttlMs } : {}) };
 }
 
 /** Bounds that are met, and refusals, are logged wherever they are counted. */

@@ -1,4 +1,5 @@
 import type { ServerConfig } from '../config/config.ts';
+import type { KeptSession } from '../journal/session-records.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import type { Socket } from '../transport/transport.ts';
@@ -16,7 +17,7 @@ import { SessionFactory } from './session-factory.ts';
 import type { SessionFactoryOptions } from './session-factory.ts';
 import { nextState } from './session-lifecycle.ts';
 import type { LifecycleEvent, SessionState } from './session-lifecycle.ts';
-import { isSameSecret, readSecretNumber } from './session-secret.ts';
+import { createSecret, isSameSecret, readSecretNumber } from './session-secret.ts';
 import type { SessionSlice, TransferEvent } from './session-transfer.ts';
 import type { Session, SessionIdentity } from './session.ts';
 
@@ -45,6 +46,8 @@ export interface SessionsOptions extends SessionFactoryOptions {
   readonly tellMain?: ((event: TransferEvent) => void) | undefined;
   /** A lease was granted (called before its caller gets the answer), or has ended. */
   readonly onLease?: ((news: LeaseNews) => void) | undefined;
+  /** A session that had registered something has ended. */
+  readonly onGone?: ((session: number) => void) | undefined;
   /** Runs a task in a later turn. */
   readonly schedule: (task: () => void) => void;
 }
@@ -69,6 +72,8 @@ export class Sessions {
   readonly #clock: HostClock;
   readonly #throttle: AdmissionThrottle;
   readonly #held: HeldSessions = new HeldSessions();
+  /** Of the life before, and neither back nor given up. */
+  readonly #unconfirmed: Set<Session> = new Set();
   #connected = 0;
   #isDueScheduled = false;
 
@@ -147,15 +152,52 @@ export class Sessions {
     return session;
   }
 
-  /** A lease that the previous thread had granted: its time starts again. */
-  restoreLease(record: LeaseRecord): void {
+  /** A lease that the previous thread had granted, or the previous life of the process: its time starts again, and lasts for `graceMs` at least. */
+  restoreLease(record: LeaseRecord, graceMs = 0): void {
     const { number, name, lease, mayHold } = record;
     const identity = { number, name, secret: lease, isConnection: false, hasTravelled: false, mayHold };
-    this.#addLease(this.#factory.restoreIdentity(identity), record);
+    this.#addLease(this.#factory.restoreIdentity(identity), record, graceMs);
   }
 
-  #addLease(identity: SessionIdentity, { lease, ttlMs, address }: LeaseRecord): Session {
-    const expiresAtMs = this.#clock.runningMs + tickMs + ttlMs;
+  /** A session of the life before: it waits for somebody to take it over until {@link giveUpUnconfirmed}. */
+  restoreSession({ number, name, secret, address }: Omit<KeptSession, 'ttlMs'>): Session {
+    const identity = this.#factory.restoreIdentity({
+      number,
+      name,
+      secret,
+      isConnection: true,
+      hasTravelled: false,
+      // Nobody has noted whether it did.
+      mayHold: true,
+    });
+    const session = this.#add(identity, { kind: 'unconfirmed' }, address);
+    this.#unconfirmed.add(session);
+    return session;
+  }
+
+  /** A claim is of a session of which nothing else is known: nobody can take it over, but whoever registers the same again does not find it gone. */
+  adopt(number: number): Session {
+    const [name, secret] = [this.#options.createName(), this.#options.createName()];
+    return this.restoreSession({ number, name, secret: createSecret(number, secret), address: '' });
+  }
+
+  /** Sessions of the life before whose clients have not come back. */
+  get unconfirmedCount(): number {
+    return this.#unconfirmed.size;
+  }
+
+  /** Those of the life before have had their time: from now on what has not come back counts as lost. */
+  giveUpUnconfirmed(): void {
+    for (const session of this.#unconfirmed) this.#keepForGrace(session, 'landed');
+  }
+
+  /** What sessions of the life before hold is known: those that hold nothing end. */
+  endEmptyUnconfirmed(): void {
+    for (const session of this.#unconfirmed) if (session.registrations.size === 0) this.end(session);
+  }
+
+  #addLease(identity: SessionIdentity, { lease, ttlMs, address }: LeaseRecord, graceMs = 0): Session {
+    const expiresAtMs = this.#clock.runningMs + tickMs + Math.max(ttlMs, graceMs);
     const session = this.#add(identity, { kind: 'leased', lease, ttlMs, expiresAtMs }, address);
     this.#byLease.set(lease, session);
     this.#schedule(session, expiresAtMs);
@@ -196,9 +238,10 @@ export class Sessions {
 
   /** Nothing is left of an ended session. */
   #forget({ number, identity }: Session): void {
-    const { losses, tellMain } = this.#options;
+    const { losses, tellMain, onGone, drain } = this.#options;
     this.#byNumber.delete(number);
     losses.noteEnded(number);
+    if (!drain.isDraining) onGone?.(number);
     if (identity.hasTravelled) tellMain?.({ kind: 'gone', session: number });
   }
 
@@ -227,7 +270,7 @@ export class Sessions {
     const session = this.#byNumber.get(readSecretNumber(secret));
     if (session?.isConnection !== true || session.isGoing || !isSameSecret(session.secret, secret)) return undefined;
     const { kind } = session.state;
-    return kind === 'connected' || kind === 'broken' || kind === 'held' ? session : undefined;
+    return kind === 'connected' || kind === 'broken' || kind === 'unconfirmed' || kind === 'held' ? session : undefined;
   }
 
   /** SE8: a new connection takes over the whole of another session; whatever still arrives on that one's connection is ignored. */
@@ -322,6 +365,9 @@ export class Sessions {
       case 'held':
         this.#held.remove(session);
         break;
+      case 'unconfirmed':
+        this.#unconfirmed.delete(session);
+        break;
       case 'broken':
       case 'moving':
       case 'resumed':
@@ -385,6 +431,7 @@ export class Sessions {
         else if (this.#throttle.isOn) this.#schedule(session, this.#clock.runningMs + throttleRecheckMs);
         else this.#expire(session);
         return;
+      case 'unconfirmed':
       case 'held':
       case 'moving':
       case 'resumed':

@@ -113,6 +113,15 @@ export class ServiceStore {
     return this.#table.count - this.#hiddenCount;
   }
 
+  /** Claims, those that do not show among them, and the bytes of their texts. */
+  get claimCount(): number {
+    return this.#table.count;
+  }
+
+  get usedBytes(): number {
+    return this.#table.usedBytes;
+  }
+
   get(key: string): ServiceRecord | undefined {
     return this.#services.get(key);
   }
@@ -289,6 +298,25 @@ export class ServiceStore {
     this.#removeHidden(service, id, instance.owner);
     instances.replace(row, instance);
     return this.#hide(service, id, current, true).filter(isDrop);
+  }
+
+  /** Restoring: a session's claim had ended, unless it is newer than `stamp`; without a change of version. */
+  unrestore({ key, instances }: ServiceRecord, id: string, owner: number, stamp: number): void {
+    const claim = instances.claimOf(id, owner);
+    if (claim === undefined || claim.stamp > stamp) return;
+    if (!claim.isShown) {
+      instances.hidden?.remove(id, owner);
+      this.#hiddenCount -= 1;
+      return;
+    }
+    const next = instances.hidden?.takeNewest(id);
+    if (next !== undefined) {
+      this.#hiddenCount -= 1;
+      instances.replace(instances.find(id), next);
+      return;
+    }
+    instances.delete(id);
+    if (instances.size === 0) this.#listed.delete(key);
   }
 
   /** Takes a service out that another partition is given: its instances are forgotten. */

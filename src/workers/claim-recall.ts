@@ -5,7 +5,8 @@ import type { BatchProgress } from './batch-progress.ts';
 import { fromPartition, toFields } from './messages.ts';
 import type { Emit, ToRecord } from './messages.ts';
 import type { Pushes } from './pushes.ts';
-import { hostOfSession } from './session-numbers.ts';
+import { recallingHost } from './session-numbers.ts';
+import type { SessionOrigins } from './session-numbers.ts';
 import { claimWork, lookWork } from './turn-work.ts';
 import type { TurnWork } from './turn-work.ts';
 
@@ -15,6 +16,7 @@ export interface ClaimRecallsParts {
   readonly store: ServiceStore;
   readonly progress: BatchProgress;
   readonly pushes: Pick<Pushes, 'unpushedSince'>;
+  readonly origins: SessionOrigins;
 }
 
 /** One host's recall, as far as it has come. */
@@ -107,9 +109,15 @@ export class ClaimRecalls {
   }
 
   /** All of a service at once, since rows may move between turns; to look at one costs next to nothing. */
-  #namesOf({ instances }: ServiceRecord, owner: number): ClaimName[] {
+  #namesOf({ instances }: ServiceRecord, host: number): ClaimName[] {
+    const { origins } = this.#parts;
     this.#parts.turn.spend(lookWork * (1 + instances.size + instances.hiddenCount));
-    return instances.namesOf((session) => hostOfSession(session) === owner).toReversed();
+    // That one lives as long as the process: what it recalls is of lives before.
+    const isWanted =
+      host === recallingHost
+        ? (session: number): boolean => origins.isOfBefore(session)
+        : (session: number): boolean => origins.hostOf(session) === host;
+    return instances.namesOf(isWanted).toReversed();
   }
 
   #give(recall: Recall): void {

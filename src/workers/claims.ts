@@ -2,11 +2,12 @@ import type { ListCache } from '../push/list-cache.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ClaimNotice, Refused, ServiceStore, StoreOutcome } from '../store/service-store.ts';
 import type { BatchProgress } from './batch-progress.ts';
+import type { ClaimJournal } from './claim-journal.ts';
 import { fromPartition, toFields } from './messages.ts';
 import type { Emit, ToRecord } from './messages.ts';
 import type { PartitionClock } from './partition-clock.ts';
 import type { Pushes } from './pushes.ts';
-import { hostOfSession } from './session-numbers.ts';
+import type { SessionOrigins } from './session-numbers.ts';
 import type { ShownVersions } from './shown-versions.ts';
 import type { Watches } from './watches.ts';
 
@@ -18,6 +19,9 @@ export interface ClaimsParts {
   readonly progress: BatchProgress;
   readonly watches: Watches;
   readonly pushes: Pushes;
+  /** Undefined: nothing outlives the process. */
+  readonly journal: ClaimJournal | undefined;
+  readonly origins: SessionOrigins;
 }
 
 /** What sessions register, and how that ends. */
@@ -35,10 +39,12 @@ export class Claims {
     const request = record[at.request];
     const key = record[at.key];
     const id = record[at.id];
-    const { progress, store } = this.#parts;
+    const { progress, store, journal } = this.#parts;
     progress.noteMutation();
     const claim = { fragment: record[at.fragment], owner: record[at.session], stamp: request };
-    this.#answer(host, request, id, store.register(key, id, claim, clock.wallMicros));
+    const outcome = store.register(key, id, claim, clock.wallMicros);
+    this.#answer(host, request, id, outcome);
+    journal?.noteRegistration(id, claim, outcome, key);
   }
 
   deregister(host: number, record: ToRecord<'deregister'>, clock: PartitionClock): void {
@@ -47,26 +53,34 @@ export class Claims {
     const id = record[at.id];
     const { progress, store } = this.#parts;
     progress.noteMutation();
-    const outcome = store.deregister(record[at.key], id, record[at.session], request, clock.wallMicros);
+    const owner = record[at.session];
+    const outcome = store.deregister(record[at.key], id, owner, request, clock.wallMicros);
     this.#answer(host, request, id, outcome);
+    if (outcome.kind !== 'refused') this.#parts.journal?.noteEnd(outcome.service, id, owner, request);
   }
 
   withdraw(record: ToRecord<'withdraw'>, clock: PartitionClock): void {
     const at = toFields.withdraw;
     const id = record[at.id];
-    const { progress, store, shown } = this.#parts;
+    const { progress, store, shown, journal } = this.#parts;
     progress.noteMutation();
-    const outcome = store.deregister(record[at.key], id, record[at.session], Infinity, clock.wallMicros);
+    const owner = record[at.session];
+    const outcome = store.deregister(record[at.key], id, owner, Infinity, clock.wallMicros);
     // It never got this far.
     if (outcome.kind === 'refused') return;
     shown.keepAbove(outcome.service);
+    journal?.noteEnd(outcome.service, id, owner, Infinity);
     this.#note(id, outcome);
   }
 
   giveUp(host: number, record: ToRecord<'giveUp'>): void {
     const at = toFields.giveUp;
     const request = record[at.request];
-    const isGivenUp = this.#parts.store.giveUp(record[at.key], record[at.id], record[at.session], request);
+    const [key, id, owner] = [record[at.key], record[at.id], record[at.session]];
+    const { store, journal } = this.#parts;
+    const isGivenUp = store.giveUp(key, id, owner, request);
+    const service = isGivenUp ? store.get(key) : undefined;
+    if (service !== undefined) journal?.noteEnd(service, id, owner, request);
     this.#parts.emit(host, fromPartition.applied, request, isGivenUp ? 1 : 0);
   }
 
@@ -76,9 +90,14 @@ export class Claims {
     const key = record[at.key];
     const id = record[at.id];
     const claim = { fragment: record[at.fragment], owner: record[at.session], stamp: record[at.stamp] };
-    const { store, lists } = this.#parts;
+    const { store, lists, journal } = this.#parts;
     const service = store.obtain(key);
-    for (const notice of store.restore(service, id, claim)) this.#tell(key, id, notice);
+    const dropped = store.restore(service, id, claim);
+    journal?.notePut(service, claim);
+    for (const notice of dropped) {
+      this.#tell(key, id, notice);
+      journal?.noteEnd(service, id, notice.owner, notice.stamp);
+    }
     lists.noteChange(service, id);
     if (record[at.isHidden] !== 1 && service.instances.hidden === undefined) return;
     const known = this.#contested.get(key) ?? new Set();
@@ -129,6 +148,7 @@ export class Claims {
   }
 
   #tell(key: string, id: string, { owner, stamp, state, limit }: ClaimNotice): void {
-    this.#parts.emit(hostOfSession(owner), fromPartition.claim, owner, key, id, stamp, state, limit ?? '');
+    const host = this.#parts.origins.hostOf(owner);
+    this.#parts.emit(host, fromPartition.claim, owner, key, id, stamp, state, limit ?? '');
   }
 }

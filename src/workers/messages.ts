@@ -5,6 +5,7 @@ import type { KeyLimits } from '../keys/key-domain.ts';
 import type { KeyOutcome, KeyRequest } from '../keys/key-operations.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
 import type { ClaimState, StoreLimits } from '../store/service-store.ts';
+import type { JournalReport, JournalStart } from './journal-start.ts';
 import { listKinds, locateFields, measureShapes } from './record-shapes.ts';
 import type { FieldsOf, KindsOf, RecordOf } from './record-shapes.ts';
 
@@ -44,6 +45,8 @@ export interface PartitionLimits extends StoreLimits, KeyLimits {
   readonly answerCharactersInFlightMax: number;
   /** What is done in one turn, in characters read and written; other things count for so many. */
   readonly partitionTurnWorkMax: number;
+  /** Bytes that wait to be written to the journal. */
+  readonly journalBytesWaitingMax: number;
 }
 
 /**
@@ -302,9 +305,7 @@ export type StoreBatch = readonly StoreRequest[];
 export type StoreReplies = readonly StoreReply[];
 
 /** What a partition says to the supervisor. */
-export interface ControlReport {
-  readonly kind: 'ready';
-}
+export type ControlReport = { readonly kind: 'ready' } | JournalReport;
 
 /** What a partition's thread is started with. */
 export interface PartitionStart {
@@ -318,6 +319,10 @@ export interface PartitionStart {
   readonly pulse: SharedArrayBuffer;
   /** Where the thread writes what metrics tell of it: a `ThreadGauges`. */
   readonly gauges: SharedArrayBuffer;
+  /** See `SessionOrigins`. */
+  readonly origins: SharedArrayBuffer;
+  /** Undefined: nothing outlives the process. */
+  readonly journal: JournalStart | undefined;
 }
 
 /** The record of a host's batch that begins at a field. */

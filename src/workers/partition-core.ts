@@ -6,6 +6,7 @@ import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import { ServiceStore } from '../store/service-store.ts';
 import { BatchProgress } from './batch-progress.ts';
+import type { ClaimJournal } from './claim-journal.ts';
 import { ClaimRecalls } from './claim-recall.ts';
 import { Claims } from './claims.ts';
 import { HostFlows } from './host-flows.ts';
@@ -15,6 +16,7 @@ import type { Credit, Emit, PartitionLimits, ToPartition } from './messages.ts';
 import type { PartitionClock } from './partition-clock.ts';
 import { Pushes } from './pushes.ts';
 import { Reads } from './reads.ts';
+import { SessionOrigins } from './session-numbers.ts';
 import { ShownVersions } from './shown-versions.ts';
 import { SlotMoves } from './slot-moves.ts';
 import { recordWork, TurnWork } from './turn-work.ts';
@@ -34,6 +36,10 @@ export interface PartitionOptions {
   readonly askStore: (request: StoreRequest) => void;
   /** Observes the number of changes per push. */
   readonly pushChanges?: Histogram | undefined;
+  /** Undefined: no session began before the process did. */
+  readonly origins?: SessionOrigins | undefined;
+  /** Makes the journal of what it holds; undefined: nothing outlives the process. */
+  readonly createJournal?: ((store: ServiceStore) => ClaimJournal) | undefined;
 }
 
 /**
@@ -55,22 +61,36 @@ export class PartitionCore {
   readonly #moves: SlotMoves;
   readonly #recalls: ClaimRecalls;
   readonly #keys: Keys;
+  readonly #journal: ClaimJournal | undefined;
   #table: SlotTable;
 
-  constructor({ partition, table, limits, versionFloor, emit, askStore, pushChanges }: PartitionOptions) {
+  constructor(options: PartitionOptions) {
+    const {
+      partition,
+      table,
+      limits,
+      versionFloor,
+      emit,
+      askStore,
+      pushChanges,
+      createJournal,
+      origins = new SessionOrigins(),
+    } = options;
     this.#partition = partition;
     this.#table = table;
     this.#emit = emit;
     const turn = new TurnWork(limits.partitionTurnWorkMax);
     const store = new ServiceStore(limits, textCodec, versionFloor);
+    const journal = createJournal?.(store);
     const lists = new ListCache(limits.serviceListBytesMax, turn.spend);
     const flows = new HostFlows(limits, emit);
     const progress = new BatchProgress(emit);
     const shown = new ShownVersions(store);
-    const pushes = new Pushes({ limits, emit, turn, flows, progress, pushChanges });
+    const pushes = new Pushes({ limits, emit, turn, flows, progress, pushChanges, journal });
     const watches = new Watches({ limits, turn, store, lists, flows, pushes });
     const keys = new Keys({ partition, table, limits, emit, turn, flows, askStore });
-    const parts = { limits, emit, turn, store, lists, flows, progress, shown, pushes, watches, keys };
+    const claimParts = { shown, pushes, watches, journal, origins };
+    const parts = { limits, emit, turn, store, lists, flows, progress, keys, ...claimParts };
     this.#turn = turn;
     this.#store = store;
     this.#flows = flows;
@@ -83,6 +103,7 @@ export class PartitionCore {
     this.#moves = new SlotMoves(parts);
     this.#recalls = new ClaimRecalls(parts);
     this.#keys = keys;
+    this.#journal = journal;
   }
 
   get instanceCount(): number {
@@ -274,6 +295,7 @@ export class PartitionCore {
       case toPartition.resumePushes:
         this.#claims.tellContested();
         this.#pushes.resume(this.#watches.find);
+        this.#journal?.noteWhole();
         this.#confirm(host, record[toFields.resumePushes.request]);
         return;
       case toPartition.fence:
@@ -295,6 +317,7 @@ export class PartitionCore {
         return;
       case toPartition.raiseFloor:
         this.#shown.raise(record[toFields.raiseFloor.version], clock);
+        this.#journal?.noteFloor(this.#store.versionFloor);
         return;
       case toPartition.keys:
         this.#keys.handle(host, record, clock);
@@ -319,6 +342,7 @@ export class PartitionCore {
     this.#keys.tick(clock);
     this.#flows.tellAnswers();
     this.#noteTurn();
+    this.#journal?.proceed(clock.monotonicMs);
     if (this.#pushes.isHeldBack) return;
     // Apart from what records cost, so that neither keeps the other waiting.
     this.#turn.begin();
@@ -340,6 +364,16 @@ export class PartitionCore {
     const [pushes, keys] = [this.#pushes.nextDueAt(), this.#keys.nextDueAt()];
     if (pushes === undefined || keys === undefined) return pushes ?? keys;
     return Math.min(pushes, keys);
+  }
+
+  /** How its journal stands; undefined: it keeps none. Time passes for it between turns, too. */
+  get journal(): ClaimJournal | undefined {
+    return this.#journal;
+  }
+
+  /** Before anything else: fills it with what it held in the life before. `versionFloor`: below all versions from now on. */
+  async load(fill: (store: ServiceStore) => Promise<number>): Promise<void> {
+    this.#store.raiseVersionFloor(await fill(this.#store));
   }
 
   /** Which host's doing it was is known of records alone; it is told to the one that was heard last. */

@@ -6,6 +6,7 @@ import { Piscina } from 'piscina';
 import type { StoreConnection } from '../durable/thread-store.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
+import type { JournalReport, JournalStart } from './journal-start.ts';
 import type { Control, ControlReport, Fault, PartitionLimits, PartitionStart } from './messages.ts';
 import type { Runner } from './runner.ts';
 
@@ -19,6 +20,11 @@ export interface PartitionRunnerOptions {
   readonly readVersionFloor: () => number;
   /** Connects a life of the partition to the store: `hand` is given a port, and another whenever the store's thread has been started again. */
   readonly connectStore: (hand: (port: MessagePort) => void) => StoreConnection;
+  /** See `SessionOrigins`. */
+  readonly origins: SharedArrayBuffer;
+  /** With what the next life keeps its journal; undefined: it keeps none. */
+  readonly readJournal: () => JournalStart | undefined;
+  readonly onJournal: (partition: number, report: JournalReport) => void;
   /** The thread ended without being told to. */
   readonly onDeath: (partition: number, cause: Error) => void;
 }
@@ -96,8 +102,8 @@ export class PartitionRunner implements Runner {
   }
 }
 
-/** How long a thread that was told to stop has to do so, in milliseconds. */
-const stopTimeoutMs = 1000;
+/** How long a thread that was told to stop has to do so, in milliseconds: it also writes what it still has to write. */
+const stopTimeoutMs = 2000;
 /** Half of Node's: instances live outside the heap, so little survives a collection, and the longest pause gets shorter. */
 const maxYoungGenerationSizeMb = 24;
 
@@ -120,7 +126,7 @@ class Life {
     versionFloor: number,
     onEnd: (cause: Error) => void,
   ) {
-    const { partition, limits, startTimeoutMs, heapMaxMb } = options;
+    const { partition, limits, startTimeoutMs, heapMaxMb, origins, readJournal, onJournal } = options;
     this.#pool = new Piscina<PartitionStart, void>({
       filename: new URL('partition-thread.js', import.meta.url).href,
       minThreads: 1,
@@ -151,6 +157,8 @@ class Life {
       versionFloor,
       pulse,
       gauges,
+      origins,
+      journal: readJournal(),
     };
     const task = this.#pool.run(start, { transferList: [port2], signal: this.#abort.signal });
     this.ready = new Promise((resolve, reject) => {
@@ -163,8 +171,10 @@ class Life {
         else reject(error);
       };
       port1.on('message', (report: ControlReport) => {
-        report.kind satisfies 'ready';
-        settle();
+        if (report.kind === 'ready') settle();
+        else onJournal(partition, report);
+        // While a journal is read, that it goes on is enough.
+        if (report.kind === 'loading') timer.refresh();
       });
       task.catch((error: unknown) => {
         settle(toError(error));

@@ -1,21 +1,30 @@
 import type { MessagePort } from 'node:worker_threads';
 
 import type { StoreRequest } from '../durable/commits.ts';
+import { journalFormat } from '../journal/segment-head.ts';
+import { SegmentFiles } from '../journal/segment-writer.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
+import { nextTurn } from '../runtime/timing.ts';
 import { SlotTable } from '../slots/slot-table.ts';
+import { slotCount } from '../slots/slot.ts';
+import type { ServiceStore } from '../store/service-store.ts';
+import { ClaimJournal } from './claim-journal.ts';
 import { inflictFault } from './fault.ts';
 import { PartitionInbox } from './inbox.ts';
+import { loadJournals } from './journal-loading.ts';
 import type { Control, ControlReport, Emit, HostBatch, PartitionStart, StoreBatch, StoreReplies } from './messages.ts';
 import { PartitionOutboxes } from './outbox.ts';
 import type { PartitionClock } from './partition-clock.ts';
 import { PartitionCore } from './partition-core.ts';
+import { SessionOrigins } from './session-numbers.ts';
+import { leapOver } from './shown-versions.ts';
 
 /** How often a partition shows that it lives, in milliseconds. */
 export const pulseMs = 100;
 
 /** A partition's thread: one long-running piscina task that feeds the pure core from its mailboxes until it is told to stop. */
 export default function runPartition(start: PartitionStart): Promise<void> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const thread = new PartitionThread(start);
     start.control.on('message', (control: Control) => {
       switch (control.kind) {
@@ -29,9 +38,10 @@ export default function runPartition(start: PartitionStart): Promise<void> {
           thread.connectStore(control.port);
           return;
         case 'stop':
-          thread.stop();
-          start.control.close();
-          resolve();
+          void thread.stop().then(() => {
+            start.control.close();
+            resolve();
+          });
           return;
         case 'fault':
           inflictFault(control.fault);
@@ -40,7 +50,9 @@ export default function runPartition(start: PartitionStart): Promise<void> {
           control satisfies never;
       }
     });
-    start.control.postMessage({ kind: 'ready' } satisfies ControlReport);
+    thread.load().then(() => {
+      start.control.postMessage({ kind: 'ready' } satisfies ControlReport);
+    }, reject);
   });
 }
 
@@ -57,10 +69,18 @@ class PartitionThread {
   readonly #sampler: ThreadSampler;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
+  readonly #start: PartitionStart;
+  readonly #table: SlotTable;
+  readonly #origins: SessionOrigins;
+  /** The wall clock may have been set back since the life before: versions continue from here, in µs. */
+  #wallFloorMicros = 0;
 
   constructor(start: PartitionStart) {
+    this.#start = start;
     const table = SlotTable.attach(start.table);
-    const versionFloor = Math.max(start.versionFloor, readClock().wallMicros);
+    this.#table = table;
+    this.#origins = new SessionOrigins(start.origins);
+    const versionFloor = Math.max(start.versionFloor, this.#readClock().wallMicros);
     const gauges = new ThreadGauges(start.gauges);
     const emit: Emit = (host, ...record) => {
       this.#outboxes.add(host, record);
@@ -75,6 +95,8 @@ class PartitionThread {
         this.#storeRequests.push(request);
       },
       pushChanges: gauges.pushChanges,
+      origins: this.#origins,
+      createJournal: this.#createJournal(),
     });
     this.#sampler = new ThreadSampler(gauges, pulseMs);
     const pulse = new Int32Array(start.pulse);
@@ -82,6 +104,7 @@ class PartitionThread {
       Atomics.add(pulse, 0, 1);
       this.#sampler.sample();
       gauges.setLoad(this.#core.instanceCount, this.#core.serviceCount);
+      this.#core.journal?.proceed(performance.now());
     }, pulseMs);
   }
 
@@ -110,9 +133,9 @@ class PartitionThread {
     before?.close();
     // What the one before was asked for is asked again, or has been answered.
     this.#storeRequests = [];
-    this.#core.connectStore(readClock());
+    this.#core.connectStore(this.#readClock());
     port.on('message', (replies: StoreReplies) => {
-      const clock = readClock();
+      const clock = this.#readClock();
       for (const reply of replies) this.#core.handleStoreReply(reply, clock);
       if (!this.#isTurnScheduled) this.#runTurn();
     });
@@ -120,7 +143,7 @@ class PartitionThread {
       if (this.#store !== port) return;
       this.#store = undefined;
       this.#storeRequests = [];
-      this.#core.disconnectStore(readClock());
+      this.#core.disconnectStore(this.#readClock());
       if (!this.#isTurnScheduled) this.#runTurn();
     });
     if (!this.#isTurnScheduled) this.#runTurn();
@@ -129,7 +152,7 @@ class PartitionThread {
   /** Signs of life, and what hosts have sent meanwhile, come between turns. */
   #runTurn(): void {
     this.#isTurnScheduled = false;
-    const clock = readClock();
+    const clock = this.#readClock();
     const isUnfinished = this.#inbox.run(this.#core, clock);
     this.#endTurn(clock);
     if (!isUnfinished && !this.#core.hasDue) return;
@@ -139,7 +162,8 @@ class PartitionThread {
     });
   }
 
-  stop(): void {
+  /** Resolves when all that was to be noted has been written. */
+  async stop(): Promise<void> {
     clearTimeout(this.#timer);
     clearInterval(this.#pulse);
     this.#sampler.stop();
@@ -147,6 +171,57 @@ class PartitionThread {
     const store = this.#store;
     this.#store = undefined;
     store?.close();
+    await this.#core.journal?.end();
+  }
+
+  /** Fills the partition with what it held in the life before, if something of that is known. */
+  async load(): Promise<void> {
+    const { journal, control } = this.#start;
+    if (journal === undefined) return;
+    const { files, isRebuild } = journal;
+    if (files.length > 0) {
+      await this.#core.load(async (store) => {
+        const findings = await loadJournals({
+          store,
+          files,
+          isOwned: (slot) => slot < slotCount && this.#table.ownerOf(slot) === this.#start.partition,
+          isWanted: isRebuild ? (owner): boolean => this.#origins.isOfBefore(owner) : (): boolean => true,
+          keepsVersions: !isRebuild,
+          nextTurn: async (bytes) => {
+            control.postMessage({ kind: 'loading', bytes } satisfies ControlReport);
+            await nextTurn();
+          },
+        });
+        const { versionMax } = findings;
+        if (versionMax > 0) this.#wallFloorMicros = leapOver(versionMax, this.#readClock());
+        control.postMessage({ kind: 'loaded', findings, claims: store.claimCount } satisfies ControlReport);
+        return this.#wallFloorMicros;
+      });
+    }
+    this.#core.journal?.begin(files.length === 0, performance.now());
+    if (files.length === 0 && !isRebuild) this.#core.journal?.noteWhole();
+  }
+
+  #createJournal(): ((store: ServiceStore) => ClaimJournal) | undefined {
+    const { journal, partition, limits, control } = this.#start;
+    if (journal === undefined) return undefined;
+    const { folder, registry, life, writers, sequence, before } = journal;
+    return (store) =>
+      new ClaimJournal(store, {
+        sink: new SegmentFiles(folder, before),
+        name: { kind: 'claims', life, writer: partition, sequence },
+        head: { format: journalFormat, registry, writers },
+        bytesWaitingMax: limits.journalBytesWaitingMax,
+        onEvent: (event) => {
+          control.postMessage({ kind: 'journal', event } satisfies ControlReport);
+        },
+      });
+  }
+
+  #readClock(): PartitionClock {
+    const monotonicMs = performance.now();
+    const wallMicros = Math.floor((performance.timeOrigin + monotonicMs) * 1000);
+    return { monotonicMs, wallMicros: Math.max(wallMicros, this.#wallFloorMicros) };
   }
 
   #endTurn(clock: PartitionClock): void {
@@ -178,9 +253,4 @@ class PartitionThread {
       Math.max(0, Math.ceil(dueAt - nowMs)),
     );
   }
-}
-
-function readClock(): PartitionClock {
-  const monotonicMs = performance.now();
-  return { monotonicMs, wallMicros: Math.floor((performance.timeOrigin + monotonicMs) * 1000) };
 }

@@ -2,6 +2,7 @@ import { Coalescer } from '../push/coalescer.ts';
 import type { WatchedService } from '../push/watched-service.ts';
 import type { Histogram } from '../runtime/histogram.ts';
 import type { BatchProgress } from './batch-progress.ts';
+import type { ClaimJournal } from './claim-journal.ts';
 import type { HostFlows } from './host-flows.ts';
 import { fromPartition } from './messages.ts';
 import type { Emit, PartitionLimits } from './messages.ts';
@@ -16,6 +17,7 @@ export interface PushesParts {
   readonly progress: BatchProgress;
   /** Observes the number of changes per push. */
   readonly pushChanges: Histogram | undefined;
+  readonly journal: ClaimJournal | undefined;
 }
 
 /** Work of a push in addition to its text. */
@@ -112,6 +114,7 @@ export class Pushes {
       if (watched === undefined) continue;
       watched.resend(ids);
       for (const id of ids) watched.service.advance(id, 0);
+      this.#parts.journal?.noteRaised(watched.service);
       this.#coalescer.noteChange(watched, this.#parts.progress.noteUnsettled());
     }
   }

@@ -3,6 +3,7 @@ import { encodeDifference } from '../push/push-encoding.ts';
 import { readVariant } from '../push/variant.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ListPage, ServiceStore } from '../store/service-store.ts';
+import type { ClaimJournal } from './claim-journal.ts';
 import type { HostFlows } from './host-flows.ts';
 import { fromPartition, toFields } from './messages.ts';
 import type { Emit, FromRecord, PartitionLimits, ToRecord } from './messages.ts';
@@ -22,6 +23,7 @@ export interface ReadsParts {
   readonly shown: ShownVersions;
   readonly flows: HostFlows;
   readonly watches: Watches;
+  readonly journal: ClaimJournal | undefined;
 }
 
 /**
@@ -77,7 +79,10 @@ export class Reads {
     const since = record[at.since];
     const changed = since > 0 ? service.changedSince(since) : undefined;
     // It was issued in another life, and the versions of this one must be above it. If the clock has not gone back they are.
-    if (changed === undefined && since >= service.version) service.raise(leapOver(since, clock));
+    if (changed === undefined && since >= service.version) {
+      service.raise(leapOver(since, clock));
+      this.#parts.journal?.noteRaised(service);
+    }
     const answer: ListAnswer =
       changed === undefined
         ? this.#readState(request, service, interest.variant.filter)

@@ -1,6 +1,7 @@
 import type { ListCache } from '../push/list-cache.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceStore } from '../store/service-store.ts';
+import type { ClaimJournal } from './claim-journal.ts';
 import type { HostFlows } from './host-flows.ts';
 import type { Keys } from './keys.ts';
 import { fromPartition, toFields } from './messages.ts';
@@ -26,6 +27,7 @@ export interface SlotMovesParts {
   readonly watches: Watches;
   readonly pushes: Pushes;
   readonly keys: Keys;
+  readonly journal: ClaimJournal | undefined;
 }
 
 /**
@@ -46,7 +48,7 @@ export class SlotMoves {
   #takeover: SlotTakeover | undefined;
 
   constructor(parts: SlotMovesParts) {
-    const { limits, turn, store, lists, shown, flows, watches, pushes } = parts;
+    const { limits, turn, store, lists, shown, flows, watches, pushes, journal } = parts;
     this.#parts = parts;
     this.#owner = {
       nextService: () => this.#nextService(),
@@ -67,6 +69,7 @@ export class SlotMoves {
       spend: turn.spend,
       isThere: flows.isThere,
       watch: watches.watch,
+      journal,
       takeApart: (service, filter) => filter === '' || lists.takeApart(service, turn.isOver),
     };
   }
@@ -106,8 +109,10 @@ export class SlotMoves {
   /** Forgets, in fact: nobody reads these slots here any more. */
   prepareForgetting(record: ToRecord<'forget'>): boolean {
     const slots = new Set(record[toFields.forget.slots]);
-    const { turn, store, lists, watches } = this.#parts;
-    return this.#sweepServices(record[toFields.forget.request], (service) => {
+    const { turn, store, lists, watches, journal } = this.#parts;
+    const request = record[toFields.forget.request];
+    if (this.#sweep?.request !== request) journal?.noteGiven([...slots]);
+    return this.#sweepServices(request, (service) => {
       if (!slots.has(service.slot)) return;
       turn.spend(service.instances.size * lookWork);
       const watched = watches.find(service.key);

@@ -3,6 +3,7 @@ import type { WatchedService } from '../push/watched-service.ts';
 import { ChangeLog } from '../store/change-log.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceStore } from '../store/service-store.ts';
+import type { ClaimJournal } from './claim-journal.ts';
 import type { ServiceParcel } from './messages.ts';
 import { claimWork } from './turn-work.ts';
 
@@ -16,6 +17,7 @@ export interface TakeoverReceiver {
   readonly isThere: (host: number) => boolean;
   /** A service that somebody watches; from then on it is watched here, too, by nobody yet. */
   readonly watch: (service: ServiceRecord) => WatchedService;
+  readonly journal: ClaimJournal | undefined;
   /** A service's instances have been parsed for a filter; false: not in this turn. */
   readonly takeApart: (service: ServiceRecord, filter: string) => boolean;
 }
@@ -50,13 +52,18 @@ export class SlotTakeover {
   }
 
   #fill({ key, version, isFirst, isLast, instances, log }: ServiceParcel): ServiceRecord {
-    const { store, changeLogEntriesMax, spend } = this.#receiver;
+    const { store, changeLogEntriesMax, spend, journal } = this.#receiver;
     const service = isFirst ? store.create(key, version) : store.get(key);
     if (service === undefined) throw new Error(`the rest of a service without its beginning: ${key}`);
-    if (isFirst) store.attach(service);
+    if (isFirst) {
+      store.attach(service);
+      journal?.noteTaken(service);
+    }
     for (let i = 0; i < instances.length; i += 4) {
       const [id, fragment] = [String(instances[i]), String(instances[i + 1])];
-      store.restore(service, id, { fragment, owner: Number(instances[i + 2]), stamp: Number(instances[i + 3]) });
+      const claim = { fragment, owner: Number(instances[i + 2]), stamp: Number(instances[i + 3]) };
+      store.restore(service, id, claim);
+      journal?.notePut(service, claim);
       spend(claimWork + fragment.length);
     }
     if (isLast && log !== undefined) service.adoptLog(ChangeLog.restore(log.base, log.entries, changeLogEntriesMax));

@@ -10,6 +10,7 @@ import { HostLog } from '../../src/sessions/session-log.ts';
 import type { Session } from '../../src/sessions/session.ts';
 import { Sessions } from '../../src/sessions/sessions.ts';
 import type { Socket } from '../../src/transport/transport.ts';
+import { SessionOrigins } from '../../src/workers/session-numbers.ts';
 
 const second = 1000;
 const minute = 60 * second;
@@ -36,6 +37,7 @@ class Scene {
       log: new HostLog(textCodec),
       config: resolveConfig({ disconnectGraceMs: second, heartbeatTimeoutMs: 10 * minute, ...config }),
       counters: this.counters,
+      origins: new SessionOrigins(),
       createName: () => `name-${(this.#names += 1)}`,
       clock: this.clock,
       holding: { end: () => undefined },

@@ -33,6 +33,7 @@ import { PartitionOutboxes } from '../../src/workers/outbox.ts';
 import type { PartitionClock } from '../../src/workers/partition-clock.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
 import type { MailboxPort, Runner } from '../../src/workers/runner.ts';
+import { SessionOrigins } from '../../src/workers/session-numbers.ts';
 import { ioThreads } from './io-threads.ts';
 import type { Random } from './random.ts';
 import { SimulatedStore } from './simulated-store.ts';
@@ -441,11 +442,11 @@ export class InProcessRegistry {
   /** Those with leases, each in its present life. */
   readonly edges: SimulatedEdge[] = [];
   readonly #edgeSupervisor: EdgeSupervisor;
-  readonly #ledger: LeaseLedger = new LeaseLedger();
+  readonly #ledger: LeaseLedger = new LeaseLedger(new SessionOrigins());
   readonly guard: RegistryGuard;
   readonly supervisor: Supervisor;
   readonly migrator: SlotMigrator;
-  readonly transfers: SessionTransfers = new SessionTransfers();
+  readonly transfers: SessionTransfers = new SessionTransfers(new SessionOrigins());
   readonly partitions: SimulatedPartition[] = [];
   readonly store: SimulatedStore;
   fatal: Error | undefined;
@@ -504,6 +505,7 @@ export class InProcessRegistry {
       onLease: (news) => {
         this.#ledger.note(news);
       },
+      onKept: ignore,
     };
     const others = this.#channels.map((channel, i) => {
       serveHost(this.hosts[i + 1]!, channel.hostPort);

@@ -18,6 +18,7 @@ const limits: PartitionLimits = {
   instanceBytesMax: 1_000_000,
   serviceListBytesMax: 1_000_000,
   answerCharactersInFlightMax: 1000,
+  journalBytesWaitingMax: 1_048_576,
   partitionTurnWorkMax: 1_000_000,
   keysPerPartitionMax: 100,
   keyBytesPerPartitionMax: 1_000_000,

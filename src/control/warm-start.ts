@@ -1,0 +1,213 @@
+import type { Logger } from 'pino';
+
+import type { ServerConfig } from '../config/config.ts';
+import type { EarlierSessions, JournalDamage, JournalFolder } from '../journal/journal-folder.ts';
+import type { SessionNote } from '../journal/session-records.ts';
+import type { JournalFindings } from '../workers/journal-loading.ts';
+import type { JournalReport, JournalStart } from '../workers/journal-start.ts';
+import { hostsMax, recallingHost, sessionsPerHostMax } from '../workers/session-numbers.ts';
+import type { SessionOrigins } from '../workers/session-numbers.ts';
+import type { Hosts } from './hosts.ts';
+import { recallFrom } from './lease-recovery.ts';
+import { SessionLedger } from './session-ledger.ts';
+import type { SlotMigrator } from './slot-migrator.ts';
+import type { Supervisor } from './supervisor.ts';
+
+export interface WarmStartOptions {
+  readonly folder: JournalFolder;
+  readonly config: Pick<ServerConfig, 'partitions' | 'journalBytesWaitingMax'>;
+  readonly origins: SessionOrigins;
+  /** All requests from now on have numbers above this one. */
+  readonly continueRequests: (request: number) => void;
+  readonly log: Logger;
+  /** A journal was given up. */
+  readonly onCold: () => void;
+}
+
+export interface WarmStartParts {
+  readonly hosts: Hosts;
+  readonly supervisor: Pick<Supervisor, 'whenReady'>;
+  readonly migrator: Pick<SlotMigrator, 'pause' | 'resume'>;
+}
+
+/**
+ * How far the start is. `reading`: partitions read what they held; `recalling`: they answer, and the main thread's host is told what sessions of the life before hold;
+ * `over`: it knows.
+ */
+export type WarmStartPhase = 'reading' | 'recalling' | 'over';
+
+/** How many sessions may have begun after the last that is known of, since journals are written behind. */
+const unknownSessions: number = 2 ** 20;
+
+/**
+ * Begins with what the life before of the process held, as journals know it: partitions read their claims, the main thread's host holds the sessions of before, which their clients
+ * take over, and recalls from partitions what those hold. From then on all of it is noted for the next life.
+ */
+export class WarmStart {
+  readonly #options: WarmStartOptions;
+  readonly #ledger: SessionLedger;
+  readonly #earlier: EarlierSessions;
+  readonly #findings: JournalFindings[] = [];
+  /** Partitions of which all that they hold is noted in this life. */
+  readonly #complete: Set<number> = new Set();
+  #phase: WarmStartPhase = 'reading';
+  #claims = 0;
+  readonly #cold: Set<number> = new Set();
+
+  constructor(options: WarmStartOptions) {
+    const { folder, config, log } = options;
+    this.#options = options;
+    this.#earlier = folder.readSessions();
+    this.#ledger = new SessionLedger({
+      folder,
+      bytesWaitingMax: config.journalBytesWaitingMax,
+      onEvent: (event) => {
+        if (event.kind !== 'cold') return;
+        options.onCold();
+        log.error({ reason: event.reason }, 'the journal of sessions is given up, and begun anew later');
+      },
+    });
+    for (const damage of [...folder.damages, ...this.#earlier.damages]) logDamage(log, damage);
+  }
+
+  get phase(): WarmStartPhase {
+    return this.#phase;
+  }
+
+  /** Claims that were read. */
+  get claims(): number {
+    return this.#claims;
+  }
+
+  /** Partitions without a journal. */
+  get coldCount(): number {
+    return this.#cold.size;
+  }
+
+  /** With what a partition begins a life. */
+  journalOf(partition: number, isFirstLife: boolean): JournalStart {
+    const { folder, config } = this.#options;
+    const { paths, sequence } = folder.ownFiles('claims', partition);
+    return {
+      folder: folder.path,
+      registry: folder.registry,
+      life: folder.life,
+      writers: config.partitions,
+      sequence,
+      before: paths,
+      files: this.#phase === 'over' ? [] : folder.claimFiles(),
+      isRebuild: !isFirstLife && this.#phase !== 'reading',
+    };
+  }
+
+  /** A partition reports something of its journal. */
+  handle(partition: number, report: JournalReport): void {
+    const { log, folder, config, onCold } = this.#options;
+    switch (report.kind) {
+      case 'loading':
+        return;
+      case 'loaded':
+        this.#findings.push(report.findings);
+        if (this.#phase === 'reading') this.#claims += report.claims;
+        for (const damage of report.findings.damages) logDamage(log, damage);
+        return;
+      case 'journal':
+        break;
+      default:
+        report satisfies never;
+        return;
+    }
+    const { event } = report;
+    switch (event.kind) {
+      case 'complete':
+        this.#complete.add(partition);
+        if (this.#complete.size >= config.partitions) folder.removeEarlier('claims');
+        return;
+      case 'cold':
+        this.#complete.delete(partition);
+        this.#cold.add(partition);
+        onCold();
+        log.error({ partition, reason: event.reason }, 'the journal of a partition is given up, and begun anew later');
+        return;
+      case 'warm':
+        this.#cold.delete(partition);
+        log.warn({ partition }, 'the journal of a partition is begun anew');
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  /** A session holds something, or has ended. */
+  note(note: SessionNote): void {
+    this.#ledger.note(note);
+  }
+
+  tick(nowMs: number): void {
+    this.#ledger.tick(nowMs);
+  }
+
+  /**
+   * All partitions have read what they held: numbers continue, and the sessions of before are held again. Resolves once what they hold has been recalled; nobody has to wait for
+   * that but those who take one over.
+   */
+  async begin({ hosts, supervisor, migrator }: WarmStartParts, nowMs: number): Promise<void> {
+    const { origins, continueRequests, log } = this.#options;
+    const { kept } = this.#earlier;
+    const begun = this.#countBegun();
+    for (const [host, number] of begun.entries()) origins.setBefore(host, number);
+    continueRequests(this.#findings.reduce((request, { stampMax }) => Math.max(request, stampMax), 0));
+    this.#ledger.begin(kept, begun, nowMs);
+    if (kept.length === 0 && this.#claims === 0) {
+      this.#phase = 'over';
+      return;
+    }
+    this.#phase = 'recalling';
+    const { core } = hosts.main;
+    core.beginRecall(kept);
+    log.info({ registrations: this.#claims, sessions: kept.length }, 'began with what was registered before the start');
+    await migrator.pause();
+    try {
+      const partitions = hosts.table.partitions;
+      await Promise.all(
+        Array.from({ length: partitions }, (_, partition) => this.#recall(partition, { hosts, supervisor })),
+      );
+    } finally {
+      migrator.resume();
+    }
+    this.#phase = 'over';
+    core.endRecall();
+    log.info({ tookMs: Math.round(performance.now() - nowMs) }, 'recalled what sessions of before the start hold');
+  }
+
+  /** All that was noted is written. */
+  end(): Promise<void> {
+    return this.#ledger.end();
+  }
+
+  async #recall(partition: number, { hosts, supervisor }: Omit<WarmStartParts, 'migrator'>): Promise<void> {
+    const { core, router } = hosts.main;
+    for (;;) {
+      const link = hosts.link(partition);
+      if (link !== undefined && (await recallFrom(link, { core, router, number: recallingHost }))) return;
+      // It has died: its next life begins with the journal, too.
+      if (!(await supervisor.whenReady([partition]))) return;
+    }
+  }
+
+  #countBegun(): number[] {
+    const { begun, kept } = this.#earlier;
+    const maxima: number[] = Array.from({ length: hostsMax }, (_, host) => begun[host] ?? 0);
+    const note = (host: number, number: number): void => {
+      maxima[host] = Math.max(maxima[host] ?? 0, number);
+    };
+    for (const { number } of kept) note(Math.floor(number / sessionsPerHostMax), number % sessionsPerHostMax);
+    for (const { sessionsMax } of this.#findings)
+      for (const [host, number] of sessionsMax.entries()) note(host, number);
+    return maxima.map((number) => (number === 0 ? 0 : number + unknownSessions));
+  }
+}
+
+function logDamage(log: Logger, { file, at, reason }: JournalDamage): void {
+  log.error({ file, at, reason }, 'a journal cannot be read to its end: what was registered after that is not known');
+}

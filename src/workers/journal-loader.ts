@@ -1,0 +1,154 @@
+import type { ClaimRecordTaker, JournalledClaim } from '../journal/claim-records.ts';
+import { slotOf } from '../slots/slot.ts';
+import { readId } from '../store/instance-table.ts';
+import type { ServiceRecord } from '../store/service-record.ts';
+import type { ServiceStore } from '../store/service-store.ts';
+import { hostsMax, sessionsPerHostMax } from './session-numbers.ts';
+
+export interface JournalLoaderOptions {
+  readonly store: ServiceStore;
+  /** Whether a slot is this partition's. */
+  readonly isOwned: (slot: number) => boolean;
+  /** Whether a session's claims are to be taken from the journal; those of others come from elsewhere. */
+  readonly isWanted: (owner: number) => boolean;
+  /** Services continue from the versions that they had; else from the floor of the store. */
+  readonly keepsVersions: boolean;
+}
+
+/**
+ * Fills a store from journals, one after the other. Where several speak of a service, since its slot has moved, the one that knows the higher version of it does: the
+ * others stopped hearing of it before.
+ */
+export class JournalLoader implements ClaimRecordTaker {
+  readonly #options: JournalLoaderOptions;
+  /** Which journal spoke of a service last, and the version with which it did. */
+  readonly #known: Map<string, { journal: number; version: number }> = new Map();
+  #journal = 0;
+  #current: ServiceRecord | undefined;
+  #currentKnown: { journal: number; version: number } = { journal: 0, version: 0 };
+  #versionMax = 0;
+  #stampMax = 0;
+  readonly #sessionsMax: number[] = Array.from({ length: hostsMax }, () => 0);
+
+  constructor(options: JournalLoaderOptions) {
+    this.#options = options;
+  }
+
+  /** What follows is of another writer, or of the same one in a later life. */
+  beginJournal(): void {
+    this.#journal += 1;
+    this.#current = undefined;
+  }
+
+  begin(key: string, version: number): void {
+    const service = this.#find(key, version);
+    if (service === undefined) return;
+    const { store } = this.#options;
+    for (const { id, owner } of service.instances.namesOf(() => true)) store.unrestore(service, id, owner, Infinity);
+    this.#raise(service, version);
+  }
+
+  put(key: string, claim: JournalledClaim, version: number): void {
+    this.#noteVersion(version);
+    this.#noteStamp(claim.stamp);
+    this.#noteOwner(claim.owner);
+    if (!this.#options.isWanted(claim.owner)) return;
+    const service = this.#find(key, version);
+    if (service === undefined) return;
+    this.#options.store.restore(service, readId(claim.fragment), claim);
+    this.#raise(service, version);
+  }
+
+  restamp(key: string, id: string, owner: number, stamp: number): void {
+    this.#noteStamp(stamp);
+    const service = this.#options.store.get(key);
+    if (service === undefined || this.#known.get(key)?.journal !== this.#journal) return;
+    const claim = service.instances.claimOf(id, owner);
+    if (claim === undefined || claim.stamp >= stamp) return;
+    this.#options.store.restore(service, id, { fragment: claim.fragment, owner, stamp });
+  }
+
+  end(key: string, id: string, owner: number, stamp: number, version: number): void {
+    this.#noteVersion(version);
+    const service = this.#find(key, version);
+    if (service === undefined) return;
+    this.#options.store.unrestore(service, id, owner, stamp);
+    this.#raise(service, version);
+  }
+
+  raise(key: string, version: number): void {
+    this.#noteVersion(version);
+    const service = this.#find(key, version);
+    if (service !== undefined) this.#raise(service, version);
+  }
+
+  floor(version: number): void {
+    this.#noteVersion(version);
+  }
+
+  giveAway(slots: readonly number[]): void {
+    const given = new Set(slots);
+    this.#current = undefined;
+    for (const [key, { journal }] of this.#known) {
+      if (journal !== this.#journal || !given.has(slotOf(key))) continue;
+      const service = this.#options.store.get(key);
+      if (service !== undefined) this.#options.store.detach(service);
+      this.#known.delete(key);
+    }
+  }
+
+  /** All has been read: services without instances are forgotten. Returns the highest numbers that any record named. */
+  finish(): { readonly versionMax: number; readonly stampMax: number; readonly sessionsMax: readonly number[] } {
+    const { store } = this.#options;
+    for (const service of store.services()) if (service.instances.size === 0) store.forget(service);
+    this.#known.clear();
+    return { versionMax: this.#versionMax, stampMax: this.#stampMax, sessionsMax: this.#sessionsMax };
+  }
+
+  #noteVersion(version: number): void {
+    if (version > this.#versionMax) this.#versionMax = version;
+  }
+
+  #noteStamp(stamp: number): void {
+    if (stamp > this.#stampMax) this.#stampMax = stamp;
+  }
+
+  #noteOwner(owner: number): void {
+    const host = Math.floor(owner / sessionsPerHostMax);
+    const number = owner - host * sessionsPerHostMax;
+    if (number > (this.#sessionsMax[host] ?? Infinity)) this.#sessionsMax[host] = number;
+  }
+
+  /** The service that a record is about; undefined: it is another's, or another journal knows a later state of it. */
+  #find(key: string, version: number): ServiceRecord | undefined {
+    if (this.#current?.key === key) {
+      this.#currentKnown.version = Math.max(this.#currentKnown.version, version);
+      return this.#current;
+    }
+    if (!this.#options.isOwned(slotOf(key))) return undefined;
+    let known = this.#known.get(key);
+    if (known === undefined) {
+      known = { journal: this.#journal, version };
+      this.#known.set(key, known);
+    } else if (known.journal !== this.#journal) {
+      if (version < known.version) return undefined;
+      known.journal = this.#journal;
+    }
+    known.version = Math.max(known.version, version);
+    this.#currentKnown = known;
+    this.#current = this.#options.store.get(key) ?? this.#create(key);
+    return this.#current;
+  }
+
+  #create(key: string): ServiceRecord {
+    const { store, keepsVersions } = this.#options;
+    if (!keepsVersions) return store.obtain(key);
+    const service = store.create(key, 0);
+    store.attach(service);
+    return service;
+  }
+
+  #raise(service: ServiceRecord, version: number): void {
+    if (this.#options.keepsVersions) service.raise(version);
+  }
+}
