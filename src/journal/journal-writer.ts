@@ -32,6 +32,8 @@ export interface JournalWriterOptions {
   readonly head: SegmentHead;
   /** Bytes that may wait to be written. */
   readonly bytesWaitingMax: number;
+  /** A new segment is begun once the present one has twice what is live, and so many bytes more. */
+  readonly garbageBytes?: number;
   readonly onEvent: (event: JournalEvent) => void;
 }
 
@@ -41,9 +43,8 @@ const flushBytes = 1_048_576;
 /** Bytes of what there is that are put in at a time, and how often, in milliseconds. */
 const sliceBytes = 1_048_576;
 const sliceEveryMs = 50;
-/** A new segment is begun once the present one has this many times what is live, and so many bytes more. */
 const garbageFactor = 2;
-const garbageBytes: number = 16 * 1_048_576;
+const garbageBytesUsual: number = 16 * 1_048_576;
 /** How long a journal that could not be kept waits before it is begun anew, in milliseconds; it doubles each time. */
 const coldMs = 5000;
 const coldMaxMs = 60_000;
@@ -197,6 +198,7 @@ export class JournalWriter {
 
   #isGarbageMuch(): boolean {
     if (this.#part !== undefined || this.#isTurningOver) return false;
+    const { garbageBytes = garbageBytesUsual } = this.#options;
     if (this.#segmentBytes <= garbageBytes) return false;
     const { liveBytes, mayComplete } = this.#options.subject;
     return this.#segmentBytes > garbageFactor * liveBytes() + garbageBytes && mayComplete();

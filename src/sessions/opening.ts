@@ -56,7 +56,8 @@ export class Opening {
       succeed: (resumed) => {
         if (resumed === undefined) this.#adoptHolder(session, resume);
         // What it holds may have been granted by the process before this one.
-        else if (session.identity.mayHold && !this.#options.warmUp.isOver) this.#options.holding.vouch(session.identity);
+        else if (session.identity.mayHold && !this.#options.warmUp.isOver)
+          this.#options.holding.vouch(session.identity);
         this.#answer(session, reply, resumed);
       },
       fail: (failure) => {

@@ -15,17 +15,24 @@ export interface JournalLoaderOptions {
   readonly keepsVersions: boolean;
 }
 
+/** Which journal spoke of a service last, in which life, and the version with which it did. */
+interface Known {
+  journal: number;
+  life: number;
+  version: number;
+}
+
 /**
  * Fills a store from journals, one after the other. Where several speak of a service, since its slot has moved, the one that knows the higher version of it does: the
  * others stopped hearing of it before.
  */
 export class JournalLoader implements ClaimRecordTaker {
   readonly #options: JournalLoaderOptions;
-  /** Which journal spoke of a service last, and the version with which it did. */
-  readonly #known: Map<string, { journal: number; version: number }> = new Map();
+  readonly #known: Map<string, Known> = new Map();
   #journal = 0;
+  #life = 0;
   #current: ServiceRecord | undefined;
-  #currentKnown: { journal: number; version: number } = { journal: 0, version: 0 };
+  #currentKnown: Known = { journal: 0, life: 0, version: 0 };
   #versionMax = 0;
   #stampMax = 0;
   readonly #sessionsMax: number[] = Array.from({ length: hostsMax }, () => 0);
@@ -35,8 +42,9 @@ export class JournalLoader implements ClaimRecordTaker {
   }
 
   /** What follows is of another writer, or of the same one in a later life. */
-  beginJournal(): void {
+  beginJournal(life: number): void {
     this.#journal += 1;
+    this.#life = life;
     this.#current = undefined;
   }
 
@@ -128,11 +136,13 @@ export class JournalLoader implements ClaimRecordTaker {
     if (!this.#options.isOwned(slotOf(key))) return undefined;
     let known = this.#known.get(key);
     if (known === undefined) {
-      known = { journal: this.#journal, version };
+      known = { journal: this.#journal, life: this.#life, version };
       this.#known.set(key, known);
     } else if (known.journal !== this.#journal) {
-      if (version < known.version) return undefined;
+      // Who gave it away says nothing after that; a later life continues from where the one before was.
+      if (known.life === this.#life ? version <= known.version : version < known.version) return undefined;
       known.journal = this.#journal;
+      known.life = this.#life;
     }
     known.version = Math.max(known.version, version);
     this.#currentKnown = known;

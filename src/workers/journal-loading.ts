@@ -45,7 +45,7 @@ export async function loadJournals({ files, nextTurn, ...options }: JournalLoadi
     if (next !== writer) {
       writer = next;
       isBroken = false;
-      loader.beginJournal();
+      loader.beginJournal(name?.life ?? 0);
     }
     // What continues a segment that ends too early may only be true with the rest of it.
     if (isBroken) continue;

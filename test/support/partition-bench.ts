@@ -5,6 +5,7 @@ import type { PartitionInbox } from '../../src/workers/inbox.ts';
 import { fromPartition } from '../../src/workers/messages.ts';
 import type { FromPartition, PartitionLimits, ToPartition } from '../../src/workers/messages.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
+import type { PartitionOptions } from '../../src/workers/partition-core.ts';
 
 const limits: PartitionLimits = {
   coalesceWindowMinMs: 20,
@@ -37,7 +38,11 @@ export class PartitionBench {
   #nowMs = 0;
   #batch = 0;
 
-  constructor(table: SlotTable = SlotTable.even(2), bounds: Partial<PartitionLimits> = {}) {
+  constructor(
+    table: SlotTable = SlotTable.even(2),
+    bounds: Partial<PartitionLimits> = {},
+    more: Pick<PartitionOptions, 'createJournal'> & Partial<PartitionOptions> = {},
+  ) {
     this.table = table;
     this.core = new PartitionCore({
       partition: table.ownerOf(slotOf(key)),
@@ -50,6 +55,7 @@ export class PartitionBench {
       askStore: (request) => {
         this.storeRequests.push(request);
       },
+      ...more,
     });
     for (const host of [0, 1]) this.core.attach(host);
   }
