@@ -1,5 +1,8 @@
-import { existsSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 
 import { sessionPath } from '../protocol/limits.ts';
 import { endChild, startChild } from './child.ts';
@@ -29,15 +32,71 @@ export interface BenchServer {
   readonly partitions: number | undefined;
   /** Rejects when the server ends while it is needed. */
   readonly died: Promise<never>;
+  /** Kills its process as a crash would, and starts another with the same settings, on the same ports; undefined: it is not ours. Resolves when that listens. */
+  readonly restart: (() => Promise<void>) | undefined;
   stop(): Promise<void>;
 }
 
-const startTimeoutMs = 20_000;
+const startTimeoutMs = 60_000;
 
+/** Settings that it does not name are those of the suite. With `dataDir: 'temporary'` it gets a folder of its own, which goes with it. */
 export async function startBenchServer(
-  settings: Readonly<Record<string, unknown>>,
+  wanted: Readonly<Record<string, unknown>>,
   cores: string | undefined,
 ): Promise<BenchServer> {
+  const folder = wanted['dataDir'] === 'temporary' ? mkdtempSync(path.join(tmpdir(), 'slotcast-bench-')) : undefined;
+  const settings = folder === undefined ? wanted : { ...wanted, dataDir: folder };
+  const first = await startServerProcess(settings, cores);
+  const { url, httpPort, partitions } = first.report;
+  const endpoint = readEndpoint(url);
+  const http = { host: endpoint.host, port: httpPort ?? endpoint.port };
+  let rejectDied: (error: Error) => void = () => {};
+  const died = new Promise<never>((_, reject) => {
+    rejectDied = reject;
+  });
+  died.catch(() => {});
+  /** Undefined: it has been killed, and the next has not begun. */
+  let child: ChildProcess | undefined;
+  const adopt = (begun: ChildProcess): void => {
+    child = begun;
+    begun.once('exit', (code, signal) => {
+      if (begun === child) rejectDied(new SetupError(`the server ended: ${signal ?? `code ${code}`}`));
+    });
+  };
+  adopt(first.child);
+  return {
+    endpoint,
+    http,
+    url,
+    isOurs: true,
+    get pid() {
+      return child?.pid;
+    },
+    partitions,
+    died,
+    restart: async () => {
+      const killed = child;
+      child = undefined;
+      if (killed !== undefined) await endChild(killed);
+      const next = await startServerProcess({ ...settings, port: endpoint.port, httpPort: http.port }, cores);
+      adopt(next.child);
+    },
+    stop: async () => {
+      if (child !== undefined) await endChild(child);
+      if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+interface ServerProcess {
+  readonly child: ChildProcess;
+  readonly report: Extract<ServerReport, { readonly kind: 'listening' }>;
+}
+
+async function startServerProcess(
+  settings: Readonly<Record<string, unknown>>,
+  cores: string | undefined,
+): Promise<ServerProcess> {
   const child = startChild('server-process.js', [JSON.stringify(settings)], cores);
   const report = await new Promise<ServerReport>((resolve, reject) => {
     const timer = setTimeout(() => reject(new SetupError('the server did not start in time')), startTimeoutMs);
@@ -51,21 +110,7 @@ export async function startBenchServer(
     });
   });
   if (report.kind === 'failed') throw new UsageError(report.message);
-  const died = new Promise<never>((_, reject) => {
-    child.once('exit', (code, signal) => reject(new SetupError(`the server ended: ${signal ?? `code ${code}`}`)));
-  });
-  died.catch(() => {});
-  const endpoint = readEndpoint(report.url);
-  return {
-    endpoint,
-    http: { host: endpoint.host, port: report.httpPort ?? endpoint.port },
-    url: report.url,
-    isOurs: true,
-    pid: child.pid,
-    partitions: report.partitions,
-    died,
-    stop: () => endChild(child),
-  };
+  return { child, report };
 }
 
 /** A server that runs already. */
@@ -82,6 +127,7 @@ export async function findBenchServer(url: string, pid: number | undefined): Pro
     pid,
     partitions: undefined,
     died: new Promise<never>(() => {}),
+    restart: undefined,
     stop: () => Promise.resolve(),
   };
 }

@@ -107,6 +107,8 @@ export interface StormOrder {
   readonly window: number;
   /** They take over their sessions rather than register again. */
   readonly isResuming: boolean;
+  /** Readers' connections break, too, and they come back with the versions that they hold. */
+  readonly withReaders: boolean;
   readonly timeoutMs: number;
 }
 export interface StormOutcome extends Tallies {

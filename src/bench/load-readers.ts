@@ -3,7 +3,7 @@ import type { LoadPlan, Tallies, VerifyOutcome } from './load-orders.ts';
 import type { LoadSession } from './load-session.ts';
 import { perReader } from './population.ts';
 import type { Propagation } from './propagation.ts';
-import { PushReader, readMarks, readRemoved, readVersion } from './push-reader.ts';
+import { isDifference, PushReader, readMarks, readRemoved, readVersion } from './push-reader.ts';
 import { ReaderViews } from './reader-views.ts';
 import { buildSubscribe } from './requests.ts';
 
@@ -64,7 +64,9 @@ export class LoadReaders {
 
   /** The answer to a subscription. */
   handleAnswer(session: LoadSession, view: number, bytes: Buffer, start: number, end: number): void {
-    this.#applyList(session, view, readVersion(bytes, start), bytes, start, end);
+    const version = readVersion(bytes, start);
+    if (isDifference(bytes, start, end)) this.#applyDifference(session, view, version, bytes, start, end);
+    else this.#applyList(session, view, version, bytes, start, end);
   }
 
   handlePush(session: LoadSession, bytes: Buffer, start: number, end: number): void {
@@ -80,21 +82,26 @@ export class LoadReaders {
         this.#resubscribe(session, view);
         return;
       }
-      const at = nowMs();
-      readMarks(bytes, start, end, (instance, mark) => this.#put(session, view, instance, mark, at));
-      readRemoved(bytes, start, end, (instance) => {
-        if (this.#views.remove(view, instance)) this.#removed(session, instance, at);
-      });
-      this.#views.setVersion(view, head.to);
+      this.#applyDifference(session, view, head.to, bytes, start, end);
       const count = this.#views.countOf(view);
       if (count < this.#sightings.countMin) this.#sightings.countMin = count;
       if (head.count !== count) this.#resubscribe(session, view);
     }
   }
 
-  sendSubscribe(session: LoadSession, view: number): void {
+  /** `isResuming`: with the version that the reader holds. */
+  sendSubscribe(session: LoadSession, view: number, isResuming = false): void {
     const service = this.#serviceAt(session, view - this.#views.viewOf(session.local, 0));
-    session.send(buildSubscribe(this.#plan.population, view, service));
+    const version = isResuming ? this.#views.versionOf(view) : 0;
+    const held = { version, count: this.#views.countOf(view) };
+    session.send(buildSubscribe(this.#plan.population, view, service, held));
+  }
+
+  /** The lists of one reader. */
+  viewsOf(session: LoadSession): number[] {
+    return Array.from({ length: this.#subscriptionsOf(session) }, (_, offset) =>
+      this.#views.viewOf(session.local, offset),
+    );
   }
 
   countSubscriptions(): number {
@@ -162,6 +169,22 @@ export class LoadReaders {
     for (const [place, mark] of before.entries()) {
       if (mark !== 0) this.#removed(session, place * services + service, at);
     }
+    this.#views.setVersion(view, version);
+  }
+
+  #applyDifference(
+    session: LoadSession,
+    view: number,
+    version: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const at = nowMs();
+    readMarks(bytes, start, end, (instance, mark) => this.#put(session, view, instance, mark, at));
+    readRemoved(bytes, start, end, (instance) => {
+      if (this.#views.remove(view, instance)) this.#removed(session, instance, at);
+    });
     this.#views.setVersion(view, version);
   }
 

@@ -3,7 +3,7 @@ import { EntryError, SessionSocket } from './session-socket.ts';
 import type { Endpoint, SocketListener } from './session-socket.ts';
 
 /** How often a server may refuse one session before the run fails. */
-const attemptsMax = 60;
+const attemptsMax = 240;
 const retryAfterMs = 250;
 
 export interface SessionListener {

@@ -11,9 +11,9 @@ import { isDoneBy, waitUntil } from './schedule.ts';
 export async function runStorm(
   traffic: LoadTraffic,
   registering: LoadRegistering,
-  { dropAtMs, jitterMs, window, isResuming, timeoutMs }: StormOrder,
+  { dropAtMs, jitterMs, window, isResuming, withReaders, timeoutMs }: StormOrder,
 ): Promise<StormOutcome> {
-  const { plan, counters, providers } = traffic;
+  const { plan, counters, providers, readers } = traffic;
   const before = counters.begin();
   counters.refusals = 0;
   const random = createRandom(plan.population.seed + plan.part);
@@ -22,6 +22,7 @@ export async function runStorm(
   await waitUntil(dropAtMs);
   traffic.isStorm = true;
   for (const session of providers) session.break();
+  if (withReaders) for (const session of readers.sessions) session.break();
   const comeBack = async (session: LoadSession): Promise<void> => {
     await waitUntil(dropAtMs + random() * jitterMs);
     await session.open(plan.endpoint);
@@ -32,7 +33,12 @@ export async function runStorm(
     recordMs(back, lastBackAtMs - dropAtMs);
     returned += 1;
   };
-  await isDoneBy(Promise.all(providers.map(comeBack)), dropAtMs + jitterMs + timeoutMs);
+  const readAgain = async (session: LoadSession): Promise<void> => {
+    await session.open(plan.endpoint);
+    for (const view of readers.viewsOf(session)) traffic.sendSubscribe(session, view, true);
+  };
+  const all = withReaders ? [...readers.sessions.map(readAgain), ...providers.map(comeBack)] : providers.map(comeBack);
+  await isDoneBy(Promise.all(all), dropAtMs + jitterMs + timeoutMs);
   traffic.isStorm = false;
   return {
     ...counters.readTallies(before),

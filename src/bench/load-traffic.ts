@@ -72,9 +72,9 @@ export class LoadTraffic implements SessionListener {
     this.providerOf(instance)!.send(buildRegister(this.plan.population, id, instance, change + 1));
   }
 
-  sendSubscribe(session: LoadSession, view: number): void {
+  sendSubscribe(session: LoadSession, view: number, isResuming = false): void {
     this.counters.sent += 1;
-    this.readers.sendSubscribe(session, view);
+    this.readers.sendSubscribe(session, view, isResuming);
   }
 
   /** Opens a session, or takes one over; resolves with how many registrations the latter has. */

@@ -31,6 +31,13 @@ export function readHostTimes(): { readonly busyMs: number; readonly stealMs: nu
   return { busyMs: (user + nice + system + interrupt + softInterrupt + steal) * cpuTickMs, stealMs: steal * cpuTickMs };
 }
 
+/** The most resident memory that a process has had. */
+export function readPeakRssBytes(pid: number): number {
+  const match = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
+  if (match === null) throw new Error(`no VmHWM in the status of process ${pid}`);
+  return Number(match[1]) * 1024;
+}
+
 /** Resident memory. From smaps_rollup, since VmRSS is only an estimate on present kernels. */
 export function readRssBytes(pid: number): number {
   const match = /^Rss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'));

@@ -97,6 +97,15 @@ export function readAnswer(bytes: Buffer, start: number): { readonly id: number;
   return { id: readNumber(bytes, at), isResult: bytes[skipDigits(bytes, at) + 2] === 0x72 };
 }
 
+const instancesKey = Buffer.from('"instances":[');
+/** In the answer to a subscription it begins within the first so many bytes. */
+const answerHeadBytes = 120;
+
+/** Whether the answer to a subscription says what has changed since the version that was held, rather than what there is. */
+export function isDifference(bytes: Buffer, start: number, end: number): boolean {
+  return !bytes.subarray(start, Math.min(end, start + answerHeadBytes)).includes(instancesKey);
+}
+
 const versionKey = Buffer.from('"version":');
 
 /** The version in the answer to a subscription. */

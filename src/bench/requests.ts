@@ -35,8 +35,15 @@ export function buildRegister(population: Population, id: number, instance: numb
   );
 }
 
-export function buildSubscribe(population: Population, view: number, service: number): Buffer {
-  return frame(numberRequest(requestKinds.subscribe, view), 'service.subscribe', population, service);
+/** `held`: what the reader has of the list; version 0: nothing. */
+export function buildSubscribe(
+  population: Population,
+  view: number,
+  service: number,
+  held: { readonly version: number; readonly count: number },
+): Buffer {
+  const rest = held.version === 0 ? '' : `,"version":${held.version},"count":${held.count}`;
+  return frame(numberRequest(requestKinds.subscribe, view), 'service.subscribe', population, service, rest);
 }
 
 /** A question that costs next to nothing: is anybody there? */

@@ -29,7 +29,7 @@ export class Sampler {
   readonly samples: Sample[] = [];
   phase = 'start';
   isMeasured = false;
-  readonly #pid: number | undefined;
+  readonly #server: { readonly pid: number | undefined };
   readonly #onSample: (sample: Sample) => void;
   /** Of each load process, since the last sample; those that have sent nothing since are assumed to continue as before. */
   readonly #beats: Map<number, Beat[]> = new Map();
@@ -43,8 +43,9 @@ export class Sampler {
   #markCpuMs: number | undefined;
   #loadCpuMs = 0;
 
-  constructor(pid: number | undefined, onSample: (sample: Sample) => void) {
-    this.#pid = pid;
+  /** `server`: its process, another one once it has been restarted. */
+  constructor(server: { readonly pid: number | undefined }, onSample: (sample: Sample) => void) {
+    this.#server = server;
     this.#onSample = onSample;
     this.#markCpuMs = this.#readServerCpu();
     this.#timer = setInterval(() => this.sample(), sampleEveryMs);
@@ -86,7 +87,7 @@ export class Sampler {
       sessions: [...this.#sessions.values()].reduce((total, count) => total + count, 0),
       serverCpuPercent:
         cpuMs === undefined || this.#markCpuMs === undefined ? null : round((cpuMs - this.#markCpuMs) / elapsedS / 10),
-      serverRssBytes: this.#pid === undefined ? null : estimateRssBytes(this.#pid),
+      serverRssBytes: this.#server.pid === undefined ? null : estimateRssBytes(this.#server.pid),
       loadCpuPercent: round(Math.max(0, highestOf(rates.map(({ cpu }) => cpu))) * 100),
       tcpMemoryBytes: readTcpMemoryBytes(),
     };
@@ -130,9 +131,10 @@ export class Sampler {
   }
 
   #readServerCpu(): number | undefined {
-    if (this.#pid === undefined) return undefined;
+    const { pid } = this.#server;
+    if (pid === undefined) return undefined;
     try {
-      return readCpuTimes(this.#pid).totalMs;
+      return readCpuTimes(pid).totalMs;
     } catch {
       // It has ended; that is reported where it matters.
       return undefined;

@@ -11,5 +11,7 @@ export interface Scenario {
   readonly sizes: Readonly<Partial<Record<SizeName, SizeChoice>>>;
   /** Refuses sizes that do not go together; returns who registers and who reads. */
   readonly populate: (sizes: ResolvedSizes) => Omit<Population, 'namespace' | 'seed'>;
+  /** Settings of the server that is started for it, in place of those of the suite. */
+  readonly serverSettings?: Readonly<Record<string, unknown>>;
   readonly run: (stage: Stage) => Promise<void>;
 }

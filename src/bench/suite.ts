@@ -41,7 +41,7 @@ export async function runSuite(options: SuiteOptions): Promise<BenchResult> {
   for (const { scenario, sizes } of options.runs) {
     if (options.signal.aborted) break;
     options.onRun(scenario, sizes);
-    const server = await openServer(options);
+    const server = await openServer(options, scenario);
     partitions = server.partitions ?? null;
     isObserved = server.pid !== undefined;
     try {
@@ -60,9 +60,15 @@ export async function runSuite(options: SuiteOptions): Promise<BenchResult> {
   };
 }
 
-function openServer({ url, pid, partitions, serverSettings, cores }: SuiteOptions): Promise<BenchServer> {
+function openServer(
+  { url, pid, partitions, serverSettings, cores }: SuiteOptions,
+  { serverSettings: ownSettings = {} }: Scenario,
+): Promise<BenchServer> {
   if (url !== undefined) return findBenchServer(url, pid);
-  return startBenchServer({ ...serverSettings, ...(partitions === undefined ? {} : { partitions }) }, cores?.server);
+  return startBenchServer(
+    { ...ownSettings, ...serverSettings, ...(partitions === undefined ? {} : { partitions }) },
+    cores?.server,
+  );
 }
 
 const closeTimeoutMs = 20_000;
@@ -80,7 +86,7 @@ async function runScenario(
   const population = { ...scenario.populate(sizes), namespace, seed };
   const loadProcesses = options.loadProcesses ?? chooseLoadProcesses(population.providers + population.readers);
   const findings = new Findings();
-  const sampler = new Sampler(server.pid, (sample) => options.onSample(scenario, sample));
+  const sampler = new Sampler(server, (sample) => options.onSample(scenario, sample));
   const fleet = new LoadFleet(loadProcesses, {
     cores: options.url === undefined ? options.cores?.load : undefined,
     onBeat: (part, beat) => sampler.take(part, beat),

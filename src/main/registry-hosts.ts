@@ -62,7 +62,7 @@ export interface RegistryHosts {
 export function createRegistryHosts({ config, log, counters, memory, nowMs }: RegistryHostsOptions): RegistryHosts {
   const { lastRequest } = memory;
   const origins = new SessionOrigins(memory.origins);
-  const folder = openJournal(config);
+  const folder = openJournal(config, log);
   const warmStart =
     folder === undefined
       ? undefined
@@ -162,9 +162,18 @@ export function createRegistryHosts({ config, log, counters, memory, nowMs }: Re
 }
 
 /** Where sessions and what they register are noted for the next life of the process; undefined: they are not. */
-function openJournal({ dataDir, inMemory, warmStart }: ServerConfig): JournalFolder | undefined {
+function openJournal({ dataDir, inMemory, warmStart }: ServerConfig, log: Logger): JournalFolder | undefined {
   if (dataDir === '' || inMemory || !warmStart) return undefined;
-  return new JournalFolder(path.resolve(dataDir, 'journal'), createName);
+  const folder = path.resolve(dataDir, 'journal');
+  try {
+    return new JournalFolder(folder, createName);
+  } catch (error) {
+    log.error(
+      { err: error, folder },
+      'the folder of the journal cannot be used: nothing that is registered outlives the process',
+    );
+    return undefined;
+  }
 }
 
 /** Numbers requests where nobody else does. */

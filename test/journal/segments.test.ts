@@ -236,14 +236,12 @@ test('[WS1] sessions are read as they were left, and the registry keeps its name
   });
 });
 
+/** Of claims. */
+function name(life: number, writer: number, sequence: number, isComplete: boolean): SegmentName {
+  return { kind: 'claims', life, writer, sequence, isComplete };
+}
+
 test('segments are read from the last life on of which every writer has a complete one', () => {
-  const name = (life: number, writer: number, sequence: number, isComplete: boolean): SegmentName => ({
-    kind: 'claims',
-    life,
-    writer,
-    sequence,
-    isComplete,
-  });
   const segments = [
     name(1, 0, 1, true),
     name(2, 0, 1, true),

@@ -4,6 +4,7 @@ import { idleDensity } from './idle-density.ts';
 import { million } from './million.ts';
 import { reconnectStorm } from './reconnect-storm.ts';
 import { registerStorm } from './register-storm.ts';
+import { restart } from './restart.ts';
 import { rollingDeploy } from './rolling-deploy.ts';
 import { slowConsumers } from './slow-consumers.ts';
 
@@ -17,4 +18,5 @@ export const scenarios: readonly Scenario[] = [
   slowConsumers,
   idleDensity,
   million,
+  restart,
 ];

@@ -78,7 +78,7 @@ async function storm(stage: Stage, { isResuming, phase, suffix, title }: Storm):
   const dropAtMs = soonMs();
   const stop = sampler.meter();
   const { jitterMs, window } = sizes;
-  const outcomes = await fleet.give('storm', { dropAtMs, jitterMs, window, isResuming, timeoutMs });
+  const outcomes = await fleet.give('storm', { dropAtMs, jitterMs, window, isResuming, withReaders: false, timeoutMs });
   const usage = stop();
   sampler.sample();
   noteTrouble(stage, outcomes);
