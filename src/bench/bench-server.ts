@@ -39,6 +39,10 @@ export interface BenchServer {
 
 const startTimeoutMs = 60_000;
 
+function ignore(): void {
+  // Until somebody is there to hear.
+}
+
 /** Settings that it does not name are those of the suite. With `dataDir: 'temporary'` it gets a folder of its own, which goes with it. */
 export async function startBenchServer(
   wanted: Readonly<Record<string, unknown>>,
@@ -50,7 +54,7 @@ export async function startBenchServer(
   const { url, httpPort, partitions } = first.report;
   const endpoint = readEndpoint(url);
   const http = { host: endpoint.host, port: httpPort ?? endpoint.port };
-  let rejectDied: (error: Error) => void = () => {};
+  let rejectDied: (error: Error) => void = ignore;
   const died = new Promise<never>((_, reject) => {
     rejectDied = reject;
   });

@@ -10,14 +10,12 @@ import type { Stage } from '../stage.ts';
 import { noteForeign, setUp, sum, verifyViews } from '../steps.ts';
 
 /** So long after the last change the journals have it, and the server is at rest. */
-const restMs = 3000;
+const restMs = 1500;
 /** From when connections break until the server is killed: it may not have noticed. */
 const killAfterMs = 50;
 const timeoutMs = 120_000;
 const askEveryMs = 10;
 const warmUpMs = 10_000;
-/** Longer than the warm-up, and the grace that follows it: nothing may go then. */
-const watchOnMs = 20_000;
 
 export const restart: Scenario = {
   name: 'restart',
@@ -32,6 +30,10 @@ export const restart: Scenario = {
     subscribers: { at: [1, 1, 1] },
     readers: { at: [2, 100, 500] },
     window: { at: [5, 5, 5] },
+    seconds: {
+      meaning: 'how long readers watch on; longer than the warm-up, after which nothing may go either',
+      at: [3, 20, 20],
+    },
     metadataBytes: { at: [150, 150, 150] },
   },
   serverSettings: { dataDir: 'temporary', warmUpMs, sessionsPerSecondMax: 100_000, sessionsBurstMax: 100_000 },
@@ -40,7 +42,7 @@ export const restart: Scenario = {
     return { services, instances: sessions * instances, providers: sessions, subscribers, readers, metadataBytes };
   },
   async run(stage) {
-    const { findings, fleet, population, sampler, server } = stage;
+    const { findings, fleet, population, sampler, server, sizes } = stage;
     if (server.restart === undefined) throw new UsageError('restart needs a server of its own: leave out --url');
     await setUp(stage);
     await fleet.give('introduce', null);
@@ -65,7 +67,7 @@ export const restart: Scenario = {
     const outcomes = await storm;
     noteForeign(stage, stop());
     enterPhase(stage, 'watch on');
-    await fleet.idle(watchOnMs);
+    await fleet.idle(sizes.seconds * 1000);
     const late = await fleet.give('tally', null);
     const peak = server.pid === undefined ? undefined : readPeakRssBytes(server.pid);
 
