@@ -281,7 +281,7 @@ test('[WS1] a slot that moves is read from the journal of whoever had it last, i
         const slots = [...new Set(keys.map((key) => slotOf(key)))];
         const [handedOver] = giver.bench.turn([toPartition.handOver, 900, slots]);
         if (handedOver?.[0] !== fromPartition.handedOver) throw new Error('not handed over');
-        taker.bench.turn([toPartition.takeOver, 901, handedOver[2], handedOver[3]]);
+        taker.bench.turn([toPartition.takeOver, 901, handedOver[2], handedOver[3], handedOver[5]]);
         for (const [at, each] of after.entries()) taker.carryOut(each, 1000 + at);
         taker.bench.wait(200);
         if (isForgotten) {
