@@ -46,10 +46,6 @@ export class SessionLedger {
     });
   }
 
-  get size(): number {
-    return this.#notes.size;
-  }
-
   /** Begins with the sessions of the life before. `begun`: see `SessionNote`. */
   begin(earlier: readonly KeptSession[], begun: readonly number[], nowMs: number): void {
     this.#begun = begun;

@@ -39,7 +39,7 @@ export class JournalFolder {
   /** Makes the folder if there is none. `createName`: a name for a registry that has no history. Throws if the folder cannot be used. */
   constructor(path: string, createName: () => string) {
     this.path = path;
-    mkdirSync(path, { recursive: true });
+    mkdirSync(path, { recursive: true, mode: 0o700 });
     const segments = this.#list();
     this.life = 1 + segments.reduce((life, segment) => Math.max(life, segment.life), 0);
     const damages: JournalDamage[] = [];

@@ -48,7 +48,8 @@ export class SegmentFiles implements SegmentSink {
   begin(name: SegmentName, head: SegmentHead): void {
     this.close();
     const path = join(this.#folder, formatSegmentName(name));
-    const file = openSync(path, 'wx');
+    // Secrets of sessions are in it.
+    const file = openSync(path, 'wx', 0o600);
     this.#open = { name, path, file, busy: 0, isLeft: false };
     this.#paths.push(path);
     writeSync(file, encodeSegmentHead(head));

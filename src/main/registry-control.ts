@@ -112,6 +112,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
       gate: hosts.main.router.gate,
       guard,
       migrator,
+      warmStart,
       store: { gauges: store.gauges, readState: () => store.state },
       warmUp: { isOver: () => warmUp.isOver, readTookMs: () => warmUpJudge.tookMs },
     },

@@ -1,5 +1,6 @@
 import type { PartitionLives } from '../control/partition-lives.ts';
 import type { RegistryGuard } from '../control/registry-guard.ts';
+import type { WarmStart } from '../control/warm-start.ts';
 import type { StoreState } from '../durable/store-core.ts';
 import type { StoreGauges } from '../durable/store-gauges.ts';
 import { closeCodes, errorCodes } from '../protocol/errors.ts';
@@ -36,6 +37,8 @@ export interface MetricsSource {
   readonly guard: Pick<RegistryGuard, 'holding'>;
   readonly migrator: { readonly slotsMoved: number; readonly stepsRolledBack: number };
   readonly store: { readonly gauges: StoreGauges; readonly readState: () => StoreState };
+  /** Undefined: nothing that is registered outlives the process. */
+  readonly warmStart: Pick<WarmStart, 'phase' | 'claims' | 'coldCount'> | undefined;
   readonly warmUp: { readonly isOver: () => boolean; readonly readTookMs: () => number };
 }
 
@@ -116,11 +119,12 @@ const sessionFamilies: readonly MetricFamily[] = [
     name: 'slotcast_sessions',
     type: 'gauge',
     labels: ['state'],
-    help: 'Sessions: connected, held back from removal by a guard, and leases.',
+    help: 'Sessions: connected, held back from removal by a guard, leases, and those of before a restart that nobody has come back for.',
     read: (reading) => [
       { labels: { state: 'connected' }, value: ofHosts((host) => host.connected)(reading) },
       { labels: { state: 'held' }, value: ofHosts((host) => host.held)(reading) },
       { labels: { state: 'leased' }, value: ofHosts((host) => host.leases)(reading) },
+      { labels: { state: 'unconfirmed' }, value: ofHosts((host) => host.unconfirmed)(reading) },
     ],
   },
   {
@@ -368,6 +372,44 @@ const storeFamilies: readonly MetricFamily[] = [
   },
 ];
 
+const journalFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_journal_bytes',
+    type: 'gauge',
+    labels: ['partition'],
+    help: "Bytes of a partition's journal.",
+    read: byPartition(({ gauges }) => gauges.journalBytes),
+  },
+  {
+    name: 'slotcast_journal_waiting_bytes',
+    type: 'gauge',
+    labels: ['partition'],
+    help: "Bytes that wait to be written to a partition's journal: its lag; `journalBytesWaitingMax` limits them.",
+    read: byPartition(({ gauges }) => gauges.journalWaitingBytes),
+  },
+  {
+    name: 'slotcast_journals_cold',
+    type: 'gauge',
+    labels: [],
+    help: 'Partitions whose journal has been given up and not begun anew: what they hold would not survive a restart.',
+    read: one(({ source }) => source.warmStart?.coldCount ?? 0),
+  },
+  {
+    name: 'slotcast_warm_start_claims',
+    type: 'gauge',
+    labels: [],
+    help: 'Registrations with which the registry began after its last restart.',
+    read: one(({ source }) => source.warmStart?.claims ?? 0),
+  },
+  {
+    name: 'slotcast_recalling',
+    type: 'gauge',
+    labels: [],
+    help: '1 while it is being found out what sessions of before the restart hold; nobody takes one over until then.',
+    read: one(({ source }) => (source.warmStart?.phase === 'recalling' ? 1 : 0)),
+  },
+];
+
 const warmUpFamilies: readonly MetricFamily[] = [
   {
     name: 'slotcast_warming',
@@ -511,6 +553,7 @@ export const metricFamilies: readonly MetricFamily[] = [
   ...partitionFamilies,
   ...guardFamilies,
   ...storeFamilies,
+  ...journalFamilies,
   ...warmUpFamilies,
   ...processFamilies,
 ];

@@ -10,7 +10,7 @@ export type GcKind = (typeof gcKinds)[number];
 
 const gcBounds: readonly number[] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5];
 export const changeBounds: readonly number[] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
-const scalarCount = 5;
+const scalarCount = 7;
 const cellCount =
   scalarCount +
   Histogram.cellCount(timeBounds) +
@@ -69,6 +69,20 @@ export class ThreadGauges {
 
   get busySeconds(): number {
     return this.#scalars[4]!;
+  }
+
+  /** Of a partition's journal: its segments, and what waits to be written to them. */
+  get journalBytes(): number {
+    return this.#scalars[5]!;
+  }
+
+  get journalWaitingBytes(): number {
+    return this.#scalars[6]!;
+  }
+
+  setJournal(bytes: number, waitingBytes: number): void {
+    this.#scalars[5] = bytes;
+    this.#scalars[6] = waitingBytes;
   }
 
   setLoad(instances: number, services: number): void {

@@ -8,6 +8,8 @@ export interface HostFigures {
   readonly connected: number;
   readonly held: number;
   readonly leases: number;
+  /** Of the life before of the process, and nobody has come back for them. */
+  readonly unconfirmed: number;
   readonly registrations: number;
   readonly heldInstances: number;
   readonly subscriptions: Readonly<Record<SubscribeMode, number>>;
@@ -27,6 +29,7 @@ export function readHostFigures(core: SessionCore): HostFigures {
     connected: sessions.connectedCount,
     held: sessions.heldCount,
     leases: sessions.leaseCount,
+    unconfirmed: sessions.unconfirmedCount,
     registrations: sessions.registrationCount,
     heldInstances: sessions.heldRegistrationCount,
     subscriptions: core.subscriptionCounts,
@@ -46,6 +49,7 @@ export function emptyFigures(): HostFigures {
     connected: 0,
     held: 0,
     leases: 0,
+    unconfirmed: 0,
     registrations: 0,
     heldInstances: 0,
     subscriptions: { delta: 0, snapshot: 0 },

@@ -1,6 +1,6 @@
 import { ClaimRecordWriter } from '../journal/claim-records.ts';
 import { JournalWriter } from '../journal/journal-writer.ts';
-import type { JournalState, JournalWriterOptions } from '../journal/journal-writer.ts';
+import type { JournalWriterOptions } from '../journal/journal-writer.ts';
 import { slotOf } from '../slots/slot.ts';
 import type { ClaimName, StoredInstance } from '../store/service-instances.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
@@ -49,10 +49,6 @@ export class ClaimJournal {
       },
     });
     this.#records = new ClaimRecordWriter(this.#writer);
-  }
-
-  get state(): JournalState {
-    return this.#writer.state;
   }
 
   /** Of the segments that are needed, in bytes. */

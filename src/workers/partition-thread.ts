@@ -104,7 +104,7 @@ class PartitionThread {
       Atomics.add(pulse, 0, 1);
       this.#sampler.sample();
       gauges.setLoad(this.#core.instanceCount, this.#core.serviceCount);
-      this.#core.journal?.proceed(performance.now());
+      this.#proceedJournal(gauges);
     }, pulseMs);
   }
 
@@ -200,6 +200,13 @@ class PartitionThread {
     }
     this.#core.journal?.begin(files.length === 0, performance.now());
     if (files.length === 0 && !isRebuild) this.#core.journal?.noteWhole();
+  }
+
+  #proceedJournal(gauges: ThreadGauges): void {
+    const { journal } = this.#core;
+    if (journal === undefined) return;
+    journal.proceed(performance.now());
+    gauges.setJournal(journal.bytes, journal.waitingBytes);
   }
 
   #createJournal(): ((store: ServiceStore) => ClaimJournal) | undefined {

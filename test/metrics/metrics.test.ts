@@ -35,6 +35,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
       guard: registry.guard,
       migrator: registry.migrator,
       store: { gauges: new StoreGauges(), readState: () => ({ kind: 'available' as const }) },
+      warmStart: { phase: 'over', claims: 0, coldCount: 0 },
       warmUp: { isOver: () => false, readTookMs: () => 2500 },
     },
   });

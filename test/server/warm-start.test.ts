@@ -1,0 +1,153 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { connect } from 'slotcast/client';
+import type { Client } from 'slotcast/client';
+import { afterEach, expect, test, vi } from 'vitest';
+
+import { RunningCommand } from '../support/command.ts';
+import { findFreePort } from '../support/free-port.ts';
+import { ioThreads } from '../support/io-threads.ts';
+
+const clients: Client[] = [];
+let running: RunningCommand | undefined;
+let folder = '';
+
+afterEach(async () => {
+  await Promise.all(clients.splice(0).map((client) => client.close()));
+  running?.signal('SIGKILL');
+  await running?.exited;
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Ports {
+  readonly port: number;
+  readonly httpPort: number;
+}
+
+interface List {
+  readonly version: number;
+  readonly instances: readonly { readonly id: string }[];
+}
+
+/** Starts the registry on its ports, with the data folder of its last life. */
+async function start({ port, httpPort }: Ports, flags: Readonly<Record<string, string | number>>): Promise<void> {
+  const settings = { port, httpPort, dataDir: folder, logLevel: 'silent', ...flags };
+  const args = Object.entries(settings).flatMap(([name, value]) => [
+    `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+    String(value),
+  ]);
+  running = new RunningCommand(['start', ...args], {}, 90_000);
+  await running.waitFor(/listens on/);
+}
+
+async function kill(): Promise<void> {
+  running?.signal('SIGKILL');
+  await running?.exited;
+}
+
+async function read<T>({ httpPort }: Ports, target: string): Promise<T> {
+  const response = await fetch(`http://127.0.0.1:${httpPort}${target}`);
+  return (await response.json()) as T;
+}
+
+async function readStates(ports: Ports): Promise<string[]> {
+  const { sessions } = await read<{
+    readonly sessions: readonly { readonly state: string; readonly registrations: number }[];
+  }>(ports, '/v1/sessions');
+  return sessions.filter(({ registrations }) => registrations > 0).map(({ state }) => state);
+}
+
+async function setUp(): Promise<Ports> {
+  folder = mkdtempSync(path.join(tmpdir(), 'warm-start-'));
+  return { port: await findFreePort(), httpPort: await findFreePort() };
+}
+
+test('[WS3] [PU5] after SIGKILL the registry answers with the lists and versions of before, whatever the number of threads, and clients take their sessions over', async () => {
+  const ports = await setUp();
+  await start(ports, { partitions: 2, ioThreads, warmUpMs: 0 });
+  const url = `ws://127.0.0.1:${ports.port}`;
+  for (let i = 0; i < 6; i++) clients.push(connect({ servers: [url], backoffMinMs: 1500, backoffMaxMs: 3000 }));
+  await Promise.all(
+    clients.flatMap((client, i) =>
+      ['pay', 'ship', 'mail'].map((name) => client.register(name, { host: `h${i}`, port: 1 })),
+    ),
+  );
+  const view = await clients[0]!.subscribe('pay');
+  await vi.waitFor(() => expect(view.instances.length).toBe(6), 10_000);
+  const put = await fetch(`http://127.0.0.1:${ports.httpPort}/v1/instances`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ service: 'leased', instance: { host: 'l', port: 1 } }),
+  });
+  const { lease } = (await put.json()) as { readonly lease: string };
+  const before = await Promise.all(
+    ['pay', 'ship', 'mail', 'leased'].map((name) => read<List>(ports, `/v1/instances?service=${name}`)),
+  );
+  // Journals are written behind.
+  await delay(500);
+  const shown: number[] = [];
+  view.on('change', ({ instances }) => shown.push(instances.length));
+  await kill();
+  await start(ports, { partitions: 3, ioThreads: ioThreads === 0 ? 1 : 0, warmUpMs: 10_000 });
+  const after = await Promise.all(
+    ['pay', 'ship', 'mail', 'leased'].map((name) => read<List>(ports, `/v1/instances?service=${name}`)),
+  );
+  expect(after.map(({ version }) => version)).toEqual(before.map(({ version }) => version));
+  const idsOf = ({ instances }: List): string[] => instances.map(({ id }) => id).toSorted();
+  expect(after.map(idsOf)).toEqual(before.map(idsOf));
+  expect(after.every((list) => 'warming' in list)).toBe(true);
+  await vi.waitFor(
+    async () => expect((await readStates(ports)).toSorted()).toEqual([...clients.map(() => 'connected'), 'leased']),
+    30_000,
+  );
+  expect(await read(ports, '/v1/stats')).toMatchObject({ counters: { session_resumed: 6 } });
+  await vi.waitFor(
+    async () =>
+      expect((await fetch(`http://127.0.0.1:${ports.httpPort}/v1/leases/${lease}`, { method: 'PUT' })).status).toBe(
+        200,
+      ),
+    10_000,
+  );
+  // Nothing has changed, so nothing is pushed, and versions are as they were.
+  expect(shown).toEqual([]);
+  expect((await read<List>(ports, '/v1/instances?service=pay')).version).toBe(before[0]!.version);
+  // The next change is above all versions of before.
+  await clients[1]!.register('pay', { host: 'new', port: 1 });
+  await vi.waitFor(() => expect(shown).toEqual([7]), 10_000);
+  expect((await read<List>(ports, '/v1/instances?service=pay')).version).toBeGreaterThan(before[0]!.version);
+}, 120_000);
+
+test('[WS3] what nobody comes back for goes when earlier clients have had their time', async () => {
+  const ports = await setUp();
+  await start(ports, { partitions: 1, warmUpMs: 0 });
+  const client = connect({ servers: [`ws://127.0.0.1:${ports.port}`], backoffMinMs: 60_000, backoffMaxMs: 60_000 });
+  clients.push(client);
+  await client.register('pay', { host: 'h', port: 1 });
+  await delay(500);
+  await kill();
+  await start(ports, { partitions: 1, warmUpMs: 1500, disconnectGraceMs: 300 });
+  expect((await read<List>(ports, '/v1/instances?service=pay')).instances.length).toBe(1);
+  expect(await readStates(ports)).toEqual(['unconfirmed']);
+  await vi.waitFor(
+    async () => expect((await read<List>(ports, '/v1/instances?service=pay')).instances.length).toBe(0),
+    20_000,
+  );
+  expect(await readStates(ports)).toEqual([]);
+}, 60_000);
+
+test('[WS2] a journal that cannot be read costs what it had, and the registry starts without', async () => {
+  const ports = await setUp();
+  await start(ports, { partitions: 1, warmUpMs: 0 });
+  const client = connect({ servers: [`ws://127.0.0.1:${ports.port}`], backoffMinMs: 60_000, backoffMaxMs: 60_000 });
+  clients.push(client);
+  await client.register('pay', { host: 'h', port: 1 });
+  await delay(500);
+  await kill();
+  const journal = path.join(folder, 'journal');
+  for (const file of readdirSync(journal)) writeFileSync(path.join(journal, file), 'nothing of ours');
+  await start(ports, { partitions: 1, warmUpMs: 0 });
+  expect((await read<List>(ports, '/v1/instances?service=pay')).instances).toEqual([]);
+}, 60_000);
