@@ -11,6 +11,7 @@ export const exitCodes = {
   usage: 2,
   notFound: 3,
   unreachable: 4,
+  dataFolder: 5,
 } as const;
 
 export const exitCodesHelp = `
@@ -20,6 +21,7 @@ Exit status:
   2    the command line or a setting was refused
   3    there is no such service, or it has no instances
   4    the registry cannot be reached, or what answers there is none
+  5    the data folder is in use by another process, or was written by a newer version (start only)
   70   partitions keep dying (start only)
   128+ ended by a second signal: 129 SIGHUP, 130 SIGINT, 143 SIGTERM`;
 
@@ -43,6 +45,8 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof SetupError && error.isUnreachable) return exitCodes.unreachable;
   if (error instanceof AdministrationError && error.isUnreachable) return exitCodes.unreachable;
   if (error instanceof RequestError && error.code === 'not_found') return exitCodes.notFound;
+  // Its class comes with the server, which most commands do without.
+  if (error instanceof Error && error.name === 'DataFolderError') return exitCodes.dataFolder;
   return exitCodes.failed;
 }
 

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, statfsSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, statSync, statfsSync } from 'node:fs';
 import path from 'node:path';
 
 import { open } from 'lmdb';
@@ -6,16 +6,16 @@ import type { Database, RootDatabase } from 'lmdb';
 
 import { durableTables } from './commits.ts';
 import type { DurableRow, DurableTable } from './commits.ts';
+import { pageBytes } from './lmdb-file.ts';
 import { decodeRow, encodeRow } from './row-encoding.ts';
 import { StorageError } from './store-backend.ts';
 import type { RowChange, RowRange, RowsRead, StorageFault, StoreBackend } from './store-backend.ts';
+import { countRow, decodeHead, emptyHead, encodeHead } from './store-head.ts';
+import type { StoreHead } from './store-head.ts';
 
-/** The file of the store in its folder. */
-const storeFile = 'store.mdb';
-/** Fixed: it decides how long a key may be. */
-const pageBytes = 8192;
-const headTable = 'head';
-const lastVersionKey = Buffer.from('lastVersion');
+/** The table with the one row that describes all others, and its key. */
+export const headTable = 'head';
+export const headKey: Buffer = Buffer.from('head');
 
 /** A disk with less room is full: a group of commits may need that much. */
 const roomBytesMin = 1_048_576;
@@ -57,62 +57,84 @@ interface Environment {
   readonly root: RootDatabase<Buffer, Buffer>;
   readonly head: Bytes;
   readonly tables: ReadonlyMap<DurableTable, Bytes>;
+  /** By which the file is known again, whatever becomes of its name. */
+  readonly descriptor: number;
+  readonly inode: number;
 }
 
-/** Rows in a file of LMDB: each commit is one transaction of it, which is on disk when the call returns. The only file that knows LMDB. */
+/**
+ * Rows in a file of LMDB: each commit is one transaction of it, which is on disk when the call returns. LMDB trusts its file, so whoever opens one that is not new
+ * has verified it. The only file that knows LMDB.
+ */
 export class LmdbBackend implements StoreBackend {
-  readonly #folder: string;
+  readonly #file: string;
   readonly #bytesMax: number;
   /** Undefined: it could not be opened again after a failure. */
   #environment: Environment | undefined;
+  #head: StoreHead = emptyHead;
   /** Bytes in use, as last counted, and those that have been put since: counting is too slow for every commit. */
   #countedBytes = 0;
   #putBytes = 0;
-  lastVersion = 0;
+  /** That the file has at least. */
+  #fileBytes = 0;
 
-  constructor(folder: string, bytesMax: number) {
-    this.#folder = folder;
+  /** The folder of the file exists. */
+  constructor(file: string, bytesMax: number) {
+    this.#file = file;
     this.#bytesMax = bytesMax;
-    try {
-      mkdirSync(folder, { recursive: true });
-    } catch (error) {
-      throw toStorageError(error, `the folder ${folder} cannot be made`, folder);
-    }
-    const { lastVersion } = this.#open();
-    this.lastVersion = lastVersion;
-    // The names of new files are on disk, too.
-    syncFolder(folder);
+    this.#head = this.#open();
+  }
+
+  get isOpen(): boolean {
+    return this.#environment !== undefined;
+  }
+
+  get lastVersion(): number {
+    return this.#head.lastVersion;
   }
 
   /** Of pages that hold rows: those that have become free are used again. */
   get usedBytes(): number {
-    if (this.#putBytes > 0) this.#count();
+    if (this.#putBytes > 0 && this.isOpen && fstatSync(this.#require().descriptor).size >= this.#fileBytes)
+      this.#count();
     return this.#countedBytes;
   }
 
   commit(changes: readonly RowChange[], lastVersion: number): void {
-    const { root, head, tables } = this.#environment ?? this.#open();
+    const { root, head, tables } = this.#require();
+    this.#checkName();
+    this.#checkLength();
     this.#checkRoom(changes);
+    let next = { ...this.#head, lastVersion };
     try {
       root.transactionSync(() => {
         for (const { table, key, row } of changes) {
           const bytes = Buffer.from(key);
           const database = tables.get(table)!;
+          const before = database.get(bytes);
+          if (before !== undefined) next = countRow(next, before, -1);
           if (row === undefined) database.removeSync(bytes);
-          else database.putSync(bytes, encodeRow(table, bytes, row));
+          else {
+            const encoded = encodeRow(table, bytes, row);
+            next = countRow(next, encoded, 1);
+            database.putSync(bytes, encoded);
+          }
         }
-        head.putSync(lastVersionKey, encodeHead(lastVersionKey, lastVersion));
+        const payload = encodeHead(next);
+        head.putSync(headKey, encodeRow(headTable, headKey, { payload, createVersion: 0, modifyVersion: 0 }));
       });
     } catch (error) {
       this.#explain(error, lastVersion);
     }
-    this.lastVersion = lastVersion;
+    this.#head = next;
+    this.#measure();
     // Deletions count, too: they are to be seen.
     for (const { key, row } of changes) this.#putBytes += key.length + (row?.payload.length ?? 0);
   }
 
   read({ table, from, to, bytesMax }: RowRange): RowsRead {
-    const { tables } = this.#environment ?? this.#open();
+    const { tables } = this.#require();
+    this.#checkLength();
     const rows: DurableRow[] = [];
     let bytes = 0;
     const start = Buffer.from(from);
@@ -126,14 +148,42 @@ export class LmdbBackend implements StoreBackend {
         rows.push({ key: key.toString(), ...row });
       }
     } catch (error) {
-      throw toStorageError(error, `${table} cannot be read`, this.#folder);
+      throw toStorageError(error, `${table} cannot be read`, this.#file);
     }
     return { rows, next: undefined };
   }
 
   close(): void {
-    void this.#environment?.root.close();
+    if (this.#environment === undefined) return;
+    void this.#environment.root.close();
+    closeSync(this.#environment.descriptor);
     this.#environment = undefined;
+  }
+
+  /** What is written to a file that has lost its name is gone with the process. */
+  #checkName(): void {
+    try {
+      if (statSync(this.#file).ino === this.#environment!.inode) return;
+    } catch (error) {
+      throw toStorageError(error, `${this.#file} is gone`, this.#file);
+    }
+    throw new StorageError('failed', `another file has taken the place of ${this.#file}`);
+  }
+
+  /** What has been cut off a file must not be touched where it is mapped. */
+  #checkLength(): void {
+    const { size } = fstatSync(this.#require().descriptor);
+    if (size < this.#fileBytes) throw new StorageError('damaged', `${this.#file} has been cut off`);
+  }
+
+  #measure(): void {
+    const { lastPageNumber } = this.#require().root.getStats() as { readonly lastPageNumber: number };
+    this.#fileBytes = (lastPageNumber + 1) * pageBytes;
+  }
+
+  #require(): Environment {
+    if (this.#environment === undefined) throw new Error(`${this.#file} is closed`);
+    return this.#environment;
   }
 
   /** LMDB itself would let the file grow as long as there is room on the disk. */
@@ -156,11 +206,10 @@ export class LmdbBackend implements StoreBackend {
     this.#putBytes = 0;
   }
 
-  #open(): Environment & { readonly lastVersion: number } {
-    const file = path.join(this.#folder, storeFile);
+  #open(): StoreHead {
     try {
       const root = open<Buffer, Buffer>({
-        path: file,
+        path: this.#file,
         noSubdir: true,
         pageSize: pageBytes,
         // Address space, no more: rows leave free pages between them.
@@ -175,12 +224,14 @@ export class LmdbBackend implements StoreBackend {
         root.openDB<Buffer, Buffer>({ name, keyEncoding: 'binary', encoding: 'binary' });
       const head = openTable(headTable);
       const tables = new Map(durableTables.map((table) => [table, openTable(table)]));
-      this.#environment = { root, head, tables };
+      const descriptor = openSync(this.#file, 'r');
+      this.#environment = { root, head, tables, descriptor, inode: fstatSync(descriptor).ino };
+      this.#measure();
       this.#count();
-      return { root, head, tables, lastVersion: readHead(head, lastVersionKey) };
+      return readHead(head);
     } catch (error) {
       this.close();
-      throw toStorageError(error, `${file} cannot be opened`, this.#folder);
+      throw toStorageError(error, `${this.#file} cannot be opened`, this.#file);
     }
   }
 
@@ -189,7 +240,7 @@ export class LmdbBackend implements StoreBackend {
    * throws.
    */
   #explain(cause: unknown, wanted: number): never {
-    const failure = toStorageError(cause, 'nothing can be written', this.#folder);
+    const failure = toStorageError(cause, 'nothing can be written', this.#file);
     const unknown = `it is not known whether commit ${wanted} is on disk`;
     this.close();
     let found: number;
@@ -203,28 +254,21 @@ export class LmdbBackend implements StoreBackend {
   }
 }
 
-function encodeHead(key: Buffer, value: number): Buffer {
-  const payload = Buffer.allocUnsafe(8);
-  payload.writeDoubleLE(value);
-  return encodeRow(headTable, key, { payload, createVersion: 0, modifyVersion: 0 });
+function readHead(head: Bytes): StoreHead {
+  const bytes = head.get(headKey);
+  if (bytes === undefined) return emptyHead;
+  const row = decodeRow(headTable, headKey, bytes);
+  if (row === undefined) throw new StorageError('damaged', 'what the store says of its rows is damaged');
+  return decodeHead(row.payload);
 }
 
-/** 0: there is none yet. */
-function readHead(head: Bytes, key: Buffer): number {
-  const bytes = head.get(key);
-  if (bytes === undefined) return 0;
-  const row = decodeRow(headTable, key, bytes);
-  if (row === undefined) throw new StorageError('damaged', `the store's ${key.toString()} is damaged`);
-  return new DataView(row.payload.buffer).getFloat64(0, true);
-}
-
-/** `folder`: where it happened. */
-function toStorageError(error: unknown, what: string, folder: string): StorageError {
+/** `file`: where it happened. */
+export function toStorageError(error: unknown, what: string, file: string): StorageError {
   if (error instanceof StorageError) return error;
   const { code, message } = error as { readonly code?: string | number; readonly message?: string };
   const fault = (code === undefined ? undefined : faults[code]) ?? 'failed';
   // LMDB calls it an error of the device if a part of what it writes has still found room.
-  const isFull = fault === 'failed' && isFullAt(folder);
+  const isFull = fault === 'failed' && isFullAt(path.dirname(file));
   return new StorageError(isFull ? 'full' : fault, `${what}: ${message ?? String(error)}`, { cause: error });
 }
 
@@ -235,14 +279,5 @@ function isFullAt(folder: string): boolean {
   } catch {
     // It says nothing about the failure that is looked into.
     return false;
-  }
-}
-
-function syncFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
   }
 }

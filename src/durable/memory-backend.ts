@@ -11,6 +11,7 @@ const rowOverheadBytes = 64;
 export class MemoryBackend implements StoreBackend {
   readonly #bytesMax: number;
   readonly #tables: ReadonlyMap<DurableTable, MemoryTable>;
+  readonly isOpen = true;
   lastVersion = 0;
   usedBytes = 0;
 

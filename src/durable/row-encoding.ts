@@ -35,6 +35,11 @@ export function decodeRow(table: string, key: Uint8Array, bytes: Uint8Array): Om
   };
 }
 
+/** That of an encoded row. */
+export function readChecksum(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(checksumAt, true);
+}
+
 function checksum(table: string, key: Uint8Array, bytes: Uint8Array): number {
   return crc32(bytes.subarray(createVersionAt), crc32(key, crc32(`${rowFormat}/${table}/`)));
 }

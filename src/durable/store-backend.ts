@@ -48,6 +48,8 @@ export class StorageError extends Error {
 
 /** Where rows are kept, by their table and the bytes of their key. Everything is done when a call returns. */
 export interface StoreBackend {
+  /** Not after {@link close}, nor if it could not be opened again after a failure. */
+  readonly isOpen: boolean;
   /** The number of the last commit that is stored; 0: none. */
   readonly lastVersion: number;
   /** Bytes that the rows take. */

@@ -42,8 +42,11 @@ export interface GroupReport {
 
 export interface StoreCoreOptions {
   readonly limits: StoreLimits;
-  /** Opens what rows are kept in; throws a {@link StorageError} if it cannot, and is asked again later. */
-  readonly openBackend: () => StoreBackend;
+  /**
+   * Opens what rows are kept in; throws a {@link StorageError} if it cannot, and is asked again later. `before`: what it was open as, if it has been lost since, or
+   * found damaged; it closes that.
+   */
+  readonly openBackend: (before: StoreBackend | undefined) => StoreBackend;
   /** Says something to a caller. */
   readonly reply: (caller: number, replies: readonly (StoreReply | StoreNews)[]) => void;
   readonly onState: (state: StoreState) => void;
@@ -84,6 +87,8 @@ export class StoreCore {
   #feed: ChangeFeed | undefined;
   #progressAtMs = 0;
   #state: StoreState = { kind: 'available' };
+  /** Only opening it anew shows whether it can be used again. */
+  #mustReopen = false;
   #retryAtMs = 0;
   #retryMs = retryMinMs;
 
@@ -310,6 +315,7 @@ export class StoreCore {
   #fail({ fault, message }: StorageError, nowMs: number): void {
     const sinceMs = this.#state.kind === 'unavailable' ? this.#state.sinceMs : nowMs;
     this.#setState({ kind: 'unavailable', fault, message, sinceMs, isReadable: this.#backend !== undefined });
+    this.#mustReopen = fault === 'damaged' || fault === 'missing' || fault === 'read_only';
     this.#retryAtMs = nowMs + this.#retryMs;
     this.#retryMs = Math.min(this.#options.limits.storeRetryMaxMs, this.#retryMs * 2);
   }
@@ -317,11 +323,13 @@ export class StoreCore {
   /** Opens what is not open, and stores something: only that shows that it can be done again. */
   #tryToRecover(nowMs: number): void {
     try {
-      this.#backend ??= this.#options.openBackend();
+      if (this.#backend === undefined || this.#mustReopen) this.#backend = this.#options.openBackend(this.#backend);
+      this.#mustReopen = false;
       this.#feed ??= this.#createFeed(this.#backend.lastVersion);
       this.#backend.commit([], this.#backend.lastVersion);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
+      if (this.#backend?.isOpen === false) this.#backend = undefined;
       this.#fail(error, nowMs);
       return;
     }

@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 import type { ServerConfig } from '../config/config.ts';
 import type { StoreLimits, StoreState } from './store-core.ts';
+import type { StoreDamage } from './store-file.ts';
 
 /** What the store's thread is started with. */
 export interface StoreThreadStart {
@@ -25,4 +26,8 @@ export type ToStoreThread =
 /** What the store's thread says to the main thread. */
 export type FromStoreThread =
   /** It takes requests, whether or not it can store anything. */
-  { readonly kind: 'ready' } | { readonly kind: 'state'; readonly state: StoreState };
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'state'; readonly state: StoreState }
+  | { readonly kind: 'damage'; readonly damage: StoreDamage }
+  /** It cannot be used by this version, and ends. */
+  | { readonly kind: 'unusable'; readonly message: string };

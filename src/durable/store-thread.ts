@@ -7,6 +7,7 @@ import type { StoreNotice, StoreRequest } from './commits.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import type { StoreBackend } from './store-backend.ts';
 import { StoreCore } from './store-core.ts';
+import type { StoreDamage } from './store-file.ts';
 import { StoreGauges } from './store-gauges.ts';
 import type { FromStoreThread, StoreThreadStart, ToStoreThread } from './store-messages.ts';
 
@@ -33,7 +34,7 @@ class StoreThread {
   #isTurnScheduled = false;
   #groupBeganMs = 0;
 
-  constructor({ limits, storeGauges, threadGauges }: StoreThreadStart, openBackend: () => StoreBackend) {
+  constructor({ limits, storeGauges, threadGauges }: StoreThreadStart, openBackend: OpenBackend) {
     this.#gauges = new StoreGauges(storeGauges);
     this.#core = new StoreCore({
       limits,
@@ -127,13 +128,33 @@ const start = workerData as StoreThreadStart;
 const { folder, limits } = start;
 const { storeBytesMax } = limits;
 
-async function chooseBackend(): Promise<() => StoreBackend> {
-  if (folder === undefined) return () => new MemoryBackend(storeBytesMax);
-  const { LmdbBackend } = await import('./lmdb-backend.ts');
-  return () => new LmdbBackend(folder, storeBytesMax);
+type OpenBackend = (before: StoreBackend | undefined) => StoreBackend;
+
+async function chooseBackend(): Promise<OpenBackend> {
+  if (folder === undefined) return (before) => before ?? new MemoryBackend(storeBytesMax);
+  const { openStoreFile } = await import('./store-file.ts');
+  const options = {
+    folder,
+    bytesMax: storeBytesMax,
+    onDamage: (damage: StoreDamage): void => {
+      report({ kind: 'damage', damage });
+    },
+    readWallMs: () => Date.now(),
+  };
+  return (before) => openStoreFile(options, before);
 }
 
-const thread = new StoreThread(start, await chooseBackend());
+function createThread(openBackend: OpenBackend): StoreThread {
+  try {
+    return new StoreThread(start, openBackend);
+  } catch (error) {
+    if (error instanceof Error && error.name === 'StoreFormatError')
+      report({ kind: 'unusable', message: error.message });
+    throw error;
+  }
+}
+
+const thread = createThread(await chooseBackend());
 mainPort.on('message', (message: ToStoreThread) => {
   switch (message.kind) {
     case 'attach':

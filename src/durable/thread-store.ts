@@ -16,8 +16,11 @@ import type {
   StoreReply,
   StoreRequest,
 } from './commits.ts';
+import { DataFolderError } from './data-folder-error.ts';
+import { FolderLock } from './folder-lock.ts';
 import { endOfPrefix } from './key-prefix.ts';
 import type { StoreState } from './store-core.ts';
+import type { StoreDamage } from './store-file.ts';
 import { StoreGauges } from './store-gauges.ts';
 import type { FromStoreThread, StoreThreadStart, ToStoreThread } from './store-messages.ts';
 
@@ -64,6 +67,7 @@ export class ThreadStore implements DurableStore {
   readonly #requests: Requests = new Requests();
   #fail: (error: Error) => void = () => undefined;
   #worker: Worker | undefined;
+  #lock: FolderLock | undefined;
   #state: StoreState = { kind: 'available' };
   #deaths = 0;
   #isEnding = false;
@@ -83,8 +87,10 @@ export class ThreadStore implements DurableStore {
     return this.#state;
   }
 
-  /** Resolves when requests are taken; rejects if the thread cannot run. */
+  /** Resolves when requests are taken; rejects if the thread cannot run, with a {@link DataFolderError} if that is because of its folder. */
   async start(): Promise<void> {
+    const { folder } = this.#options;
+    if (folder !== undefined) this.#lock = await FolderLock.take(folder);
     await this.#begin();
   }
 
@@ -131,7 +137,11 @@ export class ThreadStore implements DurableStore {
   async stop(): Promise<void> {
     this.#isEnding = true;
     const worker = this.#worker;
-    if (worker === undefined) return;
+    if (worker !== undefined) await this.#end(worker);
+    this.#lock?.release();
+  }
+
+  async #end(worker: Worker): Promise<void> {
     const isOver = new Promise((resolve) => {
       worker.once('exit', resolve);
     });
@@ -166,8 +176,23 @@ export class ThreadStore implements DurableStore {
         cause = error;
       });
       worker.on('message', (message: FromStoreThread) => {
-        if (message.kind === 'state') this.#noteState(message.state);
-        else resolve();
+        switch (message.kind) {
+          case 'ready':
+            resolve();
+            return;
+          case 'state':
+            this.#noteState(message.state);
+            return;
+          case 'damage':
+            this.#noteDamage(message.damage);
+            return;
+          case 'unusable':
+            this.#isEnding = true;
+            reject(new DataFolderError(message.message));
+            return;
+          default:
+            message satisfies never;
+        }
       });
       worker.once('exit', () => {
         reject(cause);
@@ -197,6 +222,14 @@ export class ThreadStore implements DurableStore {
         log.error({ fault }, `nothing can be stored that must outlive the process: ${message}`);
       }
     } else if (before.kind === 'unavailable') log.warn('what must outlive the process can be stored again');
+  }
+
+  #noteDamage({ reason, setAside, rowsKept }: StoreDamage): void {
+    const { counters, log } = this.#options;
+    counters.count('store_damaged');
+    const kept = `${rowsKept} rows could be read and are kept`;
+    const where = setAside === undefined ? '' : `; the damaged file is now ${setAside}`;
+    log.error({ setAside, rowsKept }, `what outlived the process may have been lost: ${reason}; ${kept}${where}`);
   }
 
   async #onEnd(cause: Error): Promise<void> {

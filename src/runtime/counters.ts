@@ -28,6 +28,12 @@ export const countedEvents = {
   store_thread_died: {
     metric: { name: 'slotcast_store_thread_deaths_total', help: 'Deaths of the thread of the store.' },
   },
+  store_damaged: {
+    metric: {
+      name: 'slotcast_store_damages_total',
+      help: 'Times that the file of the store was damaged or gone, and was replaced by what could be read.',
+    },
+  },
   partition_died: {},
   partition_start_starved: {},
   accept_paused: {},

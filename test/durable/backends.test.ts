@@ -34,7 +34,7 @@ function readAll(backend: StoreBackend, table: RowChange['table'] = 'keys', from
 
 describe.each([
   ['in memory', () => new MemoryBackend(bytesMax)],
-  ['on disk', () => new LmdbBackend(createFolder(), bytesMax)],
+  ['on disk', () => new LmdbBackend(path.join(createFolder(), 'store.mdb'), bytesMax)],
 ] as const)('%s', (_, create) => {
   test('[ST1] rows are read in the order of their bytes, by ranges, and in parts', () => {
     const backend = create();
@@ -85,8 +85,9 @@ test('[ST1] rows on disk are those in memory, whatever is committed, and after t
   fc.assert(
     fc.property(fc.array(fc.array(change, { maxLength: 8 }), { maxLength: 6 }), (commits) => {
       const folder = createFolder();
+      const file = path.join(folder, 'store.mdb');
       const memory = new MemoryBackend(bytesMax);
-      let disk = new LmdbBackend(folder, bytesMax);
+      let disk = new LmdbBackend(file, bytesMax);
       for (const [at, changes] of commits.entries()) {
         const rows = changes.map(({ table, key, text }) =>
           text === undefined ? { table, key, row: undefined } : put(key, text, at + 1, table),
@@ -94,7 +95,7 @@ test('[ST1] rows on disk are those in memory, whatever is committed, and after t
         for (const backend of [memory, disk]) backend.commit(rows, at + 1);
         if (at % 2 === 0) {
           disk.close();
-          disk = new LmdbBackend(folder, bytesMax);
+          disk = new LmdbBackend(file, bytesMax);
         }
       }
       expect(disk.lastVersion).toBe(commits.length);

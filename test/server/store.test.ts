@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -82,4 +82,43 @@ test('[ST4] when the thread of the store dies, the fate of what it was asked is 
   await expect.poll(() => ports.length).toBe(2);
   await expect.poll(async () => running.store.commit([])).toMatchObject({ version: expect.any(Number) });
   expect(await readKeys(running)).toContain('a=1');
+});
+
+test('[ST7] a second server on the same folder is refused, and told who has it', async () => {
+  await start(folder);
+  const second = startFaultyServer({ port: 0, partitions: 1, ioThreads, dataDir: folder, logLevel: 'silent' });
+  await expect(second).rejects.toMatchObject({
+    name: 'DataFolderError',
+    message: expect.stringContaining(`another server of this process, ${process.pid}`),
+  });
+  expect(await server!.store.commit([])).toMatchObject({ version: expect.any(Number) });
+});
+
+test('[ST6] a registry whose store was damaged starts, says so, and stores', async () => {
+  const first = await start(folder);
+  for (let i = 0; i < 10; i++) await first.store.commit([put(`k${i}`, String(i))]);
+  await first.stop();
+  const file = path.join(folder, 'store.mdb');
+  const content = readFileSync(file);
+  content.fill(0, 5 * 8192);
+  writeFileSync(file, content);
+  const second = await start(folder);
+  expect(readdirSync(folder).filter((name) => name.includes('.damaged-'))).toHaveLength(1);
+  const stats = (await (await fetch(`${second.address.httpUrl}/v1/stats`)).json()) as {
+    counters: Record<string, number>;
+  };
+  expect(stats.counters['store_damaged']).toBe(1);
+  expect(await second.store.commit([put('after', '1')])).toMatchObject({ version: expect.any(Number) });
+  expect(await readKeys(second)).toContain('after=1');
+});
+
+test('[ST3] a folder that goes away is made again with all that was in it', async () => {
+  const running = await start(folder);
+  await running.store.commit([put('a', '1')]);
+  rmSync(folder, { recursive: true });
+  expect(await running.store.commit([put('b', '2')])).toMatchObject({ failure: { code: 'storage_unavailable' } });
+  expect(running.store.state).toMatchObject({ kind: 'unavailable', fault: 'missing' });
+  await expect.poll(() => running.store.state.kind, { timeout: 20_000 }).toBe('available');
+  expect(await readKeys(running)).toEqual(['a=1']);
+  expect(await running.store.commit([put('b', '2')])).toMatchObject({ version: expect.any(Number) });
 });

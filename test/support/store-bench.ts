@@ -19,6 +19,7 @@ const storeLimits: StoreLimits = {
 
 /** A disk that can be made to fail, whose rows outlive the stores that use it. */
 export class FaultyDisk implements StoreBackend {
+  readonly isOpen = true;
   readonly #rows: MemoryBackend = new MemoryBackend(Number.MAX_SAFE_INTEGER);
   /** What every commit, every opening and every read meets until it is taken away. */
   fault: StorageFault | undefined;
