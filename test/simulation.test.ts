@@ -106,3 +106,31 @@ test('[RE4] [RE1] [SL3] [SE8] the same holds while partitions die, slots move an
   expect(total.deaths).toBeGreaterThan(share * 25);
   expect(total.moves).toBeGreaterThan(share * 100);
 });
+
+test('[PI1] [PI2] [PI3] the same holds of what is persistent, while its store fails, partitions die and slots move', async () => {
+  const total = await runHistories(seedsOf(160), 200, {
+    percent: 6,
+    kills: true,
+    moves: true,
+    resumes: true,
+    edges: true,
+    persistent: true,
+  });
+  expect(total.stored).toBeGreaterThan(share * 2000);
+  expect(total.unstored).toBeGreaterThan(share * 300);
+  expect(total.deaths).toBeGreaterThan(share * 50);
+  expect(total.moves).toBeGreaterThan(share * 200);
+});
+
+test('[PI1] [PI3] [LI1] the same holds of what is persistent where there is little room', async () => {
+  const total = await runHistories(seedsOf(150), 200, {
+    percent: 3,
+    kills: true,
+    moves: false,
+    resumes: true,
+    bounds: true,
+    persistent: true,
+  });
+  expect(total.stored).toBeGreaterThan(share * 500);
+  expect(total.unstored).toBeGreaterThan(share * 300);
+});

@@ -42,6 +42,8 @@ export async function askServer<T extends object>(
 interface Input {
   readonly body?: object;
   readonly query?: Readonly<Record<string, string>>;
+  /** What the path names, where it names something. */
+  readonly service?: string;
 }
 
 interface Reply {
@@ -59,9 +61,10 @@ function withPort(origin: string, port: number): string {
 }
 
 /** `base`: a URL without a slash at its end. */
-async function ask(base: string, id: OperationId, { body, query = {} }: Input, timeoutMs: number): Promise<Reply> {
+async function ask(base: string, id: OperationId, input: Input, timeoutMs: number): Promise<Reply> {
+  const { body, query = {}, service = '' } = input;
   const { method, path } = httpOperations[id];
-  const url = new URL(`${base}${path}`);
+  const url = new URL(`${base}${path.replace('{service}', encodeURIComponent(service))}`);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   const signal = AbortSignal.timeout(timeoutMs);
   try {

@@ -45,12 +45,13 @@ export function formatServices(services: readonly ServiceSummary[]): string {
 
 export function formatInstances(instances: readonly Instance[]): string {
   return formatTable(
-    ['ID', 'ADDRESS', 'WEIGHT', 'ENABLED', 'ZONE', 'METADATA'],
+    ['ID', 'ADDRESS', 'WEIGHT', 'ENABLED', 'PERSISTENT', 'ZONE', 'METADATA'],
     instances.map((instance) => [
       formatText(instance.id),
       formatText(formatAddress(instance.host, instance.port)),
       String(instance.weight),
       instance.enabled ? 'yes' : 'no',
+      instance.persistent === true ? 'yes' : 'no',
       instance.zone === undefined ? nothing : formatText(instance.zone),
       formatMetadata(instance.metadata),
     ]),
@@ -76,10 +77,10 @@ export function formatChange({
       ];
 }
 
-function formatInstance({ id, host, port, weight, enabled }: Instance): string {
+function formatInstance({ id, host, port, weight, enabled, persistent }: Instance): string {
   const address = formatAddress(host, port);
   const name = id === address ? formatText(id) : `${formatText(id)} at ${formatText(address)}`;
-  return `${name} weight ${weight}${enabled ? '' : ' disabled'}`;
+  return `${name} weight ${weight}${enabled ? '' : ' disabled'}${persistent === true ? ' persistent' : ''}`;
 }
 
 export function formatAddress(host: string, port: number): string {

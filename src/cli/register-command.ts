@@ -15,6 +15,7 @@ import {
   patienceMs,
   readServiceFields,
   waitForInterrupt,
+  withClient,
   whenGivenUp,
 } from './registry.ts';
 import type { ServiceOptions, WaitOptions } from './registry.ts';
@@ -24,6 +25,7 @@ interface RegisterOptions extends ServiceOptions, WaitOptions {
   readonly weight?: number;
   readonly zone?: string;
   readonly disabled: boolean;
+  readonly persistent: boolean;
   readonly meta?: Record<string, string>;
 }
 
@@ -32,11 +34,12 @@ export function addRegisterCommand(program: Command): void {
   const command = addServiceOptions(
     program
       .command('register')
-      .description('register an instance, and hold it until interrupted')
+      .description('register an instance, and hold it until interrupted; or for good')
       .argument('<service>', 'name of the service')
       .argument('<host:port>', 'address of the instance; IPv6 as [::1]:80', parseAddress)
       .option('--id <id>', 'id of the instance (default: host:port)')
-      .option('--weight <n>', 'share of traffic, 0 to 10000 (default: 100)', parseCount)
+      .option('--weight <n>', 'share of traffic, 0 to 10000 (default: as the service is declared, or 100)', parseCount)
+      .option('--persistent', 'it lives until it is deregistered; do not hold it', false)
       .option('--zone <name>', 'where it runs')
       .option('--disabled', 'known, but takes no traffic', false)
       .option('--meta <k=v>', 'metadata; may be given more than once', parseMeta),
@@ -49,6 +52,10 @@ async function registerInstance(
   address: { readonly host: string; readonly port: number },
   options: RegisterOptions,
 ): Promise<void> {
+  if (options.persistent) {
+    await registerPersistent(service, readInstance(address, options), options);
+    return;
+  }
   const interrupted = waitForInterrupt();
   const client = openClient(options);
   const report: Report = (event, text, details = {}) => {
@@ -97,6 +104,28 @@ async function registerInstance(
   } finally {
     await client.close();
   }
+}
+
+async function registerPersistent(service: string, instance: InstanceInput, options: RegisterOptions): Promise<void> {
+  const name = readServiceFields(service, options);
+  const { id, version } = await withClient(options, (client) => client.register(name, instance, { persistent: true }));
+  const text = `registered ${formatText(id)} in ${formatText(service)} until it is deregistered`;
+  console.log(options.json ? formatJson({ event: 'registered', id, version, persistent: true }) : text);
+}
+
+/** `deregister`: of what `register --persistent` has registered. */
+export function addDeregisterCommand(program: Command): void {
+  addServiceOptions(
+    program
+      .command('deregister')
+      .description('deregister a persistent instance')
+      .argument('<service>', 'name of the service')
+      .argument('<id>', 'id of the instance'),
+  ).action(async (service: string, id: string, options: ServiceOptions) => {
+    const name = readServiceFields(service, options);
+    await withClient(options, (client) => client.deregister(name, id, { persistent: true }));
+    console.log(options.json ? formatJson({ event: 'deregistered', id }) : `deregistered ${formatText(id)}`);
+  });
 }
 
 type Report = (event: string, text: string, details?: object) => void;

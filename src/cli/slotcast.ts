@@ -3,11 +3,12 @@ import { Command, CommanderError } from 'commander';
 
 import { productVersion } from '../runtime/product-version.ts';
 import { addBenchCommand } from './bench-command.ts';
+import { addDeclareCommand } from './declare-command.ts';
 import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
 import { addGoawayCommand } from './goaway-command.ts';
 import { addPartitionCommands } from './partition-commands.ts';
 import { addReadCommands } from './read-commands.ts';
-import { addRegisterCommand } from './register-command.ts';
+import { addDeregisterCommand, addRegisterCommand } from './register-command.ts';
 import { addSessionsCommand } from './sessions-command.ts';
 import { addStartCommand } from './start-command.ts';
 
@@ -36,6 +37,8 @@ const program = new Command('slotcast')
 addStartCommand(program);
 addReadCommands(program);
 addRegisterCommand(program);
+addDeregisterCommand(program);
+addDeclareCommand(program);
 addPartitionCommands(program);
 addBenchCommand(program);
 addSessionsCommand(program);

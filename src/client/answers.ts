@@ -1,5 +1,5 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { ListResult, QueryResult } from '../protocol/types.ts';
+import type { DeregisterResult, ListResult, QueryResult, RegisterResult } from '../protocol/types.ts';
 import type { InFlight, Read } from './client-tables.ts';
 import { RequestError } from './errors.ts';
 import { isInstances, isOpenResult, isRegistrationsResult, isSubscribeResult, isVersioned } from './frames.ts';
@@ -28,7 +28,7 @@ export function accept(step: Step, request: InFlight, result: unknown): void {
       else refuse(step, request, unreadable);
       return;
     case 'registration':
-      if (isVersioned(result)) acceptRegistration(step, operation, request, result.version);
+      if (isVersioned(result)) acceptRegistration(step, operation, request, result);
       else refuse(step, request, unreadable);
       return;
     case 'subscription':
@@ -65,13 +65,23 @@ function readRefusal({ tables }: Step, { entries }: InFlight, refusal: Failure):
 function acceptRead(step: Step, read: Read, result: unknown): void {
   if (!step.tables.reads.delete(read)) return;
   // The shapes are the server's word; nothing here relies on them.
-  if (read.request.method === 'service.list') {
-    step.resolve(read.ticket, { kind: 'listed', result: result as ListResult });
-    return;
+  switch (read.request.method) {
+    case 'service.list':
+      step.resolve(read.ticket, { kind: 'listed', result: result as ListResult });
+      return;
+    case 'instance.register':
+    case 'instance.deregister':
+      step.resolve(read.ticket, { kind: 'stored', result: result as RegisterResult | DeregisterResult });
+      return;
+    case 'service.query': {
+      const answer = result as QueryResult;
+      if (isInstances(answer.instances)) for (const instance of answer.instances) freezeInstance(instance);
+      step.resolve(read.ticket, { kind: 'queried', result: answer });
+      return;
+    }
+    default:
+      read.request satisfies never;
   }
-  const answer = result as QueryResult;
-  if (isInstances(answer.instances)) for (const instance of answer.instances) freezeInstance(instance);
-  step.resolve(read.ticket, { kind: 'queried', result: answer });
 }
 
 export function refuse(step: Step, request: InFlight, refusal: Failure): void {

@@ -55,6 +55,16 @@ function begin(step: Step, call: UserCall): void {
     case 'list':
       ask(step, call, { method: 'service.list', params: call.params });
       return;
+    case 'registerPersistent': {
+      const { service, instance } = call;
+      ask(step, call, { method: 'instance.register', params: { ...service, instance, persistent: true } });
+      return;
+    }
+    case 'deregisterPersistent': {
+      const { service, id } = call;
+      ask(step, call, { method: 'instance.deregister', params: { ...service, id, persistent: true } });
+      return;
+    }
     case 'awaitConnection':
       open(step, call, anyConnection);
       if (step.isServing) step.resolve(call.ticket, { kind: 'connected' });
@@ -88,7 +98,11 @@ function open<O extends Owner>(step: Step, call: UserCall, owner: O | RequestErr
   return owner;
 }
 
-function ask(step: Step, call: CallOf<'query' | 'list'>, request: Read['request']): void {
+function ask(
+  step: Step,
+  call: CallOf<'query' | 'list' | 'registerPersistent' | 'deregisterPersistent'>,
+  request: Read['request'],
+): void {
   const read: Read = { kind: 'read', ticket: call.ticket, request, isSent: false };
   open(step, call, read);
   step.tables.reads.add(read);

@@ -1,6 +1,21 @@
 import { defaultGroup, defaultNamespace } from '../protocol/service-key.ts';
-import type { InstanceInput, ListResult, QueryResult, ServiceFields, ServiceName } from '../protocol/types.ts';
-import type { Client, ClientEvents, ListOptions, QueryOptions, RegisterOptions, SubscribeOptions } from './client.ts';
+import type {
+  InstanceInput,
+  ListResult,
+  QueryResult,
+  RegisterResult,
+  ServiceFields,
+  ServiceName,
+} from '../protocol/types.ts';
+import type {
+  Client,
+  ClientEvents,
+  ListOptions,
+  PersistentOptions,
+  QueryOptions,
+  RegisterOptions,
+  SubscribeOptions,
+} from './client.ts';
 import { Connection } from './connection.ts';
 import type { ClientEffect, ClientEvent, Notice, Settlement, UserCall } from './effects.ts';
 import { Emitter } from './emitter.ts';
@@ -78,15 +93,25 @@ export class ClientShell implements Client {
     await this.#ask<'connected'>({ kind: 'awaitConnection' }, options);
   }
 
+  register(
+    service: string | ServiceFields,
+    instance: InstanceInput,
+    options: PersistentOptions,
+  ): Promise<RegisterResult>;
+  register(service: string | ServiceFields, instance: InstanceInput, options?: RegisterOptions): Promise<Registration>;
   async register(
     service: string | ServiceFields,
     instance: InstanceInput,
-    options: RegisterOptions = {},
-  ): Promise<Registration> {
+    options: RegisterOptions | PersistentOptions = {},
+  ): Promise<Registration | RegisterResult> {
     const name = toServiceName(service);
     // A copy: it is sent again later, whatever the caller does to the object.
     const { metadata, ...fields } = instance;
     const content: InstanceInput = metadata === undefined ? fields : { ...fields, metadata: { ...metadata } };
+    if (options.persistent === true) {
+      const call = { kind: 'registerPersistent', service: name, instance: content } as const;
+      return (await this.#ask<'stored'>(call, options)).result as RegisterResult;
+    }
     const isStanding = options.standing === true;
     const call = { kind: 'register', service: name, instance: content, isStanding } as const;
     const { registration } = await this.#ask<'registered'>(call, options);
@@ -101,8 +126,12 @@ export class ClientShell implements Client {
   async deregister(
     service: string | ServiceFields,
     id: string,
-    options: DeregisterOptions = {},
+    options: DeregisterOptions | PersistentOptions = {},
   ): Promise<Deregistration> {
+    if (options.persistent === true) {
+      await this.#ask<'stored'>({ kind: 'deregisterPersistent', service: toServiceName(service), id }, options);
+      return { pending: false };
+    }
     const isPatient = options.untilApplied === true;
     const call = { kind: 'deregister', service: toServiceName(service), id, isPatient } as const;
     const { pending } = await this.#ask<'deregistered'>(call, options);

@@ -1,4 +1,12 @@
-import type { Instance, InstanceInput, ListParams, QueryParams, ServiceName } from '../protocol/types.ts';
+import type {
+  DeregisterParams,
+  Instance,
+  InstanceInput,
+  ListParams,
+  QueryParams,
+  RegisterParams,
+  ServiceName,
+} from '../protocol/types.ts';
 import type { FilteredView, RegistrationEntry, SubscriptionEntry, Ticket } from './entries.ts';
 import type { SlotcastError } from './errors.ts';
 
@@ -8,7 +16,10 @@ export interface Read {
   readonly ticket: Ticket;
   readonly request:
     | { readonly method: 'service.query'; readonly params: QueryParams }
-    | { readonly method: 'service.list'; readonly params: ListParams };
+    | { readonly method: 'service.list'; readonly params: ListParams }
+    /** What is stored is no more of the client's than what it reads. */
+    | { readonly method: 'instance.register'; readonly params: RegisterParams }
+    | { readonly method: 'instance.deregister'; readonly params: DeregisterParams };
   isSent: boolean;
 }
 

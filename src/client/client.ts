@@ -4,6 +4,7 @@ import type {
   ListParams,
   ListResult,
   QueryResult,
+  RegisterResult,
   ServiceFields,
   ServiceName,
   SubscribeMode,
@@ -30,7 +31,14 @@ export interface StandingOptions extends CallOptions {
   readonly standing?: boolean;
 }
 
-export type RegisterOptions = StandingOptions;
+export interface RegisterOptions extends StandingOptions {
+  readonly persistent?: false;
+}
+
+/** The registry has the instance until somebody deregisters it, whatever becomes of this client. */
+export interface PersistentOptions extends CallOptions {
+  readonly persistent: true;
+}
 
 export interface SubscribeOptions extends InstanceFilter, StandingOptions {
   /**
@@ -62,12 +70,28 @@ export interface Client extends AsyncDisposable {
   register(service: string | ServiceFields, instance: InstanceInput, options?: RegisterOptions): Promise<Registration>;
 
   /**
+   * Registers an instance that lives until it is deregistered: once, since it is stored. The client does not keep it registered, and it stays when the client is closed.
+   * Resolves when it is stored and applied. Repeated automatically if the connection breaks before the answer.
+   */
+  register(
+    service: string | ServiceFields,
+    instance: InstanceInput,
+    options: PersistentOptions,
+  ): Promise<RegisterResult>;
+
+  /**
    * Removes an instance that this client has registered. Resolves when the server has applied it, with `pending` false; while disconnected
    * at once, with `pending` true, and it is carried out on the next connection, which `untilApplied` waits for. The instance is removed even
    * if the call times out or is aborted. Rejects with a `RequestError`: `not_found` if this client has not registered it, `not_owner` if only
    * other sessions have.
    */
   deregister(service: string | ServiceFields, id: string, options?: DeregisterOptions): Promise<Deregistration>;
+
+  /**
+   * Removes an instance that was registered with `persistent`, by whomever. Resolves when that is stored and applied. Repeated if the connection breaks before the answer:
+   * then `not_found` may mean that it was done.
+   */
+  deregister(service: string | ServiceFields, id: string, options: PersistentOptions): Promise<Deregistration>;
 
   /**
    * Subscribes to a service. Resolves once the list is known, so an empty list always means that there are no instances; with

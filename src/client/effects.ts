@@ -1,8 +1,10 @@
 import type {
+  DeregisterResult,
   InstanceFilter,
   ListParams,
   ListResult,
   QueryResult,
+  RegisterResult,
   InstanceInput,
   ServiceName,
   SubscribeMode,
@@ -53,6 +55,8 @@ export type UserCall = { readonly ticket: Ticket; readonly timeoutMs?: number | 
     }
   | { readonly kind: 'query'; readonly service: ServiceName; readonly filter?: InstanceFilter }
   | { readonly kind: 'list'; readonly params: ListParams }
+  | { readonly kind: 'registerPersistent'; readonly service: ServiceName; readonly instance: InstanceInput }
+  | { readonly kind: 'deregisterPersistent'; readonly service: ServiceName; readonly id: string }
   | { readonly kind: 'awaitConnection' }
   | { readonly kind: 'awaitRegistration'; readonly registration: RegistrationEntry }
   | { readonly kind: 'awaitSubscription'; readonly subscription: FilteredView }
@@ -65,6 +69,7 @@ export type Settlement =
   | { readonly kind: 'subscribed'; readonly subscription: FilteredView }
   | { readonly kind: 'queried'; readonly result: QueryResult }
   | { readonly kind: 'listed'; readonly result: ListResult }
+  | { readonly kind: 'stored'; readonly result: RegisterResult | DeregisterResult }
   | { readonly kind: 'connected' };
 
 /** An event for the user. */

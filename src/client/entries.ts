@@ -20,6 +20,8 @@ export interface RegistrationEntry {
   accepted: InstanceInput | undefined;
   /** What the present session, or the one to be resumed, has acknowledged to hold. */
   held: InstanceInput | undefined;
+  /** The weight that the service gave it, since it has none. */
+  givenWeight: number | undefined;
   /** A request whose outcome is not known has been sent since, so the session may hold something else. */
   isUnsure: boolean;
   phase: RegistrationPhase;

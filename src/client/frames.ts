@@ -129,7 +129,7 @@ export function isSubscribeResult(value: unknown): value is SubscribeResult {
   return 'from' in value ? isInstances(value['put']) && isStrings(value['remove']) : isInstances(value['instances']);
 }
 
-export function isVersioned(value: unknown): value is { readonly version: number } {
+export function isVersioned(value: unknown): value is { readonly version: number; readonly weight?: unknown } {
   return isFields(value) && typeof value['version'] === 'number';
 }
 

@@ -16,10 +16,13 @@ export function connect(options: ClientOptions): Client {
   return new ClientShell(options).start();
 }
 
+export { declareService, readDeclaration, withdrawDeclaration } from './declaring.ts';
+export type { Declaration, DeclaringOptions } from './declaring.ts';
 export type {
   Client,
   ClientEvents,
   ListOptions,
+  PersistentOptions,
   QueryOptions,
   RegisterOptions,
   StandingOptions,
@@ -45,6 +48,7 @@ export type { Deregistration, DeregisterOptions, Registration } from './registra
 export type { Change } from './changes.ts';
 export type { Subscription, SubscriptionEvents } from './subscription.ts';
 export type { WebSocketConstructor, WebSocketEvent, WebSocketLike } from './web-socket.ts';
+export type { ServiceDeclaration, ServiceSettings } from '../protocol/service-declaration.ts';
 export type { ErrorCode } from '../protocol/errors.ts';
 export type {
   Instance,
@@ -53,6 +57,7 @@ export type {
   ListParams,
   ListResult,
   QueryResult,
+  RegisterResult,
   ServiceFields,
   ServiceName,
   ServiceSummary,

@@ -43,6 +43,8 @@ function isUserCall(event: ClientEvent): boolean {
     case 'subscribe':
     case 'query':
     case 'list':
+    case 'registerPersistent':
+    case 'deregisterPersistent':
     case 'awaitConnection':
     case 'awaitRegistration':
     case 'awaitSubscription':
@@ -108,6 +110,8 @@ function handleEvent(step: Step, event: ClientEvent): void {
     case 'subscribe':
     case 'query':
     case 'list':
+    case 'registerPersistent':
+    case 'deregisterPersistent':
     case 'awaitConnection':
     case 'awaitRegistration':
     case 'awaitSubscription':

@@ -22,9 +22,9 @@ export function reconcile(step: Step, resumed: ResumedSession | undefined): void
   if (resumed === undefined) return;
   const digest = new RegistrationDigest();
   let count = 0;
-  for (const { key, held } of tables.registrations.values()) {
+  for (const { key, held, givenWeight } of tables.registrations.values()) {
     if (held === undefined) continue;
-    digest.add(key, encodeInstance(held).fragment);
+    digest.add(key, encodeInstance(held, { defaultWeight: givenWeight }).fragment);
     count += 1;
   }
   if (count === resumed.registrations && digest.toString() === resumed.digest) {
@@ -77,9 +77,10 @@ function finish(step: Step, { hashes }: Reconciliation): void {
 }
 
 function compare(entry: RegistrationEntry, hash: string | undefined): void {
-  const { key, wanted, held } = entry;
+  const { key, wanted, held, givenWeight } = entry;
   const isHash = (content: InstanceInput | undefined): boolean =>
-    content !== undefined && hashRegistration(key, encodeInstance(content).fragment) === hash;
+    content !== undefined &&
+    hashRegistration(key, encodeInstance(content, { defaultWeight: givenWeight }).fragment) === hash;
   if (hash !== undefined && isHash(wanted)) entry.held = wanted;
   else if (hash === undefined || !isHash(held)) entry.held = undefined;
   // It may hold something that nobody here knows.

@@ -6,6 +6,7 @@ import { isRegistered } from './registrations.ts';
 export interface DeregisterOptions extends CallOptions {
   /** Waits until the server has applied it, even while disconnected; rejects when the time is over. */
   readonly untilApplied?: boolean;
+  readonly persistent?: false;
 }
 
 /** The outcome of a deregistration. */

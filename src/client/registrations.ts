@@ -59,6 +59,7 @@ export function createRegistration(
     wanted,
     accepted: undefined,
     held: undefined,
+    givenWeight: undefined,
     isUnsure: false,
     phase: unsentRegistration,
     version: 0,
@@ -163,10 +164,16 @@ export function noteRegistrationSent(step: Step, entry: RegistrationEntry): void
   noteRegistrationTried(step, entry);
 }
 
-export function acceptRegistration(step: Step, entry: RegistrationEntry, { content }: InFlight, version: number): void {
+export function acceptRegistration(
+  step: Step,
+  entry: RegistrationEntry,
+  { content }: InFlight,
+  { version, weight }: { readonly version: number; readonly weight?: unknown },
+): void {
   if (!isTracked(step, entry)) return;
   entry.isUnsure = false;
   entry.held = content;
+  entry.givenWeight = typeof weight === 'number' ? weight : undefined;
   if (content !== undefined) {
     entry.version = version;
     // The newest claim is the one that is shown.

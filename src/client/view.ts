@@ -147,6 +147,7 @@ export function isSame(a: Instance | undefined, b: Instance | undefined): boolea
     a.weight === b.weight &&
     a.enabled === b.enabled &&
     a.zone === b.zone &&
+    a.persistent === b.persistent &&
     isSameMetadata(a.metadata ?? {}, b.metadata ?? {})
   );
 }

@@ -63,6 +63,9 @@ export interface ServerConfig {
   readonly leaseTtlDefaultMs: number;
   readonly leaseTtlMaxMs: number;
   readonly leasesMax: number;
+  readonly persistentInstancesMax: number;
+  readonly declaredServicesMax: number;
+  readonly persistentWritesMax: number;
   readonly sessionsMax: number;
   readonly descriptorsReserved: number;
   readonly sessionsPerAddressMax: number;
@@ -399,6 +402,14 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
   leaseTtlDefaultMs: integer(30_000, 100, 60 * minute, 'The lease granted to callers that do not ask for a duration.'),
   leaseTtlMaxMs: integer(10 * minute, 100, 24 * 60 * minute, 'The longest lease that is granted.'),
   leasesMax: integer(100_000, 0, 10_000_000, 'Leases at a time.'),
+  persistentInstancesMax: integer(100_000, 0, 10_000_000, 'Persistent instances, of all services.'),
+  declaredServicesMax: integer(10_000, 0, 1_000_000, 'Services that are declared with settings.'),
+  persistentWritesMax: integer(
+    1000,
+    1,
+    100_000,
+    'Changes of persistent instances and declared services under way; further ones are refused with `busy`.',
+  ),
   sessionsMax: integer(
     1_000_000,
     1,

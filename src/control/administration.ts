@@ -10,6 +10,7 @@ import { productVersion } from '../runtime/product-version.ts';
 import { sum } from '../sessions/host-figures.ts';
 import type { WarmUp, WarmUpJudge } from '../sessions/warm-up.ts';
 import type { Hosts } from './hosts.ts';
+import type { PersistentServices } from './persistent-services.ts';
 import type { RegistryGuard } from './registry-guard.ts';
 import { sumStates } from './registry-state.ts';
 import type { SessionDirectory } from './session-directory.ts';
@@ -23,6 +24,7 @@ export interface AdministrationOptions {
   readonly supervisor: Supervisor;
   readonly migrator: SlotMigrator;
   readonly guard: RegistryGuard;
+  readonly persistent: Pick<PersistentServices, 'counts'>;
   readonly directory: SessionDirectory;
   readonly warmUp: WarmUp;
   readonly warmUpJudge: WarmUpJudge;
@@ -100,7 +102,7 @@ export class Administration {
   }
 
   async readStats(): Promise<Stats<CounterSnapshot>> {
-    const { warmUp, warmUpJudge } = this.#options;
+    const { warmUp, warmUpJudge, persistent } = this.#options;
     const { partitions, hosts } = await this.#describe();
     const { sessions, leases, registrations, counters } = sumStates(hosts);
     return {
@@ -108,6 +110,8 @@ export class Administration {
       sessions,
       leases,
       registrations,
+      persistentInstances: persistent.counts.instances,
+      declaredServices: persistent.counts.services,
       held: sum(hosts.map(({ figures }) => figures.held)),
       warming: !warmUp.isOver,
       warmUpTookMs: Math.round(warmUpJudge.tookMs),

@@ -43,7 +43,7 @@ export class HostRecovery {
       const leases = attach();
       if (leases === undefined) return false;
       const sessionHost = hosts.all()[host]!;
-      sessionHost.adoptTable(hosts.table.memory);
+      hosts.greet(sessionHost);
       supervisor.connectHost(host, (partition, port) => {
         sessionHost.connect(partition, port);
       });

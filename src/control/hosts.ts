@@ -6,7 +6,7 @@ import type { ToPartition } from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 import type { LocalHost } from './local-host.ts';
 import type { RegistryGuard } from './registry-guard.ts';
-import type { SessionHost, HostState } from './session-host.ts';
+import type { DeclaredWeight, SessionHost, HostState } from './session-host.ts';
 import type { SessionTransfers } from './session-transfers.ts';
 import { StateReader } from './state-reader.ts';
 
@@ -28,6 +28,8 @@ export class Hosts {
   readonly states: StateReader;
   readonly #transfers: SessionTransfers;
   readonly #others: readonly SessionHost[];
+  /** For hosts whose thread is new. */
+  readonly #weights: Map<string, number> = new Map();
 
   constructor({ main, others, guard, transfers }: HostsOptions) {
     this.main = main;
@@ -74,6 +76,21 @@ export class Hosts {
   /** A new table takes effect, for all hosts and partitions. */
   setTable(table: SlotTable): void {
     for (const host of this.all()) host.adoptTable(table.memory);
+  }
+
+  /** Resolves when every host gives instances that are registered without a weight the one that their service is declared with. */
+  async setDefaultWeights(weights: readonly DeclaredWeight[]): Promise<void> {
+    for (const [key, weight] of weights) {
+      if (weight === undefined) this.#weights.delete(key);
+      else this.#weights.set(key, weight);
+    }
+    await Promise.all(this.all().map((host) => host.setDefaultWeights(weights)));
+  }
+
+  /** A host's thread is new: it is told what others know, before it is asked for anything else. */
+  greet(host: SessionHost): void {
+    host.adoptTable(this.table.memory);
+    void host.setDefaultWeights([...this.#weights]);
   }
 
   /** Resolves to the highest version that any host has received. */

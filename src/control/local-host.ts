@@ -19,7 +19,7 @@ import { recoverLeases } from './lease-recovery.ts';
 import { restoreRegistrations, resumeChanges, resumeReads } from './rebuild.ts';
 import type { RebuildOptions, RecoveryState } from './rebuild.ts';
 import { listSessions } from './session-directory.ts';
-import type { SessionHost, ListedSession, LoggedInstance, HostState } from './session-host.ts';
+import type { DeclaredWeight, SessionHost, ListedSession, LoggedInstance, HostState } from './session-host.ts';
 
 export interface LocalHostOptions extends HostOptions {
   readonly table: SlotTable;
@@ -121,6 +121,11 @@ export class LocalHost implements SessionHost {
   recover(leases: readonly LeaseRecord[]): Promise<boolean> {
     const { core, router, number } = this;
     return recoverLeases({ core, router, number, leases });
+  }
+
+  setDefaultWeights(weights: readonly DeclaredWeight[]): Promise<void> {
+    for (const [key, weight] of weights) this.core.setDefaultWeight(key, weight);
+    return Promise.resolve();
   }
 
   fence(partition: number): Promise<boolean> {

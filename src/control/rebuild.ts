@@ -166,7 +166,7 @@ function findLastChanges(pending: RecoveryState['pending']): Map<string, number>
 }
 
 function nameService(session: Requester | undefined, key: string): string {
-  return `${session?.number ?? 0}\n${key}`;
+  return `${session?.number ?? ''}\n${key}`;
 }
 
 function nameChange({ session, key, id }: { session: Requester; key: string; id: string }): string {

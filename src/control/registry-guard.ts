@@ -91,6 +91,11 @@ export class RegistryGuard {
     this.#hosts.set(host.number, { host, verdicts: [] });
   }
 
+  /** See {@link LossGuard.setProtection}. */
+  setProtection(key: string, share: number | undefined): void {
+    this.#guard.setProtection(key, share);
+  }
+
   /** A host's thread is new, and does not know what others have been asked to report. */
   greet(host: number): void {
     const { track, watch } = this.#guard.watched();

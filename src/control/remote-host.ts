@@ -47,6 +47,7 @@ const absentAnswers: { readonly [M in MethodsOf<SessionHost>]: AnswerOf<SessionH
   resumeReads: true,
   fence: true,
   recover: false,
+  setDefaultWeights: undefined,
   refresh: undefined,
   drain: undefined,
   closeAll: undefined,

@@ -24,7 +24,8 @@ export async function listSessions(
   for (const session of sessions.all()) {
     if (listed.length === limit) break;
     const place = thread * sessionsPerHostMax + session.arrival;
-    if (place > after) listed.push([place, describeSession(session, thread, sessions.clockMs)]);
+    if (place > after && !session.isPersistent)
+      listed.push([place, describeSession(session, thread, sessions.clockMs)]);
     seen += 1;
     if (seen % sliceSessions === 0) await nextTurn();
   }
@@ -38,8 +39,8 @@ function describeSession(session: Session, thread: number, clockMs: number): Ses
   return {
     session: session.name,
     thread,
-    // What another connection has taken over is not among those that are listed.
-    state: state.kind === 'resumed' ? 'ended' : state.kind,
+    // What another connection has taken over, and what is persistent, is not among those that are listed.
+    state: state.kind === 'resumed' || state.kind === 'persistent' ? 'ended' : state.kind,
     address: session.address,
     ...(client === undefined ? {} : { client }),
     ...(app === undefined ? {} : { app }),

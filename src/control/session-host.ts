@@ -33,6 +33,9 @@ export interface LoggedInstance {
   readonly session: string;
 }
 
+/** The weight that a service is declared with; undefined: with none any more. */
+export type DeclaredWeight = readonly [key: string, weight: number | undefined];
+
 /** A session of a host, and its place among all sessions of all hosts, by which pages continue. */
 export type ListedSession = readonly [place: number, session: SessionSummary];
 
@@ -66,6 +69,8 @@ export interface SessionHost {
    * all partitions have sent everything.
    */
   recover(leases: readonly LeaseRecord[]): Promise<boolean>;
+  /** Weights that services are declared with, for what is registered there without one; resolves when the host knows them. */
+  setDefaultWeights(weights: readonly DeclaredWeight[]): Promise<void>;
   /** Something that a partition held is gone, and nobody knows what: whoever subscribes to its services gets the latest state. */
   refresh(partition: number): void;
   /** Asks all sessions to leave; from now on no departure is pushed to subscribers. */

@@ -13,7 +13,7 @@ import type { HostThreadStart } from './thread-messages.ts';
 export function createThreadHost(
   start: HostThreadStart,
   port: ThreadPort<CallMessage, FromHost>,
-  kind: Pick<LocalHostOptions, 'counters' | 'admissionRate'> & Partial<LocalHostOptions>,
+  kind: Pick<LocalHostOptions, 'counters' | 'admissionRate' | 'persistentCalls'> & Partial<LocalHostOptions>,
 ): LocalHost {
   const { number, config, startedAtMicros, registry, isVerbose } = start;
   return new LocalHost({

@@ -53,6 +53,7 @@ const host = createThreadHost(start, hostPort, {
   admissionRate: createAdmissionRate(new SharedArrayBuffer(admissionRateBytes), config),
   encoding: eventEncoding,
   sessionsBefore: start.sessionsBefore,
+  persistentCalls: main,
   onLease: (news) => {
     hostPort.postMessage({ kind: 'lease', news });
   },

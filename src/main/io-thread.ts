@@ -53,6 +53,7 @@ const hostPort = start.hostPort as object as ThreadPort<CallMessage, FromHost>;
 const host = createThreadHost(start, hostPort, {
   counters,
   admissionRate,
+  persistentCalls: mainCalls,
   tellMain: (event) => {
     hostPort.postMessage({ kind: 'transfer', event });
   },

@@ -2,6 +2,7 @@ import type { Administration } from '../control/administration.ts';
 import { checkHealth } from '../control/health.ts';
 import type { Hosts } from '../control/hosts.ts';
 import type { ChangeStart, MainCalls } from '../control/main-calls.ts';
+import type { PersistentServices } from '../control/persistent-services.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { leaseOf } from '../sessions/leases.ts';
@@ -18,17 +19,13 @@ export interface RegistryCallsOptions {
   readonly administration: Administration;
   readonly metrics: Metrics;
   readonly origins: SessionOrigins;
+  readonly persistent: PersistentServices;
   readonly httpDoor: Readonly<HttpDoor>;
 }
 
 /** What the main thread answers to all threads. */
-export function createRegistryCalls({
-  hosts,
-  administration,
-  metrics,
-  origins,
-  httpDoor,
-}: RegistryCallsOptions): MainCalls {
+export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
+  const { hosts, administration, metrics, origins, persistent, httpDoor } = options;
   /** Described in the same turn: a short change may be over in the next. */
   const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
     failure === undefined ? { description: await administration.describePartitions() } : { failure };
@@ -47,6 +44,11 @@ export function createRegistryCalls({
     describeGuard: () => administration.describeGuard(),
     releaseGuard: (key) => administration.releaseGuard(key),
     requestReconnect: (percent, spreadMs) => administration.requestReconnect(percent, spreadMs),
+    registerPersistent: (params) => persistent.registerPersistent(params),
+    deregisterPersistent: (params) => persistent.deregisterPersistent(params),
+    declareService: (service, body) => persistent.declareService(service, body),
+    readDeclaration: (service, query) => persistent.readDeclaration(service, query),
+    withdrawDeclaration: (service, query) => persistent.withdrawDeclaration(service, query),
     listSessions: (query) => administration.listSessions(query),
     carryOutLease: (call) => {
       const holder = hosts.all()[origins.hostOf(readSecretNumber(leaseOf(call) ?? ''))];

@@ -4,6 +4,7 @@ import type { ServerConfig } from '../config/config.ts';
 import { Administration } from '../control/administration.ts';
 import type { MainCalls } from '../control/main-calls.ts';
 import { PartitionLives } from '../control/partition-lives.ts';
+import type { PersistentServices } from '../control/persistent-services.ts';
 import { SessionDirectory } from '../control/session-directory.ts';
 import { SlotMigrator } from '../control/slot-migrator.ts';
 import { Supervisor } from '../control/supervisor.ts';
@@ -28,6 +29,7 @@ export interface RegistryControlOptions {
   readonly registry: RegistryHosts;
   readonly store: ThreadStore;
   readonly record: Pick<RegistryRecord, 'versionFloor'>;
+  readonly persistent: PersistentServices;
   readonly descriptors: Descriptors;
   /** Monotonic, in milliseconds. */
   readonly nowMs: number;
@@ -81,6 +83,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     supervisor,
     migrator,
     guard,
+    persistent: options.persistent,
     directory,
     warmUp,
     warmUpJudge,
@@ -113,11 +116,13 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
       guard,
       migrator,
       warmStart,
+      persistent: options.persistent,
       store: { gauges: store.gauges, readState: () => store.state },
       warmUp: { isOver: () => warmUp.isOver, readTookMs: () => warmUpJudge.tookMs },
     },
   });
   const httpDoor: HttpDoor = { url: undefined };
-  const calls = createRegistryCalls({ hosts, administration, metrics, origins, httpDoor });
+  const { persistent } = options;
+  const calls = createRegistryCalls({ hosts, administration, metrics, origins, persistent, httpDoor });
   return { runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor, calls };
 }

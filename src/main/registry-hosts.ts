@@ -8,6 +8,7 @@ import type { HostThreadOptions } from '../control/host-thread.ts';
 import { Hosts } from '../control/hosts.ts';
 import { LeaseLedger } from '../control/lease-ledger.ts';
 import { LocalHost } from '../control/local-host.ts';
+import type { PersistentServices } from '../control/persistent-services.ts';
 import { RegistryGuard } from '../control/registry-guard.ts';
 import { RemoteHost } from '../control/remote-host.ts';
 import type { HostEvents } from '../control/remote-host.ts';
@@ -32,6 +33,7 @@ export interface RegistryHostsOptions {
   readonly log: Logger;
   readonly counters: Counters;
   readonly memory: SharedMemory;
+  readonly persistent: PersistentServices;
   /** Monotonic, in milliseconds. */
   readonly nowMs: number;
 }
@@ -59,7 +61,8 @@ export interface RegistryHosts {
   readonly warmStart: WarmStart | undefined;
 }
 
-export function createRegistryHosts({ config, log, counters, memory, nowMs }: RegistryHostsOptions): RegistryHosts {
+export function createRegistryHosts(options: RegistryHostsOptions): RegistryHosts {
+  const { config, log, counters, memory, persistent, nowMs } = options;
   const { lastRequest } = memory;
   const origins = new SessionOrigins(memory.origins);
   const folder = openJournal(config, log);
@@ -133,6 +136,7 @@ export function createRegistryHosts({ config, log, counters, memory, nowMs }: Re
     onLease: events.onLease,
     nowMs,
     reportLosses: events.onLosses,
+    persistentCalls: persistent,
     onSession: events.onSession,
     // Without I/O threads there is no other host.
     tellMain:

@@ -1,12 +1,14 @@
 import path from 'node:path';
 
 import type { ServerConfig } from '../config/config.ts';
+import { PersistentServices } from '../control/persistent-services.ts';
 import { RegistryRecord } from '../durable/registry-record.ts';
 import { ThreadStore } from '../durable/thread-store.ts';
 import type { ThreadStoreOptions } from '../durable/thread-store.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { DescriptorBudget, Descriptors } from '../runtime/descriptors.ts';
 import type { ServerLog } from '../runtime/log.ts';
+import { delay } from '../runtime/timing.ts';
 import type { CreateTransport } from '../transport/transport.ts';
 import { createRegistryControl } from './registry-control.ts';
 import type { RegistryControl } from './registry-control.ts';
@@ -31,11 +33,12 @@ export interface ServerPartsOptions {
 /** The parts with which a server is started, stopped and tested. */
 export interface ServerParts
   extends
-    Pick<RegistryHosts, 'hosts' | 'warmStart'>,
+    Pick<RegistryHosts, 'hosts' | 'guard' | 'warmStart'>,
     Pick<RegistryControl, 'runners' | 'supervisor' | 'migrator' | 'httpDoor'>,
     ServerDoors {
   readonly store: ThreadStore;
   readonly record: RegistryRecord;
+  readonly persistent: PersistentServices;
   readonly descriptors: Descriptors;
   readonly ticker: Ticker;
   readonly shutdown: Shutdown;
@@ -54,7 +57,15 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
   const { logger: log } = serverLog;
   const store = createStore({ config, counters: options.counters, log });
   const record = new RegistryRecord({ store, readWallMicros });
-  const common = { ...options, log, memory, store, record, descriptors, descriptorBudget, nowMs };
+  const persistent = new PersistentServices({
+    store,
+    config,
+    delay,
+    onTrouble: (trouble, details) => {
+      log.error(details, trouble);
+    },
+  });
+  const common = { ...options, log, memory, store, record, persistent, descriptors, descriptorBudget, nowMs };
   const registry = createRegistryHosts(common);
   const control = createRegistryControl({ ...common, registry });
   const doors = createServerDoors({ ...common, registry, control });
@@ -75,14 +86,16 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
     descriptors.tick(at);
     listener.tick();
     record.tick();
+    persistent.tick(at);
   });
   const ended = { ...doors, hosts, supervisor, store, administration, descriptors, ticker, warmStart };
   const shutdown = new Shutdown({ ...ended, config, log: serverLog, onFatal });
   void Promise.race([supervisor.failed, threads.failed, store.failed]).then((error) => {
     shutdown.fail(error);
   });
-  const kept = { store, record, warmStart };
-  return { ...doors, ...kept, hosts, runners, supervisor, migrator, httpDoor, descriptors, ticker, shutdown };
+  const kept = { store, record, persistent, warmStart };
+  const started = { hosts, guard, runners, supervisor, migrator, httpDoor };
+  return { ...doors, ...kept, ...started, descriptors, ticker, shutdown };
 }
 
 function readWallMicros(): number {

@@ -133,14 +133,30 @@ function createServerLog(config: ServerConfig, options: ServerOptions, counters:
 
 /** Starts threads and partitions; resolves once all are ready, and callers are let in. */
 async function openDoors(parts: ServerParts, config: ServerConfig): Promise<ServerAddress> {
-  const { store, record, threads, supervisor, edges, hosts, transport, descriptors, listener, httpDoor } = parts;
+  const {
+    store,
+    record,
+    persistent,
+    guard,
+    threads,
+    supervisor,
+    edges,
+    hosts,
+    transport,
+    descriptors,
+    listener,
+    httpDoor,
+  } = parts;
   const { host, port, httpPort, partitions } = config;
   await store.start();
   await record.begin();
   const [takers] = await Promise.all([threads.start(), supervisor.startUpTo(partitions), edges.start()]);
+  // What the life before registered for good is recalled into it.
+  const session = hosts.main.core.openPersistent();
   void parts.warmStart?.begin(parts, performance.now());
   // Every host knows its way to every partition before it gets a session.
   await Promise.all(hosts.all().map((sessionHost) => sessionHost.readState()));
+  await persistent.load({ session, hosts, guard });
   for (const taker of takers) transport.handTo(taker);
   await descriptors.open();
   const http = await edges.listen({ host, port: httpPort });

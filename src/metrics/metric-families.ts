@@ -1,4 +1,5 @@
 import type { PartitionLives } from '../control/partition-lives.ts';
+import type { PersistentServices } from '../control/persistent-services.ts';
 import type { RegistryGuard } from '../control/registry-guard.ts';
 import type { WarmStart } from '../control/warm-start.ts';
 import type { StoreState } from '../durable/store-core.ts';
@@ -36,6 +37,7 @@ export interface MetricsSource {
   readonly gate: Pick<SlotGate, 'frozenCount' | 'totalFrozenMs'>;
   readonly guard: Pick<RegistryGuard, 'holding'>;
   readonly migrator: { readonly slotsMoved: number; readonly stepsRolledBack: number };
+  readonly persistent: Pick<PersistentServices, 'counts'>;
   readonly store: { readonly gauges: StoreGauges; readonly readState: () => StoreState };
   /** Undefined: nothing that is registered outlives the process. */
   readonly warmStart: Pick<WarmStart, 'phase' | 'claims' | 'coldCount'> | undefined;
@@ -151,6 +153,20 @@ const sessionFamilies: readonly MetricFamily[] = [
     labels: [],
     help: 'Instances that sessions and leases have registered.',
     read: one(ofHosts((host) => host.registrations)),
+  },
+  {
+    name: 'slotcast_persistent_instances',
+    type: 'gauge',
+    labels: [],
+    help: 'Instances that live until they are deregistered, whether they or other registrations of the same instances are visible.',
+    read: one(({ source }) => source.persistent.counts.instances),
+  },
+  {
+    name: 'slotcast_declared_services',
+    type: 'gauge',
+    labels: [],
+    help: 'Services that are declared with settings.',
+    read: one(({ source }) => source.persistent.counts.services),
   },
   {
     name: 'slotcast_subscriptions',

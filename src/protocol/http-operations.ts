@@ -1,15 +1,23 @@
 import type { ErrorCode } from './errors.ts';
 import { guardResult, partitionsResult, sessionsCursor, sessionsResult, statsResult } from './http-results.ts';
 import { protocolLimits } from './limits.ts';
-import { instanceInputSchema, listParamsSchema, listSchema, methodSchemas, snapshotSchema } from './schemas.ts';
+import {
+  instanceInputSchema,
+  listParamsSchema,
+  listSchema,
+  methodSchemas,
+  serviceNameSchemas,
+  snapshotSchema,
+} from './schemas.ts';
 import type { JsonSchema } from './schemas.ts';
+import { declarationBodySchema, declarationQuerySchema, declarationSchema } from './service-declaration.ts';
 import { amount } from './typed-schema.ts';
 import type { InstanceInput, QueryParams, ServiceFields, SubscribeMode } from './types.ts';
 
 /** The HTTP side of the protocol: what is asked without holding a connection. The server's routes and the OpenAPI document (`openapi.ts`) are made from this. */
 export interface HttpOperation {
   readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
-  /** `{lease}` stands for one path segment. */
+  /** `{lease}` and `{service}` stand for one path segment. */
   readonly path: string;
   readonly summary: string;
   /** Headers that it reads, and which nobody needs to send. */
@@ -35,6 +43,9 @@ export type OperationId =
   | 'listServices'
   | 'queryService'
   | 'watchService'
+  | 'readService'
+  | 'declareService'
+  | 'withdrawService'
   | 'registerInstance'
   | 'deregisterInstance'
   | 'renewLease'
@@ -73,6 +84,8 @@ export interface LeaseRegisterBody extends ServiceFields {
   /** A lease to add the registration to; without it a new one is granted. */
   readonly lease?: string;
   readonly ttlMs?: number;
+  /** It is to live until it is deregistered, without a lease. */
+  readonly persistent?: boolean;
 }
 export interface LeaseRegisterResult {
   readonly lease: string;
@@ -83,6 +96,12 @@ export interface LeaseRegisterResult {
 export interface LeaseDeregisterQuery extends ServiceFields {
   readonly id: string;
   readonly lease: string;
+}
+/** Under a lease, or persistent. */
+export interface DeregisterQuery extends ServiceFields {
+  readonly id: string;
+  readonly lease?: string;
+  readonly persistent?: boolean;
 }
 export interface LeaseResult {
   readonly lease: string;
@@ -126,6 +145,11 @@ const ttlMs: JsonSchema = {
   type: 'integer',
   minimum: 1,
   description: 'How long the lease is valid without being renewed, in milliseconds.',
+};
+/** What a path segment stands for, by its name. */
+export const pathParameters: Readonly<Record<'lease' | 'service', JsonSchema>> = {
+  lease: leaseSchema,
+  service: serviceNameSchemas.service,
 };
 /** A service's name, and a filter. */
 const filteredQuery = methodSchemas['service.query'].params as ObjectSchema;
@@ -173,6 +197,8 @@ export const commonErrors: readonly ErrorCode[] = [
 ];
 /** Of operations that partitions carry out. */
 const transient: readonly ErrorCode[] = ['draining', 'internal'];
+/** Of what is stored before it is answered. */
+const stored: readonly ErrorCode[] = ['limit_exceeded', 'storage_unavailable', ...transient];
 
 export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   listServices: {
@@ -183,6 +209,38 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     result: listSchema,
     isTagged: true,
     errors: transient,
+  },
+  readService: {
+    method: 'GET',
+    path: '/v1/services/{service}',
+    summary: 'What a service is declared with, and its persistent instances.',
+    query: declarationQuerySchema,
+    result: declarationSchema,
+    errors: ['not_found', 'storage_unavailable'],
+  },
+  declareService: {
+    method: 'PUT',
+    path: '/v1/services/{service}',
+    summary:
+      'Declares a service: its settings, which replace those before, and, with `instances`, all its persistent instances. They are stored together.',
+    body: declarationBodySchema,
+    result: declarationSchema,
+    errors: stored,
+    links: {
+      queryService: {
+        namespace: '$response.body#/namespace',
+        group: '$response.body#/group',
+        service: '$response.body#/service',
+      },
+    },
+  },
+  withdrawService: {
+    method: 'DELETE',
+    path: '/v1/services/{service}',
+    summary: 'Removes what a service was declared with and all its persistent instances, and returns them.',
+    query: declarationQuerySchema,
+    result: declarationSchema,
+    errors: ['not_found', 'storage_unavailable', ...transient],
   },
   queryService: {
     method: 'GET',
@@ -228,20 +286,36 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   registerInstance: {
     method: 'PUT',
     path: '/v1/instances',
-    summary: 'Registers an instance, or replaces the one with the same id, for as long as its lease is renewed.',
+    summary:
+      'Registers an instance, or replaces the one with the same id, for as long as its lease is renewed; if it is `persistent`, without a lease, until it is deregistered.',
     body: {
       type: 'object',
-      properties: { ...serviceQuery.properties, instance: instanceInputSchema, lease: leaseSchema, ttlMs },
+      properties: {
+        ...serviceQuery.properties,
+        instance: instanceInputSchema,
+        lease: leaseSchema,
+        ttlMs,
+        persistent: { type: 'boolean', description: 'Whether it lives without a lease; by default false.' },
+      },
       required: ['service', 'instance'],
       additionalProperties: false,
     },
     result: {
       type: 'object',
-      properties: { lease: leaseSchema, ttlMs, version: { type: 'integer' }, id: { type: 'string' } },
-      required: ['lease', 'ttlMs', 'version', 'id'],
+      properties: {
+        lease: leaseSchema,
+        ttlMs,
+        version: { type: 'integer' },
+        id: { type: 'string' },
+        weight: {
+          type: 'integer',
+          description: 'The weight that the service is declared with, if the instance was registered without one.',
+        },
+      },
+      required: ['version', 'id'],
       additionalProperties: false,
     },
-    errors: ['not_found', 'limit_exceeded', ...transient],
+    errors: ['not_found', ...stored],
     links: {
       renewLease: { lease: '$response.body#/lease' },
       endLease: { lease: '$response.body#/lease' },
@@ -262,15 +336,16 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   deregisterInstance: {
     method: 'DELETE',
     path: '/v1/instances',
-    summary: 'Removes one instance that was registered under a lease.',
+    summary:
+      'Removes one instance that was registered under a lease, or one that is persistent: one of the two is given.',
     query: {
       type: 'object',
       properties: { ...deregisterParams.properties, lease: leaseSchema },
-      required: ['service', 'id', 'lease'],
+      required: ['service', 'id'],
       additionalProperties: false,
     },
     result: methodSchemas['instance.deregister'].result,
-    errors: ['not_found', 'not_owner', ...transient],
+    errors: ['not_found', 'not_owner', 'storage_unavailable', ...transient],
   },
   renewLease: {
     method: 'PUT',

@@ -66,6 +66,8 @@ export interface Stats<Counts = Readonly<Record<string, number>>> extends Partit
   readonly sessions: number;
   readonly leases: number;
   readonly registrations: number;
+  readonly persistentInstances: number;
+  readonly declaredServices: number;
   readonly held: number;
   readonly warming: boolean;
   readonly warmUpTookMs: number;
@@ -78,6 +80,8 @@ export const statsResult: SchemaOf<Stats> = object<Stats>({
   sessions: amount('Connected sessions.'),
   leases: amount('Leases over HTTP.'),
   registrations: amount('Instances that sessions and leases have registered.'),
+  persistentInstances: amount('Instances that live until they are deregistered.'),
+  declaredServices: amount('Services that are declared with settings.'),
   held: amount('Sessions whose removal a guard holds back.'),
   warming: flag('Whether clients from before the start are still coming back.'),
   warmUpTookMs: amount('How long that took, or has taken so far, in milliseconds.'),

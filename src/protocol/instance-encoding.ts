@@ -6,26 +6,51 @@ export interface EncodedInstance {
   readonly id: string;
   /** Its canonical JSON. */
   readonly fragment: string;
+  /** Whether it came with a weight of its own. */
+  readonly hasWeight: boolean;
+  /** The weight that its service gave it since it had none. */
+  readonly givenWeight?: number;
+}
+
+/** What else determines the text of an instance: the weight of one that has none, and whether it outlives its session. */
+export interface InstanceSurroundings {
+  readonly defaultWeight?: number | undefined;
+  readonly isPersistent?: boolean;
 }
 
 /**
  * An instance's canonical JSON: defaults filled in, fields in one order, metadata sorted by key, so that equal content is equal text
  * (SE5). This text is what is stored, compared and pushed; it is encoded here once. The input must have passed its schema.
  */
-export function encodeInstance(input: InstanceInput): EncodedInstance {
+export function encodeInstance(
+  input: InstanceInput,
+  { defaultWeight = protocolLimits.weightDefault, isPersistent = false }: InstanceSurroundings = {},
+): EncodedInstance {
   const { host, port } = input;
   const id = input.id ?? `${host}:${port}`;
   const fragment = JSON.stringify({
     id,
     host,
     port,
-    weight: input.weight ?? protocolLimits.weightDefault,
+    weight: input.weight ?? defaultWeight,
     enabled: input.enabled ?? true,
     // Undefined is left out.
     zone: input.zone,
     metadata: sortKeys(input.metadata),
+    persistent: isPersistent ? true : undefined,
   });
-  return { id, fragment };
+  return { id, fragment, hasWeight: input.weight !== undefined };
+}
+
+const weightName = ',"weight":';
+
+/** An instance that came without a weight, with the one that its service gives it. */
+export function giveWeight(instance: EncodedInstance, weight: number): EncodedInstance {
+  const { fragment } = instance;
+  // Within a text a quote is escaped, so the first of these is the field.
+  const start = fragment.indexOf(weightName) + weightName.length;
+  const end = fragment.indexOf(',', start);
+  return { ...instance, fragment: `${fragment.slice(0, start)}${weight}${fragment.slice(end)}`, givenWeight: weight };
 }
 
 function sortKeys(metadata: InstanceInput['metadata']): Record<string, string> | undefined {

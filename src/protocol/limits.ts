@@ -8,6 +8,10 @@ export const protocolLimits = {
   zoneBytesMax: 128,
   weightMax: 10_000,
   weightDefault: 100,
+  /** Persistent instances of one service, which are declared together. */
+  persistentPerServiceMax: 1000,
+  descriptionBytesMax: 1024,
+  ownerBytesMax: 256,
   metadataEntriesMax: 64,
   metadataKeyBytesMax: 128,
   /** Keys and values together. */

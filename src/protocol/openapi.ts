@@ -1,6 +1,6 @@
 import { errorCodes } from './errors.ts';
 import type { ErrorCode } from './errors.ts';
-import { commonErrors, httpOperations, leaseSchema } from './http-operations.ts';
+import { commonErrors, httpOperations, pathParameters } from './http-operations.ts';
 import type { HttpOperation, OperationId } from './http-operations.ts';
 import type { JsonSchema } from './schemas.ts';
 
@@ -67,7 +67,9 @@ function describeOperation(operationId: OperationId, operation: HttpOperation): 
     summary,
     ...(isLocal === true ? { description: 'Loopback callers only; behind a proxy, the caller is the proxy.' } : {}),
     parameters: [
-      ...(path.includes('{lease}') ? [{ name: 'lease', in: 'path', required: true, schema: leaseSchema }] : []),
+      ...Object.entries(pathParameters)
+        .filter(([name]) => path.includes(`{${name}}`))
+        .map(([name, schema]) => ({ name, in: 'path', required: true, schema: addLengths(schema) })),
       ...describeQuery(query),
       ...Object.entries(read).map(([name, schema]) => ({ name, in: 'header', required: false, schema })),
     ],

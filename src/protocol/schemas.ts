@@ -27,7 +27,7 @@ const name = (what: string, charsMax: number): JsonSchema => ({
   description: what,
 });
 
-const text = (what: string, bytesMax: number): JsonSchema => ({
+export const text = (what: string, bytesMax: number): JsonSchema => ({
   type: 'string',
   minLength: 1,
   ...plainText,
@@ -70,6 +70,8 @@ const instanceId = text(
   limits.instanceIdBytesMax,
 );
 const serviceFields = { namespace, group, service };
+/** The fields of a service's name. */
+export const serviceNameSchemas: Readonly<Record<'namespace' | 'group' | 'service', JsonSchema>> = serviceFields;
 
 const flatMap = (what: string, entriesMax: number, bytesMax: number): JsonSchema => ({
   type: 'object',
@@ -86,7 +88,11 @@ const flatMap = (what: string, entriesMax: number, bytesMax: number): JsonSchema
   description: `${what}: at most ${entriesMax} entries and ${bytesMax} bytes of keys and values. The keys \`__proto__\`, \`constructor\` and \`prototype\` are refused.`,
 });
 
-const metadata = flatMap('A flat map of strings', limits.metadataEntriesMax, limits.metadataBytesMax);
+export const metadata: JsonSchema = flatMap(
+  'A flat map of strings',
+  limits.metadataEntriesMax,
+  limits.metadataBytesMax,
+);
 
 const instanceProperties: Record<string, JsonSchema> = {
   id: instanceId,
@@ -103,7 +109,7 @@ const instanceProperties: Record<string, JsonSchema> = {
     type: 'integer',
     minimum: 0,
     maximum: limits.weightMax,
-    description: `Share of traffic, relative to the others; by default ${limits.weightDefault}.`,
+    description: `Share of traffic, relative to the others; by default what the service is declared with, or ${limits.weightDefault}.`,
   },
   enabled: { type: 'boolean', description: 'Whether it takes traffic; by default true.' },
   zone: text('Where it runs.', limits.zoneBytesMax),
@@ -126,10 +132,13 @@ export const instanceInputSchema: JsonSchema = object(
   'An instance to register; the server fills in defaults.',
 );
 
-const instanceSchema: JsonSchema = object(
-  instanceProperties,
+export const instanceSchema: JsonSchema = object(
+  {
+    ...instanceProperties,
+    persistent: { const: true, description: 'It lives until it is deregistered, and not with a session.' },
+  },
   ['id', 'host', 'port', 'weight', 'enabled'],
-  'An instance as subscribers see it. `zone` and `metadata` are omitted when empty.',
+  'An instance as subscribers see it. `zone` and `metadata` are omitted when empty, `persistent` when it is not.',
 );
 
 const instances = array(instanceSchema, 'All instances of the service that match the filter.');
@@ -442,13 +451,38 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
     ),
   },
   'instance.register': {
-    summary: 'Registers an instance, or replaces the one with the same id. It lives as long as the session.',
-    params: object({ ...serviceFields, instance: instanceInputSchema }, ['service', 'instance']),
-    result: object({ version: version("The service's version."), id: instanceId }, ['version', 'id']),
+    summary:
+      'Registers an instance, or replaces the one with the same id. It lives as long as the session or, if it is persistent, until it is deregistered.',
+    params: object(
+      {
+        ...serviceFields,
+        instance: instanceInputSchema,
+        persistent: { type: 'boolean', description: 'Whether it outlives the session; by default false.' },
+      },
+      ['service', 'instance'],
+    ),
+    result: object(
+      {
+        version: version("The service's version."),
+        id: instanceId,
+        weight: {
+          type: 'integer',
+          description: 'The weight that the service is declared with, if the instance was registered without one.',
+        },
+      },
+      ['version', 'id'],
+    ),
   },
   'instance.deregister': {
-    summary: 'Removes an instance that this session registered.',
-    params: object({ ...serviceFields, id: instanceId }, ['service', 'id']),
+    summary: 'Removes an instance that this session registered, or one that is persistent.',
+    params: object(
+      {
+        ...serviceFields,
+        id: instanceId,
+        persistent: { type: 'boolean', description: 'Whether the persistent instance is meant; by default false.' },
+      },
+      ['service', 'id'],
+    ),
     result: object({ version: version("The service's version.") }, ['version']),
   },
   'service.subscribe': {

@@ -21,7 +21,7 @@ export interface InstanceInput {
   readonly host: string;
   /** 1 to 65535. */
   readonly port: number;
-  /** 0 to 10000, by default 100. */
+  /** 0 to 10000; by default what the service is declared with, or 100. */
   readonly weight?: number;
   /** By default true. */
   readonly enabled?: boolean;
@@ -29,7 +29,7 @@ export interface InstanceInput {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** An instance as subscribers see it. `zone` and `metadata` are left out when they are empty. */
+/** An instance as subscribers see it. `zone` and `metadata` are left out when they are empty, `persistent` when it is not. */
 export interface Instance {
   readonly id: string;
   readonly host: string;
@@ -38,6 +38,8 @@ export interface Instance {
   readonly enabled: boolean;
   readonly zone?: string;
   readonly metadata?: Readonly<Record<string, string>>;
+  /** It lives until it is deregistered; left out for what goes with its session. */
+  readonly persistent?: true;
 }
 
 export type SubscribeMode = 'delta' | 'snapshot';
@@ -117,14 +119,20 @@ export interface RegistrationsResult {
 
 export interface RegisterParams extends ServiceFields {
   readonly instance: InstanceInput;
+  /** It is to live until it is deregistered, whatever becomes of this session. */
+  readonly persistent?: boolean;
 }
 export interface RegisterResult {
   readonly version: number;
   readonly id: string;
+  /** The weight that the service is declared with, if the instance was registered without one. */
+  readonly weight?: number;
 }
 
 export interface DeregisterParams extends ServiceFields {
   readonly id: string;
+  /** What is meant is the persistent instance. */
+  readonly persistent?: boolean;
 }
 export interface DeregisterResult {
   readonly version: number;

@@ -47,6 +47,8 @@ export interface PendingRequest {
   isRepeated?: boolean;
   /** It waits for its slot as long as that takes, and counts as none of the requests that wait. */
   readonly isPatient?: boolean;
+  /** What it asks for is on disk already: it is taken as if it could not refuse. */
+  readonly isDurable?: boolean;
   /**
    * Looks again when its turn has come, just before it is sent for the first time: its slot is open, and its owner has room. False: it is not to be sent any
    * more, and whoever waits for it has been told.

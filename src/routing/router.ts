@@ -119,7 +119,7 @@ export class Router {
   }
 
   #begin(link: PartitionLink, request: number, pending: PendingRequest): void {
-    if (link.isFull && pending.refuse !== undefined) pending.refuse(refuseBusy(link));
+    if (link.isFull && isRefusable(pending)) pending.refuse?.(refuseBusy(link));
     else if (pending.begin?.(request) !== false) link.request(request, pending);
   }
 
@@ -184,10 +184,14 @@ export class Router {
 
 /** Called when a request no longer waits for its slot; undefined: it waits as long as it takes. */
 function refuserOf(pending: PendingRequest): ((failure: Failure) => void) | undefined {
-  if (pending.isPatient === true || pending.refuse === undefined) return undefined;
+  if (pending.isPatient === true || !isRefusable(pending)) return undefined;
   return (failure) => {
     pending.refuse?.(failure);
   };
+}
+
+function isRefusable(pending: PendingRequest): boolean {
+  return pending.refuse !== undefined && pending.isDurable !== true;
 }
 
 /** Resolves when the partition has applied a record and all that was sent before it; false if it died first. */

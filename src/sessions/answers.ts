@@ -17,7 +17,8 @@ import type { ReadKind } from './call-lane.ts';
  */
 export type Result =
   | { readonly kind: 'opened'; readonly opening: SessionOpenResult }
-  | { readonly kind: 'registered'; readonly version: number; readonly id: string }
+  /** `weight`: what its service is declared with, if the instance came without one. */
+  | { readonly kind: 'registered'; readonly version: number; readonly id: string; readonly weight?: number | undefined }
   | { readonly kind: 'deregistered'; readonly version: number }
   /** `count`: of the instances. */
   | {

@@ -2,10 +2,19 @@ import type { Failure } from '../protocol/errors.ts';
 
 /**
  * What a call is to those that come after it: a query and a subscription fetch a list of a service, or a query a key; `list` and `registrations` a page of services and of what the
- * session has registered, `keys` several keys; a change concerns one service or key.
+ * session has registered, `keys` several keys; a change concerns one service or key. One that is persistent takes longer, since the main thread stores it first: whatever
+ * comes after it and concerns the same service waits for it, but for others of its kind.
  */
-export type CallKind = 'query' | 'subscription' | 'list' | 'registrations' | 'keys' | 'change' | 'other';
-export type ReadKind = Exclude<CallKind, 'change' | 'other'>;
+export type CallKind =
+  | 'query'
+  | 'subscription'
+  | 'list'
+  | 'registrations'
+  | 'keys'
+  | 'change'
+  | 'persistentChange'
+  | 'other';
+export type ReadKind = Exclude<CallKind, 'change' | 'persistentChange' | 'other'>;
 
 /** An answer that is larger than what is fetched unasked. */
 interface LargeRead {
@@ -46,6 +55,8 @@ export class CallLane {
   /** Queries and subscriptions in flight, by service. */
   readonly #queries: Map<string, number> = new Map();
   readonly #subscriptions: Map<string, number> = new Map();
+  /** Persistent changes in flight, by service. */
+  readonly #changes: Map<string, number> = new Map();
   #underWay = 0;
   /** A page of what the session has registered costs as much as all that it has, and one of keys may have all that a page can hold: of each of those, one is in flight. */
   readonly #single: Set<ReadKind> = new Set();
@@ -64,7 +75,7 @@ export class CallLane {
 
   /** Nothing is in flight that somebody would have to wait for. */
   get isIdle(): boolean {
-    return this.#underWay === 0 && this.#next >= this.#waiting.length;
+    return this.#underWay === 0 && this.#changes.size === 0 && this.#next >= this.#waiting.length;
   }
 
   /** Runs a call, now or when its turn comes. */
@@ -77,8 +88,18 @@ export class CallLane {
   begin(kind: ReadKind, key: string): void {
     this.#underWay += 1;
     if (isSingle(kind)) this.#single.add(kind);
-    const counts = this.#countsOf(kind);
-    counts?.set(key, (counts.get(key) ?? 0) + 1);
+    countUp(this.#countsOf(kind), key);
+  }
+
+  /** A persistent change is sent to the main thread. */
+  beginChange(key: string): void {
+    countUp(this.#changes, key);
+  }
+
+  /** A persistent change has its answer. */
+  endChange(key: string): void {
+    countDown(this.#changes, key);
+    this.poke();
   }
 
   /** A read has its answer. */
@@ -86,10 +107,7 @@ export class CallLane {
     this.#underWay -= 1;
     this.#single.delete(kind);
     if (wasLarge) this.#isLargeUnderWay = false;
-    const counts = this.#countsOf(kind);
-    const left = (counts?.get(key) ?? 0) - 1;
-    if (left > 0) counts?.set(key, left);
-    else counts?.delete(key);
+    countDown(this.#countsOf(kind), key);
     this.poke();
   }
 
@@ -140,6 +158,7 @@ export class CallLane {
     if (isRead(kind) && this.#underWay >= readsMax) return false;
     if (isSingle(kind)) return !this.#single.has(kind);
     if (kind === 'list' || kind === 'other') return true;
+    if (kind !== 'persistentChange' && this.#changes.size > 0 && this.#changes.has(key)) return false;
     if (this.#subscriptions.size > 0 && this.#subscriptions.has(key)) return false;
     return kind === 'query' || this.#queries.size === 0 || !this.#queries.has(key);
   }
@@ -155,5 +174,15 @@ function isSingle(kind: CallKind): kind is 'registrations' | 'keys' {
 }
 
 function isRead(kind: CallKind): kind is ReadKind {
-  return kind !== 'change' && kind !== 'other';
+  return kind !== 'change' && kind !== 'persistentChange' && kind !== 'other';
+}
+
+function countUp(counts: Map<string, number> | undefined, key: string): void {
+  counts?.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+function countDown(counts: Map<string, number> | undefined, key: string): void {
+  const left = (counts?.get(key) ?? 0) - 1;
+  if (left > 0) counts?.set(key, left);
+  else counts?.delete(key);
 }

@@ -18,6 +18,7 @@ import { Intake } from './intake.ts';
 import type { KeyCalls } from './key-calls.ts';
 import { nameInLane } from './key-requests.ts';
 import type { Opening } from './opening.ts';
+import type { PersistentRequests } from './persistent-requests.ts';
 import type { Reads } from './reads.ts';
 import type { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
@@ -37,6 +38,7 @@ export interface DispatchOptions {
   readonly outbox: SessionOutbox;
   readonly opening: Opening;
   readonly registrar: Registrar;
+  readonly persistent: PersistentRequests;
   readonly subscriptions: Subscriptions;
   readonly reads: Reads;
   readonly keys: KeyCalls;
@@ -181,9 +183,14 @@ export class Dispatch implements ReplyHost {
         this.#options.reads.registrations(session, call.params, reply);
         return;
       case 'instance.register':
-        this.#options.registrar.register(session, call.key, call.instance, reply);
+        if (call.persistent === undefined) this.#options.registrar.register(session, call.key, call.instance, reply);
+        else this.#options.persistent.register(this.laneOf(session), call.persistent, reply);
         return;
       case 'instance.deregister':
+        if (call.params.persistent === true) {
+          this.#options.persistent.deregister(this.laneOf(session), call.params, reply);
+          return;
+        }
         this.#options.registrar.deregister(session, serviceKey(call.params), call.params.id, reply);
         return;
       case 'service.subscribe': {
@@ -299,9 +306,19 @@ export class Dispatch implements ReplyHost {
   }
 }
 
-/** What a session that is taken over has registered must be known first. */
-function isAboutRegistrations({ method }: Call): boolean {
-  return method === 'instance.register' || method === 'instance.deregister' || method === 'session.registrations';
+/** What a session that is taken over has registered must be known first; what is persistent is none of its own. */
+function isAboutRegistrations(call: Call): boolean {
+  return call.method === 'session.registrations' || (isChange(call) && !isPersistent(call));
+}
+
+type ChangeCall = Extract<Call, { readonly method: 'instance.register' | 'instance.deregister' }>;
+
+function isChange(call: Call): call is ChangeCall {
+  return call.method === 'instance.register' || call.method === 'instance.deregister';
+}
+
+function isPersistent(call: ChangeCall): boolean {
+  return call.method === 'instance.register' ? call.persistent !== undefined : call.params.persistent === true;
 }
 
 export function refuseDraining(retryAfterMs: number): Failure {
@@ -318,9 +335,9 @@ function describeCall(call: Call): { readonly kind: CallKind; readonly key: stri
     case 'service.list':
       return { kind: 'list', key: '' };
     case 'instance.register':
-      return { kind: 'change', key: call.key };
+      return { kind: isPersistent(call) ? 'persistentChange' : 'change', key: call.key };
     case 'instance.deregister':
-      return { kind: 'change', key: serviceKey(call.params) };
+      return { kind: isPersistent(call) ? 'persistentChange' : 'change', key: serviceKey(call.params) };
     case 'session.registrations':
       return { kind: 'registrations', key: '' };
     case 'kv.get':

@@ -51,7 +51,7 @@ const stringifyListed: (result: ListResult) => string = compileEncoder(methodSch
 export function encodeResult(result: Result): string {
   switch (result.kind) {
     case 'registered':
-      return `{"version":${result.version},"id":${JSON.stringify(result.id)}}`;
+      return `{"version":${result.version},"id":${JSON.stringify(result.id)}${encodeWeight(result.weight)}}`;
     case 'deregistered':
       return `{"version":${result.version}}`;
     case 'state':
@@ -121,6 +121,10 @@ function encodeNotification<N extends Exclude<keyof Notifications, 'service.chan
 
 function encodeId(id: RequestId): string {
   return typeof id === 'number' ? String(id) : JSON.stringify(id);
+}
+
+function encodeWeight(weight: number | undefined): string {
+  return weight === undefined ? '' : `,"weight":${weight}`;
 }
 
 function encodeWarming(isWarming: boolean): string {

@@ -55,6 +55,8 @@ export class LossGuard {
   readonly #settings: LossGuardSettings;
   readonly #onEvent: (event: GuardEvent) => void;
   readonly #serviceThresholds: LossThresholds;
+  /** Of services that are declared with their own. */
+  readonly #declaredThresholds: Map<string, LossThresholds> = new Map();
   readonly #names: RemovedNames<LossShare> = new RemovedNames();
   readonly #registry: LossTally;
   readonly #book: LossBook;
@@ -114,6 +116,20 @@ export class LossGuard {
   /** So many connections of a host hold registrations. */
   setSessions(host: number, sessions: number): void {
     this.#registry.setTotal(host, sessions);
+  }
+
+  /**
+   * A service is declared with the share of its instances that is to stay, 0 to 1, however many are lost at once; undefined: with none, as others are. Where it is 0
+   * nothing of that service alone is held back.
+   */
+  setProtection(key: string, share: number | undefined): void {
+    if (share === undefined) this.#declaredThresholds.delete(key);
+    else this.#declaredThresholds.set(key, describeProtection(share));
+    this.#services.get(key)?.setThresholds(this.#thresholdsOf(key));
+  }
+
+  #thresholdsOf(key: string): LossThresholds {
+    return this.#declaredThresholds.get(key) ?? this.#serviceThresholds;
   }
 
   /** A host holds this many instances of a service. */
@@ -366,7 +382,7 @@ export class LossGuard {
   #service(key: string): LossTally {
     let service = this.#services.get(key);
     if (service === undefined) {
-      service = new LossTally(this.#serviceThresholds);
+      service = new LossTally(this.#thresholdsOf(key));
       this.#services.set(key, service);
       this.#tracked.set(key, true);
     }
@@ -391,4 +407,12 @@ export class LossGuard {
       },
     };
   }
+}
+
+/** More than all: nothing is ever lost to that extent. */
+const neverPercent = 101;
+
+/** The share was declared on purpose, so it holds for small services, too; a single session that crashes is no network cut all the same. */
+function describeProtection(share: number): LossThresholds {
+  return { min: 1, percent: share === 0 ? neverPercent : (1 - share) * 100, sessionsMin: serviceSessionsMin };
 }

@@ -99,7 +99,7 @@ export class LossPart {
  * lost with it. Neither changes when something is removed, so it does not matter whose removals are carried out first.
  */
 export class LossTally {
-  readonly #thresholds: LossThresholds;
+  #thresholds: LossThresholds;
   /** All that there are, missing ones and those released included, by host. */
   readonly #totals: number[] = [];
   readonly #parts: Set<LossPart> = new Set();
@@ -114,6 +114,11 @@ export class LossTally {
   #hold: Hold | undefined;
 
   constructor(thresholds: LossThresholds) {
+    this.#thresholds = thresholds;
+  }
+
+  /** From now on these apply. */
+  setThresholds(thresholds: LossThresholds): void {
     this.#thresholds = thresholds;
   }
 

@@ -78,7 +78,8 @@ export function readPlainRegistration(text: string, start: number): PlainRegistr
     ? instance
     : `{"id":"${instanceId}","host":"${host}","port":${port},"weight":${weight ?? limits.weightDefault},"enabled":${enabled ?? 'true'}` +
       `${zone === undefined ? '' : `,"zone":"${zone}"`}${sorted === undefined ? '' : `,"metadata":{${sorted}}`}}`;
-  return { id, key: serviceKey({ namespace, group, service }), instance: { id: instanceId, fragment }, end };
+  const encoded = { id: instanceId, fragment, hasWeight: weight !== undefined };
+  return { id, key: serviceKey({ namespace, group, service }), instance: encoded, end };
 }
 
 /** A part of a text keeps all of it alive, and ids are kept longer than frames: until their change has been pushed. */

@@ -9,6 +9,7 @@ import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { Reply } from './answers.ts';
 import type { ClaimNotices } from './claim-notices.ts';
+import type { DefaultWeights } from './default-weights.ts';
 import type { DropCause, HostLosses } from './host-losses.ts';
 import type { HeldRegistration, HostLog, Registration, RegistrationName } from './session-log.ts';
 import type { Session } from './session.ts';
@@ -17,6 +18,7 @@ export interface RegistrarOptions {
   readonly router: Router;
   readonly losses: HostLosses;
   readonly log: HostLog;
+  readonly weights: DefaultWeights;
   readonly config: Pick<ServerConfig, 'registrationsMax' | 'instanceBytesMax'>;
   /** A session holds something that had held nothing. */
   readonly onHolding?: ((session: Session) => void) | undefined;
@@ -35,14 +37,14 @@ export class Registrar {
   }
 
   register(session: Session, key: string, instance: EncodedInstance, reply: Reply): void {
-    this.#router.ask(new PendingRegister(this, session, key, instance, reply));
+    this.#router.ask(new PendingRegister(this, session, key, this.#options.weights.fill(key, instance), reply));
   }
 
-  /** Why the log cannot take a registration. One that it knows may always change to one of at most its length. */
-  judge({ registrations }: Session, key: string, { id, fragment }: EncodedInstance): Failure | undefined {
+  /** Why the log cannot take a registration. One that it knows may always change to one of at most its length; what is persistent has a bound of its own. */
+  judge({ registrations, isPersistent }: Session, key: string, { id, fragment }: EncodedInstance): Failure | undefined {
     const { log, config } = this.#options;
     const { registrationsMax, instanceBytesMax } = config;
-    const isFull = registrations.size >= registrationsMax;
+    const isFull = registrations.size >= registrationsMax && !isPersistent;
     const hasRoom = log.table.hasRoom(fragment, instanceBytesMax);
     if (!isFull && hasRoom) return undefined;
     const known = registrations.get(key, id);
@@ -66,7 +68,7 @@ export class Registrar {
   /** Takes a registration out of its session's log. */
   drop(session: Session, key: string, id: string, cause: DropCause = 'asked'): void {
     const { registrations } = session;
-    if (!registrations.delete(key, id)) return;
+    if (!registrations.delete(key, id) || session.isPersistent) return;
     const isEdge = session.isConnection && registrations.size === 0;
     this.#options.losses.noteDropped(session.number, { key, id, isEdge }, cause);
   }
@@ -75,7 +77,8 @@ export class Registrar {
   keep(session: Session, registration: Registration): HeldRegistration | undefined {
     const { registrations } = session;
     const before = registrations.set(registration);
-    if (before !== undefined) return before;
+    // What is persistent is never lost, so no guard counts it.
+    if (before !== undefined || session.isPersistent) return before;
     const isFirst = registrations.size === 1;
     const isEdge = session.isConnection && isFirst;
     this.#options.losses.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
@@ -96,7 +99,9 @@ export class Registrar {
 
   /** Puts in what the owner holds for the session, whose host lost its log. */
   takeBack(session: Session, registration: HeldRegistration): void {
-    const { key, id, isHidden } = registration;
+    const { key, id, isHidden, stamp } = registration;
+    // It has been registered again meanwhile.
+    if ((session.registrations.stampOf(key, id) ?? stamp) > stamp) return;
     this.keep(session, registration);
     session.registrations.noteHidden(key, id, isHidden);
   }
@@ -161,6 +166,10 @@ export class PendingRegister implements PendingRequest {
     this.#reply = reply;
   }
 
+  get isDurable(): boolean {
+    return this.session.isPersistent;
+  }
+
   /** The log takes the registration when it is sent: a session that ends before the answer must still take it away. */
   begin(request: number): boolean {
     const { session, key, id } = this;
@@ -189,8 +198,9 @@ export class PendingRegister implements PendingRequest {
 
   settle(answer: Answer): void {
     const { session, key, id } = this;
-    if (answer[0] === fromPartition.applied) this.#reply.succeed({ kind: 'registered', version: answer[2], id });
-    else this.#handleRefusal(answer);
+    if (answer[0] === fromPartition.applied) {
+      this.#reply.succeed({ kind: 'registered', version: answer[2], id, weight: this.#instance.givenWeight });
+    } else this.#handleRefusal(answer);
     if (this.isContested) this.#registrar.tellStanding(session, { key, id });
     session.identity.noteAnswered();
   }
@@ -231,6 +241,10 @@ export class PendingDeregister implements PendingRequest {
     this.session = session;
     this.id = id;
     this.#reply = reply;
+  }
+
+  get isDurable(): boolean {
+    return this.session.isPersistent;
   }
 
   begin(): boolean {

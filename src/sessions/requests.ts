@@ -16,6 +16,8 @@ export interface RegisterCall {
   /** The service's key. */
   readonly key: string;
   readonly instance: EncodedInstance;
+  /** The request itself, if the instance is to outlive its session. */
+  readonly persistent?: RegisterParams;
 }
 
 type OtherMethodName = Exclude<MethodName, RegisterCall['method']>;
@@ -137,7 +139,12 @@ export function readIncoming(value: unknown): Incoming {
 
 /** Params that have passed their schema. */
 export function encodeRegister(params: RegisterParams): RegisterCall {
-  return { method: 'instance.register', key: serviceKey(params), instance: encodeInstance(params.instance) };
+  const call = {
+    method: 'instance.register',
+    key: serviceKey(params),
+    instance: encodeInstance(params.instance),
+  } as const;
+  return params.persistent === true ? { ...call, persistent: params } : call;
 }
 
 function readId(id: unknown): RequestId | undefined | typeof unusable {

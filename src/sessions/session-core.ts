@@ -9,6 +9,7 @@ import type { WatchedAudience } from './audiences.ts';
 import type { HostMeter } from './host-meter.ts';
 import type { LeaseRecord } from './lease-record.ts';
 import type { GuardOrders } from './loss-messages.ts';
+import { PersistentSession } from './persistent-session.ts';
 import type { Call } from './requests.ts';
 import type { Resumption } from './resumption.ts';
 import { createSessionParts } from './session-parts.ts';
@@ -133,6 +134,16 @@ export class SessionCore {
 
   get isDraining(): boolean {
     return this.#parts.drain.isDraining;
+  }
+
+  /** The weight that a service is declared with, which instances get from now on that are registered without one; undefined: none. */
+  setDefaultWeight(key: string, weight: number | undefined): void {
+    this.#parts.weights.set(key, weight);
+  }
+
+  /** What is persistent is registered by this; once, and on the main thread's host alone. */
+  openPersistent(): PersistentSession {
+    return new PersistentSession(this.sessions.openPersistent(), this.#parts.registrar);
   }
 
   connect(socket: Socket): Session {

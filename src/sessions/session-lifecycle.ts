@@ -11,6 +11,10 @@ interface Leased {
   expiresAtMs: number;
   readonly ttlMs: number;
 }
+/** Of no caller: what it registered stays until somebody says otherwise. */
+interface Persistent {
+  readonly kind: 'persistent';
+}
 /** The connection broke: what it registered is kept for the grace, until `removeAtMs`. */
 interface Broken {
   readonly kind: 'broken';
@@ -37,7 +41,7 @@ interface Ended {
 }
 
 /** Where a session stands. */
-export type SessionState = Connected | Leased | Broken | Unconfirmed | Held | Moving | Resumed | Ended;
+export type SessionState = Connected | Leased | Persistent | Broken | Unconfirmed | Held | Moving | Resumed | Ended;
 
 export type LifecycleEvent =
   /** It was closed in order, its lease is over, or nothing of it is left: what it registered goes. */
@@ -70,6 +74,8 @@ const transitions: Transitions = {
   connected: { ended: end, broke: keepForGrace, landed: stay, heldBack: stay, takenOver: giveAway },
   // A lease has no connection that could break or be taken over.
   leased: { ended: end, broke: stay, landed: stay, heldBack: stay, takenOver: stay },
+  // It ends with the process.
+  persistent: { ended: stay, broke: stay, landed: stay, heldBack: stay, takenOver: stay },
   broken: { ended: end, broke: stay, landed: stay, heldBack: () => ({ kind: 'held' }), takenOver: giveAway },
   unconfirmed: { ended: end, broke: stay, landed: keepForGrace, heldBack: stay, takenOver: giveAway },
   held: { ended: end, broke: stay, landed: stay, heldBack: stay, takenOver: giveAway },

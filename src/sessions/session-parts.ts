@@ -8,6 +8,7 @@ import { SessionOrigins } from '../workers/session-numbers.ts';
 import { ClaimNotices } from './claim-notices.ts';
 import { Connections } from './connections.ts';
 import { ContestedClaims } from './contested-claims.ts';
+import { DefaultWeights } from './default-weights.ts';
 import { Departures } from './departures.ts';
 import { Dispatch } from './dispatch.ts';
 import { DrainState } from './drain-state.ts';
@@ -24,6 +25,8 @@ import type { LeaseNews } from './lease-record.ts';
 import type { LossReport } from './loss-messages.ts';
 import { LossVerdicts } from './loss-verdicts.ts';
 import { Opening } from './opening.ts';
+import { PersistentRequests } from './persistent-requests.ts';
+import type { PersistentCalls } from './persistent-session.ts';
 import { Reads } from './reads.ts';
 import { Registrar } from './registrar.ts';
 import { Resumption } from './resumption.ts';
@@ -69,6 +72,8 @@ export interface HostOptions {
   readonly reportLosses: (report: LossReport) => void;
   /** Sessions that a thread of the same number, which has ended, had begun. */
   readonly sessionsBefore?: number | undefined;
+  /** Registers what is to outlive the sessions that ask for it. */
+  readonly persistentCalls: PersistentCalls;
   /** A lease was granted, or has ended. */
   readonly onLease?: ((news: LeaseNews) => void) | undefined;
   /** Hears of sessions and leases that hold something, so that they outlive the process; undefined: nothing does. */
@@ -85,6 +90,7 @@ export interface SessionPartsOptions extends HostOptions {
 
 /** What a session core is made of. */
 export interface SessionParts {
+  readonly weights: DefaultWeights;
   readonly clock: HostClock;
   readonly drain: DrainState;
   readonly encoding: Encoding;
@@ -173,7 +179,8 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
       : (session: Session): void => {
           onKept({ kind: 'kept', session: describeKept(session) });
         };
-  const registrar = new Registrar({ router, losses, log, config, notices, onHolding });
+  const weights = new DefaultWeights();
+  const registrar = new Registrar({ router, losses, log, weights, config, notices, onHolding });
   const departures = new Departures({ ...work, router, registrar, drain });
   const onGone =
     onKept === undefined
@@ -201,6 +208,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
   const opening = new Opening({ config, registry, sessions, resumption, journal, notices, holding, warmUp });
   const reads = new Reads({ router, jobs, isWarming: () => !warmUp.isOver });
   const keys = new KeyCalls({ router, holding, clock, nextRequest: options.nextRequest, random });
+  const persistent = new PersistentRequests({ calls: options.persistentCalls, flush });
   const dispatch = new Dispatch({
     config,
     encoding,
@@ -210,6 +218,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     outbox,
     opening,
     registrar,
+    persistent,
     subscriptions,
     reads,
     keys,
@@ -220,6 +229,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     schedule,
   });
   return {
+    weights,
     clock,
     drain,
     encoding,

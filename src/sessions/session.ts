@@ -4,6 +4,7 @@ import type { Failure } from '../protocol/errors.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 import type { Audience, Delivery, Member } from '../push/fan-out.ts';
 import type { Variant } from '../push/variant.ts';
+import { persistentOwner } from '../store/persistent-owner.ts';
 import type { Socket } from '../transport/transport.ts';
 import type { CallLane } from './call-lane.ts';
 import type { Consumption } from './consumption.ts';
@@ -21,7 +22,7 @@ export class SessionIdentity {
   readonly name: string;
   /** Known to the caller alone: whoever has it may take the session over. */
   readonly secret: string;
-  /** Whether it is a connection, now or before; else it is a lease. */
+  /** Whether it is a connection, now or before; else it is a lease, or has what is persistent. */
   readonly isConnection: boolean;
   readonly registrations: SessionLog;
   /** Some of what it held has been withdrawn, and nobody was asked to say when that is done. */
@@ -169,6 +170,11 @@ export class Session {
 
   get isConnection(): boolean {
     return this.identity.isConnection;
+  }
+
+  /** It has what is persistent, and no caller. */
+  get isPersistent(): boolean {
+    return this.identity.number === persistentOwner;
   }
 
   get registrations(): SessionLog {

@@ -2,6 +2,7 @@ import type { ServerConfig } from '../config/config.ts';
 import type { KeptSession } from '../journal/session-records.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
+import { persistentOwner } from '../store/persistent-owner.ts';
 import type { Socket } from '../transport/transport.ts';
 import { AdmissionThrottle } from './admission-throttle.ts';
 import type { Connections } from './connections.ts';
@@ -114,8 +115,14 @@ export class Sessions {
     return this.#byLease.size;
   }
 
+  /** Of sessions and leases. */
   get registrationCount(): number {
-    return this.#options.log.table.count;
+    return this.#options.log.table.count - this.persistentCount;
+  }
+
+  /** Persistent instances; only the main thread's host has some. */
+  get persistentCount(): number {
+    return this.find(persistentOwner)?.registrations.size ?? 0;
   }
 
   /** Every session that holds anything, whatever its state. May be iterated while sessions come and go. */
@@ -150,6 +157,18 @@ export class Sessions {
     const session = this.#addLease(identity, record);
     this.#options.onLease?.({ kind: 'granted', record });
     return session;
+  }
+
+  /** The session of no caller that has what is persistent. A host has one at most. */
+  openPersistent(): Session {
+    const identity = {
+      number: persistentOwner,
+      name: 'persistent',
+      secret: '',
+      isConnection: false,
+      hasTravelled: false,
+    };
+    return this.#add(this.#factory.restoreIdentity(identity), { kind: 'persistent' }, '');
   }
 
   /** A lease that the previous thread had granted, or the previous life of the process: its time starts again, and lasts for `graceMs` at least. */
@@ -368,6 +387,7 @@ export class Sessions {
       case 'unconfirmed':
         this.#unconfirmed.delete(session);
         break;
+      case 'persistent':
       case 'broken':
       case 'moving':
       case 'resumed':
@@ -432,6 +452,7 @@ export class Sessions {
         else this.#expire(session);
         return;
       case 'unconfirmed':
+      case 'persistent':
       case 'held':
       case 'moving':
       case 'resumed':

@@ -1,6 +1,9 @@
 import { InstanceList } from './instance-list.ts';
 import { readId } from './instance-table.ts';
 import type { InstanceRow, InstanceTable } from './instance-table.ts';
+import { persistentOwner } from './persistent-owner.ts';
+
+type ClaimHead = Pick<InstanceRow, 'stamp' | 'owner'>;
 
 /**
  * Claims to the instances of one service that do not show (SE7), in rows beside those that do: each session's older registration of an instance that another
@@ -59,11 +62,15 @@ export class HiddenClaims {
   }
 
   takeNewest(id: string): InstanceRow | undefined {
-    return this.#takeBest(id, (stamp, best) => stamp > best);
+    return this.#takeBest(id, ({ stamp }, best) => best === undefined || stamp > best.stamp);
   }
 
+  /** Of those that sessions have: what is persistent stays. */
   takeOldest(id: string): InstanceRow | undefined {
-    return this.#takeBest(id, (stamp, best) => stamp < best);
+    return this.#takeBest(
+      id,
+      ({ stamp, owner }, best) => owner !== persistentOwner && (best === undefined || stamp < best.stamp),
+    );
   }
 
   *of(id: string): Generator<InstanceRow, void, undefined> {
@@ -100,16 +107,16 @@ export class HiddenClaims {
     }
   }
 
-  #takeBest(id: string, isBetter: (stamp: number, best: number) => boolean): InstanceRow | undefined {
+  #takeBest(id: string, isBetter: (claim: ClaimHead, best: ClaimHead | undefined) => boolean): InstanceRow | undefined {
     let bestTag = 0;
-    let best = 0;
+    let best: ClaimHead | undefined;
     for (let tag = 1; ; tag++) {
       const row = this.#list.find(tag, id);
       if (row === -1) break;
-      const stamp = this.#table.stampOf(row);
-      if (bestTag !== 0 && !isBetter(stamp, best)) continue;
+      const claim = { stamp: this.#table.stampOf(row), owner: this.#table.ownerOf(row) };
+      if (!isBetter(claim, best)) continue;
       bestTag = tag;
-      best = stamp;
+      best = claim;
     }
     return bestTag === 0 ? undefined : this.#take(bestTag, id);
   }

@@ -2,6 +2,7 @@ import type { Failure } from '../protocol/errors.ts';
 import { compareBytes } from './byte-order.ts';
 import type { TextCodec } from './fragment-bytes.ts';
 import { InstanceTable } from './instance-table.ts';
+import { persistentOwner } from './persistent-owner.ts';
 import type { ServiceInstances, StoredInstance } from './service-instances.ts';
 import { ServiceRecord } from './service-record.ts';
 import { SortedKeys } from './sorted-keys.ts';
@@ -206,7 +207,7 @@ export class ServiceStore {
     return { kind: 'changed', service, told, before };
   }
 
-  /** Keeps a claim behind the one that shows; without room the oldest goes. One that is put back found room before. */
+  /** Keeps a claim behind the one that shows; without room the oldest goes that a session has. One that is put back found room before. */
   #hide(service: ServiceRecord, id: string, claim: StoredInstance, isPutBack = false): readonly ClaimNotice[] {
     const { instances } = service;
     const { owner, stamp } = claim;
@@ -219,7 +220,7 @@ export class ServiceStore {
     this.#hiddenCount += 1;
     const limit = this.#findFullBound(instances, id, isPutBack);
     const dropped = limit === undefined ? undefined : instances.hidden!.takeOldest(id);
-    if (dropped === undefined) return [{ owner, stamp, state: 'hidden', limit }];
+    if (dropped === undefined) return [{ owner, stamp, state: 'hidden', limit: undefined }];
     this.#hiddenCount -= 1;
     const loss: ClaimNotice = { owner: dropped.owner, stamp: dropped.stamp, state: 'dropped', limit };
     return dropped.owner === owner ? [loss] : [{ owner, stamp, state: 'hidden', limit: undefined }, loss];
@@ -280,7 +281,8 @@ export class ServiceStore {
     const { instances } = service;
     const row = instances.find(id);
     const { owner, stamp, fragment } = instance;
-    if (instances.bytes + this.#table.measure(fragment) > this.#limits.serviceListBytesMax * 2) {
+    const isTooMuch = instances.bytes + this.#table.measure(fragment) > this.#limits.serviceListBytesMax * 2;
+    if (isTooMuch && owner !== persistentOwner) {
       return [{ owner, stamp, state: 'dropped', limit: 'serviceListBytesMax' }];
     }
     if (row === -1) {

@@ -1,4 +1,4 @@
-/** Numbers of a session: the host where it began, and which it is there. */
+/** Numbers of a session: the host where it began, and which it is there, from 1 on; 0 stands for what is persistent (`persistent-owner.ts`), on the main thread's host. */
 export const sessionsPerHostMax: number = 2 ** 40;
 /** Hosts that any life of the process may have had. */
 export const hostsMax = 128;

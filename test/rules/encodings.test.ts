@@ -57,7 +57,7 @@ test('[PU3] a host with an encoding of its own answers with values, and encodes 
     {
       method: 'instance.register',
       key: 'public/DEFAULT/pay',
-      instance: { id: 'a', fragment: '{"id":"a","host":"h","port":1}' },
+      instance: { id: 'a', fragment: '{"id":"a","host":"h","port":1}', hasWeight: true },
     },
     { succeed: () => undefined, fail: (failure) => expect.unreachable(failure.message) },
   );

@@ -9,6 +9,7 @@ import { Hosts } from '../../src/control/hosts.ts';
 import { LeaseLedger } from '../../src/control/lease-ledger.ts';
 import { LocalHost } from '../../src/control/local-host.ts';
 import type { LocalHostOptions } from '../../src/control/local-host.ts';
+import { PersistentServices } from '../../src/control/persistent-services.ts';
 import { RegistryGuard } from '../../src/control/registry-guard.ts';
 import { RemoteHost, serveHost } from '../../src/control/remote-host.ts';
 import type { FromHost, HostEvents, HostPort } from '../../src/control/remote-host.ts';
@@ -22,6 +23,7 @@ import { Counters } from '../../src/runtime/counters.ts';
 import type { CallMessage, ThreadPort } from '../../src/runtime/thread-calls.ts';
 import type { Encoding } from '../../src/sessions/encoding.ts';
 import type { GuardDescription, GuardEvent } from '../../src/sessions/loss-guard.ts';
+import type { PersistentCalls } from '../../src/sessions/persistent-session.ts';
 import type { SessionCore } from '../../src/sessions/session-core.ts';
 import type { SessionEvent } from '../../src/sessions/session-journal.ts';
 import type { TransferEvent } from '../../src/sessions/session-transfer.ts';
@@ -35,7 +37,8 @@ import { PartitionCore } from '../../src/workers/partition-core.ts';
 import type { MailboxPort, Runner } from '../../src/workers/runner.ts';
 import { SessionOrigins } from '../../src/workers/session-numbers.ts';
 import { ioThreads } from './io-threads.ts';
-import type { Random } from './random.ts';
+import { MemoryStore } from './memory-store.ts';
+import { Random } from './random.ts';
 import { SimulatedStore } from './simulated-store.ts';
 
 /** As in a server with an I/O thread, and as in one without. */
@@ -63,6 +66,8 @@ interface RegistrySettings {
   readonly edges?: number;
   /** An edge that is asked to listen does so once this has resolved. */
   readonly beforeListening?: () => Promise<void>;
+  /** What is stored; one that is empty if it is not given. */
+  readonly store?: MemoryStore;
 }
 
 /** What a simulated partition needs of its surroundings. */
@@ -444,6 +449,10 @@ export class InProcessRegistry {
   readonly #edgeSupervisor: EdgeSupervisor;
   readonly #ledger: LeaseLedger = new LeaseLedger(new SessionOrigins());
   readonly guard: RegistryGuard;
+  readonly persistent: PersistentServices;
+  /** What could not be brought back from the store, or taken back. */
+  readonly troubles: string[] = [];
+  readonly #allHosts: Hosts;
   readonly supervisor: Supervisor;
   readonly migrator: SlotMigrator;
   readonly transfers: SessionTransfers = new SessionTransfers(new SessionOrigins());
@@ -492,6 +501,12 @@ export class InProcessRegistry {
       isHealing: () => this.supervisor.states().some((state) => state !== 'ready'),
       nowMs: 0,
     });
+    this.persistent = new PersistentServices({
+      store: this.#adoptStore(settings.store ?? new MemoryStore()),
+      config: this.config,
+      delay: (ms) => this.#delay(ms),
+      onTrouble: (trouble) => this.troubles.push(trouble),
+    });
     this.#channels = Array.from({ length: hosts - 1 }, () => new SimulatedChannel());
     this.hosts = Array.from({ length: hosts }, (_, number) => this.#createHost(number));
     const events: HostEvents = {
@@ -521,6 +536,7 @@ export class InProcessRegistry {
       transfers: this.transfers,
     });
     const log = pino({ level: 'silent' });
+    this.#allHosts = allHosts;
     this.supervisor = new Supervisor({
       config: this.config,
       hosts: allHosts,
@@ -615,6 +631,7 @@ export class InProcessRegistry {
     const registry = new InProcessRegistry(input, hosts, settings);
     await registry.#edgeSupervisor.start();
     await registry.supervisor.startUpTo(registry.config.partitions);
+    await registry.#loadPersistent();
     if (registry.edges.length > 0) await registry.#edgeSupervisor.listen({ host: 'simulated', port: 1 });
     for (const { core } of registry.liveHosts) core.tick(0);
     // No host has sessions before it has been told of the partitions.
@@ -622,6 +639,17 @@ export class InProcessRegistry {
       for (let next = channel.deliveries(); next.length > 0; next = channel.deliveries()) next[0]!();
     }
     return registry;
+  }
+
+  /** As a server does before it opens its doors. */
+  async #loadPersistent(): Promise<void> {
+    const session = this.hosts[0]!.core.openPersistent();
+    const progress = { isOver: false };
+    void this.persistent.load({ session, hosts: this.#allHosts, guard: this.guard }).then(() => {
+      progress.isOver = true;
+    });
+    await runPromises();
+    while (!progress.isOver) await this.deliver(new Random(0));
   }
 
   /** The server begins to stop. */
@@ -805,9 +833,38 @@ export class InProcessRegistry {
         else this.#channels[number - 1]?.hostPort.postMessage({ kind: 'losses', report });
       },
       isVerbose: true,
+      persistentCalls: this.#describePersistentCalls(number),
       onSession: (event) => this.sessionEvents.push(event),
       ...(this.#channels.length === 0 || edge !== undefined ? {} : { tellMain: this.#describeWay(number) }),
       ...edge,
+    });
+  }
+
+  #adoptStore(store: MemoryStore): MemoryStore {
+    store.schedule = (task): void => {
+      this.#tasks.push(task);
+    };
+    return store;
+  }
+
+  /** As from the main thread, or from another. */
+  #describePersistentCalls(number: number): PersistentCalls {
+    if (number === 0) return this.persistent;
+    const crossing = async <T>(call: () => Promise<T>): Promise<T> => {
+      await this.#nextTask();
+      const answer = await call();
+      await this.#nextTask();
+      return answer;
+    };
+    return {
+      registerPersistent: (params) => crossing(() => this.persistent.registerPersistent(params)),
+      deregisterPersistent: (params) => crossing(() => this.persistent.deregisterPersistent(params)),
+    };
+  }
+
+  #nextTask(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#tasks.push(resolve);
     });
   }
 

@@ -27,6 +27,7 @@ import { Subscriptions } from '../../src/sessions/subscriptions.ts';
 import { slotOf } from '../../src/slots/slot.ts';
 import { ChangeLog } from '../../src/store/change-log.ts';
 import { HiddenClaims } from '../../src/store/hidden-claims.ts';
+import { persistentOwner } from '../../src/store/persistent-owner.ts';
 import { ServiceStore } from '../../src/store/service-store.ts';
 import { BatchProgress } from '../../src/workers/batch-progress.ts';
 import { fromPartition, toPartition } from '../../src/workers/messages.ts';
@@ -36,6 +37,7 @@ import { PartitionCore } from '../../src/workers/partition-core.ts';
 import { SlotHandover } from '../../src/workers/slot-handover.ts';
 import { Watches } from '../../src/workers/watches.ts';
 import { SimulatedMailbox, SimulatedPartition } from './in-process-registry.ts';
+import { MemoryStore } from './memory-store.ts';
 import type { Faults } from './simulated-history.ts';
 
 /** A mistake that the checker must find: it is made by replacing methods from outside, so that the product knows nothing of it. */
@@ -57,6 +59,7 @@ const narrow: Faults = { ...quiet, bounds: true };
 const killing: Faults = { percent: 5, kills: true, moves: false };
 const edging: Faults = { percent: 4, kills: false, moves: false, edges: true };
 const edgingAndMoving: Faults = { percent: 8, kills: false, moves: true, edges: true };
+const storing: Faults = { percent: 5, kills: true, moves: false, persistent: true };
 const moving: Faults = { percent: 8, kills: false, moves: true };
 
 /** Replaces a method by what `make` makes of it. */
@@ -109,6 +112,12 @@ function takeOldest(this: HiddenClaims, id: string): ReturnType<HiddenClaims['ta
   return this.takeOldest(id);
 }
 
+function takeOldestOfAll(this: HiddenClaims, id: string): ReturnType<HiddenClaims['takeOldest']> {
+  const [oldest] = [...this.of(id)].sort((a, b) => a.stamp - b.stamp);
+  if (oldest !== undefined) this.remove(id, oldest.owner);
+  return oldest;
+}
+
 function endAtOnce(this: Sessions, session: Session): void {
   this.end(session);
 }
@@ -118,6 +127,36 @@ function isDelta(frame: string | Uint8Array): boolean {
 }
 
 export const plantedBugs: readonly PlantedBug[] = [
+  {
+    name: 'what is persistent is answered before it is stored',
+    faults: storing,
+    plant: () =>
+      replace(
+        MemoryStore.prototype,
+        'commit',
+        (commit) =>
+          function hurry(this: MemoryStore, writes) {
+            void commit.call(this, writes);
+            return Promise.resolve({ version: 1 });
+          },
+      ),
+  },
+  {
+    name: 'what is persistent is carried out, and never stored',
+    faults: storing,
+    plant: () => replace(MemoryStore.prototype, 'commit', () => () => Promise.resolve({ version: 1 })),
+  },
+  {
+    name: 'what is persistent is not put back after a death',
+    faults: storing,
+    plant: () =>
+      changeRecords((record) => (record[0] === toPartition.restore && record[1] === persistentOwner ? [] : [record])),
+  },
+  {
+    name: 'a persistent claim is dropped like any other when there are too many',
+    faults: { ...storing, bounds: true },
+    plant: () => replace(HiddenClaims.prototype, 'takeOldest', () => takeOldestOfAll),
+  },
   {
     name: 'one delta in ten is not sent',
     faults: quiet,

@@ -12,6 +12,8 @@ import { InProcessRegistry, runPromises } from './in-process-registry.ts';
 import { Ledger } from './ledger.ts';
 import type { Change, Fate } from './ledger.ts';
 import { describeMark, filters, isShown } from './marked-content.ts';
+import { MemoryStore } from './memory-store.ts';
+import { PersistentActor } from './persistent-actor.ts';
 import { Random } from './random.ts';
 import { SimulatedClient } from './simulated-client.ts';
 import type { Answered } from './simulated-client.ts';
@@ -45,6 +47,8 @@ export interface Faults {
   readonly sparse?: boolean;
   /** Partitions work off in one turn what has come. */
   readonly longTurns?: boolean;
+  /** Some instances are registered for good, and what stores them fails now and then. */
+  readonly persistent?: boolean;
   /** There is a host with leases, which dies now and then, and callers that watch there. */
   readonly edges?: boolean;
 }
@@ -65,6 +69,9 @@ export interface Findings {
   /** Hosts with leases that died, and leases that were renewed after that. */
   edgeDeaths: number;
   renewed: number;
+  /** Changes of what is persistent that were answered with success, and refused. */
+  stored: number;
+  unstored: number;
   checks: number;
 }
 
@@ -104,6 +111,7 @@ interface Holder {
 
 interface World {
   readonly registry: InProcessRegistry;
+  readonly persistent: PersistentActor;
   readonly ledger: Ledger;
   readonly players: Player[];
   /** Of leases that may be there. */
@@ -165,6 +173,8 @@ const narrow = { claimsPerInstanceMax: 2, instancesPerServiceMax: 3, serviceList
 const massPercent = 6;
 /** Of a hundred steps of a history with leases, how many concern them. */
 const leasePercent = 35;
+/** Of a hundred steps of a history with persistent instances, how many concern those. */
+const persistentPercent = 25;
 /** Longer than any history. */
 const leaseTtlMs = 600_000;
 /** Longer than any history, and over at its end. */
@@ -191,13 +201,19 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     ...(faults.bounds === true ? narrow : {}),
     ...(faults.longTurns === true ? { partitionTurnWorkMax: 1_000_000 } : {}),
   };
-  const registry = await InProcessRegistry.start(settings, countHosts(seed), { edges: faults.edges === true ? 1 : 0 });
+  const store = new MemoryStore();
+  const edges = faults.edges === true ? 1 : 0;
+  const registry = await InProcessRegistry.start(settings, countHosts(seed), { edges, store });
   const lingerMs = faults.guards === true ? unboundedMs : 1000;
   const closedUntilMs = new Map<string, number>();
+  // Nothing is taken away while a slot is being moved or rebuilt; what should have gone by then goes when it is open again.
+  const ledger = new Ledger((service, { goneByMs }) =>
+    Math.max(goneByMs, (closedUntilMs.get(service) ?? 0) + lingerMs),
+  );
   const world: World = {
     registry,
-    // Nothing is taken away while a slot is being moved or rebuilt; what should have gone by then goes when it is open again.
-    ledger: new Ledger((service, { goneByMs }) => Math.max(goneByMs, (closedUntilMs.get(service) ?? 0) + lingerMs)),
+    persistent: new PersistentActor({ persistent: registry.persistent, store, ledger }),
+    ledger,
     closedUntilMs,
     players: [],
     holders: [],
@@ -221,10 +237,11 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     const random = new Random(seed);
     if (kind === 'deliver') registry.step(random);
     else if (random.below(100) < faults.percent) disturb(world, faults, random);
+    else if (faults.persistent === true && random.below(100) < persistentPercent) actForGood(world, random);
     else if (faults.edges === true && random.below(100) < leasePercent) actByLease(world, random);
     else if (faults.guards === true && random.below(100) < massPercent) actTogether(world, random);
     else act(world, random);
-    if (faults.percent > 0) await runPromises();
+    if (faults.percent > 0 || faults.persistent === true) await runPromises();
     const [failure] = world.failures;
     if (failure !== undefined) throw new Error(failure);
   }
@@ -232,6 +249,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     if (client.closed === undefined) client.resume();
   }
   trace.push('all read again, and everything comes to rest');
+  world.persistent.allow();
   // From here on only the judgement at the end counts: time moves on behind the world's back.
   world.clockMs = Number.MAX_SAFE_INTEGER;
   await comeToRest(world, new Random(seed));
@@ -275,6 +293,8 @@ export async function runHistories(seeds: readonly number[], steps: number, faul
     refused: 0,
     edgeDeaths: 0,
     renewed: 0,
+    stored: 0,
+    unstored: 0,
     checks: 0,
   };
   for (const seed of seeds) {
@@ -521,7 +541,7 @@ function cut(world: World, random: Random): void {
   );
   const total = registry.hosts
     .flatMap(({ core }) => [...core.sessions.all()])
-    .filter(({ registrations }) => registrations.size > 0).length;
+    .filter(({ registrations, isPersistent }) => registrations.size > 0 && !isPersistent).length;
   const { lossSessionsMin, lossSessionsPercent } = guarded;
   const isMassLoss =
     certain.length >= lossSessionsMin &&
@@ -624,6 +644,29 @@ function advance(world: World, ms: number): void {
     if (isClosed) closedUntilMs.set(service, world.clockMs);
   }
   registry.advance(ms);
+}
+
+/** Something that a control plane does: what it registers stays until it says otherwise. */
+function actForGood(world: World, random: Random): void {
+  const { persistent, trace, services, failures, toldVersions } = world;
+  const target = { service: random.pick(services), id: random.pick(ids) };
+  const toldBefore = toldVersions.get(target.service) ?? 0;
+  const asked =
+    random.below(12) === 0
+      ? persistent.fail(random)
+      : persistent.act(target, random, {
+          nextMark: () => (world.nextMark += 1),
+          nowMs: world.clockMs,
+          onDone: (change, version) => {
+            try {
+              acknowledge(world, change, version, toldBefore);
+            } catch (error) {
+              failures.push(error instanceof Error ? error.message : String(error));
+            }
+          },
+          onWrong: (wrong) => failures.push(wrong),
+        });
+  trace.push(asked);
 }
 
 /** Something that a caller over HTTP does, or one who watches. */
@@ -840,6 +883,7 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
     { missingSessions, sessions, isHolding, services },
     { missingSessions: 0, sessions: holders.length, isHolding: false, services: [] },
   );
+  world.persistent.judgeEnd();
   const logged = readLogs(world);
   let views = 0;
   let pushes = 0;
@@ -875,6 +919,8 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
     refused,
     edgeDeaths: world.edgeDeaths,
     renewed: world.renewed,
+    stored: world.persistent.stored,
+    unstored: world.persistent.unstored,
     checks: ledger.checks,
   };
 }
@@ -898,7 +944,8 @@ function checkAgreement({ registry, players, watchers }: World): void {
   }
   const live = players.map(({ client }) => client).filter((client) => client.closed === undefined);
   const leases = registry.edges.flatMap(({ host: unit }) => [...unit.core.sessions.all()]);
-  const sessions = [...live.map(({ session }) => session), ...leases];
+  const persistent = [...hosts[0]!.core.sessions.all()].filter(({ isPersistent }) => isPersistent);
+  const sessions = [...live.map(({ session }) => session), ...leases, ...persistent];
   const logged = sessions.flatMap(({ number, registrations }) =>
     [...registrations.values()].map(
       ({ key, id, stamp, isHidden }) => `${key} ${id} ${stamp} ${number} ${isHidden ? 'hidden' : 'shown'}`,

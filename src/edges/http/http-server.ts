@@ -10,6 +10,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { OperationId } from '../../protocol/http-operations.ts';
+import { protocolLimits } from '../../protocol/limits.ts';
 import type { Counters } from '../../runtime/counters.ts';
 import { refuseDraining } from '../../sessions/dispatch.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
@@ -28,7 +29,7 @@ import { readTarget, takeAuthority } from './request-head.ts';
 import { readBody, readQuery } from './request-reading.ts';
 import type { Read } from './request-reading.ts';
 import { createRoutes, hasHead, listMethods } from './routes.ts';
-import type { Route } from './routes.ts';
+import type { PathParameters, Route } from './routes.ts';
 import { UnreadAnswers } from './unread-answers.ts';
 
 export interface HttpServerOptions {
@@ -37,6 +38,11 @@ export interface HttpServerOptions {
   readonly counters: Counters;
   readonly operations: Readonly<Record<OperationId, Operation>>;
 }
+
+/** A service's name, each of its bytes percent-encoded. */
+const pathSegmentCharsMax = 3 * protocolLimits.serviceBytesMax;
+
+const noSuchPath: Failure = { code: 'not_found', message: 'there is no such path' };
 
 /** How often it is looked for requests that take too long, in milliseconds. */
 const checkTimeoutsMs = 1000;
@@ -145,7 +151,12 @@ export class HttpServer {
       bodyLimit: config.bodyBytesMax,
       return503OnClosing: false,
       // A query is read, and refused, by the operation that it is for.
-      routerOptions: { querystringParser: () => ({}), ignoreTrailingSlash: false, caseSensitive: true },
+      routerOptions: {
+        querystringParser: () => ({}),
+        ignoreTrailingSlash: false,
+        caseSensitive: true,
+        maxParamLength: pathSegmentCharsMax,
+      },
       frameworkErrors: (error, request, reply) => {
         this.#refuse(this.#explain(error), request, reply);
       },
@@ -230,8 +241,12 @@ export class HttpServer {
     if ('failure' in input) return input.failure;
     const outcome = route.validate(input.value);
     if (!outcome.ok) return outcome.failure;
-    const { lease = '' } = request.params as { readonly lease?: string };
-    return route.handle({ value: outcome.value, lease, caller: this.#describeCaller(request, reply) });
+    // A segment that is empty is none.
+    if (Object.values(request.params as PathParameters).includes('')) return noSuchPath;
+    const path = route.validatePath(request.params);
+    if (!path.ok) return path.failure;
+    const { lease = '', service = '' } = path.value;
+    return route.handle({ value: outcome.value, lease, service, caller: this.#describeCaller(request, reply) });
   }
 
   #describeCaller({ raw, headers }: FastifyRequest, reply: FastifyReply): HttpCaller {
@@ -294,7 +309,7 @@ export class HttpServer {
 
   #refuseUnserved(request: FastifyRequest, reply: FastifyReply): void {
     const methods = listMethods(readTarget(request.raw).path);
-    if (methods === undefined) this.#refuse({ code: 'not_found', message: 'there is no such path' }, request, reply);
+    if (methods === undefined) this.#refuse(noSuchPath, request, reply);
     else {
       reply.raw.setHeader('Allow', methods);
       this.#refuse({ code: 'unknown_method', message: `${request.method} is not served here` }, request, reply);

@@ -2,7 +2,7 @@ import type { HealthCheck } from '../../control/health.ts';
 import type { ChangeStart, MainCalls } from '../../control/main-calls.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type {
-  LeaseDeregisterQuery,
+  DeregisterQuery,
   LeaseRegisterBody,
   LeaseRegisterResult,
   OperationId,
@@ -14,6 +14,7 @@ import type {
   SessionsQuery,
   WatchQuery,
 } from '../../protocol/http-operations.ts';
+import type { DeclarationBody, DeclarationQuery } from '../../protocol/service-declaration.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
 import type { ListParams } from '../../protocol/types.ts';
 import type { LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
@@ -25,10 +26,11 @@ import { ListReads } from './list-reads.ts';
 import type { ListReadsOptions } from './list-reads.ts';
 import type { Waiters } from './waiters.ts';
 
-/** The input of one operation: its checked query or body, the lease that its path names, and what its caller is like. */
+/** The input of one operation: its checked query or body, the lease or the service that its path names, and what its caller is like. */
 export interface OperationInput {
   readonly value: unknown;
   readonly lease: string;
+  readonly service: string;
   readonly caller: HttpCaller;
 }
 
@@ -61,9 +63,28 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     listServices: ({ value, caller }) => reads.list(value as ListParams, caller),
     queryService: ({ value, caller }) => reads.query(value as ServiceQuery, caller),
     watchService: ({ value, caller }) => reads.watch(value as WatchQuery, caller),
-    registerInstance: ({ value, caller: { address } }) =>
-      lease({ kind: 'register', body: value as LeaseRegisterBody, address }),
-    deregisterInstance: ({ value }) => lease({ kind: 'deregister', query: value as LeaseDeregisterQuery }),
+    readService: async ({ value, service }) =>
+      answerOutcome(await main.readDeclaration(service, value as DeclarationQuery)),
+    declareService: async ({ value, service }) =>
+      answerOutcome(await main.declareService(service, value as DeclarationBody)),
+    withdrawService: async ({ value, service }) =>
+      answerOutcome(await main.withdrawDeclaration(service, value as DeclarationQuery)),
+    registerInstance: async ({ value, caller: { address } }) => {
+      const { persistent, ...body } = value as LeaseRegisterBody;
+      if (persistent !== true) return lease({ kind: 'register', body, address });
+      const { lease: unwanted, ttlMs, ...params } = body;
+      if (unwanted !== undefined || ttlMs !== undefined) {
+        return refuseLease(unwanted === undefined ? '/ttlMs' : '/lease');
+      }
+      return answerOutcome(await main.registerPersistent(params));
+    },
+    deregisterInstance: async ({ value }) => {
+      const { persistent, lease: holder, ...params } = value as DeregisterQuery;
+      if (persistent === true) {
+        return holder === undefined ? answerOutcome(await main.deregisterPersistent(params)) : refuseLease('/lease');
+      }
+      return holder === undefined ? lacksLease : lease({ kind: 'deregister', query: { ...params, lease: holder } });
+    },
     renewLease: (input) => lease({ kind: 'renew', lease: input.lease }),
     endLease: (input) => lease({ kind: 'end', lease: input.lease }),
     readStats: async () => answerValue(await main.readStats()),
@@ -93,6 +114,22 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
 async function answerHealth(main: MainCalls, check: HealthCheck): Promise<HttpAnswer> {
   const { isHealthy, ...state } = await main.checkHealth(check);
   return answerJson(JSON.stringify(state), isHealthy ? 200 : 503);
+}
+
+/** What was asked for is of no lease. */
+function refuseLease(field: string): Failure {
+  return { code: 'invalid_params', message: 'what is persistent has no lease', field };
+}
+
+const lacksLease: Failure = { code: 'invalid_params', message: 'params lacks the field lease', field: '/lease' };
+
+/** What the main thread made of it. */
+function answerOutcome(outcome: object): HttpAnswer | Failure {
+  return isFailure(outcome) ? outcome : answerValue(outcome);
+}
+
+function isFailure(outcome: object): outcome is Failure {
+  return 'code' in outcome && 'message' in outcome;
 }
 
 function answerChange(change: ChangeStart): HttpAnswer | Failure {

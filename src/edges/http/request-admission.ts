@@ -6,7 +6,7 @@ import { isLoopbackAddress, normalizeAddress } from '../../transport/addresses.t
 import { headRefusals } from '../../transport/head-refusals.ts';
 import { CallerCheck } from './caller-check.ts';
 import type { Caller, CallerCheckOptions } from './caller-check.ts';
-import { findAmbiguity, findCoding, readTarget } from './request-head.ts';
+import { findAmbiguity, findCoding, isAmbiguousPath, readTarget } from './request-head.ts';
 
 export interface RequestAdmissionOptions {
   readonly config: CallerCheckOptions['config'] &
@@ -101,8 +101,7 @@ export class RequestAdmission {
     }
     // A cache must not give one page what is another's.
     response.setHeader('Vary', 'Origin');
-    // No path needs an escape, and none has a fragment. One with them would be ours here, and another to a proxy that lets paths through by name.
-    if (/[%#]/.test(readTarget(request).path)) return { code: 'not_found', message: 'there is no such path' };
+    if (isAmbiguousPath(readTarget(request).path)) return { code: 'not_found', message: 'there is no such path' };
     if (this.#requests > max) return refuseBusy('httpRequestsMax', max);
     return this.#admitBody(request, response);
   }

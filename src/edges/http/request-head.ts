@@ -12,6 +12,24 @@ export function readTarget({ url = '/' }: Pick<IncomingMessage, 'url'>): Target 
   return end === -1 ? { path: url, query: '' } : { path: url.slice(0, end), query: url.slice(end + 1) };
 }
 
+/** What comes before the one name in a path that may have any characters. */
+const servicesPath = '/v1/services/';
+
+/**
+ * Whether a path may be ours here, and another to a proxy that lets paths through by name: one with a fragment, or with an escape that it does not need. Only the names of
+ * services need some, and those not for the segments that a proxy may resolve.
+ */
+export function isAmbiguousPath(path: string): boolean {
+  if (!/[%#]/.test(path)) return false;
+  if (path.includes('#') || !path.startsWith(servicesPath)) return true;
+  try {
+    const segments = decodeURIComponent(path.slice(servicesPath.length)).split(/[/\\]/);
+    return segments.includes('.') || segments.includes('..');
+  } catch {
+    return true;
+  }
+}
+
 /** RFC 9112, 3.2.2: the authority of a target that has one counts, whatever `Host` says. From then on the request looks as if it had come in the usual form. */
 export function takeAuthority(request: Pick<IncomingMessage, 'url' | 'headers'>): void {
   const [, authority, rest = ''] = /^https?:\/\/([^/?#]*)(.*)$/is.exec(request.url ?? '') ?? [];

@@ -1,15 +1,20 @@
-import { httpOperations } from '../../protocol/http-operations.ts';
+import { httpOperations, pathParameters } from '../../protocol/http-operations.ts';
 import type { HttpOperation, OperationId } from '../../protocol/http-operations.ts';
 import { createValidator } from '../../sessions/validation.ts';
 import type { Validate } from '../../sessions/validation.ts';
 import type { Operation } from './operations.ts';
 import type { QueryTypes } from './request-reading.ts';
 
+/** What the segments of a path stand for. */
+export type PathParameters = Readonly<Partial<Record<keyof typeof pathParameters, string>>>;
+
 /** An operation, what carries it out, and how its input is read. */
 export interface Route {
   readonly operation: HttpOperation;
   readonly handle: Operation;
   readonly validate: Validate<unknown>;
+  /** Checks what the path names. */
+  readonly validatePath: Validate<PathParameters>;
   readonly queryTypes: QueryTypes;
 }
 
@@ -23,12 +28,18 @@ function createRoute(operation: HttpOperation, handle: Operation): Route {
   const { properties = {} } = schema as {
     readonly properties?: Readonly<Record<string, { readonly type?: unknown }>>;
   };
+  const inPath = Object.entries(pathParameters).filter(([name]) => operation.path.includes(`{${name}}`));
   const ofType = (type: string): ReadonlySet<string> =>
     new Set(Object.keys(properties).filter((name) => properties[name]?.type === type));
   return {
     operation,
     handle,
     validate: createValidator<unknown>(schema),
+    validatePath: createValidator<PathParameters>({
+      type: 'object',
+      // There is no lease that does not look like one.
+      properties: Object.fromEntries(inPath.filter(([name]) => name !== 'lease')),
+    }),
     queryTypes: { integers: ofType('integer'), booleans: ofType('boolean'), maps: ofType('object') },
   };
 }

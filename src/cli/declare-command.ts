@@ -1,0 +1,67 @@
+import { readFile } from 'node:fs/promises';
+import { text as readText } from 'node:stream/consumers';
+
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+
+import type { ServiceDeclaration } from '../protocol/service-declaration.ts';
+import { askServer } from './administration.ts';
+import { formatInstances, formatJson, formatText } from './output.ts';
+import { addHttpOptions } from './registry.ts';
+import type { HttpOptions } from './registry.ts';
+
+interface DeclareOptions extends HttpOptions {
+  readonly namespace?: string;
+  readonly group?: string;
+  readonly remove: boolean;
+}
+
+/** `declare`: the settings and persistent instances of a service, as JSON. */
+export function addDeclareCommand(program: Command): void {
+  addHttpOptions(
+    program
+      .command('declare')
+      .description('declare a service from JSON: its settings and persistent instances; without a file, show them')
+      .argument('<service>', 'name of the service')
+      .argument(
+        '[file]',
+        'JSON with description, owner, protectionThreshold, defaultWeight, metadata, instances; -: stdin',
+      )
+      .option('--namespace <name>', 'namespace of the service (default: public)')
+      .option('--group <name>', 'group of the service (default: DEFAULT)')
+      .option('--remove', 'remove the settings, and all persistent instances', false),
+  ).action(async (service: string, file: string | undefined, options: DeclareOptions) => {
+    const { namespace, group, remove, json } = options;
+    if (remove && file !== undefined) throw new InvalidArgumentError('Either a file or --remove.');
+    const name = { ...(namespace === undefined ? {} : { namespace }), ...(group === undefined ? {} : { group }) };
+    let declaration: ServiceDeclaration;
+    if (file !== undefined) {
+      const body = { ...(await readDeclaration(file)), ...name };
+      declaration = await askServer(options, 'declareService', { service, body });
+    } else declaration = await askServer(options, remove ? 'withdrawService' : 'readService', { service, query: name });
+    console.log(json ? formatJson(declaration) : `${remove ? 'removed:\n' : ''}${formatDeclaration(declaration)}`);
+  });
+}
+
+async function readDeclaration(file: string): Promise<object> {
+  const content = file === '-' ? await readText(process.stdin) : await readFile(file, 'utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(content);
+  } catch (error) {
+    throw new InvalidArgumentError(`${file} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new InvalidArgumentError(`${file} must hold an object.`);
+  }
+  return value;
+}
+
+function formatDeclaration({ instances, metadata, ...fields }: ServiceDeclaration): string {
+  const lines = [
+    ...Object.entries(fields),
+    ...Object.entries(metadata ?? {}).map(([key, value]) => [`metadata.${key}`, value]),
+  ];
+  const settings = lines.map(([key, value]) => `${formatText(String(key))}: ${formatText(String(value))}`);
+  return [...settings, ...(instances.length === 0 ? [] : ['', formatInstances(instances)])].join('\n');
+}

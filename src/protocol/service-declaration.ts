@@ -1,0 +1,91 @@
+import { protocolLimits as limits } from './limits.ts';
+import { instanceInputSchema, instanceSchema, metadata, text, serviceNameSchemas } from './schemas.ts';
+import type { JsonSchema } from './schemas.ts';
+import type { Instance, InstanceInput, ServiceName } from './types.ts';
+
+/** What a service is declared with; all of it may be left out. */
+export interface ServiceSettings {
+  /** 1 to 1024 bytes. */
+  readonly description?: string;
+  /** Who looks after it: 1 to 256 bytes. */
+  readonly owner?: string;
+  /** The share of its instances that stays when many are lost at once, 0 to 1; 0: any number may go. */
+  readonly protectionThreshold?: number;
+  /** What instances get that are registered without a weight. */
+  readonly defaultWeight?: number;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** Which service is meant; its name is in the path. */
+export interface DeclarationQuery {
+  readonly namespace?: string;
+  readonly group?: string;
+}
+
+/** The settings of a service, in full, and, if there are `instances`, all of its persistent instances. */
+export interface DeclarationBody extends DeclarationQuery, ServiceSettings {
+  readonly instances?: readonly InstanceInput[];
+}
+
+/** What a service is declared with, and its persistent instances, ordered by id, whether they are visible or other registrations of the same instances are. */
+export interface ServiceDeclaration extends ServiceName, ServiceSettings {
+  readonly instances: readonly Instance[];
+}
+
+const settings: Readonly<Record<keyof ServiceSettings, JsonSchema>> = {
+  description: text('What the service is.', limits.descriptionBytesMax),
+  owner: text('Who looks after it.', limits.ownerBytesMax),
+  protectionThreshold: {
+    type: 'number',
+    minimum: 0,
+    maximum: 1,
+    description:
+      'The share of its instances that stays when many are lost at once, in place of `lossServicePercent`; with 0 any number may go.',
+  },
+  defaultWeight: {
+    type: 'integer',
+    minimum: 0,
+    maximum: limits.weightMax,
+    description: 'The weight of instances that are registered without one from now on.',
+  },
+  metadata,
+};
+const { namespace, group, service } = serviceNameSchemas;
+
+export const declarationQuerySchema: JsonSchema = {
+  type: 'object',
+  properties: { namespace, group },
+  required: [],
+  additionalProperties: false,
+};
+
+export const declarationBodySchema: JsonSchema = {
+  type: 'object',
+  properties: {
+    namespace,
+    group,
+    ...settings,
+    instances: {
+      type: 'array',
+      maxItems: limits.persistentPerServiceMax,
+      items: instanceInputSchema,
+      description:
+        'All persistent instances of the service: others that it has are removed. Without this they stay as they are.',
+    },
+  },
+  required: [],
+  additionalProperties: false,
+};
+
+export const declarationSchema: JsonSchema = {
+  type: 'object',
+  properties: {
+    namespace,
+    group,
+    service,
+    ...settings,
+    instances: { type: 'array', items: instanceSchema, description: 'Its persistent instances, ordered by id.' },
+  },
+  required: ['namespace', 'group', 'service', 'instances'],
+  additionalProperties: false,
+};
