@@ -58,3 +58,21 @@ export const protocolVersionUnsaid = 1;
 export const sessionPath = '/v1/session';
 /** Offered by clients in `Sec-WebSocket-Protocol` if they wish; echoed when offered. */
 export const subprotocol = 'slotcast.v1';
+
+/** Bounds of exports, and of dumps of other registries. */
+export const archiveLimits = {
+  /** Bytes of one line of an export, or of a dump that is read by lines: the longest value of a key in base64 fits. */
+  lineBytesMax: 2_097_152,
+  /** Bytes of what is read at once of a dump of JSON or XML: a row, an application, or an answer. */
+  elementBytesMax: 33_554_432,
+  /** How deep such JSON or XML may be nested. */
+  depthMax: 64,
+  keyBytesMax: 1024,
+  keyValueBytesMax: 524_288,
+  descriptionBytesMax: 1024,
+  ownerBytesMax: 256,
+  /** Reasons that a report tells apart; what has yet another one is counted together. */
+  reportReasonsMax: 100,
+  /** Examples that it gives for each. */
+  reportExamplesMax: 3,
+} as const;

@@ -1,0 +1,169 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+
+import { formatExportEnd, formatExportRecord, formatExportStart } from '../../src/archive/json-lines.ts';
+import { completeInstance } from '../../src/archive/records.ts';
+import type { ArchiveRecord } from '../../src/archive/records.ts';
+import { readDump } from '../support/read-dump.ts';
+
+const start = formatExportStart();
+const key: ArchiveRecord = { kind: 'key', key: 'config/limits', value: 'aGVsbG8=', flags: '18446744073709551615' };
+const end = '{"kind":"end"}\n';
+
+function write(records: readonly ArchiveRecord[]): string {
+  return [start, ...records.map(formatExportRecord), formatExportEnd(records.length)].join('');
+}
+
+const word = fc.stringMatching(/^[A-Za-z0-9_.-]{1,20}$/);
+const name = fc
+  .string({ unit: 'grapheme', minLength: 1, maxLength: 30 })
+  .filter((text) => /^[^\p{Cc}\p{Cs}]+$/u.test(text));
+const metadata = fc.dictionary(word, fc.string({ unit: 'grapheme', maxLength: 30 }), { maxKeys: 5 });
+const service = fc.record({ namespace: word, group: word, service: name });
+const record: fc.Arbitrary<ArchiveRecord> = fc.oneof(
+  fc
+    .record({
+      service,
+      settings: fc.record(
+        {
+          description: fc.string({ unit: 'grapheme', maxLength: 50 }),
+          owner: name,
+          protectionThreshold: fc.double({ min: 0, max: 1, noNaN: true }).map((share) => share + 0),
+          defaultWeight: fc.integer({ min: 0, max: 10_000 }),
+          metadata,
+        },
+        { requiredKeys: [] },
+      ),
+    })
+    .map(({ service, settings }) => ({ kind: 'service' as const, ...service, settings })),
+  fc
+    .record({
+      service,
+      instance: fc
+        .record(
+          {
+            id: name,
+            host: word,
+            port: fc.integer({ min: 1, max: 65_535 }),
+            weight: fc.integer({ min: 0, max: 10_000 }),
+            enabled: fc.boolean(),
+            zone: word,
+            metadata,
+          },
+          { requiredKeys: ['host', 'port'] },
+        )
+        .map(completeInstance),
+    })
+    .map(({ service, instance }) => ({ kind: 'instance' as const, ...service, instance })),
+  fc
+    .record({ key: name, value: fc.uint8Array({ maxLength: 100 }), flags: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }) })
+    .map(({ key, value, flags }) => ({
+      kind: 'key' as const,
+      key,
+      value: Buffer.from(value).toString('base64'),
+      flags: String(flags),
+    })),
+);
+
+test('what is exported and imported is the same, wherever its bytes are divided', () => {
+  fc.assert(
+    fc.property(fc.array(record, { maxLength: 20 }), fc.integer({ min: 1, max: 500 }), (records, partBytes) => {
+      const read = readDump('slotcast', write(records), { partBytes });
+      expect(read.records).toEqual(records);
+      expect(read.report.takenCount).toBe(records.length);
+      expect(read.report.leftOut).toEqual([]);
+    }),
+  );
+});
+
+test('a namespace that is asked for takes the place of that of services, and leaves keys as they are', () => {
+  const instance: ArchiveRecord = {
+    kind: 'instance',
+    namespace: 'a',
+    group: 'G',
+    service: 's',
+    instance: completeInstance({ host: 'h', port: 1 }),
+  };
+  const { records } = readDump('slotcast', write([instance, key]), { namespace: 'b' });
+  expect(records).toEqual([{ ...instance, namespace: 'b' }, key]);
+});
+
+test('an export that was cut off anywhere is refused', () => {
+  const whole = write([key, key]).trimEnd();
+  for (let bytes = 0; bytes < whole.length; bytes += 1) {
+    expect(() => readDump('slotcast', whole.slice(0, bytes)), `${bytes} bytes`).toThrow(
+      /^(?:it is empty|line \d: it is no JSON object|it ends after \d records without the line .*)$/,
+    );
+  }
+  expect(readDump('slotcast', whole).report.taken.key).toBe(2);
+});
+
+describe('what is wrong is said with its line', () => {
+  const instance =
+    '{"kind":"instance","namespace":"public","group":"DEFAULT","service":"s","instance":{"host":"h","port":1}}';
+  test.each([
+    [
+      'no export',
+      '{}\n',
+      'line 1: it is no export of slotcast: the first line must be {"format":"slotcast-export","formatVersion":1}',
+    ],
+    ['no JSON', `${start}{"kind"\n`, 'line 2: it is no JSON object'],
+    ['a list', `${start}[1]\n`, 'line 2: it is no JSON object'],
+    [
+      'a later version',
+      '{"format":"slotcast-export","formatVersion":2}\n',
+      'line 1: formatVersion is 2; this version of slotcast reads 1',
+    ],
+    [
+      'another kind',
+      `${start}\n{"kind":"lease"}\n`,
+      'line 3: kind is "lease"; it must be service, instance, key or end',
+    ],
+    ['no kind', `${start}{}\n`, 'line 2: kind is undefined; it must be service, instance, key or end'],
+    [
+      'a port that is none',
+      `${start}${instance.replace('"port":1', '"port":0')}\n${end}`,
+      'line 2: instance.port must be >= 1',
+    ],
+    [
+      'an unknown field',
+      `${start}${instance.replace('"port":1', '"port":1,"x":1')}\n${end}`,
+      'line 2: instance has an unknown field "x"',
+    ],
+    [
+      'flags that are too large',
+      `${start}{"kind":"key","key":"k","value":"","flags":"18446744073709551616"}\n${end}`,
+      'line 2: flags are more than 64 bits',
+    ],
+    [
+      'a value that is no base64',
+      `${start}{"kind":"key","key":"k","value":"abc","flags":"0"}\n${end}`,
+      /^line 2: value must match pattern/,
+    ],
+    [
+      'a share above one',
+      `${start}{"kind":"service","namespace":"p","group":"G","service":"s","settings":{"protectionThreshold":2}}\n`,
+      'line 2: settings.protectionThreshold must be <= 1',
+    ],
+    [
+      'another number of records',
+      `${start}${instance}\n{"kind":"end","records":2}\n`,
+      'line 3: it should be the end of 2 records, but there were 1',
+    ],
+    ['more after the end', `${start}${end}${instance}\n`, 'line 3: there is more after the end'],
+    ['a line that is too long', `${start}${' '.repeat(2_097_153)}`, 'line 2 is longer than 2097152 bytes'],
+  ])('%s', (_, text, message) => {
+    expect(() => readDump('slotcast', text, { partBytes: 65_536 })).toThrow(message);
+  });
+
+  test('bytes that are no UTF-8', () => {
+    expect(() => readDump('slotcast', Buffer.concat([Buffer.from(start), Buffer.from([0xff, 0x0a])]))).toThrow(
+      'line 2 is not UTF-8',
+    );
+  });
+});
+
+test('lines may end with CRLF, and the last one without anything', () => {
+  const text = write([key]).trimEnd().replaceAll('\n', '\r\n');
+  expect(readDump('slotcast', text).records).toEqual([key]);
+});
