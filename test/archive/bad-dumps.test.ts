@@ -16,6 +16,8 @@ const files: readonly (readonly [DumpFormat, string])[] = [
   ['nacos', 'nacos-v1.json'],
   ['nacos', 'nacos-v3.json'],
   ['dubbo', 'dubbo-tree.txt'],
+  ['consul', 'consul-kv.json'],
+  ['consul', 'consul-health.json'],
 ];
 const template = '/services/{service}/{*} => {"Addr":"{host}:{port}","Metadata":"{metadata}"}';
 

@@ -147,3 +147,57 @@ test('a namespace that is asked for takes the place of those of the dump', () =>
   const { records } = readDumpFile('nacos', 'nacos-v3.json', { namespace: 'moved' });
   expect(records.map((record) => (record.kind === 'key' ? '' : record.namespace))).toEqual(['moved', 'moved', 'moved']);
 });
+
+test('Consul: keys with flags of 64 bits, exported or as they are listed', () => {
+  const { records, report } = readDumpFile('consul', 'consul-kv.json');
+  expect(records).toEqual([
+    { kind: 'key', key: 'a b/ü', value: 'dW1sYXV0IMO8', flags: '0' },
+    { kind: 'key', key: 'config/', value: '', flags: '0' },
+    { kind: 'key', key: 'config/binary', value: '//4A', flags: '0' },
+    { kind: 'key', key: 'config/empty', value: '', flags: '0' },
+    { kind: 'key', key: 'config/limits', value: 'eyJyYXRlIjoxMDB9', flags: '3304740253564472344' },
+  ]);
+  expect(report.leftOut).toEqual([]);
+  expect(readDumpFile('consul', 'consul-kv-recurse.json').records).toEqual(records);
+  const locked = '[{"LockIndex":1,"Key":"k","Flags":18446744073709551615,"Value":null,"Session":"s"}]';
+  const lock = readDump('consul', locked);
+  expect(lock.records).toEqual([{ kind: 'key', key: 'k', value: '', flags: '18446744073709551615' }]);
+  expect(countReasons(lock.report.altered)).toEqual({ 'the key is taken, but not the lock on it': 1 });
+});
+
+test('Consul: instances with their health, their tags and their weights', () => {
+  const dump = readDumpFile('consul', 'consul-health.json');
+  expect(listInstances(dump)).toEqual([
+    'public/DEFAULT/db 10.0.5.5:5432',
+    'public/DEFAULT/orders 10.0.0.1:8080',
+    'public/DEFAULT/orders 10.0.0.2:8080',
+    'public/DEFAULT/orders 127.0.0.1:8081',
+  ]);
+  expect(findInstance(dump.records, '10.0.0.1')).toMatchObject({
+    weight: 1000,
+    enabled: true,
+    metadata: { note: 'a=b&c', tags: 'v1,eu', version: '1.2' },
+  });
+  expect(findInstance(dump.records, '10.0.0.2')?.enabled).toBe(false);
+  // A check warns: it has its other weight.
+  expect(findInstance(dump.records, '127.0.0.1')?.weight).toBe(2000);
+  expect(countReasons(dump.report.leftOut)).toMatchObject({
+    'a server of Consul itself': 1,
+    'a proxy or gateway of the service mesh': 1,
+    'instance.port must be >= 1': 1,
+  });
+  expect(countReasons(dump.report.altered)).toEqual({
+    'its metadata already has `tags`, so its tags are not taken': 1,
+    'disabled: a check of it is critical': 1,
+  });
+});
+
+test('Consul: instances of the catalog, and those of an agent, which says no addresses of its own', () => {
+  const catalog = readDumpFile('consul', 'consul-catalog.json');
+  expect(listInstances(catalog)).toEqual(listInstances(readDumpFile('consul', 'consul-health.json')));
+  expect(countReasons(catalog.report.altered)).toMatchObject({ 'the weight is more than 10000, which it is now': 1 });
+  expect(listInstances(readDumpFile('consul', 'consul-agent.json'))).toEqual([
+    'public/DEFAULT/orders 10.0.0.1:8080',
+    'public/DEFAULT/orders 10.0.0.2:8080',
+  ]);
+});
