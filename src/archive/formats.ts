@@ -1,16 +1,12 @@
 import { ConsulDumpReader } from './consul-dump.ts';
 import { DubboDumpReader } from './dubbo-dump.ts';
+import type { DumpFormat } from './dump-formats.ts';
 import type { DumpReader, DumpTarget } from './dump-reader.ts';
 import { EtcdDumpReader } from './etcd-dump.ts';
 import { EurekaDumpReader } from './eureka-dump.ts';
 import { InstanceTemplate } from './instance-template.ts';
 import { JsonLinesReader } from './json-lines.ts';
 import { NacosDumpReader } from './nacos-dump.ts';
-
-/** What can be imported. */
-export const dumpFormats = ['slotcast', 'consul', 'nacos', 'eureka', 'etcd', 'dubbo'] as const;
-
-export type DumpFormat = (typeof dumpFormats)[number];
 
 export interface DumpOptions extends DumpTarget {
   /** Of `etcd`: see {@link InstanceTemplate}. */

@@ -21,6 +21,7 @@ export class ImportReport {
   readonly taken: Record<ArchiveRecord['kind'], number> = { service: 0, instance: 0, key: 0 };
   readonly #leftOut = new Map<string, Tally>();
   readonly #altered = new Map<string, Tally>();
+  #refused = 0;
 
   countTaken(kind: ArchiveRecord['kind']): void {
     this.taken[kind] += 1;
@@ -31,9 +32,20 @@ export class ImportReport {
     count(this.#leftOut, reason, what);
   }
 
+  /** Taken from the dump, and then refused by the registry. */
+  noteRefused(kind: ArchiveRecord['kind'], reason: string, what: string): void {
+    this.taken[kind] -= 1;
+    this.#refused += 1;
+    this.leaveOut(reason, what);
+  }
+
   /** Taken, but not quite as it was. */
   noteAltered(reason: string, what: string): void {
     count(this.#altered, reason, what);
+  }
+
+  get refusedCount(): number {
+    return this.#refused;
   }
 
   get takenCount(): number {

@@ -1,7 +1,7 @@
 import { httpOperations } from '../protocol/http-operations.ts';
 import type { OperationId } from '../protocol/http-operations.ts';
 import { AdministrationError } from './exit-codes.ts';
-import { exchangeHttp, isNoHttp } from './http-exchange.ts';
+import { Connections, exchangeHttp, isNoHttp } from './http-exchange.ts';
 import { readServers } from './registry.ts';
 import type { HttpOptions } from './registry.ts';
 import { httpOrigin, StrangeServerError } from './server-identity.ts';
@@ -9,39 +9,101 @@ import { httpOrigin, StrangeServerError } from './server-identity.ts';
 /** More than any answer of administration. */
 const answerBytesMax = 64 * 1_048_576;
 
+/** One request to the registry, and what is needed to name it. */
+export interface RegistryRequest extends Input {
+  readonly method: string;
+  /** Percent-encoded where it has to be. */
+  readonly path: string;
+}
+
 /**
- * Administration is HTTP, on a port that the first server's answer names if no option does. Only that server is asked: it concerns one. What a registry's answer
- * must have is looked for; the shape of the rest is its word, for it may be older or newer than this command.
+ * Requests to one registry. They are HTTP, on a port that the first server's answer names if no option does. Only that server is asked: it concerns one.
  */
+export class RegistryCalls {
+  readonly #timeoutMs: number;
+  readonly #connections: Connections | undefined;
+  readonly #isGiven: boolean;
+  #base: string;
+
+  /** `connections`: so many are kept for further requests; by default none. */
+  constructor(options: HttpOptions, connections = 0) {
+    const [server = ''] = readServers(options);
+    this.#timeoutMs = options.timeoutMs;
+    this.#connections = connections === 0 ? undefined : new Connections(connections);
+    this.#isGiven = options.http !== undefined;
+    this.#base = options.http ?? httpOrigin(server);
+  }
+
+  /** A URL without a slash at its end. */
+  get base(): string {
+    return this.#base;
+  }
+
+  async ask(request: RegistryRequest): Promise<Reply> {
+    const reply = await this.#exchange(request);
+    if (this.#isGiven || reply.failure?.httpPort === undefined) return reply;
+    // Nothing was carried out: this is the port of sessions.
+    this.#base = withPort(this.#base, reply.failure.httpPort);
+    return await this.#exchange(request);
+  }
+
+  close(): void {
+    this.#connections?.close();
+  }
+
+  async #exchange({ method, path, body, query = {} }: RegistryRequest): Promise<Reply> {
+    const url = new URL(`${this.#base}${path}`);
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+    const signal = AbortSignal.timeout(this.#timeoutMs);
+    try {
+      const exchange = { url, method, body, signal, bytesMax: answerBytesMax, connections: this.#connections };
+      const { status, text } = await exchangeHttp(exchange);
+      const answer = readObject(text);
+      return { status, answer, failure: readFailure(answer) };
+    } catch (error) {
+      throw describeNoAnswer(this.#base, error, signal.aborted ? this.#timeoutMs : undefined);
+    }
+  }
+}
+
+/** `timeoutMs`: nothing came within so long. */
+function describeNoAnswer(base: string, error: unknown, timeoutMs: number | undefined): Error {
+  if (isNoHttp(error)) {
+    return new StrangeServerError(`${base} is not a slotcast registry: it does not speak HTTP`, { cause: error });
+  }
+  const { code, message } = error as NodeJS.ErrnoException;
+  const why = timeoutMs === undefined ? (code ?? message) : `no answer within ${timeoutMs} ms`;
+  return new AdministrationError(`cannot reach ${base}: ${why}`, { cause: error, isUnreachable: true });
+}
+
+/** Asks for one operation. What a registry's answer must have is looked for; the shape of the rest is its word, for it may be older or newer than this command. */
 export async function askServer<T extends object>(
   options: HttpOptions,
   id: OperationId,
-  input: Input = {},
+  { service = '', ...input }: OperationInput = {},
 ): Promise<T> {
-  const { result } = httpOperations[id];
-  const [server = ''] = readServers(options);
-  let base = options.http ?? httpOrigin(server);
-  let reply = await ask(base, id, input, options.timeoutMs);
-  if (options.http === undefined && reply.failure?.httpPort !== undefined) {
-    // Nothing was carried out: this is the port of sessions.
-    base = withPort(base, reply.failure.httpPort);
-    reply = await ask(base, id, input, options.timeoutMs);
-  }
-  const { status, answer, failure } = reply;
+  const { method, path: pattern, result } = httpOperations[id];
+  const path = pattern.replace('{service}', encodeURIComponent(service));
+  const calls = new RegistryCalls(options);
+  const { status, answer, failure } = await calls.ask({ method, path, ...input });
   if (failure !== undefined) throw new AdministrationError(`${failure.code}: ${failure.message}`);
   const required = (result.required ?? []) as readonly string[];
   if (status !== 200 || answer === undefined || required.some((name) => !(name in answer))) {
-    const { method, path } = httpOperations[id];
-    throw new StrangeServerError(
-      `${base} does not answer as a slotcast registry does: ${status} for ${method} ${path}`,
-    );
+    throw describeStranger(calls.base, status, { method, path });
   }
   return answer as T;
+}
+
+export function describeStranger(base: string, status: number, { method, path }: RegistryRequest): StrangeServerError {
+  return new StrangeServerError(`${base} does not answer as a slotcast registry does: ${status} for ${method} ${path}`);
 }
 
 interface Input {
   readonly body?: object;
   readonly query?: Readonly<Record<string, string>>;
+}
+
+interface OperationInput extends Input {
   /** What the path names, where it names something. */
   readonly service?: string;
 }
@@ -49,36 +111,21 @@ interface Input {
 interface Reply {
   readonly status: number;
   readonly answer: Record<string, unknown> | undefined;
-  readonly failure:
-    | { readonly code: string; readonly message: string; readonly httpPort: number | undefined }
-    | undefined;
+  readonly failure: RegistryFailure | undefined;
+}
+
+/** A refusal of a registry, as far as it is understood. */
+export interface RegistryFailure {
+  readonly code: string;
+  readonly message: string;
+  readonly httpPort: number | undefined;
+  readonly retryAfterMs: number | undefined;
 }
 
 function withPort(origin: string, port: number): string {
   const url = new URL(origin);
   url.port = String(port);
   return url.origin;
-}
-
-/** `base`: a URL without a slash at its end. */
-async function ask(base: string, id: OperationId, input: Input, timeoutMs: number): Promise<Reply> {
-  const { body, query = {}, service = '' } = input;
-  const { method, path } = httpOperations[id];
-  const url = new URL(`${base}${path.replace('{service}', encodeURIComponent(service))}`);
-  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-  const signal = AbortSignal.timeout(timeoutMs);
-  try {
-    const { status, text } = await exchangeHttp({ url, method, body, signal, bytesMax: answerBytesMax });
-    const answer = readObject(text);
-    return { status, answer, failure: readFailure(answer) };
-  } catch (error) {
-    if (isNoHttp(error)) {
-      throw new StrangeServerError(`${base} is not a slotcast registry: it does not speak HTTP`, { cause: error });
-    }
-    const { code, message } = error as NodeJS.ErrnoException;
-    const why = signal.aborted ? `no answer within ${timeoutMs} ms` : (code ?? message);
-    throw new AdministrationError(`cannot reach ${base}: ${why}`, { cause: error, isUnreachable: true });
-  }
 }
 
 function readObject(text: string): Record<string, unknown> | undefined {
@@ -90,9 +137,14 @@ function readObject(text: string): Record<string, unknown> | undefined {
   }
 }
 
-function readFailure(answer: Record<string, unknown> | undefined): Reply['failure'] {
-  const { code, message, httpPort } = (answer?.['error'] ?? {}) as Record<string, unknown>;
+function readFailure(answer: Record<string, unknown> | undefined): RegistryFailure | undefined {
+  const { code, message, httpPort, retryAfterMs } = (answer?.['error'] ?? {}) as Record<string, unknown>;
   if (typeof code !== 'string' || typeof message !== 'string') return undefined;
   const isPort = typeof httpPort === 'number' && Number.isInteger(httpPort) && httpPort > 0 && httpPort <= 65_535;
-  return { code, message, httpPort: isPort ? httpPort : undefined };
+  return {
+    code,
+    message,
+    httpPort: isPort ? httpPort : undefined,
+    retryAfterMs: typeof retryAfterMs === 'number' && retryAfterMs >= 0 ? retryAfterMs : undefined,
+  };
 }

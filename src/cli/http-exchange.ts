@@ -1,5 +1,5 @@
-import { request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
+import { Agent, request as requestHttp } from 'node:http';
+import { Agent as SecureAgent, request as requestHttps } from 'node:https';
 
 export interface Exchange {
   readonly url: URL;
@@ -9,10 +9,30 @@ export interface Exchange {
   readonly signal: AbortSignal;
   /** No more of the answer is read than this. */
   readonly bytesMax: number;
+  /** Connections that are kept for further requests; without them each has one of its own. */
+  readonly connections?: Connections | undefined;
+}
+
+/** Connections to one server, which are kept between requests until they are closed. */
+export class Connections {
+  readonly #agents: readonly Agent[];
+  readonly plain: Agent;
+  readonly secure: SecureAgent;
+
+  constructor(max: number) {
+    const options = { keepAlive: true, maxSockets: max };
+    this.plain = new Agent(options);
+    this.secure = new SecureAgent(options);
+    this.#agents = [this.plain, this.secure];
+  }
+
+  close(): void {
+    for (const agent of this.#agents) agent.destroy();
+  }
 }
 
 /**
- * One request over HTTP on a connection of its own. Not `fetch`: when it is aborted, it keeps connecting for ten seconds where nobody answers, and keeps the
+ * One request over HTTP. Not `fetch`: when it is aborted, it keeps connecting for ten seconds where nobody answers, and keeps the
  * process alive meanwhile.
  */
 export function exchangeHttp({
@@ -21,18 +41,21 @@ export function exchangeHttp({
   body,
   signal,
   bytesMax,
+  connections,
 }: Exchange): Promise<{ status: number; text: string }> {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const headers =
     text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
-  const request = url.protocol === 'https:' ? requestHttps : requestHttp;
+  const isSecure = url.protocol === 'https:';
+  const request = isSecure ? requestHttps : requestHttp;
+  const agent = connections === undefined ? false : isSecure ? connections.secure : connections.plain;
   return new Promise((resolve, reject) => {
-    const asked = request(url, { method, headers, signal, agent: false }, (response) => {
+    const asked = request(url, { method, headers, signal, agent }, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       const finish = (): void => {
         resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() });
-        asked.destroy();
+        if (connections === undefined || !response.complete) asked.destroy();
       };
       response.on('data', (chunk: Buffer) => {
         bytes += chunk.length;

@@ -6,6 +6,7 @@ import { addBenchCommand } from './bench-command.ts';
 import { addDeclareCommand } from './declare-command.ts';
 import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
 import { addGoawayCommand } from './goaway-command.ts';
+import { addImportCommand } from './import-command.ts';
 import { addPartitionCommands } from './partition-commands.ts';
 import { addReadCommands } from './read-commands.ts';
 import { addDeregisterCommand, addRegisterCommand } from './register-command.ts';
@@ -21,7 +22,8 @@ Examples:
   slotcast sessions --behind
   slotcast partitions 4
   slotcast bench hot-service --html report.html
-  slotcast goaway --percent 25 --spread-ms 10000`;
+  slotcast goaway --percent 25 --spread-ms 10000
+  slotcast import --from consul kv.json --dry-run`;
 
 /** `slotcast … | head`, or a terminal that was closed: nobody reads any more, which is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -43,6 +45,7 @@ addPartitionCommands(program);
 addBenchCommand(program);
 addSessionsCommand(program);
 addGoawayCommand(program);
+addImportCommand(program);
 
 try {
   await program.parseAsync();

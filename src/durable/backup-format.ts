@@ -17,7 +17,7 @@ const blockKinds = { start: 1, rows: 2, end: 3 } as const;
 type BlockKind = (typeof blockKinds)[keyof typeof blockKinds];
 
 /** A block is full when its rows have so many bytes; the last one may exceed it. */
-export const backupBlockBytes = 262_144;
+const backupBlockBytes = 262_144;
 /** No block has more, compressed or not: one row is at most as long as a value of a key, and some. */
 const blockBytesMax = 67_108_864;
 

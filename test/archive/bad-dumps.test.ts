@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import { ArchiveError } from '../../src/archive/archive-error.ts';
-import { dumpFormats } from '../../src/archive/formats.ts';
-import type { DumpFormat } from '../../src/archive/formats.ts';
+import { dumpFormats } from '../../src/archive/dump-formats.ts';
+import type { DumpFormat } from '../../src/archive/dump-formats.ts';
 import { readDump, readDumpFile } from '../support/read-dump.ts';
 
 const files: readonly (readonly [DumpFormat, string])[] = [

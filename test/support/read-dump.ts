@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
+import type { DumpFormat } from '../../src/archive/dump-formats.ts';
 import { createDumpReader } from '../../src/archive/formats.ts';
-import type { DumpFormat, DumpOptions } from '../../src/archive/formats.ts';
+import type { DumpOptions } from '../../src/archive/formats.ts';
 import { ImportReport } from '../../src/archive/import-report.ts';
 import type { ArchiveRecord } from '../../src/archive/records.ts';
 
