@@ -1,13 +1,16 @@
+import type { IncomingMessage } from 'node:http';
+
 import { httpOperations } from '../protocol/http-operations.ts';
 import type { OperationId } from '../protocol/http-operations.ts';
 import { AdministrationError } from './exit-codes.ts';
-import { Connections, exchangeHttp, isNoHttp } from './http-exchange.ts';
+import { Connections, exchangeHttp, isNoHttp, openHttp } from './http-exchange.ts';
 import { readServers } from './registry.ts';
 import type { HttpOptions } from './registry.ts';
 import { httpOrigin, StrangeServerError } from './server-identity.ts';
 
 /** More than any answer of administration. */
 const answerBytesMax = 64 * 1_048_576;
+const refusalCharactersMax = 65_536;
 
 /** One request to the registry, and what is needed to name it. */
 export interface RegistryRequest extends Input {
@@ -47,8 +50,34 @@ export class RegistryCalls {
     return await this.#exchange(request);
   }
 
+  /** Asks for what is too large to be held. Rejects if it is refused. */
+  async download(path: string): Promise<IncomingMessage> {
+    const first = await this.#open(path);
+    if (first.statusCode === 200) return first;
+    const failure = readFailure(readObject(await readText(first)));
+    if (this.#isGiven || failure?.httpPort === undefined) throw this.#describeRefusal(path, first, failure);
+    this.#base = withPort(this.#base, failure.httpPort);
+    const second = await this.#open(path);
+    if (second.statusCode === 200) return second;
+    throw this.#describeRefusal(path, second, readFailure(readObject(await readText(second))));
+  }
+
   close(): void {
     this.#connections?.close();
+  }
+
+  #describeRefusal(path: string, { statusCode = 0 }: IncomingMessage, failure: RegistryFailure | undefined): Error {
+    return failure === undefined
+      ? describeStranger(this.#base, statusCode, { method: 'GET', path })
+      : new AdministrationError(`${failure.code}: ${failure.message}`);
+  }
+
+  async #open(path: string): Promise<IncomingMessage> {
+    try {
+      return await openHttp({ url: new URL(`${this.#base}${path}`), idleTimeoutMs: this.#timeoutMs });
+    } catch (error) {
+      throw describeNoAnswer(this.#base, error, undefined);
+    }
   }
 
   async #exchange({ method, path, body, query = {} }: RegistryRequest): Promise<Reply> {
@@ -120,6 +149,16 @@ export interface RegistryFailure {
   readonly message: string;
   readonly httpPort: number | undefined;
   readonly retryAfterMs: number | undefined;
+}
+
+/** What refuses something is short. */
+async function readText(body: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const part of body.setEncoding('utf8')) {
+    text += String(part);
+    if (text.length > refusalCharactersMax) break;
+  }
+  return text;
 }
 
 function withPort(origin: string, port: number): string {

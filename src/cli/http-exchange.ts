@@ -1,4 +1,5 @@
 import { Agent, request as requestHttp } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { Agent as SecureAgent, request as requestHttps } from 'node:https';
 
 export interface Exchange {
@@ -67,6 +68,25 @@ export function exchangeHttp({
     });
     asked.once('error', reject);
     asked.end(text);
+  });
+}
+
+export interface Download {
+  readonly url: URL;
+  /** It fails if nothing comes for so long, in milliseconds. */
+  readonly idleTimeoutMs: number;
+}
+
+/** Asks for something that is too large to be held; resolves once its head is there. The caller reads the body, or destroys it. */
+export function openHttp({ url, idleTimeoutMs }: Download): Promise<IncomingMessage> {
+  const request = url.protocol === 'https:' ? requestHttps : requestHttp;
+  return new Promise((resolve, reject) => {
+    const asked = request(url, { agent: false, timeout: idleTimeoutMs }, resolve);
+    asked.once('timeout', () => {
+      asked.destroy(new Error(`nothing came for ${idleTimeoutMs} ms`));
+    });
+    asked.once('error', reject);
+    asked.end();
   });
 }
 

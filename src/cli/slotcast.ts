@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 
 import { productVersion } from '../runtime/product-version.ts';
+import { addBackupCommands } from './backup-commands.ts';
 import { addBenchCommand } from './bench-command.ts';
 import { addDeclareCommand } from './declare-command.ts';
 import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
@@ -23,7 +24,8 @@ Examples:
   slotcast partitions 4
   slotcast bench hot-service --html report.html
   slotcast goaway --percent 25 --spread-ms 10000
-  slotcast import --from consul kv.json --dry-run`;
+  slotcast import --from consul kv.json --dry-run
+  slotcast backup registry.backup`;
 
 /** `slotcast … | head`, or a terminal that was closed: nobody reads any more, which is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -46,6 +48,7 @@ addBenchCommand(program);
 addSessionsCommand(program);
 addGoawayCommand(program);
 addImportCommand(program);
+addBackupCommands(program);
 
 try {
   await program.parseAsync();

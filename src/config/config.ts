@@ -28,6 +28,7 @@ export interface ServerConfig {
   readonly storeWatchesMax: number;
   readonly storeRetryMaxMs: number;
   readonly jointCommitTimeoutMs: number;
+  readonly backupIdleTimeoutMs: number;
   readonly openRequired: boolean;
   readonly allowedOrigins: readonly string[];
   readonly administrationOrigins: readonly string[];
@@ -243,6 +244,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     100,
     10 * minute,
     'How long the store waits for all parts of a transaction of several partitions; then none is stored.',
+  ),
+  backupIdleTimeoutMs: integer(
+    30_000,
+    100,
+    10 * minute,
+    'A backup is given up if its caller reads nothing of it for this long; there is one at a time.',
   ),
   openRequired: { schema: { type: 'boolean' }, default: false, meaning: 'Refuse every request before `session.open`.' },
   allowedOrigins: {

@@ -1,3 +1,4 @@
+import type { BackupPart } from '../durable/commits.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { SessionsQuery } from '../protocol/http-operations.ts';
 import type { GuardResult, PartitionsResult, SessionsResult, Stats } from '../protocol/http-results.ts';
@@ -28,4 +29,8 @@ export interface MainCalls extends PersistentCalls, DeclarationCalls {
   listSessions(query: SessionsQuery): Promise<SessionsResult>;
   /** Whichever host holds the lease carries it out. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;
+  /** The first part of a backup of what is stored. */
+  beginBackup(): Promise<BackupPart | Failure>;
+  readBackup(backup: number): Promise<BackupPart | Failure>;
+  endBackup(backup: number): Promise<void>;
 }

@@ -3,7 +3,7 @@ import type { Hash } from 'node:crypto';
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 
 import { durableTables } from './commits.ts';
-import type { DurableRow, DurableTable } from './commits.ts';
+import type { BackupOrigin, DurableRow, DurableTable } from './commits.ts';
 
 /*
  * A backup: eight bytes that say what it is, then blocks. A block is, little-endian: the length of its payload (4 bytes), what kind it is (1), a CRC-32 (4), payload. The checksum
@@ -17,16 +17,12 @@ const blockKinds = { start: 1, rows: 2, end: 3 } as const;
 type BlockKind = (typeof blockKinds)[keyof typeof blockKinds];
 
 /** A block is full when its rows have so many bytes; the last one may exceed it. */
-const backupBlockBytes = 262_144;
-/** No block has more, compressed or not: one row is at most as long as a value of a key, and some. */
-const blockBytesMax = 67_108_864;
+export const backupBlockBytes = 262_144;
+/** No block has more, compressed or not: a row has at most half of it. */
+const blockBytesMax = 134_217_728;
 
 /** What a backup is of. */
-export interface BackupInfo {
-  /** Of the product that wrote it. */
-  readonly slotcast: string;
-  /** When, as a date of ISO 8601. */
-  readonly createdAt: string;
+export interface BackupInfo extends BackupOrigin {
   /** The last commit in it: all up to there, and none after it. */
   readonly version: number;
 }
@@ -47,7 +43,7 @@ export class BackupError extends Error {
 }
 
 function countNone(): Record<DurableTable, number> {
-  return { registry: 0, services: 0, instances: 0, keys: 0, sessions: 0 };
+  return Object.fromEntries(durableTables.map((table) => [table, 0])) as Record<DurableTable, number>;
 }
 
 /** Writes a backup, block by block. */
@@ -213,7 +209,8 @@ export class BackupReader {
   #checkEnd(content: Buffer): void {
     const { rows, sha256 } = this.#readJson(content);
     const counted = rows as Partial<RowCounts> | undefined;
-    if (durableTables.some((table) => counted?.[table] !== this.#counts[table]))
+    // One of an earlier version may lack a table.
+    if (durableTables.some((table) => (counted?.[table] ?? 0) !== this.#counts[table]))
       throw this.#fail('it is damaged: it has not as many rows as it says');
     if (sha256 !== this.#hash.copy().digest('hex')) throw this.#fail('it is damaged: its SHA-256 is another one');
   }

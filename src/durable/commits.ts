@@ -120,6 +120,33 @@ export type StoreNews =
   /** The caller was so slow that changes through this version are not known any more: what it watches must be read again. */
   | { readonly kind: 'missed'; readonly through: number };
 
+/** What is asked of the store besides, by the main thread. */
+export type BackupRequest =
+  /** A backup of all that is stored at this place among the requests. */
+  | { readonly kind: 'beginBackup'; readonly request: number; readonly origin: BackupOrigin }
+  | { readonly kind: 'readBackup'; readonly request: number; readonly backup: number }
+  /** It need not be read to its end. */
+  | { readonly kind: 'endBackup'; readonly request: number; readonly backup: number };
+
+export type BackupReply =
+  | ({ readonly kind: 'backup'; readonly request: number } & BackupPart)
+  | Extract<StoreReply, { readonly kind: 'refused' }>;
+
+/** Who makes a backup. */
+export interface BackupOrigin {
+  /** The version of the product. */
+  readonly slotcast: string;
+  /** When, as a date of ISO 8601. */
+  readonly createdAt: string;
+}
+
+/** The next bytes of a backup. */
+export interface BackupPart {
+  readonly backup: number;
+  /** Undefined: that was all. */
+  readonly part: Uint8Array | undefined;
+}
+
 /** What became of a commit. Failures: `storage_unavailable`, `busy`, `limit_exceeded` (nothing was done); `internal` (it may have been, or not). */
 export type CommitOutcome = { readonly version: number } | { readonly failure: Failure };
 

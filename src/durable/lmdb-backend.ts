@@ -2,14 +2,14 @@ import { closeSync, fstatSync, openSync, statSync, statfsSync } from 'node:fs';
 import path from 'node:path';
 
 import { open } from 'lmdb';
-import type { Database, RootDatabase } from 'lmdb';
+import type { Database, RootDatabase, Transaction } from 'lmdb';
 
 import { durableTables } from './commits.ts';
 import type { DurableRow, DurableTable } from './commits.ts';
 import { pageBytes } from './lmdb-file.ts';
 import { decodeRow, encodeRow } from './row-encoding.ts';
 import { StorageError } from './store-backend.ts';
-import type { RowChange, RowRange, RowsRead, StorageFault, StoreBackend } from './store-backend.ts';
+import type { RowChange, RowRange, RowsRead, StorageFault, StoreBackend, StoreSnapshot } from './store-backend.ts';
 import { countRow, decodeHead, emptyHead, encodeHead } from './store-head.ts';
 import type { StoreHead } from './store-head.ts';
 
@@ -77,6 +77,7 @@ export class LmdbBackend implements StoreBackend {
   #putBytes = 0;
   /** That the file has at least. */
   #fileBytes = 0;
+  readonly #snapshots: Set<StoreSnapshot> = new Set();
 
   /** The folder of the file exists. */
   constructor(file: string, bytesMax: number) {
@@ -132,13 +133,46 @@ export class LmdbBackend implements StoreBackend {
     for (const { key, row } of changes) this.#putBytes += key.length + (row?.payload.length ?? 0);
   }
 
-  read({ table, from, to, bytesMax }: RowRange): RowsRead {
+  read(range: RowRange): RowsRead {
+    return this.#read(range, undefined);
+  }
+
+  takeSnapshot(): StoreSnapshot {
+    const { root } = this.#require();
+    let transaction: Transaction | undefined;
+    try {
+      transaction = root.useReadTransaction();
+    } catch (error) {
+      throw toStorageError(error, 'no snapshot can be taken', this.#file);
+    }
+    const { lastVersion } = this;
+    const snapshot: StoreSnapshot = {
+      lastVersion,
+      read: (range) => {
+        // LMDB must not be asked about a transaction of an environment that was closed.
+        if (transaction === undefined) throw new StorageError('failed', 'the snapshot has been given up');
+        return this.#read(range, transaction);
+      },
+      close: () => {
+        transaction?.done();
+        transaction = undefined;
+        this.#snapshots.delete(snapshot);
+      },
+    };
+    this.#snapshots.add(snapshot);
+    return snapshot;
+  }
+
+  #read({ table, from, to, bytesMax }: RowRange, transaction: Transaction | undefined): RowsRead {
     const { tables } = this.#require();
     this.#checkLength();
     const rows: DurableRow[] = [];
     let bytes = 0;
-    const start = Buffer.from(from);
-    const range = { ...(from === '' ? {} : { start }), ...(to === '' ? {} : { end: Buffer.from(to) }) };
+    const range = {
+      ...(from === '' ? {} : { start: Buffer.from(from) }),
+      ...(to === '' ? {} : { end: Buffer.from(to) }),
+      ...(transaction === undefined ? {} : { transaction }),
+    };
     try {
       for (const { key, value } of tables.get(table)!.getRange(range)) {
         if (bytes >= bytesMax) return { rows, next: key.toString() };
@@ -154,6 +188,7 @@ export class LmdbBackend implements StoreBackend {
   }
 
   close(): void {
+    for (const snapshot of this.#snapshots) snapshot.close();
     if (this.#environment === undefined) return;
     void this.#environment.root.close();
     closeSync(this.#environment.descriptor);

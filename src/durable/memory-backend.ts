@@ -2,7 +2,7 @@ import { compareBytes } from '../store/byte-order.ts';
 import { durableTables } from './commits.ts';
 import type { DurableRow, DurableTable } from './commits.ts';
 import { StorageError } from './store-backend.ts';
-import type { RowChange, RowRange, RowsRead, StoreBackend } from './store-backend.ts';
+import type { RowChange, RowRange, RowsRead, StoreBackend, StoreSnapshot } from './store-backend.ts';
 
 /** What a row takes beside its key and payload, roughly. */
 const rowOverheadBytes = 64;
@@ -39,6 +39,18 @@ export class MemoryBackend implements StoreBackend {
     return this.#table(table).read(from, to, bytesMax);
   }
 
+  takeSnapshot(): StoreSnapshot {
+    // Rows themselves never change.
+    const tables = new Map([...this.#tables].map(([name, table]) => [name, table.copy()]));
+    return {
+      lastVersion: this.lastVersion,
+      read: ({ table, from, to, bytesMax }) => tables.get(table)!.read(from, to, bytesMax),
+      close: () => {
+        tables.clear();
+      },
+    };
+  }
+
   close(): void {
     // There is nothing to let go of.
   }
@@ -58,6 +70,12 @@ class MemoryTable {
   readonly rows: Map<string, Omit<DurableRow, 'key'>> = new Map();
   /** All keys in the order of their bytes; undefined: to be sorted when they are read next, which is rare. */
   #sorted: string[] | undefined;
+
+  copy(): MemoryTable {
+    const copy = new MemoryTable();
+    for (const [key, row] of this.rows) copy.rows.set(key, row);
+    return copy;
+  }
 
   set(key: string, row: Omit<DurableRow, 'key'> | undefined): void {
     if (this.rows.has(key) !== (row !== undefined)) this.#sorted = undefined;

@@ -46,6 +46,15 @@ export class StorageError extends Error {
   }
 }
 
+/** What is stored at one moment, whatever is stored later. */
+export interface StoreSnapshot {
+  readonly lastVersion: number;
+  /** Throws a {@link StorageError} if it cannot be read, or not any more. */
+  read(range: RowRange): RowsRead;
+  /** To be called when nobody reads it any more: what it holds takes room. */
+  close(): void;
+}
+
 /** Where rows are kept, by their table and the bytes of their key. Everything is done when a call returns. */
 export interface StoreBackend {
   /** Not after {@link close}, nor if it could not be opened again after a failure. */
@@ -61,5 +70,7 @@ export interface StoreBackend {
   commit(changes: readonly RowChange[], lastVersion: number): void;
   /** Throws a {@link StorageError} if it cannot be read. */
   read(range: RowRange): RowsRead;
+  /** Throws a {@link StorageError} if it cannot be read. */
+  takeSnapshot(): StoreSnapshot;
   close(): void;
 }

@@ -1,8 +1,18 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
+import { Backups } from './backups.ts';
 import { ChangeFeed } from './change-feed.ts';
 import { durableKeyBytesMax } from './commits.ts';
-import type { DurableWrite, StoreNews, StoreNotice, StoreReply, StoreRequest } from './commits.ts';
+import type {
+  BackupPart,
+  BackupReply,
+  BackupRequest,
+  DurableWrite,
+  StoreNews,
+  StoreNotice,
+  StoreReply,
+  StoreRequest,
+} from './commits.ts';
 import { JointCommits } from './joint-commits.ts';
 import type { CommitPart, JointDecision } from './joint-commits.ts';
 import { StorageError } from './store-backend.ts';
@@ -19,6 +29,7 @@ export type StoreLimits = Pick<
   | 'storeWatchesMax'
   | 'storeRetryMaxMs'
   | 'jointCommitTimeoutMs'
+  | 'backupIdleTimeoutMs'
 >;
 
 /** Whether anything can be stored. `sinceMs`: by the clock that the core is given. */
@@ -48,7 +59,7 @@ export interface StoreCoreOptions {
    */
   readonly openBackend: (before: StoreBackend | undefined) => StoreBackend;
   /** Says something to a caller. */
-  readonly reply: (caller: number, replies: readonly (StoreReply | StoreNews)[]) => void;
+  readonly reply: (caller: number, replies: readonly (StoreReply | BackupReply | StoreNews)[]) => void;
   readonly onState: (state: StoreState) => void;
   readonly onGroup?: (group: GroupReport) => void;
   /** Monotonic, in milliseconds. */
@@ -57,10 +68,11 @@ export interface StoreCoreOptions {
 
 type LoadRequest = Extract<StoreRequest, { readonly kind: 'load' }>;
 
-/** What waits for its turn: a commit with its parts, several if it is a joint one, or a read. */
+/** What waits for its turn: a commit with its parts, several if it is a joint one, a read, or a part of a backup. */
 type Work =
   | { readonly kind: 'commit'; readonly parts: readonly CommitPart[]; readonly bytes: number }
-  | { readonly kind: 'load'; readonly caller: number; readonly load: LoadRequest; readonly bytes: number };
+  | { readonly kind: 'load'; readonly caller: number; readonly load: LoadRequest; readonly bytes: number }
+  | { readonly kind: 'backup'; readonly caller: number; readonly asked: BackupRequest; readonly bytes: number };
 
 /** What a request counts for beside its rows, in bytes. */
 const requestBytes = 64;
@@ -76,9 +88,10 @@ const progressMs = 1000;
 export class StoreCore {
   readonly #options: StoreCoreOptions;
   readonly #joints: JointCommits;
+  readonly #backups: Backups;
   /** Callers, with the partition that each is; undefined: none. */
   readonly #callers: Map<number, number | undefined> = new Map();
-  readonly #replies: Map<number, StoreReply[]> = new Map();
+  readonly #replies: Map<number, (StoreReply | BackupReply)[]> = new Map();
   #queue: Work[] = [];
   /** Of the queue, and of joint transactions that wait. */
   #waitingBytes = 0;
@@ -95,6 +108,7 @@ export class StoreCore {
   constructor(options: StoreCoreOptions) {
     this.#options = options;
     this.#joints = new JointCommits(options.limits.jointCommitTimeoutMs);
+    this.#backups = new Backups(options.limits);
     this.#tryToRecover(options.nowMs);
   }
 
@@ -121,7 +135,7 @@ export class StoreCore {
     if (partition !== undefined) for (const decision of this.#joints.close(partition, caller)) this.#follow(decision);
   }
 
-  handle(caller: number, request: StoreRequest | StoreNotice, nowMs: number): void {
+  handle(caller: number, request: StoreRequest | BackupRequest | StoreNotice, nowMs: number): void {
     if (!this.#callers.has(caller)) return;
     if (request.kind === 'unwatch') this.#feed?.unwatch(caller, request.prefix);
     else if (request.kind === 'read') this.#feed?.noteRead(caller, request.through);
@@ -129,7 +143,7 @@ export class StoreCore {
     else this.#take(caller, request, nowMs);
   }
 
-  #take(caller: number, request: Exclude<StoreRequest, { kind: 'watch' }>, nowMs: number): void {
+  #take(caller: number, request: Exclude<StoreRequest, { kind: 'watch' }> | BackupRequest, nowMs: number): void {
     if (this.#waitingBytes > this.#options.limits.storeQueueBytesMax) {
       this.#refuse(caller, request.request, {
         code: 'busy',
@@ -142,6 +156,10 @@ export class StoreCore {
     }
     if (request.kind === 'load') {
       this.#enqueue({ kind: 'load', caller, load: request, bytes: requestBytes });
+      return;
+    }
+    if (request.kind !== 'commit') {
+      this.#enqueue({ kind: 'backup', caller, asked: request, bytes: requestBytes });
       return;
     }
     const { writes, joint } = request;
@@ -160,11 +178,13 @@ export class StoreCore {
     if (group.length > 0) this.#commit(group, nowMs);
     this.#sendReplies();
     let readBytes = 0;
-    while (this.#queue[0]?.kind === 'load' && readBytes < this.#options.limits.storeReadBytesMax) {
-      const { caller, load, bytes } = this.#queue[0];
+    let [work] = this.#queue;
+    while (work !== undefined && work.kind !== 'commit' && readBytes < this.#options.limits.storeReadBytesMax) {
       this.#queue.shift();
-      this.#waitingBytes -= bytes;
-      readBytes += this.#load(caller, load, nowMs);
+      this.#waitingBytes -= work.bytes;
+      readBytes +=
+        work.kind === 'load' ? this.#load(work.caller, work.load, nowMs) : this.#backUp(work.caller, work.asked, nowMs);
+      [work] = this.#queue;
     }
     this.#sendReplies();
     // Whoever waits for what was stored hears of it before those who watch.
@@ -176,11 +196,13 @@ export class StoreCore {
 
   /** Moves the clock on. Replies that follow from that come with the next {@link flush}. */
   tick(nowMs: number): void {
+    this.#backups.tick(nowMs);
     for (const decision of this.#joints.expire(nowMs)) this.#follow(decision);
     if (this.#state.kind === 'unavailable' && nowMs >= this.#retryAtMs) this.#tryToRecover(nowMs);
   }
 
   close(): void {
+    this.#backups.close();
     this.#backend?.close();
     this.#backend = undefined;
   }
@@ -298,6 +320,38 @@ export class StoreCore {
     }
   }
 
+  /** Returns how many bytes were handed out. */
+  #backUp(caller: number, asked: BackupRequest, nowMs: number): number {
+    const { request } = asked;
+    try {
+      const outcome = this.#carryOutBackup(asked, nowMs);
+      if ('code' in outcome) this.#refuse(caller, request, outcome);
+      else this.#reply(caller, { kind: 'backup', request, ...outcome });
+      return 'code' in outcome ? 0 : (outcome.part?.length ?? 0);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      this.#backups.close();
+      this.#fail(error, nowMs);
+      this.#refuse(caller, request, this.#unavailable());
+      return 0;
+    }
+  }
+
+  #carryOutBackup(asked: BackupRequest, nowMs: number): BackupPart | Failure {
+    switch (asked.kind) {
+      case 'beginBackup':
+        if (this.#backend === undefined) return this.#unavailable();
+        return this.#backups.begin(this.#backend, asked.origin, nowMs);
+      case 'readBackup':
+        return this.#backups.read(asked.backup, nowMs);
+      case 'endBackup':
+        this.#backups.end(asked.backup);
+        return { backup: asked.backup, part: undefined };
+      default:
+        return asked satisfies never;
+    }
+  }
+
   #refuseGroup(group: readonly Extract<Work, { kind: 'commit' }>[]): void {
     const failure = this.#unavailable();
     for (const { parts } of group) for (const { caller, request } of parts) this.#refuse(caller, request, failure);
@@ -354,7 +408,7 @@ export class StoreCore {
     this.#reply(caller, { kind: 'refused', request, failure });
   }
 
-  #reply(caller: number, reply: StoreReply): void {
+  #reply(caller: number, reply: StoreReply | BackupReply): void {
     if (!this.#callers.has(caller)) return;
     const replies = this.#replies.get(caller);
     if (replies === undefined) this.#replies.set(caller, [reply]);

@@ -8,7 +8,7 @@ import { pageBytes, readLmdbFile } from './lmdb-file.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import { decodeRow } from './row-encoding.ts';
 import { StorageError } from './store-backend.ts';
-import type { RowChange, RowRange, RowsRead, StoreBackend } from './store-backend.ts';
+import type { RowChange, RowRange, RowsRead, StoreBackend, StoreSnapshot } from './store-backend.ts';
 import {
   countRow,
   decodeHead,
@@ -38,8 +38,9 @@ export interface StoreFileOptions {
   readonly migrations?: ReadonlyMap<number, Migration>;
 }
 
-/** The file of the store in its folder, one that is being written to replace it, and one that may. */
-const fileName = 'store.mdb';
+/** The file of the store in its folder. */
+export const storeFileName = 'store.mdb';
+/** One that is being written to replace it, and one that may. */
 const newSuffix = '.new';
 const readySuffix = '.ready';
 /** LMDB's own, beside each. */
@@ -75,7 +76,7 @@ interface Reading {
  */
 export function openStoreFile(options: StoreFileOptions, before: StoreBackend | undefined): StoreBackend {
   const { folder, bytesMax } = options;
-  const file = path.join(folder, fileName);
+  const file = path.join(folder, storeFileName);
   try {
     mkdirSync(folder, { recursive: true });
     finishReplacement(file);
@@ -287,6 +288,10 @@ class ReadOnlyBackend implements StoreBackend {
 
   read(range: RowRange): RowsRead {
     return this.#rows.read(range);
+  }
+
+  takeSnapshot(): StoreSnapshot {
+    return this.#rows.takeSnapshot();
   }
 
   close(): void {

@@ -3,7 +3,7 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import type { MessagePort } from 'node:worker_threads';
 
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
-import type { StoreNotice, StoreRequest } from './commits.ts';
+import type { BackupRequest, StoreNotice, StoreRequest } from './commits.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import type { StoreBackend } from './store-backend.ts';
 import { StoreCore } from './store-core.ts';
@@ -74,7 +74,7 @@ class StoreThread {
     const caller = { port, partition };
     this.#callers.set(number, caller);
     this.#core.attach(number, partition);
-    port.on('message', (requests: readonly (StoreRequest | StoreNotice)[]) => {
+    port.on('message', (requests: readonly (StoreRequest | BackupRequest | StoreNotice)[]) => {
       this.#handle(number, requests);
     });
     // All that was sent before has come by then, and Node crashes when a closed port is asked whether there is more.
@@ -102,11 +102,11 @@ class StoreThread {
   /** Takes what has come through a port, and has not been heard yet. */
   #drain(number: number, port: MessagePort): void {
     for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
-      this.#handle(number, next.message as readonly (StoreRequest | StoreNotice)[]);
+      this.#handle(number, next.message as readonly (StoreRequest | BackupRequest | StoreNotice)[]);
     }
   }
 
-  #handle(number: number, requests: readonly (StoreRequest | StoreNotice)[]): void {
+  #handle(number: number, requests: readonly (StoreRequest | BackupRequest | StoreNotice)[]): void {
     const nowMs = performance.now();
     for (const request of requests) this.#core.handle(number, request, nowMs);
     this.#scheduleTurn();

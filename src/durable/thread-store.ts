@@ -8,6 +8,10 @@ import type { Counters } from '../runtime/counters.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import { delay, within } from '../runtime/timing.ts';
 import type {
+  BackupOrigin,
+  BackupPart,
+  BackupReply,
+  BackupRequest,
   CommitOutcome,
   DurableRow,
   DurableStore,
@@ -37,7 +41,7 @@ export interface StoreConnection {
   close(): void;
 }
 
-type Settle = (reply: StoreReply | undefined) => void;
+type Settle = (reply: StoreReply | BackupReply | undefined) => void;
 
 /** The longest wait before a restart, in milliseconds. */
 const backoffMaxMs = 10_000;
@@ -119,6 +123,32 @@ export class ThreadStore implements DurableStore {
       }
       yield reply.rows;
       from = reply.next;
+    }
+  }
+
+  /** The first part of a backup of all that is stored now. */
+  beginBackup(origin: BackupOrigin): Promise<BackupPart | Failure> {
+    return this.#backUp((request) => ({ kind: 'beginBackup', request, origin }));
+  }
+
+  readBackup(backup: number): Promise<BackupPart | Failure> {
+    return this.#backUp((request) => ({ kind: 'readBackup', request, backup }));
+  }
+
+  async endBackup(backup: number): Promise<void> {
+    await this.#backUp((request) => ({ kind: 'endBackup', request, backup }));
+  }
+
+  async #backUp(create: (request: number) => BackupRequest): Promise<BackupPart | Failure> {
+    const reply = await this.#requests.send(create);
+    if (reply === undefined) return notRunning;
+    switch (reply.kind) {
+      case 'backup':
+        return { backup: reply.backup, part: reply.part };
+      case 'refused':
+        return reply.failure;
+      default:
+        throw new Error(`a part of a backup was replied to with ${reply.kind}`);
     }
   }
 
@@ -267,7 +297,7 @@ class Requests {
   /** Asked through the present port. */
   #waiting: Map<number, Settle> = new Map();
   /** Not sent yet: they go together at the end of the turn. */
-  #unsent: StoreRequest[] = [];
+  #unsent: (StoreRequest | BackupRequest)[] = [];
 
   get areTaken(): boolean {
     return this.#port !== undefined;
@@ -278,7 +308,7 @@ class Requests {
     this.#port = port;
     this.#waiting = waiting;
     // It watches nothing, so these are replies only.
-    port.on('message', (replies: readonly StoreReply[]) => {
+    port.on('message', (replies: readonly (StoreReply | BackupReply)[]) => {
       for (const reply of replies) {
         waiting.get(reply.request)?.(reply);
         waiting.delete(reply.request);
@@ -294,7 +324,7 @@ class Requests {
   }
 
   /** Resolves to undefined if the store's thread has died, or does not run. */
-  send(create: (request: number) => StoreRequest): Promise<StoreReply | undefined> {
+  send(create: (request: number) => StoreRequest | BackupRequest): Promise<StoreReply | BackupReply | undefined> {
     if (this.#port === undefined) return Promise.resolve(undefined);
     this.#last += 1;
     const request = this.#last;

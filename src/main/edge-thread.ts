@@ -72,6 +72,7 @@ const server = new HttpServer({
   core: host.core,
   counters,
   operations: createOperations({
+    counters,
     core: host.core,
     config,
     waiters,

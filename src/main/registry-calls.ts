@@ -3,8 +3,10 @@ import { checkHealth } from '../control/health.ts';
 import type { Hosts } from '../control/hosts.ts';
 import type { ChangeStart, MainCalls } from '../control/main-calls.ts';
 import type { PersistentServices } from '../control/persistent-services.ts';
+import type { ThreadStore } from '../durable/thread-store.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Failure } from '../protocol/errors.ts';
+import { productVersion } from '../runtime/product-version.ts';
 import { leaseOf } from '../sessions/leases.ts';
 import { readSecretNumber } from '../sessions/session-secret.ts';
 import type { SessionOrigins } from '../workers/session-numbers.ts';
@@ -20,12 +22,13 @@ export interface RegistryCallsOptions {
   readonly metrics: Metrics;
   readonly origins: SessionOrigins;
   readonly persistent: PersistentServices;
+  readonly store: Pick<ThreadStore, 'beginBackup' | 'readBackup' | 'endBackup'>;
   readonly httpDoor: Readonly<HttpDoor>;
 }
 
 /** What the main thread answers to all threads. */
 export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
-  const { hosts, administration, metrics, origins, persistent, httpDoor } = options;
+  const { hosts, administration, metrics, origins, persistent, store, httpDoor } = options;
   /** Described in the same turn: a short change may be over in the next. */
   const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
     failure === undefined ? { description: await administration.describePartitions() } : { failure };
@@ -50,6 +53,9 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     readDeclaration: (service, query) => persistent.readDeclaration(service, query),
     withdrawDeclaration: (service, query) => persistent.withdrawDeclaration(service, query),
     listSessions: (query) => administration.listSessions(query),
+    beginBackup: () => store.beginBackup({ slotcast: productVersion, createdAt: new Date().toISOString() }),
+    readBackup: (backup) => store.readBackup(backup),
+    endBackup: (backup) => store.endBackup(backup),
     carryOutLease: (call) => {
       const holder = hosts.all()[origins.hostOf(readSecretNumber(leaseOf(call) ?? ''))];
       return holder?.carryOutLease(call) ?? Promise.resolve({ code: 'not_found', message: 'there is no such lease' });

@@ -123,6 +123,6 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
   });
   const httpDoor: HttpDoor = { url: undefined };
   const { persistent } = options;
-  const calls = createRegistryCalls({ hosts, administration, metrics, origins, persistent, httpDoor });
+  const calls = createRegistryCalls({ hosts, administration, metrics, origins, persistent, store, httpDoor });
   return { runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor, calls };
 }

@@ -59,6 +59,7 @@ export type OperationId =
   | 'readMetrics'
   | 'sendAway'
   | 'listSessions'
+  | 'backUp'
   | 'checkLive'
   | 'checkStarted'
   | 'checkReady'
@@ -174,6 +175,7 @@ const leaseResult: JsonSchema = {
   required: ['lease', 'ttlMs'],
   additionalProperties: false,
 };
+const backupType = 'application/octet-stream';
 const anyObject: JsonSchema = { type: 'object' };
 /** One event of a stream of them. */
 const eventSchema: JsonSchema = {
@@ -488,6 +490,16 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     },
     result: sessionsResult,
     errors: [],
+    isLocal: true,
+  },
+  backUp: {
+    method: 'GET',
+    path: '/v1/backup',
+    summary:
+      'A backup of what is stored, as it is at one moment, in the format of `slotcast restore`. It is sent as it is read; whatever does not end with the last block of that format is none.',
+    result: { type: 'string', contentMediaType: backupType },
+    resultType: backupType,
+    errors: ['storage_unavailable'],
     isLocal: true,
   },
   checkLive: {

@@ -33,7 +33,7 @@ function expectReadOrRefused(format: DumpFormat, bytes: Uint8Array, partBytes: n
 
 const json = fc.json({ depthSize: 'medium' });
 
-test('whatever a dump holds, it is read or refused', () => {
+test('[AR2] whatever a dump holds, it is read or refused', () => {
   fc.assert(
     fc.property(
       fc.constantFrom(...dumpFormats),
@@ -51,7 +51,7 @@ test('whatever a dump holds, it is read or refused', () => {
   );
 });
 
-test.each(files)('%s: %s with bytes changed, left out or doubled is read or refused', (format, file) => {
+test.each(files)('[AR2] %s: %s with bytes changed, left out or doubled is read or refused', (format, file) => {
   const whole = readFileSync(fileURLToPath(new URL(`dumps/${file}`, import.meta.url)));
   fc.assert(
     fc.property(
@@ -96,11 +96,11 @@ test.each([
   ['eureka', `<instance>${'<a>'.repeat(64)}`, /XML is nested deeper than 64$/],
   ['consul', `["${' '.repeat(33_554_432)}`, 'byte 0: one element has more than 33554432 bytes'],
   ['eureka', `<instance>${' '.repeat(33_554_432)}`, /one instance has more than 33554432 bytes$/],
-] as const)('%s: what is wrong is said with its place: %#', (format, text, message) => {
+] as const)('[AR2] %s: what is wrong is said with its place: %#', (format, text, message) => {
   expect(() => readDump(format, text, { partBytes: 65_536 })).toThrow(message);
 });
 
-test('a report tells a limited number of reasons apart, and gives a few examples of each', () => {
+test('[LI1] a report tells a limited number of reasons apart, and gives a few examples of each', () => {
   const rows = Array.from({ length: 300 }, (_, i) => ({
     ServiceName: 's',
     Address: 'h',

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
 import { expect, test } from 'vitest';
 
 import type { ArchiveRecord, InstanceRecord } from '../../src/archive/records.ts';
@@ -7,7 +10,8 @@ import { countReasons, listInstances, readDump, readDumpFile } from '../support/
  * The dumps of etcd, Eureka (JSON and XML), Consul and Dubbo's tree in ZooKeeper were made with the real systems: etcd 3.4.23, Spring Cloud's Eureka server 5, Consul 1.14.11, ZooKeeper
  * 3.8.0. Those of Nacos were put together from recordings of its answers.
  */
-const template = '/services/{service}/{*} => {"Addr":"{host}:{port}","Metadata":"{metadata}"}';
+const document = readFileSync(fileURLToPath(new URL('../../docs/STORAGE.md', import.meta.url)), 'utf8');
+const [, template = ''] = /--template '([^']*)'/.exec(document) ?? [];
 
 function findInstance(records: readonly ArchiveRecord[], host: string): InstanceRecord['instance'] | undefined {
   return records.find((record): record is InstanceRecord => record.kind === 'instance' && record.instance.host === host)
@@ -29,7 +33,7 @@ test('etcd without a template: all are keys, but for those that are not UTF-8', 
   ]);
 });
 
-test('etcd with a template: what it describes are instances, the rest are keys', () => {
+test('[AR2] etcd with a template: what it describes are instances, the rest are keys', () => {
   const dump = readDumpFile('etcd', 'etcd.json', { template });
   expect(dump.report.taken).toEqual({ service: 0, instance: 3, key: 5 });
   expect(listInstances(dump)).toEqual([
@@ -43,7 +47,7 @@ test('etcd with a template: what it describes are instances, the rest are keys',
   });
 });
 
-test('Eureka says the same in JSON and in XML', () => {
+test('[AR2] Eureka says the same in JSON and in XML', () => {
   const json = readDumpFile('eureka', 'eureka.json');
   const xml = readDumpFile('eureka', 'eureka.xml');
   expect(xml.records).toEqual(json.records);
@@ -86,7 +90,7 @@ test('Eureka: one application, and one instance, alone', () => {
   expect(listInstances(readDump('eureka', xml))).toEqual(['public/DEFAULT/a h:80']);
 });
 
-test("Dubbo's tree: providers are instances of their interface and version, in their group", () => {
+test("[AR2] Dubbo's tree: providers are instances of their interface and version, in their group", () => {
   const dump = readDumpFile('dubbo', 'dubbo-tree.txt');
   expect(listInstances(dump)).toEqual([
     'public/DEFAULT/shop.Orders:1.2.0 10.20.153.10:20880',
@@ -113,7 +117,7 @@ test("Dubbo's providers as a list in brackets, and as plain lines", () => {
   ]);
 });
 
-test('Nacos: answers of version 1, one after the other', () => {
+test('[AR2] Nacos: answers of version 1, one after the other', () => {
   const dump = readDumpFile('nacos', 'nacos-v1.json');
   expect(dump.report.taken).toEqual({ service: 2, instance: 5, key: 0 });
   expect(listInstances(dump)).toEqual([
@@ -148,7 +152,7 @@ test('a namespace that is asked for takes the place of those of the dump', () =>
   expect(records.map((record) => (record.kind === 'key' ? '' : record.namespace))).toEqual(['moved', 'moved', 'moved']);
 });
 
-test('Consul: keys with flags of 64 bits, exported or as they are listed', () => {
+test('[AR2] Consul: keys with flags of 64 bits, exported or as they are listed', () => {
   const { records, report } = readDumpFile('consul', 'consul-kv.json');
   expect(records).toEqual([
     { kind: 'key', key: 'a b/ü', value: 'dW1sYXV0IMO8', flags: '0' },
@@ -165,7 +169,7 @@ test('Consul: keys with flags of 64 bits, exported or as they are listed', () =>
   expect(countReasons(lock.report.altered)).toEqual({ 'the key is taken, but not the lock on it': 1 });
 });
 
-test('Consul: instances with their health, their tags and their weights', () => {
+test('[AR2] Consul: instances with their health, their tags and their weights', () => {
   const dump = readDumpFile('consul', 'consul-health.json');
   expect(listInstances(dump)).toEqual([
     'public/DEFAULT/db 10.0.5.5:5432',

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
@@ -65,7 +68,7 @@ const record: fc.Arbitrary<ArchiveRecord> = fc.oneof(
     })),
 );
 
-test('what is exported and imported is the same, wherever its bytes are divided', () => {
+test('[AR2] what is exported and imported is the same, wherever its bytes are divided', () => {
   fc.assert(
     fc.property(fc.array(record, { maxLength: 20 }), fc.integer({ min: 1, max: 500 }), (records, partBytes) => {
       const read = readDump('slotcast', write(records), { partBytes });
@@ -88,7 +91,7 @@ test('a namespace that is asked for takes the place of that of services, and lea
   expect(records).toEqual([{ ...instance, namespace: 'b' }, key]);
 });
 
-test('an export that was cut off anywhere is refused', () => {
+test('[AR2] an export that was cut off anywhere is refused', () => {
   const whole = write([key, key]).trimEnd();
   for (let bytes = 0; bytes < whole.length; bytes += 1) {
     expect(() => readDump('slotcast', whole.slice(0, bytes)), `${bytes} bytes`).toThrow(
@@ -98,7 +101,7 @@ test('an export that was cut off anywhere is refused', () => {
   expect(readDump('slotcast', whole).report.taken.key).toBe(2);
 });
 
-describe('what is wrong is said with its line', () => {
+describe('[AR2] what is wrong is said with its line', () => {
   const instance =
     '{"kind":"instance","namespace":"public","group":"DEFAULT","service":"s","instance":{"host":"h","port":1}}';
   test.each([
@@ -166,4 +169,10 @@ describe('what is wrong is said with its line', () => {
 test('lines may end with CRLF, and the last one without anything', () => {
   const text = write([key]).trimEnd().replaceAll('\n', '\r\n');
   expect(readDump('slotcast', text).records).toEqual([key]);
+});
+
+test('the example of docs/STORAGE.md is an export', () => {
+  const document = readFileSync(fileURLToPath(new URL('../../docs/STORAGE.md', import.meta.url)), 'utf8');
+  const [, example = ''] = /```json\n([^`]*)```/.exec(document) ?? [];
+  expect(readDump('slotcast', example).report.taken).toEqual({ service: 1, instance: 1, key: 1 });
 });

@@ -19,7 +19,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-test('a dry run needs no registry, and says what would be taken and what would not', async () => {
+test('[AR2] a dry run needs no registry, and says what would be taken and what would not', async () => {
   const { status, out, err } = await runCommand(['import', '--from', 'eureka', `${dumps}eureka.xml`, '--dry-run']);
   expect(err).toBe('');
   expect(out.split('\n')).toEqual([

@@ -27,7 +27,7 @@ function rowOf(table: TableRow['table'], key: string, text: string): TableRow {
 
 const small = write([rowOf('registry', 'starts', '7'), rowOf('keys', '00042/config/limits', '{"rate":100}')]);
 
-test('what is written is read, wherever its bytes are divided', () => {
+test('[AR1] what is written is read, wherever its bytes are divided', () => {
   const row = fc.record({
     table: fc.constantFrom(...durableTables),
     key: fc.string({ unit: 'grapheme' }),
@@ -47,14 +47,14 @@ test('what is written is read, wherever its bytes are divided', () => {
   );
 });
 
-test('several rows in one block', () => {
+test('[AR1] several rows in one block', () => {
   const writer = new BackupWriter();
   const rows = [rowOf('instances', 'a', '1'), rowOf('instances', 'b', '')];
   const backup = Buffer.concat([writer.begin(info), writer.addRows('instances', rows), writer.end()]);
   expect(read(backup).rows).toEqual(rows);
 });
 
-test('a backup of which any bit of any byte has changed is refused, with the place', () => {
+test('[AR1] a backup of which any bit of any byte has changed is refused, with the place', () => {
   for (let at = 0; at < small.length; at += 1) {
     for (let bit = 0; bit < 8; bit += 1) {
       const damaged = Buffer.from(small);
@@ -65,7 +65,7 @@ test('a backup of which any bit of any byte has changed is refused, with the pla
   }
 });
 
-test('a backup that was cut off anywhere is refused, with the place', () => {
+test('[AR1] a backup that was cut off anywhere is refused, with the place', () => {
   for (let bytes = 0; bytes < small.length; bytes += 1) {
     expect(() => read(small.subarray(0, bytes)), `${bytes} bytes`).toThrow(
       bytes < 8 ? 'byte 0, block 0: it is no backup of slotcast' : `it was cut off: it ends at byte ${bytes}, in block`,
@@ -73,7 +73,7 @@ test('a backup that was cut off anywhere is refused, with the place', () => {
   }
 });
 
-test('a backup with anything after its end, or a block twice, is refused', () => {
+test('[AR1] a backup with anything after its end, or a block twice, is refused', () => {
   expect(() => read(Buffer.concat([small, Buffer.from([0])]))).toThrow('there is more after its end');
   expect(() => read(Buffer.concat([small, small]))).toThrow('there is more after its end');
   const writer = new BackupWriter();

@@ -1,7 +1,14 @@
-import type { StoreNews, StoreReply, StoreRequest } from '../../src/durable/commits.ts';
+import type { BackupReply, StoreNews, StoreReply, StoreRequest } from '../../src/durable/commits.ts';
 import { MemoryBackend } from '../../src/durable/memory-backend.ts';
 import { StorageError } from '../../src/durable/store-backend.ts';
-import type { RowChange, RowRange, RowsRead, StorageFault, StoreBackend } from '../../src/durable/store-backend.ts';
+import type {
+  RowChange,
+  RowRange,
+  RowsRead,
+  StorageFault,
+  StoreBackend,
+  StoreSnapshot,
+} from '../../src/durable/store-backend.ts';
 import { StoreCore } from '../../src/durable/store-core.ts';
 import type { GroupReport, StoreLimits, StoreState } from '../../src/durable/store-core.ts';
 
@@ -15,6 +22,7 @@ const storeLimits: StoreLimits = {
   storeFeedBytesMax: 1_048_576,
   storeWatchesMax: 100,
   jointCommitTimeoutMs: 5000,
+  backupIdleTimeoutMs: 5000,
 };
 
 /** A disk that can be made to fail, whose rows outlive the stores that use it. */
@@ -54,6 +62,17 @@ export class FaultyDisk implements StoreBackend {
     return this.#rows.read(range);
   }
 
+  takeSnapshot(): StoreSnapshot {
+    const snapshot = this.#rows.takeSnapshot();
+    return {
+      ...snapshot,
+      read: (range) => {
+        if (this.isUnreadable) throw new StorageError('damaged', 'it cannot be read');
+        return snapshot.read(range);
+      },
+    };
+  }
+
   close(): void {
     // The next store opens it again.
   }
@@ -63,7 +82,7 @@ export class FaultyDisk implements StoreBackend {
 export class StoreBench {
   readonly disk: FaultyDisk;
   readonly core: StoreCore;
-  readonly replies: Map<number, StoreReply[]> = new Map();
+  readonly replies: Map<number, (StoreReply | BackupReply)[]> = new Map();
   readonly news: Map<number, StoreNews[]> = new Map();
   /** Who was told what kind of thing, in order. */
   readonly said: (readonly [caller: number, kind: string])[] = [];
@@ -125,7 +144,7 @@ export class StoreBench {
     this.run();
   }
 
-  replyTo(caller: number, request: number): StoreReply | undefined {
+  replyTo(caller: number, request: number): StoreReply | BackupReply | undefined {
     return this.replies.get(caller)?.find((reply) => reply.request === request);
   }
 

@@ -1,3 +1,4 @@
+import type { ServerConfig } from '../../config/config.ts';
 import type { HealthCheck } from '../../control/health.ts';
 import type { ChangeStart, MainCalls } from '../../control/main-calls.ts';
 import type { Failure } from '../../protocol/errors.ts';
@@ -17,10 +18,12 @@ import type {
 import type { DeclarationBody, DeclarationQuery } from '../../protocol/service-declaration.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
 import type { ListParams } from '../../protocol/types.ts';
+import type { Counters } from '../../runtime/counters.ts';
 import type { LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
 import { answerJson, answerText } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
+import { streamBackup } from './backup-stream.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
 import { ListReads } from './list-reads.ts';
 import type { ListReadsOptions } from './list-reads.ts';
@@ -41,7 +44,8 @@ export type Operation = (
 
 export interface OperationsOptions {
   readonly core: SessionCore;
-  readonly config: ListReadsOptions['config'];
+  readonly config: ListReadsOptions['config'] & Pick<ServerConfig, 'backupIdleTimeoutMs'>;
+  readonly counters: Pick<Counters, 'countLimit'>;
   readonly waiters: Waiters;
   readonly main: MainCalls;
   readonly documents: { readonly openapi: string; readonly openrpc: string };
@@ -98,6 +102,14 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
       await main.releaseGuard(service === undefined ? undefined : serviceKey({ ...names, service }));
       return describeGuard();
     },
+    backUp: () =>
+      streamBackup({
+        calls: main,
+        idleTimeoutMs: options.config.backupIdleTimeoutMs,
+        onIdle: () => {
+          options.counters.countLimit('backupIdleTimeoutMs');
+        },
+      }),
     sendAway: async ({ value }) => {
       const { percent = 100, spreadMs } = value as SendAwayBody;
       return answerValue({ sessions: await main.requestReconnect(percent, spreadMs) } satisfies SendAwayResult);

@@ -54,7 +54,7 @@ export function listMethods(path: string): string | undefined {
 
 /** Whether HEAD is answered, too. A streamed answer has no length that a head could announce. */
 export function hasHead({ method, resultType }: HttpOperation): boolean {
-  return method === 'GET' && resultType !== 'text/event-stream';
+  return method === 'GET' && resultType !== 'text/event-stream' && resultType !== 'application/octet-stream';
 }
 
 function matchesPath(pattern: string, path: string): boolean {
