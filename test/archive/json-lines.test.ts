@@ -21,7 +21,9 @@ const word = fc.stringMatching(/^[A-Za-z0-9_.-]{1,20}$/);
 const name = fc
   .string({ unit: 'grapheme', minLength: 1, maxLength: 30 })
   .filter((text) => /^[^\p{Cc}\p{Cs}]+$/u.test(text));
-const metadata = fc.dictionary(word, fc.string({ unit: 'grapheme', maxLength: 30 }), { maxKeys: 5 });
+/** Without those that no metadata may have. */
+const metadataKey = word.filter((key) => !['constructor', 'prototype', '__proto__'].includes(key));
+const metadata = fc.dictionary(metadataKey, fc.string({ unit: 'grapheme', maxLength: 30 }), { maxKeys: 5 });
 const service = fc.record({ namespace: word, group: word, service: name });
 const record: fc.Arbitrary<ArchiveRecord> = fc.oneof(
   fc
