@@ -2,6 +2,7 @@ import { gzipSync } from 'node:zlib';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
+import { hasHead } from '../../src/edges/http/routes.ts';
 import { httpOperations } from '../../src/protocol/http-operations.ts';
 import { RawSocket } from '../support/raw-socket.ts';
 import type { HttpReply } from '../support/raw-socket.ts';
@@ -297,8 +298,10 @@ describe('[WP3] methods', () => {
 
   // Of those that need no query.
   const pages = Object.values(httpOperations).filter(
-    ({ method, path, query }) =>
-      method === 'GET' && !path.includes('{') && (query?.required as readonly string[] | undefined)?.[0] === undefined,
+    (operation) =>
+      hasHead(operation) &&
+      !operation.path.includes('{') &&
+      (operation.query?.required as readonly string[] | undefined)?.[0] === undefined,
   );
   test.each(pages)('HEAD is answered where GET is, without the body: $path', async ({ path }) => {
     const get = await call({ method: 'GET', path });
