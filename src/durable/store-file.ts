@@ -51,7 +51,7 @@ const copyBytes = 4 * 1_048_576;
 const versionGap = 1_000_000;
 
 /** The store's format is none that this version knows: only an operator can tell what to do. */
-export class StoreFormatError extends Error {
+class StoreFormatError extends Error {
   constructor(file: string, format: number) {
     super(
       `${file} has format ${format}, and this version of slotcast knows formats up to ${storeFormat}: it was written by a newer one`,

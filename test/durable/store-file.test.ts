@@ -109,18 +109,18 @@ function expectHarmless(content: Uint8Array, what: string): 'found' | 'harmless'
   const { backend, damages } = open(folder);
   const found = readAll(backend);
   if (damages.length === 0) {
-    expect(found, what).toEqual(rows);
-    expect(backend.lastVersion, what).toBe(lastVersion);
+    expect([what, found]).toEqual([what, rows]);
+    expect([what, backend.lastVersion]).toEqual([what, lastVersion]);
   } else {
-    expect(readFileSync(damages[0]!.setAside!).equals(content), what).toBe(true);
-    expect(backend.lastVersion, what).toBeGreaterThan(lastVersion);
-    expect(damages[0]!.rowsKept, what).toBe(found.size);
+    expect([what, readFileSync(damages[0]!.setAside!).equals(content)]).toEqual([what, true]);
+    expect([what, backend.lastVersion > lastVersion]).toEqual([what, true]);
+    expect([what, damages[0]!.rowsKept]).toEqual([what, found.size]);
   }
   backend.commit([put('after', 'a', backend.lastVersion + 1)], backend.lastVersion + 1);
-  expect(readAll(backend).get('keys/after'), what).toBe(`${backend.lastVersion} a`);
+  expect([what, readAll(backend).get('keys/after')]).toEqual([what, `${backend.lastVersion} a`]);
   backend.close();
   const again = open(folder);
-  expect(again.damages, what).toEqual([]);
+  expect([what, again.damages]).toEqual([what, []]);
   again.backend.close();
   rmSync(folder, { recursive: true });
   return damages.length === 0 ? 'harmless' : 'found';
@@ -166,8 +166,7 @@ test('[ST6] a page that is torn, zeroed, or of an earlier time is found or harml
 
 test('[ST6] a file that was cut off anywhere is found', () => {
   for (let length = 0; length < bytes.length; length += isLong ? 512 : 7000) {
-    const isWhole = length >= bytes.length;
-    expect(expectHarmless(bytes.subarray(0, length), `${length} bytes`)).toBe(isWhole ? 'harmless' : 'found');
+    expect(expectHarmless(bytes.subarray(0, length), `${length} bytes`)).toBe('found');
   }
 });
 
