@@ -106,7 +106,7 @@ export class KeyDomain {
         this.#load(table, slot, row);
       },
       onLoaded: () => {
-        this.#ready.push(...this.#unloaded.splice(0));
+        this.#retryUnloaded();
         this.#scheduleReleases();
       },
     });
@@ -177,7 +177,7 @@ export class KeyDomain {
     this.#isConnected = false;
     this.#slots.disconnect(noStore);
     this.#abandonCommits();
-    this.#ready.push(...this.#unloaded.splice(0));
+    this.#retryUnloaded();
     this.#run();
   }
 
@@ -261,10 +261,11 @@ export class KeyDomain {
 
   /** When {@link tick} is to be called, by the monotonic clock, in milliseconds. */
   nextDueAt(): number | undefined {
-    const times = [this.#slots.nextDueAt(), this.#releaseAtMs, this.#delays.nextDueAt()].filter(
-      (at) => at !== undefined,
-    );
-    return times.length === 0 ? undefined : Math.min(...times);
+    let next: number | undefined;
+    for (const at of [this.#slots.nextDueAt(), this.#releaseAtMs, this.#delays.nextDueAt()]) {
+      if (at !== undefined && (next === undefined || at < next)) next = at;
+    }
+    return next;
   }
 
   #submit(work: KeyWork, keys: readonly string[], nowMs: number): void {
@@ -291,6 +292,11 @@ export class KeyDomain {
   /** Carries out what can begin. Each ticket that is done makes others ready; none of this recurses. */
   #run(): void {
     for (let ticket = this.#ready.shift(); ticket !== undefined; ticket = this.#ready.shift()) this.#begin(ticket);
+  }
+
+  /** What waited for slots is looked at again. */
+  #retryUnloaded(): void {
+    for (const ticket of this.#unloaded.splice(0)) this.#ready.push(ticket);
   }
 
   /** A ticket is first on all its keys. */
@@ -516,7 +522,7 @@ export class KeyDomain {
 
   /** A ticket that was first on its keys is done. */
   #finish(ticket: KeyTicket, outcome: KeyOutcome): void {
-    this.#ready.push(...this.#queues.leave(ticket));
+    for (const next of this.#queues.leave(ticket)) this.#ready.push(next);
     this.#answer(ticket, outcome);
   }
 
@@ -571,7 +577,7 @@ export class KeyDomain {
         return;
       case 'refused':
         this.#slots.refuse(reply.failure, this.#nowMs);
-        this.#ready.push(...this.#unloaded.splice(0));
+        this.#retryUnloaded();
         return;
       case 'committed':
       case 'abandoned':

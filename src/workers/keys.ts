@@ -39,10 +39,6 @@ export class Keys {
     this.#domain.begin(slotsOf(table, partition));
   }
 
-  get keyCount(): number {
-    return this.#domain.keyCount;
-  }
-
   /** Slots come, and are loaded, or go. */
   adoptTable(before: SlotTable, after: SlotTable): void {
     const { partition } = this.#parts;

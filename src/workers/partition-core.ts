@@ -114,10 +114,6 @@ export class PartitionCore {
     return this.#store.serviceCount;
   }
 
-  get keyCount(): number {
-    return this.#keys.keyCount;
-  }
-
   /** Every claim held, for checkers: key, id, stamp, owner, and whether it shows. */
   describeInstances(): string[] {
     return [...this.#store.services()].flatMap(({ key, instances }) =>
