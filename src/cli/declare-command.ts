@@ -58,10 +58,10 @@ async function readDeclaration(file: string): Promise<object> {
 }
 
 function formatDeclaration({ instances, metadata, ...fields }: ServiceDeclaration): string {
-  const lines = [
+  const lines: [name: string, value: unknown][] = [
     ...Object.entries(fields),
-    ...Object.entries(metadata ?? {}).map(([key, value]) => [`metadata.${key}`, value]),
+    ...Object.entries(metadata ?? {}).map(([key, value]): [string, string] => [`metadata.${key}`, value]),
   ];
-  const settings = lines.map(([key, value]) => `${formatText(String(key))}: ${formatText(String(value))}`);
+  const settings = lines.map(([name, value]) => `${formatText(name)}: ${formatText(String(value))}`);
   return [...settings, ...(instances.length === 0 ? [] : ['', formatInstances(instances)])].join('\n');
 }

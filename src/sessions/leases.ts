@@ -74,8 +74,9 @@ export class Leases {
     if (state.kind !== 'leased') return leaseEnded;
     this.#core.sessions.renewLease(session);
     if (reply.kind !== 'registered') throw new Error(`not an answer to a registration: ${reply.kind}`);
-    const { version, id } = reply;
-    return { kind: 'registered', lease: { lease: state.lease, ttlMs: state.ttlMs }, result: { version, id } };
+    const { version, id, weight } = reply;
+    const result = { version, id, ...(weight === undefined ? {} : { weight }) };
+    return { kind: 'registered', lease: { lease: state.lease, ttlMs: state.ttlMs }, result };
   }
 
   async #deregister({ lease, id, ...service }: LeaseDeregisterQuery): Promise<LeaseAnswer> {

@@ -1,8 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { connect, declareService, readDeclaration, withdrawDeclaration } from 'slotcast/client';
 import { afterEach, expect, test } from 'vitest';
 
 import { RunningCommand } from '../support/command.ts';
@@ -122,7 +123,48 @@ test('[PI1] [PI4] [PI5] over HTTP and WebSocket, and over the end of the process
   await kill();
   await start(place);
   expect((await read()).status).toBe(404);
-  expect((await call(place, 'GET', '/v1/services')).body.services).toEqual([]);
+  // What the lease has may be there again.
+  const left = await call(place, 'GET', `/v1/instances?namespace=prod&service=${encodeURIComponent(service)}`);
+  expect(JSON.stringify(left.body)).not.toContain('persistent');
+  expect((await call(place, 'GET', '/v1/instances?service=billing')).body.instances).toEqual([]);
+});
+
+test('[PI1] [PI4] the SDK and the command register for good, declare, and take away', { timeout: 60_000 }, async () => {
+  const place = await choosePlace();
+  await start(place);
+  const [server, http] = [`ws://127.0.0.1:${place.port}`, `http://127.0.0.1:${place.httpPort}`];
+  const client = connect({ servers: [server] });
+  const { id } = await client.register('ledger', { host: '10.0.0.1', port: 1 }, { persistent: true });
+  await client.close();
+  const next = connect({ servers: [server] });
+  expect((await next.query('ledger')).instances).toMatchObject([{ id, persistent: true }]);
+  expect(await next.deregister('ledger', id, { persistent: true })).toEqual({ pending: false });
+  expect((await next.query('ledger')).instances).toEqual([]);
+  const instances = [{ host: '10.0.0.2', port: 2 }];
+  expect(await declareService({ service: 'ledger', owner: 'pay', instances }, { http })).toMatchObject({
+    owner: 'pay',
+  });
+  expect(await readDeclaration({ service: 'ledger' }, { http })).toMatchObject({ instances: [{ id: '10.0.0.2:2' }] });
+  await withdrawDeclaration({ service: 'ledger' }, { http });
+  await expect(readDeclaration({ service: 'ledger' }, { http })).rejects.toMatchObject({ code: 'not_found' });
+  // Given by its service: who comes back with its session need not register again.
+  await declareService({ service: 'ledger', defaultWeight: 5 }, { http });
+  await next.register('ledger', { host: '10.0.0.3', port: 3 });
+  expect((await next.query('ledger')).instances).toMatchObject([{ id: '10.0.0.3:3', weight: 5 }]);
+  await next.close();
+
+  const run = async (...words: string[]): Promise<string> => {
+    const command = new RunningCommand([...words, '--server', server]);
+    expect(`${await command.exited} ${command.err}`).toBe('0 ');
+    return command.out;
+  };
+  expect(await run('register', 'books', '10.0.0.4:4', '--persistent')).toContain('until it is deregistered');
+  expect(await run('instances', 'books')).toMatch(/10\.0\.0\.4:4 +10\.0\.0\.4:4 +100 +yes +yes/);
+  expect(await run('deregister', 'books', '10.0.0.4:4')).toContain('deregistered');
+  const file = path.join(place.folder, 'books.json');
+  await writeFile(file, JSON.stringify({ description: 'Books', instances }));
+  expect(await run('declare', 'books', file)).toContain('description: Books');
+  expect(await run('declare', 'books', '--remove', '--json')).toContain('"10.0.0.2:2"');
 });
 
 interface Claimed {
