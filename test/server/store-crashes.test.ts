@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from 'vitest';
 
 import { Random } from '../support/random.ts';
+import { WriterLedger } from '../support/writer-ledger.ts';
 
 const writer = fileURLToPath(new URL('../support/store-writer.mjs', import.meta.url));
 const folder = mkdtempSync(path.join(tmpdir(), 'slotcast-crashes-'));
@@ -18,51 +19,8 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** What is known from outside, over all lives of a writer. */
-class Ledger {
-  /** The last number that was acknowledged for each place, and all that were asked since. */
-  readonly acknowledged: Map<number, number> = new Map();
-  lastVersion = 0;
-  acknowledgements = 0;
-  refusals = 0;
-  readonly complaints: string[] = [];
-
-  note(line: string): void {
-    const [kind, first = '', second = ''] = line.split(' ');
-    switch (kind) {
-      case 'found':
-        this.#checkFound(JSON.parse(line.slice('found '.length)) as Record<string, [number: number, version: number]>);
-        return;
-      case 'stored':
-        expect(Number(second)).toBeGreaterThan(this.lastVersion);
-        this.lastVersion = Number(second);
-        this.acknowledged.set(Number(first) % 20, Number(first));
-        this.acknowledgements += 1;
-        return;
-      case 'refused':
-        expect(second).toBe('storage_unavailable');
-        this.refusals += 1;
-        return;
-      default:
-        this.complaints.push(line);
-    }
-  }
-
-  #checkFound(found: Record<string, [number: number, version: number]>): void {
-    for (const [place, number] of this.acknowledged) {
-      // A later one may have been stored, and its writer killed before it could say so.
-      expect(found[`${place}/a`]![0]).toBeGreaterThanOrEqual(number);
-    }
-    for (const [key, [number, version]] of Object.entries(found)) {
-      const half = key.endsWith('a') ? 'b' : 'a';
-      expect(found[`${key.slice(0, -1)}${half}`]).toEqual([number, version]);
-      this.lastVersion = Math.max(this.lastVersion, version);
-    }
-  }
-}
-
 /** Runs a writer; `disturb` is called once it has found what is there, and it is killed when that resolves. */
-async function live(ledger: Ledger, where: string, disturb: () => Promise<unknown>): Promise<void> {
+async function live(ledger: WriterLedger, where: string, disturb: () => Promise<unknown>): Promise<void> {
   const child = spawn(process.execPath, [writer, where], { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = new Promise((resolve) => child.once('close', resolve));
   let text = '';
@@ -88,7 +46,7 @@ test(
   { timeout: 3_600_000 },
   async () => {
     const random = new Random(7);
-    const ledger = new Ledger();
+    const ledger = new WriterLedger();
     const lives = process.env['TEST_CHAOS'] === undefined ? 12 : 500;
     for (let at = 0; at < lives; at++) await live(ledger, folder, () => delay(random.below(40) ** 2 / 10));
     await live(ledger, folder, () => Promise.resolve());
@@ -117,7 +75,7 @@ test.runIf(canMount)(
   '[ST3] on a full disk commits are refused, what was acknowledged stays, and it goes on when there is room',
   async () => {
     expect(mountSmall()).toBe(true);
-    const ledger = new Ledger();
+    const ledger = new WriterLedger();
     const data = path.join(mount, 'data');
     // The rows need more than is left.
     writeFileSync(path.join(mount, 'filler'), Buffer.alloc(700 * 1024));
