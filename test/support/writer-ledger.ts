@@ -1,4 +1,4 @@
-import { expect } from 'vitest';
+import assert from 'node:assert/strict';
 
 /** What is known from outside, over all lives of a writer. */
 export class WriterLedger {
@@ -16,13 +16,13 @@ export class WriterLedger {
         this.#checkFound(JSON.parse(line.slice('found '.length)) as Record<string, [number: number, version: number]>);
         return;
       case 'stored':
-        expect(Number(second)).toBeGreaterThan(this.lastVersion);
+        assert(Number(second) > this.lastVersion);
         this.lastVersion = Number(second);
         this.acknowledged.set(Number(first) % 20, Number(first));
         this.acknowledgements += 1;
         return;
       case 'refused':
-        expect(second).toBe('storage_unavailable');
+        assert.equal(second, 'storage_unavailable');
         this.refusals += 1;
         return;
       default:
@@ -33,11 +33,11 @@ export class WriterLedger {
   #checkFound(found: Record<string, [number: number, version: number]>): void {
     for (const [place, number] of this.acknowledged) {
       // A later one may have been stored, and its writer killed before it could say so.
-      expect(found[`${place}/a`]![0]).toBeGreaterThanOrEqual(number);
+      assert(found[`${place}/a`]![0] >= number);
     }
     for (const [key, [number, version]] of Object.entries(found)) {
       const half = key.endsWith('a') ? 'b' : 'a';
-      expect(found[`${key.slice(0, -1)}${half}`]).toEqual([number, version]);
+      assert.deepEqual(found[`${key.slice(0, -1)}${half}`], [number, version]);
       this.lastVersion = Math.max(this.lastVersion, version);
     }
   }
