@@ -3,6 +3,10 @@ import { guardResult, partitionsResult, sessionsCursor, sessionsResult, statsRes
 import { protocolLimits } from './limits.ts';
 import {
   instanceInputSchema,
+  keyDeleteResult,
+  keyListParamsSchema,
+  keyListResult,
+  keyPutResult,
   listParamsSchema,
   listSchema,
   methodSchemas,
@@ -12,18 +16,27 @@ import {
 import type { JsonSchema } from './schemas.ts';
 import { declarationBodySchema, declarationQuerySchema, declarationSchema } from './service-declaration.ts';
 import { amount } from './typed-schema.ts';
-import type { InstanceInput, QueryParams, ServiceFields, SubscribeMode } from './types.ts';
+import type {
+  InstanceInput,
+  KeyPutParams,
+  KeyTransactParams,
+  QueryParams,
+  ServiceFields,
+  SubscribeMode,
+} from './types.ts';
 
 /** The HTTP side of the protocol: what is asked without holding a connection. The server's routes and the OpenAPI document (`openapi.ts`) are made from this. */
 export interface HttpOperation {
   readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
-  /** `{lease}` and `{service}` stand for one path segment. */
+  /** `{lease}` and `{service}` stand for one path segment, `{key}` for all that follows, slashes included. */
   readonly path: string;
   readonly summary: string;
   /** Headers that it reads, and which nobody needs to send. */
   readonly headers?: Readonly<Record<string, JsonSchema>>;
   readonly query?: JsonSchema;
   readonly body?: JsonSchema;
+  /** The body is a value as it is, of any type; what else is needed comes in the query. */
+  readonly isRaw?: true;
   readonly result: JsonSchema;
   /** Of the result, when it is not JSON. Of `text/event-stream` the result describes each event. */
   readonly resultType?: string;
@@ -48,8 +61,15 @@ export type OperationId =
   | 'withdrawService'
   | 'registerInstance'
   | 'deregisterInstance'
+  | 'grantLease'
   | 'renewLease'
   | 'endLease'
+  | 'listKeys'
+  | 'deleteKeys'
+  | 'readKey'
+  | 'putKey'
+  | 'deleteKey'
+  | 'transactKeys'
   | 'readStats'
   | 'readPartitions'
   | 'resizePartitions'
@@ -109,6 +129,24 @@ export interface LeaseResult {
   readonly ttlMs: number;
 }
 
+export interface LeaseGrantBody {
+  readonly ttlMs?: number;
+}
+
+export interface KeyPutQuery extends Omit<KeyPutParams, 'key' | 'value' | 'acquire' | 'release' | 'ephemeral'> {
+  /** A lease that is to hold the key afterwards. */
+  readonly acquire?: string;
+  /** The lease that holds the key, and no longer does afterwards. */
+  readonly release?: string;
+}
+export interface KeyDeleteQuery {
+  readonly cas?: number;
+}
+export interface KeyTransactBody extends KeyTransactParams {
+  /** The lease that holds what the operations acquire. */
+  readonly lease?: string;
+}
+
 export interface ReleaseBody {
   readonly namespace?: string;
   readonly group?: string;
@@ -148,14 +186,18 @@ const ttlMs: JsonSchema = {
   description: 'How long the lease is valid without being renewed, in milliseconds.',
 };
 /** What a path segment stands for, by its name. */
-export const pathParameters: Readonly<Record<'lease' | 'service', JsonSchema>> = {
+export const pathParameters: Readonly<Record<'lease' | 'service' | 'key', JsonSchema>> = {
   lease: leaseSchema,
   service: serviceNameSchemas.service,
+  key: (methodSchemas['kv.get'].params as ObjectSchema).properties['key']!,
 };
 /** A service's name, and a filter. */
 const filteredQuery = methodSchemas['service.query'].params as ObjectSchema;
 /** A service's name, and nothing else. */
 const serviceQuery = methodSchemas['service.unsubscribe'].params as ObjectSchema;
+const keyPutProperties = (methodSchemas['kv.put'].params as ObjectSchema).properties;
+const keyDeleteProperties = (methodSchemas['kv.delete'].params as ObjectSchema).properties;
+const transactParams = methodSchemas['kv.transact'].params as ObjectSchema;
 const deregisterParams = methodSchemas['instance.deregister'].params as ObjectSchema;
 const index: JsonSchema = {
   type: 'integer',
@@ -349,6 +391,14 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     result: methodSchemas['instance.deregister'].result,
     errors: ['not_found', 'not_owner', 'storage_unavailable', ...transient],
   },
+  grantLease: {
+    method: 'POST',
+    path: '/v1/leases',
+    summary: 'Grants a lease without a registration, to hold keys with.',
+    body: { type: 'object', properties: { ttlMs }, required: [], additionalProperties: false },
+    result: leaseResult,
+    errors: ['draining'],
+  },
   renewLease: {
     method: 'PUT',
     path: '/v1/leases/{lease}',
@@ -362,6 +412,84 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Ends a lease, and removes everything registered under it.',
     result: leaseResult,
     errors: ['not_found', 'draining'],
+  },
+  listKeys: {
+    method: 'GET',
+    path: '/v1/keys',
+    summary: 'Lists the keys with a prefix, page by page.',
+    query: keyListParamsSchema,
+    result: keyListResult,
+    errors: ['storage_unavailable', ...transient],
+  },
+  deleteKeys: {
+    method: 'DELETE',
+    path: '/v1/keys',
+    summary: 'Deletes all keys with a prefix, in commits of a limited number of keys each.',
+    query: {
+      type: 'object',
+      properties: { prefix: keyDeleteProperties['prefix']! },
+      required: ['prefix'],
+      additionalProperties: false,
+    },
+    result: keyDeleteResult,
+    errors: ['storage_unavailable', ...transient],
+  },
+  readKey: {
+    method: 'GET',
+    path: '/v1/keys/{key}',
+    summary: 'Returns a key; without `entry` if there is none.',
+    query: { type: 'object', properties: {}, required: [], additionalProperties: false },
+    result: methodSchemas['kv.get'].result,
+    errors: ['storage_unavailable', ...transient],
+  },
+  putKey: {
+    method: 'PUT',
+    path: '/v1/keys/{key}',
+    summary:
+      'Creates or changes a key, answered once that is on disk: the body is the value. A condition that does not hold is a result, not an error.',
+    isRaw: true,
+    query: {
+      type: 'object',
+      properties: {
+        flags: keyPutProperties['flags']!,
+        cas: keyPutProperties['cas']!,
+        acquire: { ...leaseSchema, description: 'Only if this lease holds the key afterwards.' },
+        release: {
+          ...leaseSchema,
+          description: 'Only if this lease holds the key, which it no longer does afterwards.',
+        },
+        onEnd: keyPutProperties['onEnd']!,
+        lockDelayMs: keyPutProperties['lockDelayMs']!,
+      },
+      required: [],
+      additionalProperties: false,
+    },
+    result: keyPutResult,
+    errors: ['not_found', 'limit_exceeded', 'storage_unavailable', ...transient],
+  },
+  deleteKey: {
+    method: 'DELETE',
+    path: '/v1/keys/{key}',
+    summary: 'Deletes a key.',
+    query: {
+      type: 'object',
+      properties: { cas: keyDeleteProperties['cas']! },
+      required: [],
+      additionalProperties: false,
+    },
+    result: keyDeleteResult,
+    errors: ['storage_unavailable', ...transient],
+  },
+  transactKeys: {
+    method: 'POST',
+    path: '/v1/transaction',
+    summary: 'Carries out all operations on keys or none, in one commit.',
+    body: {
+      ...transactParams,
+      properties: { ...transactParams.properties, lease: leaseSchema },
+    },
+    result: methodSchemas['kv.transact'].result,
+    errors: ['not_found', 'limit_exceeded', 'storage_unavailable', ...transient],
   },
   readStats: {
     method: 'GET',

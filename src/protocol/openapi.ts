@@ -60,7 +60,7 @@ export function describeOpenapi(productVersion: string): JsonSchema {
 }
 
 function describeOperation(operationId: OperationId, operation: HttpOperation): JsonSchema {
-  const { summary, path, query, body, headers, isTagged, isLocal } = operation;
+  const { summary, path, query, body, headers, isRaw, isTagged, isLocal } = operation;
   const read = { ...headers, ...(isTagged === true ? { 'If-None-Match': ifNoneMatch } : {}) };
   return {
     operationId,
@@ -73,6 +73,9 @@ function describeOperation(operationId: OperationId, operation: HttpOperation): 
       ...describeQuery(query),
       ...Object.entries(read).map(([name, schema]) => ({ name, in: 'header', required: false, schema })),
     ],
+    ...(isRaw === true
+      ? { requestBody: { required: false, content: { 'application/octet-stream': { schema: {} } } } }
+      : {}),
     ...(body === undefined
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: addLengths(body) } } } }),
@@ -98,12 +101,12 @@ function describeSuccess({ result, resultType, isTagged, links = {} }: HttpOpera
 }
 
 /** By status: one may stand for several codes. */
-function describeFailures({ body, result, isCheck, errors }: HttpOperation): Record<string, JsonSchema> {
+function describeFailures({ body, isRaw, result, isCheck, errors }: HttpOperation): Record<string, JsonSchema> {
   const statuses = new Map<number, ErrorCode[]>();
   // A body may be too large.
   for (const code of new Set([
     ...commonErrors,
-    ...(body === undefined ? [] : (['limit_exceeded'] as const)),
+    ...(body === undefined && isRaw !== true ? [] : (['limit_exceeded'] as const)),
     ...errors,
   ])) {
     const { status } = errorCodes[code];
@@ -127,7 +130,7 @@ function describeFailures({ body, result, isCheck, errors }: HttpOperation): Rec
       content: { 'application/json': { schema } },
     };
   }
-  if (body !== undefined) failures[415] = { description: 'invalid_request', content: errorContent };
+  if (body !== undefined || isRaw === true) failures[415] = { description: 'invalid_request', content: errorContent };
   return failures;
 }
 

@@ -244,11 +244,7 @@ const keyMeta = {
   fence: positive('The fencing number: rises with each holder of the key. Absent if nobody holds it.'),
 } satisfies Record<string, JsonSchema>;
 const keyMetaRequired = ['key', 'flags', 'createVersion', 'modifyVersion', 'lockIndex'];
-export const keyEntrySchema: JsonSchema = object(
-  { ...keyMeta, value: keyValue },
-  [...keyMetaRequired, 'value'],
-  'A key.',
-);
+const keyEntrySchema: JsonSchema = object({ ...keyMeta, value: keyValue }, [...keyMetaRequired, 'value'], 'A key.');
 const keyMetaSchema: JsonSchema = object(keyMeta, keyMetaRequired, 'A key, without its value.');
 const keyCas = version("Only if this is the key's version; 0: only if there is no such key.");
 const keyPutProperties: Record<string, JsonSchema> = {

@@ -2,17 +2,22 @@ import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { LeaseDeregisterQuery, LeaseRegisterBody, LeaseResult } from '../protocol/http-operations.ts';
 import type { DeregisterResult, RegisterResult } from '../protocol/types.ts';
-import type { Result } from './answers.ts';
+import type { KeyResult, Result } from './answers.ts';
 import { waitForReply } from './reply-waiting.ts';
 import type { Call } from './requests.ts';
 import { encodeRegister } from './requests.ts';
 import type { SessionCore } from './session-core.ts';
 import type { Session } from './session.ts';
 
+/** Changes of keys, which a lease may hold. */
+export type KeyCall = Extract<Call, { method: 'kv.put' | 'kv.delete' | 'kv.transact' }>;
+
 /** What callers do with leases: plain values, since another thread may hold the lease. `address`: the caller's. */
 export type LeaseCall =
   | { readonly kind: 'register'; readonly body: LeaseRegisterBody; readonly address: string }
   | { readonly kind: 'deregister'; readonly query: LeaseDeregisterQuery }
+  | { readonly kind: 'grant'; readonly ttlMs: number | undefined; readonly address: string }
+  | { readonly kind: 'keys'; readonly lease: string; readonly call: KeyCall }
   | { readonly kind: 'renew'; readonly lease: string }
   | { readonly kind: 'end'; readonly lease: string };
 
@@ -21,11 +26,21 @@ export type LeaseAnswer =
   | Failure
   | { readonly kind: 'registered'; readonly lease: LeaseResult; readonly result: RegisterResult }
   | { readonly kind: 'deregistered'; readonly result: DeregisterResult }
-  | { readonly kind: 'renewed' | 'ended'; readonly lease: LeaseResult };
+  | { readonly kind: 'keys'; readonly result: KeyResult }
+  | { readonly kind: 'granted' | 'renewed' | 'ended'; readonly lease: LeaseResult };
 
 /** The lease that a call is about; undefined: a new one. */
 export function leaseOf(call: LeaseCall): string | undefined {
-  return call.kind === 'register' ? call.body.lease : call.kind === 'deregister' ? call.query.lease : call.lease;
+  switch (call.kind) {
+    case 'register':
+      return call.body.lease;
+    case 'deregister':
+      return call.query.lease;
+    case 'grant':
+      return undefined;
+    default:
+      return call.lease;
+  }
 }
 
 export interface LeasesOptions {
@@ -51,6 +66,10 @@ export class Leases {
         return this.#register(call.body, call.address);
       case 'deregister':
         return this.#deregister(call.query);
+      case 'grant':
+        return Promise.resolve(this.#grantBare(call.ttlMs, call.address));
+      case 'keys':
+        return this.#carryOutKeys(call.lease, call.call);
       case 'renew':
         return this.#withLease(call.lease, 'renewed', (session) => this.#core.sessions.renewLease(session));
       case 'end':
@@ -87,6 +106,24 @@ export class Leases {
     if ('code' in reply) return reply;
     if (reply.kind !== 'deregistered') throw new Error(`not an answer to a deregistration: ${reply.kind}`);
     return { kind: 'deregistered', result: { version: reply.version } };
+  }
+
+  /** A lease without a registration. It lives for its time, whether it holds keys or not. */
+  #grantBare(ttlMs: number | undefined, address: string): LeaseAnswer {
+    const session = this.#grant(ttlMs, address);
+    if ('code' in session) return session;
+    if (session.state.kind !== 'leased') throw new Error('a lease led to a session that has none');
+    const { state } = session;
+    return { kind: 'granted', lease: { lease: state.lease, ttlMs: state.ttlMs } };
+  }
+
+  async #carryOutKeys(lease: string, call: KeyCall): Promise<LeaseAnswer> {
+    const session = this.#find(lease);
+    if ('code' in session) return session;
+    const reply = await this.#execute(session, call);
+    if ('code' in reply) return reply;
+    if (reply.kind !== 'keys') throw new Error(`not an answer about keys: ${reply.kind}`);
+    return { kind: 'keys', result: reply.result };
   }
 
   async #withLease(

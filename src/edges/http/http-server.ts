@@ -208,7 +208,7 @@ export class HttpServer {
     const { method, path } = operation;
     this.#fastify.route({
       method,
-      url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
+      url: path.replace('{key}', '*').replaceAll(/\{(\w+)\}/g, ':$1'),
       exposeHeadRoute: hasHead(operation),
       handler: (request, reply) => {
         reply.hijack();
@@ -242,11 +242,16 @@ export class HttpServer {
     const outcome = route.validate(input.value);
     if (!outcome.ok) return outcome.failure;
     // A segment that is empty is none.
-    if (Object.values(request.params as PathParameters).includes('')) return noSuchPath;
-    const path = route.validatePath(request.params);
+    const { '*': rest, ...segments } = request.params as PathParameters & { readonly '*'?: string };
+    const named = rest === undefined ? segments : { ...segments, key: rest };
+    if (Object.values(named).includes('')) return noSuchPath;
+    const path = route.validatePath(named);
     if (!path.ok) return path.failure;
-    const { lease = '', service = '' } = path.value;
-    return route.handle({ value: outcome.value, lease, service, caller: this.#describeCaller(request, reply) });
+    const { lease = '', service = '', key = '' } = path.value;
+    const { body } = request;
+    const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
+    const caller = this.#describeCaller(request, reply);
+    return route.handle({ value: outcome.value, bytes, lease, service, key, caller });
   }
 
   #describeCaller({ raw, headers }: FastifyRequest, reply: FastifyReply): HttpCaller {

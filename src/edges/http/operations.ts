@@ -4,6 +4,10 @@ import type { ChangeStart, MainCalls } from '../../control/main-calls.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type {
   DeregisterQuery,
+  KeyDeleteQuery,
+  KeyPutQuery,
+  KeyTransactBody,
+  LeaseGrantBody,
   LeaseRegisterBody,
   LeaseRegisterResult,
   OperationId,
@@ -17,7 +21,7 @@ import type {
 } from '../../protocol/http-operations.ts';
 import type { DeclarationBody, DeclarationQuery } from '../../protocol/service-declaration.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
-import type { ListParams } from '../../protocol/types.ts';
+import type { KeyDeleteParams, KeyListParams, ListParams } from '../../protocol/types.ts';
 import type { Counters } from '../../runtime/counters.ts';
 import type { LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
@@ -25,6 +29,7 @@ import { answerJson, answerText } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import { streamBackup } from './backup-stream.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
+import { KeyAccess } from './key-access.ts';
 import { ListReads } from './list-reads.ts';
 import type { ListReadsOptions } from './list-reads.ts';
 import type { Waiters } from './waiters.ts';
@@ -32,8 +37,11 @@ import type { Waiters } from './waiters.ts';
 /** The input of one operation: its checked query or body, the lease or the service that its path names, and what its caller is like. */
 export interface OperationInput {
   readonly value: unknown;
+  /** The body, of an operation that takes a value as it is. */
+  readonly bytes: Buffer;
   readonly lease: string;
   readonly service: string;
+  readonly key: string;
   readonly caller: HttpCaller;
 }
 
@@ -57,6 +65,7 @@ export interface OperationsOptions {
 export function createOperations(options: OperationsOptions): Readonly<Record<OperationId, Operation>> {
   const { main, documents } = options;
   const reads = new ListReads(options);
+  const keys = new KeyAccess(options);
   const describePartitions = async (): Promise<HttpAnswer> => answerValue(await main.describePartitions());
   const describeGuard = async (): Promise<HttpAnswer> => answerValue(await main.describeGuard());
   const lease = async (call: LeaseCall): Promise<HttpAnswer | Failure> => {
@@ -91,6 +100,19 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     },
     renewLease: (input) => lease({ kind: 'renew', lease: input.lease }),
     endLease: (input) => lease({ kind: 'end', lease: input.lease }),
+    grantLease: ({ value, caller: { address } }) => {
+      const { ttlMs } = value as LeaseGrantBody;
+      return lease({ kind: 'grant', ttlMs, address });
+    },
+    listKeys: ({ value, caller }) => keys.read({ method: 'kv.list', params: value as KeyListParams }, caller),
+    deleteKeys: ({ value }) => keys.change({ method: 'kv.delete', params: value as KeyDeleteParams }),
+    readKey: ({ key, caller }) => keys.read({ method: 'kv.get', params: { key } }, caller),
+    putKey: ({ value, key, bytes }) => keys.put({ ...(value as KeyPutQuery), key }, bytes),
+    deleteKey: ({ value, key }) => keys.change({ method: 'kv.delete', params: { ...(value as KeyDeleteQuery), key } }),
+    transactKeys: ({ value }) => {
+      const { lease: holder, ...params } = value as KeyTransactBody;
+      return keys.change({ method: 'kv.transact', params }, holder);
+    },
     readStats: async () => answerValue(await main.readStats()),
     readMetrics: async () => answerText(await main.readMetrics()),
     readPartitions: describePartitions,
@@ -158,6 +180,9 @@ function answerLease(answer: Exclude<LeaseAnswer, Failure>): HttpAnswer {
       return answerValue({ ...answer.lease, ...answer.result } satisfies LeaseRegisterResult);
     case 'deregistered':
       return answerValue(answer.result);
+    case 'keys':
+      return answerValue(answer.result);
+    case 'granted':
     case 'renewed':
     case 'ended':
       return answerValue(answer.lease);

@@ -14,16 +14,18 @@ export function readTarget({ url = '/' }: Pick<IncomingMessage, 'url'>): Target 
 
 /** What comes before the one name in a path that may have any characters. */
 const servicesPath = '/v1/services/';
+const keysPath = '/v1/keys/';
 
 /**
  * Whether a path may be ours here, and another to a proxy that lets paths through by name: one with a fragment, or with an escape that it does not need. Only the names of
- * services need some, and those not for the segments that a proxy may resolve.
+ * services and keys need some, and those not for the segments that a proxy may resolve.
  */
 export function isAmbiguousPath(path: string): boolean {
   if (!/[%#]/.test(path)) return false;
-  if (path.includes('#') || !path.startsWith(servicesPath)) return true;
+  const named = [servicesPath, keysPath].find((start) => path.startsWith(start));
+  if (path.includes('#') || named === undefined) return true;
   try {
-    const segments = decodeURIComponent(path.slice(servicesPath.length)).split(/[/\\]/);
+    const segments = decodeURIComponent(path.slice(named.length)).split(/[/\\]/);
     return segments.includes('.') || segments.includes('..');
   } catch {
     return true;

@@ -60,6 +60,6 @@ export function hasHead({ method, resultType }: HttpOperation): boolean {
 function matchesPath(pattern: string, path: string): boolean {
   const [before = '', after] = pattern.split(/\{\w+\}/);
   if (after === undefined) return path === pattern;
-  const segment = path.slice(before.length);
-  return path.startsWith(before) && segment !== '' && !segment.includes('/');
+  const rest = path.slice(before.length);
+  return path.startsWith(before) && rest !== '' && (pattern.endsWith('{key}') || !rest.includes('/'));
 }
