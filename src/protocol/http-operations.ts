@@ -173,7 +173,7 @@ interface ObjectSchema extends JsonSchema {
   readonly properties: Readonly<Record<string, JsonSchema>>;
 }
 
-export const leaseSchema: JsonSchema = {
+const leaseSchema: JsonSchema = {
   type: 'string',
   minLength: 1,
   maxLength: 128,
