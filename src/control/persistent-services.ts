@@ -45,6 +45,8 @@ export interface PersistentParts {
   readonly session: PersistentSession;
   readonly hosts: Pick<Hosts, 'setDefaultWeights'>;
   readonly guard: Pick<RegistryGuard, 'setProtection'>;
+  /** What partitions began with, and may have been deregistered since. */
+  readonly known: readonly { readonly key: string; readonly id: string }[];
 }
 
 /** An instance as it was, and as it is to be: canonical JSON, or undefined where there is none. */
@@ -115,6 +117,7 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
     try {
       await this.#loadSettings(parts);
       await this.#loadInstances(parts);
+      await this.#dropStrays(parts, parts.known);
       this.#parts = parts;
     } catch (error) {
       this.#options.onTrouble('what is persistent could not be read from the store', { err: error });
@@ -174,21 +177,28 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
   }
 
   async #catchUp(parts: PersistentParts): Promise<void> {
-    const strays = this.#hasStrays(parts)
-      ? parts.session.names().filter(({ key, id }) => this.#ids.get(key)?.has(id) !== true)
-      : [];
-    for (const { key, id } of strays.slice(0, catchUpMax)) {
-      await this.#run(key, id, async () => {
-        if (this.#ids.get(key)?.has(id) !== true) await parts.session.deregister(key, id);
-        return undefined;
-      });
-    }
+    if (this.#hasStrays(parts)) await this.#dropStrays(parts, parts.session.names());
     for (const key of this.#owed.keys()) await this.#run(key, undefined, () => this.#commit(key, []));
     for (const row of Array.from(this.#unapplied.values()).slice(0, catchUpMax)) {
       await this.#run(row.key, row.id, async () => {
         if (this.#unapplied.has(nameInstance(row.key, row.id))) await this.#restore(parts, row);
         return undefined;
       });
+    }
+  }
+
+  /** Deregisters those that are not stored. */
+  async #dropStrays({ session }: PersistentParts, names: PersistentParts['known']): Promise<void> {
+    const strays = names.filter(({ key, id }) => this.#ids.get(key)?.has(id) !== true);
+    for (let at = 0; at < strays.length; at += catchUpMax) {
+      const part = strays.slice(at, at + catchUpMax);
+      await Promise.all(
+        part.map(({ key, id }) =>
+          this.#turns.run(key, id, async () => {
+            if (this.#ids.get(key)?.has(id) !== true) await session.deregister(key, id);
+          }),
+        ),
+      );
     }
   }
 

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { ServerConfig } from '../config/config.ts';
 import type { EarlierSessions, JournalDamage, JournalFolder } from '../journal/journal-folder.ts';
 import type { SessionNote } from '../journal/session-records.ts';
+import type { InstanceName } from '../workers/journal-loader.ts';
 import type { JournalFindings } from '../workers/journal-loading.ts';
 import type { JournalReport, JournalStart } from '../workers/journal-start.ts';
 import { hostsMax, recallingHost, sessionsPerHostMax } from '../workers/session-numbers.ts';
@@ -82,6 +83,11 @@ export class WarmStart {
   /** Partitions without a journal. */
   get coldCount(): number {
     return this.#cold.size;
+  }
+
+  /** Persistent instances of the life before, as journals know them. */
+  get persistent(): InstanceName[] {
+    return this.#findings.flatMap(({ persistent }) => persistent);
   }
 
   /** With what a partition begins a life. */

@@ -156,7 +156,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   void parts.warmStart?.begin(parts, performance.now());
   // Every host knows its way to every partition before it gets a session.
   await Promise.all(hosts.all().map((sessionHost) => sessionHost.readState()));
-  await persistent.load({ session, hosts, guard });
+  await persistent.load({ session, hosts, guard, known: parts.warmStart?.persistent ?? [] });
   for (const taker of takers) transport.handTo(taker);
   await descriptors.open();
   const http = await edges.listen({ host, port: httpPort });

@@ -1,6 +1,7 @@
 import type { ClaimRecordTaker, JournalledClaim } from '../journal/claim-records.ts';
 import { slotOf } from '../slots/slot.ts';
 import { readId } from '../store/instance-table.ts';
+import { persistentOwner } from '../store/persistent-owner.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceStore } from '../store/service-store.ts';
 import { hostsMax, sessionsPerHostMax } from './session-numbers.ts';
@@ -13,6 +14,23 @@ export interface JournalLoaderOptions {
   readonly isWanted: (owner: number) => boolean;
   /** Services continue from the versions that they had; else from the floor of the store. */
   readonly keepsVersions: boolean;
+}
+
+/** An instance, by its service and id. */
+export interface InstanceName {
+  readonly key: string;
+  readonly id: string;
+}
+
+/** What has been read. */
+export interface JournalSummary {
+  /** The highest version, and the highest number of a request. */
+  readonly versionMax: number;
+  readonly stampMax: number;
+  /** By host: the highest number of a session that began there, without the host. */
+  readonly sessionsMax: readonly number[];
+  /** The persistent instances. Only the store knows whether they still are. */
+  readonly persistent: readonly InstanceName[];
 }
 
 /** Which journal spoke of a service last, in which life, and the version with which it did. */
@@ -36,6 +54,8 @@ export class JournalLoader implements ClaimRecordTaker {
   #versionMax = 0;
   #stampMax = 0;
   readonly #sessionsMax: number[] = Array.from({ length: hostsMax }, () => 0);
+  /** By service: ids that were persistent at some time. */
+  readonly #persistent: Map<string, Set<string>> = new Map();
 
   constructor(options: JournalLoaderOptions) {
     this.#options = options;
@@ -63,8 +83,10 @@ export class JournalLoader implements ClaimRecordTaker {
     if (!this.#options.isWanted(claim.owner)) return;
     const service = this.#find(key, version);
     if (service === undefined) return;
-    this.#options.store.restore(service, readId(claim.fragment), claim);
+    const id = readId(claim.fragment);
+    this.#options.store.restore(service, id, claim);
     this.#raise(service, version);
+    if (claim.owner === persistentOwner) this.#notePersistent(key, id);
   }
 
   restamp(key: string, id: string, owner: number, stamp: number): void {
@@ -105,12 +127,28 @@ export class JournalLoader implements ClaimRecordTaker {
     }
   }
 
-  /** All has been read: services without instances are forgotten. Returns the highest numbers that any record named. */
-  finish(): { readonly versionMax: number; readonly stampMax: number; readonly sessionsMax: readonly number[] } {
+  /** All has been read: services without instances are forgotten. */
+  finish(): JournalSummary {
     const { store } = this.#options;
     for (const service of store.services()) if (service.instances.size === 0) store.forget(service);
     this.#known.clear();
-    return { versionMax: this.#versionMax, stampMax: this.#stampMax, sessionsMax: this.#sessionsMax };
+    const persistent = this.#listPersistent();
+    return { versionMax: this.#versionMax, stampMax: this.#stampMax, sessionsMax: this.#sessionsMax, persistent };
+  }
+
+  #notePersistent(key: string, id: string): void {
+    const ids = this.#persistent.get(key);
+    if (ids === undefined) this.#persistent.set(key, new Set([id]));
+    else ids.add(id);
+  }
+
+  /** Those that still are. */
+  #listPersistent(): InstanceName[] {
+    const { store } = this.#options;
+    return [...this.#persistent].flatMap(([key, ids]) => {
+      const instances = store.get(key)?.instances;
+      return [...ids].flatMap((id) => (instances?.claimOf(id, persistentOwner) === undefined ? [] : [{ key, id }]));
+    });
   }
 
   #noteVersion(version: number): void {

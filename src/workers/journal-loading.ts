@@ -2,17 +2,12 @@ import { ClaimRecordReader } from '../journal/claim-records.ts';
 import { readSegmentName } from '../journal/segment-name.ts';
 import { SegmentReader } from '../journal/segment-reader.ts';
 import { JournalLoader } from './journal-loader.ts';
-import type { JournalLoaderOptions } from './journal-loader.ts';
+import type { JournalLoaderOptions, JournalSummary } from './journal-loader.ts';
 
 /** What a partition has found in journals. */
-export interface JournalFindings {
+export interface JournalFindings extends JournalSummary {
   /** Bytes that were read, or passed over. */
   readonly bytes: number;
-  /** The highest version, and the highest number of a request. */
-  readonly versionMax: number;
-  readonly stampMax: number;
-  /** By host: the highest number of a session that began there, without the host. */
-  readonly sessionsMax: readonly number[];
   /** Segments that could not be read to their end. */
   readonly damages: readonly { readonly file: string; readonly at: number; readonly reason: string }[];
 }
@@ -66,8 +61,7 @@ export async function loadJournals({ files, nextTurn, ...options }: JournalLoadi
       damages.push({ file, ...reader.damage });
     }
   }
-  const { versionMax, stampMax, sessionsMax } = loader.finish();
-  return { bytes, versionMax, stampMax, sessionsMax, damages };
+  return { ...loader.finish(), bytes, damages };
 }
 
 function readRecords(records: ClaimRecordReader, payload: Buffer, reader: SegmentReader): void {

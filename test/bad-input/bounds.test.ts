@@ -97,6 +97,24 @@ const bounds: readonly Bound[] = [
     },
   },
   {
+    name: 'persistentWritesMax',
+    config: { persistentWritesMax: 1 },
+    counters: ['limit_persistentWritesMax', 'refused_busy'],
+    meet: async (server) => {
+      const client = await server.openClient();
+      const service = { service: 'bounded', persistent: true };
+      const outcomes = await Promise.allSettled(
+        [1, 2].map((port) => client.request('instance.register', { ...service, instance: { host: 'h', port } })),
+      );
+      expect(outcomes).toMatchObject([
+        { status: 'fulfilled' },
+        { status: 'rejected', reason: refuse('busy', 'persistentWritesMax', 1) },
+      ]);
+      await client.request('instance.deregister', { ...service, id: 'h:1' });
+      client.close();
+    },
+  },
+  {
     name: 'subscriptionsMax',
     config: { subscriptionsMax: 2 },
     counters: ['limit_subscriptionsMax', 'refused_limit_exceeded'],

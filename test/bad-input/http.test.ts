@@ -348,7 +348,7 @@ describe('[WP3] paths that only look like ours are no pages', () => {
     '/v1/services/%ff',
     '/v1/services/nobodys#x',
     '//v1/stats',
-    '/v1/leases',
+    '/v1/leases/x/y',
     '/__proto__',
     '/constructor',
     '/metrics/x',

@@ -51,7 +51,12 @@ describe.skipIf(address === undefined)('[HT2] callers from another address than 
 
   test('may read and register', async () => {
     for (const { method, path, query, isLocal } of Object.values(httpOperations)) {
-      if (method !== 'GET' || isLocal || (query?.required as readonly string[] | undefined)?.[0] !== undefined)
+      if (
+        method !== 'GET' ||
+        isLocal ||
+        path.includes('{') ||
+        (query?.required as readonly string[] | undefined)?.[0] !== undefined
+      )
         continue;
       expect([path, (await ask(`GET ${path}`)).status]).toEqual([path, 200]);
     }

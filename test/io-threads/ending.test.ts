@@ -56,7 +56,8 @@ test('a bug on an I/O thread closes all connections, and ends the process with s
 });
 
 test('partitions that keep dying close the connections of all threads, and end the process with status 70', async () => {
-  const { code, out, err } = await run('for (const worker of workers.slice(2)) worker.terminate()');
+  // I/O threads come first, then the store's.
+  const { code, out, err } = await run('for (const worker of workers.slice(3)) worker.terminate()');
   expect({ code, out }).toEqual({ code: 70, out: '1001 1001 1001 1001 ' });
   expect(err).toContain('partitions keep dying');
 });

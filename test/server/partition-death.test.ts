@@ -7,7 +7,7 @@ import { ioThreads } from '../support/io-threads.ts';
 
 /**
  * Starts an embedded server in a process of its own, registers an instance and subscribes to it, then kills a partition's thread from
- * outside: Node announces each new worker to the process, those of I/O threads first, so the product needs no switch for this.
+ * outside: Node announces each new worker to the process, those of I/O threads first, then the store's, so the product needs no switch for this.
  */
 const script = `
   const workers = [];
@@ -49,7 +49,7 @@ async function run(
 }
 
 test('[PU5] partitions that keep dying stop the process with a clear fatal line, and nobody is shown an empty list', async () => {
-  const { code, out, log } = await run(`for (const worker of workers.slice(${ioThreads})) worker.terminate()`);
+  const { code, out, log } = await run(`for (const worker of workers.slice(${ioThreads + 1})) worker.terminate()`);
   expect(code).toBe(70);
   expect(log).toMatchObject([
     {

@@ -8,6 +8,8 @@ import { afterEach, expect, test } from 'vitest';
 
 import { ioThreads } from '../support/io-threads.ts';
 
+type ServerConfig = NonNullable<Parameters<typeof startFaultyServer>[0]>;
+
 const folder = mkdtempSync(path.join(tmpdir(), 'slotcast-data-'));
 let server: FaultyServer | undefined;
 
@@ -17,7 +19,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function start(dataDir: string): Promise<FaultyServer> {
+async function start(dataDir: string, config: Partial<ServerConfig> = {}): Promise<FaultyServer> {
   server = await startFaultyServer({
     port: 0,
     partitions: 1,
@@ -25,6 +27,7 @@ async function start(dataDir: string): Promise<FaultyServer> {
     dataDir,
     logLevel: 'silent',
     partitionRestartBackoffMs: 1,
+    ...config,
   });
   return server;
 }
@@ -61,6 +64,31 @@ test('[ST1] without a folder it works the same, and ends with the process', asyn
   expect(await readKeys(first)).toEqual(['a=1']);
   await first.stop();
   expect(await readKeys(await start(''))).toEqual([]);
+});
+
+test('[ST3] a store that is full refuses, and goes on once there is room', async () => {
+  const { store } = await start('', { storeBytesMax: 1_048_576, storeRetryMaxMs: 100 });
+  const large = 'x'.repeat(500_000);
+  expect(await store.commit([put('a', large)])).toMatchObject({ version: expect.any(Number) });
+  expect(await store.commit([put('b', large), put('c', large)])).toMatchObject({
+    failure: { code: 'storage_unavailable', message: expect.stringContaining('storeBytesMax') },
+  });
+  await expect
+    .poll(() => store.commit([{ table: 'keys', key: 'a', payload: undefined, createVersion: 0 }]))
+    .toMatchObject({ version: expect.any(Number) });
+  expect(await store.commit([put('b', large)])).toMatchObject({ version: expect.any(Number) });
+});
+
+test('[ST2] a transaction of which a part does not come is given up after jointCommitTimeoutMs', async () => {
+  const { store } = await start('', { jointCommitTimeoutMs: 100 });
+  const reply = new Promise((resolve) => {
+    store.connect((port) => {
+      port.once('message', resolve);
+      const joint = { id: 1, partitions: [6, 7], isRefused: false };
+      port.postMessage([{ kind: 'commit', request: 1, writes: [put('a', '1')], joint }]);
+    }, 6);
+  });
+  expect(await reply).toEqual([{ kind: 'abandoned', request: 1 }]);
 });
 
 test('[ST4] when the thread of the store dies, the fate of what it was asked is unknown; it is started again, and callers get a new port', async () => {

@@ -65,6 +65,23 @@ async function setUp(): Promise<Ports> {
   return { port: await findFreePort(), httpPort: await findFreePort() };
 }
 
+test('[WS2] a journal of which more than journalBytesWaitingMax waits is given up, which is counted, and harms nobody', async () => {
+  const ports = await setUp();
+  await start(ports, { partitions: 1, journalBytesWaitingMax: 65_536 });
+  const client = connect({ servers: [`ws://127.0.0.1:${ports.port}`] });
+  clients.push(client);
+  const note = 'x'.repeat(4000);
+  await Promise.all(
+    Array.from({ length: 200 }, (_, i) => client.register('pay', { host: 'h', port: 1 + i, metadata: { note } })),
+  );
+  await expect
+    .poll(
+      async () => (await read<{ counters: Record<string, number> }>(ports, '/v1/stats')).counters['journal_given_up'],
+    )
+    .toBeGreaterThan(0);
+  expect((await read<List>(ports, '/v1/instances?service=pay')).instances).toHaveLength(200);
+});
+
 test('[WS3] [PU5] after SIGKILL the registry answers with the lists and versions of before, whatever the number of threads, and clients take their sessions over', async () => {
   const ports = await setUp();
   await start(ports, { partitions: 2, ioThreads, warmUpMs: 0 });

@@ -645,7 +645,7 @@ export class InProcessRegistry {
   async #loadPersistent(): Promise<void> {
     const session = this.hosts[0]!.core.openPersistent();
     const progress = { isOver: false };
-    void this.persistent.load({ session, hosts: this.#allHosts, guard: this.guard }).then(() => {
+    void this.persistent.load({ session, hosts: this.#allHosts, guard: this.guard, known: [] }).then(() => {
       progress.isOver = true;
     });
     await runPromises();
