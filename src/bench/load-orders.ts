@@ -103,6 +103,8 @@ export interface DeployOrder {
 
 export interface StormOrder {
   readonly dropAtMs: number;
+  /** Nobody comes back sooner than this after that. */
+  readonly awayMs: number;
   readonly jitterMs: number;
   readonly window: number;
   /** They take over their sessions rather than register again. */

@@ -11,7 +11,7 @@ import { isDoneBy, waitUntil } from './schedule.ts';
 export async function runStorm(
   traffic: LoadTraffic,
   registering: LoadRegistering,
-  { dropAtMs, jitterMs, window, isResuming, withReaders, timeoutMs }: StormOrder,
+  { dropAtMs, awayMs, jitterMs, window, isResuming, withReaders, timeoutMs }: StormOrder,
 ): Promise<StormOutcome> {
   const { plan, counters, providers, readers } = traffic;
   const before = counters.begin();
@@ -24,7 +24,7 @@ export async function runStorm(
   for (const session of providers) session.break();
   if (withReaders) for (const session of readers.sessions) session.break();
   const comeBack = async (session: LoadSession): Promise<void> => {
-    await waitUntil(dropAtMs + random() * jitterMs);
+    await waitUntil(dropAtMs + awayMs + random() * jitterMs);
     await session.open(plan.endpoint);
     const held = isResuming ? await traffic.openSession(session, session.secret) : undefined;
     if (held === traffic.instancesOf(session).count) resumed += 1;
@@ -34,11 +34,12 @@ export async function runStorm(
     returned += 1;
   };
   const readAgain = async (session: LoadSession): Promise<void> => {
+    await waitUntil(dropAtMs + awayMs);
     await session.open(plan.endpoint);
     for (const view of readers.viewsOf(session)) traffic.sendSubscribe(session, view, true);
   };
   const all = withReaders ? [...readers.sessions.map(readAgain), ...providers.map(comeBack)] : providers.map(comeBack);
-  await isDoneBy(Promise.all(all), dropAtMs + jitterMs + timeoutMs);
+  await isDoneBy(Promise.all(all), dropAtMs + awayMs + jitterMs + timeoutMs);
   traffic.isStorm = false;
   return {
     ...counters.readTallies(before),

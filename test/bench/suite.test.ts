@@ -18,6 +18,7 @@ const scenarioNames = [
   'slow-consumers',
   'idle-density',
   'million',
+  'restart',
 ];
 
 interface Outcome {

@@ -78,7 +78,15 @@ async function storm(stage: Stage, { isResuming, phase, suffix, title }: Storm):
   const dropAtMs = soonMs();
   const stop = sampler.meter();
   const { jitterMs, window } = sizes;
-  const outcomes = await fleet.give('storm', { dropAtMs, jitterMs, window, isResuming, withReaders: false, timeoutMs });
+  const outcomes = await fleet.give('storm', {
+    dropAtMs,
+    awayMs: 0,
+    jitterMs,
+    window,
+    isResuming,
+    withReaders: false,
+    timeoutMs,
+  });
   const usage = stop();
   sampler.sample();
   noteTrouble(stage, outcomes);

@@ -11,8 +11,9 @@ import { noteForeign, setUp, sum, verifyViews } from '../steps.ts';
 
 /** So long after the last change the journals have it, and the server is at rest. */
 const restMs = 1500;
-/** From when connections break until the server is killed: it may not have noticed. */
+/** From when connections break until the server is killed: it may not have noticed; and until they are made anew, by when it is dead. */
 const killAfterMs = 50;
+const awayMs = 200;
 const timeoutMs = 120_000;
 const askEveryMs = 10;
 const warmUpMs = 10_000;
@@ -55,6 +56,7 @@ export const restart: Scenario = {
     const stop = sampler.meter();
     const storm = fleet.give('storm', {
       dropAtMs,
+      awayMs,
       jitterMs: 0,
       window: 5,
       isResuming: true,
