@@ -245,9 +245,7 @@ function removeFile(file: string): void {
 }
 
 function readRows(backend: StoreBackend): RowChange[] {
-  const rows: RowChange[] = [];
-  for (const table of durableTables) rows.push(...readTable(backend, table));
-  return rows;
+  return durableTables.flatMap((table) => readTable(backend, table));
 }
 
 function readTable(backend: StoreBackend, table: DurableTable): RowChange[] {

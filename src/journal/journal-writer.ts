@@ -16,8 +16,8 @@ export type JournalEvent =
 export interface JournalSubject {
   /** About how many bytes a segment has that begins with all that there is. */
   readonly liveBytes: () => number;
-  /** A segment begins: from now on the first slice is the next. What every segment has is written here. */
-  readonly onBegin: () => void;
+  /** A segment begins: from now on the first slice is the next. What every segment has is written to the journal's frames here. */
+  readonly onBegin: (journal: { readonly frames: FrameBuffer }) => void;
   /** Writes more of what there is, until the journal's frames have `limit` bytes; whether that was all. */
   readonly putSlice: (limit: number) => boolean;
   /** Whether what was written before the segment can be deleted once all that there is has been put into it. */
@@ -226,7 +226,7 @@ export class JournalWriter {
     this.#olderBytes += this.#segmentBytes;
     this.#segmentBytes = 0;
     this.#part = { stage };
-    subject.onBegin();
+    subject.onBegin(this);
     return true;
   }
 

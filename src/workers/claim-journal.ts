@@ -38,11 +38,11 @@ export class ClaimJournal {
       ...options,
       subject: {
         liveBytes: () => store.usedBytes + store.claimCount * recordBytes,
-        onBegin: () => {
+        onBegin: (journal) => {
           this.#key = '';
           this.#names = [];
           this.#leaving = [];
-          this.#records.floor(store.versionFloor);
+          new ClaimRecordWriter(journal).floor(store.versionFloor);
         },
         putSlice: (limit) => this.#putSlice(limit),
         mayComplete: () => this.#leaving.length === 0,
