@@ -1,7 +1,7 @@
 import type { Failure } from '../protocol/errors.ts';
 
-/** What the store keeps apart. `registry`: what the registry knows of itself; `services`: their own settings; `instances`: persistent ones; `lockDelays`: keys that nobody may acquire yet; `sessions`: those whose locks outlive the process. */
-export const durableTables = ['registry', 'services', 'instances', 'keys', 'lockDelays', 'sessions'] as const;
+/** What the store keeps apart. `registry`: what the registry knows of itself; `services`: their own settings; `instances`: persistent ones; `lockDelays`: keys that nobody may acquire yet. */
+export const durableTables = ['registry', 'services', 'instances', 'keys', 'lockDelays'] as const;
 
 export type DurableTable = (typeof durableTables)[number];
 
