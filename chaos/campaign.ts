@@ -119,7 +119,6 @@ export class Campaign {
     const disturbances = new Disturbances({ ...tools, registry, crowd, latestStats });
     // No more than a quarter of the run, each.
     const downMaxMs = (seconds * 1000) / 4;
-    const restarts = new Restarts({ ...tools, registry, crowd, latestStats, seed, downMaxMs });
     const isShort = seconds < shortRunSeconds;
     const leases = new LeaseHolders({
       registry,
@@ -128,6 +127,7 @@ export class Campaign {
         this.#tally.countOperation(operation);
       },
     });
+    const restarts = new Restarts({ ...tools, registry, crowd, leases, latestStats, seed, downMaxMs });
     try {
       const startMs = performance.now();
       for (let round = 0; this.#isWanted(startMs, crowd); round++) {
@@ -141,7 +141,7 @@ export class Campaign {
         if (this.#failure !== undefined) return;
         await disturbances.settle();
         await leases.settle();
-        const failure = await this.#quieten(registry, crowd);
+        const failure = await this.#quieten(registry, crowd, leases.strays);
         if (failure !== undefined) this.#fail(failure);
         const { viewsCompared } = this.#tally;
         print(`${Math.round((performance.now() - startMs) / 1000)} s: ${viewsCompared} views compared in quiet so far`);
@@ -181,11 +181,11 @@ export class Campaign {
     for (let acts = this.#random.below(16); acts > 0; acts--) await crowd.act(isCalm);
   }
 
-  async #quieten(registry: RegistryProcess, crowd: Crowd): Promise<string | undefined> {
+  async #quieten(registry: RegistryProcess, crowd: Crowd, strays: ReadonlySet<string>): Promise<string | undefined> {
     this.#chronicle.note('quiet', true);
     const restless = await waitForQuiet(registry, crowd, this.#clock);
     if (restless !== undefined) return restless;
-    const difference = await compareAll(registry, crowd, this.#tally);
+    const difference = await compareAll(registry, crowd, this.#tally, strays);
     // What all agree on may still be there too long.
     if (difference === undefined) crowd.judge.sweep(crowd.reading());
     return difference;

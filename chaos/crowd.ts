@@ -236,9 +236,11 @@ export class Crowd {
     }
   }
 
-  /** The registry has ended, and with it all sessions. */
-  noteEnd(): void {
+  /** The registry has ended, and with it all connections; its next life may not know what was answered from `lostFromMs` on. */
+  noteEnd(lostFromMs: number): void {
     this.fates.noteEnd();
+    this.requests.noteEnd(lostFromMs);
+    this.judge.noteEnd(lostFromMs);
     this.returns.superseded.clear();
     for (const actor of this.actors) {
       for (const [service, view] of actor.views) this.#abandoned.set(service, view.copy());
@@ -251,6 +253,12 @@ export class Crowd {
       this.returns.start(actor, { isResuming, afterMs: this.#random.below(800) });
     }
     this.#returning.clear();
+  }
+
+  /** The registry's next life began then, at the earliest. */
+  noteStart(atMs: number): void {
+    this.judge.watch.noteStart(atMs);
+    this.fates.noteStart(atMs);
   }
 
   async end(): Promise<void> {

@@ -23,13 +23,13 @@ const noHold: Hold = { keptUntilMs: Number.NEGATIVE_INFINITY, mayStayUntilMs: Nu
 /** How long the sessions of clients live, and must not, by what clients did and what was done to them. */
 export class Fates {
   readonly #options: FatesOptions;
-  /** Of all sessions of the registry's present life. */
+  /** Of all sessions that the registry's present life may have, be it from a life before. */
   readonly #present: Set<Fate> = new Set();
   /** Those whose connections broke, or may have: they live by their grace. */
   readonly #broken: Set<Fate> = new Set();
+  /** Those of the life before that were certainly there at its end, and have not been asked for since (WS3). */
+  readonly #unconfirmed: Set<Fate> = new Set();
   #hold = noHold;
-  /** By when the registry has forgotten those of its lives before. */
-  #pastGoneByMs = 0;
   #names = 0;
 
   constructor(options: FatesOptions) {
@@ -39,7 +39,7 @@ export class Fates {
   /** By when everybody who has gone must be forgotten, on the steady clock. */
   get goneByMs(): number {
     const ends = [...this.#present].map(({ goneByMs }) => goneByMs).filter(Number.isFinite);
-    return Math.max(this.#pastGoneByMs, ...ends);
+    return Math.max(0, ...ends);
   }
 
   create(): Fate {
@@ -62,6 +62,11 @@ export class Fates {
     return [...this.#present].filter(({ goneByMs }) => goneByMs >= steadyMs);
   }
 
+  /** Whether the registry may have its session. */
+  isPresent(fate: Fate): boolean {
+    return this.#present.has(fate) && fate.goneByMs >= this.#options.readSteadyMs();
+  }
+
   leave(fate: Fate, how: Leaving): void {
     if (!this.#present.has(fate)) return;
     const { disconnectGraceMs, heartbeatTimeoutMs } = settings;
@@ -78,6 +83,7 @@ export class Fates {
   /** Somebody asks to take the session over. It may be cut off its connection from now on, and lives by its grace until it is known to be taken over. */
   requestTakeover(fate: Fate): void {
     if (!this.#present.has(fate)) return;
+    this.#unconfirmed.delete(fate);
     fate.mayLeaveFromMs = Math.min(fate.mayLeaveFromMs, this.#keptUntilMs(settings.disconnectGraceMs));
     fate.goneByMs = Number.POSITIVE_INFINITY;
   }
@@ -111,18 +117,33 @@ export class Fates {
     }
   }
 
-  /** The registry has ended, and with it all sessions. */
+  /** The registry has ended. Its next life has the sessions of this one, unconfirmed: they go after the warm-up and their grace (WS3), if nobody takes them over. */
   noteEnd(): void {
     const nowMs = this.#options.readNowMs();
-    // The steady clock stands still until the next life is warm.
-    this.#pastGoneByMs = this.#options.readSteadyMs() + goneWithinMs;
-    for (const fate of this.#present) {
-      fate.mayLeaveFromMs = Math.min(fate.mayLeaveFromMs, nowMs);
-      fate.goneByMs = this.#pastGoneByMs;
-    }
-    this.#present.clear();
-    this.#broken.clear();
+    const steadyMs = this.#options.readSteadyMs();
     this.#hold = noHold;
+    for (const fate of this.#present) {
+      if (fate.goneByMs < steadyMs) {
+        this.#present.delete(fate);
+        this.#broken.delete(fate);
+        continue;
+      }
+      // What may have gone before may be back as well: its end may not have been noted.
+      if (fate.mayLeaveFromMs > nowMs) {
+        fate.mayLeaveFromMs = Number.POSITIVE_INFINITY;
+        this.#unconfirmed.add(fate);
+      }
+      // The steady clock stands still until the next life is warm.
+      this.#break(fate, 0);
+    }
+  }
+
+  /** The registry's next life began then, at the earliest. */
+  noteStart(atMs: number): void {
+    const { warmUpMs, disconnectGraceMs } = settings;
+    for (const fate of this.#unconfirmed)
+      fate.mayLeaveFromMs = Math.max(atMs + warmUpMs + disconnectGraceMs, this.#hold.keptUntilMs);
+    this.#unconfirmed.clear();
   }
 
   #break(fate: Fate, waitMs: number): void {

@@ -26,6 +26,8 @@ export class Judge {
   readonly #options: JudgeOptions;
   /** The highest version that anybody was told of a service. */
   readonly #told: Map<string, number> = new Map();
+  /** Each time that one of those rose in the registry's present life: what it was before, and when. */
+  #rises: { readonly service: string; readonly before: number; readonly atMs: number }[] = [];
 
   constructor(options: JudgeOptions) {
     this.#options = options;
@@ -40,7 +42,20 @@ export class Judge {
   /** An answer names a version, and by the time of asking `floor` had been told. */
   noteVersion(service: string, version: number, floor: number): void {
     if (version < floor) this.#options.onWrong(`${service} is at ${version}, and had been at ${floor}`);
-    this.#told.set(service, Math.max(version, this.versionTold(service)));
+    const before = this.versionTold(service);
+    if (version <= before) return;
+    this.#told.set(service, version);
+    this.#rises.push({ service, before, atMs: performance.now() });
+  }
+
+  /**
+   * The registry has ended; its next life may not know what anybody was told from then on. So for now a service may begin there at a version below one that was told, which other
+   * rules deny: what a kill took from the journals is not made up for by raising versions.
+   */
+  noteEnd(lostFromMs: number): void {
+    for (const { service, before, atMs } of this.#rises.toReversed())
+      if (atMs >= lostFromMs) this.#told.set(service, before);
+    this.#rises = [];
   }
 
   handleChange(actor: Actor, change: ViewChange): void {

@@ -19,10 +19,13 @@ const pauseMs = 60;
 interface Holder {
   readonly service: string;
   readonly lease: string;
-  /** The life of the registry that granted it. */
-  readonly life: number;
-  /** Acknowledged. */
-  readonly ports: Set<number>;
+  readonly grantedAtMs: number;
+  /** What the registry is asked in this life of it counts. */
+  life: number;
+  /** The registry may have ended before it had noted the lease. */
+  isDoubtful: boolean;
+  /** Acknowledged, and when. */
+  readonly ports: Map<number, number>;
 }
 
 interface HttpAnswer {
@@ -31,12 +34,14 @@ interface HttpAnswer {
 }
 
 /**
- * Callers over HTTP: they register by leases, renew them, and read what they registered. Whatever dies, what was acknowledged is there, as long as the process
- * lives (RE4, SE4).
+ * Callers over HTTP: they register by leases, renew them, and read what they registered. Whatever dies, what was acknowledged is there, also in the next life of the process, if it
+ * was noted in time (RE4, SE4, WS3).
  */
 export class LeaseHolders {
   readonly #options: LeaseHoldersOptions;
   readonly #holders: Set<Holder> = new Set();
+  /** Services of which nobody knows whether they have a lease: the answer did not come back. */
+  readonly strays: Set<string> = new Set();
   #working: Promise<void> = Promise.resolve();
   #isStopping = true;
   #number = 0;
@@ -49,6 +54,15 @@ export class LeaseHolders {
     if (!this.#isStopping) return;
     this.#isStopping = false;
     this.#working = this.#work();
+  }
+
+  /** The registry has ended; its next life has the leases, but for what was answered from `lostFromMs` on, which it may not know. */
+  noteEnd(lostFromMs: number): void {
+    for (const holder of this.#holders) {
+      holder.life += 1;
+      holder.isDoubtful ||= holder.grantedAtMs >= lostFromMs;
+      for (const [port, atMs] of holder.ports) if (atMs >= lostFromMs) holder.ports.delete(port);
+    }
   }
 
   /** Makes no more calls; leaves the leases as they are. */
@@ -73,7 +87,6 @@ export class LeaseHolders {
   async #work(): Promise<void> {
     for (let turns = 0; !this.#isStopping; turns++) {
       const { registry, onWrong } = this.#options;
-      for (const holder of this.#holders) if (holder.life !== registry.life) this.#holders.delete(holder);
       try {
         if (registry.isUp) {
           if (this.#holders.size < holdersMax) await this.#grant();
@@ -92,8 +105,11 @@ export class LeaseHolders {
     this.#number += 1;
     const service = `leased-${this.#number}`;
     const answer = await this.#call({ life }, 'PUT', '/v1/instances', register(service, 1));
+    if (answer === undefined) this.strays.add(service);
     if (answer?.status !== 200) return;
-    this.#holders.add({ service, lease: String(answer.body.lease), life, ports: new Set([1]) });
+    const atMs = performance.now();
+    const lease = String(answer.body.lease);
+    this.#holders.add({ service, lease, life, grantedAtMs: atMs, isDoubtful: false, ports: new Map([[1, atMs]]) });
     this.#options.onDone('lease granted');
   }
 
@@ -102,15 +118,20 @@ export class LeaseHolders {
     const { service, lease, ports } = holder;
     const renewed = await this.#call(holder, 'PUT', `/v1/leases/${lease}`);
     if (renewed === undefined) return;
-    if (renewed.status === 404) onWrong(`the lease of ${service} is gone, and holds ${ports.size}`);
+    if (renewed.status === 404) {
+      if (!holder.isDoubtful) onWrong(`the lease of ${service} is gone, and holds ${ports.size}`);
+      this.#holders.delete(holder);
+      return;
+    }
+    if (renewed.status === 200) holder.isDoubtful = false;
     onDone('lease renewed');
     const port = 1 + (turns % instancesMax);
     const registered = await this.#call(holder, 'PUT', '/v1/instances', { ...register(service, port), lease });
-    if (registered?.status === 200) ports.add(port);
+    if (registered?.status === 200) ports.set(port, performance.now());
     const read = await this.#call(holder, 'GET', `/v1/instances?service=${service}`);
     if (read?.status !== 200) return;
     const found = new Set((read.body.instances as { port: number }[]).map((instance) => instance.port));
-    const lost = [...ports].filter((known) => !found.has(known));
+    const lost = [...ports.keys()].filter((known) => !found.has(known));
     if (lost.length > 0) onWrong(`${service} has no instance of port ${lost.join(', ')}, which its lease holds`);
     onDone('leased service read');
   }

@@ -26,9 +26,18 @@ export interface RequestsOptions {
 export class Requests {
   readonly #options: RequestsOptions;
   #marks = 0;
+  /** Changes that were answered in the registry's present life, and when, in the order of the answers. */
+  #answered: { readonly change: Change; readonly atMs: number }[] = [];
 
   constructor(options: RequestsOptions) {
     this.#options = options;
+  }
+
+  /** The registry has ended; its next life may not know what was answered from then on. */
+  noteEnd(lostFromMs: number): void {
+    const { ledger } = this.#options.judge;
+    for (const { change, atMs } of this.#answered) if (atMs >= lostFromMs) ledger.doubt(change);
+    this.#answered = [];
   }
 
   /** Registers some content, now and then one that somebody has registered before. */
@@ -114,6 +123,7 @@ export class Requests {
     }
     chronicle.note(`${actor.fate.name} has the answer to ${kind} ${service} ${id} : ${result.version}`);
     judge.ledger.acknowledge(change, result.version);
+    this.#answered.push({ change, atMs: performance.now() });
     judge.noteVersion(service, result.version, floor);
     onAcknowledged(service);
   }

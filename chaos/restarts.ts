@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../test/support/random.ts';
 import type { Chronicle } from './chronicle.ts';
 import type { Crowd } from './crowd.ts';
+import type { LeaseHolders } from './lease-holders.ts';
 import type { Ending, RegistryProcess, Stats } from './registry-process.ts';
 import { narrowDoor } from './settings.ts';
 import type { SteadyClock } from './steady-clock.ts';
@@ -11,6 +12,7 @@ import type { Tally } from './tally.ts';
 export interface RestartsOptions {
   readonly registry: RegistryProcess;
   readonly crowd: Crowd;
+  readonly leases: LeaseHolders;
   readonly random: Random;
   readonly tally: Tally;
   readonly clock: SteadyClock;
@@ -40,7 +42,7 @@ export class Restarts {
 
   /** One restart; ends when everybody is back and the registry is warm. `act`: what clients do meanwhile; `isCalm`: nothing by which lists change. */
   async run(act: (isCalm: boolean) => Promise<void>): Promise<void> {
-    const { registry, crowd, random, seed, downMaxMs, chronicle, tally } = this.#options;
+    const { registry, crowd, leases, random, seed, downMaxMs, chronicle, tally } = this.#options;
     const turn = this.#count + seed;
     const ending = endings[turn % endings.length]!;
     const possible = downtimesMs.filter((ms) => ms <= downMaxMs);
@@ -51,19 +53,22 @@ export class Restarts {
     chronicle.note(`the registry ends by ${ending}, for ${downMs} ms`, true);
     tally.countFault(`restart by ${ending}`);
     tally.downMaxMs = Math.max(tally.downMaxMs, downMs);
-    await this.#end(ending, act);
-    crowd.noteEnd();
+    const lostFromMs = await this.#end(ending, act);
+    crowd.noteEnd(lostFromMs);
+    leases.noteEnd(lostFromMs);
     await delay(downMs);
     const isNarrow = random.below(3) === 0;
     await registry.begin(isNarrow ? narrowDoor : {});
-    crowd.judge.watch.noteStart(registry.startedAtMs);
+    crowd.noteStart(registry.startedAtMs);
     chronicle.note(`the registry is there again${isNarrow ? ', with a narrow door' : ''}`, true);
     await this.#awaitHome(act, random.below(4) > 0);
   }
 
-  async #end(ending: Ending, act: (isCalm: boolean) => Promise<void>): Promise<void> {
+  /** Resolves to from when on what was answered may not have been noted for the next life. */
+  async #end(ending: Ending, act: (isCalm: boolean) => Promise<void>): Promise<number> {
     const { registry, crowd, clock, onWrong } = this.#options;
     crowd.expectEnd();
+    const lostFromMs = clock.lostFromMs(ending === 'SIGTERM');
     clock.noteEnd();
     const ended = registry.end(ending);
     // Whoever is not refused goes on as if nothing were.
@@ -75,6 +80,7 @@ export class Restarts {
     const expected = ending === 'SIGTERM' ? 0 : ending;
     if (status !== expected)
       onWrong(`the registry was told to end by ${ending}, and ended with ${status}: ${registry.lastWords}`);
+    return lostFromMs;
   }
 
   async #awaitHome(act: (isCalm: boolean) => Promise<void>, isCalm: boolean): Promise<void> {

@@ -93,8 +93,14 @@ export class Returns {
     const { fate, opened } = previous;
     const secret = isResuming ? opened?.secret : undefined;
     const isSameLife = actor.life === previous.life;
-    const isTakeover = secret !== undefined && isSameLife;
-    const threadBefore = isTakeover ? await this.#threadOf(opened!.session) : undefined;
+    const isTakeover = secret !== undefined;
+    // What a life before has noted for certain the next one knows (WS3).
+    const mustResumeUntilMs =
+      isTakeover && crowd.judge.ledger.possessionsOf(fate).some(({ isCertain }) => isCertain)
+        ? fate.mayLeaveFromMs
+        : Number.NEGATIVE_INFINITY;
+    const threadBefore = isTakeover && isSameLife ? await this.#threadOf(opened!.session) : undefined;
+    const isPresent = crowd.fates.isPresent(fate);
     if (isTakeover) crowd.fates.requestTakeover(fate);
     const answer = await actor.open(secret);
     if (isTakeover) crowd.fates.endTakeover(fate, answer?.result === undefined ? settings.slotWaitTimeoutMs : 0);
@@ -108,9 +114,11 @@ export class Returns {
     if (actor.opened?.resumed === undefined) {
       tally.countOperation('come back anew');
       crowd.note(`${actor.fate.name} is ${fate.name}, come back anew`);
+      if (!isSameLife && performance.now() < mustResumeUntilMs)
+        onWrong(`[WS3] ${fate.name} could not take over its session of the life before`);
       return 'anew';
     }
-    if (!isSameLife) onWrong(`[SE8] ${fate.name} took over a session of a life before`);
+    if (!isPresent) onWrong(`[SE8] ${fate.name} took over a session that should have gone`);
     tally.countOperation('resume a session');
     crowd.note(`${actor.fate.name} is ${fate.name}, and goes on with its session`);
     actor.fate = fate;

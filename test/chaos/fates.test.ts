@@ -141,18 +141,66 @@ test('a refusal of before a restart keeps nothing after it', () => {
   setting.fates.noteRefusal(setting.nowMs);
   setting.fates.leave(fate, 'broken close');
   setting.fates.noteEnd();
-  expect(setting.judgeGone()).toBeUndefined();
-  // Whoever was on the way to it has nothing to take over.
-  setting.fates.endTakeover(fate, 1000);
-  const next = setting.register();
-  setting.fates.leave(next, 'broken close');
+  setting.fates.noteStart(setting.nowMs);
+  setting.pass(settings.warmUpMs, false);
   setting.pass(disconnectGraceMs);
   expect(setting.judgeGone()).toBeUndefined();
   setting.pass(goneWithinMs);
-  expect(fate.goneByMs).toBe(goneWithinMs);
   expect(setting.judgeHeld()).toBeUndefined();
   setting.pass(1);
   expect(setting.judgeHeld()).toMatch(/should have gone/);
+});
+
+test.each(['connected', 'in its grace'])(
+  'a session that is %s when the registry ends stays until the next life has waited for its client, and its grace is over',
+  (how) => {
+    const setting = new Setting();
+    const fate = setting.register();
+    if (how === 'in its grace') setting.fates.leave(fate, 'broken close');
+    setting.fates.noteEnd();
+    setting.pass(60_000, false);
+    expect(setting.judgeGone()).toMatch(/^pay i1 is missing/);
+    setting.fates.noteStart(setting.nowMs);
+    setting.pass(settings.warmUpMs, false);
+    setting.pass(disconnectGraceMs - 1);
+    expect(setting.judgeGone()).toMatch(/^pay i1 is missing/);
+    setting.pass(1);
+    expect(setting.judgeGone()).toBeUndefined();
+    setting.pass(goneWithinMs);
+    expect(setting.judgeHeld()).toBeUndefined();
+    setting.pass(1);
+    expect(setting.judgeHeld()).toMatch(/should have gone/);
+  },
+);
+
+test('what had gone or may have gone before a restart is not missed after it, and what must have gone may not be back', () => {
+  const setting = new Setting();
+  const fate = setting.register();
+  setting.fates.leave(fate, 'clean close');
+  setting.fates.noteEnd();
+  setting.fates.noteStart(setting.nowMs);
+  expect(setting.judgeGone()).toBeUndefined();
+  // That it ended may not have been noted.
+  setting.pass(disconnectGraceMs + goneWithinMs);
+  expect(setting.judgeHeld()).toBeUndefined();
+  setting.pass(1);
+  expect(setting.fates.isPresent(fate)).toBe(false);
+  setting.fates.noteEnd();
+  setting.fates.noteStart(setting.nowMs);
+  expect(setting.judgeHeld()).toMatch(/should have gone/);
+});
+
+test('a session of before a restart that is taken over stays', () => {
+  const setting = new Setting();
+  const fate = setting.register();
+  setting.fates.noteEnd();
+  setting.fates.requestTakeover(fate);
+  setting.fates.endTakeover(fate, 0);
+  setting.fates.resume(fate);
+  setting.fates.noteStart(setting.nowMs);
+  setting.pass(60_000);
+  expect(setting.judgeGone()).toMatch(/^pay i1 is missing/);
+  expect(setting.judgeHeld()).toBeUndefined();
 });
 
 test('a session that somebody wishes to take over goes on when it is, and lives by its grace when it is not', () => {

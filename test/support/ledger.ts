@@ -118,6 +118,11 @@ export class Ledger {
     history.changes = history.changes.filter((other) => other !== change);
   }
 
+  /** It was acknowledged, and may be lost all the same, with what has not been acknowledged: the registry has ended before it had noted it. */
+  doubt(change: Change): void {
+    change.version = undefined;
+  }
+
   /** The content that was last acknowledged, to be registered once more. */
   lastMark(service: string, id: string): number | undefined {
     return this.#services
