@@ -579,8 +579,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   // Those that follow need more than one session host.
   {
     name: 'a rebuild goes on before another host has said what its sessions hold',
-    faults: { percent: 15, kills: true, moves: false, longTurns: true },
-    seed: 30,
+    faults: { percent: 15, kills: true, moves: false, longTurns: true, hasty: true },
     plant: () =>
       replace(
         LocalHost.prototype,
@@ -651,9 +650,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'what a partition said before it died does not reach every host',
-    faults: { percent: 30, kills: true, moves: false },
-    acts: 300,
-    seed: 131,
+    faults: { percent: 30, kills: true, moves: false, hasty: true },
     plant: () =>
       replace(
         SimulatedMailbox.prototype,

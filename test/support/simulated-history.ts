@@ -45,6 +45,8 @@ export interface Faults {
   readonly bounds?: boolean;
   /** Few clients and many services: those that nobody needs are forgotten. */
   readonly sparse?: boolean;
+  /** Partitions that have died are back at once: more of them are rebuilt, and die again soon. */
+  readonly hasty?: boolean;
   /** Partitions work off in one turn what has come. */
   readonly longTurns?: boolean;
   /** Some instances are registered for good, and what stores them fails now and then. */
@@ -169,6 +171,8 @@ const guarded = {
 };
 /** Room for three instances or four, and for some claims beside them. */
 const narrow = { claimsPerInstanceMax: 2, instancesPerServiceMax: 3, serviceListBytesMax: 1024 };
+/** Histories are short: with the usual backoff, which doubles, a partition is rebuilt a few times, and then gone for most of what is left. */
+const hasty = { partitionRestartBackoffMs: 1, partitionRestartWindowMs: 1000 };
 /** Of a hundred steps of a history with guards, how many concern all clients. */
 const massPercent = 6;
 /** Of a hundred steps of a history with leases, how many concern them. */
@@ -199,6 +203,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     moveSlots: 2048,
     ...(faults.guards === true ? guarded : unguarded),
     ...(faults.bounds === true ? narrow : {}),
+    ...(faults.hasty === true ? hasty : {}),
     ...(faults.longTurns === true ? { partitionTurnWorkMax: 1_000_000 } : {}),
   };
   const store = new MemoryStore();
