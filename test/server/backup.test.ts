@@ -47,7 +47,7 @@ function put(key: string, text: string, table: Write['table'] = 'keys'): Write {
 
 async function readRows({ store }: FaultyServer): Promise<string[]> {
   const found: string[] = [];
-  for (const table of ['services', 'instances', 'keys', 'sessions'] as const) {
+  for (const table of ['services', 'instances', 'keys', 'lockDelays'] as const) {
     for await (const rows of store.load(table)) {
       for (const { key, payload, createVersion, modifyVersion } of rows)
         found.push(`${table} ${key}=${Buffer.from(payload).toString()} ${createVersion} ${modifyVersion}`);
@@ -58,13 +58,13 @@ async function readRows({ store }: FaultyServer): Promise<string[]> {
 
 test('[AR1] a backup is restored into a new folder, with which a registry starts with the same rows and goes on', async () => {
   const first = await start(`${folder}/first`);
-  await first.store.commit([put('a', '1'), put('s', '{}', 'sessions')]);
+  await first.store.commit([put('a', '1'), put('s', '{}', 'lockDelays')]);
   await first.store.commit([put('b', '2'), { ...put('a', '3'), createVersion: 2 }]);
   const rows = await readRows(first);
   const backup = await run(first, 'backup', `${folder}/backup`, '--json');
   expect(backup).toMatchObject({ status: 0, err: '' });
   const content = JSON.parse(backup.out) as { version: number; rows: object };
-  expect(content.rows).toMatchObject({ keys: 2, sessions: 1, registry: 1 });
+  expect(content.rows).toMatchObject({ keys: 2, lockDelays: 1, registry: 1 });
   expect(readdirSync(folder).sort()).toEqual(['backup', 'first']);
 
   const inspected = await runCommand(['inspect', `${folder}/backup`]);

@@ -37,6 +37,8 @@ export class SimulatedStore {
   readonly #present: Map<number, StoreChannel> = new Map();
   #numbers = 0;
   #isTurnDue = false;
+  /** Requests that have been taken, and not replied to. */
+  #unanswered = 0;
   /** Its thread has died, and is not back. */
   #isDown = false;
 
@@ -101,7 +103,8 @@ export class SimulatedStore {
   tick(): void {
     if (this.#isDown) return;
     this.#core.tick(this.#nowMs());
-    this.#isTurnDue = true;
+    // What follows from that is said with the next turn; without anything to say there is none, so that histories do not spend their steps on it.
+    if (this.#unanswered > 0) this.#isTurnDue = true;
   }
 
   /** The thread dies: what it has not replied to may have been stored, or not. */
@@ -117,6 +120,7 @@ export class SimulatedStore {
     if (!this.#isDown) return;
     this.#isDown = false;
     this.#core = this.#createCore();
+    this.#unanswered = 0;
     const callers = [...this.#present.values()].map(({ caller }) => caller);
     for (const caller of callers) {
       this.#present.set(caller.partition, this.#open(caller));
@@ -139,7 +143,9 @@ export class SimulatedStore {
   }
 
   #takeRequests(channel: StoreChannel): void {
-    for (const request of channel.requests.shift() ?? []) this.#core.handle(channel.number, request, this.#nowMs());
+    const requests = channel.requests.shift() ?? [];
+    this.#unanswered += requests.length;
+    for (const request of requests) this.#core.handle(channel.number, request, this.#nowMs());
     this.#isTurnDue = true;
   }
 
@@ -156,6 +162,7 @@ export class SimulatedStore {
       openBackend: () => this.#backend,
       reply: (number, replies) => {
         const channel = this.#channels.get(number);
+        this.#unanswered -= replies.length;
         // Nobody here watches keys, so there are no news.
         if (channel?.isOpen === true) channel.replies.push(structuredClone(replies) as StoreReply[]);
       },
