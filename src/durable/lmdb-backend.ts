@@ -212,8 +212,10 @@ export class LmdbBackend implements StoreBackend {
   }
 
   #measure(): void {
-    const { lastPageNumber } = this.#require().root.getStats() as { readonly lastPageNumber: number };
-    this.#fileBytes = (lastPageNumber + 1) * pageBytes;
+    const { root, descriptor } = this.#require();
+    const { lastPageNumber } = root.getStats() as { readonly lastPageNumber: number };
+    // Pages that a transaction took and gave back, at the end, may never have been written.
+    this.#fileBytes = Math.min((lastPageNumber + 1) * pageBytes, fstatSync(descriptor).size);
   }
 
   #require(): Environment {
