@@ -359,7 +359,8 @@ export class KeyDomain {
       this.#refusePart(ticket.work);
       this.#finish(ticket, { kind: 'refused', failure });
     } else if (changes.size === 0 && transaction.joint === undefined) {
-      this.#finish(ticket, { kind: 'done', version: this.#version, rows });
+      // What it put and deleted again was never stored.
+      this.#finish(ticket, { kind: 'done', version: this.#version, rows: stampRows(rows, this.#version) });
     } else {
       this.#commitTicket(ticket, changes, []);
     }
@@ -494,10 +495,7 @@ export class KeyDomain {
       }
     }
     if (work.kind === 'deletion') this.#finish(ticket, this.#countDeleted(ticket));
-    else {
-      const stamped = rows.map((row) => (row === undefined ? undefined : stampRow(row, version)));
-      this.#finish(ticket, { kind: 'done', version, rows: stamped });
-    }
+    else this.#finish(ticket, { kind: 'done', version, rows: stampRows(rows, version) });
   }
 
   /** The store has ended. What was in flight may or may not have been stored, so what is there is loaded again. */
@@ -667,4 +665,8 @@ function refuseBusy(max: number): Failure {
 
 function refuseLimit(limit: string, max: number): Failure {
   return { code: 'limit_exceeded', message: `the partition's keys meet ${limit}`, limit, max };
+}
+
+function stampRows(rows: readonly (KeyRow | undefined)[], version: number): (KeyRow | undefined)[] {
+  return rows.map((row) => (row === undefined ? undefined : stampRow(row, version)));
 }

@@ -244,3 +244,14 @@ test('[KV8] keys, their bytes and requests that wait are bounded', () => {
   expect(small.put('a', 'x'.repeat(90))).toMatchObject({ failure: { limit: 'keyBytesPerPartitionMax' } });
   expect(small.put('a', 'x'.repeat(30)).kind).toBe('done');
 });
+
+test('[KV2] what a transaction puts and deletes again is answered with the version at which nothing was changed', () => {
+  const bench = new KeyBench();
+  bench.put('{t}a', '1');
+  const outcome = bench.run([
+    { kind: 'put', key: '{t}b', value: encode('2'), flags: '0' },
+    { kind: 'delete', key: '{t}b' },
+  ]);
+  expect(rowOf(outcome)).toMatchObject({ createVersion: 1, modifyVersion: 1 });
+  expect(bench.store.version).toBe(1);
+});
