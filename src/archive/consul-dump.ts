@@ -1,11 +1,9 @@
 import { protocolLimits } from '../protocol/limits.ts';
-import type { DumpReader, DumpTarget } from './dump-reader.ts';
-import { JsonElements } from './json-elements.ts';
+import type { DumpTarget } from './dump-reader.ts';
+import { JsonDumpReader } from './json-dump-reader.ts';
 import type { JsonElement } from './json-elements.ts';
 import { describePlace, readDigits, readFields, readItems, readNumber, readText, readTexts } from './json-fields.ts';
 import type { Fields } from './json-fields.ts';
-import { RecordIntake } from './record-intake.ts';
-import type { ArchiveRecord } from './records.ts';
 
 /** What a weight of 1 becomes, so that the default is the default. */
 const weightFactor = protocolLimits.weightDefault;
@@ -28,35 +26,22 @@ interface ConsulService {
  * Reads what Consul says: `consul kv export`, `/v1/kv/…?recurse`, `/v1/catalog/service/…`, `/v1/health/service/…` and `/v1/agent/services`, in any order, one answer after
  * the other.
  */
-export class ConsulDumpReader implements DumpReader {
-  readonly #intake: RecordIntake;
-  readonly #elements = new JsonElements(['$.*']);
-
+export class ConsulDumpReader extends JsonDumpReader {
   constructor(target: DumpTarget) {
-    this.#intake = new RecordIntake(target);
+    super(target, ['$.*']);
   }
 
-  read(part: Uint8Array): readonly ArchiveRecord[] {
-    for (const element of this.#elements.read(part)) this.#readElement(element);
-    return this.#intake.drain();
-  }
-
-  end(): readonly ArchiveRecord[] {
-    for (const element of this.#elements.end()) this.#readElement(element);
-    return this.#intake.drain();
-  }
-
-  #readElement(element: JsonElement): void {
+  protected override readElement(element: JsonElement): void {
     const fields = readFields(element.value) ?? {};
     const service = readService(fields);
     if (service !== undefined) this.#addService(service);
     else if (readText(fields['key'] ?? fields['Key']) !== undefined) this.#addKey(fields);
     else if (Array.isArray(element.value) && typeof element.key === 'string')
-      this.#intake.leaveOut(
+      this.intake.leaveOut(
         'a name without its instances, as /v1/catalog/services has it: dump /v1/health/service/NAME of each',
         element.key,
       );
-    else this.#intake.leaveOut('neither a key nor an instance of a service', describePlace(element));
+    else this.intake.leaveOut('neither a key nor an instance of a service', describePlace(element));
   }
 
   #addKey(fields: Fields): void {
@@ -64,33 +49,33 @@ export class ConsulDumpReader implements DumpReader {
     const value = fields['value'] ?? fields['Value'] ?? '';
     const flags = readDigits(fields['flags'] ?? fields['Flags'] ?? 0);
     if (typeof value !== 'string' || flags === undefined) {
-      this.#intake.leaveOut('a key whose value is no text, or whose flags are no whole number', key);
+      this.intake.leaveOut('a key whose value is no text, or whose flags are no whole number', key);
       return;
     }
-    if (fields['Session'] !== undefined) this.#intake.noteAltered('the key is taken, but not the lock on it', key);
-    this.#intake.addKey(key, value, flags);
+    if (fields['Session'] !== undefined) this.intake.noteAltered('the key is taken, but not the lock on it', key);
+    this.intake.addKey(key, value, flags);
   }
 
   #addService(service: ConsulService): void {
     const { name, id, kind, host, port, tags, meta, weights, locality, status } = service;
     const what = `${name} ${id}`;
     if (name === 'consul') {
-      this.#intake.leaveOut('a server of Consul itself', what);
+      this.intake.leaveOut('a server of Consul itself', what);
       return;
     }
     if (kind !== undefined) {
-      this.#intake.leaveOut('a proxy or gateway of the service mesh', what);
+      this.intake.leaveOut('a proxy or gateway of the service mesh', what);
       return;
     }
     const metadata = readTexts(meta);
     if (tags.length > 0) {
       if ('tags' in metadata)
-        this.#intake.noteAltered('its metadata already has `tags`, so its tags are not taken', what);
+        this.intake.noteAltered('its metadata already has `tags`, so its tags are not taken', what);
       else metadata['tags'] = tags.join(',');
     }
-    if (status === 'critical') this.#intake.noteAltered('disabled: a check of it is critical', what);
+    if (status === 'critical') this.intake.noteAltered('disabled: a check of it is critical', what);
     const zone = readText(locality['Zone']);
-    this.#intake.addInstance(
+    this.intake.addInstance(
       { service: name },
       {
         host,
@@ -107,7 +92,7 @@ export class ConsulDumpReader implements DumpReader {
   #readWeight(weights: Fields, status: ConsulService['status'], what: string): number {
     const weight = (readNumber(weights[status === 'warning' ? 'Warning' : 'Passing']) ?? 1) * weightFactor;
     if (weight <= protocolLimits.weightMax) return weight;
-    this.#intake.noteAltered(`the weight is more than ${protocolLimits.weightMax}, which it is now`, what);
+    this.intake.noteAltered(`the weight is more than ${protocolLimits.weightMax}, which it is now`, what);
     return protocolLimits.weightMax;
   }
 }

@@ -1,13 +1,12 @@
 import { protocolLimits } from '../protocol/limits.ts';
 import { defaultGroup, defaultNamespace } from '../protocol/service-key.ts';
 import type { ServiceName } from '../protocol/types.ts';
-import type { DumpReader, DumpTarget } from './dump-reader.ts';
-import { JsonElements } from './json-elements.ts';
+import type { DumpTarget } from './dump-reader.ts';
+import { JsonDumpReader } from './json-dump-reader.ts';
 import type { JsonElement } from './json-elements.ts';
 import { describePlace, readBoolean, readFields, readItems, readNumber, readText, readTexts } from './json-fields.ts';
 import type { Fields } from './json-fields.ts';
-import { RecordIntake } from './record-intake.ts';
-import type { ArchiveRecord, ServiceSettings } from './records.ts';
+import type { ServiceSettings } from './records.ts';
 
 /** What Nacos calls by default what is called otherwise here. */
 const nacosGroup = 'DEFAULT_GROUP';
@@ -21,31 +20,18 @@ const nestingMax = 8;
  * Reads what Nacos says of services, one answer after the other: `/v1/ns/instance/list`, `/v1/ns/catalog/services?withInstances=true`, `/v1/ns/catalog/instances`,
  * `/v1/ns/catalog/service`, `/v1/ns/service`, and the answers of v2 and v3, which are the same in an envelope.
  */
-export class NacosDumpReader implements DumpReader {
-  readonly #intake: RecordIntake;
-  readonly #elements = new JsonElements(['$']);
-
+export class NacosDumpReader extends JsonDumpReader {
   constructor(target: DumpTarget) {
-    this.#intake = new RecordIntake(target);
+    super(target, ['$']);
   }
 
-  read(part: Uint8Array): readonly ArchiveRecord[] {
-    for (const element of this.#elements.read(part)) this.#readElement(element);
-    return this.#intake.drain();
-  }
-
-  end(): readonly ArchiveRecord[] {
-    for (const element of this.#elements.end()) this.#readElement(element);
-    return this.#intake.drain();
-  }
-
-  #readElement(element: JsonElement): void {
+  protected override readElement(element: JsonElement): void {
     this.#readAnswer(element.value, describePlace(element), nestingMax);
   }
 
   #readAnswer(value: unknown, place: string, nestingLeft: number): void {
     if (nestingLeft === 0) {
-      this.#intake.leaveOut('answers lie in one another too deep', place);
+      this.intake.leaveOut('answers lie in one another too deep', place);
       return;
     }
     if (Array.isArray(value)) {
@@ -65,18 +51,18 @@ export class NacosDumpReader implements DumpReader {
     const service = readFields(fields['service']) ?? fields;
     const name = readServiceName(service);
     if (name === undefined) {
-      this.#intake.leaveOut('neither a service nor an instance', place);
+      this.intake.leaveOut('neither a service nor an instance', place);
       return;
     }
     const hosts = readHosts(fields);
     const settings = readSettings(service);
     const isSummary = hosts === undefined && service['protectThreshold'] === undefined;
     if (isSummary)
-      this.#intake.leaveOut(
+      this.intake.leaveOut(
         'a name without its instances: dump /v1/ns/instance/list of each, or the catalog with withInstances=true',
         name.service,
       );
-    if (Object.keys(settings).length > 0) this.#intake.addService(name, settings, name.service);
+    if (Object.keys(settings).length > 0) this.intake.addService(name, settings, name.service);
     for (const host of hosts ?? []) this.#addInstance(readFields(host) ?? {}, name);
   }
 
@@ -86,13 +72,13 @@ export class NacosDumpReader implements DumpReader {
     const name = service ?? readServiceName(fields) ?? readNameOfId(fields['instanceId']);
     const what = `${name?.service ?? 'instance'} ${host}:${port}`;
     if (name === undefined) {
-      this.#intake.leaveOut('an instance of which nothing says of what service it is', what);
+      this.intake.leaveOut('an instance of which nothing says of what service it is', what);
       return;
     }
     if (readBoolean(fields['healthy']) === false)
-      this.#intake.noteAltered('unhealthy there; here nothing says so until it is checked', what);
+      this.intake.noteAltered('unhealthy there; here nothing says so until it is checked', what);
     const cluster = readText(fields['clusterName']);
-    this.#intake.addInstance(
+    this.intake.addInstance(
       name,
       {
         host,
@@ -109,7 +95,7 @@ export class NacosDumpReader implements DumpReader {
   #readWeight(value: unknown, what: string): number {
     const weight = Math.round((readNumber(value) ?? 1) * weightFactor);
     if (weight <= protocolLimits.weightMax) return weight;
-    this.#intake.noteAltered(`the weight is more than ${protocolLimits.weightMax}, which it is now`, what);
+    this.intake.noteAltered(`the weight is more than ${protocolLimits.weightMax}, which it is now`, what);
     return protocolLimits.weightMax;
   }
 }
