@@ -81,8 +81,11 @@ function compare(entry: RegistrationEntry, hash: string | undefined): void {
   const isHash = (content: InstanceInput | undefined): boolean =>
     content !== undefined &&
     hashRegistration(key, encodeInstance(content, { defaultWeight: givenWeight }).fragment) === hash;
-  if (hash !== undefined && isHash(wanted)) entry.held = wanted;
-  else if (hash === undefined || !isHash(held)) entry.held = undefined;
+  if (hash !== undefined && isHash(wanted)) {
+    // It was accepted, though that answer never came.
+    entry.held = wanted;
+    entry.accepted = wanted;
+  } else if (hash === undefined || !isHash(held)) entry.held = undefined;
   // It may hold something that nobody here knows.
   entry.isUnsure = hash !== undefined && entry.held === undefined;
 }

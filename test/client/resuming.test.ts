@@ -104,6 +104,30 @@ test('[SE8] where the digests differ it reads what the session holds, page by pa
   ]);
 });
 
+test('[SE8] what the session turns out to hold has been accepted, though nobody heard so: a later refusal falls back to it', () => {
+  const scene = new Scene({ requestTimeoutMs: 1000 });
+  scene.connect({}, later);
+  scene.call({ kind: 'register', service, instance: { id: 'a', host: 'h', port: 1, weight: 1 }, isStanding: true });
+  scene.refuse(scene.takeRequests()[0]!.id, 'limit_exceeded');
+  const ticket = scene.register('a', 2);
+  // It reaches the server, but its answer does not come, and the call is given up.
+  scene.takeRequests();
+  scene.cut();
+  scene.advance(1000);
+  expect(scene.errorOf(ticket)).toBeDefined();
+  scene.connect({}, resumed('a'));
+  const held = hashRegistration(key, fragmentOf('a', 2));
+  scene.answer(scene.takeRequests()[0]!.id, page([['a', held]]));
+  expect(scene.takeRequests()).toEqual([]);
+  const next = scene.register('a', 3);
+  scene.refuse(scene.takeRequests()[0]!.id, 'invalid_params');
+  expect(scene.errorOf(next)).toBeDefined();
+  expect(scene.takeRequests()).toEqual([]);
+  expect([...scene.state.tables.registrations.values()]).toMatchObject([
+    { wanted: { weight: 2 }, accepted: { weight: 2 } },
+  ]);
+});
+
 test('[SE8] a session that is not there any more is told everything anew, and what was taken away has gone with it', () => {
   const scene = withTwo();
   scene.cut();
