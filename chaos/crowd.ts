@@ -222,7 +222,7 @@ export class Crowd {
   /** The registry is about to end. Those who are there come back to its next life, except for some; what those hold must not be missing. */
   expectEnd(): void {
     const { watch, ledger } = this.judge;
-    watch.begin();
+    this.judge.expectEnd();
     this.#returning = new Set(
       [...this.actors].filter(({ state }) => (state === 'open' || state === 'paused') && this.#random.below(6) > 0),
     );
@@ -240,7 +240,6 @@ export class Crowd {
   noteEnd(lostFromMs: number): void {
     this.fates.noteEnd();
     this.requests.noteEnd(lostFromMs);
-    this.judge.noteEnd(lostFromMs);
     this.returns.superseded.clear();
     for (const actor of this.actors) {
       for (const [service, view] of actor.views) this.#abandoned.set(service, view.copy());

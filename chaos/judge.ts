@@ -26,8 +26,6 @@ export class Judge {
   readonly #options: JudgeOptions;
   /** The highest version that anybody was told of a service. */
   readonly #told: Map<string, number> = new Map();
-  /** Each time that one of those rose in the registry's present life: what it was before, and when. */
-  #rises: { readonly service: string; readonly before: number; readonly atMs: number }[] = [];
 
   constructor(options: JudgeOptions) {
     this.#options = options;
@@ -42,20 +40,12 @@ export class Judge {
   /** An answer names a version, and by the time of asking `floor` had been told. */
   noteVersion(service: string, version: number, floor: number): void {
     if (version < floor) this.#options.onWrong(`${service} is at ${version}, and had been at ${floor}`);
-    const before = this.versionTold(service);
-    if (version <= before) return;
-    this.#told.set(service, version);
-    this.#rises.push({ service, before, atMs: performance.now() });
+    if (version > this.versionTold(service)) this.#told.set(service, version);
   }
 
-  /**
-   * The registry has ended; its next life may not know what anybody was told from then on. So for now a service may begin there at a version below one that was told, which other
-   * rules deny: what a kill took from the journals is not made up for by raising versions.
-   */
-  noteEnd(lostFromMs: number): void {
-    for (const { service, before, atMs } of this.#rises.toReversed())
-      if (atMs >= lostFromMs) this.#told.set(service, before);
-    this.#rises = [];
+  /** The registry is about to end. */
+  expectEnd(): void {
+    this.watch.begin(this.#told);
   }
 
   handleChange(actor: Actor, change: ViewChange): void {

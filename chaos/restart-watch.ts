@@ -14,6 +14,8 @@ interface Coming {
 export class RestartWatch {
   readonly #warmUpMs: number;
   readonly #coming: Map<string, Map<string, Coming>> = new Map();
+  /** The highest version of each service that anybody had been told when the registry was about to end. */
+  #told: ReadonlyMap<string, number> = new Map();
   /** Before this the registry cannot have been warm, whatever the machine did meanwhile. */
   #untilMs = Number.NEGATIVE_INFINITY;
   /** Lists that were compared. */
@@ -23,8 +25,9 @@ export class RestartWatch {
     this.#warmUpMs = warmUpMs;
   }
 
-  /** The registry is about to end. */
-  begin(): void {
+  /** The registry is about to end. `told`: by service, the highest version that anybody has been told. */
+  begin(told: ReadonlyMap<string, number>): void {
+    this.#told = new Map(told);
     this.#coming.clear();
     this.#untilMs = Number.POSITIVE_INFINITY;
   }
@@ -62,6 +65,8 @@ export class RestartWatch {
   /** Says what is wrong with how a list has changed, or undefined. */
   judge(view: SubscriberView, { service, lost, gained, isRenewal }: ViewChange, nowMs: number): string | undefined {
     if (nowMs >= this.#untilMs) return undefined;
+    // It was under way when the registry was told to end, and says nothing of what was registered after it.
+    if (view.version < (this.#told.get(service) ?? 0)) return undefined;
     this.lists += 1;
     const coming = this.#coming.get(service);
     const missing = lost.filter((id) => {

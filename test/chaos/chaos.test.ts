@@ -50,7 +50,7 @@ test.each(runs as [number, number][])(
   (seed, seconds) => {
     const { report, status } = run(seed, seconds);
     const { failure, lack, story, checks, tally } = report;
-    expect({ failure, lack }, `seed ${seed}\n${story.join('\n')}`).toEqual({});
+    expect({ failure, lack }, `seed ${seed}: ${failure ?? lack}\n${story.join('\n')}`).toEqual({});
     expect(status).toBe(0);
     expect(checks).toBeGreaterThan(1000);
     expect(tally.pushes).toBeGreaterThan(100);
