@@ -74,8 +74,8 @@ export class SessionLedger {
     this.#writer.proceed(nowMs);
   }
 
-  end(): Promise<void> {
-    return this.#writer.end();
+  async end(): Promise<void> {
+    await this.#writer.end();
   }
 
   #keep(session: KeptSession): void {

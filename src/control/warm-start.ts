@@ -53,7 +53,10 @@ export class WarmStart {
   readonly #complete: Set<number> = new Set();
   #phase: WarmStartPhase = 'reading';
   #claims = 0;
+  #version = 0;
   readonly #cold: Set<number> = new Set();
+  /** Partitions that have stopped, and whether their journals have all that they held. */
+  readonly #ended: Map<number, boolean> = new Map();
 
   constructor(options: WarmStartOptions) {
     const { folder, config, log } = options;
@@ -80,6 +83,11 @@ export class WarmStart {
     return this.#claims;
   }
 
+  /** Services continue from there, at most. */
+  get version(): number {
+    return this.#version;
+  }
+
   /** Partitions without a journal. */
   get coldCount(): number {
     return this.#cold.size;
@@ -94,6 +102,7 @@ export class WarmStart {
   journalOf(partition: number, isFirstLife: boolean): JournalStart {
     const { folder, config } = this.#options;
     const { paths, sequence } = folder.ownFiles('claims', partition);
+    this.#ended.delete(partition);
     return {
       folder: folder.path,
       registry: folder.registry,
@@ -103,6 +112,7 @@ export class WarmStart {
       before: paths,
       files: this.#phase === 'over' ? [] : folder.claimFiles(),
       isRebuild: !isFirstLife && this.#phase !== 'reading',
+      isWhole: folder.isWhole,
     };
   }
 
@@ -115,7 +125,11 @@ export class WarmStart {
       case 'loaded':
         this.#findings.push(report.findings);
         if (this.#phase === 'reading') this.#claims += report.claims;
+        this.#version = Math.max(this.#version, report.version);
         for (const damage of report.findings.damages) logDamage(log, damage);
+        return;
+      case 'ended':
+        this.#ended.set(partition, report.isWhole);
         return;
       case 'journal':
         break;
@@ -186,9 +200,15 @@ export class WarmStart {
     log.info({ tookMs: Math.round(performance.now() - nowMs) }, 'recalled what sessions of before the start hold');
   }
 
-  /** All that was noted is written. */
-  end(): Promise<void> {
-    return this.#ledger.end();
+  /** Partitions have ended: writes what has been noted, and that nothing is missing if so. `partitions`: that there were. */
+  async end(partitions: number): Promise<void> {
+    await this.#ledger.end();
+    for (let partition = 0; partition < partitions; partition++) if (this.#ended.get(partition) !== true) return;
+    try {
+      this.#options.folder.noteEnd();
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'the journal cannot say that it ended in order: versions will leap ahead');
+    }
   }
 
   async #recall(partition: number, { hosts, supervisor }: Omit<WarmStartParts, 'migrator'>): Promise<void> {

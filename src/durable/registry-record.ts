@@ -13,8 +13,10 @@ export interface RegistryRecordOptions {
 }
 
 const key = 'self';
-/** So far beyond the clock no version can be while this is ahead of it, in microseconds; the ceiling is raised when half of it is used up. */
+/** So far beyond the clock the ceiling is put, in microseconds; it is raised when half of that is used up. */
 const ceilingStepMicros = 20_000_000;
+/** And so far beyond the version from which services continue, while that is ahead of the clock: they rise by one with each change then. */
+const continuedStepMicros = 5_000_000;
 
 /**
  * The registry's own row: how often it has started, and a ceiling that no version of a service has reached. It is raised ahead of time, in the background, so that
@@ -25,6 +27,8 @@ export class RegistryRecord {
   /** Undefined: it could not be read yet, and is not written before it has been. */
   #stored: Stored | undefined;
   #isBusy = false;
+  /** Services have continued from here. */
+  #continuedFrom = 0;
   /** No version of lives before has reached it; 0: nothing is known of any. */
   versionFloor = 0;
 
@@ -37,13 +41,24 @@ export class RegistryRecord {
     await this.#work();
   }
 
+  /** Services continue from a version, which may be ahead of the clock; resolves once the ceiling is above it, or that cannot be stored now. */
+  async continueFrom(version: number): Promise<void> {
+    this.#continuedFrom = version;
+    if (this.#isLow) await this.#work();
+  }
+
   /** Raises the ceiling if it is time to. */
   tick(): void {
-    if (this.#isBusy) return;
-    const isLow =
-      this.#stored === undefined ||
-      this.#stored.versionCeiling - this.#options.readWallMicros() < ceilingStepMicros / 2;
-    if (isLow) void this.#work();
+    if (!this.#isBusy && this.#isLow) void this.#work();
+  }
+
+  get #isLow(): boolean {
+    if (this.#stored === undefined) return true;
+    const { versionCeiling } = this.#stored;
+    return (
+      versionCeiling - this.#options.readWallMicros() < ceilingStepMicros / 2 ||
+      versionCeiling < this.#continuedFrom + continuedStepMicros
+    );
   }
 
   async #work(): Promise<void> {
@@ -52,7 +67,11 @@ export class RegistryRecord {
     const before = this.#stored ?? (await this.#read());
     if (before !== undefined) {
       const starts = this.#stored === undefined ? before.starts + 1 : before.starts;
-      const versionCeiling = Math.max(before.versionCeiling, readWallMicros() + ceilingStepMicros);
+      const versionCeiling = Math.max(
+        before.versionCeiling,
+        readWallMicros() + ceilingStepMicros,
+        this.#continuedFrom + continuedStepMicros,
+      );
       const wanted = { starts, versionCeiling };
       const outcome = await store.commit([{ table: 'registry', key, payload: encode(wanted), createVersion: 0 }]);
       if ('version' in outcome) this.#stored = wanted;

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { journalFormat } from './segment-head.ts';
@@ -25,12 +25,17 @@ export interface EarlierSessions {
   readonly damages: readonly JournalDamage[];
 }
 
+/** Says which life ended in order. */
+const endMark = 'ended-in-order';
+
 /** The folder in which the journals of a registry lie, as one life of the process finds it. */
 export class JournalFolder {
   readonly path: string;
   /** Names the registry and its history; that of the life before, if there was one. */
   readonly registry: string;
   readonly life: number;
+  /** The life before ended in order, and left all that anybody was told. */
+  readonly isWhole: boolean;
   /** Segments of the life before that cannot be read at all. */
   readonly damages: readonly JournalDamage[];
   /** By file. */
@@ -59,6 +64,7 @@ export class JournalFolder {
       damages.push({ file, at: 0, reason: 'it is of another registry' });
     }
     this.damages = damages;
+    this.isWhole = this.#takeEndMark() === this.life - 1 && damages.length === 0;
   }
 
   head(writers: number): SegmentHead {
@@ -100,6 +106,23 @@ export class JournalFolder {
       if (reader.damage !== undefined) damages.push({ file, ...reader.damage });
     }
     return { kept: [...kept.values()], begun: Array.from(begun, (number) => number ?? 0), damages };
+  }
+
+  /** This life has ended in order, and everything is written. Throws if that cannot be noted. */
+  noteEnd(): void {
+    writeFileSync(join(this.path, endMark), String(this.life), { mode: 0o600, flush: true });
+  }
+
+  /** From now on nothing may be lost that was not written. */
+  #takeEndMark(): number | undefined {
+    const path = join(this.path, endMark);
+    try {
+      const life = Number(readFileSync(path, 'latin1'));
+      unlinkSync(path);
+      return life;
+    } catch {
+      return undefined;
+    }
   }
 
   /** Everything that is needed of a kind has been written in this life. */

@@ -135,8 +135,11 @@ export class JournalWriter {
     if (this.#isGarbageMuch()) this.#isTurningOver = true;
   }
 
-  /** Writes all that has gathered; resolves when that is done, or has failed. Nothing is written from then on. `isWanted`: else the segments are deleted. */
-  async end(isWanted = true): Promise<void> {
+  /**
+   * Writes all that has gathered; resolves when that is done, or has failed, to whether the segments of this life have all that there is. Nothing is written from then on.
+   * `isWanted`: else the segments are deleted.
+   */
+  async end(isWanted = true): Promise<boolean> {
     while (this.#isWriting || (this.#state === 'warm' && this.frames.size > 0)) {
       const written = new Promise<void>((resolve) => {
         this.#onWritten = resolve;
@@ -144,9 +147,23 @@ export class JournalWriter {
       if (!this.#isWriting) this.#write();
       await written;
     }
+    const isWhole = this.#state === 'warm' && (await this.#isOnDisk());
     if (!isWanted) this.#options.sink.discard();
     this.#options.sink.close();
     this.#state = 'off';
+    return isWhole || !isWanted;
+  }
+
+  /** Whether all that there is has been written, and has come to the disk. */
+  #isOnDisk(): Promise<boolean> {
+    const stage = this.#part?.stage ?? 'written';
+    if (stage === 'noting' || stage === 'putting') return Promise.resolve(false);
+    if (stage === 'put' && !this.#options.subject.mayComplete()) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      this.#options.sink.complete((error) => {
+        resolve(error === undefined);
+      });
+    });
   }
 
   #write(): void {

@@ -151,6 +151,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   await store.start();
   await record.begin();
   const [takers] = await Promise.all([threads.start(), supervisor.startUpTo(partitions), edges.start()]);
+  await record.continueFrom(parts.warmStart?.version ?? 0);
   // What the life before registered for good is recalled into it.
   const session = hosts.main.core.openPersistent();
   void parts.warmStart?.begin(parts, performance.now());

@@ -84,7 +84,7 @@ export class Shutdown {
     await edges.end();
     await supervisor.stop();
     await threads.end();
-    await this.#options.warmStart?.end();
+    await this.#options.warmStart?.end(hosts.table.partitions);
     await store.stop();
     descriptors.close();
     log.logger.info('stopped');

@@ -5,12 +5,15 @@
 export class ChangeLog {
   /** The oldest version that a delta can start from. */
   #base: number;
+  /** Another version at which the list was the same as at `#base`. */
+  #twin: number | undefined;
   #versions: number[] = [];
   #ids: string[] = [];
   readonly #entriesMax: number;
 
-  constructor(base: number, entriesMax: number) {
+  constructor(base: number, entriesMax: number, twin?: number) {
     this.#base = base;
+    this.#twin = twin;
     this.#entriesMax = entriesMax;
   }
 
@@ -33,6 +36,7 @@ export class ChangeLog {
   /** Forgets all changes. */
   restart(base: number): void {
     this.#base = base;
+    this.#twin = undefined;
     this.#versions = [];
     this.#ids = [];
   }
@@ -41,6 +45,7 @@ export class ChangeLog {
     if (this.#versions.length >= this.#entriesMax) {
       const dropped = Math.ceil(this.#entriesMax / 2);
       this.#base = this.#versions[dropped - 1]!;
+      this.#twin = undefined;
       this.#versions = this.#versions.slice(dropped);
       this.#ids = this.#ids.slice(dropped);
     }
@@ -53,7 +58,7 @@ export class ChangeLog {
    * service ever had here: a number from elsewhere that merely lies in the range must not pass for a state that the client holds.
    */
   changedSince(version: number): Set<string> | undefined {
-    if (version === this.#base) return new Set(this.#ids);
+    if (version === this.#base || version === this.#twin) return new Set(this.#ids);
     const index = this.#indexOf(version);
     return index < 0 ? undefined : new Set(this.#ids.slice(index + 1));
   }

@@ -10,6 +10,8 @@ export class ServiceRecord {
   readonly instances: ServiceInstances;
   #version: number;
   #log: ChangeLog | undefined;
+  /** The version in the life before at which the list was what it still is; undefined: there is none, or the log knows it. */
+  #versionBefore: number | undefined;
 
   constructor(key: string, version: number, table: InstanceTable) {
     this.key = key;
@@ -46,12 +48,14 @@ export class ServiceRecord {
 
   /** Starts the change log, if it is not kept yet: services that nobody watches do without. */
   keepLog(entriesMax: number): void {
-    this.#log ??= new ChangeLog(this.#version, entriesMax);
+    if (this.#log !== undefined) return;
+    this.#log = new ChangeLog(this.#version, entriesMax, this.#versionBefore);
+    this.#versionBefore = undefined;
   }
 
   /** Ids that changed after `version`; undefined when that is not known. */
   changedSince(version: number): Set<string> | undefined {
-    if (version === this.#version) return new Set();
+    if (version === this.#version || version === this.#versionBefore) return new Set();
     return this.#log?.changedSince(version);
   }
 
@@ -59,12 +63,21 @@ export class ServiceRecord {
   raise(version: number): void {
     if (version <= this.#version) return;
     this.#version = version;
+    this.#versionBefore = undefined;
     this.#log?.restart(version);
+  }
+
+  /** A life begins above the versions of the one before, of which the last may have been lost. Whoever holds the list at the version that is known still holds this one. */
+  continueAbove(version: number): void {
+    const before = this.#version;
+    this.raise(version);
+    if (this.#version !== before) this.#versionBefore = before;
   }
 
   /** Records that an instance changed, at the next version: max(previous + 1, wall clock in µs). */
   advance(id: string, nowMicros: number): void {
     this.#version = Math.max(this.#version + 1, nowMicros);
+    this.#versionBefore = undefined;
     this.#log?.append(this.#version, id);
   }
 }

@@ -337,6 +337,12 @@ export class ServiceStore {
   }
 
   /** Services may come here that another partition forgot. */
+  /** Begins a life above the versions of the one before: see {@link ServiceRecord.continueAbove}. */
+  continueAbove(version: number): void {
+    this.raiseVersionFloor(version);
+    for (const service of this.#services.values()) service.continueAbove(version);
+  }
+
   raiseVersionFloor(version: number): void {
     this.#versionFloor = Math.max(this.#versionFloor, version);
   }

@@ -77,8 +77,8 @@ export class ClaimJournal {
     this.#writer.proceed(nowMs);
   }
 
-  /** Writes all that has been noted. */
-  end(): Promise<void> {
+  /** See {@link JournalWriter.end}. */
+  end(): Promise<boolean> {
     // What it held is another partition's.
     const isEmptied = this.#store.serviceCount === 0 && this.#leaving.length > 0;
     return this.#writer.end(!isEmptied);

@@ -22,11 +22,16 @@ export interface JournalStart {
   readonly files: readonly SegmentFile[];
   /** It has died, and hosts send it what their sessions hold: of the journal it takes only claims of sessions that nobody has recalled yet. */
   readonly isRebuild: boolean;
+  /** The life before ended in order, so the journals have all that anybody was told. */
+  readonly isWhole: boolean;
 }
 
 /** What a partition says of its journal. */
 export type JournalReport =
   /** So many bytes have been read. */
   | { readonly kind: 'loading'; readonly bytes: number }
-  | { readonly kind: 'loaded'; readonly findings: JournalFindings; readonly claims: number }
-  | { readonly kind: 'journal'; readonly event: JournalEvent };
+  /** `version`: services continue from there. */
+  | { readonly kind: 'loaded'; readonly findings: JournalFindings; readonly claims: number; readonly version: number }
+  | { readonly kind: 'journal'; readonly event: JournalEvent }
+  /** The partition has stopped. `isWhole`: the journal has all that it held. */
+  | { readonly kind: 'ended'; readonly isWhole: boolean };

@@ -307,6 +307,12 @@ export type StoreReplies = readonly StoreReply[];
 /** What a partition says to the supervisor. */
 export type ControlReport = { readonly kind: 'ready' } | JournalReport;
 
+/** How a partition's thread has ended. */
+export interface PartitionEnd {
+  /** The journal has all that the partition held. */
+  readonly isJournalWhole: boolean;
+}
+
 /** What a partition's thread is started with. */
 export interface PartitionStart {
   readonly partition: number;

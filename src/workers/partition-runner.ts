@@ -7,7 +7,7 @@ import type { StoreConnection } from '../durable/thread-store.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { JournalReport, JournalStart } from './journal-start.ts';
-import type { Control, ControlReport, Fault, PartitionLimits, PartitionStart } from './messages.ts';
+import type { Control, ControlReport, Fault, PartitionEnd, PartitionLimits, PartitionStart } from './messages.ts';
 import type { Runner } from './runner.ts';
 
 export interface PartitionRunnerOptions {
@@ -93,7 +93,9 @@ export class PartitionRunner implements Runner {
   async stop(): Promise<void> {
     const life = this.#life;
     this.#life = undefined;
-    await life?.stop();
+    const end = await life?.stop();
+    const { partition, onJournal } = this.#options;
+    if (end !== undefined) onJournal(partition, { kind: 'ended', isWhole: end.isJournalWhole });
   }
 
   #require(): Life {
@@ -111,10 +113,11 @@ const maxYoungGenerationSizeMb = 24;
 class Life {
   readonly control: MessagePort;
   readonly ready: Promise<void>;
-  readonly #pool: Piscina<PartitionStart, void>;
+  readonly #pool: Piscina<PartitionStart, PartitionEnd>;
   readonly #abort = new AbortController();
   readonly #pulse: Int32Array = new Int32Array(new SharedArrayBuffer(4));
-  readonly #over: Promise<void>;
+  /** Undefined: it did not end by itself. */
+  readonly #over: Promise<PartitionEnd | undefined>;
   #killed: string | undefined;
   #store: StoreConnection | undefined;
   #isOver = false;
@@ -127,7 +130,7 @@ class Life {
     onEnd: (cause: Error) => void,
   ) {
     const { partition, limits, startTimeoutMs, heapMaxMb, origins, readJournal, onJournal } = options;
-    this.#pool = new Piscina<PartitionStart, void>({
+    this.#pool = new Piscina<PartitionStart, PartitionEnd>({
       filename: new URL('partition-thread.js', import.meta.url).href,
       minThreads: 1,
       maxThreads: 1,
@@ -181,13 +184,15 @@ class Life {
       });
     });
     this.#over = task.then(
-      () => {
+      (end) => {
         this.#disconnectStore();
         onEnd(new Error('the task ended by itself'));
+        return end;
       },
       (error: unknown) => {
         this.#close();
         onEnd(this.#killed === undefined ? toError(error) : new Error(this.#killed));
+        return undefined;
       },
     );
   }
@@ -209,14 +214,15 @@ class Life {
     this.#abort.abort();
   }
 
-  async stop(): Promise<void> {
+  async stop(): Promise<PartitionEnd | undefined> {
     this.control.postMessage({ kind: 'stop' } satisfies Control);
     const timer = setTimeout(() => {
       this.kill('it did not stop');
     }, stopTimeoutMs);
-    await this.#over;
+    const end = await this.#over;
     clearTimeout(timer);
     await this.end();
+    return end;
   }
 
   async end(): Promise<void> {

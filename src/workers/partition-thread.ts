@@ -12,7 +12,16 @@ import { ClaimJournal } from './claim-journal.ts';
 import { inflictFault } from './fault.ts';
 import { PartitionInbox } from './inbox.ts';
 import { loadJournals } from './journal-loading.ts';
-import type { Control, ControlReport, Emit, HostBatch, PartitionStart, StoreBatch, StoreReplies } from './messages.ts';
+import type {
+  Control,
+  ControlReport,
+  Emit,
+  HostBatch,
+  PartitionEnd,
+  PartitionStart,
+  StoreBatch,
+  StoreReplies,
+} from './messages.ts';
 import { PartitionOutboxes } from './outbox.ts';
 import type { PartitionClock } from './partition-clock.ts';
 import { PartitionCore } from './partition-core.ts';
@@ -23,7 +32,7 @@ import { leapOver } from './shown-versions.ts';
 export const pulseMs = 100;
 
 /** A partition's thread: one long-running piscina task that feeds the pure core from its mailboxes until it is told to stop. */
-export default function runPartition(start: PartitionStart): Promise<void> {
+export default function runPartition(start: PartitionStart): Promise<PartitionEnd> {
   return new Promise((resolve, reject) => {
     const thread = new PartitionThread(start);
     start.control.on('message', (control: Control) => {
@@ -38,9 +47,9 @@ export default function runPartition(start: PartitionStart): Promise<void> {
           thread.connectStore(control.port);
           return;
         case 'stop':
-          void thread.stop().then(() => {
+          void thread.stop().then((end) => {
             start.control.close();
-            resolve();
+            resolve(end);
           });
           return;
         case 'fault':
@@ -163,7 +172,7 @@ class PartitionThread {
   }
 
   /** Resolves when all that was to be noted has been written. */
-  async stop(): Promise<void> {
+  async stop(): Promise<PartitionEnd> {
     clearTimeout(this.#timer);
     clearInterval(this.#pulse);
     this.#sampler.stop();
@@ -171,14 +180,14 @@ class PartitionThread {
     const store = this.#store;
     this.#store = undefined;
     store?.close();
-    await this.#core.journal?.end();
+    return { isJournalWhole: (await this.#core.journal?.end()) === true };
   }
 
   /** Fills the partition with what it held in the life before, if something of that is known. */
   async load(): Promise<void> {
     const { journal, control } = this.#start;
     if (journal === undefined) return;
-    const { files, isRebuild } = journal;
+    const { files, isRebuild, isWhole } = journal;
     if (files.length > 0) {
       await this.#core.load(async (store) => {
         const findings = await loadJournals({
@@ -194,8 +203,13 @@ class PartitionThread {
         });
         const { versionMax } = findings;
         if (versionMax > 0) this.#wallFloorMicros = leapOver(versionMax, this.#readClock());
-        control.postMessage({ kind: 'loaded', findings, claims: store.claimCount } satisfies ControlReport);
-        return this.#wallFloorMicros;
+        if (!isRebuild && (!isWhole || findings.damages.length > 0)) {
+          this.#wallFloorMicros = Math.max(this.#wallFloorMicros, store.versionFloor);
+          store.continueAbove(this.#wallFloorMicros);
+        }
+        const version = this.#wallFloorMicros;
+        control.postMessage({ kind: 'loaded', findings, claims: store.claimCount, version } satisfies ControlReport);
+        return version;
       });
     }
     this.#core.journal?.begin(files.length === 0, performance.now());

@@ -24,7 +24,8 @@ export class ShownVersions {
   }
 
   raise(version: number, clock: PartitionClock): void {
-    if (version < this.#floor) return;
+    // Those of this life begin above what the clock says.
+    if (version < this.#floor || version < clock.wallMicros) return;
     this.#floor = leapOver(version, clock);
     this.#store.raiseVersionFloor(this.#floor);
   }

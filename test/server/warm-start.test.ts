@@ -82,7 +82,7 @@ test('[WS2] a journal of which more than journalBytesWaitingMax waits is given u
   expect((await read<List>(ports, '/v1/instances?service=pay')).instances).toHaveLength(200);
 });
 
-test('[WS3] [PU5] after SIGKILL the registry answers with the lists and versions of before, whatever the number of threads, and clients take their sessions over', async () => {
+test('[WS3] [PU5] after SIGKILL the registry answers with the lists of before, at later versions, whatever the number of threads, and clients take their sessions over', async () => {
   const ports = await setUp();
   await start(ports, { partitions: 2, ioThreads, warmUpMs: 0 });
   const url = `ws://127.0.0.1:${ports.port}`;
@@ -112,7 +112,7 @@ test('[WS3] [PU5] after SIGKILL the registry answers with the lists and versions
   const after = await Promise.all(
     ['pay', 'ship', 'mail', 'leased'].map((name) => read<List>(ports, `/v1/instances?service=${name}`)),
   );
-  expect(after.map(({ version }) => version)).toEqual(before.map(({ version }) => version));
+  for (const [i, { version }] of after.entries()) expect(version).toBeGreaterThan(before[i]!.version);
   const idsOf = ({ instances }: List): string[] => instances.map(({ id }) => id).toSorted();
   expect(after.map(idsOf)).toEqual(before.map(idsOf));
   expect(after.every((list) => 'warming' in list)).toBe(true);
@@ -128,14 +128,59 @@ test('[WS3] [PU5] after SIGKILL the registry answers with the lists and versions
       ),
     10_000,
   );
-  // Nothing has changed, so nothing is pushed, and versions are as they were.
+  // Nothing has changed, so nothing is pushed.
   expect(shown).toEqual([]);
-  expect((await read<List>(ports, '/v1/instances?service=pay')).version).toBe(before[0]!.version);
+  expect((await read<List>(ports, '/v1/instances?service=pay')).version).toBe(after[0]!.version);
   // The next change is above all versions of before.
   await clients[1]!.register('pay', { host: 'new', port: 1 });
   await vi.waitFor(() => expect(shown).toEqual([7]), 10_000);
-  expect((await read<List>(ports, '/v1/instances?service=pay')).version).toBeGreaterThan(before[0]!.version);
+  expect((await read<List>(ports, '/v1/instances?service=pay')).version).toBeGreaterThan(after[0]!.version);
 }, 120_000);
+
+test('[WS3] [PU1] no version goes back: after an orderly end it is the same, and after SIGKILL a higher one, though what happened last was not noted', async () => {
+  const ports = await setUp();
+  const flags = { partitions: 2, ioThreads, warmUpMs: 10_000 };
+  await start(ports, { ...flags, warmUpMs: 0 });
+  const options = { servers: [`ws://127.0.0.1:${ports.port}`], backoffMinMs: 20, backoffMaxMs: 100 };
+  const client = connect(options);
+  clients.push(client);
+  const target = '/v1/instances?service=pay';
+  let told = 0;
+  for (let round = 0; round < 4; round++) {
+    const isKill = round % 2 === 0;
+    await vi.waitFor(() => expect(client.isConnected).toBe(true), 20_000);
+    for (let port = 1; port <= 5; port++) {
+      const { version } = await client.register('pay', { host: 'h', port, weight: round + 1 });
+      expect(version).toBeGreaterThan(told);
+      told = version;
+    }
+    expect((await read<List>(ports, target)).version).toBe(told);
+    running?.signal(isKill ? 'SIGKILL' : 'SIGTERM');
+    await running?.exited;
+    await start(ports, flags);
+    const { version } = await read<List>(ports, target);
+    if (isKill) expect(version).toBeGreaterThan(told);
+    else expect(version).toBe(told);
+  }
+}, 120_000);
+
+test('[WS3] [PU1] who waits over HTTP from a version of before SIGKILL is woken by the next change only', async () => {
+  const ports = await setUp();
+  await start(ports, { partitions: 1, warmUpMs: 0 });
+  const client = connect({ servers: [`ws://127.0.0.1:${ports.port}`], backoffMinMs: 20, backoffMaxMs: 100 });
+  clients.push(client);
+  await client.register('pay', { host: 'h', port: 1 });
+  const { version } = await read<List>(ports, '/v1/instances?service=pay');
+  await delay(500);
+  await kill();
+  await start(ports, { partitions: 1, warmUpMs: 10_000 });
+  await vi.waitFor(() => expect(client.isConnected).toBe(true), 20_000);
+  const began = read<List>(ports, `/v1/instances?service=pay&index=${version}&wait=30s`);
+  const early = await Promise.race([began, delay(1000, undefined)]);
+  expect(early).toBeUndefined();
+  await client.register('pay', { host: 'h', port: 2 });
+  expect((await began).instances).toHaveLength(2);
+}, 60_000);
 
 test('[WS3] what nobody comes back for goes when earlier clients have had their time', async () => {
   const ports = await setUp();

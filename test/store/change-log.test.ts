@@ -42,6 +42,23 @@ test('[PU1] a number between two versions is no version: it may come from anothe
   expect(log.changedSince(110)).toEqual(new Set(['b']));
 });
 
+test('[PU1] who holds the same list at a version of the life before is told what has changed since, as long as the log reaches back', () => {
+  const log = new ChangeLog(100, 4, 50);
+  expect(log.changedSince(50)).toEqual(new Set());
+  expect(log.changedSince(51)).toBeUndefined();
+  for (const [version, id] of [
+    [101, 'a'],
+    [102, 'b'],
+    [103, 'c'],
+    [104, 'd'],
+  ] as const)
+    log.append(version, id);
+  expect(log.changedSince(50)).toEqual(new Set(['a', 'b', 'c', 'd']));
+  log.append(105, 'e');
+  expect(log.changedSince(50)).toBeUndefined();
+  expect(log.changedSince(104)).toEqual(new Set(['e']));
+});
+
 test('[LI1] a full log forgets its older half and then answers only from what it still has', () => {
   const log = new ChangeLog(0, 4);
   for (const version of [1, 2, 3, 4, 5]) log.append(version, `i${version}`);
