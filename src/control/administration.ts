@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { SessionsQuery } from '../protocol/http-operations.ts';
-import type { GuardResult, PartitionsResult, SessionsResult, Stats } from '../protocol/http-results.ts';
+import type { GuardResult, PartitionsResult, SessionsResult, Stats, StoreSummary } from '../protocol/http-results.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import { productVersion } from '../runtime/product-version.ts';
@@ -25,6 +25,7 @@ export interface AdministrationOptions {
   readonly migrator: SlotMigrator;
   readonly guard: RegistryGuard;
   readonly persistent: Pick<PersistentServices, 'counts'>;
+  readonly store: { readonly summary: StoreSummary };
   readonly directory: SessionDirectory;
   readonly warmUp: WarmUp;
   readonly warmUpJudge: WarmUpJudge;
@@ -102,7 +103,7 @@ export class Administration {
   }
 
   async readStats(): Promise<Stats<CounterSnapshot>> {
-    const { warmUp, warmUpJudge, persistent } = this.#options;
+    const { warmUp, warmUpJudge, persistent, store } = this.#options;
     const { partitions, hosts } = await this.#describe();
     const { sessions, leases, registrations, counters } = sumStates(hosts);
     return {
@@ -112,6 +113,7 @@ export class Administration {
       registrations,
       persistentInstances: persistent.counts.instances,
       declaredServices: persistent.counts.services,
+      store: store.summary,
       held: sum(hosts.map(({ figures }) => figures.held)),
       warming: !warmUp.isOver,
       warmUpTookMs: Math.round(warmUpJudge.tookMs),

@@ -1,3 +1,5 @@
+import type { StoreSummary } from '../protocol/http-results.ts';
+
 export type HealthCheck = 'live' | 'started' | 'ready';
 
 /** How a check went. `waitingFor`: partitions that are not ready yet; a live process need not have any. */
@@ -5,6 +7,8 @@ export interface HealthState {
   readonly isHealthy: boolean;
   readonly status: 'live' | 'started' | 'ready' | 'starting' | 'warming' | 'draining';
   readonly waitingFor?: readonly number[];
+  /** Readiness does not depend on it: while nothing can be stored, everything else goes on. */
+  readonly store?: StoreSummary;
 }
 
 /** What a health check asks of the registry. */
@@ -14,6 +18,7 @@ export interface HealthSource {
   readonly isDraining: boolean;
   /** Those who were there before the start are still coming back. */
   readonly isWarming: boolean;
+  readonly store: StoreSummary;
 }
 
 export function checkHealth(check: HealthCheck, source: HealthSource): HealthState {
@@ -31,7 +36,10 @@ export function checkHealth(check: HealthCheck, source: HealthSource): HealthSta
   }
 }
 
-function describe(otherwise: 'started' | 'ready' | 'warming', { waitingFor, isDraining }: HealthSource): HealthState {
+function describe(
+  otherwise: 'started' | 'ready' | 'warming',
+  { waitingFor, isDraining, store }: HealthSource,
+): HealthState {
   const status = isDraining ? 'draining' : waitingFor.length > 0 ? 'starting' : otherwise;
-  return { isHealthy: status === 'started' || status === 'ready', status, waitingFor };
+  return { isHealthy: status === 'started' || status === 'ready', status, waitingFor, store };
 }

@@ -83,6 +83,11 @@ export class WarmStart {
     return this.#claims;
   }
 
+  /** No life before has left anything. */
+  get isFirstLife(): boolean {
+    return this.#options.folder.life === 1;
+  }
+
   /** Services continue from there, at most. */
   get version(): number {
     return this.#version;

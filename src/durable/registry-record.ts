@@ -29,6 +29,8 @@ export class RegistryRecord {
   #isBusy = false;
   /** Services have continued from here. */
   #continuedFrom = 0;
+  /** There is no trace of an earlier start. */
+  isFirstStart = false;
   /** No version of lives before has reached it; 0: nothing is known of any. */
   versionFloor = 0;
 
@@ -86,6 +88,7 @@ export class RegistryRecord {
         for (const { payload } of rows) stored = decode(payload);
       }
       this.versionFloor = stored.versionCeiling;
+      this.isFirstStart = stored.starts === 0;
       return stored;
     } catch {
       // The store has said so by itself.

@@ -4,6 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Logger } from 'pino';
 
 import type { Failure } from '../protocol/errors.ts';
+import type { StoreSummary } from '../protocol/http-results.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import { delay, within } from '../runtime/timing.ts';
@@ -89,6 +90,12 @@ export class ThreadStore implements DurableStore {
   /** Whether anything can be stored, as the thread last said. */
   get state(): StoreState {
     return this.#state;
+  }
+
+  /** The same for callers; what exactly is wrong is in the log. */
+  get summary(): StoreSummary {
+    if (this.#state.kind === 'unavailable') return { available: false, fault: this.#state.fault };
+    return this.#requests.areTaken ? { available: true } : { available: false, fault: 'failed' };
   }
 
   /** Resolves when requests are taken; rejects if the thread cannot run, with a {@link DataFolderError} if that is because of its folder. */

@@ -22,7 +22,7 @@ export interface RegistryCallsOptions {
   readonly metrics: Metrics;
   readonly origins: SessionOrigins;
   readonly persistent: PersistentServices;
-  readonly store: Pick<ThreadStore, 'beginBackup' | 'readBackup' | 'endBackup'>;
+  readonly store: Pick<ThreadStore, 'summary' | 'beginBackup' | 'readBackup' | 'endBackup'>;
   readonly httpDoor: Readonly<HttpDoor>;
 }
 
@@ -36,7 +36,7 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     checkHealth: (check) => {
       const { isDraining, isWarming } = hosts.main.core;
       const { waitingFor } = administration;
-      return Promise.resolve(checkHealth(check, { waitingFor, isDraining, isWarming }));
+      return Promise.resolve(checkHealth(check, { waitingFor, isDraining, isWarming, store: store.summary }));
     },
     readHttpUrl: () => Promise.resolve(httpDoor.url),
     readStats: () => administration.readStats(),

@@ -84,6 +84,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     migrator,
     guard,
     persistent: options.persistent,
+    store,
     directory,
     warmUp,
     warmUpJudge,

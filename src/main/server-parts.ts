@@ -33,7 +33,7 @@ export interface ServerPartsOptions {
 /** The parts with which a server is started, stopped and tested. */
 export interface ServerParts
   extends
-    Pick<RegistryHosts, 'hosts' | 'guard' | 'warmStart'>,
+    Pick<RegistryHosts, 'hosts' | 'guard' | 'warmStart' | 'warmUp'>,
     Pick<RegistryControl, 'runners' | 'supervisor' | 'migrator' | 'httpDoor'>,
     ServerDoors {
   readonly store: ThreadStore;
@@ -93,7 +93,7 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
   void Promise.race([supervisor.failed, threads.failed, store.failed]).then((error) => {
     shutdown.fail(error);
   });
-  const kept = { store, record, persistent, warmStart };
+  const kept = { store, record, persistent, warmStart, warmUp };
   const started = { hosts, guard, runners, supervisor, migrator, httpDoor };
   return { ...doors, ...kept, ...started, descriptors, ticker, shutdown };
 }

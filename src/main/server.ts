@@ -136,6 +136,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   const {
     store,
     record,
+    warmUp,
     persistent,
     guard,
     threads,
@@ -150,6 +151,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   const { host, port, httpPort, partitions } = config;
   await store.start();
   await record.begin();
+  if (record.isFirstStart && parts.warmStart?.isFirstLife === true) warmUp.presumeOver();
   const [takers] = await Promise.all([threads.start(), supervisor.startUpTo(partitions), edges.start()]);
   await record.continueFrom(parts.warmStart?.version ?? 0);
   // What the life before registered for good is recalled into it.

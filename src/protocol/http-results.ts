@@ -60,6 +60,17 @@ export interface HostSummary {
   readonly registrations: number;
 }
 
+/** Whether what must outlive the process can be stored. */
+export interface StoreSummary {
+  readonly available: boolean;
+  /** Why not. */
+  readonly fault?: 'full' | 'read_only' | 'missing' | 'damaged' | 'failed';
+}
+const storeSummary: SchemaOf<StoreSummary> = object<StoreSummary>({
+  available: flag('Whether what must outlive the process can be stored.'),
+  fault: optional(choice(['full', 'read_only', 'missing', 'damaged', 'failed'], 'Why not; the log says more.')),
+});
+
 /** `/v1/stats`. `Counts`: what the server counts, by name. */
 export interface Stats<Counts = Readonly<Record<string, number>>> extends PartitionsResult {
   readonly version: string;
@@ -68,6 +79,7 @@ export interface Stats<Counts = Readonly<Record<string, number>>> extends Partit
   readonly registrations: number;
   readonly persistentInstances: number;
   readonly declaredServices: number;
+  readonly store: StoreSummary;
   readonly held: number;
   readonly warming: boolean;
   readonly warmUpTookMs: number;
@@ -82,6 +94,7 @@ export const statsResult: SchemaOf<Stats> = object<Stats>({
   registrations: amount('Instances that sessions and leases have registered.'),
   persistentInstances: amount('Instances that live until they are deregistered.'),
   declaredServices: amount('Services that are declared with settings.'),
+  store: storeSummary,
   held: amount('Sessions whose removal a guard holds back.'),
   warming: flag('Whether clients from before the start are still coming back.'),
   warmUpTookMs: amount('How long that took, or has taken so far, in milliseconds.'),

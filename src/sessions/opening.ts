@@ -21,7 +21,7 @@ export interface OpeningOptions {
   readonly journal: SessionJournal;
   readonly notices: ClaimNotices;
   readonly holding: Pick<KeyHolding, 'vouch'>;
-  readonly warmUp: Pick<WarmUp, 'isOver'>;
+  readonly warmUp: Pick<WarmUp, 'isOver' | 'noteEarlier'>;
 }
 
 /** `session.open`: who a client is, what it understands, and whether it continues with the session that it had. */
@@ -68,7 +68,9 @@ export class Opening {
 
   /** After a restart of the process a session of before is not there any more, but what it held is. */
   #adoptHolder({ identity }: Session, secret: string): void {
-    if (this.#options.warmUp.isOver) return;
+    const { warmUp } = this.#options;
+    warmUp.noteEarlier();
+    if (warmUp.isOver) return;
     identity.adoptHolder(secret);
     this.#options.holding.vouch(identity);
   }

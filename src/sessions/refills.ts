@@ -13,7 +13,7 @@ export interface RefillsOptions {
   readonly router: Pick<Router, 'ask'>;
   readonly audiences: Pick<Audiences, 'dropIfEmpty'>;
   readonly delivery: Pick<PushDelivery, 'sendRefill'>;
-  readonly warmUp: Pick<WarmUp, 'isOver'>;
+  readonly warmUp: Pick<WarmUp, 'isOver' | 'noteEarlier'>;
   readonly shown: Pick<ShownVersions, 'note'>;
 }
 
@@ -60,7 +60,11 @@ export class Refills implements RefillListener<Subscription> {
   /** Whether a resuming subscriber keeps its list: one from an earlier run of the registry, rather than one that is still incomplete. */
   mustWait(audience: Audience<Subscription>, held: Held, count: number): boolean {
     const { warmUp, shown } = this.#options;
-    if (held.version === 0 || warmUp.isOver) return false;
+    if (held.version === 0) return false;
+    warmUp.noteEarlier();
+    if (warmUp.isOver) return false;
+    // Those of a warm-up that nobody had to wait for.
+    this.#rest = undefined;
     shown.note(held.version);
     return !this.#isReached(audience, count, held.count);
   }

@@ -57,7 +57,8 @@ export class SessionCore {
   #noteWarmUp(): void {
     const { warmUp, number } = this.#options;
     warmUp.shareHeld(number, this.sessions.registrationCount);
-    if (warmUp.isOver && !this.#isWarm) {
+    if (!warmUp.isOver) this.#isWarm = false;
+    else if (!this.#isWarm) {
       this.#isWarm = true;
       this.#parts.subscriptions.warmUp();
       this.#parts.holding.noteEveryoneBack();

@@ -50,7 +50,7 @@ export interface SubscriptionsOptions {
   readonly meter: HostMeter;
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
   readonly flush: () => void;
-  readonly warmUp: Pick<WarmUp, 'isOver'>;
+  readonly warmUp: Pick<WarmUp, 'isOver' | 'noteEarlier'>;
   readonly clock: Pick<HostClock, 'wallMicros'>;
   /** Runs the next slice of a long fan-out in a later turn. */
   readonly schedule: (task: () => void) => void;

@@ -6,7 +6,9 @@ export function warmUpBytes(hosts: number): number {
   return 4 * (1 + hosts);
 }
 
-const overPlace = 0;
+const phasePlace = 0;
+/** `presumed`: nobody can have been here before, unless a client shows the opposite. */
+const phases = { warming: 0, over: 1, presumed: 2 } as const;
 
 /**
  * Whether those who were here before the registry started are still coming back (PU5). The main thread judges, by what all threads tell, and every
@@ -21,11 +23,26 @@ export class WarmUp {
   }
 
   get isOver(): boolean {
-    return Atomics.load(this.#words, overPlace) === 1;
+    return Atomics.load(this.#words, phasePlace) !== phases.warming;
+  }
+
+  /** Whether it is over for good. */
+  get isSettled(): boolean {
+    return Atomics.load(this.#words, phasePlace) === phases.over;
   }
 
   end(): void {
-    Atomics.store(this.#words, overPlace, 1);
+    Atomics.store(this.#words, phasePlace, phases.over);
+  }
+
+  /** The registry has no past: there is nobody to wait for. */
+  presumeOver(): void {
+    Atomics.compareExchange(this.#words, phasePlace, phases.warming, phases.presumed);
+  }
+
+  /** A client shows that it was here before: the registry has lost its past, and others like this one are coming. */
+  noteEarlier(): void {
+    Atomics.compareExchange(this.#words, phasePlace, phases.presumed, phases.warming);
   }
 
   /** Says how many instances the sessions and leases of a host hold. */
@@ -88,12 +105,13 @@ export class WarmUpJudge {
     const { warmUp } = this.#options;
     const sinceMs = Math.min(nowMs - this.#lastMs, gapMaxMs);
     this.#lastMs = nowMs;
-    if (warmUp.isOver) return false;
+    if (warmUp.isSettled) return false;
     this.#elapsedMs += sinceMs;
     this.#look();
     if (!this.#isOver()) return false;
+    const wasWarming = !warmUp.isOver;
     warmUp.end();
-    return true;
+    return wasWarming;
   }
 
   #look(): void {

@@ -182,6 +182,35 @@ test('[WS3] [PU1] who waits over HTTP from a version of before SIGKILL is woken 
   expect((await began).instances).toHaveLength(2);
 }, 60_000);
 
+test('[PU5] nobody has to wait at the first start in a folder, unless a client shows that it was here before', async () => {
+  const ports = await setUp();
+  const url = `ws://127.0.0.1:${ports.port}`;
+  const readReady = async (): Promise<unknown> => {
+    const response = await fetch(`http://127.0.0.1:${ports.httpPort}/health/ready`);
+    return { code: response.status, ...((await response.json()) as object) };
+  };
+  await start(ports, { partitions: 1, ioThreads });
+  expect(await readReady()).toEqual({ code: 200, status: 'ready', waitingFor: [], store: { available: true } });
+  const options = { servers: [url], backoffMinMs: 20, backoffMaxMs: 100 };
+  const [provider, subscriber] = [connect(options), connect({ ...options, backoffMinMs: 1000, backoffMaxMs: 2000 })];
+  clients.push(provider, subscriber);
+  await provider.register('pay', { host: 'h', port: 1 });
+  const view = await subscriber.subscribe('pay');
+  expect(await read<List>(ports, '/v1/instances?service=pay')).not.toHaveProperty('warming');
+  await kill();
+  // As in a container without a volume.
+  rmSync(folder, { recursive: true });
+  const lengths: number[] = [];
+  view.on('change', ({ instances }) => lengths.push(instances.length));
+  await start(ports, { partitions: 1, ioThreads });
+  await vi.waitFor(() => expect(provider.isConnected).toBe(true), 20_000);
+  expect(await readReady()).toMatchObject({ code: 503, status: 'warming' });
+  expect(await read<List>(ports, '/v1/instances?service=pay')).toMatchObject({ warming: true });
+  await vi.waitFor(() => expect(subscriber.isConnected && !view.isStale).toBe(true), 20_000);
+  expect(view.instances).toHaveLength(1);
+  expect(lengths.every((length) => length === 1)).toBe(true);
+}, 90_000);
+
 test('[WS3] what nobody comes back for goes when earlier clients have had their time', async () => {
   const ports = await setUp();
   await start(ports, { partitions: 1, warmUpMs: 0 });

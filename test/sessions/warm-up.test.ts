@@ -43,6 +43,31 @@ test('[PU5] the warm-up lasts warmUpMs when nobody comes, and is told of on ever
   expect(scene.judge.tookMs).toBe(4000);
 });
 
+test('[PU5] without a past nobody is waited for, until somebody shows that there was one, while there is time', () => {
+  const scene = new Scene(4000, 20_000);
+  const other = new WarmUp(scene.memory);
+  scene.warmUp.presumeOver();
+  scene.judge.tick(scene.nowMs);
+  expect(other.isOver).toBe(true);
+  let wasOver = true;
+  const tookMs = scene.last((elapsedMs) => {
+    wasOver &&= elapsedMs > 2000 || other.isOver;
+    if (elapsedMs === 2000) other.noteEarlier();
+    if (elapsedMs === 2050) expect([scene.warmUp.isOver, other.isOver]).toEqual([false, false]);
+  });
+  expect([tookMs, wasOver]).toEqual([4000, true]);
+  other.noteEarlier();
+  expect(scene.warmUp.isOver).toBe(true);
+});
+
+test('[PU5] a presumption that nothing contradicts for warmUpMs becomes a fact', () => {
+  const scene = new Scene(4000, 20_000);
+  scene.warmUp.presumeOver();
+  for (let tick = 0; tick <= 80; tick++) expect(scene.judge.tick((scene.nowMs += 50))).toBe(false);
+  scene.warmUp.noteEarlier();
+  expect([scene.warmUp.isOver, scene.warmUp.isSettled]).toEqual([true, true]);
+});
+
 test('[PU5] with warmUpMs 0 there is none', () => {
   expect(new Scene(0, 20_000).warmUp.isOver).toBe(true);
 });
