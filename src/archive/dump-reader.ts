@@ -1,5 +1,5 @@
-import type { ImportReport } from './import-report.ts';
 import type { ArchiveRecord } from './records.ts';
+import type { TransferReport } from './transfer-report.ts';
 
 /**
  * Reads a dump part by part, wherever its bytes were divided. Rows that cannot be taken are left out, and the report says why; a file that is not what it should be is an
@@ -16,5 +16,5 @@ export interface DumpReader {
 export interface DumpTarget {
   /** All services; without one those of the dump. */
   readonly namespace?: string | undefined;
-  readonly report: ImportReport;
+  readonly report: TransferReport;
 }

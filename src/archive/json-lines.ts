@@ -1,7 +1,15 @@
 import { ArchiveError } from './archive-error.ts';
 import type { DumpReader, DumpTarget } from './dump-reader.ts';
 import { LineSplitter } from './line-splitter.ts';
-import { completeInstance, isFlags, validateInstance, validateKey, validateService } from './records.ts';
+import {
+  completeInstance,
+  isDeclarable,
+  isFlags,
+  undeclarable,
+  validateInstance,
+  validateKey,
+  validateService,
+} from './records.ts';
 import type { ArchiveRecord } from './records.ts';
 
 /*
@@ -98,7 +106,8 @@ function readRecord(value: Record<string, unknown>, fail: (why: string) => never
   switch (value['kind']) {
     case 'service': {
       const checked = validateService(value);
-      return checked.ok ? checked.value : fail(checked.failure.message);
+      if (!checked.ok) return fail(checked.failure.message);
+      return isDeclarable(checked.value) ? checked.value : fail(undeclarable);
     }
     case 'instance': {
       const checked = validateInstance(value);

@@ -1,4 +1,5 @@
 import { protocolLimits } from '../protocol/limits.ts';
+import type { ServiceSettings } from '../protocol/service-declaration.ts';
 import { defaultGroup, defaultNamespace } from '../protocol/service-key.ts';
 import type { ServiceName } from '../protocol/types.ts';
 import type { DumpTarget } from './dump-reader.ts';
@@ -6,7 +7,6 @@ import { JsonDumpReader } from './json-dump-reader.ts';
 import type { JsonElement } from './json-elements.ts';
 import { describePlace, readBoolean, readFields, readItems, readNumber, readText, readTexts } from './json-fields.ts';
 import type { Fields } from './json-fields.ts';
-import type { ServiceSettings } from './records.ts';
 
 /** What Nacos calls by default what is called otherwise here. */
 const nacosGroup = 'DEFAULT_GROUP';

@@ -1,8 +1,17 @@
+import type { ServiceSettings } from '../protocol/service-declaration.ts';
 import { defaultGroup, defaultNamespace } from '../protocol/service-key.ts';
 import type { InstanceInput, ServiceFields, ServiceName } from '../protocol/types.ts';
 import type { DumpTarget } from './dump-reader.ts';
-import { completeInstance, isFlags, validateInstance, validateKey, validateService } from './records.ts';
-import type { ArchiveRecord, ServiceSettings } from './records.ts';
+import {
+  completeInstance,
+  isDeclarable,
+  isFlags,
+  undeclarable,
+  validateInstance,
+  validateKey,
+  validateService,
+} from './records.ts';
+import type { ArchiveRecord } from './records.ts';
 
 /** Rows of a dump become records here, if the registry can hold them; if not, the report says so. */
 export class RecordIntake {
@@ -22,8 +31,9 @@ export class RecordIntake {
 
   addService(fields: ServiceFields, settings: ServiceSettings, what: string): void {
     const checked = validateService({ kind: 'service', ...this.#name(fields), settings });
-    if (checked.ok) this.#add(checked.value);
-    else this.leaveOut(checked.failure.message, what);
+    if (!checked.ok) this.leaveOut(checked.failure.message, what);
+    else if (!isDeclarable(checked.value)) this.leaveOut(undeclarable, what);
+    else this.#add(checked.value);
   }
 
   /** `value`: base64. */

@@ -1,20 +1,11 @@
-import { archiveLimits as limits, protocolLimits } from '../protocol/limits.ts';
+import { protocolLimits } from '../protocol/limits.ts';
 import type { JsonSchema } from '../protocol/schemas.ts';
 import { instanceInputSchema, methodSchemas } from '../protocol/schemas.ts';
+import { settingsSchemas } from '../protocol/service-declaration.ts';
+import type { ServiceSettings } from '../protocol/service-declaration.ts';
 import type { Instance, InstanceInput, ServiceName } from '../protocol/types.ts';
 import { createValidator } from '../sessions/validation.ts';
 import type { Validate } from '../sessions/validation.ts';
-
-/** What a service is declared with. */
-export interface ServiceSettings {
-  readonly description?: string;
-  readonly owner?: string;
-  /** 0 to 1: at least this share of its instances stays when many are lost at once. */
-  readonly protectionThreshold?: number;
-  /** Of instances that are registered without one. */
-  readonly defaultWeight?: number;
-  readonly metadata?: Readonly<Record<string, string>>;
-}
 
 /** A service with settings of its own. */
 export interface ServiceRecord extends ServiceName {
@@ -37,37 +28,22 @@ export interface KeyRecord {
   readonly flags: string;
 }
 
-/** What registries have in common: what is imported from one, and exported to one. */
+/** What registries have in common: what is imported from one, and exported from one. */
 export type ArchiveRecord = ServiceRecord | InstanceRecord | KeyRecord;
 
 type Properties = Readonly<Record<string, JsonSchema>>;
 
 const { properties: nameProperties } = methodSchemas['service.unsubscribe'].params as { properties: Properties };
-const { metadata } = instanceInputSchema['properties'] as Properties;
+const { properties: keyProperties } = methodSchemas['kv.put'].params as { properties: Properties };
 
-function object(properties: Record<string, JsonSchema | undefined>, required: readonly string[]): JsonSchema {
+function object(properties: Properties, required: readonly string[]): JsonSchema {
   return { type: 'object', properties, required, additionalProperties: false };
 }
-
-function text(bytesMax: number): JsonSchema {
-  return { type: 'string', 'x-bytesMax': bytesMax, 'x-wellFormed': true };
-}
-
-const settingsSchema = object(
-  {
-    description: text(limits.descriptionBytesMax),
-    owner: text(limits.ownerBytesMax),
-    protectionThreshold: { type: 'number', minimum: 0, maximum: 1 },
-    defaultWeight: { type: 'integer', minimum: 0, maximum: protocolLimits.weightMax },
-    metadata,
-  },
-  [],
-);
 
 const nameRequired = ['namespace', 'group', 'service'];
 
 export const validateService: Validate<ServiceRecord> = createValidator(
-  object({ kind: { const: 'service' }, ...nameProperties, settings: settingsSchema }, [
+  object({ kind: { const: 'service' }, ...nameProperties, settings: object(settingsSchemas, []) }, [
     'kind',
     ...nameRequired,
     'settings',
@@ -87,17 +63,20 @@ export const validateKey: Validate<KeyRecord> = createValidator(
   object(
     {
       kind: { const: 'key' },
-      key: { ...text(limits.keyBytesMax), minLength: 1 },
-      value: {
-        type: 'string',
-        maxLength: Math.ceil(limits.keyValueBytesMax / 3) * 4,
-        pattern: '^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$',
-      },
+      key: keyProperties['key']!,
+      value: keyProperties['value']!,
       flags: { type: 'string', pattern: '^(?:0|[1-9][0-9]{0,19})$' },
     },
     ['kind', 'key', 'value', 'flags'],
   ),
 );
+
+/** Paths name services, and proxies resolve some segments of paths. */
+export function isDeclarable({ service }: ServiceName): boolean {
+  return !service.split(/[/\\]/).some((segment) => segment === '.' || segment === '..');
+}
+
+export const undeclarable = 'a service with . or .. between slashes of its name cannot have settings';
 
 /** Whether a decimal number is one of 64 bits. */
 export function isFlags(flags: string): boolean {
@@ -106,7 +85,7 @@ export function isFlags(flags: string): boolean {
 
 /** An instance with its defaults filled in, fields and metadata in one order: equal instances are equal text. */
 export function completeInstance({ id, host, port, weight, enabled, zone, metadata }: InstanceInput): Instance {
-  const entries = Object.entries(metadata ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+  const sorted = sortMetadata(metadata ?? {});
   return {
     id: id ?? `${host}:${port}`,
     host,
@@ -114,6 +93,10 @@ export function completeInstance({ id, host, port, weight, enabled, zone, metada
     weight: weight ?? protocolLimits.weightDefault,
     enabled: enabled ?? true,
     ...(zone === undefined ? {} : { zone }),
-    ...(entries.length === 0 ? {} : { metadata: Object.fromEntries(entries) }),
+    ...(Object.keys(sorted).length === 0 ? {} : { metadata: sorted }),
   };
+}
+
+export function sortMetadata(metadata: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

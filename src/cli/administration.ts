@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import { httpOperations } from '../protocol/http-operations.ts';
 import type { OperationId } from '../protocol/http-operations.ts';
@@ -11,6 +12,9 @@ import { httpOrigin, StrangeServerError } from './server-identity.ts';
 /** More than any answer of administration. */
 const answerBytesMax = 64 * 1_048_576;
 const refusalCharactersMax = 65_536;
+/** How long a registry that says `busy` is asked again, and how soon if it does not say, in milliseconds. */
+const busyMaxMs = 60_000;
+const busyDelayMs = 100;
 
 /** One request to the registry, and what is needed to name it. */
 export interface RegistryRequest extends Input {
@@ -48,6 +52,16 @@ export class RegistryCalls {
     // Nothing was carried out: this is the port of sessions.
     this.#base = withPort(this.#base, reply.failure.httpPort);
     return await this.#exchange(request);
+  }
+
+  /** Asks again while the registry is busy, for a minute. */
+  async askPatiently(request: RegistryRequest): Promise<Reply> {
+    const untilMs = performance.now() + busyMaxMs;
+    for (;;) {
+      const reply = await this.ask(request);
+      if (reply.failure?.code !== 'busy' || performance.now() >= untilMs) return reply;
+      await delay(reply.failure.retryAfterMs ?? busyDelayMs);
+    }
   }
 
   /** Asks for what is too large to be held. Rejects if it is refused. */
@@ -111,16 +125,25 @@ export async function askServer<T extends object>(
   id: OperationId,
   { service = '', ...input }: OperationInput = {},
 ): Promise<T> {
-  const { method, path: pattern, result } = httpOperations[id];
-  const path = pattern.replace('{service}', encodeURIComponent(service));
+  const { method, path: pattern } = httpOperations[id];
+  const request = { method, path: pattern.replace('{service}', encodeURIComponent(service)), ...input };
   const calls = new RegistryCalls(options);
-  const { status, answer, failure } = await calls.ask({ method, path, ...input });
+  return readAnswer(await calls.ask(request), { base: calls.base, id, request }) as T;
+}
+
+interface Asked {
+  readonly base: string;
+  readonly id: OperationId;
+  readonly request: RegistryRequest;
+}
+
+/** What a reply has of the result of an operation. Throws if it was refused, or comes from no registry. */
+export function readAnswer({ status, answer, failure }: Reply, { base, id, request }: Asked): object {
   if (failure !== undefined) throw new AdministrationError(`${failure.code}: ${failure.message}`);
-  const required = (result.required ?? []) as readonly string[];
-  if (status !== 200 || answer === undefined || required.some((name) => !(name in answer))) {
-    throw describeStranger(calls.base, status, { method, path });
-  }
-  return answer as T;
+  const required = (httpOperations[id].result.required ?? []) as readonly string[];
+  if (status !== 200 || answer === undefined || required.some((name) => !(name in answer)))
+    throw describeStranger(base, status, request);
+  return answer;
 }
 
 export function describeStranger(base: string, status: number, { method, path }: RegistryRequest): StrangeServerError {

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 
-import type { RestoreCommandOptions } from './backup-files.ts';
 import { addHttpOptions } from './registry.ts';
 import type { HttpOptions } from './registry.ts';
+import { createConfigOption, createSettingOption, sourcesHelp } from './setting-flags.ts';
+import type { SettingFlags } from './setting-flags.ts';
 
 /** `backup`, `restore` and `inspect`. */
 export function addBackupCommands(program: Command): void {
@@ -21,10 +22,13 @@ export function addBackupCommands(program: Command): void {
     .description('make the data folder of a registry out of a backup, before it is started')
     .argument('<file>', 'a backup')
     .requiredOption('--data-dir <folder>', 'the folder to make: it must not exist, or be empty')
+    .addOption(createConfigOption())
+    .addOption(createSettingOption('storeBytesMax'))
     .option('--json', 'print JSON', false)
-    .action(async (file: string, options: RestoreCommandOptions) => {
+    .addHelpText('after', sourcesHelp)
+    .action(async (file: string, { json, ...flags }: SettingFlags & { readonly json: boolean }) => {
       const { restoreFile } = await import('./backup-files.ts');
-      await restoreFile(file, options);
+      await restoreFile(file, { json, flags });
     });
   program
     .command('inspect')

@@ -1,9 +1,8 @@
 import { statSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 
 import { formatBytes } from '../bench/report/formatting.ts';
-import { settings } from '../config/config.ts';
+import { resolveConfig } from '../config/config-checking.ts';
 import { BackupError, BackupReader } from '../durable/backup-format.ts';
 import type { BackupContent } from '../durable/backup-format.ts';
 import { durableTables } from '../durable/commits.ts';
@@ -15,29 +14,19 @@ import { AdministrationError } from './exit-codes.ts';
 import { formatJson, formatTable, formatText } from './output.ts';
 import { ProgressBar } from './progress-bar.ts';
 import type { HttpOptions } from './registry.ts';
+import { readSettings } from './setting-flags.ts';
+import type { SettingFlags } from './setting-flags.ts';
+import { explainFaults, writeWholeFile } from './whole-file.ts';
 
 export interface RestoreCommandOptions {
-  readonly dataDir: string;
+  /** `dataDir` is there. */
+  readonly flags: SettingFlags;
   readonly json: boolean;
 }
 
 /** Writes a backup of a running registry; the file has its name only when it is whole, and on disk. */
 export async function writeBackup(file: string, options: HttpOptions): Promise<void> {
-  const unfinished = `${file}.unfinished`;
-  const content = await explain(file, async () => {
-    const handle = await open(unfinished, 'w');
-    try {
-      const written = await download(handle, options);
-      await handle.sync();
-      await handle.close();
-      await rename(unfinished, file);
-      return written;
-    } catch (error) {
-      await handle.close();
-      await rm(unfinished, { force: true });
-      throw error;
-    }
-  });
+  const content = await explain(file, () => writeWholeFile(file, (handle) => download(handle, options)));
   console.log(options.json ? formatJson(content) : `${describeBackup(content)}\nwritten to ${formatText(file)}`);
 }
 
@@ -52,7 +41,7 @@ async function download(handle: FileHandle, options: HttpOptions): Promise<Backu
     for await (const part of body) {
       const received = part as Buffer;
       reader.read(received);
-      await handle.write(received);
+      await handle.writeFile(received);
       bytes += received.length;
       progress.show(undefined, formatBytes(bytes));
     }
@@ -66,9 +55,9 @@ async function download(handle: FileHandle, options: HttpOptions): Promise<Backu
 }
 
 /** Makes the data folder of a registry out of a backup. */
-export async function restoreFile(file: string, { dataDir, json }: RestoreCommandOptions): Promise<void> {
+export async function restoreFile(file: string, { flags, json }: RestoreCommandOptions): Promise<void> {
+  const { dataDir, storeBytesMax } = resolveConfig(readSettings(flags).values);
   const progress = new ProgressBar(process.stderr, 'restoring');
-  const storeBytesMax = settings.storeBytesMax.default as number;
   const content = await explain(file, async () => {
     const { size } = statSync(file);
     const onProgress = (bytes: number): void => {
@@ -86,17 +75,17 @@ export async function inspectFile(file: string, { json }: { readonly json: boole
   console.log(json ? formatJson(content) : describeBackup(content));
 }
 
-/** What a file or a folder meets, in a word or two. */
-async function explain<T>(file: string, run: () => Promise<T>): Promise<T> {
-  try {
-    return await run();
-  } catch (error) {
-    if (error instanceof BackupError || error instanceof StorageError)
-      throw new AdministrationError(`${file}: ${error.message}`, { cause: error });
-    const { code, path } = error as NodeJS.ErrnoException;
-    if (code === undefined || path === undefined) throw error;
-    throw new AdministrationError(`${path}: ${code}`, { cause: error });
-  }
+/** What is wrong with a file or a folder. */
+function explain<T>(file: string, run: () => Promise<T>): Promise<T> {
+  return explainFaults(file, async () => {
+    try {
+      return await run();
+    } catch (error) {
+      if (error instanceof BackupError || error instanceof StorageError)
+        throw new AdministrationError(`${file}: ${error.message}`, { cause: error });
+      throw error;
+    }
+  });
 }
 
 function describeBackup({ slotcast, createdAt, version, rows, bytes }: BackupContent): string {

@@ -2,17 +2,17 @@ import { ArchiveError } from '../archive/archive-error.ts';
 import type { DumpFormat } from '../archive/dump-formats.ts';
 import type { DumpReader } from '../archive/dump-reader.ts';
 import { createDumpReader } from '../archive/formats.ts';
-import { ImportReport } from '../archive/import-report.ts';
 import type { ArchiveRecord } from '../archive/records.ts';
+import { TransferReport } from '../archive/transfer-report.ts';
 import { UsageError } from '../bench/failures.ts';
 import { openDump } from './dump-source.ts';
 import type { DumpSource } from './dump-source.ts';
 import { AdministrationError, exitCodes } from './exit-codes.ts';
-import { describeReport, formatReport } from './import-report-format.ts';
 import { formatJson } from './output.ts';
 import { ProgressBar } from './progress-bar.ts';
 import { RecordWriter } from './record-writer.ts';
 import type { HttpOptions } from './registry.ts';
+import { describeImport, formatImport } from './transfer-report-format.ts';
 
 export interface ImportOptions extends HttpOptions {
   readonly from: DumpFormat;
@@ -23,7 +23,7 @@ export interface ImportOptions extends HttpOptions {
 
 /** Reads a dump, carries over what can be taken unless it is a dry run, and prints the report. */
 export async function importDump(file: string, options: ImportOptions): Promise<void> {
-  const report = new ImportReport();
+  const report = new TransferReport();
   const reader = openReader(options, report);
   const source = openDump(file);
   const writer = options.dryRun ? undefined : new RecordWriter(options, report);
@@ -37,13 +37,13 @@ export async function importDump(file: string, options: ImportOptions): Promise<
     writer?.close();
   }
   const isDryRun = writer === undefined;
-  console.log(options.json ? formatJson(describeReport(report, isDryRun)) : formatReport(report, isDryRun));
+  console.log(options.json ? formatJson(describeImport(report, isDryRun)) : formatImport(report, isDryRun));
   const isNothing = report.takenCount === 0 && report.leftOut.length > 0;
   if (isNothing) console.error(`nothing of ${source.name} could be taken: is it what --from says?`);
   if (isNothing || report.refusedCount > 0) process.exitCode = exitCodes.failed;
 }
 
-function openReader({ from, template, namespace }: ImportOptions, report: ImportReport): DumpReader {
+function openReader({ from, template, namespace }: ImportOptions, report: TransferReport): DumpReader {
   if (template !== undefined && from !== 'etcd') throw new UsageError('--template is for --from etcd');
   try {
     return createDumpReader(from, { report, template, namespace });
@@ -57,7 +57,7 @@ function openReader({ from, template, namespace }: ImportOptions, report: Import
 async function readDump(
   source: DumpSource,
   reader: DumpReader,
-  report: ImportReport,
+  report: TransferReport,
   writer: RecordWriter | undefined,
 ): Promise<void> {
   const progress = new ProgressBar(process.stderr, writer === undefined ? 'reading' : 'importing');

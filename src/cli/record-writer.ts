@@ -1,7 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
-import type { ImportReport } from '../archive/import-report.ts';
 import type { ArchiveRecord } from '../archive/records.ts';
+import type { TransferReport } from '../archive/transfer-report.ts';
+import { serviceKey } from '../protocol/service-key.ts';
 import { describeStranger, RegistryCalls } from './administration.ts';
 import type { RegistryFailure, RegistryRequest } from './administration.ts';
 import { AdministrationError } from './exit-codes.ts';
@@ -9,21 +8,19 @@ import type { HttpOptions } from './registry.ts';
 
 /** Requests that are under way at a time: what a registry stores together is one write of its disk. */
 const requestsMax = 64;
-/** How long a registry that says `busy` is asked again, in milliseconds. */
-const busyMaxMs = 60_000;
-const busyDelayMs = 100;
 /** What concerns the record, so that others may well be taken. */
 const recordFaults: ReadonlySet<string> = new Set(['invalid_params', 'limit_exceeded', 'invalid_request']);
 
 /** Carries records over to a registry, each by a request of its own which, made again, changes nothing. */
 export class RecordWriter {
   readonly #calls: RegistryCalls;
-  readonly #report: ImportReport;
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #report: TransferReport;
+  /** By what they are of: of one thing, one at a time, since the last record of it counts. */
+  readonly #underWay = new Map<string, Promise<void>>();
   /** Why nothing more can be carried over. */
   #error: unknown;
 
-  constructor(options: HttpOptions, report: ImportReport) {
+  constructor(options: HttpOptions, report: TransferReport) {
     this.#calls = new RegistryCalls(options, requestsMax);
     this.#report = report;
   }
@@ -31,15 +28,17 @@ export class RecordWriter {
   /** Resolves once there is room for more; rejects when the registry takes no more. */
   async write(records: readonly ArchiveRecord[]): Promise<void> {
     for (const record of records) {
-      while (this.#underWay.size >= requestsMax) await Promise.race(this.#underWay);
+      const name = nameRecord(record);
+      await this.#underWay.get(name);
+      while (this.#underWay.size >= requestsMax) await Promise.race(this.#underWay.values());
       this.#throwIfFailed();
-      this.#start(record);
+      this.#start(name, record);
     }
   }
 
   /** Resolves once all has been carried over. */
   async end(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    await Promise.all(this.#underWay.values());
     this.#throwIfFailed();
   }
 
@@ -47,15 +46,15 @@ export class RecordWriter {
     this.#calls.close();
   }
 
-  #start(record: ArchiveRecord): void {
-    const done: Promise<void> = this.#carryOver(record)
+  #start(name: string, record: ArchiveRecord): void {
+    const done = this.#carryOver(record)
       .catch((error: unknown) => {
         this.#error ??= error;
       })
       .finally(() => {
-        this.#underWay.delete(done);
+        this.#underWay.delete(name);
       });
-    this.#underWay.add(done);
+    this.#underWay.set(name, done);
   }
 
   #throwIfFailed(): void {
@@ -64,20 +63,9 @@ export class RecordWriter {
 
   async #carryOver(record: ArchiveRecord): Promise<void> {
     const request = requestFor(record);
-    const untilMs = performance.now() + busyMaxMs;
-    for (;;) {
-      const { status, failure } = await this.#calls.ask(request);
-      if (failure === undefined) {
-        if (status !== 200) throw describeStranger(this.#calls.base, status, request);
-        return;
-      }
-      const isBusy = failure.code === 'busy' && performance.now() < untilMs;
-      if (!isBusy) {
-        this.#refuse(record, failure);
-        return;
-      }
-      await delay(failure.retryAfterMs ?? busyDelayMs);
-    }
+    const { status, failure } = await this.#calls.askPatiently(request);
+    if (failure !== undefined) this.#refuse(record, failure);
+    else if (status !== 200) throw describeStranger(this.#calls.base, status, request);
   }
 
   #refuse(record: ArchiveRecord, { code, message }: RegistryFailure): void {
@@ -99,9 +87,25 @@ function requestFor(record: ArchiveRecord): RegistryRequest {
       return { method: 'PUT', path: '/v1/instances', body: { namespace, group, service, instance, persistent: true } };
     }
     case 'key': {
+      // Not as the path of a request: proxies do not let all keys through there.
       const { key, value, flags } = record;
-      return { method: 'PUT', path: `/v1/keys/${encodeURIComponent(key)}`, body: { value, flags } };
+      const operations = [{ op: 'put', key, value, flags }];
+      return { method: 'POST', path: '/v1/transaction', body: { operations } };
     }
+    default:
+      return record satisfies never;
+  }
+}
+
+/** Names have no control characters. */
+function nameRecord(record: ArchiveRecord): string {
+  switch (record.kind) {
+    case 'service':
+      return `service\n${serviceKey(record)}`;
+    case 'instance':
+      return `instance\n${serviceKey(record)}\n${record.instance.id}`;
+    case 'key':
+      return `key\n${record.key}`;
     default:
       return record satisfies never;
   }

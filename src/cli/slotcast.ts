@@ -6,6 +6,7 @@ import { addBackupCommands } from './backup-commands.ts';
 import { addBenchCommand } from './bench-command.ts';
 import { addDeclareCommand } from './declare-command.ts';
 import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
+import { addExportCommand } from './export-command.ts';
 import { addGoawayCommand } from './goaway-command.ts';
 import { addImportCommand } from './import-command.ts';
 import { addPartitionCommands } from './partition-commands.ts';
@@ -24,6 +25,7 @@ Examples:
   slotcast partitions 4
   slotcast bench hot-service --html report.html
   slotcast goaway --percent 25 --spread-ms 10000
+  slotcast export registry.jsonl
   slotcast import --from consul kv.json --dry-run
   slotcast backup registry.backup`;
 
@@ -47,6 +49,7 @@ addPartitionCommands(program);
 addBenchCommand(program);
 addSessionsCommand(program);
 addGoawayCommand(program);
+addExportCommand(program);
 addImportCommand(program);
 addBackupCommands(program);
 

@@ -1,17 +1,17 @@
 import { constants } from 'node:os';
 
-import { Option } from 'commander';
 import type { Command } from 'commander';
 
-import { describeSchema, resolveConfig } from '../config/config-checking.ts';
-import { environmentName, readConfigFile, readEnvironment, readSettingText } from '../config/config-sources.ts';
-import { settingNames, settings } from '../config/config.ts';
+import { resolveConfig } from '../config/config-checking.ts';
+import { settingNames } from '../config/config.ts';
 import type { SettingName } from '../config/config.ts';
 import type { Server } from '../main/index.ts';
 import { loadServer } from '../main/server-loading.ts';
 import { stopBlocking } from '../runtime/log.ts';
 import { productVersion } from '../runtime/product-version.ts';
 import { stopSignals } from './registry.ts';
+import { createConfigOption, createSettingOption, readSettings, sourcesHelp } from './setting-flags.ts';
+import type { SettingFlags } from './setting-flags.ts';
 
 /** Of the command; who embeds a registry says where, or wants none. */
 const dataDirDefault = './slotcast-data';
@@ -34,39 +34,22 @@ export function addStartCommand(program: Command): void {
   const command = program
     .command('start')
     .description('run the registry')
-    .option('--config <file>', 'JSON file of settings')
-    .addHelpText(
-      'after',
-      `\nSettings come from flags, then ${environmentName('port')} and the like, then the file, then the defaults.`,
-    );
+    .addOption(createConfigOption())
+    .addHelpText('after', sourcesHelp);
   const named = [...settingNames].sort((a, b) => Number(mainSettings.has(b)) - Number(mainSettings.has(a)));
   for (const name of named) {
-    const { schema, meaning } = settings[name];
-    const value = schema.type === 'boolean' ? '[boolean]' : '<value>';
-    const option = new Option(`${flagOf(name)} ${value}`, `${meaning} (${describeSchema(schema)})`);
+    const option = createSettingOption(name);
     command.addOption(mainSettings.has(name) ? option : option.helpGroup('More settings:'));
   }
   command.action(runServer);
 }
 
-function flagOf(name: SettingName): string {
-  return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-}
-
-async function runServer(flags: Readonly<Record<string, string | true | undefined>>): Promise<void> {
-  const { config: file } = flags;
-  const given: Record<string, unknown> = {};
-  for (const name of settingNames) {
-    const value = flags[name];
-    if (value !== undefined) given[name] = value === true ? true : readSettingText(name, value);
-  }
-  resolveConfig(given, 'command line');
-  const fromFile = typeof file === 'string' ? readConfigFile(file) : {};
-  const environment = readEnvironment(process.env);
-  const values: Record<string, unknown> = { dataDir: dataDirDefault, ...fromFile, ...environment.values, ...given };
+async function runServer(flags: SettingFlags): Promise<void> {
+  const { values: given, passedOver } = readSettings(flags);
+  const values: Readonly<Record<string, unknown>> = { dataDir: dataDirDefault, ...given };
   resolveConfig(values);
   const { startServer } = await loadServer();
-  const server = await startServer(values, { variablesPassedOver: environment.passedOver });
+  const server = await startServer(values, { variablesPassedOver: passedOver });
   const { url, httpUrl } = server.address;
   const where = httpUrl === undefined ? url : `${url} and ${httpUrl}`;
   const ioThreads = Number(values['ioThreads'] ?? 0);

@@ -2,6 +2,7 @@ import type { BackupPart } from '../durable/commits.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { SessionsQuery } from '../protocol/http-operations.ts';
 import type { GuardResult, PartitionsResult, SessionsResult, Stats } from '../protocol/http-results.ts';
+import type { DeclarationList, DeclarationListQuery } from '../protocol/service-declaration.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import type { PersistentCalls } from '../sessions/persistent-session.ts';
@@ -26,6 +27,8 @@ export interface MainCalls extends PersistentCalls, DeclarationCalls {
   releaseGuard(key: string | undefined): Promise<void>;
   /** Resolves to how many sessions were asked to reconnect. */
   requestReconnect(percent: number, spreadMs: number | undefined): Promise<number>;
+  /** From what is stored. */
+  listDeclarations(query: DeclarationListQuery): Promise<DeclarationList | Failure>;
   listSessions(query: SessionsQuery): Promise<SessionsResult>;
   /** Whichever host holds the lease carries it out. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;

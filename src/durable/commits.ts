@@ -153,6 +153,9 @@ export type CommitOutcome = { readonly version: number } | { readonly failure: F
 /** The store as the main thread uses it. */
 export interface DurableStore {
   commit(writes: readonly DurableWrite[]): Promise<CommitOutcome>;
-  /** All rows of a table whose keys begin with a prefix, in order, part by part; rejects if the store cannot be read. */
-  load(table: DurableTable, prefix?: string): AsyncIterable<readonly DurableRow[]>;
+  /**
+   * All rows of a table whose keys begin with a prefix, and none before `from`, in the order of their bytes, part by part; rejects if the store cannot be
+   * read.
+   */
+  load(table: DurableTable, prefix?: string, from?: string): AsyncIterable<readonly DurableRow[]>;
 }

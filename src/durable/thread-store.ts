@@ -119,17 +119,21 @@ export class ThreadStore implements DurableStore {
     }
   }
 
-  async *load(table: DurableTable, prefix = ''): AsyncGenerator<readonly DurableRow[], void, undefined> {
+  async *load(
+    table: DurableTable,
+    prefix = '',
+    from: string = prefix,
+  ): AsyncGenerator<readonly DurableRow[], void, undefined> {
     const to = endOfPrefix(prefix);
-    let from: string | undefined = prefix;
-    while (from !== undefined) {
-      const first: string = from;
+    let next: string | undefined = from;
+    while (next !== undefined) {
+      const first: string = next;
       const reply = await this.#requests.send((request) => ({ kind: 'load', request, table, from: first, to }));
       if (reply?.kind !== 'loaded') {
         throw new Error(reply?.kind === 'refused' ? reply.failure.message : notRunning.message);
       }
       yield reply.rows;
-      from = reply.next;
+      next = reply.next;
     }
   }
 

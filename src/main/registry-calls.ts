@@ -1,4 +1,6 @@
+import type { ServerConfig } from '../config/config.ts';
 import type { Administration } from '../control/administration.ts';
+import { readDeclarationPage } from '../control/declaration-pages.ts';
 import { checkHealth } from '../control/health.ts';
 import type { Hosts } from '../control/hosts.ts';
 import type { ChangeStart, MainCalls } from '../control/main-calls.ts';
@@ -22,13 +24,14 @@ export interface RegistryCallsOptions {
   readonly metrics: Metrics;
   readonly origins: SessionOrigins;
   readonly persistent: PersistentServices;
-  readonly store: Pick<ThreadStore, 'summary' | 'beginBackup' | 'readBackup' | 'endBackup'>;
+  readonly store: Pick<ThreadStore, 'summary' | 'load' | 'beginBackup' | 'readBackup' | 'endBackup'>;
+  readonly config: Pick<ServerConfig, 'storeReadBytesMax'>;
   readonly httpDoor: Readonly<HttpDoor>;
 }
 
 /** What the main thread answers to all threads. */
 export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
-  const { hosts, administration, metrics, origins, persistent, store, httpDoor } = options;
+  const { hosts, administration, metrics, origins, persistent, store, config, httpDoor } = options;
   /** Described in the same turn: a short change may be over in the next. */
   const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
     failure === undefined ? { description: await administration.describePartitions() } : { failure };
@@ -52,6 +55,7 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     declareService: (service, body) => persistent.declareService(service, body),
     readDeclaration: (service, query) => persistent.readDeclaration(service, query),
     withdrawDeclaration: (service, query) => persistent.withdrawDeclaration(service, query),
+    listDeclarations: (query) => readDeclarationPage(store, { ...query, bytesMax: config.storeReadBytesMax }),
     listSessions: (query) => administration.listSessions(query),
     beginBackup: () => store.beginBackup({ slotcast: productVersion, createdAt: new Date().toISOString() }),
     readBackup: (backup) => store.readBackup(backup),

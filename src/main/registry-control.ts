@@ -124,6 +124,6 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
   });
   const httpDoor: HttpDoor = { url: undefined };
   const { persistent } = options;
-  const calls = createRegistryCalls({ hosts, administration, metrics, origins, persistent, store, httpDoor });
+  const calls = createRegistryCalls({ hosts, administration, metrics, origins, persistent, store, config, httpDoor });
   return { runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor, calls };
 }

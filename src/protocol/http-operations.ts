@@ -14,7 +14,13 @@ import {
   snapshotSchema,
 } from './schemas.ts';
 import type { JsonSchema } from './schemas.ts';
-import { declarationBodySchema, declarationQuerySchema, declarationSchema } from './service-declaration.ts';
+import {
+  declarationBodySchema,
+  declarationListQuerySchema,
+  declarationListSchema,
+  declarationQuerySchema,
+  declarationSchema,
+} from './service-declaration.ts';
 import { amount } from './typed-schema.ts';
 import type {
   InstanceInput,
@@ -56,6 +62,7 @@ export type OperationId =
   | 'listServices'
   | 'queryService'
   | 'watchService'
+  | 'listDeclarations'
   | 'readService'
   | 'declareService'
   | 'withdrawService'
@@ -253,6 +260,14 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     result: listSchema,
     isTagged: true,
     errors: transient,
+  },
+  listDeclarations: {
+    method: 'GET',
+    path: '/v1/declarations',
+    summary: 'Lists what services are declared with, and their persistent instances, page by page.',
+    query: declarationListQuerySchema,
+    result: declarationListSchema,
+    errors: ['storage_unavailable', ...transient],
   },
   readService: {
     method: 'GET',

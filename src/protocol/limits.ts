@@ -67,10 +67,6 @@ export const archiveLimits = {
   elementBytesMax: 33_554_432,
   /** How deep such JSON or XML may be nested. */
   depthMax: 64,
-  keyBytesMax: 1024,
-  keyValueBytesMax: 524_288,
-  descriptionBytesMax: 1024,
-  ownerBytesMax: 256,
   /** Reasons that a report tells apart; what has yet another one is counted together. */
   reportReasonsMax: 100,
   /** Examples that it gives for each. */

@@ -192,13 +192,13 @@ export const listSchema: JsonSchema = object(
   ['services'],
 );
 
-const listLimit = (what: string): JsonSchema => ({
+export const listLimit = (what: string): JsonSchema => ({
   type: 'integer',
   minimum: 1,
   maximum: limits.listLimitMax,
   description: `${what} per page; by default ${limits.listLimitDefault}.`,
 });
-const listCursor: JsonSchema = {
+export const listCursor: JsonSchema = {
   type: 'string',
   pattern: '^[A-Za-z0-9_-]+$',
   maxLength: limits.cursorCharsMax,

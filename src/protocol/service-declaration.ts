@@ -1,5 +1,13 @@
 import { protocolLimits as limits } from './limits.ts';
-import { instanceInputSchema, instanceSchema, metadata, text, serviceNameSchemas } from './schemas.ts';
+import {
+  instanceInputSchema,
+  instanceSchema,
+  listCursor,
+  listLimit,
+  metadata,
+  text,
+  serviceNameSchemas,
+} from './schemas.ts';
 import type { JsonSchema } from './schemas.ts';
 import type { Instance, InstanceInput, ServiceName } from './types.ts';
 
@@ -32,7 +40,22 @@ export interface ServiceDeclaration extends ServiceName, ServiceSettings {
   readonly instances: readonly Instance[];
 }
 
-const settings: Readonly<Record<keyof ServiceSettings, JsonSchema>> = {
+export interface DeclarationListQuery {
+  /** Without it, services of every namespace are listed. */
+  readonly namespace?: string;
+  /** 1 to 1000, by default 100; a page also ends when its instances have many bytes. */
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+
+export interface DeclarationList {
+  /** In the order of their keys. */
+  readonly declarations: readonly ServiceDeclaration[];
+  /** Present if there may be more. */
+  readonly cursor?: string;
+}
+
+export const settingsSchemas: Readonly<Record<keyof ServiceSettings, JsonSchema>> = {
   description: text('What the service is.', limits.descriptionBytesMax),
   owner: text('Who looks after it.', limits.ownerBytesMax),
   protectionThreshold: {
@@ -64,7 +87,7 @@ export const declarationBodySchema: JsonSchema = {
   properties: {
     namespace,
     group,
-    ...settings,
+    ...settingsSchemas,
     instances: {
       type: 'array',
       maxItems: limits.persistentPerServiceMax,
@@ -83,9 +106,30 @@ export const declarationSchema: JsonSchema = {
     namespace,
     group,
     service,
-    ...settings,
+    ...settingsSchemas,
     instances: { type: 'array', items: instanceSchema, description: 'Its persistent instances, ordered by id.' },
   },
   required: ['namespace', 'group', 'service', 'instances'],
+  additionalProperties: false,
+};
+
+export const declarationListQuerySchema: JsonSchema = {
+  type: 'object',
+  properties: { namespace, limit: listLimit('Services'), cursor: listCursor },
+  required: [],
+  additionalProperties: false,
+};
+
+export const declarationListSchema: JsonSchema = {
+  type: 'object',
+  properties: {
+    declarations: {
+      type: 'array',
+      items: declarationSchema,
+      description: 'Services that are declared or have persistent instances, ordered by key.',
+    },
+    cursor: { type: 'string', description: 'Present if there may be more: send it to get the next page.' },
+  },
+  required: ['declarations'],
   additionalProperties: false,
 };

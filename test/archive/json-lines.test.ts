@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { formatExportEnd, formatExportRecord, formatExportStart } from '../../src/archive/json-lines.ts';
 import { completeInstance } from '../../src/archive/records.ts';
 import type { ArchiveRecord } from '../../src/archive/records.ts';
+import { archiveRecord } from '../support/archive-records.ts';
 import { readDump } from '../support/read-dump.ts';
 
 const start = formatExportStart();
@@ -17,62 +18,9 @@ function write(records: readonly ArchiveRecord[]): string {
   return [start, ...records.map(formatExportRecord), formatExportEnd(records.length)].join('');
 }
 
-const word = fc.stringMatching(/^[A-Za-z0-9_.-]{1,20}$/);
-const name = fc
-  .string({ unit: 'grapheme', minLength: 1, maxLength: 30 })
-  .filter((text) => /^[^\p{Cc}\p{Cs}]+$/u.test(text));
-/** Without those that no metadata may have. */
-const metadataKey = word.filter((key) => !['constructor', 'prototype', '__proto__'].includes(key));
-const metadata = fc.dictionary(metadataKey, fc.string({ unit: 'grapheme', maxLength: 30 }), { maxKeys: 5 });
-const service = fc.record({ namespace: word, group: word, service: name });
-const record: fc.Arbitrary<ArchiveRecord> = fc.oneof(
-  fc
-    .record({
-      service,
-      settings: fc.record(
-        {
-          description: fc.string({ unit: 'grapheme', maxLength: 50 }),
-          owner: name,
-          protectionThreshold: fc.double({ min: 0, max: 1, noNaN: true }).map((share) => share + 0),
-          defaultWeight: fc.integer({ min: 0, max: 10_000 }),
-          metadata,
-        },
-        { requiredKeys: [] },
-      ),
-    })
-    .map(({ service, settings }) => ({ kind: 'service' as const, ...service, settings })),
-  fc
-    .record({
-      service,
-      instance: fc
-        .record(
-          {
-            id: name,
-            host: word,
-            port: fc.integer({ min: 1, max: 65_535 }),
-            weight: fc.integer({ min: 0, max: 10_000 }),
-            enabled: fc.boolean(),
-            zone: word,
-            metadata,
-          },
-          { requiredKeys: ['host', 'port'] },
-        )
-        .map(completeInstance),
-    })
-    .map(({ service, instance }) => ({ kind: 'instance' as const, ...service, instance })),
-  fc
-    .record({ key: name, value: fc.uint8Array({ maxLength: 100 }), flags: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }) })
-    .map(({ key, value, flags }) => ({
-      kind: 'key' as const,
-      key,
-      value: Buffer.from(value).toString('base64'),
-      flags: String(flags),
-    })),
-);
-
 test('[AR2] what is exported and imported is the same, wherever its bytes are divided', () => {
   fc.assert(
-    fc.property(fc.array(record, { maxLength: 20 }), fc.integer({ min: 1, max: 500 }), (records, partBytes) => {
+    fc.property(fc.array(archiveRecord, { maxLength: 20 }), fc.integer({ min: 1, max: 500 }), (records, partBytes) => {
       const read = readDump('slotcast', write(records), { partBytes });
       expect(read.records).toEqual(records);
       expect(read.report.takenCount).toBe(records.length);

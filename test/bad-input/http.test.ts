@@ -211,6 +211,9 @@ describe('[WP3] queries', () => {
     ['limit of a thousand digits', 'GET', `/v1/services?limit=${'9'.repeat(1000)}`, 400, 'invalid_params'],
     ['an empty prefix', 'GET', '/v1/services?prefix=', 400, 'invalid_params'],
     ['a cursor of 2049 characters', 'GET', `/v1/services?cursor=${'x'.repeat(2049)}`, 400, 'invalid_params'],
+    ['declarations with limit 0', 'GET', '/v1/declarations?limit=0', 400, 'invalid_params'],
+    ['declarations of a namespace with a slash', 'GET', '/v1/declarations?namespace=a%2Fb', 400, 'invalid_params'],
+    ['declarations with a cursor that is none', 'GET', '/v1/declarations?cursor=%2F', 400, 'invalid_params'],
     [
       'a deregistration without a lease',
       'DELETE',

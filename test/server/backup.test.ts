@@ -130,6 +130,27 @@ test('[AR1] what is damaged is not restored, nor is anything into a folder that 
   expect(missing).toMatchObject({ status: 1, err: `slotcast: ${folder}/missing: ENOENT\n` });
 });
 
+test('[AR1] a backup is restored within storeBytesMax, given as to the server, or not at all', async () => {
+  const server = await start('');
+  for (let i = 0; i < 3; i++) await server.store.commit([put(`k${i}`, 'x'.repeat(500_000))]);
+  await run(server, 'backup', `${folder}/backup`);
+  const restore = ['restore', `${folder}/backup`, '--data-dir', `${folder}/data`];
+  const config = `${folder}/config.json`;
+  writeFileSync(config, '{"storeBytesMax":1048576}');
+  const variables = { SLOTCAST_STORE_BYTES_MAX: '1048576' };
+  const refused = await runCommand([...restore, '--store-bytes-max', '1048576']);
+  expect(refused.err).toMatch(/^slotcast: \S+backup: the rows take \d+ bytes: storeBytesMax is 1048576\n$/);
+  expect(refused.status).toBe(1);
+  expect(await runCommand(restore, variables)).toEqual(refused);
+  expect(await runCommand([...restore, '--config', config])).toEqual(refused);
+  expect(readdirSync(folder).sort()).toEqual(['backup', 'config.json']);
+  // A flag counts more than what stands elsewhere.
+  const { status } = await runCommand([...restore, '--config', config, '--store-bytes-max', '4194304'], variables);
+  expect(status).toBe(0);
+  const invalid = await runCommand([...restore, '--store-bytes-max', '1']);
+  expect(invalid).toMatchObject({ status: 2, err: expect.stringContaining('storeBytesMax must be') });
+});
+
 test('a backup that cannot be made leaves the file of before as it was', async () => {
   writeFileSync(`${folder}/backup`, 'before');
   const { status, err } = await runCommand(['backup', `${folder}/backup`, '--server', '127.0.0.1:9']);

@@ -26,8 +26,8 @@ test('startServer says where it listens, is live and ready, and spreads the slot
   const server = await start({ partitions: 3 });
   expect(server.address.url).toBe(`ws://127.0.0.1:${server.address.port}/v1/session`);
   expect(await readJson(server, '/health/live')).toEqual({ status: 200, body: { status: 'live' } });
-  const body = { status: 'ready', waitingFor: [], store: { available: true } };
-  expect(await readJson(server, '/health/ready')).toEqual({ status: 200, body });
+  const ready = { status: 'ready', waitingFor: [], store: { available: true } };
+  expect(await readJson(server, '/health/ready')).toEqual({ status: 200, body: ready });
   const { body } = await readJson(server, '/v1/stats');
   const { partitions } = body as { partitions: { slots: number }[] };
   expect(partitions.map(({ slots }) => slots).sort((a, b) => a - b)).toEqual([5461, 5461, 5462]);

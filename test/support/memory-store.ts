@@ -1,5 +1,6 @@
 import type { CommitOutcome, DurableRow, DurableStore, DurableTable, DurableWrite } from '../../src/durable/commits.ts';
 import type { Failure } from '../../src/protocol/errors.ts';
+import { compareBytes } from '../../src/store/byte-order.ts';
 
 /** A store in memory whose commits are stored when a scheduler comes to them: what a crash leaves of it is what has been stored until then. */
 export class MemoryStore implements DurableStore {
@@ -37,10 +38,11 @@ export class MemoryStore implements DurableStore {
     return { version };
   }
 
-  async *load(table: DurableTable, prefix = ''): AsyncIterable<readonly DurableRow[]> {
+  async *load(table: DurableTable, prefix = '', from: string = prefix): AsyncIterable<readonly DurableRow[]> {
     await Promise.resolve();
     if (this.isUnreadable) throw new Error('the store cannot be read');
     const rows = [...this.rows.values()].filter((row) => row.table === table && row.key.startsWith(prefix));
-    yield rows.sort((a, b) => (a.key < b.key ? -1 : 1));
+    const sorted = rows.sort((a, b) => compareBytes(a.key, b.key));
+    yield sorted.filter(({ key }) => compareBytes(key, from) >= 0);
   }
 }

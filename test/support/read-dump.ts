@@ -4,12 +4,12 @@ import { fileURLToPath } from 'node:url';
 import type { DumpFormat } from '../../src/archive/dump-formats.ts';
 import { createDumpReader } from '../../src/archive/formats.ts';
 import type { DumpOptions } from '../../src/archive/formats.ts';
-import { ImportReport } from '../../src/archive/import-report.ts';
 import type { ArchiveRecord } from '../../src/archive/records.ts';
+import { TransferReport } from '../../src/archive/transfer-report.ts';
 
 export interface ReadDump {
   readonly records: readonly ArchiveRecord[];
-  readonly report: ImportReport;
+  readonly report: TransferReport;
 }
 
 /** Reads a dump whose bytes come in parts of this size. */
@@ -18,7 +18,7 @@ export function readDump(
   dump: string | Uint8Array,
   { partBytes = 7, ...options }: Omit<DumpOptions, 'report'> & { readonly partBytes?: number } = {},
 ): ReadDump {
-  const report = new ImportReport();
+  const report = new TransferReport();
   const reader = createDumpReader(format, { report, ...options });
   const bytes = typeof dump === 'string' ? Buffer.from(dump) : dump;
   const records: ArchiveRecord[] = [];
@@ -42,6 +42,6 @@ export function listInstances({ records }: ReadDump): string[] {
 }
 
 /** Each reason with how often it was met. */
-export function countReasons(lines: ImportReport['leftOut']): Record<string, number> {
+export function countReasons(lines: TransferReport['leftOut']): Record<string, number> {
   return Object.fromEntries(lines.map(({ reason, count }) => [reason, count]));
 }

@@ -19,13 +19,13 @@ import type {
   SessionsQuery,
   WatchQuery,
 } from '../../protocol/http-operations.ts';
-import type { DeclarationBody, DeclarationQuery } from '../../protocol/service-declaration.ts';
+import type { DeclarationBody, DeclarationListQuery, DeclarationQuery } from '../../protocol/service-declaration.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
 import type { KeyDeleteParams, KeyListParams, ListParams } from '../../protocol/types.ts';
 import type { Counters } from '../../runtime/counters.ts';
 import type { LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
-import { answerJson, answerText } from '../../transport/http-answer.ts';
+import { answerJson, answerText, refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import { streamBackup } from './backup-stream.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
@@ -76,6 +76,7 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     listServices: ({ value, caller }) => reads.list(value as ListParams, caller),
     queryService: ({ value, caller }) => reads.query(value as ServiceQuery, caller),
     watchService: ({ value, caller }) => reads.watch(value as WatchQuery, caller),
+    listDeclarations: ({ value, caller }) => listDeclarations(options, value as DeclarationListQuery, caller),
     readService: async ({ value, service }) =>
       answerOutcome(await main.readDeclaration(service, value as DeclarationQuery)),
     declareService: async ({ value, service }) =>
@@ -143,6 +144,18 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     readOpenapi: () => answerJson(documents.openapi),
     readOpenrpc: () => answerJson(documents.openrpc),
   };
+}
+
+/** Whoever does not read what it asked for must not have much of it made. */
+function listDeclarations(
+  { main, config }: OperationsOptions,
+  query: DeclarationListQuery,
+  caller: HttpCaller,
+): Promise<HttpAnswer | Failure> {
+  return caller.pace(async (room) => {
+    const answer = answerOutcome(await main.listDeclarations(query));
+    return 'body' in answer && answer.body.length > room ? refuseUnreadAnswer(config.httpAnswerBytesMax) : answer;
+  });
 }
 
 async function answerHealth(main: MainCalls, check: HealthCheck): Promise<HttpAnswer> {

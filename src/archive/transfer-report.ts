@@ -1,5 +1,5 @@
 import { archiveLimits } from '../protocol/limits.ts';
-import type { ArchiveRecord } from './records.ts';
+import type { RecordKind } from './record-kinds.ts';
 
 /** How often something was so, with the first few it was so of. */
 export interface ReportLine {
@@ -16,24 +16,24 @@ interface Tally {
 const otherReasons = 'other reasons';
 const exampleCharsMax = 200;
 
-/** What was taken of a dump, what was left out, and what is not here as it was there. */
-export class ImportReport {
-  readonly taken: Record<ArchiveRecord['kind'], number> = { service: 0, instance: 0, key: 0 };
+/** What was taken of a dump or a registry, what was left out, and what is not here as it was there. */
+export class TransferReport {
+  readonly taken: Record<RecordKind, number> = { service: 0, instance: 0, key: 0 };
   readonly #leftOut = new Map<string, Tally>();
   readonly #altered = new Map<string, Tally>();
   #refused = 0;
 
-  countTaken(kind: ArchiveRecord['kind']): void {
+  countTaken(kind: RecordKind): void {
     this.taken[kind] += 1;
   }
 
-  /** `what`: names it, for who looks for it in the dump. */
+  /** `what`: names it, for who looks for it there. */
   leaveOut(reason: string, what: string): void {
     count(this.#leftOut, reason, what);
   }
 
   /** Taken from the dump, and then refused by the registry. */
-  noteRefused(kind: ArchiveRecord['kind'], reason: string, what: string): void {
+  noteRefused(kind: RecordKind, reason: string, what: string): void {
     this.taken[kind] -= 1;
     this.#refused += 1;
     this.leaveOut(reason, what);
