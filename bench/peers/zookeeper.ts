@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import zooKeeper from 'node-zookeeper-client';
 import type { Client } from 'node-zookeeper-client';
 
+import type { Target } from '../load/connection.ts';
 import type { PeerClient, PeerDriver } from './driver.ts';
 import { createDataFolder, findFreePorts, hasProgram, startProgram } from './server-program.ts';
 
@@ -53,19 +54,22 @@ export const zookeeper: PeerDriver = {
     );
     return startProgram({ name: 'ZooKeeper', command: ['java', '-cp', jar, mainClass, file], port, folder, core });
   },
-  connect: async ({ host, port }) => {
-    for (let attempt = 1; ; attempt++) {
-      const client = zooKeeper.createClient(`${host}:${port}`, {
-        sessionTimeout: sessionTimeoutMs,
-        spinDelay: 1000,
-        retries: 0,
-      });
-      if (await opens(client)) return new ZooKeeperClient(client);
-      client.close();
-      if (attempt === connectAttemptsMax) throw new Error(`ZooKeeper gave no session in ${attempt} attempts`);
-    }
-  },
+  connect: async (target) => new ZooKeeperClient(await openZooKeeper(target)),
 };
+
+/** Opens a session, which the caller closes. */
+export async function openZooKeeper({ host, port }: Pick<Target, 'host' | 'port'>): Promise<Client> {
+  for (let attempt = 1; ; attempt++) {
+    const client = zooKeeper.createClient(`${host}:${port}`, {
+      sessionTimeout: sessionTimeoutMs,
+      spinDelay: 1000,
+      retries: 0,
+    });
+    if (await opens(client)) return client;
+    client.close();
+    if (attempt === connectAttemptsMax) throw new Error(`ZooKeeper gave no session in ${attempt} attempts`);
+  }
+}
 
 /** Whether the client gets a session in time. Now and then it never does, though its server is there, and another one does at once. */
 function opens(client: Client): Promise<boolean> {
