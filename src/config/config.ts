@@ -97,6 +97,8 @@ export interface ServerConfig {
   readonly threadSubscriptionsMax: number;
   readonly watchedServicesMax: number;
   readonly watchedNameBytesMax: number;
+  readonly keyWatchesMax: number;
+  readonly threadKeyWatchesMax: number;
   readonly mailboxRequestsMax: number;
   readonly sessionShareRequests: number;
   readonly sessionBacklogBytesMax: number;
@@ -232,7 +234,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1024 * 1_048_576,
     'Bytes of changes of keys on the way from the store to one thread; a single change may exceed it. Beyond it they wait in what the store remembers.',
   ),
-  storeWatchesMax: integer(100_000, 1, 10_000_000, 'Prefixes of keys that the store watches for one thread.'),
+  storeWatchesMax: integer(
+    100_000,
+    1,
+    10_000_000,
+    'Different keys and prefixes that the sessions of one thread watch.',
+  ),
   storeRetryMaxMs: integer(
     10_000,
     100,
@@ -521,6 +528,13 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1024,
     16 * 2 ** 30,
     'Bytes of the names of those services; the name that reaches the bound may exceed it.',
+  ),
+  keyWatchesMax: integer(1000, 1, 1_000_000, 'Keys and prefixes that one session watches.'),
+  threadKeyWatchesMax: integer(
+    1_000_000,
+    1,
+    100_000_000,
+    'Watches of keys and prefixes of the sessions of one thread together; see also `storeWatchesMax`.',
   ),
   mailboxRequestsMax: integer(65_536, 1, 10_000_000, 'Requests in flight to one partition.'),
   sessionShareRequests: integer(

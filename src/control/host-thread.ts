@@ -10,6 +10,7 @@ import type { HostThreadStart } from './thread-messages.ts';
 export interface HostThreadOptions {
   readonly config: ServerConfig;
   readonly lastRequest: SharedArrayBuffer;
+  readonly storeVersion: SharedArrayBuffer;
   readonly warmUp: SharedArrayBuffer;
   readonly origins: SharedArrayBuffer;
   readonly isKept: boolean;
@@ -38,7 +39,8 @@ export class HostThread {
 
   /** `more`: what a thread of its kind is started with in addition to that. */
   constructor({ number, name, entry, table, gauges }: HostThreadIdentity, options: HostThreadOptions, more: object) {
-    const { config, lastRequest, warmUp, origins, isKept, startedAtMicros, registry, isVerbose } = options;
+    const { config, lastRequest, storeVersion, warmUp, origins, isKept, startedAtMicros, registry, isVerbose } =
+      options;
     const { port1, port2 } = new MessageChannel();
     // What it transfers are MessagePorts indeed.
     this.port = port1 as object as HostPort;
@@ -47,6 +49,7 @@ export class HostThread {
       config,
       table: table.memory,
       lastRequest,
+      storeVersion,
       warmUp,
       origins,
       isKept,

@@ -1,3 +1,5 @@
+import type { StorePort } from '../durable/commits.ts';
+import type { StoreConnection } from '../durable/thread-store.ts';
 import { highestOf } from '../protocol/extremes.ts';
 import type { PartitionLink } from '../routing/partition-link.ts';
 import { askApplied } from '../routing/router.ts';
@@ -17,6 +19,8 @@ export interface HostsOptions {
   /** The loss guard, and the transfers of sessions between hosts. Hosts report to both from their first session on, so both must know all hosts before that. */
   readonly guard: RegistryGuard;
   readonly transfers: SessionTransfers;
+  /** Connects a host to the store: `hand` is given a port, and another whenever the store's thread has been started again. */
+  readonly connectStore: (hand: (port: StorePort) => void) => StoreConnection;
 }
 
 /**
@@ -30,9 +34,12 @@ export class Hosts {
   readonly #others: readonly SessionHost[];
   /** For hosts whose thread is new. */
   readonly #weights: Map<string, number> = new Map();
+  readonly #connectStore: HostsOptions['connectStore'];
+  readonly #storeConnections: Map<SessionHost, StoreConnection> = new Map();
 
-  constructor({ main, others, guard, transfers }: HostsOptions) {
+  constructor({ main, others, guard, transfers, connectStore }: HostsOptions) {
     this.main = main;
+    this.#connectStore = connectStore;
     this.#others = others;
     this.#transfers = transfers;
     this.states = new StateReader(this.all());
@@ -91,6 +98,20 @@ export class Hosts {
   greet(host: SessionHost): void {
     host.adoptTable(this.table.memory);
     void host.setDefaultWeights([...this.#weights]);
+    this.#connectToStore(host);
+  }
+
+  /** The store runs, and so do all hosts. */
+  connectToStore(): void {
+    for (const host of this.all()) this.#connectToStore(host);
+  }
+
+  #connectToStore(host: SessionHost): void {
+    this.#storeConnections.get(host)?.close();
+    const connection = this.#connectStore((port) => {
+      host.connectStore(port);
+    });
+    this.#storeConnections.set(host, connection);
   }
 
   /** Resolves to the highest version that any host has received. */

@@ -1,3 +1,4 @@
+import type { StorePort } from '../durable/commits.ts';
 import { PartitionLink } from '../routing/partition-link.ts';
 import type { PendingRequest } from '../routing/partition-link.ts';
 import { askApplied, Router } from '../routing/router.ts';
@@ -76,6 +77,10 @@ export class LocalHost implements SessionHost {
     const isThrough = askApplied({ router, link }, (request) => [toPartition.fence, request]);
     await this.#waitFor(Promise.race([isThrough, link.ended]), leaveTimeoutMs);
     for (const [request, pending] of link.close()) this.#settleLeft(request, pending);
+  }
+
+  connectStore(port: StorePort): void {
+    this.core.connectStore(port);
   }
 
   freeze(slots: readonly number[]): void {

@@ -37,6 +37,7 @@ export interface HostEvents {
 /** What each call answers while the host's thread is gone: it holds nothing, and has nothing to say. */
 const absentAnswers: { readonly [M in MethodsOf<SessionHost>]: AnswerOf<SessionHost[M]> } = {
   connect: undefined,
+  connectStore: undefined,
   disconnect: undefined,
   freeze: undefined,
   thaw: undefined,
@@ -140,6 +141,7 @@ export class RemoteHost {
       if (ask !== 0) this.#events.onLosses(emptyReport(this.number, ask));
       return undefined;
     }
+    if (method === 'connectStore') (args as Parameters<SessionHost['connectStore']>)[0].close();
     const answer = absentAnswers[method];
     const last = args.at(-1);
     if (typeof last !== 'function') return Promise.resolve(answer);

@@ -1,3 +1,4 @@
+import type { StorePort } from '../durable/commits.ts';
 import type { SessionSummary } from '../protocol/http-results.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import { emptyFigures } from '../sessions/host-figures.ts';
@@ -50,6 +51,8 @@ export interface SessionHost {
   connect(partition: number, port: MailboxPort): void;
   /** A partition that owns no slots any more is about to end. */
   disconnect(partition: number): Promise<void>;
+  /** The store, or another life of its thread: it tells the host of keys that sessions watch. */
+  connectStore(port: StorePort): void;
   freeze(slots: readonly number[]): void;
   thaw(slots: readonly number[]): void;
   /** `table`: the memory of a slot table, which threads share. */

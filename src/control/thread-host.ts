@@ -1,3 +1,4 @@
+import { StoreVersion } from '../durable/store-version.ts';
 import { countRequests } from '../runtime/request-numbers.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
@@ -16,6 +17,7 @@ export function createThreadHost(
   kind: Pick<LocalHostOptions, 'counters' | 'admissionRate' | 'persistentCalls'> & Partial<LocalHostOptions>,
 ): LocalHost {
   const { number, config, startedAtMicros, registry, isVerbose } = start;
+  const storeVersion = new StoreVersion(start.storeVersion);
   return new LocalHost({
     ...hostSurroundings,
     number,
@@ -27,6 +29,7 @@ export function createThreadHost(
     warmUp: new WarmUp(start.warmUp),
     origins: new SessionOrigins(start.origins),
     nextRequest: countRequests(start.lastRequest),
+    readStoreVersion: () => storeVersion.read(),
     nowMs: performance.now(),
     reportLosses: (report) => {
       port.postMessage({ kind: 'losses', report });

@@ -12,6 +12,8 @@ export interface HostThreadStart {
   readonly table: SharedArrayBuffer;
   /** The number of the last request of any host, one 64-bit word. */
   readonly lastRequest: SharedArrayBuffer;
+  /** See `StoreVersion`. */
+  readonly storeVersion: SharedArrayBuffer;
   /** See `WarmUp`. */
   readonly warmUp: SharedArrayBuffer;
   /** Whether sessions that hold something are noted for the next life of the process. */

@@ -1,5 +1,6 @@
 import type { ServerConfig } from '../config/config.ts';
-import type { KeyChange, StoreNews } from './commits.ts';
+import type { KeyChange, KeyTarget, StoreNews } from './commits.ts';
+import { KeyTargets } from './key-targets.ts';
 import type { RowChange } from './store-backend.ts';
 
 export interface ChangeFeedOptions {
@@ -16,9 +17,7 @@ const slotChars = 6;
 
 /** One caller that watches. */
 interface Watcher {
-  readonly prefixes: Set<string>;
-  /** How many of its prefixes have each length: a key is looked up once for each. */
-  readonly lengths: Map<number, number>;
+  readonly targets: KeyTargets<true>;
   /** It has been told all that it watches through here. */
   toldVersion: number;
   /** And knows that. */
@@ -59,34 +58,33 @@ export class ChangeFeed {
     while (this.#logBytes > this.#options.limits.storeLogBytesMax) this.#forgetFirst();
   }
 
-  /** How many prefixes a caller watches. */
-  countWatches(caller: number): number {
-    return this.#watchers.get(caller)?.prefixes.size ?? 0;
+  /** Whether a caller that may watch so much may watch this, too. */
+  hasRoom(caller: number, target: KeyTarget, watchesMax: number): boolean {
+    const watcher = this.#watchers.get(caller);
+    return watcher === undefined
+      ? watchesMax > 0
+      : watcher.targets.size < watchesMax || watcher.targets.get(target) === true;
   }
 
-  /** Begins to tell a caller of a prefix. Returns what has changed after a version, if that is known, and through which version. */
+  /** Begins to tell a caller of something. Returns what has changed after a version, if that is known, and through which version. */
   watch(
     caller: number,
-    prefix: string,
+    target: KeyTarget,
     after: number | undefined,
   ): { version: number; changes: KeyChange[] | undefined } {
     const watcher = this.#watcherOf(caller);
-    if (!watcher.prefixes.has(prefix)) {
-      watcher.prefixes.add(prefix);
-      watcher.lengths.set(prefix.length, (watcher.lengths.get(prefix.length) ?? 0) + 1);
-    }
+    watcher.targets.set(target, true);
     const version = watcher.toldVersion;
     const isKnown = after === undefined || (after >= this.#logAfter && after <= this.#version);
-    return { version, changes: isKnown ? this.#collect(prefix, after ?? version, version) : undefined };
+    const room = this.#options.limits.storeFeedBytesMax - watcher.unreadBytes;
+    const { changes, bytes } = isKnown ? this.#collect(target, after ?? version, version, room) : unknown;
+    if (bytes > 0) noteUnread(watcher, version, bytes);
+    return { version, changes };
   }
 
-  unwatch(caller: number, prefix: string): void {
+  unwatch(caller: number, target: KeyTarget): void {
     const watcher = this.#watchers.get(caller);
-    if (watcher?.prefixes.delete(prefix) !== true) return;
-    const count = watcher.lengths.get(prefix.length)! - 1;
-    if (count > 0) watcher.lengths.set(prefix.length, count);
-    else watcher.lengths.delete(prefix.length);
-    if (watcher.prefixes.size === 0) this.#watchers.delete(caller);
+    if (watcher?.targets.delete(target) === true && watcher.targets.size === 0) this.#watchers.delete(caller);
   }
 
   /** A caller has read what it was told through a version. */
@@ -131,15 +129,14 @@ export class ChangeFeed {
         through = last.modifyVersion;
         break;
       }
-      if (!matches(watcher, change.key)) continue;
+      if (!watcher.targets.hasMatch(change.key.slice(slotChars))) continue;
       changes.push(change);
       bytes += bytesOf(change);
     }
     watcher.toldVersion = through;
     if (changes.length === 0 && !isProgressDue) return;
     watcher.saidVersion = through;
-    if (bytes > 0) watcher.unread.push({ through, bytes });
-    watcher.unreadBytes += bytes;
+    if (bytes > 0) noteUnread(watcher, through, bytes);
     this.#options.tell(caller, { kind: 'changed', through, changes });
   }
 
@@ -148,8 +145,7 @@ export class ChangeFeed {
     if (watcher === undefined) {
       const toldVersion = this.#version;
       watcher = {
-        prefixes: new Set(),
-        lengths: new Map(),
+        targets: new KeyTargets(),
         toldVersion,
         saidVersion: toldVersion,
         unread: [],
@@ -160,19 +156,20 @@ export class ChangeFeed {
     return watcher;
   }
 
-  /** Undefined: too much to be told at once. */
-  #collect(prefix: string, after: number, through: number): KeyChange[] | undefined {
+  /** Nothing is known if it has more bytes than there is room for. */
+  #collect({ kind, name }: KeyTarget, after: number, through: number, room: number): Collected {
     const changes: KeyChange[] = [];
     let bytes = 0;
     for (let at = this.#placeAfter(after); at < this.#log.length; at++) {
       const change = this.#log[at]!;
       if (change.modifyVersion > through) break;
-      if (!change.key.startsWith(prefix, slotChars)) continue;
+      if (!change.key.startsWith(name, slotChars)) continue;
+      if (kind === 'key' && change.key.length !== slotChars + name.length) continue;
       bytes += bytesOf(change);
-      if (bytes > this.#options.limits.storeFeedBytesMax) return undefined;
+      if (bytes > room) return unknown;
       changes.push(change);
     }
-    return changes;
+    return { changes, bytes };
   }
 
   #append(change: KeyChange): void {
@@ -203,9 +200,17 @@ export class ChangeFeed {
   }
 }
 
-function matches({ prefixes, lengths }: Watcher, key: string): boolean {
-  for (const length of lengths.keys()) if (prefixes.has(key.slice(slotChars, slotChars + length))) return true;
-  return false;
+/** What is to be said of the past. */
+interface Collected {
+  readonly changes: KeyChange[] | undefined;
+  readonly bytes: number;
+}
+
+const unknown: Collected = { changes: undefined, bytes: 0 };
+
+function noteUnread(watcher: Watcher, through: number, bytes: number): void {
+  watcher.unread.push({ through, bytes });
+  watcher.unreadBytes += bytes;
 }
 
 function bytesOf({ key, payload }: KeyChange): number {

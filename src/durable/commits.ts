@@ -40,6 +40,12 @@ export interface JointPart {
   readonly isRefused: boolean;
 }
 
+/** What can be watched of table `keys`, by what stands behind the slot: one key, or all that begin with a prefix. */
+export interface KeyTarget {
+  readonly kind: 'key' | 'prefix';
+  readonly name: string;
+}
+
 /**
  * What is asked of the store; a message holds all that a caller asks in one turn. `request`: numbers what one caller waits for.
  *
@@ -63,18 +69,18 @@ export type StoreRequest =
       readonly to: string;
     }
   | {
-      /** Tell of changes of table `keys` whose keys, behind their slot, begin with this; once for each prefix. */
+      /** Tell of changes of this. A caller that watches it already is told as before, and what has changed after the version once more. */
       readonly kind: 'watch';
       readonly request: number;
-      readonly prefix: string;
+      readonly target: KeyTarget;
       /** Only changes after this version; undefined: from now on. */
       readonly after: number | undefined;
     };
 
 /** What a caller says that is not replied to. */
 export type StoreNotice =
-  /** Tell no more of a prefix. What is on its way still comes. */
-  | { readonly kind: 'unwatch'; readonly prefix: string }
+  /** Tell no more of it. What is on its way still comes. */
+  | { readonly kind: 'unwatch'; readonly target: KeyTarget }
   /** Changes through this version have been read: more may be sent. */
   | { readonly kind: 'read'; readonly through: number };
 
@@ -115,10 +121,19 @@ export type StoreReply =
 
 /** What a caller that watches is told, after the replies to all callers about the same commits. */
 export type StoreNews =
-  /** All changes through a version, of prefixes that are watched, have been told with these; in the order of their versions, each once however many prefixes match. */
+  /** All changes through a version, of what is watched, have been told with these; in the order of their versions, each once however many targets it concerns. */
   | { readonly kind: 'changed'; readonly through: number; readonly changes: readonly KeyChange[] }
   /** The caller was so slow that changes through this version are not known any more: what it watches must be read again. */
   | { readonly kind: 'missed'; readonly through: number };
+
+/** The way to the store of one that watches: what it needs of a MessagePort. */
+export interface StorePort {
+  on(event: 'message', handle: (replies: readonly (StoreReply | StoreNews)[]) => void): unknown;
+  /** The store has ended, and all that it had said has been handled. */
+  on(event: 'close', handle: () => void): unknown;
+  postMessage(requests: readonly (StoreRequest | StoreNotice)[]): void;
+  close(): void;
+}
 
 /** What is asked of the store besides, by the main thread. */
 export type BackupRequest =

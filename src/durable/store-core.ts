@@ -62,6 +62,8 @@ export interface StoreCoreOptions {
   readonly reply: (caller: number, replies: readonly (StoreReply | BackupReply | StoreNews)[]) => void;
   readonly onState: (state: StoreState) => void;
   readonly onGroup?: (group: GroupReport) => void;
+  /** The number of the last commit is this; before anybody is told of the commit. */
+  readonly onVersion?: (version: number) => void;
   /** Monotonic, in milliseconds. */
   readonly nowMs: number;
 }
@@ -137,7 +139,7 @@ export class StoreCore {
 
   handle(caller: number, request: StoreRequest | BackupRequest | StoreNotice, nowMs: number): void {
     if (!this.#callers.has(caller)) return;
-    if (request.kind === 'unwatch') this.#feed?.unwatch(caller, request.prefix);
+    if (request.kind === 'unwatch') this.#feed?.unwatch(caller, request.target);
     else if (request.kind === 'read') this.#feed?.noteRead(caller, request.through);
     else if (request.kind === 'watch') this.#watch(caller, request);
     else this.#take(caller, request, nowMs);
@@ -207,12 +209,16 @@ export class StoreCore {
     this.#backend = undefined;
   }
 
-  #watch(caller: number, { request, prefix, after }: Extract<StoreRequest, { kind: 'watch' }>): void {
+  #watch(caller: number, { request, target, after }: Extract<StoreRequest, { kind: 'watch' }>): void {
     const { storeWatchesMax } = this.#options.limits;
     if (this.#feed === undefined) this.#refuse(caller, request, this.#unavailable());
-    else if (this.#feed.countWatches(caller) >= storeWatchesMax) {
-      this.#refuse(caller, request, exceeds('storeWatchesMax', storeWatchesMax, 'too many prefixes are watched'));
-    } else this.#reply(caller, { kind: 'watching', request, ...this.#feed.watch(caller, prefix, after) });
+    else if (!this.#feed.hasRoom(caller, target, storeWatchesMax)) {
+      this.#refuse(
+        caller,
+        request,
+        exceeds('storeWatchesMax', storeWatchesMax, 'too many keys and prefixes are watched'),
+      );
+    } else this.#reply(caller, { kind: 'watching', request, ...this.#feed.watch(caller, target, after) });
   }
 
   #checkWrites(writes: readonly DurableWrite[]): Failure | undefined {
@@ -294,6 +300,7 @@ export class StoreCore {
       this.#refuseGroup(group);
       return;
     }
+    this.#options.onVersion?.(backend.lastVersion);
     for (const [at, { parts }] of group.entries()) {
       for (const { caller, request } of parts) this.#reply(caller, { kind: 'committed', request, version: first + at });
     }
@@ -380,6 +387,7 @@ export class StoreCore {
       if (this.#backend === undefined || this.#mustReopen) this.#backend = this.#options.openBackend(this.#backend);
       this.#mustReopen = false;
       this.#feed ??= this.#createFeed(this.#backend.lastVersion);
+      this.#options.onVersion?.(this.#backend.lastVersion);
       this.#backend.commit([], this.#backend.lastVersion);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;

@@ -9,6 +9,8 @@ export interface StoreThreadStart {
   /** Where rows are kept; undefined: in memory. */
   readonly folder: string | undefined;
   readonly limits: StoreLimits & Pick<ServerConfig, 'storeBytesMax'>;
+  /** Of {@link StoreVersion}. */
+  readonly storeVersion: SharedArrayBuffer;
   /** Of {@link StoreGauges}, and of the thread. */
   readonly storeGauges: SharedArrayBuffer;
   readonly threadGauges: SharedArrayBuffer;

@@ -10,6 +10,7 @@ import { StoreCore } from './store-core.ts';
 import type { StoreDamage } from './store-file.ts';
 import { StoreGauges } from './store-gauges.ts';
 import type { FromStoreThread, StoreThreadStart, ToStoreThread } from './store-messages.ts';
+import { StoreVersion } from './store-version.ts';
 
 /** How often the core's clock moves on, in milliseconds. */
 const tickMs = 50;
@@ -34,8 +35,9 @@ class StoreThread {
   #isTurnScheduled = false;
   #groupBeganMs = 0;
 
-  constructor({ limits, storeGauges, threadGauges }: StoreThreadStart, openBackend: OpenBackend) {
+  constructor({ limits, storeGauges, storeVersion, threadGauges }: StoreThreadStart, openBackend: OpenBackend) {
     this.#gauges = new StoreGauges(storeGauges);
+    const version = new StoreVersion(storeVersion);
     this.#core = new StoreCore({
       limits,
       openBackend,
@@ -50,6 +52,9 @@ class StoreThread {
         this.#gauges.groupCommits.observe(commits);
         if (isStored) this.#gauges.addStored(bytes);
         else this.#gauges.addFailed(commits);
+      },
+      onVersion: (last) => {
+        version.set(last);
       },
       nowMs: performance.now(),
     });

@@ -28,6 +28,7 @@ import type { StoreState } from './store-core.ts';
 import type { StoreDamage } from './store-file.ts';
 import { StoreGauges } from './store-gauges.ts';
 import type { FromStoreThread, StoreThreadStart, ToStoreThread } from './store-messages.ts';
+import { StoreVersion } from './store-version.ts';
 
 export interface ThreadStoreOptions extends Pick<StoreThreadStart, 'folder' | 'limits'> {
   readonly counters: Counters;
@@ -65,6 +66,7 @@ export class ThreadStore implements DurableStore {
   /** They continue from one life of the thread to the next. */
   readonly gauges: StoreGauges = new StoreGauges();
   readonly threadGauges: ThreadGauges = new ThreadGauges();
+  readonly version: StoreVersion = new StoreVersion();
   /** Resolves if it cannot continue: what was only in memory is gone. */
   readonly failed: Promise<Error>;
   readonly #options: ThreadStoreOptions;
@@ -201,6 +203,7 @@ export class ThreadStore implements DurableStore {
     const start: StoreThreadStart = {
       folder,
       limits,
+      storeVersion: this.version.memory,
       storeGauges: this.gauges.memory,
       threadGauges: this.threadGauges.memory,
     };

@@ -23,6 +23,17 @@ export interface KeyLimits {
   readonly keyRequestsWaitingMax: number;
 }
 
+/** What a partition's keys amount to. */
+export interface KeyLoad {
+  readonly keys: number;
+  /** As `keyBytesPerPartitionMax` counts them. */
+  readonly bytes: number;
+  /** Keys that sessions hold. */
+  readonly held: number;
+  /** Requests that have not been answered. */
+  readonly waiting: number;
+}
+
 export interface KeyDomainOptions {
   readonly limits: KeyLimits;
   /** Asks the store. */
@@ -112,8 +123,9 @@ export class KeyDomain {
     });
   }
 
-  get keyCount(): number {
-    return this.#table.size;
+  get load(): KeyLoad {
+    const { size: keys, bytes, heldCount: held } = this.#table;
+    return { keys, bytes, held, waiting: this.#waiting };
   }
 
   /** Every key, for checkers. */

@@ -10,6 +10,7 @@ export class KeyTable {
   readonly #slots: Map<number, Set<string>> = new Map();
   readonly #held: Map<string, Set<string>> = new Map();
   #bytes = 0;
+  #heldCount = 0;
 
   get size(): number {
     return this.#rows.size;
@@ -18,6 +19,11 @@ export class KeyTable {
   /** What all keys take, by {@link weighRow}. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** How many of them are held. */
+  get heldCount(): number {
+    return this.#heldCount;
   }
 
   get(key: string): KeyRow | undefined {
@@ -34,7 +40,9 @@ export class KeyTable {
     }
     this.#rows.set(row.key, row);
     this.#bytes += weighRow(row);
-    if (row.holder !== '') addTo(this.#held, row.holder, row.key);
+    if (row.holder === '') return;
+    this.#heldCount += 1;
+    addTo(this.#held, row.holder, row.key);
   }
 
   delete(key: string): void {
@@ -74,7 +82,9 @@ export class KeyTable {
 
   #unlink(row: KeyRow): void {
     this.#bytes -= weighRow(row);
-    if (row.holder !== '') deleteFrom(this.#held, row.holder, row.key);
+    if (row.holder === '') return;
+    this.#heldCount -= 1;
+    deleteFrom(this.#held, row.holder, row.key);
   }
 }
 

@@ -14,6 +14,7 @@ import { RemoteHost } from '../control/remote-host.ts';
 import type { HostEvents } from '../control/remote-host.ts';
 import { SessionTransfers } from '../control/session-transfers.ts';
 import { WarmStart } from '../control/warm-start.ts';
+import type { ThreadStore } from '../durable/thread-store.ts';
 import { JournalFolder } from '../journal/journal-folder.ts';
 import { createAdmissionRate } from '../runtime/admission-rate.ts';
 import type { AdmissionRate } from '../runtime/admission-rate.ts';
@@ -34,6 +35,7 @@ export interface RegistryHostsOptions {
   readonly counters: Counters;
   readonly memory: SharedMemory;
   readonly persistent: PersistentServices;
+  readonly store: Pick<ThreadStore, 'version' | 'connect'>;
   /** Monotonic, in milliseconds. */
   readonly nowMs: number;
 }
@@ -62,7 +64,7 @@ export interface RegistryHosts {
 }
 
 export function createRegistryHosts(options: RegistryHostsOptions): RegistryHosts {
-  const { config, log, counters, memory, persistent, nowMs } = options;
+  const { config, log, counters, memory, persistent, store, nowMs } = options;
   const { lastRequest } = memory;
   const origins = new SessionOrigins(memory.origins);
   const folder = openJournal(config, log);
@@ -131,6 +133,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     warmUp,
     // Where nobody else draws any, a number of one's own costs less.
     nextRequest: ioCount + edgeCount === 0 && folder === undefined ? countAlone() : countRequests(lastRequest),
+    readStoreVersion: () => store.version.read(),
     origins,
     onKept: folder === undefined ? undefined : events.onKept,
     onLease: events.onLease,
@@ -154,10 +157,11 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
   const ioThreads = Array.from({ length: ioCount }, (_, i) => know(1 + i, `io-${1 + i}`));
   const edgeThreads = Array.from({ length: edgeCount }, (_, i) => know(1 + ioCount + i, `edge-${1 + i}`));
   const others = [...ioThreads, ...edgeThreads].map(({ host }) => host.host);
-  const hosts = new Hosts({ main, others, guard, transfers });
+  const hosts = new Hosts({ main, others, guard, transfers, connectStore: (hand) => store.connect(hand) });
   const hostThreads = {
     ...common,
     lastRequest,
+    storeVersion: store.version.memory,
     warmUp: memory.warmUp,
     origins: memory.origins,
     isKept: folder !== undefined,

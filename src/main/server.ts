@@ -154,6 +154,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   if (record.isFirstStart && parts.warmStart?.isFirstLife === true) warmUp.presumeOver();
   const [takers] = await Promise.all([threads.start(), supervisor.startUpTo(partitions), edges.start()]);
   await record.continueFrom(parts.warmStart?.version ?? 0);
+  hosts.connectToStore();
   // What the life before registered for good is recalled into it.
   const session = hosts.main.core.openPersistent();
   void parts.warmStart?.begin(parts, performance.now());

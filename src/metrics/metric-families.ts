@@ -343,6 +343,58 @@ const partitionFamilies: readonly MetricFamily[] = [
   },
 ];
 
+const keyFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_partition_keys',
+    type: 'gauge',
+    labels: ['partition'],
+    help: 'Keys of the partition.',
+    read: byPartition(({ gauges }) => gauges.keys),
+  },
+  {
+    name: 'slotcast_partition_key_bytes',
+    type: 'gauge',
+    labels: ['partition'],
+    help: 'What these keys take, in bytes; `keyBytesPerPartitionMax` limits them.',
+    read: byPartition(({ gauges }) => gauges.keyBytes),
+  },
+  {
+    name: 'slotcast_partition_keys_held',
+    type: 'gauge',
+    labels: ['partition'],
+    help: 'Keys of the partition that sessions and leases hold.',
+    read: byPartition(({ gauges }) => gauges.keysHeld),
+  },
+  {
+    name: 'slotcast_partition_key_requests_waiting',
+    type: 'gauge',
+    labels: ['partition'],
+    help: 'Requests for keys of the partition that wait for others on the same keys, for the store, or for keys to be loaded.',
+    read: byPartition(({ gauges }) => gauges.keyRequestsWaiting),
+  },
+  {
+    name: 'slotcast_key_watches',
+    type: 'gauge',
+    labels: [],
+    help: 'Watches of keys and prefixes.',
+    read: one(ofHosts(({ keyWatches }) => keyWatches.watches)),
+  },
+  {
+    name: 'slotcast_key_changes_sent_total',
+    type: 'counter',
+    labels: [],
+    help: 'Changes of keys that were sent to watches, each counted for each of them.',
+    read: one(ofHosts(({ keyWatches }) => keyWatches.changesSent)),
+  },
+  {
+    name: 'slotcast_key_resyncs_total',
+    type: 'counter',
+    labels: [],
+    help: 'Times that a watch was told to read anew, since its client was slow, or what had changed was not known any more.',
+    read: one(ofHosts(({ keyWatches }) => keyWatches.resyncsSent)),
+  },
+];
+
 const storeFamilies: readonly MetricFamily[] = [
   {
     name: 'slotcast_store_available',
@@ -568,6 +620,7 @@ export const metricFamilies: readonly MetricFamily[] = [
   ...pushFamilies,
   ...partitionFamilies,
   ...guardFamilies,
+  ...keyFamilies,
   ...storeFamilies,
   ...journalFamilies,
   ...warmUpFamilies,

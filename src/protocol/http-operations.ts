@@ -24,6 +24,7 @@ import {
 import { amount } from './typed-schema.ts';
 import type {
   InstanceInput,
+  KeyListParams,
   KeyPutParams,
   KeyTransactParams,
   QueryParams,
@@ -93,12 +94,16 @@ export type OperationId =
   | 'readOpenapi'
   | 'readOpenrpc';
 
-export interface ServiceQuery extends QueryParams {
-  /** Of the list that the caller has: answer once there is a newer one. */
-  readonly index?: number;
+export interface WaitQuery {
+  /** Of what the caller has: answer once there is something newer. */
+  readonly index?: number | undefined;
   /** How long to wait for that, as `30s`, `500ms` or `5m`. */
-  readonly wait?: string;
+  readonly wait?: string | undefined;
 }
+
+export interface ServiceQuery extends QueryParams, WaitQuery {}
+
+export interface KeyListQuery extends KeyListParams, WaitQuery {}
 
 export interface WatchQuery extends QueryParams {
   /** By default `snapshot`. */
@@ -204,6 +209,7 @@ const filteredQuery = methodSchemas['service.query'].params as ObjectSchema;
 const serviceQuery = methodSchemas['service.unsubscribe'].params as ObjectSchema;
 const keyPutProperties = (methodSchemas['kv.put'].params as ObjectSchema).properties;
 const keyDeleteProperties = (methodSchemas['kv.delete'].params as ObjectSchema).properties;
+const keyListProperties = (keyListParamsSchema as ObjectSchema).properties;
 const transactParams = methodSchemas['kv.transact'].params as ObjectSchema;
 const deregisterParams = methodSchemas['instance.deregister'].params as ObjectSchema;
 const index: JsonSchema = {
@@ -217,6 +223,19 @@ const wait: JsonSchema = {
   pattern: '^[0-9]{1,7}(ms|s|m)$',
   description:
     'How long to wait for that, such as `30s`, `500ms` or `5m`; at most `httpWaitMaxMs`, which is also the default. After that the answer is the current list.',
+};
+/** Of what is read of keys. */
+const keyWait: Readonly<Record<string, JsonSchema>> = {
+  index: {
+    ...index,
+    description:
+      'The `version` of what the caller has: the answer is sent once something has changed after that, at once if that has happened or is not known any more, or if this is above all versions that there are.',
+  },
+  wait: {
+    ...wait,
+    description:
+      'How long to wait for that, such as `30s`, `500ms` or `5m`; at most `httpWaitMaxMs`, which is also the default. After that the answer is the same, with the same `version`.',
+  },
 };
 const leaseResult: JsonSchema = {
   type: 'object',
@@ -431,10 +450,11 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   listKeys: {
     method: 'GET',
     path: '/v1/keys',
-    summary: 'Lists the keys with a prefix, page by page.',
-    query: keyListParamsSchema,
+    summary: 'Lists the keys with a prefix, page by page. With `index`, once one of them has changed, or after `wait`.',
+    query: { ...(keyListParamsSchema as ObjectSchema), properties: { ...keyListProperties, ...keyWait } },
     result: keyListResult,
-    errors: ['storage_unavailable', ...transient],
+    isTagged: true,
+    errors: ['storage_unavailable', 'limit_exceeded', ...transient],
   },
   deleteKeys: {
     method: 'DELETE',
@@ -452,10 +472,11 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
   readKey: {
     method: 'GET',
     path: '/v1/keys/{key}',
-    summary: 'Returns a key; without `entry` if there is none.',
-    query: { type: 'object', properties: {}, required: [], additionalProperties: false },
+    summary: 'Returns a key; without `entry` if there is none. With `index`, once it has changed, or after `wait`.',
+    query: { type: 'object', properties: keyWait, required: [], additionalProperties: false },
     result: methodSchemas['kv.get'].result,
-    errors: ['storage_unavailable', ...transient],
+    isTagged: true,
+    errors: ['storage_unavailable', 'limit_exceeded', ...transient],
   },
   putKey: {
     method: 'PUT',

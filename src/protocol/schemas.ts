@@ -271,6 +271,28 @@ const keyPutProperties: Record<string, JsonSchema> = {
   },
 };
 const keyVersion = version('No commit that this shows is above it.');
+const keyReadVersion = version(
+  'All commits through this one are taken into account: watch from here, or wait for what comes after it.',
+);
+const watchedKey = text('One key.', limits.keyBytesMax);
+const watchedPrefix: JsonSchema = { ...keyPrefix, description: 'All keys that begin with this; empty: every key.' };
+const keyChanges = array(
+  {
+    oneOf: [
+      keyEntrySchema,
+      object(
+        { key, deleted: { const: true }, modifyVersion: version('The commit that deleted the key.') },
+        ['key', 'deleted', 'modifyVersion'],
+        'A key that was deleted.',
+      ),
+    ],
+  },
+  'Keys as changes left them, in the order of commits.',
+);
+const resync: JsonSchema = {
+  const: true,
+  description: 'What changed is not known any more: what is watched must be read.',
+};
 const keyReason: JsonSchema = {
   type: 'string',
   enum: ['version', 'held', 'delayed', 'not_held'],
@@ -325,7 +347,7 @@ export const keyListParamsSchema: JsonSchema = object(
 );
 export const keyListResult: JsonSchema = object(
   {
-    version: keyVersion,
+    version: keyReadVersion,
     entries: array(keyEntrySchema, 'The keys, ordered by their bytes; absent with `keysOnly`.'),
     keys: array(
       { type: 'string' },
@@ -524,7 +546,7 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
     summary: 'Returns a key.',
     params: object({ key }, ['key']),
     result: object(
-      { version: keyVersion, entry: { ...keyEntrySchema, description: 'The key; absent if there is none.' } },
+      { version: keyReadVersion, entry: { ...keyEntrySchema, description: 'The key; absent if there is none.' } },
       ['version'],
     ),
   },
@@ -605,6 +627,26 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
       ],
     },
   },
+  'kv.watch': {
+    summary: 'Watches a key, or all with a prefix: every change is notified once, in the order of commits.',
+    params: object(
+      {
+        key: watchedKey,
+        prefix: watchedPrefix,
+        version: version('To resume: changes after this one. By default those from now on.'),
+      },
+      [],
+      'Either `key` or `prefix`.',
+    ),
+    result: object({ version: version('Changes after this one are notified.'), changes: keyChanges, resync }, [
+      'version',
+    ]),
+  },
+  'kv.unwatch': {
+    summary: 'Ends a watch. Not having one is not an error.',
+    params: object({ key: watchedKey, prefix: watchedPrefix }, [], 'Either `key` or `prefix`.'),
+    result: object({}, []),
+  },
 };
 
 export const notificationSchemas: Readonly<
@@ -633,6 +675,20 @@ export const notificationSchemas: Readonly<
         ),
       ],
     },
+  },
+  'kv.changed': {
+    summary: 'What is watched of keys has changed.',
+    params: object(
+      {
+        key: watchedKey,
+        prefix: watchedPrefix,
+        version: version('All changes through this one have been told.'),
+        changes: keyChanges,
+        resync,
+      },
+      ['version'],
+      'With `key` or `prefix`, as it was watched, and with `changes` or `resync`.',
+    ),
   },
   'session.goaway': {
     summary: 'The client should reconnect: the server is stopping, or an operator wants sessions to move.',

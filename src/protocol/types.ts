@@ -201,6 +201,7 @@ export interface KeyGetParams {
   readonly key: string;
 }
 export interface KeyGetResult {
+  /** All commits through here are taken into account: changes after it are those that a watch may be asked for. */
   readonly version: number;
   /** Absent: there is no such key. */
   readonly entry?: KeyEntry;
@@ -253,6 +254,7 @@ export interface KeyListParams {
   readonly cursor?: string;
 }
 export interface KeyListResult {
+  /** As of {@link KeyGetResult}; entries may be newer. Of several pages, the first's. */
   readonly version: number;
   /** Unless `keysOnly`. */
   readonly entries?: readonly KeyEntry[];
@@ -282,6 +284,28 @@ export type KeyTransactResult =
       readonly failures: readonly { readonly index: number; readonly reason: KeyFailureReason }[];
     };
 
+/** One of `key` and `prefix`. */
+export interface KeyUnwatchParams {
+  readonly key?: string;
+  readonly prefix?: string;
+}
+export interface KeyWatchParams extends KeyUnwatchParams {
+  /** Resume: all changes after this one are to be told. By default those from now on. */
+  readonly version?: number;
+}
+/** A key after a change, or that it was deleted, by the commit `modifyVersion`. */
+export type KeyChangeEvent =
+  | KeyEntry
+  | { readonly key: string; readonly deleted: true; readonly modifyVersion: number };
+export interface KeyWatchResult {
+  /** Changes after this one are notified. */
+  readonly version: number;
+  /** With a `version`: what has changed after that, in the order of commits, if it is known. */
+  readonly changes?: readonly KeyChangeEvent[];
+  /** It is not known: what is watched must be read. */
+  readonly resync?: true;
+}
+
 export interface DeltaChange extends ServiceName {
   readonly count: number;
   readonly from: number;
@@ -296,6 +320,16 @@ export interface SnapshotChange extends ServiceName {
   readonly instances: readonly Instance[];
 }
 export type ServiceChanged = DeltaChange | SnapshotChange;
+
+/** What is watched has changed; `key` or `prefix` as it was watched. */
+export interface KeysChanged extends KeyUnwatchParams {
+  /** All changes through here have been told. */
+  readonly version: number;
+  /** In the order of commits; absent with `resync`. */
+  readonly changes?: readonly KeyChangeEvent[];
+  /** Changes through `version` were not told: what is watched must be read. */
+  readonly resync?: true;
+}
 
 export interface GoawayParams {
   readonly reason: string;
@@ -325,12 +359,15 @@ export interface Methods {
   'kv.delete': { params: KeyDeleteParams; result: KeyDeleteResult };
   'kv.list': { params: KeyListParams; result: KeyListResult };
   'kv.transact': { params: KeyTransactParams; result: KeyTransactResult };
+  'kv.watch': { params: KeyWatchParams; result: KeyWatchResult };
+  'kv.unwatch': { params: KeyUnwatchParams; result: Record<string, never> };
 }
 export type MethodName = keyof Methods;
 
 /** What the server sends unasked. */
 export interface Notifications {
   'service.changed': ServiceChanged;
+  'kv.changed': KeysChanged;
   'session.goaway': GoawayParams;
   'instance.claim': InstanceClaim;
 }

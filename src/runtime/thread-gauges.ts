@@ -10,7 +10,7 @@ export type GcKind = (typeof gcKinds)[number];
 
 const gcBounds: readonly number[] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5];
 export const changeBounds: readonly number[] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
-const scalarCount = 7;
+const scalarCount = 11;
 const cellCount =
   scalarCount +
   Histogram.cellCount(timeBounds) +
@@ -83,6 +83,35 @@ export class ThreadGauges {
   setJournal(bytes: number, waitingBytes: number): void {
     this.#scalars[5] = bytes;
     this.#scalars[6] = waitingBytes;
+  }
+
+  /** Of a partition's keys: how many there are, what they take, how many are held, and requests that have not been answered. */
+  get keys(): number {
+    return this.#scalars[7]!;
+  }
+
+  get keyBytes(): number {
+    return this.#scalars[8]!;
+  }
+
+  get keysHeld(): number {
+    return this.#scalars[9]!;
+  }
+
+  get keyRequestsWaiting(): number {
+    return this.#scalars[10]!;
+  }
+
+  setKeys(load: {
+    readonly keys: number;
+    readonly bytes: number;
+    readonly held: number;
+    readonly waiting: number;
+  }): void {
+    this.#scalars[7] = load.keys;
+    this.#scalars[8] = load.bytes;
+    this.#scalars[9] = load.held;
+    this.#scalars[10] = load.waiting;
   }
 
   setLoad(instances: number, services: number): void {

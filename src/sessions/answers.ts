@@ -39,6 +39,13 @@ export type Result =
   | { readonly kind: 'registrations'; readonly page: RegistrationsResult }
   | { readonly kind: 'listed'; readonly page: ListResult }
   | { readonly kind: 'keys'; readonly result: KeyResult }
+  /** Changes of keys after `version` are told from now on. `changes`: those before it that were asked for, as a JSON array; undefined: none were, or `isResync`: they are not known. */
+  | {
+      readonly kind: 'watching';
+      readonly version: number;
+      readonly changes: string | undefined;
+      readonly isResync: boolean;
+    }
   /** There is nothing to say but that it is done. */
   | { readonly kind: 'done' };
 

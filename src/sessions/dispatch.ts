@@ -17,6 +17,7 @@ import type { IntakeLines } from './intake-lines.ts';
 import { Intake } from './intake.ts';
 import type { KeyCalls } from './key-calls.ts';
 import { nameInLane } from './key-requests.ts';
+import type { KeyWatches } from './key-watches.ts';
 import type { Opening } from './opening.ts';
 import type { PersistentRequests } from './persistent-requests.ts';
 import type { Reads } from './reads.ts';
@@ -42,6 +43,7 @@ export interface DispatchOptions {
   readonly subscriptions: Subscriptions;
   readonly reads: Reads;
   readonly keys: KeyCalls;
+  readonly keyWatches: KeyWatches;
   readonly notices: ClaimNotices;
   /** What has come and has not been carried out. */
   readonly lines: IntakeLines;
@@ -208,6 +210,15 @@ export class Dispatch implements ReplyHost {
         this.#options.subscriptions.unsubscribe(session, serviceKey(call.params));
         reply.succeed({ kind: 'done' });
         return;
+      case 'kv.watch':
+        this.#options.keyWatches.watch(session, call.params, reply);
+        return;
+      case 'kv.unwatch': {
+        const failure = this.#options.keyWatches.unwatch(session, call.params);
+        if (failure === undefined) reply.succeed({ kind: 'done' });
+        else reply.fail(failure);
+        return;
+      }
       default:
         call satisfies never;
     }
@@ -350,6 +361,11 @@ function describeCall(call: Call): { readonly kind: CallKind; readonly key: stri
       return { kind: 'keys', key: '' };
     case 'kv.transact':
       return { kind: call.params.operations.some(({ op }) => op === 'get') ? 'keys' : 'other', key: '' };
+    case 'kv.watch':
+      return { kind: 'query', key: nameInLane(call.params.key ?? call.params.prefix ?? '') };
+    // Not ahead of the watch that it is to end.
+    case 'kv.unwatch':
+      return { kind: 'change', key: nameInLane(call.params.key ?? call.params.prefix ?? '') };
     case 'service.unsubscribe':
     case 'session.open':
       return { kind: 'other', key: '' };

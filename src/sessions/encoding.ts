@@ -1,3 +1,4 @@
+import type { KeyTarget } from '../durable/commits.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { RequestId } from '../protocol/types.ts';
 import type { ServicePush } from '../push/service-push.ts';
@@ -9,6 +10,15 @@ export type Notice =
   | { readonly kind: 'goaway'; readonly reason: string; readonly reconnectAfterMs: number }
   /** Whether what it registered shows (SE7). `key`: of the service. */
   | { readonly kind: 'claim'; readonly key: string; readonly id: string; readonly isShown: boolean };
+
+/** What is new about keys that are watched. */
+export interface KeyNotice {
+  readonly target: KeyTarget;
+  /** All through this version has been told with it. */
+  readonly version: number;
+  /** A JSON array; undefined: it is not known what has changed. */
+  readonly changes: string | undefined;
+}
 
 /**
  * What frames a host's sessions are sent: the core deals in values, and this turns them into text. All sessions of a host have the same, so a push is still
@@ -22,4 +32,5 @@ export interface Encoding {
   joinBatch(answers: readonly string[]): string;
   encodeNotice(notice: Notice): string;
   encodePush(push: ServicePush): string;
+  encodeKeyNews(notice: KeyNotice): string;
 }

@@ -1,6 +1,7 @@
 import type { MethodName, SubscribeMode } from '../protocol/types.ts';
 import { Histogram } from '../runtime/histogram.ts';
 import { HostMeter } from './host-meter.ts';
+import type { KeyWatchFigures } from './key-watches.ts';
 import type { SessionCore } from './session-core.ts';
 
 /** What one session host holds and has done; figures of several hosts are added up. Plain, since a host may be on another thread. */
@@ -15,6 +16,7 @@ export interface HostFigures {
   readonly subscriptions: Readonly<Record<SubscribeMode, number>>;
   /** Those that continue with what they knew before the registry started. */
   readonly subscriptionsWarming: number;
+  readonly keyWatches: KeyWatchFigures;
   readonly pushes: Readonly<Record<SubscribeMode, number>>;
   readonly framesSent: Readonly<Record<SubscribeMode, number>>;
   readonly missed: Readonly<Record<'dropped' | 'gap', number>>;
@@ -34,6 +36,7 @@ export function readHostFigures(core: SessionCore): HostFigures {
     heldInstances: sessions.heldRegistrationCount,
     subscriptions: core.subscriptionCounts,
     subscriptionsWarming: core.subscriptionsWarming,
+    keyWatches: core.keyWatchFigures,
     pushes: meter.pushes,
     framesSent: core.framesSent,
     missed: meter.missed,
@@ -54,6 +57,7 @@ export function emptyFigures(): HostFigures {
     heldInstances: 0,
     subscriptions: { delta: 0, snapshot: 0 },
     subscriptionsWarming: 0,
+    keyWatches: { watches: 0, changesSent: 0, resyncsSent: 0 },
     pushes: meter.pushes,
     framesSent: { delta: 0, snapshot: 0 },
     missed: meter.missed,

@@ -14,7 +14,7 @@ import type {
 } from '../protocol/types.ts';
 import type { ServicePush } from '../push/service-push.ts';
 import type { Result } from './answers.ts';
-import type { Encoding } from './encoding.ts';
+import type { Encoding, KeyNotice } from './encoding.ts';
 
 // The only place that knows how results, errors, notifications and pushes look on the wire. What is encoded from objects is encoded by functions made from
 // the schemas, which take what they are given on trust.
@@ -66,6 +66,10 @@ export function encodeResult(result: Result): string {
       return stringifyListed(result.page);
     case 'keys':
       return JSON.stringify(result.result);
+    case 'watching': {
+      const changes = result.changes === undefined ? '' : `,"changes":${result.changes}`;
+      return `{"version":${result.version}${changes}${result.isResync ? ',"resync":true' : ''}}`;
+    }
     case 'done':
       return '{}';
     default:
@@ -85,6 +89,12 @@ export function encodeChange(push: ServicePush): string {
     default:
       return push satisfies never;
   }
+}
+
+/** What is new about keys as JSON, without an envelope: the params of `kv.changed`. */
+export function encodeKeyNews({ target, version, changes }: KeyNotice): string {
+  const name = `"${target.kind}":${JSON.stringify(target.name)}`;
+  return `{${name},"version":${version},${changes === undefined ? '"resync":true' : `"changes":${changes}`}}`;
 }
 
 /** JSON-RPC 2.0, as PROTOCOL describes it. */
@@ -110,9 +120,10 @@ export const jsonRpc: Encoding = {
     }
   },
   encodePush: (push) => `{"jsonrpc":"2.0","method":"service.changed","params":${encodeChange(push)}}`,
+  encodeKeyNews: (notice) => `{"jsonrpc":"2.0","method":"kv.changed","params":${encodeKeyNews(notice)}}`,
 };
 
-function encodeNotification<N extends Exclude<keyof Notifications, 'service.changed'>>(
+function encodeNotification<N extends Exclude<keyof Notifications, 'service.changed' | 'kv.changed'>>(
   method: N,
   params: Notifications[N],
 ): string {

@@ -1,10 +1,8 @@
 import type { KeyListing, KeyOperation, KeyRequest } from '../keys/key-operations.ts';
-import type { KeyRow } from '../keys/key-row.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import type {
   KeyDeleteParams,
-  KeyEntry,
   KeyListParams,
   KeyPutParams,
   KeyTransactOperation,
@@ -17,6 +15,7 @@ import { toPartition } from '../workers/messages.ts';
 import type { KeyResult, Reply } from './answers.ts';
 import type { HostClock } from './host-clock.ts';
 import { Transaction } from './joint-transaction.ts';
+import { toEntry, toMeta } from './key-changes.ts';
 import type { KeyHolding } from './key-holding.ts';
 import { mergePages } from './key-page.ts';
 import { outcomeUnknown, PendingKeyRead, readAnswer } from './key-requests.ts';
@@ -31,6 +30,8 @@ export interface KeyCallsOptions {
   readonly nextRequest: () => number;
   /** 0 to 1. */
   readonly random: () => number;
+  /** The number of the last commit; see `StoreVersion`. */
+  readonly readStoreVersion: () => number;
 }
 
 /** The longest first wait before a transaction is tried again, in milliseconds; it doubles with each attempt. */
@@ -57,15 +58,17 @@ export class KeyCalls {
   }
 
   get(key: string, reply: Reply): void {
-    const { router } = this.#options;
+    const { router, readStoreVersion } = this.#options;
+    const since = readStoreVersion();
     router.ask(
       new PendingKeyRead({
         key,
         reply,
         build: (room) => ({ kind: 'transaction', holder: '', operations: [{ kind: 'get', key }], room }),
         settle: (answer) => {
-          answerWith(reply, answer, ({ version, rows }) => {
+          answerWith(reply, answer, ({ version: seen, rows }) => {
             const row = rows[0];
+            const version = Math.max(seen, since);
             return row === undefined ? { version } : { version, entry: toEntry(row) };
           });
         },
@@ -112,10 +115,11 @@ export class KeyCalls {
     const size = limit ?? protocolLimits.listLimitDefault;
     const listing: Omit<KeyListing, 'asker'> = { prefix, after, limit: size, separator, isKeysOnly: keysOnly };
     const read = reply.openRead?.('keys', '');
+    const since = this.#options.readStoreVersion();
     this.#askUnder({ kind: 'listing', ...listing }, (pages) => {
       const refused = pages.find(({ kind }) => kind === 'refused');
       if (refused !== undefined) reply.fail(readFailure(refused));
-      else reply.succeed({ kind: 'keys', result: toPage(pages, size, listing) });
+      else reply.succeed({ kind: 'keys', result: toPage(pages, { size, isKeysOnly: keysOnly, since }) });
       read?.end();
     });
   }
@@ -262,35 +266,19 @@ function readFailure(answer: KeyAnswer): Failure {
   return answer.failure;
 }
 
+/** `since`: the last commit when the pages were asked for, all of which they show. */
 function toPage(
   answers: readonly KeyAnswer[],
-  size: number,
-  { isKeysOnly }: Pick<KeyListing, 'isKeysOnly'>,
+  { size, isKeysOnly, since }: { readonly size: number; readonly isKeysOnly: boolean; readonly since: number },
 ): KeyResult {
   const pages = answers.filter((answer) => answer.kind === 'listed');
-  const { version, names, rows, next } = mergePages(pages, size, pageCharactersMax);
+  const { version: seen, names, rows, next } = mergePages(pages, size, pageCharactersMax);
+  const version = Math.max(seen, since);
   const cursor = next === '' ? {} : { cursor: Buffer.from(next).toString('base64url') };
   if (isKeysOnly) return { version, keys: names, ...cursor };
   const whole = new Set(rows.map(({ key }) => key));
   const keys = names.filter((name) => !whole.has(name));
   return { version, entries: rows.map(toEntry), ...(keys.length === 0 ? {} : { keys }), ...cursor };
-}
-
-function toMeta({
-  key,
-  flags,
-  createVersion,
-  modifyVersion,
-  lockIndex,
-  holder,
-  fence,
-}: KeyRow): Omit<KeyEntry, 'value'> {
-  const held = holder === '' ? {} : { holder, fence };
-  return { key, flags, createVersion, modifyVersion, lockIndex, ...held };
-}
-
-function toEntry(row: KeyRow): KeyEntry {
-  return { ...toMeta(row), value: row.value };
 }
 
 function refuse(field: string, message: string): Failure {

@@ -1,10 +1,12 @@
 import type { KeyOutcome } from '../keys/key-operations.ts';
 import type { KeyRow } from '../keys/key-row.ts';
+import { lowestOf } from '../protocol/extremes.ts';
 import { compareBytes } from '../store/byte-order.ts';
 
 type Listed = Extract<KeyOutcome, { kind: 'listed' }>;
 
 export interface MergedKeys {
+  /** All pages show the commits through here; some show later ones, too. */
   readonly version: number;
   readonly names: readonly string[];
   readonly rows: readonly KeyRow[];
@@ -37,6 +39,6 @@ export function mergePages(pages: readonly Listed[], limit: number, charactersMa
     characters += size;
     if (row !== undefined) rows.push(row);
   }
-  const version = pages.reduce((highest, page) => Math.max(highest, page.version), 0);
+  const version = lowestOf(pages.map((page) => page.version));
   return { version, names, rows, next: names.length < all.length ? names.at(-1)! : horizon };
 }

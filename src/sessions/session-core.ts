@@ -1,3 +1,4 @@
+import type { StorePort } from '../durable/commits.ts';
 import type { KeptSession } from '../journal/session-records.ts';
 import type { CloseReason, Failure } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
@@ -7,6 +8,7 @@ import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { Reply } from './answers.ts';
 import type { WatchedAudience } from './audiences.ts';
 import type { HostMeter } from './host-meter.ts';
+import type { KeyWatchFigures } from './key-watches.ts';
 import type { LeaseRecord } from './lease-record.ts';
 import type { GuardOrders } from './loss-messages.ts';
 import { PersistentSession } from './persistent-session.ts';
@@ -40,7 +42,7 @@ export class SessionCore {
 
   /** Moves the host's clock on. */
   tick(nowMs: number): void {
-    const { clock, subscriptions, sessions, slow, resumption, journal, keys, losses } = this.#parts;
+    const { clock, subscriptions, sessions, slow, resumption, journal, keys, keyWatches, losses } = this.#parts;
     this.#noteArrivals();
     clock.tick(nowMs);
     this.#noteWarmUp();
@@ -50,6 +52,7 @@ export class SessionCore {
     resumption.tick();
     journal.tick(clock.runningMs);
     keys.tick();
+    keyWatches.tick(nowMs);
     losses.flush();
     this.flush();
   }
@@ -96,6 +99,11 @@ export class SessionCore {
     this.#parts.subscriptions.greet(link);
   }
 
+  /** The store, or another life of its thread: it tells this host of keys that sessions watch. */
+  connectStore(port: StorePort): void {
+    this.#parts.keyWatches.connectStore(port);
+  }
+
   /** What threads tell each other about connections that are being made. */
   #noteArrivals(): void {
     const { admissionRate } = this.#options;
@@ -118,6 +126,11 @@ export class SessionCore {
   /** Pushes handed to sockets so far, and subscriptions that there are. */
   get framesSent(): Readonly<Record<SubscribeMode, number>> {
     return this.#parts.subscriptions.framesSent;
+  }
+
+  get keyWatchFigures(): KeyWatchFigures {
+    const { count, changesSent, resyncsSent } = this.#parts.keyWatches;
+    return { watches: count, changesSent, resyncsSent };
   }
 
   get subscriptionsWarming(): number {
@@ -183,6 +196,7 @@ export class SessionCore {
   #catchUp(session: Session): void {
     this.#parts.notices.catchUp(session);
     this.#parts.subscriptions.catchUp(session);
+    this.#parts.keyWatches.catchUp(session);
   }
 
   /** A page of an Origin that is not allowed has called from an address. */

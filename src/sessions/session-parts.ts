@@ -21,6 +21,7 @@ import { IntakeLines } from './intake-lines.ts';
 import { jsonRpc } from './json-rpc.ts';
 import { KeyCalls } from './key-calls.ts';
 import { KeyHolding } from './key-holding.ts';
+import { KeyWatches } from './key-watches.ts';
 import type { LeaseNews } from './lease-record.ts';
 import type { LossReport } from './loss-messages.ts';
 import { LossVerdicts } from './loss-verdicts.ts';
@@ -78,6 +79,8 @@ export interface HostOptions {
   readonly onLease?: ((news: LeaseNews) => void) | undefined;
   /** Hears of sessions and leases that hold something, so that they outlive the process; undefined: nothing does. */
   readonly onKept?: ((note: SessionNote) => void) | undefined;
+  /** The number of the last commit; see `StoreVersion`. */
+  readonly readStoreVersion: () => number;
   /** Sessions of lives before; undefined: there are none. */
   readonly origins?: SessionOrigins | undefined;
 }
@@ -111,6 +114,7 @@ export interface SessionParts {
   readonly resumption: Resumption;
   readonly holding: KeyHolding;
   readonly keys: KeyCalls;
+  readonly keyWatches: KeyWatches;
   readonly dispatch: Dispatch;
 }
 
@@ -160,9 +164,21 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
       slow.judge(session);
     },
   });
+  const keyWatches = new KeyWatches({
+    encoding,
+    sliceMembers: config.fanOutSliceMembers,
+    sliceBytes: config.fanOutSliceBytes,
+    keyWatchesMax: config.keyWatchesMax,
+    threadKeyWatchesMax: config.threadKeyWatchesMax,
+    flush,
+    schedule,
+    onDropped: (session) => {
+      slow.judge(session);
+    },
+  });
   const notices = new ClaimNotices({ encoding, schedule, flush });
   const lines = new IntakeLines();
-  const connections = new Connections({ lines, subscriptions, notices, slow });
+  const connections = new Connections({ lines, subscriptions, keyWatches, notices, slow });
 
   const holding = new KeyHolding({
     router,
@@ -207,7 +223,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
   const { registry, random } = options;
   const opening = new Opening({ config, registry, sessions, resumption, journal, notices, holding, warmUp });
   const reads = new Reads({ router, jobs, isWarming: () => !warmUp.isOver });
-  const keys = new KeyCalls({ router, holding, clock, nextRequest: options.nextRequest, random });
+  const keys = new KeyCalls({ ...options, holding, clock });
   const persistent = new PersistentRequests({ calls: options.persistentCalls, flush });
   const dispatch = new Dispatch({
     config,
@@ -222,6 +238,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     subscriptions,
     reads,
     keys,
+    keyWatches,
     notices,
     lines,
     drain,
@@ -250,6 +267,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     resumption,
     holding,
     keys,
+    keyWatches,
     dispatch,
   };
 }

@@ -216,6 +216,15 @@ export class Session {
     return understands(this.opened, capability);
   }
 
+  /** Sends a push behind what waits to be sent, which may be the answer that it must not overtake. */
+  deliver(frame: string | Uint8Array): Delivery {
+    if (this.outgoing.length > 0 && this.flush() === 'dropped') {
+      this.hasLostAnswer = true;
+      return 'dropped';
+    }
+    return this.push(frame);
+  }
+
   /** Sends a push, unless the session is behind with reading: then it is dropped as if the backlog were full (PU4). */
   push(frame: string | Uint8Array): Delivery {
     const { socket } = this;
@@ -292,11 +301,6 @@ export class Subscription implements Member {
   }
 
   deliver(frame: string | Uint8Array): Delivery {
-    // What waits for its turn may be the answer that this must not overtake.
-    if (this.session.outgoing.length > 0 && this.session.flush() === 'dropped') {
-      this.session.hasLostAnswer = true;
-      return 'dropped';
-    }
-    return this.session.push(frame);
+    return this.session.deliver(frame);
   }
 }

@@ -1,5 +1,6 @@
 import type { StoreReply, StoreRequest } from '../durable/commits.ts';
 import { KeyDomain } from '../keys/key-domain.ts';
+import type { KeyLoad } from '../keys/key-domain.ts';
 import type { KeyAsker, KeyOutcome } from '../keys/key-operations.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotCount } from '../slots/slot.ts';
@@ -37,6 +38,10 @@ export class Keys {
       spend: turn.spend,
     });
     this.#domain.begin(slotsOf(table, partition));
+  }
+
+  get load(): KeyLoad {
+    return this.#domain.load;
   }
 
   /** Slots come, and are loaded, or go. */

@@ -1,4 +1,5 @@
 import type { StoreReply, StoreRequest } from '../durable/commits.ts';
+import type { KeyLoad } from '../keys/key-domain.ts';
 import { ListCache } from '../push/list-cache.ts';
 import type { Histogram } from '../runtime/histogram.ts';
 import { textCodec } from '../runtime/text-codec.ts';
@@ -112,6 +113,10 @@ export class PartitionCore {
 
   get serviceCount(): number {
     return this.#store.serviceCount;
+  }
+
+  get keyLoad(): KeyLoad {
+    return this.#keys.load;
   }
 
   /** Every claim held, for checkers: key, id, stamp, owner, and whether it shows. */

@@ -113,6 +113,7 @@ class PartitionThread {
       Atomics.add(pulse, 0, 1);
       this.#sampler.sample();
       gauges.setLoad(this.#core.instanceCount, this.#core.serviceCount);
+      gauges.setKeys(this.#core.keyLoad);
       this.#proceedJournal(gauges);
     }, pulseMs);
   }

@@ -42,7 +42,7 @@ test('[ST5] a change is told once however many prefixes match, and no more once 
   for (const prefix of ['', 'a', 'ab', 'abc', 'b']) bench.watch(1, prefix);
   bench.ask(1, { writes: [put('00001/ab', '1')] });
   bench.run();
-  for (const prefix of ['', 'a', 'ab']) bench.core.handle(1, { kind: 'unwatch', prefix }, 0);
+  for (const name of ['', 'a', 'ab']) bench.core.handle(1, { kind: 'unwatch', target: { kind: 'prefix', name } }, 0);
   bench.ask(1, { writes: [put('00001/ab', '2'), put('00001/abc', '3')] });
   bench.run();
   expect(changesOf(bench.news.get(1))).toEqual(['1 00001/ab=1', '2 00001/abc=3']);
@@ -117,13 +117,31 @@ test('[LI1] a watcher that does not read is told no more than its bound, then wh
   expect(bench.news.get(1)?.at(-1)).toMatchObject({ kind: 'changed', through: 18 });
 });
 
-test('[LI1] storeWatchesMax limits the prefixes of a caller', () => {
+test('[ST5] whoever watches one key is told of that alone, and resumes with that alone', () => {
+  const bench = new StoreBench();
+  bench.core.attach(1);
+  bench.watchTarget(1, { kind: 'key', name: 'ab' });
+  bench.ask(1, { writes: [put('00001/ab', '1'), put('00001/abc', '2'), put('00001/a', '3')] });
+  bench.ask(1, { writes: [remove('00001/ab')] });
+  bench.run();
+  expect(changesOf(bench.news.get(1))).toEqual(['1 00001/ab=1', '2 00001/ab=gone']);
+  const resumed = bench.watchTarget(1, { kind: 'key', name: 'ab' }, 1);
+  bench.run();
+  expect(bench.replyTo(1, resumed)).toMatchObject({ version: 2, changes: [{ key: '00001/ab', modifyVersion: 2 }] });
+  bench.core.handle(1, { kind: 'unwatch', target: { kind: 'key', name: 'ab' } }, 0);
+  bench.ask(1, { writes: [put('00001/ab', '4')] });
+  bench.run();
+  expect(changesOf(bench.news.get(1))).toHaveLength(2);
+});
+
+test('[LI1] storeWatchesMax limits what a caller watches, and keeps it from nothing that it watches already', () => {
   const bench = new StoreBench(undefined, { storeWatchesMax: 1 });
   bench.core.attach(1);
-  const [first, second] = [bench.watch(1, 'a'), bench.watch(1, 'b')];
+  const [first, second, again] = [bench.watch(1, 'a'), bench.watch(1, 'b'), bench.watch(1, 'a')];
   bench.run();
   expect(bench.replyTo(1, first)).toMatchObject({ kind: 'watching' });
   expect(bench.replyTo(1, second)).toMatchObject({ failure: { code: 'limit_exceeded', limit: 'storeWatchesMax' } });
+  expect(bench.replyTo(1, again)).toMatchObject({ kind: 'watching' });
 });
 
 test('[ST5] whoever resumes where it stopped, as slow and as often as it likes, has every change once, or knows that it has not', () => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import type { Result } from '../../src/sessions/answers.ts';
-import type { Encoding } from '../../src/sessions/encoding.ts';
+import type { Encoding, KeyNotice } from '../../src/sessions/encoding.ts';
 import { encodeChange, encodeResult } from '../../src/sessions/json-rpc.ts';
 import type { Socket } from '../../src/transport/transport.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
@@ -15,6 +15,7 @@ const events: Encoding = {
   encodeRefusal: (id, { code }) => `id: ${id}\nevent: error\ndata: "${code}"\n\n`,
   joinBatch: (answers) => answers.join(''),
   encodeNotice: ({ kind }) => `event: ${kind}\n\n`,
+  encodeKeyNews: ({ version }: KeyNotice) => `keys ${version}`,
   encodePush: (push) => `event: ${push.kind}\nid: ${push.to}\ndata: ${encodeChange(push)}\n\n`,
 };
 

@@ -534,6 +534,7 @@ export class InProcessRegistry {
       others: [...others, ...edgeHosts].map(({ host }) => host),
       guard: this.guard,
       transfers: this.transfers,
+      connectStore: (hand) => this.store.connectHost(hand),
     });
     const log = pino({ level: 'silent' });
     this.#allHosts = allHosts;
@@ -631,6 +632,7 @@ export class InProcessRegistry {
     const registry = new InProcessRegistry(input, hosts, settings);
     await registry.#edgeSupervisor.start();
     await registry.supervisor.startUpTo(registry.config.partitions);
+    registry.#allHosts.connectToStore();
     await registry.#loadPersistent();
     if (registry.edges.length > 0) await registry.#edgeSupervisor.listen({ host: 'simulated', port: 1 });
     for (const { core } of registry.liveHosts) core.tick(0);
@@ -832,6 +834,7 @@ export class InProcessRegistry {
         if (number === 0) this.guard.take(report);
         else this.#channels[number - 1]?.hostPort.postMessage({ kind: 'losses', report });
       },
+      readStoreVersion: () => this.store.version,
       isVerbose: true,
       persistentCalls: this.#describePersistentCalls(number),
       onSession: (event) => this.sessionEvents.push(event),

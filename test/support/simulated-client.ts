@@ -3,6 +3,7 @@ import { serviceKey } from '../../src/protocol/service-key.ts';
 import type {
   InstanceClaim,
   InstanceFilter,
+  KeysChanged,
   MethodName,
   Methods,
   Notifications,
@@ -25,6 +26,10 @@ export interface Answered {
   result?: unknown;
   error?: { readonly data: { readonly code: string; readonly limit?: string } };
 }
+
+type Message =
+  | { id: number; result?: unknown; error?: NonNullable<Answered['error']> }
+  | { [N in keyof Notifications]: { method: N; params: Notifications[N] } }[keyof Notifications];
 
 /** Hears of what comes to a client, right after it came. */
 export interface ClientListener {
@@ -64,6 +69,8 @@ export class SimulatedClient implements Socket {
   readonly hidden: Set<string> = new Set();
   /** As they came. */
   readonly claimNotices: InstanceClaim[] = [];
+  /** What it was told of keys that it watches, as it came. */
+  readonly keyNews: KeysChanged[] = [];
   /** Those of which it is told anew how they stand, since a newer registration was refused. */
   readonly #doubtful: Set<string> = new Set();
   corks = 0;
@@ -170,17 +177,22 @@ export class SimulatedClient implements Socket {
   }
 
   #read(text: string): void {
-    const message = JSON.parse(text) as
-      | { id: number; result?: unknown; error?: NonNullable<Answered['error']> }
-      | { [N in keyof Notifications]: { method: N; params: Notifications[N] } }[keyof Notifications];
+    const parsed: unknown = JSON.parse(text);
+    if (Array.isArray(parsed)) for (const message of parsed) this.#readMessage(message as Message);
+    else this.#readMessage(parsed as Message);
+  }
+
+  #readMessage(message: Message): void {
     if ('method' in message) {
       if (message.method === 'service.changed') this.#handleChange(message.params);
       if (message.method === 'instance.claim') this.#handleClaim(message.params);
+      if (message.method === 'kv.changed') this.keyNews.push(message.params);
       return;
     }
     const answered = this.requests.get(message.id);
-    if (answered === undefined) throw new Error(`an answer to a request that was not made: ${text}`);
-    if (answered.result !== undefined || answered.error !== undefined) throw new Error(`answered twice: ${text}`);
+    if (answered === undefined) throw new Error(`an answer to a request that was not made: ${JSON.stringify(message)}`);
+    if (answered.result !== undefined || answered.error !== undefined)
+      throw new Error(`answered twice: ${JSON.stringify(message)}`);
     if (message.result !== undefined) answered.result = message.result;
     if (message.error !== undefined) answered.error = message.error;
     const view = this.#starting.get(message.id);

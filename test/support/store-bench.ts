@@ -1,4 +1,4 @@
-import type { BackupReply, StoreNews, StoreReply, StoreRequest } from '../../src/durable/commits.ts';
+import type { BackupReply, KeyTarget, StoreNews, StoreReply, StoreRequest } from '../../src/durable/commits.ts';
 import { MemoryBackend } from '../../src/durable/memory-backend.ts';
 import { StorageError } from '../../src/durable/store-backend.ts';
 import type {
@@ -128,8 +128,12 @@ export class StoreBench {
   }
 
   watch(caller: number, prefix: string, after?: number): number {
+    return this.watchTarget(caller, { kind: 'prefix', name: prefix }, after);
+  }
+
+  watchTarget(caller: number, target: KeyTarget, after?: number): number {
     this.#lastRequest += 1;
-    this.core.handle(caller, { kind: 'watch', request: this.#lastRequest, prefix, after }, this.nowMs);
+    this.core.handle(caller, { kind: 'watch', request: this.#lastRequest, target, after }, this.nowMs);
     return this.#lastRequest;
   }
 

@@ -1,9 +1,16 @@
 import type { Failure } from '../../protocol/errors.ts';
-import type { ServiceQuery } from '../../protocol/http-operations.ts';
 import type { Result } from '../../sessions/answers.ts';
 import type { Socket } from '../../transport/transport.ts';
-import { readSubscription } from './waiters.ts';
-import type { Waiter, Waiters } from './waiters.ts';
+import type { WaitCall, Waiter, Waiters } from './waiters.ts';
+
+/** What is waited for. */
+export interface ChangeWait {
+  readonly call: WaitCall;
+  /** Whether the first answer says that there is a change already. */
+  readonly isChanged: (first: Result) => boolean;
+  /** For how long, such as `30s`, `500ms` or `5m`. */
+  readonly wait: string | undefined;
+}
 
 export interface ChangeWaitOptions {
   readonly waiters: Waiters;
@@ -16,37 +23,30 @@ export interface ChangeWaitOptions {
 }
 
 /**
- * Waits until a service has changed since the version `index`, or for as long as the caller wishes. Resolves to a failure if it may not wait; whatever has happened, the list
- * is to be read afterwards.
+ * Waits until something has changed, or for as long as the caller wishes; resolves to whether it has, or to why it may not wait. Either way what is there is to be read
+ * afterwards.
  */
 export async function waitForChange(
-  { index, wait, ...query }: ServiceQuery & { readonly index: number },
+  { call, isChanged, wait }: ChangeWait,
   { waiters, address, waitMaxMs, onGone }: ChangeWaitOptions,
-): Promise<Failure | undefined> {
+): Promise<Failure | 'changed' | 'unchanged'> {
   const refusal = waiters.refuse();
   if (refusal !== undefined) return refusal;
   const socket = new WaitSocket(address);
   onGone(() => {
     socket.settle();
   });
-  const { waiter, first } = await waiters.begin(socket, readSubscription(query, { mode: 'delta', version: index }));
+  const { waiter, first } = await waiters.begin(socket, call);
   socket.waiter = waiter;
   try {
     if ('code' in first) return first;
-    if (isAt(first, index)) await socket.wait(Math.min(waitMaxMs, wait === undefined ? waitMaxMs : readWaitMs(wait)));
-    return undefined;
+    if (isChanged(first)) return 'changed';
+    await socket.wait(Math.min(waitMaxMs, wait === undefined ? waitMaxMs : readWaitMs(wait)));
+    return socket.isSettled ? 'changed' : 'unchanged';
   } finally {
     waiter.end();
   }
 }
-
-/** Whether the caller has the list already. Of a service that changes, a filter may let through what it did. */
-function isAt(first: Result, index: number): boolean {
-  if (first.kind === 'resumed') return first.version === index || first.difference === emptyDifference;
-  return first.kind === 'state' && first.version === index;
-}
-
-const emptyDifference = '"put":[],"remove":[]';
 
 /** Of `30s`, `500ms` or `5m`, in milliseconds. */
 function readWaitMs(wait: string): number {
@@ -58,7 +58,7 @@ function readWaitMs(wait: string): number {
 class WaitSocket implements Socket {
   readonly address: string;
   waiter: Waiter | undefined;
-  #isSettled = false;
+  isSettled = false;
   #wake: (() => void) | undefined;
 
   constructor(address: string) {
@@ -67,7 +67,7 @@ class WaitSocket implements Socket {
 
   /** Resolves with the first change, or after a time. */
   async wait(waitMs: number): Promise<void> {
-    if (this.#isSettled) return;
+    if (this.isSettled) return;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
@@ -77,7 +77,7 @@ class WaitSocket implements Socket {
   }
 
   settle(): void {
-    this.#isSettled = true;
+    this.isSettled = true;
     this.#wake?.();
   }
 

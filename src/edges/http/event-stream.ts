@@ -6,7 +6,7 @@ import type { SubscribeParams } from '../../protocol/types.ts';
 import type { Delivery } from '../../push/fan-out.ts';
 import type { Result } from '../../sessions/answers.ts';
 import type { Encoding } from '../../sessions/encoding.ts';
-import { encodeChange, encodeResult } from '../../sessions/json-rpc.ts';
+import { encodeChange, encodeKeyNews, encodeResult } from '../../sessions/json-rpc.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { Waiter } from './waiters.ts';
@@ -18,6 +18,7 @@ export const eventEncoding: Encoding = {
   joinBatch: (answers) => answers.join(''),
   encodeNotice: ({ kind, ...notice }) => encodeEvent(kind, undefined, JSON.stringify(notice)),
   encodePush: (push) => encodeEvent(push.kind, push.to, encodeChange(push)),
+  encodeKeyNews: (notice) => encodeEvent('keys', notice.version, encodeKeyNews(notice)),
 };
 
 function encodeEvent(event: string, id: number | undefined, data: string): string {

@@ -1,7 +1,8 @@
 import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
-import type { KeyPutQuery } from '../../protocol/http-operations.ts';
+import type { KeyPutQuery, WaitQuery } from '../../protocol/http-operations.ts';
 import { protocolLimits } from '../../protocol/limits.ts';
+import type { Result } from '../../sessions/answers.ts';
 import { encodeResult } from '../../sessions/json-rpc.ts';
 import type { KeyCall, LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
 import { waitForReply } from '../../sessions/reply-waiting.ts';
@@ -9,14 +10,20 @@ import type { Call } from '../../sessions/requests.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
 import { answerJson, refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
+import { waitForChange } from './change-wait.ts';
 import type { HttpCaller } from './http-caller.ts';
+import { answerTagged } from './tagged-answer.ts';
+import type { Waiters } from './waiters.ts';
 
 export interface KeyAccessOptions {
   readonly core: SessionCore;
-  readonly config: Pick<ServerConfig, 'httpAnswerBytesMax'>;
+  readonly config: Pick<ServerConfig, 'httpAnswerBytesMax' | 'httpWaitMaxMs'>;
+  readonly waiters: Waiters;
   /** Whichever host holds the lease carries it out. */
   readonly carryOutLease: (call: LeaseCall) => Promise<LeaseAnswer>;
 }
+
+type KeyRead = Extract<Call, { method: 'kv.get' | 'kv.list' }>;
 
 /** Reads and changes keys for callers over HTTP, who hold them with leases. */
 export class KeyAccess {
@@ -26,7 +33,23 @@ export class KeyAccess {
     this.#options = options;
   }
 
-  read(call: Extract<Call, { method: 'kv.get' | 'kv.list' }>, caller: HttpCaller): Promise<HttpAnswer | Failure> {
+  /** With an `index`, once something has changed after that commit, or when the wait is over. */
+  async read(call: KeyRead, { index, wait }: WaitQuery, caller: HttpCaller): Promise<HttpAnswer | Failure> {
+    if (index === undefined) return this.#read(call, caller);
+    const { waiters, config } = this.#options;
+    const target = call.method === 'kv.get' ? { key: call.params.key } : { prefix: call.params.prefix ?? '' };
+    caller.startWaiting();
+    const outcome = await waitForChange(
+      { call: { method: 'kv.watch', params: { ...target, version: index } }, isChanged, wait },
+      { waiters, address: caller.address, waitMaxMs: config.httpWaitMaxMs, onGone: caller.onGone },
+    );
+    caller.stopWaiting();
+    if (typeof outcome === 'object') return outcome;
+    return this.#read(call, caller, outcome === 'unchanged' ? index : undefined);
+  }
+
+  /** `unchangedSince`: nothing has been heard of that has changed after it, and what has not is shown with the version that its caller has. */
+  #read(call: KeyRead, caller: HttpCaller, unchangedSince?: number): Promise<HttpAnswer | Failure> {
     const { core, config } = this.#options;
     const tooLarge = refuseUnreadAnswer(config.httpAnswerBytesMax);
     return caller.pace(async (room) => {
@@ -36,7 +59,8 @@ export class KeyAccess {
         },
         { room, tooLarge },
       );
-      return 'code' in result ? result : answerJson(encodeResult(result));
+      if ('code' in result) return result;
+      return answerTagged(encodeResult(keepVersion(result, unchangedSince)), caller);
     });
   }
 
@@ -70,4 +94,18 @@ export class KeyAccess {
     if (answer.kind !== 'keys') throw new Error(`not an answer about keys: ${answer.kind}`);
     return answerJson(JSON.stringify(answer.result));
   }
+}
+
+/** Whether the first answer to a watch says that something has changed, or that nobody knows. */
+function isChanged(first: Result): boolean {
+  return first.kind === 'watching' && (first.isResync || first.changes !== '[]');
+}
+
+/** Whoever was told this much waits with the same version again; if a key has gone that nobody has heard of yet, that wait is over at once. */
+function keepVersion(result: Result, version: number | undefined): Result {
+  if (version === undefined || result.kind !== 'keys') return result;
+  const read = result.result;
+  const entries = 'entries' in read ? read.entries : 'entry' in read ? [read.entry] : [];
+  const isNewer = (entries ?? []).some((entry) => (entry?.modifyVersion ?? 0) > version);
+  return isNewer ? result : { kind: 'keys', result: { ...read, version } };
 }

@@ -1,19 +1,19 @@
-import { createHash } from 'node:crypto';
-
 import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { ServiceQuery, WatchQuery } from '../../protocol/http-operations.ts';
 import { protocolLimits } from '../../protocol/limits.ts';
 import type { ListParams } from '../../protocol/types.ts';
+import type { Result } from '../../sessions/answers.ts';
 import { encodeResult } from '../../sessions/json-rpc.ts';
 import { waitForReply } from '../../sessions/reply-waiting.ts';
 import type { Call } from '../../sessions/requests.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
-import { answerJson, refuseUnreadAnswer } from '../../transport/http-answer.ts';
+import { refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import { waitForChange } from './change-wait.ts';
 import { encodeFirst, EventStream } from './event-stream.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
+import { answerTagged } from './tagged-answer.ts';
 import { readSubscription } from './waiters.ts';
 import type { Waiters } from './waiters.ts';
 
@@ -45,8 +45,15 @@ export class ListReads {
   async query({ index, wait, ...params }: ServiceQuery, caller: HttpCaller): Promise<HttpAnswer | Failure> {
     if (index !== undefined) {
       caller.startWaiting();
-      const refusal = await waitForChange(
-        { ...params, index, ...(wait === undefined ? {} : { wait }) },
+      const outcome = await waitForChange(
+        {
+          call: {
+            method: 'service.subscribe',
+            params: readSubscription(params, { mode: 'delta', version: index }),
+          },
+          isChanged: (first) => !isAt(first, index),
+          wait,
+        },
         {
           waiters: this.#waiters,
           address: caller.address,
@@ -55,7 +62,7 @@ export class ListReads {
         },
       );
       caller.stopWaiting();
-      if (refusal !== undefined) return refusal;
+      if (typeof outcome === 'object') return outcome;
     }
     return this.#read({ method: 'service.query', params }, caller);
   }
@@ -76,7 +83,7 @@ export class ListReads {
       backlogBytesMax: this.#options.config.sessionBacklogBytesMax,
       reconnectSpreadMs: this.#options.config.reconnectSpreadMs,
     });
-    const { waiter, first } = await this.#waiters.begin(stream, params);
+    const { waiter, first } = await this.#waiters.begin(stream, { method: 'service.subscribe', params });
     if ('code' in first) {
       waiter.end();
       return first;
@@ -104,24 +111,17 @@ export class ListReads {
   }
 }
 
+/** Whether the caller has the list already. Of a service that changes, a filter may let through what it did. */
+function isAt(first: Result, index: number): boolean {
+  if (first.kind === 'resumed') return first.version === index || first.difference === emptyDifference;
+  return first.kind === 'state' && first.version === index;
+}
+
+const emptyDifference = '"put":[],"remove":[]';
+
 /** The version that a browser holds that comes back; undefined: it has none. */
 function readVersion(lastEventId: string): number | undefined {
   if (!/^\d{1,16}$/.test(lastEventId)) return undefined;
   const version = Number(lastEventId);
   return version <= protocolLimits.heldVersionMax ? version : undefined;
-}
-
-/** An answer with a tag by which its caller may ask whether it still holds; 304 if it is what the caller has. */
-function answerTagged(body: string, { ifNoneMatch }: HttpCaller): HttpAnswer {
-  const tag = `"${createHash('sha1').update(body).digest('base64url')}"`;
-  const { headers } = answerJson('');
-  // To be kept, and asked about each time.
-  const tagged = { ...headers, ETag: tag, 'Cache-Control': 'no-cache' };
-  if (matchesTag(ifNoneMatch, tag)) return { status: 304, body: '', headers: tagged };
-  return { status: 200, body, headers: tagged };
-}
-
-function matchesTag(ifNoneMatch: string, tag: string): boolean {
-  if (ifNoneMatch.trim() === '*') return true;
-  return ifNoneMatch.split(',').some((one) => one.trim().replace(/^W\//, '') === tag);
 }

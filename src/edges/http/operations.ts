@@ -5,6 +5,7 @@ import type { Failure } from '../../protocol/errors.ts';
 import type {
   DeregisterQuery,
   KeyDeleteQuery,
+  KeyListQuery,
   KeyPutQuery,
   KeyTransactBody,
   LeaseGrantBody,
@@ -17,11 +18,12 @@ import type {
   SendAwayResult,
   ServiceQuery,
   SessionsQuery,
+  WaitQuery,
   WatchQuery,
 } from '../../protocol/http-operations.ts';
 import type { DeclarationBody, DeclarationListQuery, DeclarationQuery } from '../../protocol/service-declaration.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
-import type { KeyDeleteParams, KeyListParams, ListParams } from '../../protocol/types.ts';
+import type { KeyDeleteParams, ListParams } from '../../protocol/types.ts';
 import type { Counters } from '../../runtime/counters.ts';
 import type { LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
@@ -105,9 +107,12 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
       const { ttlMs } = value as LeaseGrantBody;
       return lease({ kind: 'grant', ttlMs, address });
     },
-    listKeys: ({ value, caller }) => keys.read({ method: 'kv.list', params: value as KeyListParams }, caller),
+    listKeys: ({ value, caller }) => {
+      const { index, wait, ...params } = value as KeyListQuery;
+      return keys.read({ method: 'kv.list', params }, { index, wait }, caller);
+    },
     deleteKeys: ({ value }) => keys.change({ method: 'kv.delete', params: value as KeyDeleteParams }),
-    readKey: ({ key, caller }) => keys.read({ method: 'kv.get', params: { key } }, caller),
+    readKey: ({ value, key, caller }) => keys.read({ method: 'kv.get', params: { key } }, value as WaitQuery, caller),
     putKey: ({ value, key, bytes }) => keys.put({ ...(value as KeyPutQuery), key }, bytes),
     deleteKey: ({ value, key }) => keys.change({ method: 'kv.delete', params: { ...(value as KeyDeleteQuery), key } }),
     transactKeys: ({ value }) => {

@@ -3,6 +3,7 @@ import type { Failure } from '../../protocol/errors.ts';
 import type { QueryParams, SubscribeParams } from '../../protocol/types.ts';
 import type { Result } from '../../sessions/answers.ts';
 import { refuseDraining } from '../../sessions/dispatch.ts';
+import type { Call } from '../../sessions/requests.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
 import type { Session } from '../../sessions/session.ts';
 import type { Socket } from '../../transport/transport.ts';
@@ -21,7 +22,10 @@ export interface Waiter {
   end(): void;
 }
 
-/** Callers over HTTP that wait for changes: each is a session that subscribes, whatever stands for its socket. */
+/** By which a caller waits for changes. */
+export type WaitCall = Extract<Call, { readonly method: 'service.subscribe' | 'kv.watch' }>;
+
+/** Callers over HTTP that wait for changes: each is a session that subscribes, or watches keys, whatever stands for its socket. */
 export class Waiters {
   readonly #core: SessionCore;
   readonly #config: WaitersOptions['config'];
@@ -48,11 +52,8 @@ export class Waiters {
     for (const { session } of this.#all) session.socket?.end('going_away');
   }
 
-  /** Subscribes; resolves to the first answer. */
-  async begin(
-    socket: Socket,
-    params: SubscribeParams,
-  ): Promise<{ readonly waiter: Waiter; readonly first: Result | Failure }> {
+  /** Subscribes, or watches; resolves to the first answer. */
+  async begin(socket: Socket, call: WaitCall): Promise<{ readonly waiter: Waiter; readonly first: Result | Failure }> {
     const core = this.#core;
     const session = core.connect(socket);
     session.opened = { client: 'http', capabilities: ['warming'] };
@@ -67,7 +68,7 @@ export class Waiters {
     };
     this.#all.add(waiter);
     const first = await new Promise<Result | Failure>((resolve) => {
-      core.execute(session, { method: 'service.subscribe', params }, { succeed: resolve, fail: resolve });
+      core.execute(session, call, { succeed: resolve, fail: resolve });
     });
     return { waiter, first };
   }
