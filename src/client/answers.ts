@@ -1,8 +1,10 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { DeregisterResult, ListResult, QueryResult, RegisterResult } from '../protocol/types.ts';
-import type { InFlight, Read } from './client-tables.ts';
+import type { Exchange, InFlight } from './client-tables.ts';
 import { RequestError } from './errors.ts';
 import { isInstances, isOpenResult, isRegistrationsResult, isSubscribeResult, isVersioned } from './frames.ts';
+import { isKeyResult } from './key-results.ts';
+import { acceptLock, refuseLock } from './locks.ts';
 import { acceptPage, refusePage } from './reconciliation.ts';
 import { acceptRegistration, refuseRegistration } from './registrations.ts';
 import { acceptOpen, refuseOpen } from './session.ts';
@@ -39,8 +41,11 @@ export function accept(step: Step, request: InFlight, result: unknown): void {
       if (isRegistrationsResult(result)) acceptPage(step, operation, result);
       else refuse(step, request, unreadable);
       return;
-    case 'read':
-      acceptRead(step, operation, result);
+    case 'exchange':
+      acceptExchange(step, operation, result);
+      return;
+    case 'lock':
+      acceptLock(step, operation, result);
       return;
     case 'probe':
     case 'unsubscription':
@@ -62,25 +67,34 @@ function readRefusal({ tables }: Step, { entries }: InFlight, refusal: Failure):
   return { ...refusal, code: 'busy', retryAfterMs: 0 };
 }
 
-function acceptRead(step: Step, read: Read, result: unknown): void {
-  if (!step.tables.reads.delete(read)) return;
-  // The shapes are the server's word; nothing here relies on them.
-  switch (read.request.method) {
+function acceptExchange(step: Step, exchange: Exchange, result: unknown): void {
+  if (!step.tables.exchanges.delete(exchange)) return;
+  const { ticket, request } = exchange;
+  // Except for keys, the shapes are the server's word; nothing here relies on them.
+  switch (request.method) {
     case 'service.list':
-      step.resolve(read.ticket, { kind: 'listed', result: result as ListResult });
+      step.resolve(ticket, { kind: 'listed', result: result as ListResult });
       return;
     case 'instance.register':
     case 'instance.deregister':
-      step.resolve(read.ticket, { kind: 'stored', result: result as RegisterResult | DeregisterResult });
+      step.resolve(ticket, { kind: 'stored', result: result as RegisterResult | DeregisterResult });
       return;
     case 'service.query': {
       const answer = result as QueryResult;
       if (isInstances(answer.instances)) for (const instance of answer.instances) freezeInstance(instance);
-      step.resolve(read.ticket, { kind: 'queried', result: answer });
+      step.resolve(ticket, { kind: 'queried', result: answer });
       return;
     }
+    case 'kv.get':
+    case 'kv.put':
+    case 'kv.delete':
+    case 'kv.list':
+    case 'kv.transact':
+      if (isKeyResult(request.method, result)) step.resolve(ticket, { kind: 'keysAnswered', result });
+      else step.reject(ticket, new RequestError(unreadable));
+      return;
     default:
-      read.request satisfies never;
+      request satisfies never;
   }
 }
 
@@ -103,10 +117,13 @@ export function refuse(step: Step, request: InFlight, refusal: Failure): void {
     case 'unsubscription':
       if (isRetryable(failure)) step.postpone(operation, step.waitAfter(failure));
       return;
-    case 'read':
-      // A draining server is about to go: the question waits for the next connection.
+    case 'exchange':
+      // A draining server is about to go: the request waits for the next connection.
       if (failure.code === 'draining') operation.isSent = false;
-      else if (step.tables.reads.delete(operation)) step.reject(operation.ticket, new RequestError(failure));
+      else if (step.tables.exchanges.delete(operation)) step.reject(operation.ticket, new RequestError(failure));
+      return;
+    case 'lock':
+      refuseLock(step, operation, failure);
       return;
     case 'probe':
       return;

@@ -1,7 +1,10 @@
-import type { Read, TicketEntry } from './client-tables.ts';
+import type { Exchange, TicketEntry } from './client-tables.ts';
 import type { UserCall } from './effects.ts';
 import type { RegistrationEntry } from './entries.ts';
 import { ClosedError, QueueFullError, RequestError } from './errors.ts';
+import type { ExchangeRequest } from './exchange-requests.ts';
+import type { LockWait } from './lock-entries.ts';
+import { findOrCreateLock, unlock, waitForLock } from './locks.ts';
 import {
   deregister,
   findOrCreateRegistration,
@@ -17,6 +20,7 @@ type CallOf<K extends UserCall['kind']> = Extract<UserCall, { kind: K }>;
 type Owner = TicketEntry['owner'];
 
 const anyConnection: Owner = { kind: 'connection' };
+const anyUnlock: Owner = { kind: 'unlock' };
 
 /** Begins a call of the user, unless there are too many already or it cannot be. */
 export function admitCall(step: Step, call: UserCall): void {
@@ -65,6 +69,20 @@ function begin(step: Step, call: UserCall): void {
       ask(step, call, { method: 'instance.deregister', params: { ...service, id, persistent: true } });
       return;
     }
+    case 'keys':
+      ask(step, call, call.request);
+      return;
+    case 'lock': {
+      const { claim, ticket } = call;
+      const wait: LockWait = { kind: 'lockWait', entry: findOrCreateLock(step, claim.terms.key), claim, ticket };
+      open(step, call, wait);
+      waitForLock(step, wait);
+      return;
+    }
+    case 'unlock':
+      open(step, call, anyUnlock);
+      unlock(step, call.claim, call.ticket);
+      return;
     case 'awaitConnection':
       open(step, call, anyConnection);
       if (step.isServing) step.resolve(call.ticket, { kind: 'connected' });
@@ -100,13 +118,13 @@ function open<O extends Owner>(step: Step, call: UserCall, owner: O | RequestErr
 
 function ask(
   step: Step,
-  call: CallOf<'query' | 'list' | 'registerPersistent' | 'deregisterPersistent'>,
-  request: Read['request'],
+  call: CallOf<'query' | 'list' | 'registerPersistent' | 'deregisterPersistent' | 'keys'>,
+  request: ExchangeRequest,
 ): void {
-  const read: Read = { kind: 'read', ticket: call.ticket, request, isSent: false };
-  open(step, call, read);
-  step.tables.reads.add(read);
-  step.enqueue(read);
+  const exchange: Exchange = { kind: 'exchange', ticket: call.ticket, request, isSent: false };
+  open(step, call, exchange);
+  step.tables.exchanges.add(exchange);
+  step.enqueue(exchange);
 }
 
 function checkRegistration(step: Step, entry: RegistrationEntry): RegistrationEntry | RequestError {

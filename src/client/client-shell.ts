@@ -21,6 +21,7 @@ import type { ClientEffect, ClientEvent, Notice, Settlement, UserCall } from './
 import { Emitter } from './emitter.ts';
 import type { StopListening } from './emitter.ts';
 import type { FilteredView } from './entries.ts';
+import { KeySpace } from './key-space.ts';
 import { servingOf } from './link.ts';
 import { ListKeeper } from './list-keeper.ts';
 import { createClientState, stepClient } from './machine.ts';
@@ -46,6 +47,7 @@ export class ClientShell implements Client {
   readonly #calls: PendingCalls = new PendingCalls();
   readonly #subscriptions: Map<FilteredView, Set<Subscription>> = new Map();
   readonly #lists: ListKeeper;
+  readonly keys: KeySpace;
   readonly #closed: Deferred = createDeferred();
   #state: ClientState = createClientState();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -56,6 +58,10 @@ export class ClientShell implements Client {
   constructor(options: ClientOptions) {
     this.#settings = resolveOptions(options);
     this.#random = options.random ?? Math.random;
+    this.keys = new KeySpace({
+      ask: (call, callOptions) => this.#ask(call, callOptions),
+      retryMs: this.#settings.backoffMaxMs,
+    });
     this.#lists = new ListKeeper(options.cache, (fault) => {
       this.#emitter.emit('cache', fault);
     });
@@ -233,6 +239,9 @@ export class ClientShell implements Client {
         return;
       case 'freshness':
         for (const subscription of this.#shown(effect.subscription)) subscription.reportFreshness(effect.isStale);
+        return;
+      case 'lockLost':
+        this.keys.noteLost(effect.claim, effect.cause);
         return;
       case 'loadList':
         void this.#loadList(effect.service);

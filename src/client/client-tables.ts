@@ -1,25 +1,14 @@
-import type {
-  DeregisterParams,
-  Instance,
-  InstanceInput,
-  ListParams,
-  QueryParams,
-  RegisterParams,
-  ServiceName,
-} from '../protocol/types.ts';
+import type { Instance, InstanceInput, ServiceName } from '../protocol/types.ts';
 import type { FilteredView, RegistrationEntry, SubscriptionEntry, Ticket } from './entries.ts';
 import type { SlotcastError } from './errors.ts';
+import type { ExchangeRequest } from './exchange-requests.ts';
+import type { LockEntry, LockRequest, LockWait } from './lock-entries.ts';
 
-/** A question that is asked once, or, when the connection breaks before the answer, once more. */
-export interface Read {
-  readonly kind: 'read';
+/** One request for one call: nothing of the client's state depends on it. */
+export interface Exchange {
+  readonly kind: 'exchange';
   readonly ticket: Ticket;
-  readonly request:
-    | { readonly method: 'service.query'; readonly params: QueryParams }
-    | { readonly method: 'service.list'; readonly params: ListParams }
-    /** What is stored is no more of the client's than what it reads. */
-    | { readonly method: 'instance.register'; readonly params: RegisterParams }
-    | { readonly method: 'instance.deregister'; readonly params: DeregisterParams };
+  readonly request: ExchangeRequest;
   isSent: boolean;
 }
 
@@ -38,7 +27,7 @@ export interface Reconciliation {
 }
 
 /** Something to tell the server, once it can be sent. */
-export type PendingOperation = RegistrationEntry | SubscriptionEntry | Read | Unsubscription;
+export type PendingOperation = RegistrationEntry | SubscriptionEntry | Exchange | Unsubscription | LockRequest;
 
 /** Something that the server was too busy for. */
 export interface Postponed {
@@ -70,7 +59,7 @@ export interface TicketEntry {
   readonly timeoutMs: number | undefined;
   /** A deregistration that waits for the server also while cut off. */
   readonly isPatient: boolean;
-  readonly owner: RegistrationEntry | FilteredView | Read | { readonly kind: 'connection' };
+  readonly owner: RegistrationEntry | FilteredView | Exchange | LockWait | { readonly kind: 'connection' | 'unlock' };
 }
 
 /** A connection that has been replaced by another, kept until that one has all its registrations. */
@@ -89,7 +78,8 @@ export interface PreviousConnection {
 export interface ClientTables {
   readonly registrations: Map<string, RegistrationEntry>;
   readonly subscriptions: Map<string, SubscriptionEntry>;
-  readonly reads: Set<Read>;
+  readonly exchanges: Set<Exchange>;
+  readonly locks: Map<string, LockEntry>;
   readonly tickets: Map<Ticket, TicketEntry>;
   /** Tickets by their timeout: of those with the same one the first is always the next due. */
   readonly ticketsByTimeout: Map<number, Set<Ticket>>;
@@ -104,6 +94,8 @@ export interface ClientTables {
   retryAtMs: number | undefined;
   /** With it the last session can be resumed. */
   secret: string | undefined;
+  /** For how long the server keeps the session of a broken connection; undefined if it does not say. */
+  graceMs: number | undefined;
   /** The registry that the last session was with; undefined before the first, and with servers that do not say. */
   registry: string | undefined;
   /** What the server of the last session offers of what not every server does. */
@@ -121,7 +113,8 @@ export function createTables(): ClientTables {
   return {
     registrations: new Map(),
     subscriptions: new Map(),
-    reads: new Set(),
+    exchanges: new Set(),
+    locks: new Map(),
     tickets: new Map(),
     ticketsByTimeout: new Map(),
     inFlight: new Map(),
@@ -131,6 +124,7 @@ export function createTables(): ClientTables {
     nextRequest: 1,
     retryAtMs: undefined,
     secret: undefined,
+    graceMs: undefined,
     registry: undefined,
     offers: [],
     ended: undefined,

@@ -11,6 +11,7 @@ import type {
 } from '../protocol/types.ts';
 import type { Notice } from './effects.ts';
 import type { StopListening } from './emitter.ts';
+import type { Keys } from './keys.ts';
 import type { CallOptions } from './options.ts';
 import type { Deregistration, DeregisterOptions, Registration } from './registration.ts';
 import type { Subscription } from './subscription.ts';
@@ -55,6 +56,9 @@ export interface ListOptions extends ListParams, CallOptions {}
 export interface Client extends AsyncDisposable {
   /** Whether there is a session that requests can be sent on. */
   readonly isConnected: boolean;
+
+  /** The registry's keys, and the locks and elections that they serve for. */
+  readonly keys: Keys;
 
   /** Listens to an event; call the result to stop. */
   on<K extends keyof ClientEvents>(name: K, listener: (event: ClientEvents[K]) => void): StopListening;

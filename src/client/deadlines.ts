@@ -2,8 +2,9 @@ import { serviceKey } from '../protocol/service-key.ts';
 import { handleCacheTimers } from './cache-timers.ts';
 import type { TicketEntry, Unsubscription } from './client-tables.ts';
 import type { Ticket } from './entries.ts';
-import { ConnectionLostError, TimeoutError } from './errors.ts';
+import { ConnectionLostError, LockHeldError, TimeoutError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
+import { contentionOf, giveUpLock, handleLockTimers, repeatLock } from './locks.ts';
 import { expirePreviousConnection } from './previous-connection.ts';
 import { askForPage } from './reconciliation.ts';
 import { expireRegistration, isTracked, reviewRegistration, resetRegistration } from './registrations.ts';
@@ -42,7 +43,8 @@ export function abort(step: Step, ticket: Ticket): void {
 function undo(step: Step, ticket: Ticket, owner: TicketEntry['owner']): void {
   if (owner.kind === 'view') expireSubscription(step, owner, ticket);
   else if (owner.kind === 'registration') expireRegistration(step, owner, ticket);
-  else if (owner.kind === 'read') step.tables.reads.delete(owner);
+  else if (owner.kind === 'lockWait') giveUpLock(step, owner);
+  else if (owner.kind === 'exchange') step.tables.exchanges.delete(owner);
 }
 
 function expireRequests(step: Step): void {
@@ -60,12 +62,18 @@ function expireRequests(step: Step): void {
       step.postpone(operation, 0);
     } else if (operation.kind === 'reconciliation') {
       askForPage(step, operation);
+    } else if (operation.kind === 'lock') {
+      repeatLock(step, operation);
     }
   }
 }
 
 function expiryOf(step: Step, ticket: Ticket, { owner, timeoutMs = 0 }: TicketEntry): SlotcastError {
   const { link } = step.state;
+  const reason = owner.kind === 'lockWait' ? contentionOf(owner) : undefined;
+  if (owner.kind === 'lockWait' && reason !== undefined) {
+    return new LockHeldError(owner.entry.key, { timeoutMs, reason });
+  }
   // Connected, it is the server's time that ran out, also for what had to wait its turn.
   if (step.isServing || isSent(owner, ticket)) return new TimeoutError(timeoutMs);
   return new ConnectionLostError(timeoutMs, link.cause);
@@ -74,7 +82,7 @@ function expiryOf(step: Step, ticket: Ticket, { owner, timeoutMs = 0 }: TicketEn
 function isSent(owner: TicketEntry['owner'], ticket: Ticket): boolean {
   if (owner.kind === 'view') return owner.entry.phase.kind === 'sent';
   if (owner.kind === 'registration') return owner.inFlightCalls.includes(ticket);
-  return owner.kind === 'read' && owner.isSent;
+  return owner.kind === 'exchange' && owner.isSent;
 }
 
 export function retryRefused(step: Step): void {
@@ -98,6 +106,7 @@ export function retryRefused(step: Step): void {
       askForPage(step, each.operation);
     }
   }
+  handleLockTimers(step);
   expireRetention(step);
   handleCacheTimers(step);
 }

@@ -11,8 +11,11 @@ import type {
 } from '../protocol/types.ts';
 import type { RegistrationEntry, Ticket } from './entries.ts';
 import type { FilteredView } from './entries.ts';
-import type { RequestError, SlotcastError } from './errors.ts';
+import type { LockLoss, RequestError, SlotcastError } from './errors.ts';
+import type { KeyRequest } from './exchange-requests.ts';
+import type { KeyResult } from './key-results.ts';
 import type { CachedList } from './list-cache.ts';
+import type { LockClaim } from './lock-entries.ts';
 import type { Difference } from './view.ts';
 
 /** What can happen to a client: its sockets, its timer, its user. */
@@ -57,6 +60,9 @@ export type UserCall = { readonly ticket: Ticket; readonly timeoutMs?: number | 
   | { readonly kind: 'list'; readonly params: ListParams }
   | { readonly kind: 'registerPersistent'; readonly service: ServiceName; readonly instance: InstanceInput }
   | { readonly kind: 'deregisterPersistent'; readonly service: ServiceName; readonly id: string }
+  | { readonly kind: 'keys'; readonly request: KeyRequest }
+  | { readonly kind: 'lock'; readonly claim: LockClaim }
+  | { readonly kind: 'unlock'; readonly claim: LockClaim }
   | { readonly kind: 'awaitConnection' }
   | { readonly kind: 'awaitRegistration'; readonly registration: RegistrationEntry }
   | { readonly kind: 'awaitSubscription'; readonly subscription: FilteredView }
@@ -70,6 +76,11 @@ export type Settlement =
   | { readonly kind: 'queried'; readonly result: QueryResult }
   | { readonly kind: 'listed'; readonly result: ListResult }
   | { readonly kind: 'stored'; readonly result: RegisterResult | DeregisterResult }
+  | { readonly kind: 'keysAnswered'; readonly result: KeyResult }
+  | { readonly kind: 'locked'; readonly fence: number }
+  /** A call that does not wait: the key is held, or its lock delay is not over. */
+  | { readonly kind: 'lockRefused' }
+  | { readonly kind: 'released' }
   | { readonly kind: 'connected' };
 
 /** An event for the user. */
@@ -116,6 +127,7 @@ export type ClientEffect =
   | { readonly kind: 'notify'; readonly notice: Notice }
   | { readonly kind: 'changed'; readonly subscription: FilteredView; readonly difference: Difference }
   | { readonly kind: 'freshness'; readonly subscription: FilteredView; readonly isStale: boolean }
+  | { readonly kind: 'lockLost'; readonly claim: LockClaim; readonly cause: LockLoss }
   | { readonly kind: 'loadList'; readonly service: ServiceName }
   | { readonly kind: 'saveList'; readonly list: CachedList }
   | { readonly kind: 'closed' };

@@ -1,4 +1,5 @@
 import type { ErrorCode, Failure } from '../protocol/errors.ts';
+import type { KeyFailureReason } from '../protocol/types.ts';
 
 /** What every error of the client is an instance of. One class per cause, with its facts as fields. */
 export class SlotcastError extends Error {
@@ -39,6 +40,18 @@ export class TimeoutError extends SlotcastError {
   }
 }
 
+/** The connection broke after a change had been sent and before its answer: it may or may not have been carried out, so it is not sent again. */
+export class OutcomeUnknownError extends SlotcastError {
+  override readonly name: string = 'OutcomeUnknownError';
+  /** What was asked for, as docs/PROTOCOL.md names it. */
+  readonly method: string;
+
+  constructor(method: string) {
+    super(`the connection broke before the answer to ${method}; it may or may not have been carried out`);
+    this.method = method;
+  }
+}
+
 /** There was no connection to any server for as long as the request might wait. */
 export class ConnectionLostError extends SlotcastError {
   override readonly name: string = 'ConnectionLostError';
@@ -75,6 +88,46 @@ export class QueueFullError extends SlotcastError {
     this.requestsMax = requestsMax;
   }
 }
+
+/** Others have held the key for as long as the call might wait. */
+export class LockHeldError extends SlotcastError {
+  override readonly name: string = 'LockHeldError';
+  readonly key: string;
+  readonly timeoutMs: number;
+  /** `held`: by another holder; `delayed`: the last one is gone, and its lock delay was not over. */
+  readonly reason: KeyFailureReason;
+
+  constructor(key: string, { timeoutMs, reason }: { readonly timeoutMs: number; readonly reason: KeyFailureReason }) {
+    super(`the lock was not free within ${timeoutMs} ms: ${reason}`);
+    this.key = key;
+    this.timeoutMs = timeoutMs;
+    this.reason = reason;
+  }
+}
+
+/** How a lock was lost: the session is over; somebody deleted the key, or the server released it; the connection was lost for too long to know; the client was closed. */
+export type LockLoss = 'session' | 'released' | 'connection' | 'closed';
+
+/** What the signal of a lock is aborted with: this client does not hold the key any more, or cannot know that it does. */
+export class LockLostError extends SlotcastError {
+  override readonly name: string = 'LockLostError';
+  readonly key: string;
+  /** `session`: it is over; `released`: somebody deleted the key; `connection`: lost for too long to know; `closed`: the client was closed. */
+  readonly loss: LockLoss;
+
+  constructor(key: string, loss: LockLoss) {
+    super(`the lock was lost: ${lossMessages[loss]}`);
+    this.key = key;
+    this.loss = loss;
+  }
+}
+
+const lossMessages: Readonly<Record<LockLoss, string>> = {
+  session: 'the session that held it is over',
+  released: 'the key was deleted or released by others',
+  connection: 'the connection has been lost for longer than the server keeps the session',
+  closed: 'the client was closed',
+};
 
 /** There is no instance that could be called: none is there, or none is enabled and has a weight above 0. */
 export class NoInstanceError extends SlotcastError {

@@ -28,21 +28,44 @@ export type {
   StandingOptions,
   SubscribeOptions,
 } from './client.ts';
+export type { Election, ElectionEvents, ElectOptions } from './election.ts';
 export type { Refused } from './effects.ts';
 export type { StopListening } from './emitter.ts';
 export {
   ClosedError,
   ConnectionLostError,
+  LockHeldError,
+  LockLostError,
   NoInstanceError,
   OptionError,
+  OutcomeUnknownError,
   QueueFullError,
   RequestError,
   SlotcastError,
   TimeoutError,
 } from './errors.ts';
+export type { LockLoss } from './errors.ts';
 export { Picker } from './picker.ts';
 export type { InstanceSource, Picked, PickerOptions, PickPolicy } from './picker.ts';
+export type {
+  DeleteOptions,
+  KeyChange,
+  KeyConditionUnmet,
+  KeyDeletion,
+  KeyEntry,
+  KeyListOptions,
+  KeyMeta,
+  KeyOperation,
+  KeyPage,
+  KeyTransaction,
+  KeyValue,
+  KeyWrite,
+  LockOptions,
+  PutOptions,
+} from './key-types.ts';
+export type { Keys } from './keys.ts';
 export type { CachedList, ListCache } from './list-cache.ts';
+export type { Lock } from './lock.ts';
 export type { CallOptions, ClientOptions } from './options.ts';
 export type { Deregistration, DeregisterOptions, Registration } from './registration.ts';
 export type { Change } from './changes.ts';
@@ -54,6 +77,7 @@ export type {
   Instance,
   InstanceFilter,
   InstanceInput,
+  KeyFailureReason,
   ListParams,
   ListResult,
   QueryResult,

@@ -45,6 +45,9 @@ function isUserCall(event: ClientEvent): boolean {
     case 'list':
     case 'registerPersistent':
     case 'deregisterPersistent':
+    case 'keys':
+    case 'lock':
+    case 'unlock':
     case 'awaitConnection':
     case 'awaitRegistration':
     case 'awaitSubscription':
@@ -112,6 +115,9 @@ function handleEvent(step: Step, event: ClientEvent): void {
     case 'list':
     case 'registerPersistent':
     case 'deregisterPersistent':
+    case 'keys':
+    case 'lock':
+    case 'unlock':
     case 'awaitConnection':
     case 'awaitRegistration':
     case 'awaitSubscription':

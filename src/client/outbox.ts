@@ -2,6 +2,7 @@ import type { WireLimits } from '../protocol/types.ts';
 import { refuse } from './answers.ts';
 import type { PendingOperation } from './client-tables.ts';
 import { utf8Bytes, encodeRegister, encodeRequest } from './frames.ts';
+import { isAwaited } from './locks.ts';
 import { noteRegistrationSent, noteRegistrationTried, shouldSendRegistration } from './registrations.ts';
 import type { Step } from './step.ts';
 import { isSubscribed, noteSubscriptionSent, subscribeParams } from './subscriptions.ts';
@@ -81,8 +82,9 @@ function entriesPerBatch(kind: PendingOperation['kind'] | undefined, { batchEntr
   switch (kind) {
     case 'subscription':
       return Math.min(batchEntriesMax, subscriptionsPerBatchMax);
-    // A batch is answered as a whole, so a question would wait for the slowest of the others.
-    case 'read':
+    // A batch is answered as a whole, so a request would wait for the slowest of the others.
+    case 'exchange':
+    case 'lock':
       return 1;
     case 'registration':
     case 'unsubscription':
@@ -100,8 +102,10 @@ function isStillWanted(step: Step, operation: PendingOperation): boolean {
       return shouldSendRegistration(step, operation);
     case 'subscription':
       return isSubscribed(step, operation) && operation.phase.kind === 'queued';
-    case 'read':
-      return step.tables.reads.has(operation);
+    case 'exchange':
+      return step.tables.exchanges.has(operation);
+    case 'lock':
+      return isAwaited(operation);
     case 'unsubscription':
       return true;
     default:
@@ -113,7 +117,7 @@ function noteSent(step: Step, operation: PendingOperation, socket: number): void
   step.noteRequest(operation, socket, step.inputs.settings.requestTimeoutMs);
   if (operation.kind === 'registration') noteRegistrationSent(step, operation);
   else if (operation.kind === 'subscription') noteSubscriptionSent(step, operation);
-  else if (operation.kind === 'read') operation.isSent = true;
+  else if (operation.kind === 'exchange' || operation.kind === 'lock') operation.isSent = true;
 }
 
 function encodeOperation(step: Step, id: number, operation: PendingOperation): string {
@@ -126,7 +130,8 @@ function encodeOperation(step: Step, id: number, operation: PendingOperation): s
       return encodeRequest(id, 'service.subscribe', subscribeParams(step, operation));
     case 'unsubscription':
       return encodeRequest(id, 'service.unsubscribe', operation.service);
-    case 'read':
+    case 'exchange':
+    case 'lock':
       return encodeRequest(id, operation.request.method, operation.request.params);
     default:
       return operation satisfies never;

@@ -3,11 +3,13 @@ import type { Failure } from '../protocol/errors.ts';
 import { protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../protocol/limits.ts';
 import type { ServiceName } from '../protocol/types.ts';
 import type { OpenForm } from './client-tables.ts';
-import { RequestError } from './errors.ts';
+import { OutcomeUnknownError, RequestError } from './errors.ts';
+import { isRepeatable } from './exchange-requests.ts';
 import { encodeRequest } from './frames.ts';
 import type { Opened } from './frames.ts';
 import type { LinkEffect, LinkEvent } from './link-state.ts';
 import { stepLink } from './link.ts';
+import { resetLocks, resumeLocks } from './locks.ts';
 import { replaceConnection } from './previous-connection.ts';
 import { reconcile } from './reconciliation.ts';
 import { forgetSessionCopy, reviewRegistration, resetRegistration, settlePending } from './registrations.ts';
@@ -184,7 +186,8 @@ function beginSession(step: Step, opened: Opened | undefined, previousConnection
       retainAcrossRegistries(step, entry);
     step.moveSubscription(entry, { kind: 'request', canSend: true });
   }
-  for (const read of tables.reads) step.enqueue(read);
+  for (const exchange of tables.exchanges) step.enqueue(exchange);
+  resumeLocks(step, resumed !== undefined);
   for (const [ticket, { owner }] of tables.tickets) {
     if (owner.kind === 'connection') step.resolve(ticket, { kind: 'connected' });
   }
@@ -211,7 +214,20 @@ function reset(step: Step): void {
   tables.reconciliation = undefined;
   for (const entry of tables.registrations.values()) resetRegistration(step, entry);
   for (const entry of tables.subscriptions.values()) resetSubscription(step, entry);
-  for (const read of tables.reads) read.isSent = false;
+  resetExchanges(step);
+  resetLocks(step);
+}
+
+/** Those that may be asked again are; of the others it is not known whether they were carried out. */
+function resetExchanges(step: Step): void {
+  const { exchanges } = step.tables;
+  for (const exchange of exchanges) {
+    if (exchange.isSent && !isRepeatable(exchange.request)) {
+      exchanges.delete(exchange);
+      step.reject(exchange.ticket, new OutcomeUnknownError(exchange.request.method));
+    }
+    exchange.isSent = false;
+  }
 }
 
 /** Their answers are expected no more. */

@@ -1,5 +1,6 @@
 import { saveAll } from './caching.ts';
 import type { SlotcastError } from './errors.ts';
+import { releaseAllLocks } from './locks.ts';
 import { dropPreviousConnection } from './previous-connection.ts';
 import type { Step } from './step.ts';
 
@@ -11,7 +12,8 @@ export function endAll(step: Step, error: SlotcastError): void {
   saveAll(step);
   tables.registrations.clear();
   tables.subscriptions.clear();
-  tables.reads.clear();
+  tables.exchanges.clear();
+  releaseAllLocks(step);
   tables.inFlight.clear();
   tables.outbox = [];
   tables.postponed = [];

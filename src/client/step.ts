@@ -1,5 +1,5 @@
 import type { Failure } from '../protocol/errors.ts';
-import type { ClientTables, InFlight, Postponed, Read, TicketEntry, Unsubscription } from './client-tables.ts';
+import type { ClientTables, Exchange, InFlight, Postponed, TicketEntry, Unsubscription } from './client-tables.ts';
 import type { ClientEffect, Settlement } from './effects.ts';
 import { isBehind } from './entries.ts';
 import type { RegistrationEntry, SubscriptionEntry, Ticket } from './entries.ts';
@@ -7,6 +7,7 @@ import { RequestError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
 import type { Inputs, LinkState } from './link-state.ts';
 import { servingOf } from './link.ts';
+import type { LockRequest } from './lock-entries.ts';
 import { nextRegistrationPhase } from './registration-phase.ts';
 import type { RegistrationEvent } from './registration-phase.ts';
 import { nextSubscriptionPhase } from './subscription-phase.ts';
@@ -83,7 +84,7 @@ export class Step {
   }
 
   /** Puts a request in the outbox. Without a session nothing is sent: everything is sent again on the next one. */
-  enqueue(operation: Read | Unsubscription): void {
+  enqueue(operation: Exchange | Unsubscription | LockRequest): void {
     if (this.isServing) this.tables.outbox.push(operation);
   }
 

@@ -33,7 +33,7 @@ test('a call that is given up is undone: a registration that was not answered is
   const asking = scene.call({ kind: 'query', service });
   const [register] = scene.takeRequests();
   for (const ticket of [registering, subscribing, asking]) scene.dispatch({ kind: 'abort', ticket });
-  expect(scene.state.tables).toMatchObject({ tickets: new Map(), ticketsByTimeout: new Map(), reads: new Set() });
+  expect(scene.state.tables).toMatchObject({ tickets: new Map(), ticketsByTimeout: new Map(), exchanges: new Set() });
   expect(scene.state.tables.subscriptions.size).toBe(0);
   scene.answer(register!.id, { version: 5, id: 'a' });
   expect(scene.takeRequests().map(({ method }) => method)).toEqual(['service.unsubscribe', 'instance.deregister']);

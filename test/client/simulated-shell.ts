@@ -99,6 +99,7 @@ export class SimulatedShell {
       case 'closeSocket':
       case 'changed':
       case 'freshness':
+      case 'lockLost':
       case 'loadList':
       case 'saveList':
       case 'closed':

@@ -1,0 +1,133 @@
+import { Emitter } from './emitter.ts';
+import type { StopListening } from './emitter.ts';
+import { ClosedError, LockHeldError, SlotcastError } from './errors.ts';
+import type { KeyValue, LockOptions } from './key-types.ts';
+import type { Lock } from './lock.ts';
+
+export interface ElectOptions extends Omit<LockOptions, 'timeoutMs'> {
+  /** What the leader says of itself, for those who follow: an address, for example. */
+  readonly value: KeyValue;
+  /** Ends the campaign, like `resign`. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ElectionEvents {
+  /** This client leads now, until the lock's signal is aborted. */
+  readonly elected: Lock;
+  /** It does not lead any more; the campaign goes on. */
+  readonly lost: SlotcastError;
+  /** The registry refuses the campaign; it is tried again. */
+  readonly refused: SlotcastError;
+}
+
+/** What {@link Election} needs of its client. */
+export interface ElectionHost {
+  lock(key: string, options: LockOptions): Promise<Lock>;
+  /** How long to wait after the registry has refused a campaign, in milliseconds. */
+  readonly retryMs: number;
+}
+
+/** One wait for the key; after it the next begins, without losing anything. In milliseconds. */
+const campaignMs = 3_600_000;
+
+/** A campaign for leadership: whoever holds the key leads. It goes on, also after leading was lost, until it is ended. */
+export class Election implements AsyncDisposable {
+  readonly #key: string;
+  readonly #host: ElectionHost;
+  readonly #emitter: Emitter<ElectionEvents> = new Emitter();
+  readonly #ended: AbortController = new AbortController();
+  readonly #finished: Promise<void>;
+  #lock: Lock | undefined;
+
+  constructor(key: string, { signal, ...options }: ElectOptions, host: ElectionHost) {
+    this.#key = key;
+    this.#host = host;
+    const end = (): void => {
+      this.#ended.abort(signal?.reason);
+    };
+    if (signal?.aborted === true) end();
+    signal?.addEventListener('abort', end, { once: true });
+    this.#finished = this.#campaign(options).finally(() => {
+      signal?.removeEventListener('abort', end);
+    });
+  }
+
+  get key(): string {
+    return this.#key;
+  }
+
+  get isLeader(): boolean {
+    return this.#lock?.isHeld ?? false;
+  }
+
+  /** What this client leads by: its fencing number, and the signal that ends it. Undefined while it does not lead. */
+  get lock(): Lock | undefined {
+    return this.isLeader ? this.#lock : undefined;
+  }
+
+  /** Listens to an event; call the result to stop. */
+  on<K extends keyof ElectionEvents>(name: K, listener: (event: ElectionEvents[K]) => void): StopListening {
+    return this.#emitter.on(name, listener);
+  }
+
+  /** Ends the campaign, and leading. Resolves when the key is released. */
+  resign(): Promise<void> {
+    this.#ended.abort();
+    return this.#finished;
+  }
+
+  /** Like `resign`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.resign();
+  }
+
+  async #campaign(options: Omit<ElectOptions, 'signal'>): Promise<void> {
+    const { signal } = this.#ended;
+    while (!signal.aborted) {
+      try {
+        this.#lock = await this.#host.lock(this.#key, { ...options, signal, timeoutMs: campaignMs });
+      } catch (error) {
+        if (signal.aborted || error instanceof ClosedError) return;
+        if (!(error instanceof SlotcastError)) throw error;
+        if (error instanceof LockHeldError) continue;
+        this.#emitter.emit('refused', error);
+        await waitUnless(signal, this.#host.retryMs);
+        continue;
+      }
+      await this.#lead(this.#lock);
+    }
+  }
+
+  async #lead(lock: Lock): Promise<void> {
+    this.#emitter.emit('elected', lock);
+    await untilAborted(AbortSignal.any([lock.signal, this.#ended.signal]));
+    if (lock.signal.aborted) this.#emitter.emit('lost', lock.signal.reason as SlotcastError);
+    else await lock.release();
+  }
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener(
+      'abort',
+      () => {
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}
+
+function waitUnless(signal: AbortSignal, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(finish, ms);
+    function finish(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', finish);
+      resolve();
+    }
+    if (signal.aborted) finish();
+    signal.addEventListener('abort', finish, { once: true });
+  });
+}

@@ -1,0 +1,268 @@
+import { expect, test } from 'vitest';
+
+import type { ClientEffect } from '../../src/client/effects.ts';
+import { LockHeldError, OutcomeUnknownError } from '../../src/client/errors.ts';
+import { LockClaim } from '../../src/client/lock-entries.ts';
+import type { LockTerms } from '../../src/client/lock-entries.ts';
+import { Scene } from './scene.ts';
+import type { Request } from './scene.ts';
+
+const resumed = { secret: 'x', registry: 'r', resumed: { registrations: 0, digest: '0000000000000000' } };
+
+function claimOf(terms: Partial<LockTerms> = {}): LockClaim {
+  return new LockClaim({
+    key: 'k',
+    value: 'dg==',
+    flags: '0',
+    onEnd: 'release',
+    lockDelayMs: undefined,
+    lostAfterMs: undefined,
+    isPatient: true,
+    ...terms,
+  });
+}
+
+/** What the server says to a request that it carries out. */
+function entry(version: number, held: object = {}): object {
+  const content = { key: 'k', flags: '0', createVersion: 1, modifyVersion: version, lockIndex: 1, ...held };
+  return { applied: true, version, entry: content };
+}
+
+function taken(version: number): object {
+  return entry(version, { holder: 'me', fence: version });
+}
+
+const heldByOthers = { applied: false, version: 1, reason: 'held' };
+
+/** A scene that notes which locks are lost, and how. */
+class LockScene extends Scene {
+  readonly losses: { readonly claim: LockClaim; readonly cause: string }[] = [];
+
+  constructor(options: ConstructorParameters<typeof Scene>[0] = {}) {
+    super(options);
+    this.onEffect = (effect: ClientEffect) => {
+      if (effect.kind === 'lockLost') this.losses.push({ claim: effect.claim, cause: effect.cause });
+    };
+    this.connect({}, { secret: 'x', registry: 'r' });
+  }
+
+  lock(claim: LockClaim, timeoutMs?: number): number {
+    return this.call({ kind: 'lock', claim, timeoutMs });
+  }
+
+  /** Locks, and has it granted under this number. */
+  held(claim: LockClaim, version: number): void {
+    const ticket = this.lock(claim);
+    this.answer(this.only('kv.put').id, taken(version));
+    expect(this.outcomes.get(ticket)).toMatchObject({ settlement: { kind: 'locked', fence: version } });
+  }
+
+  /** The only request that was made. */
+  only(method: string): Request {
+    const requests = this.takeRequests();
+    expect(requests.map((request) => request.method)).toEqual([method]);
+    return requests[0]!;
+  }
+}
+
+test('a lock that others hold is tried again, less and less often, until they are gone or the call is over', () => {
+  const scene = new LockScene();
+  const ticket = scene.lock(claimOf({ lockDelayMs: 7 }), 3000);
+  const first = scene.only('kv.put');
+  expect(first.params).toEqual({
+    key: 'k',
+    value: 'dg==',
+    flags: '0',
+    acquire: true,
+    onEnd: 'release',
+    lockDelayMs: 7,
+  });
+  scene.answer(first.id, heldByOthers);
+  const waits: number[] = [];
+  for (let at = scene.nowMs; scene.outcomes.get(ticket) === undefined; ) {
+    scene.advance(scene.armedAtMs! - scene.nowMs);
+    const [again] = scene.takeRequests();
+    if (again === undefined) continue;
+    waits.push(scene.nowMs - at);
+    at = scene.nowMs;
+    scene.answer(again.id, heldByOthers);
+  }
+  expect(waits).toEqual([38, 75, 150, 300, 600, 750, 750]);
+  expect(scene.errorOf(ticket)).toBeInstanceOf(LockHeldError);
+  expect(scene.errorOf(ticket)).toMatchObject({ key: 'k', reason: 'held', timeoutMs: 3000 });
+  expect(scene.state.tables.locks.size).toBe(0);
+});
+
+test('a call that does not wait is told at once', () => {
+  const scene = new LockScene();
+  const impatient = claimOf({ isPatient: false });
+  const ticket = scene.lock(impatient);
+  scene.answer(scene.only('kv.put').id, { applied: false, version: 1, reason: 'delayed' });
+  expect(scene.outcomes.get(ticket)).toMatchObject({ settlement: { kind: 'lockRefused' } });
+  scene.held(claimOf(), 5);
+  const second = scene.lock(impatient);
+  expect(scene.outcomes.get(second)).toMatchObject({ settlement: { kind: 'lockRefused' } });
+});
+
+test('calls of one client take turns, each under a number of its own', () => {
+  const scene = new LockScene();
+  const [a, b] = [claimOf(), claimOf({ value: 'Yg==' })];
+  scene.held(a, 5);
+  const second = scene.lock(b);
+  expect(scene.takeRequests()).toEqual([]);
+  const releasing = scene.call({ kind: 'unlock', claim: a });
+  const release = scene.only('kv.put');
+  expect(release.params).toEqual({ key: 'k', value: 'dg==', flags: '0', release: true, cas: 5 });
+  scene.answer(release.id, entry(6));
+  expect(scene.outcomes.get(releasing)).toMatchObject({ settlement: { kind: 'released' } });
+  const next = scene.only('kv.put');
+  expect(next.params).toMatchObject({ value: 'Yg==', acquire: true });
+  scene.answer(next.id, taken(7));
+  expect(scene.outcomes.get(second)).toMatchObject({ settlement: { kind: 'locked', fence: 7 } });
+  expect(scene.losses).toEqual([]);
+});
+
+test('a release keeps what others have written to the key, and a key that is to go is deleted only while it is held', () => {
+  const scene = new LockScene();
+  const a = claimOf();
+  scene.held(a, 5);
+  scene.call({ kind: 'unlock', claim: a });
+  scene.answer(scene.only('kv.put').id, { applied: false, version: 9, reason: 'version' });
+  const found = { key: 'k', flags: '3', createVersion: 1, modifyVersion: 9, lockIndex: 1, holder: 'me', fence: 5 };
+  scene.answer(scene.only('kv.get').id, { version: 9, entry: { ...found, value: 'bmV3' } });
+  const again = scene.only('kv.put');
+  expect(again.params).toEqual({ key: 'k', value: 'bmV3', flags: '3', release: true, cas: 9 });
+  scene.answer(again.id, { applied: false, version: 9, reason: 'not_held' });
+  expect(scene.state.tables.locks.size).toBe(0);
+
+  const b = claimOf({ onEnd: 'delete' });
+  scene.held(b, 10);
+  const releasing = scene.call({ kind: 'unlock', claim: b });
+  const removal = scene.only('kv.transact');
+  expect(removal.params).toEqual({
+    operations: [
+      { op: 'check', key: 'k', held: true },
+      { op: 'delete', key: 'k' },
+    ],
+  });
+  scene.refuse(removal.id, 'storage_unavailable', { retryAfterMs: 100 });
+  expect(scene.takeRequests()).toEqual([]);
+  scene.advance(200);
+  scene.answer(scene.only('kv.transact').id, { applied: true, version: 11, entries: [null, null] });
+  expect(scene.outcomes.get(releasing)).toMatchObject({ settlement: { kind: 'released' } });
+});
+
+test('an acquisition that nobody waits for any more is released, also if its answer was lost', () => {
+  const scene = new LockScene();
+  const ticket = scene.lock(claimOf());
+  const { id } = scene.only('kv.put');
+  scene.dispatch({ kind: 'abort', ticket });
+  scene.answer(id, taken(5));
+  const release = scene.only('kv.put');
+  expect(release.params).toMatchObject({ release: true, cas: 5 });
+  scene.answer(release.id, entry(6));
+  expect(scene.state.tables.locks.size).toBe(0);
+
+  const second = scene.lock(claimOf());
+  scene.only('kv.put');
+  scene.cut();
+  scene.dispatch({ kind: 'abort', ticket: second });
+  scene.advance(200);
+  scene.connect({}, resumed);
+  const unknown = scene.only('kv.put');
+  expect(unknown.params).toEqual({ key: 'k', value: 'dg==', flags: '0', release: true });
+  scene.answer(unknown.id, { applied: false, version: 6, reason: 'not_held' });
+  expect(scene.state.tables.locks.size).toBe(0);
+
+  // A partition that died may have granted it.
+  const third = scene.lock(claimOf({ isPatient: false }));
+  scene.refuse(scene.only('kv.put').id, 'internal');
+  expect(scene.errorOf(third)).toMatchObject({ code: 'internal' });
+  expect(scene.only('kv.put').params).toMatchObject({ release: true });
+});
+
+test('what is not sent any more is not acquired', () => {
+  const scene = new LockScene();
+  const ticket = scene.lock(claimOf());
+  scene.dispatch({ kind: 'abort', ticket });
+  expect(scene.takeRequests()).toEqual([]);
+  expect(scene.state.tables.locks.size).toBe(0);
+});
+
+test('a session that is resumed in time keeps its locks, and looks whether they are still its own', () => {
+  const scene = new LockScene();
+  const claim = claimOf();
+  scene.held(claim, 5);
+  scene.reconnect(resumed);
+  const check = scene.only('kv.get');
+  const found = { key: 'k', flags: '0', createVersion: 1, modifyVersion: 8, lockIndex: 1, value: '' };
+  scene.answer(check.id, { version: 8, entry: { ...found, holder: 'me', fence: 5 } });
+  expect(scene.losses).toEqual([]);
+  // Looked at again and again; in the end somebody has deleted it, and another holds it.
+  scene.advance(5000);
+  scene.answer(scene.only('kv.get').id, { version: 9, entry: { ...found, holder: 'you', fence: 9 } });
+  expect(scene.losses).toEqual([{ claim, cause: 'released' }]);
+  const releasing = scene.call({ kind: 'unlock', claim });
+  expect(scene.outcomes.get(releasing)).toMatchObject({ settlement: { kind: 'released' } });
+  expect(scene.takeRequests()).toEqual([]);
+});
+
+test('a lock is lost with its session, or when it cannot be known any more whether it is held', () => {
+  const scene = new LockScene();
+  const [a, b, c] = [claimOf(), claimOf({ key: 'other', lostAfterMs: 3000 }), claimOf({ key: 'third' })];
+  scene.held(a, 5);
+  scene.held(b, 6);
+  scene.cut();
+  scene.advance(999);
+  expect(scene.losses).toEqual([]);
+  scene.advance(1);
+  expect(scene.losses).toEqual([{ claim: a, cause: 'connection' }]);
+  scene.connect({}, resumed);
+  // The server has kept the session for longer: then others are not to wait.
+  const requests = scene.takeRequests();
+  expect(requests.map(({ method, params }) => [method, params['key']])).toEqual([
+    ['kv.put', 'k'],
+    ['kv.get', 'other'],
+  ]);
+  scene.answer(requests[0]!.id, entry(7));
+  scene.held(c, 8);
+  scene.reconnect({ secret: 'y', registry: 'r' });
+  expect(scene.losses.slice(1)).toEqual([
+    { claim: b, cause: 'session' },
+    { claim: c, cause: 'session' },
+  ]);
+  expect(scene.state.tables.locks.size).toBe(0);
+});
+
+test('closing releases what is held before the session ends', () => {
+  const scene = new LockScene();
+  const claim = claimOf();
+  scene.held(claim, 5);
+  scene.dispatch({ kind: 'close' });
+  expect(scene.losses).toEqual([{ claim, cause: 'closed' }]);
+  expect(scene.only('kv.put').params).toMatchObject({ release: true, cas: 5 });
+});
+
+test('a change of a key whose answer is lost is not repeated, and what is read is', () => {
+  const scene = new LockScene();
+  const put = scene.call({ kind: 'keys', request: { method: 'kv.put', params: { key: 'a' } } });
+  const get = scene.call({ kind: 'keys', request: { method: 'kv.get', params: { key: 'a' } } });
+  const reading = { operations: [{ op: 'get', key: 'a' }] } as const;
+  const transaction = scene.call({ kind: 'keys', request: { method: 'kv.transact', params: reading } });
+  expect(scene.takeRequests()).toHaveLength(3);
+  scene.cut();
+  expect(scene.errorOf(put)).toBeInstanceOf(OutcomeUnknownError);
+  expect(scene.errorOf(put)).toMatchObject({ method: 'kv.put' });
+  const later = scene.call({ kind: 'keys', request: { method: 'kv.delete', params: { key: 'a' } } });
+  scene.advance(200);
+  scene.connect({}, resumed);
+  expect(scene.takeRequests().map(({ method }) => method)).toEqual(['kv.get', 'kv.transact', 'kv.delete']);
+  for (const ticket of [get, transaction, later]) expect(scene.outcomes.has(ticket)).toBe(false);
+});
+
+test('an answer of another shape is refused, and not passed on', () => {
+  const scene = new LockScene();
+  const get = scene.call({ kind: 'keys', request: { method: 'kv.get', params: { key: 'a' } } });
+  scene.answer(scene.only('kv.get').id, { version: 1, entry: { key: 'a', flags: 'many' } });
+  expect(scene.errorOf(get)).toMatchObject({ code: 'internal' });
+});
