@@ -16,10 +16,10 @@ export const exitCodes = {
 
 export const exitCodesHelp = `
 Exit status:
-  0    done (for watch and register: interrupted; for start: stopped)
+  0    done (for watch and register: interrupted; for start: stopped); for kv lock: that of the command
   1    failed; the message says why
   2    the command line or a setting was refused
-  3    there is no such service, or it has no instances
+  3    there is no such service or key, or the service has no instances
   4    the registry cannot be reached, or what answers there is none
   5    the data folder is in use by another process, or was written by a newer version (start only)
   70   partitions keep dying (start only)

@@ -1,4 +1,4 @@
-import type { Change, Instance, ServiceSummary } from '../client/index.ts';
+import type { Change, Instance, KeyEntry, KeyMeta, ServiceSummary } from '../client/index.ts';
 import { highestOf } from '../protocol/extremes.ts';
 import { escapeJson, escapeTerminal } from '../runtime/terminal-escapes.ts';
 
@@ -56,6 +56,30 @@ export function formatInstances(instances: readonly Instance[]): string {
       formatMetadata(instance.metadata),
     ]),
   );
+}
+
+export function formatKeys(entries: readonly KeyEntry[]): string {
+  return formatTable(
+    ['KEY', 'BYTES', 'FLAGS', 'VERSION', 'HOLDER', 'FENCE'],
+    entries.map(({ key, value, flags, modifyVersion, holder, fence }) => [
+      formatText(key),
+      String(value.length),
+      String(flags),
+      String(modifyVersion),
+      holder === undefined ? nothing : formatText(holder),
+      fence === undefined ? nothing : String(fence),
+    ]),
+  );
+}
+
+/** A key as JSON can have it: its value in base64, and also as text if it is UTF-8. */
+export function toKeyJson(entry: KeyEntry | KeyMeta): object {
+  const meta = { ...entry, flags: String(entry.flags) };
+  if (!('value' in entry)) return meta;
+  const { value, text, ...rest } = { ...entry, flags: meta.flags };
+  const bytes = Buffer.from(value);
+  const isText = bytes.equals(Buffer.from(text));
+  return { ...rest, value: bytes.toString('base64'), ...(isText ? { text } : {}) };
 }
 
 /** One line for each instance that came, changed or went. */

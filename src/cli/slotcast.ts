@@ -9,6 +9,7 @@ import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-code
 import { addExportCommand } from './export-command.ts';
 import { addGoawayCommand } from './goaway-command.ts';
 import { addImportCommand } from './import-command.ts';
+import { addKeyCommands } from './key-commands.ts';
 import { addPartitionCommands } from './partition-commands.ts';
 import { addReadCommands } from './read-commands.ts';
 import { addDeregisterCommand, addRegisterCommand } from './register-command.ts';
@@ -21,6 +22,8 @@ Examples:
   slotcast register orders 127.0.0.1:8080 --meta version=2
   slotcast instances orders --json
   slotcast watch orders
+  slotcast kv put config/limit 10
+  slotcast kv lock nightly-job -- ./job.sh
   slotcast sessions --behind
   slotcast partitions 4
   slotcast bench hot-service --html report.html
@@ -45,6 +48,7 @@ addReadCommands(program);
 addRegisterCommand(program);
 addDeregisterCommand(program);
 addDeclareCommand(program);
+addKeyCommands(program);
 addPartitionCommands(program);
 addBenchCommand(program);
 addSessionsCommand(program);

@@ -359,18 +359,18 @@ export function resetLocks(step: Step): void {
   }
 }
 
-/** There is a session: the one before, which holds what it held, or a new one, which holds nothing. */
-export function resumeLocks(step: Step, isResumed: boolean): void {
+/** There is a session: one that may hold what the one before held (`isHeir`), or one that holds nothing. */
+export function resumeLocks(step: Step, isHeir: boolean): void {
   for (const entry of step.tables.locks.values()) {
     const { phase } = entry;
     if (phase.kind === 'free') {
-      if (!isResumed) entry.phase = { ...phase, mayHold: undefined };
+      if (!isHeir) entry.phase = { ...phase, mayHold: undefined };
       advance(step, entry);
     } else if (phase.kind === 'releasing') {
-      if (isResumed) sendRelease(step, entry);
+      if (isHeir) sendRelease(step, entry);
       else finishRelease(step, entry);
     } else if (phase.kind === 'cutOff') {
-      if (isResumed) check(step, entry, phase);
+      if (isHeir) check(step, entry, phase);
       else lose(step, entry, 'session');
     }
   }

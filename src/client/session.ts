@@ -187,7 +187,8 @@ function beginSession(step: Step, opened: Opened | undefined, previousConnection
     step.moveSubscription(entry, { kind: 'request', canSend: true });
   }
   for (const exchange of tables.exchanges) step.enqueue(exchange);
-  resumeLocks(step, resumed !== undefined);
+  // A registry that has just started does not know the session of before, but who comes back holds what that held.
+  resumeLocks(step, resumed !== undefined || tables.isWarming);
   for (const [ticket, { owner }] of tables.tickets) {
     if (owner.kind === 'connection') step.resolve(ticket, { kind: 'connected' });
   }

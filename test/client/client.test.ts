@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, connect as connectTcp } from 'node:net';
+import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 
 import { startServer } from 'slotcast';
@@ -10,6 +10,7 @@ import { afterEach, expect, test } from 'vitest';
 import { WebSocket as WsWebSocket, WebSocketServer } from 'ws';
 
 import { findFreePort } from '../support/free-port.ts';
+import { Wire } from '../support/wire.ts';
 
 /**
  * `TEST_WEB_SOCKET=global` tries the WebSocket that Node brings, with `--experimental-websocket` or from Node 22 on; by default it is
@@ -75,40 +76,11 @@ async function untilView(view: Subscription, holds: (view: Subscription) => bool
 
 const host = '127.0.0.1';
 
-/** A wire between client and server that can be cut, or go dead without a word. */
-async function startProxy(port: number): Promise<{ url: string; cut: () => void; freeze: () => void }> {
-  const pairs: [Socket, Socket][] = [];
-  const proxy = createServer((near) => {
-    const far = connectTcp(port, host);
-    pairs.push([near, far]);
-    near.pipe(far).pipe(near);
-    for (const socket of [near, far]) socket.on('error', () => socket.destroy());
-    near.on('close', () => far.destroy());
-    far.on('close', () => near.destroy());
-  });
-  proxy.listen(0, host);
-  await once(proxy, 'listening');
-  const cut = (): void => {
-    for (const [near, far] of pairs.splice(0)) {
-      near.resetAndDestroy();
-      far.resetAndDestroy();
-    }
-  };
-  stops.push(async () => {
-    cut();
-    proxy.close();
-    await once(proxy, 'close');
-  });
-  return {
-    url: `ws://${host}:${(proxy.address() as AddressInfo).port}`,
-    cut,
-    freeze: () => {
-      for (const [near, far] of pairs) {
-        near.unpipe(far).pause();
-        far.unpipe(near).pause();
-      }
-    },
-  };
+/** A wire to the server that is taken down with the test. */
+async function startProxy(port: number): Promise<Wire> {
+  const wire = await Wire.start(port);
+  stops.push(() => wire.stop());
+  return wire;
 }
 
 test('two clients find each other: register, query, list, subscribe, change, deregister', async () => {

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict';
+
 import { expect, test } from 'vitest';
 
 import type { ClientEffect } from '../../src/client/effects.ts';
@@ -54,13 +56,16 @@ class LockScene extends Scene {
   held(claim: LockClaim, version: number): void {
     const ticket = this.lock(claim);
     this.answer(this.only('kv.put').id, taken(version));
-    expect(this.outcomes.get(ticket)).toMatchObject({ settlement: { kind: 'locked', fence: version } });
+    assert.deepEqual(this.outcomes.get(ticket), { kind: 'resolved', settlement: { kind: 'locked', fence: version } });
   }
 
   /** The only request that was made. */
   only(method: string): Request {
     const requests = this.takeRequests();
-    expect(requests.map((request) => request.method)).toEqual([method]);
+    assert.deepEqual(
+      requests.map((request) => request.method),
+      [method],
+    );
     return requests[0]!;
   }
 }
@@ -79,7 +84,7 @@ test('a lock that others hold is tried again, less and less often, until they ar
   });
   scene.answer(first.id, heldByOthers);
   const waits: number[] = [];
-  for (let at = scene.nowMs; scene.outcomes.get(ticket) === undefined; ) {
+  for (let at = scene.nowMs; scene.outcomes.get(ticket) === undefined;) {
     scene.advance(scene.armedAtMs! - scene.nowMs);
     const [again] = scene.takeRequests();
     if (again === undefined) continue;
@@ -232,6 +237,19 @@ test('a lock is lost with its session, or when it cannot be known any more wheth
     { claim: c, cause: 'session' },
   ]);
   expect(scene.state.tables.locks.size).toBe(0);
+});
+
+test('who comes back to a registry that has just started looks whether it still holds what it held', () => {
+  const scene = new LockScene();
+  const claim = claimOf({ lostAfterMs: 5000 });
+  scene.held(claim, 5);
+  scene.reconnect({ secret: 'y', registry: 'later', warming: true });
+  const found = { key: 'k', flags: '0', createVersion: 1, modifyVersion: 5, lockIndex: 1, value: '' };
+  scene.answer(scene.only('kv.get').id, { version: 5, entry: { ...found, holder: 'me', fence: 5 } });
+  expect(scene.losses).toEqual([]);
+  scene.reconnect({ secret: 'z', registry: 'latest', warming: true });
+  scene.answer(scene.only('kv.get').id, { version: 6, entry: { ...found, modifyVersion: 6 } });
+  expect(scene.losses).toEqual([{ claim, cause: 'released' }]);
 });
 
 test('closing releases what is held before the session ends', () => {

@@ -1,0 +1,179 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
+
+import type { Command } from 'commander';
+
+import { LockHeldError } from '../client/index.ts';
+import type { Client, Lock, LockOptions } from '../client/index.ts';
+import { describeError, exitCodes } from './exit-codes.ts';
+import { formatJson, formatText } from './output.ts';
+import { addRegistryOptions, awaitRegistry, openClient, parseCount, patienceMs, stopSignals } from './registry.ts';
+import type { RegistryOptions } from './registry.ts';
+
+interface HoldOptions extends RegistryOptions {
+  readonly value?: string;
+  readonly wait: boolean;
+  readonly waitMs?: number;
+  readonly deleteAfter: boolean;
+  readonly lockDelayMs?: number;
+  readonly lostAfterMs?: number;
+}
+
+/** Where the command finds its fencing number, and what it holds. */
+const fenceVariable = 'SLOTCAST_LOCK_FENCE';
+const keyVariable = 'SLOTCAST_LOCK_KEY';
+
+/** A command that does not end after the lock was lost is killed, in milliseconds. */
+const killAfterMs = 10_000;
+
+const lockHelp = `
+The command finds the fencing number in ${fenceVariable}, and the key in ${keyVariable}. When the lock is lost, it is ended by
+SIGTERM, and after ${killAfterMs / 1000} seconds by SIGKILL. The exit status is its own, 128 + N if it was ended by signal N, and 1 if the lock
+was not acquired or was lost. Without a command the lock is held until it is interrupted.`;
+
+/** `kv lock`: runs a command while a key is held. */
+export function addLockCommand(kv: Command): void {
+  addRegistryOptions(
+    kv
+      .command('lock')
+      .description('hold a key while a command runs')
+      .argument('<key>', 'name of the key')
+      .argument('[command...]', 'what to run, after --')
+      .option('--value <text>', 'what the key is to hold meanwhile')
+      .option('--wait-ms <ms>', 'give up after waiting for so long (default: never)', parseCount)
+      .option('--no-wait', 'give up at once if it is held')
+      .option('--delete-after', 'delete the key afterwards, rather than let it stay without a holder', false)
+      .option('--lock-delay-ms <ms>', 'for how long nobody gets it after this was cut off (default: 15000)', parseCount)
+      .option(
+        '--lost-after-ms <ms>',
+        'for how long the registry may be away (default: as it keeps broken sessions)',
+        parseCount,
+      )
+      .addHelpText('after', lockHelp),
+  ).action(holdKey);
+}
+
+async function holdKey(key: string, command: readonly string[], options: HoldOptions): Promise<void> {
+  const stop = new AbortController();
+  const client = openClient(options);
+  const signals = new SignalForwarding(() => {
+    stop.abort();
+  });
+  try {
+    await awaitRegistry(client, options, () => client.whenConnected({ signal: stop.signal }));
+    const lock = await acquire(client, key, options, stop.signal);
+    if (lock === undefined) return;
+    try {
+      process.exitCode = await (command.length === 0
+        ? hold(lock, options, stop.signal)
+        : runWhileHeld(lock, command, signals));
+    } finally {
+      // Lost, there is nothing to release.
+      await lock.release();
+    }
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  } finally {
+    signals.end();
+    await client.close();
+  }
+}
+
+async function acquire(
+  client: Client,
+  key: string,
+  options: HoldOptions,
+  signal: AbortSignal,
+): Promise<Lock | undefined> {
+  const { value, wait, waitMs, deleteAfter, lockDelayMs, lostAfterMs } = options;
+  const terms: LockOptions = {
+    signal,
+    ...(value === undefined ? {} : { value }),
+    ...(deleteAfter ? { onEnd: 'delete' } : {}),
+    ...(lockDelayMs === undefined ? {} : { lockDelayMs }),
+    ...(lostAfterMs === undefined ? {} : { lostAfterMs }),
+  };
+  try {
+    const lock = wait
+      ? await client.keys.lock(key, { ...terms, timeoutMs: Math.max(1, waitMs ?? patienceMs) })
+      : await client.keys.tryLock(key, terms);
+    if (lock === undefined) console.error(`${formatText(key)} is held, or its lock delay is not over`);
+    if (lock === undefined) process.exitCode = exitCodes.failed;
+    return lock;
+  } catch (error) {
+    if (!(error instanceof LockHeldError)) throw error;
+    console.error(`${formatText(key)}: ${describeError(error)}`);
+    process.exitCode = exitCodes.failed;
+    return undefined;
+  }
+}
+
+/** Until it is interrupted, or lost. */
+async function hold({ key, fence, signal }: Lock, { json }: HoldOptions, stop: AbortSignal): Promise<number> {
+  console.log(json ? formatJson({ event: 'held', key, fence }) : `holding ${formatText(key)}, fencing number ${fence}`);
+  await new Promise<void>((resolve) => {
+    for (const each of [signal, stop]) {
+      each.addEventListener('abort', () => {
+        resolve();
+      });
+    }
+    if (signal.aborted || stop.aborted) resolve();
+  });
+  if (!signal.aborted) return exitCodes.done;
+  console.error(`slotcast: ${describeError(signal.reason)}`);
+  return exitCodes.failed;
+}
+
+/** Resolves with the status to end with. */
+function runWhileHeld(
+  { key, fence, signal }: Lock,
+  [file = '', ...args]: readonly string[],
+  signals: SignalForwarding,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, [fenceVariable]: String(fence), [keyVariable]: key };
+    const child = spawn(file, args, { stdio: 'inherit', env });
+    let killTimer: ReturnType<typeof setTimeout> | undefined;
+    const end = (): void => {
+      console.error(`slotcast: ${describeError(signal.reason)}; ending the command`);
+      child.kill('SIGTERM');
+      killTimer = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
+    };
+    signals.forwardTo(child);
+    child.once('error', reject);
+    child.once('spawn', () => {
+      if (signal.aborted) end();
+      else signal.addEventListener('abort', end, { once: true });
+    });
+    child.once('close', (code, ended) => {
+      clearTimeout(killTimer);
+      signal.removeEventListener('abort', end);
+      if (signal.aborted) resolve(exitCodes.failed);
+      else resolve(code ?? 128 + constants.signals[ended ?? 'SIGKILL']);
+    });
+  });
+}
+
+/** Signals that ask to end in order: before there is a command they end the wait, and then they are its own. */
+class SignalForwarding {
+  readonly #onSignal: (signal: NodeJS.Signals) => void;
+  #child: ChildProcess | undefined;
+
+  constructor(stop: () => void) {
+    this.#onSignal = (signal) => {
+      if (this.#child === undefined) stop();
+      // What was typed at a terminal the command has got from there.
+      else if (signal === 'SIGTERM' || !process.stdin.isTTY) this.#child.kill(signal);
+    };
+    for (const signal of stopSignals) process.on(signal, this.#onSignal);
+  }
+
+  forwardTo(child: ChildProcess): void {
+    this.#child = child;
+  }
+
+  end(): void {
+    for (const signal of stopSignals) process.off(signal, this.#onSignal);
+  }
+}
