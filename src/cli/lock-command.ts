@@ -95,12 +95,12 @@ async function acquire(
     ...(lostAfterMs === undefined ? {} : { lostAfterMs }),
   };
   try {
-    const lock = wait
-      ? await client.keys.lock(key, { ...terms, timeoutMs: Math.max(1, waitMs ?? patienceMs) })
-      : await client.keys.tryLock(key, terms);
-    if (lock === undefined) console.error(`${formatText(key)} is held, or its lock delay is not over`);
-    if (lock === undefined) process.exitCode = exitCodes.failed;
-    return lock;
+    const lock = await client.keys.tryLock(key, terms);
+    if (lock !== undefined) return lock;
+    console.error(`${formatText(key)} is held, or its lock delay is not over${wait ? '; waiting' : ''}`);
+    if (wait) return await client.keys.lock(key, { ...terms, timeoutMs: Math.max(1, waitMs ?? patienceMs) });
+    process.exitCode = exitCodes.failed;
+    return undefined;
   } catch (error) {
     if (!(error instanceof LockHeldError)) throw error;
     console.error(`${formatText(key)}: ${describeError(error)}`);

@@ -1,12 +1,7 @@
-/** So many bytes become arguments of one call, of which an engine takes a limited number. */
-const bytesAtOnce = 8192;
-
 /** Base64 with padding (RFC 4648), which is how values of keys are sent. */
 export function encodeBase64(bytes: Uint8Array): string {
   let binary = '';
-  for (let at = 0; at < bytes.length; at += bytesAtOnce) {
-    binary += String.fromCharCode(...bytes.subarray(at, at + bytesAtOnce));
-  }
+  for (const byte of bytes) binary += String.fromCharCode(byte);
   return btoa(binary);
 }
 

@@ -87,6 +87,14 @@ test('docs/CLIENT.md lists every option of calls, of pickers and of the cache in
   }
 });
 
+test('docs/CLIENT.md lists every option of keys, locks and elections', () => {
+  const path = 'client/key-types.ts';
+  const options = ['KeyWrite', 'DeleteOptions', 'KeyListOptions', 'LockOptions'].flatMap((name) =>
+    membersOf(path, name),
+  );
+  expect(namesOf(rowsOf('key option', 4)).toSorted()).toEqual([...new Set(options)].toSorted());
+});
+
 test('docs/CLIENT.md lists every event and what it holds', () => {
   const notices = [...source('client/effects.ts').matchAll(/\| \{\s+readonly kind: '(\w+)'([^}]*)\}/g)];
   const union = source('client/effects.ts');
