@@ -29,6 +29,8 @@ const disconnectGraceMs = 200;
 const takeoverMaxMs = 5000;
 /** Of contents that must never be seen. */
 const lateMark = 9999;
+/** On the world's clock, in milliseconds: once a history is over and everything comes to rest. */
+const atRestMs = Number.MAX_SAFE_INTEGER;
 /** A gap between ticks counts for at most this long on the host's clock. */
 const tickGapMaxMs = 200;
 
@@ -256,7 +258,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
   trace.push('all read again, and everything comes to rest');
   world.persistent.allow();
   // From here on only the judgement at the end counts: time moves on behind the world's back.
-  world.clockMs = Number.MAX_SAFE_INTEGER;
+  world.clockMs = atRestMs;
   await comeToRest(world, new Random(seed));
   const [failure] = world.failures;
   if (failure !== undefined) throw new Error(failure);
@@ -434,7 +436,9 @@ function connect(world: World, core: SessionCore, old?: Player): Player {
       judgeView(world, key, view, world.clockMs);
     },
     onGone: (isClean) => {
-      player.fate.mayLeaveFromMs = isClean ? world.clockMs : world.clockMs + disconnectGraceMs;
+      // While everything comes to rest, nobody knows how much time has passed.
+      const isAtRest = world.clockMs === atRestMs;
+      player.fate.mayLeaveFromMs = isClean || isAtRest ? world.clockMs : world.clockMs + disconnectGraceMs;
       player.fate.isWholeUntilMs = Math.min(world.wholeMs, player.fate.mayLeaveFromMs);
       player.fate.goneByMs = player.fate.mayLeaveFromMs + (isClean ? 1000 : world.lingerMs);
       const { wanted } = player;
