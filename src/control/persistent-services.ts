@@ -95,6 +95,8 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
   #joined: PersistentParts | undefined;
   /** Undefined: what is stored has not been read yet. */
   #parts: PersistentParts | undefined;
+  /** Why what is stored could not be read, as it was said last. */
+  #unreadable = '';
   #isTrying = false;
   #nextTryMs = 0;
 
@@ -120,7 +122,11 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
       await this.#dropStrays(parts, parts.known);
       this.#parts = parts;
     } catch (error) {
-      this.#options.onTrouble('what is persistent could not be read from the store', { err: error });
+      // It is tried again and again.
+      const reason = String(error);
+      if (reason !== this.#unreadable)
+        this.#options.onTrouble('what is persistent could not be read from the store', { err: error });
+      this.#unreadable = reason;
     } finally {
       this.#isTrying = false;
     }

@@ -1,5 +1,5 @@
-import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { closeSync, constants, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { access, mkdir } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import type { Server } from 'node:net';
 import path from 'node:path';
@@ -30,6 +30,7 @@ export class FolderLock {
     if (process.platform === 'win32') return new FolderLock(folder, undefined);
     try {
       await mkdir(folder, { recursive: true });
+      await access(folder, constants.R_OK);
     } catch {
       // The store says why, and goes on without.
       return new FolderLock(folder, undefined);
@@ -38,11 +39,13 @@ export class FolderLock {
       const server = await inFolder(folder, (name) => listen(name));
       if (server === 'impossible') return new FolderLock(folder, undefined);
       if (server !== 'taken') {
-        writeFileSync(path.join(folder, holderName), `${process.pid}\n`);
+        nameHolder(folder);
         return new FolderLock(folder, server);
       }
-      if (await inFolder(folder, isHeld)) throw new DataFolderError(`${folder} is in use by ${readHolder(folder)}`);
-      await removeStale(folder);
+      const isTaken = await inFolder(folder, isHeld);
+      if (isTaken ?? isHolderRunning(folder))
+        throw new DataFolderError(`${folder} is in use by ${describeHolder(folder)}`);
+      if (isTaken === undefined || !(await removeStale(folder))) return new FolderLock(folder, undefined);
     }
     throw new DataFolderError(`${folder} is being taken by another process`);
   }
@@ -79,8 +82,8 @@ function listen(socket: string): Promise<Server | 'taken' | 'impossible'> {
   });
 }
 
-/** Whether somebody listens; a process that is suspended does. */
-function isHeld(socket: string): Promise<boolean> {
+/** Whether somebody listens; a process that is suspended does. Undefined: this process must not ask. */
+function isHeld(socket: string): Promise<boolean | undefined> {
   return new Promise((resolve) => {
     const probe = connect(socket, () => {
       resolve(true);
@@ -88,28 +91,57 @@ function isHeld(socket: string): Promise<boolean> {
     });
     probe.once('error', (error: NodeJS.ErrnoException) => {
       // Too many that ask at once are an answer as well.
-      resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT');
+      resolve(error.code === 'EACCES' ? undefined : error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT');
     });
   });
 }
 
-/** Removes the socket of a process that is gone: not by its name, which another that starts now may just have given to its own. */
-async function removeStale(folder: string): Promise<void> {
+/**
+ * Removes the socket of a process that is gone: not by its name, which another that starts now may just have given to its own. Resolves to whether it could be
+ * tried: in a folder that must not be written to, nobody else will.
+ */
+async function removeStale(folder: string): Promise<boolean> {
   const stale = `${socketName}.${process.pid}.stale`;
   try {
     renameSync(path.join(folder, socketName), path.join(folder, stale));
-  } catch {
-    // Another has removed it.
-    return;
+  } catch (error) {
+    // Or else another has removed it.
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
   }
   const isLive = await inFolder(folder, (socket) => isHeld(socket.replace(socketName, stale)));
-  if (isLive) renameSync(path.join(folder, stale), path.join(folder, socketName));
+  if (isLive !== false) renameSync(path.join(folder, stale), path.join(folder, socketName));
   else rmSync(path.join(folder, stale), { force: true });
+  return true;
 }
 
-function readHolder(folder: string): string {
+/** The lock holds without it. */
+function nameHolder(folder: string): void {
   try {
-    const pid = Number(readFileSync(path.join(folder, holderName), 'utf8'));
+    writeFileSync(path.join(folder, holderName), `${process.pid}\n`);
+  } catch {
+    // Where there is no room for it the store finds that out, and says so; an old name would be a wrong one.
+    rmSync(path.join(folder, holderName), { force: true });
+  }
+}
+
+/** Throws if nobody has left a name. */
+function readHolder(folder: string): number {
+  return Number(readFileSync(path.join(folder, holderName), 'utf8'));
+}
+
+/** A socket of another user may be left over, and cannot be asked: only a process that is gone has certainly let go of it. */
+function isHolderRunning(folder: string): boolean {
+  try {
+    process.kill(readHolder(folder), 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+function describeHolder(folder: string): string {
+  try {
+    const pid = readHolder(folder);
     return pid === process.pid ? `another server of this process, ${pid}` : `process ${pid}`;
   } catch {
     return 'another process';

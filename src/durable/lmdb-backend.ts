@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, statSync, statfsSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, statSync, statfsSync, writeSync } from 'node:fs';
 import path from 'node:path';
 
 import { open } from 'lmdb';
@@ -17,8 +17,16 @@ import type { StoreHead } from './store-head.ts';
 export const headTable = 'head';
 export const headKey: Buffer = Buffer.from('head');
 
-/** A disk with less room is full: a group of commits may need that much. */
+/** Of the file that LMDB keeps beside its own. */
+export const lockSuffix = '-lock';
+/** That file has at least what LMDB would give it; more is room for more readers. */
+const lockFileBytes = 12_288;
+
+/** A disk, or what a process may write to a file, with less room is full: a group of commits may need that much. */
 const roomBytesMin = 1_048_576;
+
+/** A file is larger than the process may write. */
+const efbig = 27;
 
 /** Of operating systems and LMDB, with what they mean here. */
 const faults: Readonly<Record<string | number, StorageFault>> = {
@@ -32,7 +40,7 @@ const faults: Readonly<Record<string | number, StorageFault>> = {
   ENOTDIR: 'missing',
   28: 'full',
   122: 'full',
-  27: 'full',
+  [efbig]: 'full',
   30: 'read_only',
   13: 'read_only',
   1: 'read_only',
@@ -245,6 +253,7 @@ export class LmdbBackend implements StoreBackend {
 
   #open(): StoreHead {
     try {
+      allocateLockFile(`${this.#file}${lockSuffix}`);
       const root = open<Buffer, Buffer>({
         path: this.#file,
         noSubdir: true,
@@ -299,14 +308,45 @@ function readHead(head: Bytes): StoreHead {
   return decodeHead(row.payload);
 }
 
+/**
+ * LMDB maps this file into memory, and its binding crashes the process if it cannot be made, or if the disk has no room for what is mapped: so it is there, written
+ * in full, before LMDB sees it. What it holds already is LMDB's.
+ */
+function allocateLockFile(file: string): void {
+  const descriptor = openSync(file, constants.O_RDWR | constants.O_CREAT);
+  try {
+    const zeros = Buffer.alloc(lockFileBytes);
+    for (let at = fstatSync(descriptor).size; at < lockFileBytes;)
+      at += writeSync(descriptor, zeros, 0, lockFileBytes - at, at);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
 /** `file`: where it happened. */
 export function toStorageError(error: unknown, what: string, file: string): StorageError {
   if (error instanceof StorageError) return error;
   const { code, message } = error as { readonly code?: string | number; readonly message?: string };
   const fault = (code === undefined ? undefined : faults[code]) ?? 'failed';
   // LMDB calls it an error of the device if a part of what it writes has still found room.
-  const isFull = fault === 'failed' && isFullAt(path.dirname(file));
-  return new StorageError(isFull ? 'full' : fault, `${what}: ${message ?? String(error)}`, { cause: error });
+  const bound = fault === 'failed' || code === efbig || code === 'EFBIG' ? readFileBound(file) : undefined;
+  const isFull = bound !== undefined || (fault === 'failed' && isFullAt(path.dirname(file)));
+  const why =
+    bound === undefined ? (message ?? String(error)) : `no file may have more than ${bound} bytes (ulimit -f)`;
+  return new StorageError(isFull ? 'full' : fault, `${what}: ${why}`, { cause: error });
+}
+
+/** How large a file of this process may become, in bytes, if this one nearly is, or will soon be; undefined: that is not what is wrong, or nobody knows. */
+function readFileBound(file: string): number | undefined {
+  try {
+    const [, text] = /^Max file size +(\d+) /m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+    if (text === undefined) return undefined;
+    const { size } = statSync(file, { throwIfNoEntry: false }) ?? { size: 0 };
+    return size + roomBytesMin > Number(text) ? Number(text) : undefined;
+  } catch {
+    // Other systems do not say; what has failed is said all the same.
+    return undefined;
+  }
 }
 
 function isFullAt(folder: string): boolean {

@@ -301,6 +301,7 @@ export class StoreCore {
       return;
     }
     this.#options.onVersion?.(backend.lastVersion);
+    this.#retryMs = retryMinMs;
     for (const [at, { parts }] of group.entries()) {
       for (const { caller, request } of parts) this.#reply(caller, { kind: 'committed', request, version: first + at });
     }
@@ -395,7 +396,7 @@ export class StoreCore {
       this.#fail(error, nowMs);
       return;
     }
-    this.#retryMs = retryMinMs;
+    // How soon it is tried again is up to the next commit: it may need more room than this.
     this.#setState({ kind: 'available' });
   }
 

@@ -3,7 +3,7 @@ import path from 'node:path';
 
 import { durableTables } from './commits.ts';
 import type { DurableTable } from './commits.ts';
-import { headKey, headTable, LmdbBackend, toStorageError } from './lmdb-backend.ts';
+import { headKey, headTable, LmdbBackend, lockSuffix, toStorageError } from './lmdb-backend.ts';
 import { pageBytes, readLmdbFile } from './lmdb-file.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import { decodeRow } from './row-encoding.ts';
@@ -43,8 +43,6 @@ export const storeFileName = 'store.mdb';
 /** One that is being written to replace it, and one that may. */
 const newSuffix = '.new';
 const readySuffix = '.ready';
-/** LMDB's own, beside each. */
-const lockSuffix = '-lock';
 /** Bytes of rows that are copied in one commit. */
 const copyBytes = 4 * 1_048_576;
 /** How far versions are moved on when the last one cannot be read: further than commits can have come since the last row that can. */
@@ -85,7 +83,7 @@ export function openStoreFile(options: StoreFileOptions, before: StoreBackend | 
     const { problems, format } = readStore(options, file, false);
     if (problems.length > 0) replace(options, file);
     else if (format < storeFormat) migrate(options, file, format);
-    const backend = tryToOpen(file, bytesMax) ?? new ReadOnlyBackend(readStore(options, file, true));
+    const backend = tryToOpen(file, bytesMax) ?? new ReadOnlyBackend(folder, readStore(options, file, true));
     syncFolder(folder);
     return backend;
   } catch (error) {
@@ -264,9 +262,11 @@ function syncFolder(folder: string): void {
 
 /** What was read of a file that must not be written to. */
 class ReadOnlyBackend implements StoreBackend {
+  readonly #folder: string;
   readonly #rows: MemoryBackend = new MemoryBackend(Number.MAX_SAFE_INTEGER);
 
-  constructor({ lastVersion, rows }: Reading) {
+  constructor(folder: string, { lastVersion, rows }: Reading) {
+    this.#folder = folder;
     this.#rows.commit(rows, lastVersion);
   }
 
@@ -281,7 +281,7 @@ class ReadOnlyBackend implements StoreBackend {
   }
 
   commit(): void {
-    throw new StorageError('read_only', 'the folder of the store must not be written to');
+    throw new StorageError('read_only', `${this.#folder} must not be written to`);
   }
 
   read(range: RowRange): RowsRead {

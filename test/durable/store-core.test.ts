@@ -212,6 +212,25 @@ test('[ST3] a disk that cannot be opened at the start is opened later', () => {
   expect(bench.core.state).toEqual({ kind: 'available' });
 });
 
+test('[ST3] a disk that has room for a probe, but not for what is to be stored, is tried less and less often', () => {
+  const bench = new StoreBench();
+  bench.core.attach(1);
+  bench.disk.isNearlyFull = true;
+  /** How long it takes until something is tried again, in steps of 50 ms. */
+  const measure = (): number => {
+    bench.ask(1, { writes: [put('a', '1')] });
+    bench.run();
+    let waitedMs = 0;
+    for (; bench.core.state.kind === 'unavailable'; waitedMs += 50) bench.wait(50);
+    return waitedMs;
+  };
+  expect([measure(), measure(), measure(), measure()]).toEqual([250, 500, 1000, 1000]);
+  bench.disk.isNearlyFull = false;
+  expect(measure()).toBe(0);
+  bench.disk.isNearlyFull = true;
+  expect(measure()).toBe(250);
+});
+
 test('[ST3] a failure that leaves open what is stored is thrown, and nobody is told anything', () => {
   const bench = new StoreBench();
   bench.core.attach(1);

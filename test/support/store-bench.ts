@@ -32,6 +32,8 @@ export class FaultyDisk implements StoreBackend {
   /** What every commit, every opening and every read meets until it is taken away. */
   fault: StorageFault | undefined;
   isUnreadable = false;
+  /** There is room for commits without rows, as a probe is, and for no others. */
+  isNearlyFull = false;
   /** A commit fails in a way that leaves open what is stored. */
   isUnclear = false;
   /** Transactions of the disk so far. */
@@ -52,6 +54,7 @@ export class FaultyDisk implements StoreBackend {
 
   commit(changes: readonly RowChange[], lastVersion: number): void {
     if (this.fault !== undefined) throw new StorageError(this.fault, 'the disk fails');
+    if (this.isNearlyFull && changes.length > 0) throw new StorageError('full', 'the disk is full');
     if (this.isUnclear) throw new Error('nobody knows');
     this.commits += 1;
     this.#rows.commit(changes, lastVersion);
