@@ -12,7 +12,11 @@ export interface PlantedKeyBug {
 }
 
 /** Replaces a method by what `make` makes of it. */
-function replace<T extends object, K extends keyof T>(target: T, name: K, make: (original: T[K]) => T[K]): () => void {
+export function replaceMethod<T extends object, K extends keyof T>(
+  target: T,
+  name: K,
+  make: (original: T[K]) => T[K],
+): () => void {
   const original = target[name];
   target[name] = make(original);
   return () => {
@@ -24,7 +28,7 @@ export const plantedKeyBugs: readonly PlantedKeyBug[] = [
   {
     name: 'a commit is lost',
     plant: () =>
-      replace(
+      replaceMethod(
         BenchStore.prototype,
         'carryOut',
         (carryOut) =>
@@ -40,7 +44,7 @@ export const plantedKeyBugs: readonly PlantedKeyBug[] = [
   {
     name: 'a change is acknowledged before it is committed',
     plant: () =>
-      replace(
+      replaceMethod(
         KeyBench.prototype,
         'submit',
         (submit) =>
@@ -58,28 +62,28 @@ export const plantedKeyBugs: readonly PlantedKeyBug[] = [
   },
   {
     name: 'a lock is granted twice: whose sessions live is forgotten when a partition is rebuilt',
-    plant: () => replace(KeyHolders.prototype, 'vouch', () => () => undefined),
+    plant: () => replaceMethod(KeyHolders.prototype, 'vouch', () => () => undefined),
   },
   {
     name: 'lock delays are ignored',
-    plant: () => replace(LockDelays.prototype, 'isRunning', () => () => false),
+    plant: () => replaceMethod(LockDelays.prototype, 'isRunning', () => () => false),
   },
   {
     name: 'nobody waits for those who are changing the same key',
     plant: () =>
-      replace(KeyQueues.prototype, 'enter', () => (ticket) => {
+      replaceMethod(KeyQueues.prototype, 'enter', () => (ticket) => {
         ticket.blockedBy = 0;
         return true;
       }),
   },
   {
     name: 'slots are read before they are loaded',
-    plant: () => replace(SlotLoader.prototype, 'isLoaded', () => () => true),
+    plant: () => replaceMethod(SlotLoader.prototype, 'isLoaded', () => () => true),
   },
   {
     name: 'what was in flight when the store ended is taken for not carried out',
     plant: () =>
-      replace(
+      replaceMethod(
         SlotLoader.prototype,
         'begin',
         (begin) =>

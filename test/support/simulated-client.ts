@@ -37,6 +37,8 @@ export interface ClientListener {
   onAnswer(answered: Answered): void;
   /** The view of a service has changed. */
   onChange(key: string, view: SubscriberView): void;
+  /** It was told of keys that it watches. */
+  onKeyNews?(news: KeysChanged): void;
   /** The connection is over. */
   onGone(isClean: boolean): void;
 }
@@ -186,7 +188,10 @@ export class SimulatedClient implements Socket {
     if ('method' in message) {
       if (message.method === 'service.changed') this.#handleChange(message.params);
       if (message.method === 'instance.claim') this.#handleClaim(message.params);
-      if (message.method === 'kv.changed') this.keyNews.push(message.params);
+      if (message.method === 'kv.changed') {
+        this.keyNews.push(message.params);
+        this.listener?.onKeyNews?.(message.params);
+      }
       return;
     }
     const answered = this.requests.get(message.id);

@@ -1,7 +1,6 @@
 import type { ServerConfig } from '../../src/config/config.ts';
 import type { StoreNews, StoreNotice, StorePort, StoreReply, StoreRequest } from '../../src/durable/commits.ts';
 import { MemoryBackend } from '../../src/durable/memory-backend.ts';
-import type { RowChange } from '../../src/durable/store-backend.ts';
 import { StoreCore } from '../../src/durable/store-core.ts';
 import type { StoreConnection } from '../../src/durable/thread-store.ts';
 
@@ -70,18 +69,11 @@ export class SimulatedStore {
   #unanswered = 0;
   /** Its thread has died, and is not back. */
   #isDown = false;
-  /** Hears of everything that is stored. */
-  onCommit: (changes: readonly RowChange[], lastVersion: number) => void = () => undefined;
 
   constructor(config: ServerConfig, nowMs: () => number) {
     this.#config = config;
     this.#nowMs = nowMs;
     this.#backend = new MemoryBackend(config.storeBytesMax);
-    const commit = this.#backend.commit.bind(this.#backend);
-    this.#backend.commit = (changes, lastVersion): void => {
-      commit(changes, lastVersion);
-      this.onCommit(changes, lastVersion);
-    };
     this.#core = this.#createCore();
   }
 
