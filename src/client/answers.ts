@@ -3,8 +3,8 @@ import type { DeregisterResult, ListResult, QueryResult, RegisterResult } from '
 import type { Exchange, InFlight } from './client-tables.ts';
 import { RequestError } from './errors.ts';
 import { isInstances, isOpenResult, isRegistrationsResult, isSubscribeResult, isVersioned } from './frames.ts';
-import { isKeyResult } from './key-results.ts';
-import { acceptLock, refuseLock } from './locks.ts';
+import { isKeyResult, isWatchResult } from './key-results.ts';
+import { acceptLock, noticeLocks, refuseLock } from './locks.ts';
 import { acceptPage, refusePage } from './reconciliation.ts';
 import { acceptRegistration, refuseRegistration } from './registrations.ts';
 import { acceptOpen, refuseOpen } from './session.ts';
@@ -12,6 +12,7 @@ import { isRetryable } from './step.ts';
 import type { Step } from './step.ts';
 import { acceptSubscription, refuseSubscription } from './subscriptions.ts';
 import { freezeInstance } from './view.ts';
+import { acceptWatch, refuseWatch } from './watches.ts';
 
 /** An answer to what is not asked, or not any more, or not there, is nothing to us. */
 export function removeInFlight(step: Step, socket: number, id: number): InFlight | undefined {
@@ -47,8 +48,13 @@ export function accept(step: Step, request: InFlight, result: unknown): void {
     case 'lock':
       acceptLock(step, operation, result);
       return;
+    case 'watch':
+      if (isWatchResult(result)) noticeLocks(step, acceptWatch(step, operation, result));
+      else refuse(step, request, unreadable);
+      return;
     case 'probe':
     case 'unsubscription':
+    case 'unwatch':
       return;
     default:
       operation satisfies never;
@@ -114,7 +120,11 @@ export function refuse(step: Step, request: InFlight, refusal: Failure): void {
     case 'reconciliation':
       refusePage(step, operation, failure);
       return;
+    case 'watch':
+      noticeLocks(step, refuseWatch(step, operation, failure));
+      return;
     case 'unsubscription':
+    case 'unwatch':
       if (isRetryable(failure)) step.postpone(operation, step.waitAfter(failure));
       return;
     case 'exchange':

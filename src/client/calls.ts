@@ -15,6 +15,7 @@ import {
 } from './registrations.ts';
 import type { Step } from './step.ts';
 import { findOrCreateView, settleSubscribers, subscribe } from './subscriptions.ts';
+import { createWatcher, watch } from './watches.ts';
 
 type CallOf<K extends UserCall['kind']> = Extract<UserCall, { kind: K }>;
 type Owner = TicketEntry['owner'];
@@ -77,6 +78,12 @@ function begin(step: Step, call: UserCall): void {
       const wait: LockWait = { kind: 'lockWait', entry: findOrCreateLock(step, claim.terms.key), claim, ticket };
       open(step, call, wait);
       waitForLock(step, wait);
+      return;
+    }
+    case 'watchKeys': {
+      const watcher = createWatcher(step, call);
+      open(step, call, watcher);
+      watch(step, watcher);
       return;
     }
     case 'unlock':

@@ -60,6 +60,9 @@ export class ClientShell implements Client {
     this.#random = options.random ?? Math.random;
     this.keys = new KeySpace({
       ask: (call, callOptions) => this.#ask(call, callOptions),
+      unwatch: (watcher) => {
+        this.#dispatch({ kind: 'unwatchKeys', watcher });
+      },
       retryMs: this.#settings.backoffMaxMs,
     });
     this.#lists = new ListKeeper(options.cache, (fault) => {
@@ -240,6 +243,9 @@ export class ClientShell implements Client {
       case 'freshness':
         for (const subscription of this.#shown(effect.subscription)) subscription.reportFreshness(effect.isStale);
         return;
+      case 'keysChanged':
+        this.keys.noteNews(effect.watcher, effect.news);
+        return;
       case 'lockLost':
         this.keys.noteLost(effect.claim, effect.cause);
         return;
@@ -264,6 +270,7 @@ export class ClientShell implements Client {
       for (const subscription of subscriptions) subscription.end();
     }
     this.#subscriptions.clear();
+    this.keys.end();
   }
 
   #finish(): void {

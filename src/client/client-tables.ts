@@ -3,6 +3,7 @@ import type { FilteredView, RegistrationEntry, SubscriptionEntry, Ticket } from 
 import type { SlotcastError } from './errors.ts';
 import type { ExchangeRequest } from './exchange-requests.ts';
 import type { LockEntry, LockRequest, LockWait } from './lock-entries.ts';
+import type { Unwatch, WatchEntry, Watcher } from './watch-entries.ts';
 
 /** One request for one call: nothing of the client's state depends on it. */
 export interface Exchange {
@@ -27,11 +28,18 @@ export interface Reconciliation {
 }
 
 /** Something to tell the server, once it can be sent. */
-export type PendingOperation = RegistrationEntry | SubscriptionEntry | Exchange | Unsubscription | LockRequest;
+export type PendingOperation =
+  | RegistrationEntry
+  | SubscriptionEntry
+  | Exchange
+  | Unsubscription
+  | LockRequest
+  | WatchEntry
+  | Unwatch;
 
 /** Something that the server was too busy for. */
 export interface Postponed {
-  readonly operation: Unsubscription | Reconciliation;
+  readonly operation: Unsubscription | Unwatch | Reconciliation;
   readonly dueAtMs: number;
 }
 
@@ -59,7 +67,13 @@ export interface TicketEntry {
   readonly timeoutMs: number | undefined;
   /** A deregistration that waits for the server also while cut off. */
   readonly isPatient: boolean;
-  readonly owner: RegistrationEntry | FilteredView | Exchange | LockWait | { readonly kind: 'connection' | 'unlock' };
+  readonly owner:
+    | RegistrationEntry
+    | FilteredView
+    | Exchange
+    | LockWait
+    | Watcher
+    | { readonly kind: 'connection' | 'unlock' };
 }
 
 /** A connection that has been replaced by another, kept until that one has all its registrations. */
@@ -80,6 +94,10 @@ export interface ClientTables {
   readonly subscriptions: Map<string, SubscriptionEntry>;
   readonly exchanges: Set<Exchange>;
   readonly locks: Map<string, LockEntry>;
+  /** By what is watched. */
+  readonly watches: Map<string, WatchEntry>;
+  /** The server of the present session has no watches, or no more of them, for locks. */
+  isWatchingRefused: boolean;
   readonly tickets: Map<Ticket, TicketEntry>;
   /** Tickets by their timeout: of those with the same one the first is always the next due. */
   readonly ticketsByTimeout: Map<number, Set<Ticket>>;
@@ -115,6 +133,8 @@ export function createTables(): ClientTables {
     subscriptions: new Map(),
     exchanges: new Set(),
     locks: new Map(),
+    watches: new Map(),
+    isWatchingRefused: false,
     tickets: new Map(),
     ticketsByTimeout: new Map(),
     inFlight: new Map(),

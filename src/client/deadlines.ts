@@ -11,6 +11,7 @@ import { expireRegistration, isTracked, reviewRegistration, resetRegistration } 
 import { expireRetention } from './retention.ts';
 import type { Step } from './step.ts';
 import { expireSubscription, isSubscribed, resetSubscription } from './subscriptions.ts';
+import { handleWatchTimers, repeatUnwatch, repeatWatch, unwatch } from './watches.ts';
 
 /** Settles calls that have waited too long, and gives up requests that nobody answers. */
 export function expire(step: Step): void {
@@ -43,6 +44,7 @@ export function abort(step: Step, ticket: Ticket): void {
 function undo(step: Step, ticket: Ticket, owner: TicketEntry['owner']): void {
   if (owner.kind === 'view') expireSubscription(step, owner, ticket);
   else if (owner.kind === 'registration') expireRegistration(step, owner, ticket);
+  else if (owner.kind === 'watcher') unwatch(step, owner);
   else if (owner.kind === 'lockWait') giveUpLock(step, owner);
   else if (owner.kind === 'exchange') step.tables.exchanges.delete(owner);
 }
@@ -58,12 +60,14 @@ function expireRequests(step: Step): void {
     } else if (operation.kind === 'subscription' && isSubscribed(step, operation)) {
       resetSubscription(step, operation);
       step.moveSubscription(operation, { kind: 'request', canSend: step.isServing });
-    } else if (operation.kind === 'unsubscription') {
+    } else if (operation.kind === 'unsubscription' || operation.kind === 'unwatch') {
       step.postpone(operation, 0);
     } else if (operation.kind === 'reconciliation') {
       askForPage(step, operation);
     } else if (operation.kind === 'lock') {
       repeatLock(step, operation);
+    } else if (operation.kind === 'watch') {
+      repeatWatch(step, operation);
     }
   }
 }
@@ -82,6 +86,7 @@ function expiryOf(step: Step, ticket: Ticket, { owner, timeoutMs = 0 }: TicketEn
 function isSent(owner: TicketEntry['owner'], ticket: Ticket): boolean {
   if (owner.kind === 'view') return owner.entry.phase.kind === 'sent';
   if (owner.kind === 'registration') return owner.inFlightCalls.includes(ticket);
+  if (owner.kind === 'watcher') return owner.entry.phase.kind === 'sent';
   return owner.kind === 'exchange' && owner.isSent;
 }
 
@@ -102,11 +107,14 @@ export function retryRefused(step: Step): void {
       step.wakeForRetry(each.dueAtMs);
     } else if (each.operation.kind === 'unsubscription') {
       repeat(step, each.operation);
+    } else if (each.operation.kind === 'unwatch') {
+      repeatUnwatch(step, each.operation);
     } else {
       askForPage(step, each.operation);
     }
   }
   handleLockTimers(step);
+  handleWatchTimers(step);
   expireRetention(step);
   handleCacheTimers(step);
 }

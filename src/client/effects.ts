@@ -17,6 +17,7 @@ import type { KeyResult } from './key-results.ts';
 import type { CachedList } from './list-cache.ts';
 import type { LockClaim } from './lock-entries.ts';
 import type { Difference } from './view.ts';
+import type { KeyNews, Watcher, WatchTarget } from './watch-entries.ts';
 
 /** What can happen to a client: its sockets, its timer, its user. */
 export type ClientEvent =
@@ -32,7 +33,8 @@ export type ClientEvent =
   | UserCall
   /** The user waits for a call no more. */
   | { readonly kind: 'abort'; readonly ticket: Ticket }
-  | { readonly kind: 'release'; readonly subscription: FilteredView };
+  | { readonly kind: 'release'; readonly subscription: FilteredView }
+  | { readonly kind: 'unwatchKeys'; readonly watcher: Watcher };
 
 /** A call that is settled later, within `timeoutMs` or what the settings say. */
 export type UserCall = { readonly ticket: Ticket; readonly timeoutMs?: number | undefined } & (
@@ -63,6 +65,7 @@ export type UserCall = { readonly ticket: Ticket; readonly timeoutMs?: number | 
   | { readonly kind: 'keys'; readonly request: KeyRequest }
   | { readonly kind: 'lock'; readonly claim: LockClaim }
   | { readonly kind: 'unlock'; readonly claim: LockClaim }
+  | { readonly kind: 'watchKeys'; readonly target: WatchTarget; readonly version: number | undefined }
   | { readonly kind: 'awaitConnection' }
   | { readonly kind: 'awaitRegistration'; readonly registration: RegistrationEntry }
   | { readonly kind: 'awaitSubscription'; readonly subscription: FilteredView }
@@ -81,6 +84,7 @@ export type Settlement =
   /** A call that does not wait: the key is held, or its lock delay is not over. */
   | { readonly kind: 'lockRefused' }
   | { readonly kind: 'released' }
+  | { readonly kind: 'watching'; readonly watcher: Watcher }
   | { readonly kind: 'connected' };
 
 /** An event for the user. */
@@ -112,7 +116,8 @@ export type Notice =
 export type Refused =
   | { readonly kind: 'session' }
   | { readonly kind: 'registration'; readonly service: ServiceName; readonly id: string }
-  | { readonly kind: 'subscription'; readonly service: ServiceName };
+  | { readonly kind: 'subscription'; readonly service: ServiceName }
+  | ({ readonly kind: 'watch' } & WatchTarget);
 
 /** What the shell is to do. */
 export type ClientEffect =
@@ -127,6 +132,7 @@ export type ClientEffect =
   | { readonly kind: 'notify'; readonly notice: Notice }
   | { readonly kind: 'changed'; readonly subscription: FilteredView; readonly difference: Difference }
   | { readonly kind: 'freshness'; readonly subscription: FilteredView; readonly isStale: boolean }
+  | { readonly kind: 'keysChanged'; readonly watcher: Watcher; readonly news: KeyNews }
   | { readonly kind: 'lockLost'; readonly claim: LockClaim; readonly cause: LockLoss }
   | { readonly kind: 'loadList'; readonly service: ServiceName }
   | { readonly kind: 'saveList'; readonly list: CachedList }

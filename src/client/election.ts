@@ -1,7 +1,7 @@
 import { Emitter } from './emitter.ts';
 import type { StopListening } from './emitter.ts';
 import { ClosedError, LockHeldError, SlotcastError } from './errors.ts';
-import type { KeyValue, LockOptions } from './key-types.ts';
+import type { KeyEntry, KeyValue, LockOptions } from './key-types.ts';
 import type { Lock } from './lock.ts';
 
 export interface ElectOptions extends Omit<LockOptions, 'timeoutMs'> {
@@ -16,6 +16,8 @@ export interface ElectionEvents {
   readonly elected: Lock;
   /** It does not lead any more; the campaign goes on. */
   readonly lost: SlotcastError;
+  /** Who leads by now, this client or another, by what it says in the key; undefined: nobody. */
+  readonly leader: KeyEntry | undefined;
   /** The registry refuses the campaign; it is tried again. */
   readonly refused: SlotcastError;
 }
@@ -23,6 +25,7 @@ export interface ElectionEvents {
 /** What {@link Election} needs of its client. */
 export interface ElectionHost {
   lock(key: string, options: LockOptions): Promise<Lock>;
+  follow(key: string, signal: AbortSignal): AsyncIterable<KeyEntry | undefined>;
   /** How long to wait after the registry has refused a campaign, in milliseconds. */
   readonly retryMs: number;
 }
@@ -38,6 +41,7 @@ export class Election implements AsyncDisposable {
   readonly #ended: AbortController = new AbortController();
   readonly #finished: Promise<void>;
   #lock: Lock | undefined;
+  #leader: KeyEntry | undefined;
 
   constructor(key: string, { signal, ...options }: ElectOptions, host: ElectionHost) {
     this.#key = key;
@@ -47,7 +51,7 @@ export class Election implements AsyncDisposable {
     };
     if (signal?.aborted === true) end();
     signal?.addEventListener('abort', end, { once: true });
-    this.#finished = this.#campaign(options).finally(() => {
+    this.#finished = this.#run(options).finally(() => {
       signal?.removeEventListener('abort', end);
     });
   }
@@ -63,6 +67,11 @@ export class Election implements AsyncDisposable {
   /** What this client leads by: its fencing number, and the signal that ends it. Undefined while it does not lead. */
   get lock(): Lock | undefined {
     return this.isLeader ? this.#lock : undefined;
+  }
+
+  /** Who leads, this client or another, as far as is known. */
+  get leader(): KeyEntry | undefined {
+    return this.#leader;
   }
 
   /** Listens to an event; call the result to stop. */
@@ -81,6 +90,10 @@ export class Election implements AsyncDisposable {
     return this.resign();
   }
 
+  async #run(options: Omit<ElectOptions, 'signal'>): Promise<void> {
+    await Promise.all([this.#campaign(options), this.#follow()]);
+  }
+
   async #campaign(options: Omit<ElectOptions, 'signal'>): Promise<void> {
     const { signal } = this.#ended;
     while (!signal.aborted) {
@@ -96,6 +109,30 @@ export class Election implements AsyncDisposable {
       }
       await this.#lead(this.#lock);
     }
+  }
+
+  async #follow(): Promise<void> {
+    const { signal } = this.#ended;
+    while (!signal.aborted) {
+      try {
+        for await (const entry of this.#host.follow(this.#key, signal)) this.#noteLeader(entry);
+        // The client was closed, or the campaign is over.
+        return;
+      } catch (error) {
+        if (signal.aborted || error instanceof ClosedError) return;
+        if (!(error instanceof SlotcastError)) throw error;
+        this.#emitter.emit('refused', error);
+        await waitUnless(signal, this.#host.retryMs);
+      }
+    }
+  }
+
+  #noteLeader(entry: KeyEntry | undefined): void {
+    const leader = entry?.holder === undefined ? undefined : entry;
+    const before = this.#leader;
+    if (leader?.fence === before?.fence && leader?.modifyVersion === before?.modifyVersion) return;
+    this.#leader = leader;
+    this.#emitter.emit('leader', leader);
   }
 
   async #lead(lock: Lock): Promise<void> {

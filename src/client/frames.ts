@@ -5,6 +5,7 @@ import type {
   Instance,
   InstanceClaim,
   InstanceInput,
+  KeysChanged,
   MethodName,
   Methods,
   ServiceChanged,
@@ -14,6 +15,7 @@ import type {
   WireLimits,
   SessionOpenResult,
 } from '../protocol/types.ts';
+import { isKeysChanged } from './key-results.ts';
 
 /** One message from the server. `unknown` is what a later server may say; it is ignored. */
 export type Message =
@@ -21,6 +23,7 @@ export type Message =
   | { readonly kind: 'error'; readonly id: number; readonly failure: Failure }
   | { readonly kind: 'changed'; readonly change: ServiceChanged }
   | { readonly kind: 'goaway'; readonly params: GoawayParams }
+  | { readonly kind: 'keysChanged'; readonly change: KeysChanged }
   | { readonly kind: 'claim'; readonly claim: InstanceClaim }
   | { readonly kind: 'unknown' };
 
@@ -41,6 +44,9 @@ function readMessage(value: unknown): Message {
   if (!isFields(value)) return { kind: 'unknown' };
   if (value['method'] === 'service.changed' && isChange(value['params'])) {
     return { kind: 'changed', change: value['params'] };
+  }
+  if (value['method'] === 'kv.changed' && isKeysChanged(value['params'])) {
+    return { kind: 'keysChanged', change: value['params'] };
   }
   if (value['method'] === 'instance.claim' && isClaim(value['params']))
     return { kind: 'claim', claim: value['params'] };

@@ -58,11 +58,15 @@ export type {
   KeyOperation,
   KeyPage,
   KeyTransaction,
+  KeyUpdate,
   KeyValue,
+  KeyWatchEvent,
   KeyWrite,
   LockOptions,
   PutOptions,
+  WatchOptions,
 } from './key-types.ts';
+export type { KeyWatch } from './key-watch.ts';
 export type { Keys } from './keys.ts';
 export type { CachedList, ListCache } from './list-cache.ts';
 export type { Lock } from './lock.ts';

@@ -1,4 +1,5 @@
 import type {
+  KeyChangeEvent,
   KeyEntry as WireEntry,
   KeyPutParams,
   KeyTransactOperation,
@@ -6,7 +7,7 @@ import type {
 } from '../protocol/types.ts';
 import { decodeBase64, encodeBase64 } from './base64.ts';
 import { OptionError } from './errors.ts';
-import type { KeyEntry, KeyMeta, KeyOperation, KeyTransaction, KeyValue, KeyWrite } from './key-types.ts';
+import type { KeyEntry, KeyMeta, KeyOperation, KeyTransaction, KeyUpdate, KeyValue, KeyWrite } from './key-types.ts';
 
 const flagsMax = 2n ** 64n - 1n;
 const encoder = new TextEncoder();
@@ -52,6 +53,11 @@ export function decodeTransaction(result: KeyTransactResult): KeyTransaction {
     return 'value' in entry ? decodeEntry(entry) : decodeMeta(entry);
   });
   return { applied, version, entries };
+}
+
+export function decodeChange(change: KeyChangeEvent): KeyUpdate {
+  const { key, modifyVersion } = change;
+  return { key, modifyVersion, entry: 'deleted' in change ? undefined : decodeEntry(change) };
 }
 
 export function encodeValue(value: KeyValue): string {

@@ -4,7 +4,9 @@ import type {
   KeyEntry,
   KeyGetResult,
   KeyListResult,
+  KeysChanged,
   KeyTransactResult,
+  KeyWatchResult,
 } from '../protocol/types.ts';
 import type { KeyMethod } from './exchange-requests.ts';
 
@@ -36,6 +38,28 @@ export function isKeyResult(method: KeyMethod, result: unknown): result is KeyRe
     default:
       return method satisfies never;
   }
+}
+
+/** Whether a watch was answered as the method promises. */
+export function isWatchResult(value: unknown): value is KeyWatchResult {
+  return isFields(value) && typeof value['version'] === 'number' && isChanges(value['changes']);
+}
+
+export function isKeysChanged(value: unknown): value is KeysChanged {
+  if (!isFields(value) || typeof value['version'] !== 'number') return false;
+  const { key, prefix, changes, resync } = value;
+  if (typeof key !== 'string' && typeof prefix !== 'string') return false;
+  return resync === true || (changes !== undefined && isChanges(changes));
+}
+
+function isChanges(value: unknown): boolean {
+  if (value === undefined) return true;
+  return Array.isArray(value) && value.every((change) => isEntry(change) || isKeyDeletion(change));
+}
+
+function isKeyDeletion(value: unknown): boolean {
+  if (!isFields(value) || value['deleted'] !== true) return false;
+  return typeof value['key'] === 'string' && typeof value['modifyVersion'] === 'number';
 }
 
 function isFields(value: unknown): value is Fields {

@@ -8,10 +8,11 @@ import type {
 import type { Settlement, UserCall } from './effects.ts';
 import { Election } from './election.ts';
 import type { ElectOptions } from './election.ts';
-import { OptionError } from './errors.ts';
+import { ConnectionLostError, OptionError, TimeoutError } from './errors.ts';
 import type { LockLoss } from './errors.ts';
 import type { KeyRequest } from './exchange-requests.ts';
 import {
+  decodeChange,
   decodeEntry,
   decodeMeta,
   decodeTransaction,
@@ -33,14 +34,17 @@ import type {
   KeyValue,
   LockOptions,
   PutOptions,
+  WatchOptions,
 } from './key-types.ts';
+import { KeyWatch } from './key-watch.ts';
 import type { Keys } from './keys.ts';
 import { LockClaim } from './lock-entries.ts';
 import { Lock } from './lock.ts';
 import type { CallOptions } from './options.ts';
 import type { SettlementOf } from './pending-calls.ts';
+import type { KeyNews, Watcher } from './watch-entries.ts';
 
-type KeyCall = Extract<UserCall, { kind: 'keys' | 'lock' | 'unlock' }>;
+type KeyCall = Extract<UserCall, { kind: 'keys' | 'lock' | 'unlock' | 'watchKeys' }>;
 
 /** A call without its ticket, for each kind of call about keys. */
 export type AskedOfKeys<C = KeyCall> = C extends KeyCall ? Omit<C, 'ticket' | 'timeoutMs'> : never;
@@ -48,6 +52,7 @@ export type AskedOfKeys<C = KeyCall> = C extends KeyCall ? Omit<C, 'ticket' | 't
 /** What {@link KeySpace} needs of its client. */
 export interface KeySpaceHost {
   ask<K extends Settlement['kind']>(call: AskedOfKeys, options: CallOptions): Promise<SettlementOf<K>>;
+  unwatch(watcher: Watcher): void;
   /** How long to wait after the registry has refused a standing wish, in milliseconds. */
   readonly retryMs: number;
 }
@@ -57,6 +62,8 @@ export class KeySpace implements Keys {
   readonly #host: KeySpaceHost;
   /** Those that are held, or are about to be. */
   readonly #locks: Map<LockClaim, { lock: Lock | undefined; loss: LockLoss | undefined }> = new Map();
+
+  readonly #watches: Map<Watcher, KeyWatch> = new Map();
 
   constructor(host: KeySpaceHost) {
     this.#host = host;
@@ -107,6 +114,44 @@ export class KeySpace implements Keys {
     return decodeTransaction(await this.#request<KeyTransactResult>({ method: 'kv.transact', params }, options));
   }
 
+  async watch(target: string | { readonly prefix: string }, options: WatchOptions = {}): Promise<KeyWatch> {
+    const { version } = options;
+    const call = {
+      kind: 'watchKeys',
+      target: typeof target === 'string' ? { key: target } : { prefix: target.prefix },
+      version,
+    } as const;
+    const { watcher } = await this.#host.ask<'watching'>(call, toCallOptions(options));
+    return this.#findOrCreateWatch(watcher);
+  }
+
+  async *follow(key: string, options: CallOptions = {}): AsyncGenerator<KeyEntry | undefined, void, undefined> {
+    const { signal } = options;
+    const watch = await this.watch(key, options);
+    const end = (): void => {
+      watch.close();
+    };
+    try {
+      signal?.throwIfAborted();
+      signal?.addEventListener('abort', end, { once: true });
+      let known = await this.#read(key, options);
+      yield known.entry;
+      for await (const event of watch) {
+        if (event.kind === 'resync') known = await this.#read(key, options);
+        else {
+          const last = event.updates.at(-1);
+          // A read may be ahead of what is told.
+          if (last === undefined || last.modifyVersion <= known.version) continue;
+          known = { version: last.modifyVersion, entry: last.entry };
+        }
+        yield known.entry;
+      }
+    } finally {
+      signal?.removeEventListener('abort', end);
+      watch.close();
+    }
+  }
+
   async lock(key: string, options: LockOptions = {}): Promise<Lock> {
     const lock = await this.#lock(key, options, true);
     if (lock === undefined) throw new Error('a call that waits for a lock ends with it');
@@ -121,7 +166,11 @@ export class KeySpace implements Keys {
     // Now, and not when the campaign begins.
     readTerms(key, options, true);
     const { retryMs } = this.#host;
-    return new Election(key, options, { lock: (key, options) => this.lock(key, options), retryMs });
+    return new Election(key, options, {
+      lock: (key, options) => this.lock(key, options),
+      follow: (key, signal) => this.follow(key, { signal }),
+      retryMs,
+    });
   }
 
   /** Called by the client. @internal */
@@ -131,6 +180,48 @@ export class KeySpace implements Keys {
     known.loss = loss;
     this.#locks.delete(claim);
     known.lock?.lose(loss);
+  }
+
+  /** Called by the client. @internal */
+  noteNews(watcher: Watcher, { version, changes }: KeyNews): void {
+    this.#findOrCreateWatch(watcher).add(
+      version,
+      changes?.map((change) => decodeChange(change)),
+    );
+  }
+
+  /** Called by the client when it is itself closed. @internal */
+  end(): void {
+    for (const watch of this.#watches.values()) watch.end();
+    this.#watches.clear();
+  }
+
+  /** News may come before the call that waits for the watch goes on. */
+  #findOrCreateWatch(watcher: Watcher): KeyWatch {
+    const known = this.#watches.get(watcher);
+    if (known !== undefined) return known;
+    const watch = new KeyWatch({
+      readVersion: () => watcher.version ?? 0,
+      close: () => {
+        this.#watches.delete(watcher);
+        this.#host.unwatch(watcher);
+      },
+    });
+    this.#watches.set(watcher, watch);
+    return watch;
+  }
+
+  /** A key, and what it is known through: the later one of what it was read at and changed at. Tried again as long as the connection is away. */
+  async #read(key: string, options: CallOptions): Promise<{ version: number; entry: KeyEntry | undefined }> {
+    for (;;) {
+      try {
+        const { version, entry } = await this.#request<KeyGetResult>({ method: 'kv.get', params: { key } }, options);
+        const shown = Math.max(version, entry?.modifyVersion ?? 0);
+        return { version: shown, entry: entry === undefined ? undefined : decodeEntry(entry) };
+      } catch (error) {
+        if (!(error instanceof TimeoutError || error instanceof ConnectionLostError)) throw error;
+      }
+    }
   }
 
   async #lock(key: string, options: LockOptions, isPatient: boolean): Promise<Lock | undefined> {

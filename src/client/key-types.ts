@@ -117,3 +117,23 @@ export interface LockOptions extends CallOptions {
    */
   readonly lostAfterMs?: number;
 }
+
+export interface WatchOptions extends CallOptions {
+  /** Changes after this one, which a read or another watch has named; by default those from now on. */
+  readonly version?: number;
+}
+
+/** A key after a change. */
+export interface KeyUpdate {
+  readonly key: string;
+  /** The commit that changed it. */
+  readonly modifyVersion: number;
+  /** Undefined: it was deleted. */
+  readonly entry: KeyEntry | undefined;
+}
+
+/** What a watch has to say; all changes through `version` are told then. */
+export type KeyWatchEvent =
+  | { readonly kind: 'changes'; readonly version: number; readonly updates: readonly KeyUpdate[] }
+  /** Some changes are not known any more: read what is watched. */
+  | { readonly kind: 'resync'; readonly version: number };

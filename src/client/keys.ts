@@ -11,7 +11,9 @@ import type {
   KeyValue,
   LockOptions,
   PutOptions,
+  WatchOptions,
 } from './key-types.ts';
+import type { KeyWatch } from './key-watch.ts';
 import type { Lock } from './lock.ts';
 import type { CallOptions } from './options.ts';
 
@@ -37,6 +39,15 @@ export interface Keys {
 
   /** Carries out 1 to 128 operations, all in one commit or none. */
   transact(operations: readonly KeyOperation[], options?: CallOptions): Promise<KeyTransaction>;
+
+  /**
+   * Watches a key, or all that begin with a prefix, across reconnects. Resolves when all changes from now on are told, or with the option `version` those after it. Rejects with a `RequestError` if there are too many
+   * watches.
+   */
+  watch(target: string | { readonly prefix: string }, options?: WatchOptions): Promise<KeyWatch>;
+
+  /** The key as it is, and then whenever it has changed, until the loop is left or `signal` is aborted. What came in between may be left out. Undefined: there is no such key. */
+  follow(key: string, options?: CallOptions): AsyncIterable<KeyEntry | undefined>;
 
   /**
    * Resolves when this client holds the key, and nobody else. Rejects with `LockHeldError` if others have held it for all of `timeoutMs`, by default `requestTimeoutMs`. Calls of one client for

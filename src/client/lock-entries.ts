@@ -1,6 +1,7 @@
 import type { KeyFailureReason } from '../protocol/types.ts';
 import type { Ticket } from './entries.ts';
 import type { KeyRequest } from './exchange-requests.ts';
+import type { Watcher } from './watch-entries.ts';
 
 /** How a key is to be held. */
 export interface LockTerms {
@@ -103,4 +104,6 @@ export interface LockEntry {
   readonly key: string;
   readonly waits: LockWait[];
   phase: LockPhase;
+  /** Undefined: it has not been needed yet, or is not to be had. */
+  watcher: Watcher | undefined;
 }

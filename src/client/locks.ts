@@ -17,11 +17,18 @@ import type { KeyResult } from './key-results.ts';
 import type { Contention, LockClaim, LockEntry, LockPhase, LockRequest, LockTerms, LockWait } from './lock-entries.ts';
 import { isRetryable } from './step.ts';
 import type { Step } from './step.ts';
+import { unwatch, watchForLock } from './watches.ts';
+import type { LockNews } from './watches.ts';
 
 /** Between two tries to acquire a key that others hold, jittered, in milliseconds. */
 const retryBounds = { backoffMinMs: 50, backoffMaxMs: 1000 } as const;
-/** How often a held key is looked at, which anybody may have deleted, in milliseconds. */
+/** As long as a watch says when they let go, in milliseconds. */
+const watchedRetryMs = 10_000;
+/** A key that is held for longer than this is watched, since anybody may delete it, in milliseconds. */
+const watchAfterMs = 1000;
+/** How often a held key is looked at, without a watch and with one, in milliseconds. */
 const checkMs = 5000;
+const watchedCheckMs = 60_000;
 /** For how long a server keeps the session of a broken connection if it does not say, in milliseconds. */
 const graceMsUnsaid = 1000;
 /** A release that others' writes have met so often overwrites them. */
@@ -31,7 +38,7 @@ const uncontended: Contention = { attempts: 0, reason: undefined };
 const free: LockPhase = { kind: 'free', mayHold: undefined, contention: uncontended };
 
 export function findOrCreateLock({ tables }: Step, key: string): LockEntry {
-  const entry = tables.locks.get(key) ?? { key, waits: [], phase: free };
+  const entry = tables.locks.get(key) ?? { key, waits: [], phase: free, watcher: undefined };
   tables.locks.set(key, entry);
   return entry;
 }
@@ -85,13 +92,18 @@ function advance(step: Step, entry: LockEntry): void {
   if (phase.kind !== 'free') return;
   const [wait] = entry.waits;
   if (wait === undefined) {
-    if (phase.mayHold === undefined) step.tables.locks.delete(entry.key);
+    if (phase.mayHold === undefined) forget(step, entry);
     else beginRelease(step, entry, { claim: phase.mayHold, version: undefined, tickets: [] });
     return;
   }
   if (!step.isServing) return;
   const request = ask(step, entry, { method: 'kv.put', params: acquisitionOf(wait.claim.terms) });
   entry.phase = { ...phase, kind: 'acquiring', wait, request };
+}
+
+function forget(step: Step, entry: LockEntry): void {
+  step.tables.locks.delete(entry.key);
+  if (entry.watcher !== undefined) unwatch(step, entry.watcher);
 }
 
 function ask(step: Step, entry: LockEntry, request: KeyRequest): LockRequest {
@@ -149,8 +161,9 @@ function acceptAcquisition(
     beginRelease(step, entry, { claim, version, tickets: [] });
     return;
   }
-  entry.phase = { kind: 'held', claim, fence, version, check: undefined, checkAtMs: step.nowMs + checkMs };
-  step.wakeForRetry(step.nowMs + checkMs);
+  const checkAtMs = step.nowMs + (entry.watcher === undefined ? watchAfterMs : watchedCheckMs);
+  entry.phase = { kind: 'held', claim, fence, version, check: undefined, checkAtMs };
+  step.wakeForRetry(checkAtMs);
   step.resolve(ticket, { kind: 'locked', fence });
 }
 
@@ -167,10 +180,61 @@ function contend(step: Step, entry: LockEntry, { contention, mayHold, waitMinMs 
     advance(step, entry);
     return;
   }
-  const waitMs = Math.max(waitMinMs, backoffMs(retryBounds, contention.attempts - 1, step.inputs.random));
+  watchKey(step, entry);
+  const { random } = step.inputs;
+  // Nobody says when a lock delay is over.
+  const isWatched = contention.reason === 'held' && entry.watcher?.version !== undefined;
+  const bounds = isWatched ? { backoffMinMs: watchedRetryMs, backoffMaxMs: watchedRetryMs } : retryBounds;
+  retryAfter(step, entry, {
+    contention,
+    mayHold,
+    waitMs: Math.max(waitMinMs, backoffMs(bounds, contention.attempts - 1, random)),
+  });
+}
+
+function retryAfter(
+  step: Step,
+  entry: LockEntry,
+  { contention, mayHold, waitMs }: Contending & { readonly waitMs: number },
+): void {
   const retryAtMs = step.nowMs + waitMs;
   entry.phase = { kind: 'contended', mayHold, retryAtMs, contention };
   step.wakeForRetry(retryAtMs);
+}
+
+function watchKey(step: Step, entry: LockEntry): void {
+  if (entry.watcher !== undefined || step.tables.isWatchingRefused || !step.isServing) return;
+  entry.watcher = watchForLock(step, entry.key);
+}
+
+/** What watches say of the keys of locks. */
+export function noticeLocks(step: Step, all: readonly LockNews[]): void {
+  for (const { key, news } of all) {
+    const entry = step.tables.locks.get(key);
+    if (entry === undefined) continue;
+    if (news === 'refused') {
+      entry.watcher = undefined;
+      step.tables.isWatchingRefused = true;
+    }
+    notice(step, entry, news);
+  }
+}
+
+function notice(step: Step, entry: LockEntry, news: LockNews['news']): void {
+  const { phase } = entry;
+  const last = typeof news === 'string' ? undefined : news.changes?.at(-1);
+  // Without it, something may have been missed.
+  const isUnheld = last === undefined || 'deleted' in last || last.holder === undefined;
+  if (phase.kind === 'contended' && isUnheld) {
+    // Not all who wait at once.
+    const waitMs = Math.round(step.inputs.random * retryBounds.backoffMinMs);
+    retryAfter(step, entry, { contention: phase.contention, mayHold: phase.mayHold, waitMs });
+  } else if (phase.kind === 'held') {
+    if (last === undefined) check(step, entry, phase);
+    else if (last.modifyVersion > phase.fence && ('deleted' in last || last.fence !== phase.fence)) {
+      lose(step, entry, 'released');
+    }
+  }
 }
 
 function acceptCheck(step: Step, entry: LockEntry, phase: PhaseOf<'held'>, { entry: found }: KeyGetResult): void {
@@ -178,8 +242,12 @@ function acceptCheck(step: Step, entry: LockEntry, phase: PhaseOf<'held'>, { ent
     lose(step, entry, 'released');
     return;
   }
-  const checkAtMs = step.nowMs + checkMs;
-  entry.phase = { ...phase, version: found.modifyVersion, check: undefined, checkAtMs };
+  scheduleCheck(step, entry, phase);
+}
+
+function scheduleCheck(step: Step, entry: LockEntry, phase: PhaseOf<'held'>): void {
+  const checkAtMs = step.nowMs + (entry.watcher === undefined ? checkMs : watchedCheckMs);
+  entry.phase = { ...phase, check: undefined, checkAtMs };
   step.wakeForRetry(checkAtMs);
 }
 
@@ -214,12 +282,9 @@ export function refuseLock(step: Step, operation: LockRequest, failure: Failure)
     case 'acquiring':
       refuseAcquisition(step, entry, phase, failure);
       return;
-    case 'held': {
-      const checkAtMs = step.nowMs + checkMs;
-      entry.phase = { ...phase, check: undefined, checkAtMs };
-      step.wakeForRetry(checkAtMs);
+    case 'held':
+      scheduleCheck(step, entry, phase);
       return;
-    }
     case 'releasing':
       refuseRelease(step, entry, phase, failure);
       return;
@@ -396,8 +461,13 @@ export function handleLockTimers(step: Step): void {
     } else if (phase.kind === 'contended') {
       entry.phase = { kind: 'free', mayHold: phase.mayHold, contention: phase.contention };
       advance(step, entry);
-    } else if (phase.kind === 'held') check(step, entry, phase);
-    else if (phase.kind === 'cutOff') lose(step, entry, 'connection');
+    } else if (phase.kind === 'held') {
+      const wasWatched = entry.watcher !== undefined;
+      watchKey(step, entry);
+      // It is looked at as soon as the watch has begun.
+      if (wasWatched || entry.watcher === undefined) check(step, entry, phase);
+      else scheduleCheck(step, entry, phase);
+    } else if (phase.kind === 'cutOff') lose(step, entry, 'connection');
     else if (phase.kind === 'releasing') sendRelease(step, entry);
   }
 }

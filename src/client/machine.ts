@@ -13,6 +13,7 @@ import { endAll } from './shutdown.ts';
 import { Step } from './step.ts';
 import type { ClientState } from './step.ts';
 import { release } from './subscriptions.ts';
+import { unwatch } from './watches.ts';
 
 export interface ClientStep {
   readonly state: ClientState;
@@ -48,11 +49,13 @@ function isUserCall(event: ClientEvent): boolean {
     case 'keys':
     case 'lock':
     case 'unlock':
+    case 'watchKeys':
     case 'awaitConnection':
     case 'awaitRegistration':
     case 'awaitSubscription':
     case 'abort':
     case 'release':
+    case 'unwatchKeys':
       return true;
     case 'socketOpened':
     case 'socketClosed':
@@ -105,6 +108,9 @@ function handleEvent(step: Step, event: ClientEvent): void {
     case 'release':
       release(step, event.subscription);
       return;
+    case 'unwatchKeys':
+      unwatch(step, event.watcher);
+      return;
     case 'abort':
       abort(step, event.ticket);
       return;
@@ -118,6 +124,7 @@ function handleEvent(step: Step, event: ClientEvent): void {
     case 'keys':
     case 'lock':
     case 'unlock':
+    case 'watchKeys':
     case 'awaitConnection':
     case 'awaitRegistration':
     case 'awaitSubscription':

@@ -2,10 +2,12 @@ import { accept, refuse, removeInFlight } from './answers.ts';
 import { readMessages } from './frames.ts';
 import type { Message } from './frames.ts';
 import { openingSocketOf } from './link.ts';
+import { noticeLocks } from './locks.ts';
 import { handleClaim } from './registrations.ts';
 import { dispatchToLink } from './session.ts';
 import type { Step } from './step.ts';
 import { handleChange } from './subscriptions.ts';
+import { handleKeysChanged } from './watches.ts';
 
 /** A frame came. Whatever it holds, the client continues. */
 export function handleFrame(step: Step, socket: number, text: string): void {
@@ -34,6 +36,9 @@ function handleMessage(step: Step, socket: number, message: Message): void {
     }
     case 'changed':
       if (socket === step.serving?.socket) handleChange(step, message.change);
+      return;
+    case 'keysChanged':
+      if (socket === step.serving?.socket) noticeLocks(step, handleKeysChanged(step, message.change));
       return;
     case 'claim':
       if (socket === step.serving?.socket) handleClaim(step, message.claim);

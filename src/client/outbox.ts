@@ -6,6 +6,7 @@ import { isAwaited } from './locks.ts';
 import { noteRegistrationSent, noteRegistrationTried, shouldSendRegistration } from './registrations.ts';
 import type { Step } from './step.ts';
 import { isSubscribed, noteSubscriptionSent, subscribeParams } from './subscriptions.ts';
+import { isWatched, noteWatchSent, watchParams } from './watches.ts';
 
 /**
  * A batch of subscriptions is answered in one frame, and the server closes a session whose answer does not fit its backlog. So
@@ -85,9 +86,11 @@ function entriesPerBatch(kind: PendingOperation['kind'] | undefined, { batchEntr
     // A batch is answered as a whole, so a request would wait for the slowest of the others.
     case 'exchange':
     case 'lock':
+    case 'watch':
       return 1;
     case 'registration':
     case 'unsubscription':
+    case 'unwatch':
     case undefined:
       return batchEntriesMax;
     default:
@@ -106,7 +109,10 @@ function isStillWanted(step: Step, operation: PendingOperation): boolean {
       return step.tables.exchanges.has(operation);
     case 'lock':
       return isAwaited(operation);
+    case 'watch':
+      return isWatched(step, operation) && operation.phase.kind === 'queued';
     case 'unsubscription':
+    case 'unwatch':
       return true;
     default:
       return operation satisfies never;
@@ -117,6 +123,7 @@ function noteSent(step: Step, operation: PendingOperation, socket: number): void
   step.noteRequest(operation, socket, step.inputs.settings.requestTimeoutMs);
   if (operation.kind === 'registration') noteRegistrationSent(step, operation);
   else if (operation.kind === 'subscription') noteSubscriptionSent(step, operation);
+  else if (operation.kind === 'watch') noteWatchSent(operation);
   else if (operation.kind === 'exchange' || operation.kind === 'lock') operation.isSent = true;
 }
 
@@ -130,6 +137,10 @@ function encodeOperation(step: Step, id: number, operation: PendingOperation): s
       return encodeRequest(id, 'service.subscribe', subscribeParams(step, operation));
     case 'unsubscription':
       return encodeRequest(id, 'service.unsubscribe', operation.service);
+    case 'watch':
+      return encodeRequest(id, 'kv.watch', watchParams(operation));
+    case 'unwatch':
+      return encodeRequest(id, 'kv.unwatch', operation.target);
     case 'exchange':
     case 'lock':
       return encodeRequest(id, operation.request.method, operation.request.params);

@@ -18,6 +18,7 @@ import { endAll } from './shutdown.ts';
 import { isRetryable } from './step.ts';
 import type { Step } from './step.ts';
 import { resetSubscription } from './subscriptions.ts';
+import { resetWatches, resumeWatches } from './watches.ts';
 
 /**
  * What a half-open connection is found by: ending a subscription that nobody has is no error, and the session host answers it
@@ -187,6 +188,8 @@ function beginSession(step: Step, opened: Opened | undefined, previousConnection
     step.moveSubscription(entry, { kind: 'request', canSend: true });
   }
   for (const exchange of tables.exchanges) step.enqueue(exchange);
+  tables.isWatchingRefused = false;
+  resumeWatches(step, isForeign);
   // A registry that has just started does not know the session of before, but who comes back holds what that held.
   resumeLocks(step, resumed !== undefined || tables.isWarming);
   for (const [ticket, { owner }] of tables.tickets) {
@@ -217,6 +220,7 @@ function reset(step: Step): void {
   for (const entry of tables.subscriptions.values()) resetSubscription(step, entry);
   resetExchanges(step);
   resetLocks(step);
+  resetWatches(step);
 }
 
 /** Those that may be asked again are; of the others it is not known whether they were carried out. */

@@ -14,6 +14,7 @@ export function endAll(step: Step, error: SlotcastError): void {
   tables.subscriptions.clear();
   tables.exchanges.clear();
   releaseAllLocks(step);
+  tables.watches.clear();
   tables.inFlight.clear();
   tables.outbox = [];
   tables.postponed = [];

@@ -13,6 +13,7 @@ import type { RegistrationEvent } from './registration-phase.ts';
 import { nextSubscriptionPhase } from './subscription-phase.ts';
 import type { SubscriptionEvent } from './subscription-phase.ts';
 import type { Difference } from './view.ts';
+import type { Unwatch, WatchEntry } from './watch-entries.ts';
 
 /** Everything that a client is. The link is a value; the tables are updated in place. */
 export interface ClientState {
@@ -84,7 +85,7 @@ export class Step {
   }
 
   /** Puts a request in the outbox. Without a session nothing is sent: everything is sent again on the next one. */
-  enqueue(operation: Exchange | Unsubscription | LockRequest): void {
+  enqueue(operation: Exchange | Unsubscription | LockRequest | WatchEntry | Unwatch): void {
     if (this.isServing) this.tables.outbox.push(operation);
   }
 

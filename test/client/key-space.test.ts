@@ -13,18 +13,21 @@ interface Asked {
 /** Keys of a client that is played by hand: each call waits until it is answered. */
 class Play {
   readonly keys: KeySpace;
+  readonly watches: Asked[] = [];
   readonly #asked: Asked[] = [];
   #look: () => void = () => undefined;
 
   constructor() {
     this.keys = new KeySpace({
       retryMs: 1,
+      unwatch: () => undefined,
       ask: (call, { signal }) =>
         new Promise<never>((resolve, reject) => {
           signal?.addEventListener('abort', () => {
             reject(signal.reason as Error);
           });
-          this.#asked.push({ call, resolve: resolve as (settlement: object) => void, reject });
+          const asked = { call, resolve: resolve as (settlement: object) => void, reject };
+          (call.kind === 'watchKeys' ? this.watches : this.#asked).push(asked);
           this.#look();
         }),
     });

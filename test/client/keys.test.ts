@@ -193,15 +193,19 @@ test('a leader that dies is followed by another, which leads until it resigns', 
   const first = open(wire.url).keys.elect('leader', { value: 'first', ...terms });
   const losses: unknown[] = [];
   first.on('lost', (error) => losses.push(error));
+  const leaders: (string | undefined)[] = [];
   await expect.poll(() => first.isLeader).toBe(true);
   const { fence } = first.lock!;
   const observer = open(server.address.url);
   const second = open(server.address.url).keys.elect('leader', { value: 'second', ...terms });
+  second.on('leader', (leader) => leaders.push(leader?.text));
   expect(await observer.keys.get('leader')).toMatchObject({ text: 'first', fence });
+  await expect.poll(() => second.leader?.text).toBe('first');
   wire.close();
   await expect.poll(() => second.isLeader, { timeout: 10_000 }).toBe(true);
   expect(second.lock!.fence).toBeGreaterThan(fence);
   expect(await observer.keys.get('leader')).toMatchObject({ text: 'second', fence: second.lock!.fence });
+  await expect.poll(() => leaders).toEqual(['first', undefined, 'second']);
   await expect.poll(() => first.isLeader).toBe(false);
   expect(losses).toMatchObject([{ loss: 'connection' }]);
   wire.open();
@@ -211,4 +215,59 @@ test('a leader that dies is followed by another, which leads until it resigns', 
   await expect.poll(() => first.isLeader, { timeout: 10_000 }).toBe(true);
   await first.resign();
   expect(await observer.keys.get('leader')).not.toHaveProperty('holder');
+});
+
+test('[KV9] a watch tells what changes, also what changed while its connection was away', async () => {
+  const server = await start();
+  const wire = await Wire.start(server.address.port);
+  stops.push(() => wire.stop());
+  const [watcher, writer] = [open(wire.url), open(server.address.url)];
+  const watch = await watcher.keys.watch({ prefix: 'config/' });
+  const seen: string[] = [];
+  const reading = (async () => {
+    for await (const event of watch) {
+      if (event.kind === 'resync') seen.push('resync');
+      else for (const { key, entry } of event.updates) seen.push(`${key}=${entry?.text ?? 'gone'}`);
+    }
+  })();
+  await writer.keys.put('config/a', '1');
+  await writer.keys.put('other', '1');
+  await expect.poll(() => seen).toEqual(['config/a=1']);
+  wire.close();
+  await expect.poll(() => watcher.isConnected).toBe(false);
+  await writer.keys.put('config/a', '2');
+  await writer.keys.delete('config/a');
+  wire.open();
+  await expect.poll(() => seen).toEqual(['config/a=1', 'config/a=2', 'config/a=gone']);
+  const { version } = watch;
+  watch.close();
+  await reading;
+  await writer.keys.put('config/b', '3');
+  const later = await watcher.keys.watch({ prefix: 'config/' }, { version });
+  expect(await later.next()).toMatchObject({ value: { kind: 'changes', updates: [{ key: 'config/b' }] } });
+  await watcher.close();
+  expect(await later.next()).toEqual({ done: true, value: undefined });
+});
+
+test('a key can be followed, and a lock is lost at once when somebody deletes it', async () => {
+  const { url } = (await start()).address;
+  const [a, b] = [open(url), open(url)];
+  const abort = new AbortController();
+  const seen: (string | undefined)[] = [];
+  const following = (async () => {
+    for await (const entry of a.keys.follow('k', { signal: abort.signal })) seen.push(entry?.text);
+  })();
+  await expect.poll(() => seen).toEqual([undefined]);
+  await b.keys.put('k', '1');
+  await expect.poll(() => seen).toEqual([undefined, '1']);
+  await b.keys.delete('k');
+  await expect.poll(() => seen).toEqual([undefined, '1', undefined]);
+  abort.abort();
+  await following;
+  const lock = await a.keys.lock('job');
+  // It waits by a watch, not by chance.
+  const waiting = b.keys.lock('job');
+  await b.keys.delete('job');
+  expect(await untilLost(lock)).toMatchObject({ loss: 'released' });
+  expect((await waiting).fence).toBeGreaterThan(lock.fence);
 });

@@ -38,6 +38,7 @@ const heldByOthers = { applied: false, version: 1, reason: 'held' };
 
 /** A scene that notes which locks are lost, and how. */
 class LockScene extends Scene {
+  hasWatches = false;
   readonly losses: { readonly claim: LockClaim; readonly cause: string }[] = [];
 
   constructor(options: ConstructorParameters<typeof Scene>[0] = {}) {
@@ -46,6 +47,15 @@ class LockScene extends Scene {
       if (effect.kind === 'lockLost') this.losses.push({ claim: effect.claim, cause: effect.cause });
     };
     this.connect({}, { secret: 'x', registry: 'r' });
+  }
+
+  /** Watches are refused, as by a server that has none: a test that is about them has them. */
+  override takeRequests(): Request[] {
+    const requests = super.takeRequests();
+    if (this.hasWatches) return requests;
+    for (const { id, method } of requests) if (method === 'kv.watch') this.refuse(id, 'unknown_method');
+    const rest = requests.filter(({ method }) => method !== 'kv.watch');
+    return rest.length < requests.length ? [...rest, ...this.takeRequests()] : rest;
   }
 
   lock(claim: LockClaim, timeoutMs?: number): number {

@@ -100,6 +100,7 @@ export class SimulatedShell {
       case 'changed':
       case 'freshness':
       case 'lockLost':
+      case 'keysChanged':
       case 'loadList':
       case 'saveList':
       case 'closed':
