@@ -16,7 +16,7 @@ export const exitCodes = {
 
 export const exitCodesHelp = `
 Exit status:
-  0    done (for watch and register: interrupted; for start: stopped); for kv lock: that of the command
+  0    done (for watch, kv watch and register: interrupted; for start: stopped); for kv lock: that of the command
   1    failed; the message says why
   2    the command line or a setting was refused
   3    there is no such service or key, or the service has no instances

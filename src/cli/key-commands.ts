@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import type { Client, KeyConditionUnmet, KeyEntry } from '../client/index.ts';
 import { escapeTerminal } from '../runtime/terminal-escapes.ts';
 import { exitCodes } from './exit-codes.ts';
+import { addKeyWatchCommand } from './key-watch-command.ts';
 import { addLockCommand } from './lock-command.ts';
 import { formatJson, formatKeys, formatText, toKeyJson } from './output.ts';
 import { ProgressBar } from './progress-bar.ts';
@@ -32,7 +33,7 @@ interface ListOptions extends RegistryOptions {
   readonly separator?: string;
 }
 
-/** `kv`: `get`, `put`, `delete`, `list` and `lock`. */
+/** `kv`: `get`, `put`, `delete`, `list`, `watch` and `lock`. */
 export function addKeyCommands(program: Command): void {
   const kv = program.command('kv').description('read, write and lock keys');
   const key = 'name of the key';
@@ -68,6 +69,7 @@ export function addKeyCommands(program: Command): void {
       .option('--keys-only', 'only their names', false)
       .option('--separator <text>', 'cut names after the first of these behind the prefix, like paths'),
   ).action(listKeys);
+  addKeyWatchCommand(kv);
   addLockCommand(kv);
 }
 

@@ -155,3 +155,25 @@ test('signals are the command’s, and a holder that is killed leaves its lock d
   const next = await client.keys.lock('job2');
   expect(next.fence).toBeGreaterThan(Number(fence));
 });
+
+test('watch prints what there is, and each change as it comes, until it is interrupted', async () => {
+  await client.keys.put('w/a', 'one');
+  const text = new RunningCommand(withServer(['watch', 'w/', '--prefix']));
+  const json = new RunningCommand(withServer(['watch', 'w/b', '--json']));
+  await text.waitFor(/^\+ w\/a one version \d+\n/);
+  await client.keys.put('w/b', 'two');
+  await text.waitFor(/\n\+ w\/b two version \d+\n/);
+  await client.keys.delete('w/a');
+  await text.waitFor(/\n- w\/a\n/);
+  await json.waitFor(/"text":"two"/);
+  await client.keys.delete('w/b');
+  await json.waitFor(/"deleted":true/);
+  const [first, last] = json.out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as object);
+  expect(first).toMatchObject({ key: 'w/b', value: 'dHdv', flags: '0' });
+  expect(last).toMatchObject({ key: 'w/b', deleted: true, modifyVersion: expect.any(Number) });
+  for (const watch of [text, json]) watch.signal('SIGINT');
+  expect(await Promise.all([text.exited, json.exited])).toEqual([0, 0]);
+});

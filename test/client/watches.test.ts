@@ -210,17 +210,16 @@ test('a key that is held for long is watched', () => {
   expect(probes).toEqual([]);
 });
 
+function update(version: number, bytes = 1): object {
+  return { key: 'k', modifyVersion: version, entry: { value: new Uint8Array(bytes) } };
+}
+
 function watchOf(): KeyWatch {
   return new KeyWatch({ readVersion: () => 7, close: () => undefined });
 }
 
 test('who reads a watch slowly gets changes together, and a resync in place of too many', async () => {
   const watch = watchOf();
-  const update = (version: number, bytes = 1): object => ({
-    key: 'k',
-    modifyVersion: version,
-    entry: { value: new Uint8Array(bytes) },
-  });
   const add = (version: number, updates: object[] | undefined): void => {
     watch.add(version, updates as never);
   };

@@ -89,7 +89,7 @@ test('docs/CLIENT.md lists every option of calls, of pickers and of the cache in
 
 test('docs/CLIENT.md lists every option of keys, locks and elections', () => {
   const path = 'client/key-types.ts';
-  const options = ['KeyWrite', 'DeleteOptions', 'KeyListOptions', 'LockOptions'].flatMap((name) =>
+  const options = ['KeyWrite', 'DeleteOptions', 'KeyListOptions', 'LockOptions', 'WatchOptions'].flatMap((name) =>
     membersOf(path, name),
   );
   expect(namesOf(rowsOf('key option', 4)).toSorted()).toEqual([...new Set(options)].toSorted());
