@@ -373,11 +373,12 @@ export class FakeServer {
     const shownBefore = before.get(id)?.at(-1)?.owner;
     const shown = this.contentOf(key).get(id)?.at(-1)?.owner;
     if (shown === shownBefore) return;
-    for (const { session, outgoing } of this.connections.values()) {
+    for (const { session, outgoing, held } of this.connections.values()) {
       if (session?.hearsClaims !== true || session.number === cause) continue;
       if (session.number !== shown && session.number !== shownBefore) continue;
       const params = { ...parseServiceKey(key), id, shown: session.number === shown };
-      outgoing.push(encodeNotification('instance.claim', params));
+      // The answer to the registration may be held: a notice before it would be taken for older.
+      (held.length > 0 ? held : outgoing).push(encodeNotification('instance.claim', params));
     }
   }
 
