@@ -54,7 +54,9 @@ async function writeExport(options: ExportOptions, report: TransferReport, write
       const records = page.filter(({ kind }) => wanted.has(kind));
       for (const { kind } of records) report.countTaken(kind);
       await write(records.map(formatExportRecord).join(''));
-      progress.show(undefined, `${report.takenCount} records`);
+      // Lines on the same terminal show how far it has come, and would be torn.
+      if (write !== writeStandardOutput || !process.stdout.isTTY)
+        progress.show(undefined, `${report.takenCount} records`);
     }
     await write(formatExportEnd(report.takenCount));
   } finally {

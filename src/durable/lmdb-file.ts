@@ -258,9 +258,18 @@ class LmdbFile {
       free.add(page);
     };
     const lists: Buffer[] = [];
+    let last = 0;
     this.#readTree('the list of free pages', tree, (key, value) => {
-      if (key.length === 8 && value.length >= 8 && value.length % 8 === 0) lists.push(value);
-      else this.#report('the list of free pages has an entry that is none');
+      if (key.length !== 8 || value.length < 8 || value.length % 8 !== 0) {
+        this.#report('the list of free pages has an entry that is none');
+        return;
+      }
+      // LMDB looks for entries by the transactions that freed them: one that it does not find is used, and stays.
+      const transaction = readWord(key, 0);
+      if (transaction <= last || transaction > this.#transaction)
+        this.#report('the list of free pages is not in order');
+      last = transaction;
+      lists.push(value);
     });
     for (const list of lists) {
       const count = readWord(list, 0);

@@ -120,8 +120,8 @@ function openMissing(
 }
 
 /** Reads and checks a whole file. `isKept`: the rows are wanted, too. */
-function readStore(
-  { migrations = knownMigrations, readWallMs }: StoreFileOptions,
+export function readStore(
+  { migrations = knownMigrations, readWallMs }: Pick<StoreFileOptions, 'migrations' | 'readWallMs'>,
   file: string,
   isKept: boolean,
 ): Reading {
