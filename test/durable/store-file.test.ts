@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { afterAll, expect, test } from 'vitest';
 
@@ -149,7 +150,7 @@ const isLong = process.env['TEST_CHAOS'] !== undefined;
 test(
   '[ST6] a byte that has changed, any, is found or harmless: no value is wrong in silence, and the store can be used',
   { timeout: 3_600_000 },
-  () => {
+  async () => {
     const random = new Random(12);
     const outcomes = { found: 0, harmless: 0 };
     // Every byte would take hours.
@@ -160,6 +161,7 @@ test(
       const content = Buffer.from(bytes);
       content[at]! ^= 1 << random.below(8);
       outcomes[expectHarmless(content, `byte ${at}`)] += 1;
+      await nextTurn();
     }
     expect(outcomes.found).toBeGreaterThan(places.length / 20);
     expect(outcomes.harmless).toBeGreaterThan(0);
@@ -184,7 +186,7 @@ test('[ST6] whatever changes in the list of free pages is found or harmless: pag
 test.runIf(isLong)(
   '[ST6] of a small store, each byte that has changed is found or harmless',
   { timeout: 3_600_000 },
-  () => {
+  async () => {
     const folder = createFolder();
     const { backend } = open(folder);
     for (let version = 1; version <= 4; version++)
@@ -209,8 +211,10 @@ test.runIf(isLong)(
       outcomes[outcome] += 1;
       // Words that say something are what LMDB may understand in another way.
       const isWord = original.subarray(at & ~7, (at & ~7) + 8).some((byte) => byte !== 0);
-      if (random.below(32) === 0 || (isWord && outcome === 'harmless'))
-        expect([at, expectHarmless(changed, `byte ${at}`, content)]).toEqual([at, outcome]);
+      if (random.below(isWord && outcome === 'harmless' ? 4 : 32) > 0) continue;
+      expect([at, expectHarmless(changed, `byte ${at}`, content)]).toEqual([at, outcome]);
+      // What LMDB's binding holds of a file that is closed, it lets go of in a turn of its own.
+      await nextTurn();
     }
     expect(outcomes.found).toBeGreaterThan(original.length / 20);
     expect(outcomes.harmless).toBeGreaterThan(0);
