@@ -220,7 +220,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1_048_576,
     1024,
     64 * 1_048_576,
-    'Bytes of rows that the store reads in one turn; a single row may exceed it.',
+    'Bytes of rows that the store reads in one turn, and of remembered changes that it looks through for watches; a single one may exceed it.',
   ),
   storeLogBytesMax: integer(
     16 * 1_048_576,

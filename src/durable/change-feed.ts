@@ -66,20 +66,21 @@ export class ChangeFeed {
       : watcher.targets.size < watchesMax || watcher.targets.get(target) === true;
   }
 
-  /** Begins to tell a caller of something. Returns what has changed after a version, if that is known, and through which version. */
+  /** Begins to tell a caller of something. Returns what has changed after a version, if that is known, and through which version; and how much was looked at for that. */
   watch(
     caller: number,
     target: KeyTarget,
     after: number | undefined,
-  ): { version: number; changes: KeyChange[] | undefined } {
+  ): { version: number; changes: KeyChange[] | undefined; scannedBytes: number } {
     const watcher = this.#watcherOf(caller);
     watcher.targets.set(target, true);
     const version = watcher.toldVersion;
     const isKnown = after === undefined || (after >= this.#logAfter && after <= this.#version);
     const room = this.#options.limits.storeFeedBytesMax - watcher.unreadBytes;
-    const { changes, bytes } = isKnown ? this.#collect(target, after ?? version, version, room) : unknown;
+    const first = this.#placeAfter(after ?? version);
+    const { changes, bytes } = isKnown ? this.#collect(target, first, version, room) : unknown;
     if (bytes > 0) noteUnread(watcher, version, bytes);
-    return { version, changes };
+    return { version, changes, scannedBytes: isKnown ? (this.#log.length - first) * changeBytes : 0 };
   }
 
   unwatch(caller: number, target: KeyTarget): void {
@@ -157,10 +158,10 @@ export class ChangeFeed {
   }
 
   /** Nothing is known if it has more bytes than there is room for. */
-  #collect({ kind, name }: KeyTarget, after: number, through: number, room: number): Collected {
+  #collect({ kind, name }: KeyTarget, first: number, through: number, room: number): Collected {
     const changes: KeyChange[] = [];
     let bytes = 0;
-    for (let at = this.#placeAfter(after); at < this.#log.length; at++) {
+    for (let at = first; at < this.#log.length; at++) {
       const change = this.#log[at]!;
       if (change.modifyVersion > through) break;
       if (!change.key.startsWith(name, slotChars)) continue;

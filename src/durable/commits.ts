@@ -95,7 +95,7 @@ export interface KeyChange {
 
 /**
  * What the store says to a caller; a message holds all replies of one turn. They come in the order in which the caller asked, but for joint transactions, which
- * are replied to when all parts are there.
+ * are replied to when all parts are there, and watches, which have an order of their own.
  */
 export type StoreReply =
   /** It is on disk. `version`: of the commit; each is above all before it. */

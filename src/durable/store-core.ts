@@ -17,6 +17,7 @@ import { JointCommits } from './joint-commits.ts';
 import type { CommitPart, JointDecision } from './joint-commits.ts';
 import { StorageError } from './store-backend.ts';
 import type { RowChange, StorageFault, StoreBackend } from './store-backend.ts';
+import { WatchRequests } from './watch-requests.ts';
 
 export type StoreLimits = Pick<
   ServerConfig,
@@ -91,6 +92,7 @@ export class StoreCore {
   readonly #options: StoreCoreOptions;
   readonly #joints: JointCommits;
   readonly #backups: Backups;
+  readonly #watchRequests: WatchRequests;
   /** Callers, with the partition that each is; undefined: none. */
   readonly #callers: Map<number, number | undefined> = new Map();
   readonly #replies: Map<number, (StoreReply | BackupReply)[]> = new Map();
@@ -111,6 +113,13 @@ export class StoreCore {
     this.#options = options;
     this.#joints = new JointCommits(options.limits.jointCommitTimeoutMs);
     this.#backups = new Backups(options.limits);
+    this.#watchRequests = new WatchRequests({
+      scanBytesMax: options.limits.storeReadBytesMax,
+      watchesMax: options.limits.storeWatchesMax,
+      reply: (caller, reply) => {
+        this.#reply(caller, reply);
+      },
+    });
     this.#tryToRecover(options.nowMs);
   }
 
@@ -134,14 +143,14 @@ export class StoreCore {
     this.#callers.delete(caller);
     this.#replies.delete(caller);
     this.#feed?.forget(caller);
+    this.#watchRequests.forget(caller);
     if (partition !== undefined) for (const decision of this.#joints.close(partition, caller)) this.#follow(decision);
   }
 
   handle(caller: number, request: StoreRequest | BackupRequest | StoreNotice, nowMs: number): void {
     if (!this.#callers.has(caller)) return;
-    if (request.kind === 'unwatch') this.#feed?.unwatch(caller, request.target);
-    else if (request.kind === 'read') this.#feed?.noteRead(caller, request.through);
-    else if (request.kind === 'watch') this.#watch(caller, request);
+    if (request.kind === 'read') this.#feed?.noteRead(caller, request.through);
+    else if (request.kind === 'watch' || request.kind === 'unwatch') this.#watchRequests.add(caller, request);
     else this.#take(caller, request, nowMs);
   }
 
@@ -176,6 +185,8 @@ export class StoreCore {
 
   /** Carries out what a turn has room for, and replies. Returns whether something is left for the next. */
   flush(nowMs: number): boolean {
+    // Before the commits that have come with them, which they are told of.
+    this.#watchRequests.run(this.#feed, () => this.#unavailable());
     const group = this.#takeGroup();
     if (group.length > 0) this.#commit(group, nowMs);
     this.#sendReplies();
@@ -193,7 +204,7 @@ export class StoreCore {
     const isProgressDue = nowMs - this.#progressAtMs >= progressMs;
     if (isProgressDue) this.#progressAtMs = nowMs;
     this.#feed?.tell(isProgressDue);
-    return this.#queue.length > 0;
+    return this.#queue.length > 0 || !this.#watchRequests.isIdle;
   }
 
   /** Moves the clock on. Replies that follow from that come with the next {@link flush}. */
@@ -207,18 +218,6 @@ export class StoreCore {
     this.#backups.close();
     this.#backend?.close();
     this.#backend = undefined;
-  }
-
-  #watch(caller: number, { request, target, after }: Extract<StoreRequest, { kind: 'watch' }>): void {
-    const { storeWatchesMax } = this.#options.limits;
-    if (this.#feed === undefined) this.#refuse(caller, request, this.#unavailable());
-    else if (!this.#feed.hasRoom(caller, target, storeWatchesMax)) {
-      this.#refuse(
-        caller,
-        request,
-        exceeds('storeWatchesMax', storeWatchesMax, 'too many keys and prefixes are watched'),
-      );
-    } else this.#reply(caller, { kind: 'watching', request, ...this.#feed.watch(caller, target, after) });
   }
 
   #checkWrites(writes: readonly DurableWrite[]): Failure | undefined {

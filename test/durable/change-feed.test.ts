@@ -134,6 +134,23 @@ test('[ST5] whoever watches one key is told of that alone, and resumes with that
   expect(changesOf(bench.news.get(1))).toHaveLength(2);
 });
 
+test('[LI1] [ST5] commits do not wait for those who come back together: storeReadBytesMax limits how much a turn looks through for them', () => {
+  const bench = new StoreBench(undefined, { storeReadBytesMax: 1024 });
+  bench.core.attach(1);
+  for (let i = 0; i < 20; i++) bench.ask(1, { writes: [put(`00001/k${i}`, 'x')] });
+  bench.run();
+  bench.core.attach(2);
+  const watches = ['a', 'b', 'c'].map((prefix) => bench.watch(2, prefix, 0));
+  const commit = bench.ask(1, { writes: [put('00001/a', '1')] });
+  expect(bench.core.flush(0)).toBe(true);
+  expect(bench.replyTo(1, commit)).toMatchObject({ kind: 'committed', version: 21 });
+  expect(watches.map((watch) => bench.replyTo(2, watch)?.kind)).toEqual(['watching', undefined, undefined]);
+  // Whoever leaves waits for nothing.
+  bench.core.detach(2);
+  expect(bench.core.flush(0)).toBe(false);
+  expect(bench.replies.get(2)).toHaveLength(1);
+});
+
 test('[LI1] storeWatchesMax limits what a caller watches, and keeps it from nothing that it watches already', () => {
   const bench = new StoreBench(undefined, { storeWatchesMax: 1 });
   bench.core.attach(1);
