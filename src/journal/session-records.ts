@@ -1,6 +1,6 @@
 import type { FrameBuffer } from './frame-buffer.ts';
 
-/** A session that registered something, or a lease: what it takes to hold it again in the next life of the process. */
+/** A session that registered something or may hold keys, or a lease: what it takes to hold it again in the next life of the process. */
 export interface KeptSession {
   readonly number: number;
   readonly name: string;
@@ -9,8 +9,10 @@ export interface KeptSession {
   readonly address: string;
   /** Of a lease, in milliseconds; undefined: it is a connection's. */
   readonly ttlMs?: number;
-  /** Of a lease: it may hold keys. */
+  /** It may hold keys. */
   readonly mayHold?: boolean;
+  /** What keys name it by, if it continues to hold what another session of its client held. */
+  readonly holder?: string;
 }
 
 /** What is noted of sessions. */

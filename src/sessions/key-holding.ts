@@ -6,8 +6,8 @@ import type { Session } from './session.ts';
 
 export interface KeyHoldingOptions {
   readonly router: Pick<Router, 'whenThawed' | 'links'>;
-  /** A lease may hold keys from now on. */
-  readonly onLeaseHolds: (session: Session) => void;
+  /** A session, or a lease, may hold keys from now on. */
+  readonly onMayHold: (session: Session) => void;
 }
 
 /**
@@ -21,12 +21,12 @@ export class KeyHolding {
     this.#options = options;
   }
 
-  /** The session is about to acquire a key. */
+  /** The session is about to acquire a key, or may hold some already. */
   noteAcquiring(session: Session): void {
     const { identity } = session;
     if (identity.mayHold) return;
     identity.mayHold = true;
-    if (session.state.kind === 'leased') this.#options.onLeaseHolds(session);
+    this.#options.onMayHold(session);
   }
 
   /** Who holds what the session acquires; empty: it has ended, and holds nothing any more. */

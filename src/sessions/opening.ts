@@ -20,7 +20,7 @@ export interface OpeningOptions {
   readonly resumption: Resumption;
   readonly journal: SessionJournal;
   readonly notices: ClaimNotices;
-  readonly holding: Pick<KeyHolding, 'vouch'>;
+  readonly holding: Pick<KeyHolding, 'vouch' | 'noteAcquiring'>;
   readonly warmUp: Pick<WarmUp, 'isOver' | 'noteEarlier'>;
 }
 
@@ -67,11 +67,13 @@ export class Opening {
   }
 
   /** After a restart of the process a session of before is not there any more, but what it held is. */
-  #adoptHolder({ identity }: Session, secret: string): void {
+  #adoptHolder(session: Session, secret: string): void {
+    const { identity } = session;
     const { warmUp } = this.#options;
     warmUp.noteEarlier();
     if (warmUp.isOver) return;
     identity.adoptHolder(secret);
+    this.#options.holding.noteAcquiring(session);
     this.#options.holding.vouch(identity);
   }
 

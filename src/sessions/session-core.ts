@@ -76,7 +76,7 @@ export class SessionCore {
     this.resumption.beginRecall();
     for (const { ttlMs, mayHold = false, ...session } of earlier) {
       const { secret: lease, ...rest } = session;
-      if (ttlMs === undefined) this.sessions.restoreSession(session);
+      if (ttlMs === undefined) this.sessions.restoreSession({ ...session, mayHold });
       else this.#restoreLease({ ...rest, lease, ttlMs, mayHold });
     }
   }

@@ -180,14 +180,6 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
   const lines = new IntakeLines();
   const connections = new Connections({ lines, subscriptions, keyWatches, notices, slow });
 
-  const holding = new KeyHolding({
-    router,
-    onLeaseHolds: ({ number: session, name, state, address }) => {
-      if (state.kind !== 'leased') return;
-      const { lease, ttlMs } = state;
-      options.onLease?.({ kind: 'granted', record: { number: session, name, lease, ttlMs, mayHold: true, address } });
-    },
-  });
   const losses = new HostLosses({ host: number, seed: options.registry, report: options.reportLosses, schedule });
   const onHolding =
     onKept === undefined
@@ -195,6 +187,16 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
       : (session: Session): void => {
           onKept({ kind: 'kept', session: describeKept(session) });
         };
+  const holding = new KeyHolding({
+    router,
+    onMayHold: (session) => {
+      const { number: granted, name, state, address } = session;
+      if (state.kind === 'leased') {
+        const { lease, ttlMs } = state;
+        options.onLease?.({ kind: 'granted', record: { number: granted, name, lease, ttlMs, mayHold: true, address } });
+      } else onHolding?.(session);
+    },
+  });
   const weights = new DefaultWeights();
   const registrar = new Registrar({ router, losses, log, weights, config, notices, onHolding });
   const departures = new Departures({ ...work, router, registrar, drain });
@@ -272,8 +274,17 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
   };
 }
 
-function describeKept({ number, name, secret, address, state }: Session): KeptSession {
-  return { number, name, secret, address, ...(state.kind === 'leased' ? { ttlMs: state.ttlMs } : {}) };
+function describeKept({ number, name, secret, address, state, identity }: Session): KeptSession {
+  const lease = state.kind === 'leased' ? { ttlMs: state.ttlMs } : {};
+  const { mayHold, holder } = identity;
+  return {
+    number,
+    name,
+    secret,
+    address,
+    ...lease,
+    ...(mayHold && state.kind !== 'leased' ? { mayHold, holder } : {}),
+  };
 }
 
 /** Bounds that are met, and refusals, are logged wherever they are counted. */

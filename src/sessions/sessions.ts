@@ -75,6 +75,8 @@ export class Sessions {
   readonly #held: HeldSessions = new HeldSessions();
   /** Of the life before, and neither back nor given up. */
   readonly #unconfirmed: Set<Session> = new Set();
+  /** Those among them that are known to have tried to hold keys. */
+  readonly #knownHolders: WeakSet<Session> = new WeakSet();
   #connected = 0;
   #isDueScheduled = false;
 
@@ -179,18 +181,20 @@ export class Sessions {
   }
 
   /** A session of the life before: it waits for somebody to take it over until {@link giveUpUnconfirmed}. */
-  restoreSession({ number, name, secret, address }: Omit<KeptSession, 'ttlMs'>): Session {
+  restoreSession({ number, name, secret, address, mayHold = false, holder }: Omit<KeptSession, 'ttlMs'>): Session {
     const identity = this.#factory.restoreIdentity({
       number,
       name,
       secret,
       isConnection: true,
       hasTravelled: false,
-      // Nobody has noted whether it did.
+      // What was written last may not have been noted.
       mayHold: true,
+      holder,
     });
     const session = this.#add(identity, { kind: 'unconfirmed' }, address);
     this.#unconfirmed.add(session);
+    if (mayHold) this.#knownHolders.add(session);
     return session;
   }
 
@@ -210,9 +214,14 @@ export class Sessions {
     for (const session of this.#unconfirmed) this.#keepForGrace(session, 'landed');
   }
 
-  /** What sessions of the life before hold is known: those that hold nothing end. */
+  /** What sessions of the life before have registered is known: those that have nothing, and cannot hold keys either, end. */
   endEmptyUnconfirmed(): void {
-    for (const session of this.#unconfirmed) if (session.registrations.size === 0) this.end(session);
+    for (const session of this.#unconfirmed) {
+      if (session.registrations.size > 0 || this.#knownHolders.has(session)) continue;
+      // Its keys stay until the warm-up is over: its client, if it comes back, continues to hold them.
+      session.identity.mayHold = false;
+      this.end(session);
+    }
   }
 
   #addLease(identity: SessionIdentity, { lease, ttlMs, address }: LeaseRecord, graceMs = 0): Session {
