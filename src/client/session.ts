@@ -161,7 +161,7 @@ function beginSession(step: Step, opened: Opened | undefined, previousConnection
   const { tables, inputs } = step;
   const { serving } = step;
   if (opened === undefined || serving === undefined) throw new Error('there is no session');
-  const { session, resumed, secret, registry, warming, capabilities } = opened;
+  const { session, resumed, secret, registry, warming, capabilities, graceMs } = opened;
   const offers = capabilities ?? (registry === undefined ? [] : impliedCapabilities);
   const server = inputs.settings.urls[serving.server] ?? '';
   const isForeign = registry !== undefined && tables.registry !== undefined && registry !== tables.registry;
@@ -173,6 +173,7 @@ function beginSession(step: Step, opened: Opened | undefined, previousConnection
     step.effects.push({ kind: 'notify', notice: { kind: 'registry', server, registry, previous: tables.registry } });
   }
   tables.secret = secret;
+  tables.graceMs = typeof graceMs === 'number' ? graceMs : undefined;
   tables.registry = registry ?? tables.registry;
   tables.offers = offers;
   tables.isWarming = warming === true;

@@ -405,6 +405,11 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
       {
         session: { type: 'string', description: "The session's id, for logs." },
         heartbeatMs: positive('A client silent for this long is pinged.'),
+        graceMs: {
+          type: 'integer',
+          minimum: 0,
+          description: 'For how long the session of a broken connection is kept.',
+        },
         limits: object(
           {
             frameBytesMax: positive('Bytes of one frame.'),
@@ -444,7 +449,7 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           'Present if the session of `resume` has been taken over; absent if it no longer exists.',
         ),
       },
-      ['session', 'heartbeatMs', 'limits', 'registry', 'warming', 'protocol', 'capabilities'],
+      ['session', 'heartbeatMs', 'graceMs', 'limits', 'registry', 'warming', 'protocol', 'capabilities'],
     ),
   },
   'session.registrations': {

@@ -80,6 +80,8 @@ export interface SessionOpenResult {
   readonly session: string;
   /** A client that is silent for this long is pinged; one that stays silent is treated as a broken connection. */
   readonly heartbeatMs: number;
+  /** For how long the server keeps the session of a broken connection: what it has registered, and the keys that it holds. */
+  readonly graceMs: number;
   readonly limits: WireLimits;
   /** Whoever has it can take this session over; not for logs. Absent for a client without the capability `resume`. */
   readonly secret?: string;

@@ -87,6 +87,7 @@ export class Opening {
     const opening: SessionOpenResult = {
       session: session.name,
       heartbeatMs: this.#options.sessions.heartbeatMs,
+      graceMs: config.disconnectGraceMs,
       limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
       ...(session.understands('resume') ? { secret: session.secret } : {}),
       registry: this.#options.registry,

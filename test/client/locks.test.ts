@@ -249,6 +249,18 @@ test('a lock is lost with its session, or when it cannot be known any more wheth
   expect(scene.state.tables.locks.size).toBe(0);
 });
 
+test('a lock is held for as long as the server says that it keeps the session', () => {
+  const scene = new LockScene();
+  scene.reconnect({ ...resumed, graceMs: 300 });
+  const claim = claimOf();
+  scene.held(claim, 5);
+  scene.cut();
+  scene.advance(299);
+  expect(scene.losses).toEqual([]);
+  scene.advance(1);
+  expect(scene.losses).toEqual([{ claim, cause: 'connection' }]);
+});
+
 test('who comes back to a registry that has just started looks whether it still holds what it held', () => {
   const scene = new LockScene();
   const claim = claimOf({ lostAfterMs: 5000 });
