@@ -11,17 +11,15 @@ import type { Ticket } from './entries.ts';
 import { RequestError } from './errors.ts';
 import type { LockLoss } from './errors.ts';
 import type { KeyRequest } from './exchange-requests.ts';
-import { encodeRequest } from './frames.ts';
 import { isKeyResult } from './key-results.ts';
 import type { KeyResult } from './key-results.ts';
 import type { Contention, LockClaim, LockEntry, LockPhase, LockRequest, LockTerms, LockWait } from './lock-entries.ts';
 import { isRetryable } from './step.ts';
 import type { Step } from './step.ts';
 import { unwatch, watchForLock } from './watches.ts';
-import type { LockNews } from './watches.ts';
 
 /** Between two tries to acquire a key that others hold, jittered, in milliseconds. */
-const retryBounds = { backoffMinMs: 50, backoffMaxMs: 1000 } as const;
+export const retryBounds = { backoffMinMs: 50, backoffMaxMs: 1000 } as const;
 /** As long as a watch says when they let go, in milliseconds. */
 const watchedRetryMs = 10_000;
 /** A key that is held for longer than this is watched, since anybody may delete it, in milliseconds. */
@@ -29,8 +27,6 @@ const watchAfterMs = 1000;
 /** How often a held key is looked at, without a watch and with one, in milliseconds. */
 const checkMs = 5000;
 const watchedCheckMs = 60_000;
-/** For how long a server keeps the session of a broken connection if it does not say, in milliseconds. */
-const graceMsUnsaid = 1000;
 /** A release that others' writes have met so often overwrites them. */
 const releaseTriesMax = 8;
 
@@ -87,7 +83,7 @@ export function contentionOf({ entry, claim }: LockWait): KeyFailureReason | und
 }
 
 /** Goes on with whatever is next for the key, unless something is on its way. */
-function advance(step: Step, entry: LockEntry): void {
+export function advance(step: Step, entry: LockEntry): void {
   const { phase } = entry;
   if (phase.kind !== 'free') return;
   const [wait] = entry.waits;
@@ -192,7 +188,7 @@ function contend(step: Step, entry: LockEntry, { contention, mayHold, waitMinMs 
   });
 }
 
-function retryAfter(
+export function retryAfter(
   step: Step,
   entry: LockEntry,
   { contention, mayHold, waitMs }: Contending & { readonly waitMs: number },
@@ -202,39 +198,9 @@ function retryAfter(
   step.wakeForRetry(retryAtMs);
 }
 
-function watchKey(step: Step, entry: LockEntry): void {
+export function watchKey(step: Step, entry: LockEntry): void {
   if (entry.watcher !== undefined || step.tables.isWatchingRefused || !step.isServing) return;
   entry.watcher = watchForLock(step, entry.key);
-}
-
-/** What watches say of the keys of locks. */
-export function noticeLocks(step: Step, all: readonly LockNews[]): void {
-  for (const { key, news } of all) {
-    const entry = step.tables.locks.get(key);
-    if (entry === undefined) continue;
-    if (news === 'refused') {
-      entry.watcher = undefined;
-      step.tables.isWatchingRefused = true;
-    }
-    notice(step, entry, news);
-  }
-}
-
-function notice(step: Step, entry: LockEntry, news: LockNews['news']): void {
-  const { phase } = entry;
-  const last = typeof news === 'string' ? undefined : news.changes?.at(-1);
-  // Without it, something may have been missed.
-  const isUnheld = last === undefined || 'deleted' in last || last.holder === undefined;
-  if (phase.kind === 'contended' && isUnheld) {
-    // Not all who wait at once.
-    const waitMs = Math.round(step.inputs.random * retryBounds.backoffMinMs);
-    retryAfter(step, entry, { contention: phase.contention, mayHold: phase.mayHold, waitMs });
-  } else if (phase.kind === 'held') {
-    if (last === undefined) check(step, entry, phase);
-    else if (last.modifyVersion > phase.fence && ('deleted' in last || last.fence !== phase.fence)) {
-      lose(step, entry, 'released');
-    }
-  }
 }
 
 function acceptCheck(step: Step, entry: LockEntry, phase: PhaseOf<'held'>, { entry: found }: KeyGetResult): void {
@@ -245,7 +211,7 @@ function acceptCheck(step: Step, entry: LockEntry, phase: PhaseOf<'held'>, { ent
   scheduleCheck(step, entry, phase);
 }
 
-function scheduleCheck(step: Step, entry: LockEntry, phase: PhaseOf<'held'>): void {
+export function scheduleCheck(step: Step, entry: LockEntry, phase: PhaseOf<'held'>): void {
   const checkAtMs = step.nowMs + (entry.watcher === undefined ? checkMs : watchedCheckMs);
   entry.phase = { ...phase, check: undefined, checkAtMs };
   step.wakeForRetry(checkAtMs);
@@ -348,14 +314,14 @@ function beginRelease(step: Step, entry: LockEntry, { claim, version, tickets }:
   sendRelease(step, entry);
 }
 
-function sendRelease(step: Step, entry: LockEntry): void {
+export function sendRelease(step: Step, entry: LockEntry): void {
   const { phase } = entry;
   if (phase.kind !== 'releasing') return;
   const request = step.isServing ? ask(step, entry, releaseOf(phase)) : undefined;
   entry.phase = { ...phase, request, retryAtMs: undefined };
 }
 
-function releaseOf({ claim, content }: Pick<PhaseOf<'releasing'>, 'claim' | 'content'>): KeyRequest {
+export function releaseOf({ claim, content }: Pick<PhaseOf<'releasing'>, 'claim' | 'content'>): KeyRequest {
   const { key, onEnd } = claim.terms;
   const { value, flags, version } = content;
   if (onEnd === 'release') {
@@ -369,7 +335,7 @@ function releaseOf({ claim, content }: Pick<PhaseOf<'releasing'>, 'claim' | 'con
   return { method: 'kv.transact', params: { operations } };
 }
 
-function finishRelease(step: Step, entry: LockEntry): void {
+export function finishRelease(step: Step, entry: LockEntry): void {
   if (entry.phase.kind === 'releasing') {
     for (const ticket of entry.phase.tickets) step.resolve(ticket, { kind: 'released' });
   }
@@ -378,7 +344,7 @@ function finishRelease(step: Step, entry: LockEntry): void {
 }
 
 /** Its holder does not hold it any more, and is told. */
-function lose(step: Step, entry: LockEntry, cause: LockLoss): void {
+export function lose(step: Step, entry: LockEntry, cause: LockLoss): void {
   const { phase } = entry;
   if (phase.kind !== 'held' && phase.kind !== 'cutOff') return;
   const { claim, version } = phase;
@@ -392,121 +358,14 @@ function lose(step: Step, entry: LockEntry, cause: LockLoss): void {
   advance(step, entry);
 }
 
-/** The session is lost, or another takes its place: what was asked on it is asked again. */
-export function resetLocks(step: Step): void {
-  for (const entry of step.tables.locks.values()) {
-    const { phase } = entry;
-    switch (phase.kind) {
-      case 'acquiring': {
-        const mayHold = phase.request.isSent ? phase.wait.claim : phase.mayHold;
-        entry.phase = { kind: 'free', mayHold, contention: phase.contention };
-        break;
-      }
-      case 'contended':
-        entry.phase = { kind: 'free', mayHold: phase.mayHold, contention: phase.contention };
-        break;
-      case 'held': {
-        const { claim, fence, version } = phase;
-        const lostAtMs = step.nowMs + (claim.terms.lostAfterMs ?? step.tables.graceMs ?? graceMsUnsaid);
-        entry.phase = { kind: 'cutOff', claim, fence, version, lostAtMs };
-        step.wakeForRetry(lostAtMs);
-        break;
-      }
-      case 'releasing':
-        entry.phase = { ...phase, request: undefined, retryAtMs: undefined };
-        break;
-      case 'free':
-      case 'cutOff':
-        break;
-      default:
-        phase satisfies never;
-    }
-  }
-}
-
-/** There is a session: one that may hold what the one before held (`isHeir`), or one that holds nothing. */
-export function resumeLocks(step: Step, isHeir: boolean): void {
-  for (const entry of step.tables.locks.values()) {
-    const { phase } = entry;
-    if (phase.kind === 'free') {
-      if (!isHeir) entry.phase = { ...phase, mayHold: undefined };
-      advance(step, entry);
-    } else if (phase.kind === 'releasing') {
-      if (isHeir) sendRelease(step, entry);
-      else finishRelease(step, entry);
-    } else if (phase.kind === 'cutOff') {
-      if (isHeir) check(step, entry, phase);
-      else lose(step, entry, 'session');
-    }
-  }
-}
-
 /** Looks whether the key is still held under the same number. */
-function check(
+export function check(
   step: Step,
   entry: LockEntry,
   { claim, fence, version }: Pick<PhaseOf<'held'>, 'claim' | 'fence' | 'version'>,
 ): void {
   const request = ask(step, entry, { method: 'kv.get', params: { key: entry.key } });
   entry.phase = { kind: 'held', claim, fence, version, check: request, checkAtMs: Infinity };
-}
-
-export function handleLockTimers(step: Step): void {
-  for (const entry of step.tables.locks.values()) {
-    const { phase } = entry;
-    const dueAtMs = dueOf(phase);
-    if (dueAtMs === undefined) continue;
-    if (dueAtMs > step.nowMs) {
-      step.wakeForRetry(dueAtMs);
-    } else if (phase.kind === 'contended') {
-      entry.phase = { kind: 'free', mayHold: phase.mayHold, contention: phase.contention };
-      advance(step, entry);
-    } else if (phase.kind === 'held') {
-      const wasWatched = entry.watcher !== undefined;
-      watchKey(step, entry);
-      // It is looked at as soon as the watch has begun.
-      if (wasWatched || entry.watcher === undefined) check(step, entry, phase);
-      else scheduleCheck(step, entry, phase);
-    } else if (phase.kind === 'cutOff') lose(step, entry, 'connection');
-    else if (phase.kind === 'releasing') sendRelease(step, entry);
-  }
-}
-
-function dueOf(phase: LockPhase): number | undefined {
-  switch (phase.kind) {
-    case 'contended':
-    case 'releasing':
-      return phase.retryAtMs;
-    case 'held':
-      return phase.checkAtMs === Infinity ? undefined : phase.checkAtMs;
-    case 'cutOff':
-      return phase.lostAtMs;
-    case 'free':
-    case 'acquiring':
-      return undefined;
-    default:
-      return phase satisfies never;
-  }
-}
-
-/**
- * The client is being closed, which ends its session. What it holds is released before that: a release has no lock delay, as the end of a session has.
- */
-export function releaseAllLocks(step: Step): void {
-  const { serving, tables } = step;
-  for (const { phase } of tables.locks.values()) {
-    if (phase.kind === 'held' || phase.kind === 'cutOff') {
-      step.effects.push({ kind: 'lockLost', claim: phase.claim, cause: 'closed' });
-    }
-    if (serving === undefined || phase.kind !== 'held') continue;
-    const { claim, version } = phase;
-    const { value, flags } = claim.terms;
-    const { method, params } = releaseOf({ claim, content: { value, flags, version } });
-    const text = encodeRequest(tables.nextRequest, method, params);
-    tables.nextRequest += 1;
-    step.effects.push({ kind: 'send', socket: serving.socket, text });
-  }
-  tables.locks.clear();
 }
 
 function removeWait(wait: LockWait): boolean {

@@ -2,7 +2,7 @@ import { accept, refuse, removeInFlight } from './answers.ts';
 import { readMessages } from './frames.ts';
 import type { Message } from './frames.ts';
 import { openingSocketOf } from './link.ts';
-import { noticeLocks } from './locks.ts';
+import { noticeLocks } from './lock-survival.ts';
 import { handleClaim } from './registrations.ts';
 import { dispatchToLink } from './session.ts';
 import type { Step } from './step.ts';

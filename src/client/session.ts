@@ -9,7 +9,7 @@ import { encodeRequest } from './frames.ts';
 import type { Opened } from './frames.ts';
 import type { LinkEffect, LinkEvent } from './link-state.ts';
 import { stepLink } from './link.ts';
-import { resetLocks, resumeLocks } from './locks.ts';
+import { resetLocks, resumeLocks } from './lock-survival.ts';
 import { replaceConnection } from './previous-connection.ts';
 import { reconcile } from './reconciliation.ts';
 import { forgetSessionCopy, reviewRegistration, resetRegistration, settlePending } from './registrations.ts';

@@ -1,6 +1,6 @@
 import { saveAll } from './caching.ts';
 import type { SlotcastError } from './errors.ts';
-import { releaseAllLocks } from './locks.ts';
+import { releaseAllLocks } from './lock-survival.ts';
 import { dropPreviousConnection } from './previous-connection.ts';
 import type { Step } from './step.ts';
 
