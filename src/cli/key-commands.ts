@@ -35,7 +35,7 @@ interface ListOptions extends RegistryOptions {
 
 /** `kv`: `get`, `put`, `delete`, `list`, `watch` and `lock`. */
 export function addKeyCommands(program: Command): void {
-  const kv = program.command('kv').description('read, write and lock keys');
+  const kv = program.command('kv').description('read, write, watch and lock keys');
   const key = 'name of the key';
   addRegistryOptions(
     kv
