@@ -24,6 +24,8 @@ const lockFileBytes = 12_288;
 
 /** A disk, or what a process may write to a file, with less room is full: a group of commits may need that much. */
 const roomBytesMin = 1_048_576;
+/** A new file, with its tables and nothing in them, has less. */
+const newFileBytesMax = 262_144;
 
 /** A file is larger than the process may write. */
 const efbig = 27;
@@ -308,6 +310,15 @@ function readHead(head: Bytes): StoreHead {
   return decodeHead(row.payload);
 }
 
+/** Before a new file is made: LMDB writes it as it opens it, and its binding corrupts the heap where that fails again and again. Throws if there is no room for it. */
+export function requireRoomForNew(file: string): void {
+  const bound = readFileBound(file);
+  if (bound !== undefined && bound < newFileBytesMax)
+    throw new StorageError('full', `${file} cannot be made: no file may have more than ${bound} bytes (ulimit -f)`);
+  if (isFullAt(path.dirname(file), newFileBytesMax))
+    throw new StorageError('full', `${file} cannot be made: the disk has no room for it`);
+}
+
 /**
  * LMDB maps this file into memory, and its binding crashes the process if it cannot be made, or if the disk has no room for what is mapped: so it is there, written
  * in full, before LMDB sees it. What it holds already is LMDB's.
@@ -330,7 +341,7 @@ export function toStorageError(error: unknown, what: string, file: string): Stor
   const fault = (code === undefined ? undefined : faults[code]) ?? 'failed';
   // LMDB calls it an error of the device if a part of what it writes has still found room.
   const bound = fault === 'failed' || code === efbig || code === 'EFBIG' ? readFileBound(file) : undefined;
-  const isFull = bound !== undefined || (fault === 'failed' && isFullAt(path.dirname(file)));
+  const isFull = bound !== undefined || (fault === 'failed' && isFullAt(path.dirname(file), roomBytesMin));
   const why =
     bound === undefined ? (message ?? String(error)) : `no file may have more than ${bound} bytes (ulimit -f)`;
   return new StorageError(isFull ? 'full' : fault, `${what}: ${why}`, { cause: error });
@@ -349,10 +360,10 @@ function readFileBound(file: string): number | undefined {
   }
 }
 
-function isFullAt(folder: string): boolean {
+function isFullAt(folder: string, bytesMin: number): boolean {
   try {
     const { bavail, bsize } = statfsSync(folder);
-    return bavail * bsize < roomBytesMin;
+    return bavail * bsize < bytesMin;
   } catch {
     // It says nothing about the failure that is looked into.
     return false;

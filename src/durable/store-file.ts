@@ -3,7 +3,7 @@ import path from 'node:path';
 
 import { durableTables } from './commits.ts';
 import type { DurableTable } from './commits.ts';
-import { headKey, headTable, LmdbBackend, lockSuffix, toStorageError } from './lmdb-backend.ts';
+import { headKey, headTable, LmdbBackend, lockSuffix, requireRoomForNew, toStorageError } from './lmdb-backend.ts';
 import { pageBytes, readLmdbFile } from './lmdb-file.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import { decodeRow } from './row-encoding.ts';
@@ -206,6 +206,7 @@ function nameFreely(name: string): string {
 function writeNew(file: string, bytesMax: number, rows: readonly RowChange[], lastVersion: number): void {
   const temporary = `${file}${newSuffix}`;
   removeFile(temporary);
+  requireRoomForNew(temporary);
   // Whatever the bound is now: it held when they were stored.
   const backend = new LmdbBackend(
     temporary,
