@@ -18,6 +18,8 @@ export interface WarmStartOptions {
   readonly folder: JournalFolder;
   readonly config: Pick<ServerConfig, 'partitions' | 'journalBytesWaitingMax'>;
   readonly origins: SessionOrigins;
+  /** How often the registry has started, with this time; undefined: nobody knows. */
+  readonly readStarts: () => number | undefined;
   /** All requests from now on have numbers above this one. */
   readonly continueRequests: (request: number) => void;
   readonly log: Logger;
@@ -117,7 +119,7 @@ export class WarmStart {
       before: paths,
       files: this.#phase === 'over' ? [] : folder.claimFiles(),
       isRebuild: !isFirstLife && this.#phase !== 'reading',
-      isWhole: folder.isWhole,
+      isWhole: folder.wholeAfterStarts !== undefined && folder.wholeAfterStarts + 1 === this.#options.readStarts(),
     };
   }
 
@@ -209,10 +211,13 @@ export class WarmStart {
   async end(partitions: number): Promise<void> {
     await this.#ledger.end();
     for (let partition = 0; partition < partitions; partition++) if (this.#ended.get(partition) !== true) return;
+    const { folder, readStarts, log } = this.#options;
+    const starts = readStarts();
+    if (starts === undefined) return;
     try {
-      this.#options.folder.noteEnd();
+      folder.noteEnd(starts);
     } catch (error) {
-      this.#options.log.warn({ err: error }, 'the journal cannot say that it ended in order: versions will leap ahead');
+      log.warn({ err: error }, 'the journal cannot say that it ended in order: versions will leap ahead');
     }
   }
 

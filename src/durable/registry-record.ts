@@ -29,8 +29,16 @@ export class RegistryRecord {
   #isBusy = false;
   /** Services have continued from here. */
   #continuedFrom = 0;
+  /** Starts so far, with this one; undefined: it could not be read or stored. */
+  get starts(): number | undefined {
+    return this.#stored?.starts;
+  }
+
   /** There is no trace of an earlier start. */
-  isFirstStart = false;
+  get isFirstStart(): boolean {
+    return this.starts === 1;
+  }
+
   /** No version of lives before has reached it; 0: nothing is known of any. */
   versionFloor = 0;
 
@@ -88,7 +96,6 @@ export class RegistryRecord {
         for (const { payload } of rows) stored = decode(payload);
       }
       this.versionFloor = stored.versionCeiling;
-      this.isFirstStart = stored.starts === 0;
       return stored;
     } catch {
       // The store has said so by itself.

@@ -25,7 +25,7 @@ export interface EarlierSessions {
   readonly damages: readonly JournalDamage[];
 }
 
-/** Says which life ended in order. */
+/** Says which life ended in order, and how often the registry had started by then. */
 const endMark = 'ended-in-order';
 
 /** The folder in which the journals of a registry lie, as one life of the process finds it. */
@@ -34,8 +34,8 @@ export class JournalFolder {
   /** Names the registry and its history; that of the life before, if there was one. */
   readonly registry: string;
   readonly life: number;
-  /** The life before ended in order, and left all that anybody was told. */
-  readonly isWhole: boolean;
+  /** How often the registry had started when the life before ended in order, and left all that anybody was told; undefined: it did not. */
+  readonly wholeAfterStarts: number | undefined;
   /** Segments of the life before that cannot be read at all. */
   readonly damages: readonly JournalDamage[];
   /** By file. */
@@ -64,7 +64,8 @@ export class JournalFolder {
       damages.push({ file, at: 0, reason: 'it is of another registry' });
     }
     this.damages = damages;
-    this.isWhole = this.#takeEndMark() === this.life - 1 && damages.length === 0;
+    const [life, starts] = this.#takeEndMark();
+    this.wholeAfterStarts = life === this.life - 1 && damages.length === 0 ? starts : undefined;
   }
 
   head(writers: number): SegmentHead {
@@ -108,20 +109,20 @@ export class JournalFolder {
     return { kept: [...kept.values()], begun: Array.from(begun, (number) => number ?? 0), damages };
   }
 
-  /** This life has ended in order, and everything is written. Throws if that cannot be noted. */
-  noteEnd(): void {
-    writeFileSync(join(this.path, endMark), String(this.life), { mode: 0o600, flush: true });
+  /** This life has ended in order, and everything is written. `starts`: of the registry, so far. Throws if that cannot be noted. */
+  noteEnd(starts: number): void {
+    writeFileSync(join(this.path, endMark), `${this.life} ${starts}`, { mode: 0o600, flush: true });
   }
 
   /** From now on nothing may be lost that was not written. */
-  #takeEndMark(): number | undefined {
+  #takeEndMark(): (number | undefined)[] {
     const path = join(this.path, endMark);
     try {
-      const life = Number(readFileSync(path, 'latin1'));
+      const numbers = readFileSync(path, 'latin1').split(' ').map(Number);
       unlinkSync(path);
-      return life;
+      return numbers;
     } catch {
-      return undefined;
+      return [];
     }
   }
 
@@ -149,8 +150,8 @@ export class JournalFolder {
 
   /** Of all lives, in the order of lives. */
   #list(): SegmentName[] {
-    return readdirSync(this.path)
-      .flatMap((file) => readSegmentName(file) ?? [])
+    return readdirSync(this.path, { withFileTypes: true })
+      .flatMap((entry) => (entry.isFile() ? (readSegmentName(entry.name) ?? []) : []))
       .sort((a, b) => a.life - b.life || a.writer - b.writer || a.sequence - b.sequence);
   }
 }
@@ -163,4 +164,15 @@ function remove(path: string): void {
   } catch {
     // It says nothing that a later segment does not.
   }
+}
+
+/** Removes what a journal is of, as far as that can be done. */
+export function discardJournal(path: string): void {
+  let files: string[] = [];
+  try {
+    files = readdirSync(path);
+  } catch {
+    // There is none.
+  }
+  for (const file of files) if (file === endMark || readSegmentName(file) !== undefined) remove(join(path, file));
 }

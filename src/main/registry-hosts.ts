@@ -14,8 +14,9 @@ import { RemoteHost } from '../control/remote-host.ts';
 import type { HostEvents } from '../control/remote-host.ts';
 import { SessionTransfers } from '../control/session-transfers.ts';
 import { WarmStart } from '../control/warm-start.ts';
+import type { RegistryRecord } from '../durable/registry-record.ts';
 import type { ThreadStore } from '../durable/thread-store.ts';
-import { JournalFolder } from '../journal/journal-folder.ts';
+import { discardJournal, JournalFolder } from '../journal/journal-folder.ts';
 import { createAdmissionRate } from '../runtime/admission-rate.ts';
 import type { AdmissionRate } from '../runtime/admission-rate.ts';
 import type { Counters } from '../runtime/counters.ts';
@@ -36,6 +37,7 @@ export interface RegistryHostsOptions {
   readonly memory: SharedMemory;
   readonly persistent: PersistentServices;
   readonly store: Pick<ThreadStore, 'version' | 'connect'>;
+  readonly record: Pick<RegistryRecord, 'starts'>;
   /** Monotonic, in milliseconds. */
   readonly nowMs: number;
 }
@@ -64,7 +66,7 @@ export interface RegistryHosts {
 }
 
 export function createRegistryHosts(options: RegistryHostsOptions): RegistryHosts {
-  const { config, log, counters, memory, persistent, store, nowMs } = options;
+  const { config, log, counters, memory, persistent, store, record, nowMs } = options;
   const { lastRequest } = memory;
   const origins = new SessionOrigins(memory.origins);
   const folder = openJournal(config, log);
@@ -75,6 +77,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
           folder,
           config,
           origins,
+          readStarts: () => record.starts,
           continueRequests: (request) => {
             continueAfter(lastRequest, request);
           },
@@ -172,7 +175,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
 /** Where sessions and what they register are noted for the next life of the process; undefined: they are not. */
 function openJournal({ dataDir, inMemory, warmStart }: ServerConfig, log: Logger): JournalFolder | undefined {
   if (dataDir === '' || inMemory || !warmStart) return undefined;
-  const folder = path.resolve(dataDir, 'journal');
+  const folder = journalPath(dataDir);
   try {
     return new JournalFolder(folder, createName);
   } catch (error) {
@@ -182,6 +185,15 @@ function openJournal({ dataDir, inMemory, warmStart }: ServerConfig, log: Logger
     );
     return undefined;
   }
+}
+
+/** The journal of a life before says nothing true any more once another life has not continued it. The data folder must be this process's. */
+export function discardUnusedJournal({ dataDir, inMemory }: ServerConfig): void {
+  if (dataDir !== '' && !inMemory) discardJournal(journalPath(dataDir));
+}
+
+function journalPath(dataDir: string): string {
+  return path.resolve(dataDir, 'journal');
 }
 
 /** Numbers requests where nobody else does. */

@@ -11,6 +11,7 @@ import { adoptLog, createLog } from '../runtime/log.ts';
 import type { ServerLog } from '../runtime/log.ts';
 import { chooseTransport } from '../transport/choose-transport.ts';
 import type { Fault } from '../workers/messages.ts';
+import { discardUnusedJournal } from './registry-hosts.ts';
 import { createServerParts } from './server-parts.ts';
 import type { ServerParts } from './server-parts.ts';
 
@@ -150,6 +151,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   } = parts;
   const { host, port, httpPort, partitions } = config;
   await store.start();
+  if (parts.warmStart === undefined) discardUnusedJournal(config);
   await record.begin();
   if (record.isFirstStart && parts.warmStart?.isFirstLife === true) warmUp.presumeOver();
   const [takers] = await Promise.all([threads.start(), supervisor.startUpTo(partitions), edges.start()]);

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -163,6 +163,48 @@ test('[WS3] [PU1] no version goes back: after an orderly end it is the same, and
     else expect(version).toBe(told);
   }
 }, 120_000);
+
+test('[WS3] [PU1] a life without a journal leaves none that says what was before it', async () => {
+  const ports = await setUp();
+  const target = '/v1/instances?service=pay';
+  await start(ports, { partitions: 1, warmUpMs: 0 });
+  const client = connect({ servers: [`ws://127.0.0.1:${ports.port}`], backoffMinMs: 60_000, backoffMaxMs: 60_000 });
+  clients.push(client);
+  await client.register('pay', { host: 'h', port: 1 });
+  running?.signal('SIGTERM');
+  await running?.exited;
+  await start(ports, { partitions: 1, warmUpMs: 0, warmStart: 'false' });
+  const other = connect({ servers: [`ws://127.0.0.1:${ports.port}`], backoffMinMs: 60_000, backoffMaxMs: 60_000 });
+  clients.push(other);
+  const { version } = await other.register('pay', { host: 'h', port: 2 });
+  await kill();
+  // What lies in the folder beside the journal's files does no harm.
+  mkdirSync(path.join(folder, 'journal', 'claims-5-0-9.part'));
+  await start(ports, { partitions: 1, warmUpMs: 10_000 });
+  const list = await read<List>(ports, target);
+  expect(list.version).toBeGreaterThan(version);
+  expect(list.instances).toEqual([]);
+}, 60_000);
+
+test('[WS3] [PU1] a journal that ended in order counts only for the next start', async () => {
+  const ports = await setUp();
+  await start(ports, { partitions: 1, warmUpMs: 0 });
+  const client = connect({ servers: [`ws://127.0.0.1:${ports.port}`], backoffMinMs: 60_000, backoffMaxMs: 60_000 });
+  clients.push(client);
+  const { version } = await client.register('pay', { host: 'h', port: 1 });
+  running?.signal('SIGTERM');
+  await running?.exited;
+  const kept = path.join(folder, 'kept');
+  cpSync(path.join(folder, 'journal'), kept, { recursive: true });
+  await start(ports, { partitions: 1, warmUpMs: 10_000 });
+  expect((await read<List>(ports, '/v1/instances?service=pay')).version).toBe(version);
+  await kill();
+  // As if that life had not been able to write there.
+  rmSync(path.join(folder, 'journal'), { recursive: true });
+  renameSync(kept, path.join(folder, 'journal'));
+  await start(ports, { partitions: 1, warmUpMs: 10_000 });
+  expect((await read<List>(ports, '/v1/instances?service=pay')).version).toBeGreaterThan(version);
+}, 60_000);
 
 test('[WS3] [PU1] who waits over HTTP from a version of before SIGKILL is woken by the next change only', async () => {
   const ports = await setUp();
