@@ -147,14 +147,16 @@ function describeQuery(query: JsonSchema | undefined): JsonSchema[] {
   }));
 }
 
-/** What `x-bytesMax` implies for tools that do not know it: a string of at most this many bytes has no more characters than that. */
+/** What our own keywords imply for tools that do not know them: a text of at most this many bytes has no more characters than that, and as many bytes in base64 a third more. */
 function addLengths(schema: JsonSchema): JsonSchema {
   const entries = Object.entries(schema).map(([keyword, value]): [string, unknown] => [
     keyword,
     addLengthsWithin(value),
   ]);
-  const bytesMax = schema['x-bytesMax'];
-  return Object.fromEntries(typeof bytesMax === 'number' ? [...entries, ['maxLength', bytesMax]] : entries);
+  const { 'x-bytesMax': bytesMax, 'x-valueBytesMax': valueBytesMax } = schema;
+  if (typeof bytesMax === 'number') entries.push(['maxLength', bytesMax]);
+  if (typeof valueBytesMax === 'number') entries.push(['maxLength', Math.ceil(valueBytesMax / 3) * 4]);
+  return Object.fromEntries(entries);
 }
 
 function addLengthsWithin(value: unknown): unknown {

@@ -3,7 +3,8 @@ import type { MethodName, Notifications } from './types.ts';
 
 /**
  * Protocol version 1 as JSON Schema (2020-12): what validates requests, encodes replies and makes the OpenRPC and OpenAPI
- * documents. Keywords of our own: `x-bytesMax` (UTF-8 bytes of a string), `x-totalBytesMax` (of a map's keys and values) and `x-wellFormed` (no lone surrogates).
+ * documents. Keywords of our own: `x-bytesMax` (UTF-8 bytes of a string), `x-totalBytesMax` (of a map's keys and values),
+ * `x-valueBytesMax` (bytes that a key's value in base64 stands for) and `x-wellFormed` (no lone surrogates).
  */
 export interface JsonSchema {
   readonly [keyword: string]: unknown;
@@ -225,8 +226,8 @@ const keyPrefix: JsonSchema = {
 };
 const keyValue: JsonSchema = {
   type: 'string',
-  maxLength: Math.ceil(limits.keyValueBytesMax / 3) * 4,
   pattern: '^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$',
+  'x-valueBytesMax': limits.keyValueBytesMax,
   description: `The value in base64, at most ${limits.keyValueBytesMax} bytes before that; empty by default.`,
 };
 const keyFlags: JsonSchema = {
@@ -584,6 +585,9 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           minItems: 1,
           maxItems: limits.keyTransactionOperationsMax,
           items: {
+            type: 'object',
+            // Which of them it is to be: what is wrong with an operation is said by its schema alone.
+            discriminator: { propertyName: 'op' },
             oneOf: [
               operation('get', { key }),
               operation('put', keyPutProperties),

@@ -2,12 +2,13 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { ErrorObject, ValidateFunction } from 'ajv/dist/2020.js';
 
 import type { Failure } from '../protocol/errors.ts';
+import { protocolLimits } from '../protocol/limits.ts';
 import type { JsonSchema } from '../protocol/schemas.ts';
 
 const loneSurrogate = /\p{Cs}/u;
 
 /** A test checks schemas against the meta-schema; compiling that one would take each thread as long as compiling all of the others. */
-const ajv: Ajv2020 = new Ajv2020({ strict: true, meta: false, validateSchema: false });
+const ajv: Ajv2020 = new Ajv2020({ strict: true, discriminator: true, meta: false, validateSchema: false });
 ajv.addKeyword({
   keyword: 'x-bytesMax',
   type: 'string',
@@ -34,6 +35,15 @@ ajv.addKeyword({
   error: { message: ({ schema }) => `must hold at most ${String(schema)} bytes of keys and values` },
 });
 
+/** Two lengths of a value may be as many characters of base64, so it is the bytes that count. */
+const valueBytesMax = 'x-valueBytesMax';
+ajv.addKeyword({
+  keyword: valueBytesMax,
+  type: 'string',
+  schemaType: 'number',
+  validate: (max: number, value: string) => Buffer.byteLength(value, 'base64') <= max,
+});
+
 /** A UTF-16 unit is at most three bytes of UTF-8, so most texts need no counting. */
 function isWithinBytes(text: string, max: number): boolean {
   return text.length * 3 <= max || Buffer.byteLength(text) <= max;
@@ -57,6 +67,11 @@ function describeInvalid(error: ErrorObject | undefined): Failure {
   if (error === undefined) throw new Error('a validator refused without saying why');
   const path = error.instancePath === '' ? 'params' : error.instancePath.slice(1).replaceAll('/', '.');
   const params: Record<string, unknown> = error.params;
+  if (error.keyword === valueBytesMax) {
+    const max = protocolLimits.keyValueBytesMax;
+    return { code: 'limit_exceeded', message: `${path} has more than ${max} bytes`, limit: 'keyValueBytesMax', max };
+  }
+  if (error.keyword === 'discriminator') return describeUnknownKind(error, path);
   const extra = params.additionalProperty;
   if (typeof extra === 'string') {
     return invalid(
@@ -71,6 +86,15 @@ function describeInvalid(error: ErrorObject | undefined): Failure {
   if (typeof name === 'string')
     return invalid(error.instancePath, `${path} has a key that is not allowed: ${JSON.stringify(shorten(name, 64))}`);
   return invalid(error.instancePath, `${path} ${error.message ?? 'is not valid'}`);
+}
+
+/** The field that tells which of several schemas an object is to have tells none. */
+function describeUnknownKind({ instancePath, params }: ErrorObject, path: string): Failure {
+  const { tag, tagValue } = params as { readonly tag: string; readonly tagValue?: unknown };
+  const field = `${instancePath}/${tag}`;
+  if (tagValue === undefined) return invalid(field, `${path} lacks the field ${tag}`);
+  if (typeof tagValue !== 'string') return invalid(field, `${path}.${tag} must be string`);
+  return invalid(field, `${path}.${tag} must not be ${JSON.stringify(shorten(tagValue, 64))}: there is no such ${tag}`);
 }
 
 /** A JSON pointer (RFC 6901) to a field of whatever name, of which it shows so much. */

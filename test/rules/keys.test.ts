@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { protocolLimits } from '../../src/protocol/limits.ts';
 import type { KeyChangeResult, KeyListResult, KeyTransactResult } from '../../src/protocol/types.ts';
 import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
@@ -9,6 +10,11 @@ import { SimulatedClient } from '../support/simulated-client.ts';
 import type { Answered } from '../support/simulated-client.ts';
 
 const random = new Random(1);
+
+/** A value of so many bytes. */
+function valueOf(bytes: number): string {
+  return Buffer.alloc(bytes).toString('base64');
+}
 
 /** A key that a partition owns. */
 function keyOf(registry: InProcessRegistry, partition: number, prefix = 'k'): string {
@@ -71,6 +77,49 @@ test('[KV2] [KV3] conditions that do not hold are results, and wrong parameters 
     await registry.deliver(random);
     expect(refused.error?.data.code).toBe('invalid_params');
   }
+});
+
+test('[KV1] the bytes of a value are limited, however many characters of base64 they are', async () => {
+  const registry = await InProcessRegistry.start();
+  const client = new SimulatedClient(registry);
+  const max = protocolLimits.keyValueBytesMax;
+  expect(valueOf(max + 1)).toHaveLength(valueOf(max).length);
+  expect(await ask(registry, client.request('kv.put', { key: 'a', value: valueOf(max) }))).toMatchObject({
+    applied: true,
+  });
+  for (const bytes of [max + 1, max + 4]) {
+    const value = valueOf(bytes);
+    const refused = [
+      client.request('kv.put', { key: 'a', value }),
+      client.request('kv.transact', {
+        operations: [
+          { op: 'get', key: 'a' },
+          { op: 'put', key: 'a', value },
+        ],
+      }),
+    ];
+    await registry.deliver(random);
+    for (const { error } of refused) {
+      expect(error?.data).toMatchObject({ code: 'limit_exceeded', limit: 'keyValueBytesMax', max });
+    }
+  }
+});
+
+test.each([
+  ['/operations/1/cas', 'operations.1.cas must be >= 0', { op: 'put', key: 'b', cas: -1 }],
+  ['/operations/1/value', 'operations.1 has an unknown field "value"', { op: 'get', key: 'b', value: '' }],
+  ['/operations/1/key', 'operations.1 lacks the field key', { op: 'check', held: true }],
+  ['/operations/1/op', 'operations.1 lacks the field op', { key: 'b' }],
+  ['/operations/1/op', 'operations.1.op must be string', { op: 1, key: 'b' }],
+  ['/operations/1/op', 'operations.1.op must not be "cas": there is no such op', { op: 'cas', key: 'b' }],
+  ['/operations/1', 'operations.1 must be object', 'get'],
+])('[KV3] what is wrong with an operation of a transaction is said: %s, %s', async (field, message, operation) => {
+  const registry = await InProcessRegistry.start();
+  const client = new SimulatedClient(registry);
+  const operations = [{ op: 'get', key: 'a' }, operation] as never;
+  const refused = client.request('kv.transact', { operations });
+  await registry.deliver(random);
+  expect(refused.error).toMatchObject({ message, data: { code: 'invalid_params', field } });
 });
 
 test('[KV3] a transaction over several partitions is carried out as a whole, with one version', async () => {

@@ -71,7 +71,12 @@ export class KeyAccess {
   ): Promise<HttpAnswer | Failure> | Failure {
     const max = protocolLimits.keyValueBytesMax;
     if (bytes.length > max) {
-      return { code: 'limit_exceeded', message: `the value has ${bytes.length} bytes`, limit: 'keyValueBytesMax', max };
+      return {
+        code: 'limit_exceeded',
+        message: `the value has more than ${max} bytes`,
+        limit: 'keyValueBytesMax',
+        max,
+      };
     }
     if (acquire !== undefined && release !== undefined) {
       return { code: 'invalid_params', message: 'a key is either acquired or released', field: '/release' };
