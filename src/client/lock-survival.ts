@@ -41,7 +41,10 @@ function notice(step: Step, entry: LockEntry, news: LockNews['news']): void {
     const waitMs = Math.round(step.inputs.random * retryBounds.backoffMinMs);
     retryAfter(step, entry, { contention: phase.contention, mayHold: phase.mayHold, waitMs });
   } else if (phase.kind === 'held') {
-    if (last === undefined) check(step, entry, phase);
+    if (news === 'refused') {
+      // From now on it is looked at in place of being told.
+      if (phase.check === undefined) scheduleCheck(step, entry, phase);
+    } else if (last === undefined) check(step, entry, phase);
     else if (last.modifyVersion > phase.fence && ('deleted' in last || last.fence !== phase.fence)) {
       lose(step, entry, 'released');
     }
@@ -91,8 +94,10 @@ export function resumeLocks(step: Step, isHeir: boolean): void {
       if (isHeir) sendRelease(step, entry);
       else finishRelease(step, entry);
     } else if (phase.kind === 'cutOff') {
-      if (isHeir) check(step, entry, phase);
-      else lose(step, entry, 'session');
+      if (isHeir) {
+        watchKey(step, entry, phase.version);
+        check(step, entry, phase);
+      } else lose(step, entry, 'session');
     }
   }
 }
@@ -108,11 +113,8 @@ export function handleLockTimers(step: Step): void {
       entry.phase = { kind: 'free', mayHold: phase.mayHold, contention: phase.contention };
       advance(step, entry);
     } else if (phase.kind === 'held') {
-      const wasWatched = entry.watcher !== undefined;
-      watchKey(step, entry);
-      // It is looked at as soon as the watch has begun.
-      if (wasWatched || entry.watcher === undefined) check(step, entry, phase);
-      else scheduleCheck(step, entry, phase);
+      watchKey(step, entry, phase.version);
+      check(step, entry, phase);
     } else if (phase.kind === 'cutOff') lose(step, entry, 'connection');
     else if (phase.kind === 'releasing') sendRelease(step, entry);
   }

@@ -22,8 +22,6 @@ import { unwatch, watchForLock } from './watches.ts';
 export const retryBounds = { backoffMinMs: 50, backoffMaxMs: 1000 } as const;
 /** As long as a watch says when they let go, in milliseconds. */
 const watchedRetryMs = 10_000;
-/** A key that is held for longer than this is watched, since anybody may delete it, in milliseconds. */
-const watchAfterMs = 1000;
 /** How often a held key is looked at, without a watch and with one, in milliseconds. */
 const checkMs = 5000;
 const watchedCheckMs = 60_000;
@@ -133,6 +131,7 @@ export function acceptLock(step: Step, operation: LockRequest, result: unknown):
 }
 
 type PhaseOf<K extends LockPhase['kind']> = Extract<LockPhase, { kind: K }>;
+type Held = Pick<PhaseOf<'held'>, 'claim' | 'fence' | 'version'>;
 
 function acceptAcquisition(
   step: Step,
@@ -157,10 +156,13 @@ function acceptAcquisition(
     beginRelease(step, entry, { claim, version, tickets: [] });
     return;
   }
-  const checkAtMs = step.nowMs + (entry.watcher === undefined ? watchAfterMs : watchedCheckMs);
-  entry.phase = { kind: 'held', claim, fence, version, check: undefined, checkAtMs };
-  step.wakeForRetry(checkAtMs);
   step.resolve(ticket, { kind: 'locked', fence });
+  const held = { kind: 'held', claim, fence, version } as const;
+  // What has been told before this answer was taken for something that came before it.
+  const isBehind = (entry.watcher?.version ?? 0) > version;
+  watchKey(step, entry, version);
+  if (isBehind) check(step, entry, held);
+  else scheduleCheck(step, entry, held);
 }
 
 interface Contending {
@@ -198,9 +200,10 @@ export function retryAfter(
   step.wakeForRetry(retryAtMs);
 }
 
-export function watchKey(step: Step, entry: LockEntry): void {
+/** Anybody may delete a key that is held, so what comes after the version at which it is known to be held is told. Without a version: what comes from now on. */
+export function watchKey(step: Step, entry: LockEntry, version?: number): void {
   if (entry.watcher !== undefined || step.tables.isWatchingRefused || !step.isServing) return;
-  entry.watcher = watchForLock(step, entry.key);
+  entry.watcher = watchForLock(step, entry.key, version);
 }
 
 function acceptCheck(step: Step, entry: LockEntry, phase: PhaseOf<'held'>, { entry: found }: KeyGetResult): void {
@@ -211,9 +214,9 @@ function acceptCheck(step: Step, entry: LockEntry, phase: PhaseOf<'held'>, { ent
   scheduleCheck(step, entry, phase);
 }
 
-export function scheduleCheck(step: Step, entry: LockEntry, phase: PhaseOf<'held'>): void {
+export function scheduleCheck(step: Step, entry: LockEntry, { claim, fence, version }: Held): void {
   const checkAtMs = step.nowMs + (entry.watcher === undefined ? checkMs : watchedCheckMs);
-  entry.phase = { ...phase, check: undefined, checkAtMs };
+  entry.phase = { kind: 'held', claim, fence, version, check: undefined, checkAtMs };
   step.wakeForRetry(checkAtMs);
 }
 
@@ -359,11 +362,7 @@ export function lose(step: Step, entry: LockEntry, cause: LockLoss): void {
 }
 
 /** Looks whether the key is still held under the same number. */
-export function check(
-  step: Step,
-  entry: LockEntry,
-  { claim, fence, version }: Pick<PhaseOf<'held'>, 'claim' | 'fence' | 'version'>,
-): void {
+export function check(step: Step, entry: LockEntry, { claim, fence, version }: Held): void {
   const request = ask(step, entry, { method: 'kv.get', params: { key: entry.key } });
   entry.phase = { kind: 'held', claim, fence, version, check: request, checkAtMs: Infinity };
 }

@@ -58,14 +58,14 @@ export function watch(step: Step, watcher: Watcher): void {
   } else restart(step, entry);
 }
 
-/** The key of a lock is watched. */
-export function watchForLock(step: Step, key: string): Watcher {
-  const watcher = new Watcher(findOrCreate(step, { key }), { isLock: true });
+/** The key of a lock is watched: for what comes after a version, or from now on, and then that it begins is told when an answer is there. */
+export function watchForLock(step: Step, key: string, version?: number): Watcher {
+  const watcher = new Watcher(findOrCreate(step, { key }), { isLock: true, version });
   const { entry } = watcher;
-  entry.watchers.add(watcher);
-  // Also if others watch it: that it begins is told when an answer is there.
-  if (entry.phase.kind === 'live') restart(step, entry);
-  else request(step, entry);
+  if (version === undefined && entry.phase.kind === 'live') {
+    entry.watchers.add(watcher);
+    restart(step, entry);
+  } else watch(step, watcher);
   return watcher;
 }
 

@@ -197,17 +197,71 @@ test('who waits for a lock is told when it is free, and who holds it when it is 
   scene.only('kv.unwatch');
 });
 
-test('a key that is held for long is watched', () => {
+const acquired = {
+  applied: true,
+  version: 13,
+  entry: { key: 'k', flags: '0', createVersion: 1, modifyVersion: 13, lockIndex: 1, holder: 'me', fence: 13 },
+};
+
+test('a key is watched as soon as it is held, from the version at which it is', () => {
   const scene = new WatchScene();
+  const losses: string[] = [];
+  scene.onEffect = (effect) => {
+    if (effect.kind === 'lockLost') losses.push(effect.cause);
+  };
   scene.call({ kind: 'lock', claim: claimOf() });
-  const meta = { key: 'k', flags: '0', createVersion: 1, modifyVersion: 13, lockIndex: 1, holder: 'me', fence: 13 };
-  scene.answer(scene.only('kv.put').id, { applied: true, version: 13, entry: meta });
-  scene.advance(1000);
-  scene.answer(scene.only('kv.watch').id, { version: 14 });
-  scene.answer(scene.only('kv.get').id, { version: 14, entry: entry('k', 13, { holder: 'me', fence: 13 }) });
-  scene.advance(59_000);
+  scene.answer(scene.only('kv.put').id, acquired);
+  const first = scene.only('kv.watch');
+  expect(first.params).toEqual({ key: 'k', version: 13 });
+  scene.answer(first.id, { version: 14, changes: [entry('k', 14, { holder: 'me', fence: 13 })] });
+  scene.advance(5000);
   const probes = scene.takeRequests().filter(({ method }) => method.startsWith('kv.'));
   expect(probes).toEqual([]);
+  scene.changed({ key: 'k', version: 15, changes: [{ key: 'k', deleted: true, modifyVersion: 15 }] });
+  expect(losses).toEqual(['released']);
+  scene.only('kv.unwatch');
+
+  // Deleted before the watch has begun.
+  scene.call({ kind: 'lock', claim: claimOf() });
+  scene.answer(scene.only('kv.put').id, acquired);
+  scene.answer(scene.only('kv.watch').id, {
+    version: 14,
+    changes: [{ key: 'k', deleted: true, modifyVersion: 14 }],
+  });
+  expect(losses).toEqual(['released', 'released']);
+  scene.only('kv.unwatch');
+});
+
+test('a loss that is told before the answer that grants the lock is not missed', () => {
+  const scene = new WatchScene();
+  const losses: string[] = [];
+  scene.onEffect = (effect) => {
+    if (effect.kind === 'lockLost') losses.push(effect.cause);
+  };
+  scene.call({ kind: 'lock', claim: claimOf(), timeoutMs: 600_000 });
+  scene.answer(scene.only('kv.put').id, { applied: false, version: 1, reason: 'held' });
+  scene.answer(scene.only('kv.watch').id, { version: 10 });
+  scene.advance(50);
+  const { id } = scene.only('kv.put');
+  scene.changed({ key: 'k', version: 14, changes: [{ key: 'k', deleted: true, modifyVersion: 14 }] });
+  scene.answer(id, acquired);
+  scene.answer(scene.only('kv.get').id, { version: 14 });
+  expect(losses).toEqual(['released']);
+});
+
+test('a lock of a key that is watched already is told without another watch', () => {
+  const scene = new WatchScene();
+  const losses: string[] = [];
+  scene.watch({ key: 'k' });
+  scene.answer(scene.only('kv.watch').id, { version: 10 });
+  scene.onEffect = (effect) => {
+    if (effect.kind === 'lockLost') losses.push(effect.cause);
+  };
+  scene.call({ kind: 'lock', claim: claimOf() });
+  scene.answer(scene.only('kv.put').id, acquired);
+  expect(scene.takeRequests()).toEqual([]);
+  scene.changed({ key: 'k', version: 14, changes: [{ key: 'k', deleted: true, modifyVersion: 14 }] });
+  expect(losses).toEqual(['released']);
 });
 
 function update(version: number, bytes = 1): object {
