@@ -1,18 +1,18 @@
 import { Emitter } from './emitter.ts';
 import type { StopListening } from './emitter.ts';
-import { ClosedError, LockHeldError, SlotcastError } from './errors.ts';
+import { ClosedError, LockHeldError, LockLostError, SlotcastError } from './errors.ts';
 import type { KeyEntry, KeyValue, LockOptions } from './key-types.ts';
 import type { Lock } from './lock.ts';
 
 export interface ElectOptions extends Omit<LockOptions, 'timeoutMs'> {
   /** What the leader says of itself, for those who follow: an address, for example. */
-  readonly value: KeyValue;
+  readonly value?: KeyValue;
   /** Ends the campaign, like `resign`. */
   readonly signal?: AbortSignal;
 }
 
 export interface ElectionEvents {
-  /** This client leads now, until the lock's signal is aborted. */
+  /** This client leads now, until the lock's signal is aborted: with a `LockLostError` when leading was lost, otherwise when it was ended. */
   readonly elected: Lock;
   /** It does not lead any more; the campaign goes on. */
   readonly lost: SlotcastError;
@@ -42,6 +42,9 @@ export class Election implements AsyncDisposable {
   readonly #finished: Promise<void>;
   #lock: Lock | undefined;
   #leader: KeyEntry | undefined;
+  /** Since the campaign has ended. */
+  #released: Promise<void> | undefined;
+  #unreleased: SlotcastError | undefined;
 
   constructor(key: string, { signal, ...options }: ElectOptions, host: ElectionHost) {
     this.#key = key;
@@ -79,10 +82,11 @@ export class Election implements AsyncDisposable {
     return this.#emitter.on(name, listener);
   }
 
-  /** Ends the campaign, and leading. Resolves when the key is released. */
-  resign(): Promise<void> {
+  /** Ends the campaign, and leading, at once as far as this client is concerned. Resolves when the key is released, like `release` of a lock. */
+  async resign(): Promise<void> {
     this.#ended.abort();
-    return this.#finished;
+    await this.#finished;
+    if (this.#unreleased !== undefined) throw this.#unreleased;
   }
 
   /** Like `resign`. */
@@ -136,10 +140,33 @@ export class Election implements AsyncDisposable {
   }
 
   async #lead(lock: Lock): Promise<void> {
-    this.#emitter.emit('elected', lock);
-    await untilAborted(AbortSignal.any([lock.signal, this.#ended.signal]));
-    if (lock.signal.aborted) this.#emitter.emit('lost', lock.signal.reason as SlotcastError);
-    else await lock.release();
+    const { signal } = lock;
+    const ended = this.#ended.signal;
+    lock.endByRelease();
+    const end = (): void => {
+      this.#released = this.#release(lock);
+    };
+    if (ended.aborted) end();
+    else {
+      ended.addEventListener('abort', end, { once: true });
+      this.#emitter.emit('elected', lock);
+      // By a loss, by `end`, or since a listener has released it.
+      await untilAborted(signal);
+      ended.removeEventListener('abort', end);
+    }
+    if (signal.reason instanceof LockLostError) this.#emitter.emit('lost', signal.reason);
+    else await (this.#released ?? this.#release(lock));
+  }
+
+  /** The client goes on trying if it is not known to be released; who resigns is told. */
+  async #release(lock: Lock): Promise<void> {
+    try {
+      await lock.release();
+      this.#unreleased = undefined;
+    } catch (error) {
+      if (!(error instanceof SlotcastError)) throw error;
+      this.#unreleased = error;
+    }
   }
 }
 

@@ -162,7 +162,7 @@ export class KeySpace implements Keys {
     return this.#lock(key, options, false);
   }
 
-  elect(key: string, options: ElectOptions): Election {
+  elect(key: string, options: ElectOptions = {}): Election {
     // Now, and not when the campaign begins.
     readTerms(key, options, true);
     const { retryMs } = this.#host;

@@ -59,5 +59,5 @@ export interface Keys {
   tryLock(key: string, options?: LockOptions): Promise<Lock | undefined>;
 
   /** Campaigns for the key until it is ended: the one that holds it leads. */
-  elect(key: string, options: ElectOptions): Election;
+  elect(key: string, options?: ElectOptions): Election;
 }

@@ -15,6 +15,7 @@ export class Lock implements AsyncDisposable {
   readonly #lost: AbortController = new AbortController();
   readonly #fence: number;
   #isReleased = false;
+  #endsByRelease = false;
 
   constructor(claim: LockClaim, fence: number, host: LockHost) {
     this.#claim = claim;
@@ -31,7 +32,7 @@ export class Lock implements AsyncDisposable {
     return this.#fence;
   }
 
-  /** Aborted with a `LockLostError` when the lock is lost: stop what needs it. Not by `release`. */
+  /** Aborted with a `LockLostError` when the lock is lost: stop what needs it. Not by `release`, but for the lock of an election, where it says that leading is over. */
   get signal(): AbortSignal {
     return this.#lost.signal;
   }
@@ -47,12 +48,18 @@ export class Lock implements AsyncDisposable {
    */
   release(options: CallOptions = {}): Promise<void> {
     this.#isReleased = true;
+    if (this.#endsByRelease) this.#lost.abort();
     return this.#host.unlock(this.#claim, options);
   }
 
   /** Like `release`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.release();
+  }
+
+  /** Called by an election: who leads stops as soon as it is released, whoever did that. @internal */
+  endByRelease(): void {
+    this.#endsByRelease = true;
   }
 
   /** Called by the client. @internal */

@@ -79,6 +79,51 @@ test('an election tries again after a refusal, leads, campaigns again after a lo
   ]);
 });
 
+test('leading ends at once when it is ended, in whatever way, and its signal says so', async () => {
+  const play = new Play();
+  const abort = new AbortController();
+  const election = play.keys.elect('leader', { value: 'me', signal: abort.signal });
+  const signals: AbortSignal[] = [];
+  const losses: Error[] = [];
+  let isReleasing = true;
+  election.on('elected', (lock) => {
+    signals.push(lock.signal);
+    if (isReleasing) void lock.release();
+  });
+  election.on('lost', (error) => losses.push(error));
+  const lead = async (fence: number): Promise<void> => {
+    (await play.next()).resolve({ kind: 'locked', fence });
+  };
+  await lead(5);
+  // A listener has released it: the campaign goes on.
+  const first = await play.next();
+  expect(first.call.kind).toBe('unlock');
+  expect(signals[0]!.aborted).toBe(true);
+  first.resolve({ kind: 'released' });
+  isReleasing = false;
+  const second = await play.next();
+  expect(second.call.kind).toBe('unlock');
+  second.resolve({ kind: 'released' });
+  await lead(6);
+  await expect.poll(() => election.isLeader).toBe(true);
+  expect(signals[1]!.aborted).toBe(false);
+  abort.abort();
+  expect(signals[1]!.aborted).toBe(true);
+  expect(election.isLeader).toBe(false);
+  (await play.next()).reject(new ClosedError('client', 'the client was closed'));
+  await expect(election.resign()).rejects.toThrow('closed');
+
+  const other = play.keys.elect('leader');
+  other.on('elected', ({ signal }) => signals.push(signal));
+  await lead(7);
+  await expect.poll(() => other.isLeader).toBe(true);
+  const resigned = other.resign();
+  expect(signals[2]!.aborted).toBe(true);
+  (await play.next()).resolve({ kind: 'released' });
+  await resigned;
+  expect(losses).toEqual([]);
+});
+
 test('an election ends with its signal, and with its client', async () => {
   const play = new Play();
   const abort = new AbortController();
