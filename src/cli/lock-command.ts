@@ -29,8 +29,10 @@ const killAfterMs = 10_000;
 
 const lockHelp = `
 The command finds the fencing number in ${fenceVariable}, and the key in ${keyVariable}. When the lock is lost, it is ended by
-SIGTERM, and after ${killAfterMs / 1000} seconds by SIGKILL. The exit status is its own, 128 + N if it was ended by signal N, and 1 if the lock
-was not acquired or was lost. Without a command the lock is held until it is interrupted.`;
+SIGTERM, and after ${killAfterMs / 1000} seconds by SIGKILL. The exit status is its own, 128 + N if it was ended by signal N or never ran because
+of it, and 1 if the lock was not acquired or was lost. That the registry cannot be told of the release is a warning.
+SIGTERM, SIGINT and SIGHUP are passed on to the command; at a second one it is ended by SIGKILL, and the status is 128 + that one.
+Without a command the lock is held until it is interrupted.`;
 
 /** `kv lock`: runs a command while a key is held. */
 export function addLockCommand(kv: Command): void {
@@ -55,28 +57,48 @@ export function addLockCommand(kv: Command): void {
 }
 
 async function holdKey(key: string, command: readonly string[], options: HoldOptions): Promise<void> {
-  const stop = new AbortController();
   const client = openClient(options);
-  const signals = new SignalForwarding(() => {
-    stop.abort();
-  });
+  const signals = new SignalForwarding();
   try {
-    await awaitRegistry(client, options, () => client.whenConnected({ signal: stop.signal }));
-    const lock = await acquire(client, key, options, stop.signal);
+    const lock = await acquireUnlessStopped(client, key, options, signals);
     if (lock === undefined) return;
     try {
       process.exitCode = await (command.length === 0
-        ? hold(lock, options, stop.signal)
+        ? hold(lock, options, signals.stopped)
         : runWhileHeld(lock, command, signals));
     } finally {
       // Lost, there is nothing to release.
-      await lock.release();
+      await releaseOrWarn(lock);
     }
-  } catch (error) {
-    if (!stop.signal.aborted) throw error;
   } finally {
     signals.end();
     await client.close();
+  }
+}
+
+/** Undefined, with the status to end with, if it was not acquired. */
+async function acquireUnlessStopped(
+  client: Client,
+  key: string,
+  options: HoldOptions,
+  { stopped }: SignalForwarding,
+): Promise<Lock | undefined> {
+  try {
+    await awaitRegistry(client, options, () => client.whenConnected({ signal: stopped }));
+    return await acquire(client, key, options, stopped);
+  } catch (error) {
+    if (!stopped.aborted) throw error;
+    process.exitCode = statusOf(stopped.reason as NodeJS.Signals);
+    return undefined;
+  }
+}
+
+/** What the command has come to is known by then, whether or not others must wait for the key. */
+async function releaseOrWarn(lock: Lock): Promise<void> {
+  try {
+    await lock.release();
+  } catch (error) {
+    console.error(`slotcast: ${formatText(lock.key)} may still be held: ${describeError(error)}`);
   }
 }
 
@@ -131,6 +153,9 @@ function runWhileHeld(
   [file = '', ...args]: readonly string[],
   signals: SignalForwarding,
 ): Promise<number> {
+  const { stopped } = signals;
+  // Before it could be passed on.
+  if (stopped.aborted) return Promise.resolve(statusOf(stopped.reason as NodeJS.Signals));
   return new Promise((resolve, reject) => {
     const env = { ...process.env, [fenceVariable]: String(fence), [keyVariable]: key };
     const child = spawn(file, args, { stdio: 'inherit', env });
@@ -150,30 +175,65 @@ function runWhileHeld(
       clearTimeout(killTimer);
       signal.removeEventListener('abort', end);
       if (signal.aborted) resolve(exitCodes.failed);
-      else resolve(code ?? 128 + constants.signals[ended ?? 'SIGKILL']);
+      else if (signals.second !== undefined && code === null) resolve(statusOf(signals.second));
+      else resolve(code ?? statusOf(ended ?? 'SIGKILL'));
     });
   });
 }
 
-/** Signals that ask to end in order: before there is a command they end the wait, and then they are its own. */
+/**
+ * Signals that ask to end in order: before there is a command they end the wait, and then they are its own. A second one ends the command, and if there is none any more, the process.
+ */
 class SignalForwarding {
   readonly #onSignal: (signal: NodeJS.Signals) => void;
+  readonly #stop: AbortController = new AbortController();
   #child: ChildProcess | undefined;
+  #second: NodeJS.Signals | undefined;
 
-  constructor(stop: () => void) {
+  constructor() {
     this.#onSignal = (signal) => {
-      if (this.#child === undefined) stop();
-      // What was typed at a terminal the command has got from there.
-      else if (signal === 'SIGTERM' || !process.stdin.isTTY) this.#child.kill(signal);
+      this.#handle(signal);
     };
     for (const signal of stopSignals) process.on(signal, this.#onSignal);
   }
 
+  /** Aborted by the first signal, which is the reason. */
+  get stopped(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  /** The signal after which the command was killed. */
+  get second(): NodeJS.Signals | undefined {
+    return this.#second;
+  }
+
   forwardTo(child: ChildProcess): void {
     this.#child = child;
+    child.once('close', () => {
+      this.#child = undefined;
+    });
   }
 
   end(): void {
     for (const signal of stopSignals) process.off(signal, this.#onSignal);
   }
+
+  #handle(signal: NodeJS.Signals): void {
+    // What was typed at a terminal the command has got from there, and may make of it what it likes.
+    const isItsOwn = this.#child !== undefined && signal !== 'SIGTERM' && process.stdin.isTTY;
+    if (isItsOwn) return;
+    if (!this.stopped.aborted) {
+      this.#stop.abort(signal);
+      this.#child?.kill(signal);
+    } else if (this.#child === undefined) process.exit(statusOf(signal));
+    else {
+      this.#second ??= signal;
+      this.#child.kill('SIGKILL');
+    }
+  }
+}
+
+/** The status of what a signal has ended. */
+function statusOf(signal: NodeJS.Signals): number {
+  return 128 + constants.signals[signal];
 }

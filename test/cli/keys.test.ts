@@ -118,7 +118,12 @@ test('a lock that is held is waited for, or not', async () => {
   const interrupted = new RunningCommand(withServer(['lock', 'busy']));
   await Promise.all([waiting.waitForError(/waiting/), interrupted.waitForError(/waiting/)]);
   interrupted.signal('SIGINT');
-  expect(await interrupted.exited).toBe(0);
+  expect(await interrupted.exited).toBe(130);
+  const command = ['lock', 'busy', '--', process.execPath, '-e', 'console.log("ran")'];
+  const ended = new RunningCommand(withServer(command));
+  await ended.waitForError(/waiting/);
+  ended.signal('SIGTERM');
+  expect([await ended.exited, ended.out]).toEqual([143, '']);
   await lock.release();
   await waiting.waitFor(/^holding busy, fencing number \d+\n/);
   waiting.signal('SIGTERM');
@@ -154,6 +159,35 @@ test('signals are the command’s, and a holder that is killed leaves its lock d
   await expect(client.keys.lock('job2', { timeoutMs: 50 })).rejects.toMatchObject({ reason: 'delayed' });
   const next = await client.keys.lock('job2');
   expect(next.fence).toBeGreaterThan(Number(fence));
+});
+
+test('a command that ignores a signal is killed at the second one', async () => {
+  const deaf = script(
+    'deaf.mjs',
+    "process.on('SIGTERM', () => console.log('ignored'));\nconsole.log('running');\nsetInterval(() => {}, 1000);",
+  );
+  const command = new RunningCommand(withServer(['lock', 'job3', '--', process.execPath, deaf]));
+  await command.waitFor(/running/);
+  command.signal('SIGTERM');
+  await command.waitFor(/ignored/);
+  command.signal('SIGINT');
+  expect(await command.exited).toBe(130);
+  expect(await client.keys.get('job3')).not.toHaveProperty('holder');
+});
+
+test('the status of a command is passed on, also if the registry cannot be told of the release', async () => {
+  const other = await startServer({ port: 0, partitions: 1, logLevel: 'silent', warmUpMs: 0, drainTimeoutMs: 50 });
+  const seven = script(
+    'seven.mjs',
+    "process.on('SIGTERM', () => process.exit(7));\nconsole.log('running');\nsetInterval(() => {}, 1000);",
+  );
+  const options = ['--server', other.address.url, '--timeout-ms', '1000', '--lost-after-ms', '60000'];
+  const command = new RunningCommand(['kv', 'lock', 'job', ...options, '--', process.execPath, seven]);
+  await command.waitFor(/running/);
+  await other.stop();
+  command.signal('SIGTERM');
+  expect(await command.exited).toBe(7);
+  expect(command.err).toMatch(/^slotcast: job may still be held: /m);
 });
 
 test('watch prints what there is, and each change as it comes, until it is interrupted', async () => {
