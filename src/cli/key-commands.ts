@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
-import { buffer } from 'node:stream/consumers';
+import { createReadStream } from 'node:fs';
 
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
 import type { Client, KeyConditionUnmet, KeyEntry } from '../client/index.ts';
+import { protocolLimits } from '../protocol/limits.ts';
 import { escapeTerminal } from '../runtime/terminal-escapes.ts';
 import { exitCodes } from './exit-codes.ts';
 import { addKeyWatchCommand } from './key-watch-command.ts';
@@ -13,6 +13,7 @@ import { formatJson, formatKeys, formatText, toKeyJson } from './output.ts';
 import { ProgressBar } from './progress-bar.ts';
 import { addRegistryOptions, parseCount, withClient } from './registry.ts';
 import type { RegistryOptions } from './registry.ts';
+import { explainFaults } from './whole-file.ts';
 
 /** Keys asked for at a time. */
 const pageKeys = 1000;
@@ -116,8 +117,20 @@ async function putKey(key: string, value: string | undefined, options: PutOption
   console.log(json ? formatJson(toKeyJson(entry)) : `${formatText(key)} is at version ${entry.modifyVersion}`);
 }
 
+/** Not more of it than a value may have: whatever is in the file, or comes without an end. */
 async function readValue(file: string): Promise<Uint8Array> {
-  return file === '-' ? await buffer(process.stdin) : await readFile(file);
+  const { keyValueBytesMax: bytesMax } = protocolLimits;
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const source = file === '-' ? process.stdin : createReadStream(file, { end: bytesMax });
+  await explainFaults(file, async () => {
+    for await (const chunk of source as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes > bytesMax) throw new InvalidArgumentError(`A value has at most ${bytesMax} bytes.`);
+    }
+  });
+  return Buffer.concat(chunks);
 }
 
 const unmetMessages: Readonly<Record<KeyConditionUnmet['reason'], string>> = {

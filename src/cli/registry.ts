@@ -31,8 +31,10 @@ const serverDefault = 'ws://127.0.0.1:7070';
 export function addRegistryOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--server <url>', 'registry to talk to, as a URL or HOST:PORT; several in a list, or given again')
-        .env(serverVariable)
+      readVariable(
+        new Option('--server <url>', 'registry to talk to, as a URL or HOST:PORT; several in a list, or given again'),
+        serverVariable,
+      )
         .argParser(parseServers)
         .default(undefined, serverDefault),
     )
@@ -42,10 +44,16 @@ export function addRegistryOptions(command: Command): Command {
 
 export function addHttpOptions(command: Command): Command {
   return addRegistryOptions(command).addOption(
-    new Option('--http <url>', 'where the registry serves HTTP, if it is not where its server says: behind a proxy')
-      .env(httpVariable)
-      .argParser(parseHttp),
+    readVariable(
+      new Option('--http <url>', 'where the registry serves HTTP, if it is not where its server says: behind a proxy'),
+      httpVariable,
+    ).argParser(parseHttp),
   );
+}
+
+/** A variable that is empty counts as unset, like those of `start`. */
+function readVariable(option: Option, variable: string): Option {
+  return process.env[variable] === '' ? option : option.env(variable);
 }
 
 export function addServiceOptions(command: Command): Command {

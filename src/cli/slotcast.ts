@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 
 import { productVersion } from '../runtime/product-version.ts';
 import { addBackupCommands } from './backup-commands.ts';
@@ -60,7 +60,11 @@ addBackupCommands(program);
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) {
+  if (error instanceof InvalidArgumentError) {
+    // Found by a command, and not by the parser, which would have said so.
+    console.error(`slotcast: ${error.message}`);
+    process.exitCode = exitCodes.usage;
+  } else if (error instanceof CommanderError) {
     // It has said already what was wrong. Help and version are no errors.
     process.exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
   } else {

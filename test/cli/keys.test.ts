@@ -83,8 +83,41 @@ test('what the command line cannot mean is refused with status 2', async () => {
     ['delete', 'k', '--prefix', '--cas', '1'],
     ['lock'],
   ]) {
-    expect([args, (await run(...args)).status]).toEqual([args, 2]);
+    const { status, err } = await run(...args);
+    expect([args, status, err]).toEqual([args, 2, expect.stringMatching(/\S/)]);
   }
+});
+
+test('no more is read of a value than it may have', async () => {
+  const big = path.join(folder, 'big');
+  writeFileSync(big, Buffer.alloc(524_289));
+  const refused = { status: 2, out: '', err: 'slotcast: A value has at most 524288 bytes.\n' };
+  expect(await run('put', 'big', '--file', big)).toEqual(refused);
+  // It never ends.
+  expect(await run('put', 'big', '--file', '/dev/zero')).toEqual(refused);
+  const piped = new RunningCommand(withServer(['put', 'big', '--file', '-']), {}, { stdin: 'pipe' });
+  piped.process.stdin?.on('error', () => undefined);
+  const pour = (): void => {
+    if (piped.process.stdin?.write(Buffer.alloc(65_536)) === true) setImmediate(pour);
+  };
+  piped.process.stdin?.on('drain', pour);
+  pour();
+  expect([await piped.exited, piped.err]).toEqual([2, refused.err]);
+  writeFileSync(big, Buffer.alloc(524_288));
+  expect(await run('put', 'big', '--file', big)).toMatchObject({ status: 0 });
+  expect(await run('put', 'big', '--file', path.join(folder, 'nothing'))).toMatchObject({
+    status: 1,
+    err: expect.stringContaining('ENOENT'),
+  });
+});
+
+test('a variable that is empty counts as unset', async () => {
+  const environment = { SLOTCAST_SERVER: '', SLOTCAST_HTTP: '' };
+  // Whoever is at the default address is asked, if anybody is there.
+  const { status } = await runCommand(['kv', 'get', 'k', '--timeout-ms', '200'], environment);
+  expect(status).not.toBe(2);
+  const sessions = await runCommand(['sessions', '--server', server.address.url], environment);
+  expect(sessions).toMatchObject({ status: 0, err: '' });
 });
 
 test('a command runs while the key is held, knows its number, and its status is passed on', async () => {

@@ -25,7 +25,7 @@ test('[LI1] a reader of the log that stands still costs lines, which are counted
       String(config.logBytesMax),
     ],
     {},
-    60_000,
+    { lifeMaxMs: 60_000 },
   );
   const [, url = ''] = await running.waitFor(/listens on \S+ and (http:\S+)/);
   running.process.stderr!.pause();

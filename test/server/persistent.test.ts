@@ -36,7 +36,7 @@ async function choosePlace(): Promise<Place> {
 async function start({ port, httpPort, folder }: Place): Promise<void> {
   const settings = ['--port', String(port), '--http-port', String(httpPort), '--io-threads', String(ioThreads)];
   const quiet = ['--partitions', '2', '--log-level', 'silent', '--warm-up-ms', '0'];
-  running = new RunningCommand(['start', '--data-dir', folder, ...settings, ...quiet], {}, 90_000);
+  running = new RunningCommand(['start', '--data-dir', folder, ...settings, ...quiet], {}, { lifeMaxMs: 90_000 });
   await running.waitFor(/listens on/);
 }
 

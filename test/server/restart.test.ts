@@ -36,7 +36,7 @@ async function start({ port, httpPort }: Ports, ...flags: string[]): Promise<Run
     '--log-level',
     'silent',
   ];
-  running = new RunningCommand(['start', '--in-memory', ...settings, ...flags], {}, 90_000);
+  running = new RunningCommand(['start', '--in-memory', ...settings, ...flags], {}, { lifeMaxMs: 90_000 });
   await running.waitFor(/listens on/);
   return running;
 }

@@ -39,7 +39,7 @@ async function start({ port, httpPort }: Ports, flags: Readonly<Record<string, s
     `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
     String(value),
   ]);
-  running = new RunningCommand(['start', ...args], {}, 90_000);
+  running = new RunningCommand(['start', ...args], {}, { lifeMaxMs: 90_000 });
   await running.waitFor(/listens on/);
 }
 

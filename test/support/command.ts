@@ -13,10 +13,14 @@ export class RunningCommand {
   #waiting: (() => void)[] = [];
 
   /** `lifeMaxMs`: it is ended after so long, whatever the test does. */
-  constructor(args: readonly string[], environment: Record<string, string> = {}, lifeMaxMs = 18_000) {
+  constructor(
+    args: readonly string[],
+    environment: Record<string, string> = {},
+    { lifeMaxMs = 18_000, stdin = 'ignore' }: { readonly lifeMaxMs?: number; readonly stdin?: 'ignore' | 'pipe' } = {},
+  ) {
     this.process = spawn(process.execPath, [bin, ...args], {
       env: { ...process.env, ...environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [stdin, 'pipe', 'pipe'],
       timeout: lifeMaxMs,
     });
     this.process.stdout?.on('data', (chunk) => {
