@@ -38,6 +38,8 @@ export interface JointPart {
   readonly partitions: readonly number[];
   /** This part cannot be carried out. */
   readonly isRefused: boolean;
+  /** Bytes of the values that it reads: only the store learns how many all parts read. */
+  readonly readBytes: number;
 }
 
 /** What can be watched of table `keys`, by what stands behind the slot: one key, or all that begin with a prefix. */

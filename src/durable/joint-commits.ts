@@ -1,3 +1,5 @@
+import type { Failure } from '../protocol/errors.ts';
+import { protocolLimits } from '../protocol/limits.ts';
 import type { JointPart, StoreRequest } from './commits.ts';
 
 /** What one caller commits: alone, or as a part of a joint transaction. */
@@ -11,6 +13,16 @@ export interface JointDecision {
   /** These are committed together or, if the transaction has failed, told so. */
   readonly parts: readonly CommitPart[];
   readonly isRefused: boolean;
+  /** Why it would fail again; undefined: it may be tried again. */
+  readonly failure?: Failure;
+}
+
+/** What a transaction reads must fit into an answer. */
+export function refuseReads(bytes: number): Failure | undefined {
+  const { keyPageBytesMax: max } = protocolLimits;
+  if (bytes <= max) return undefined;
+  const message = `what the transaction reads has more than ${max} bytes`;
+  return { code: 'limit_exceeded', message, limit: 'keyPageBytesMax', max };
 }
 
 interface Waiting {
@@ -18,6 +30,7 @@ interface Waiting {
   readonly missing: Set<number>;
   readonly parts: CommitPart[];
   isRefused: boolean;
+  readBytes: number;
   /** When it fails for want of a part, in milliseconds. */
   readonly deadlineMs: number;
 }
@@ -40,6 +53,7 @@ export class JointCommits {
     const waiting = this.#begin(joint, nowMs);
     if (!waiting.missing.delete(partition)) return { parts: [part], isRefused: true };
     waiting.parts.push(part);
+    waiting.readBytes += joint.readBytes;
     if (joint.isRefused) waiting.isRefused = true;
     return this.#decide(joint.id, waiting);
   }
@@ -72,7 +86,7 @@ export class JointCommits {
     let waiting = this.#waiting.get(id);
     if (waiting === undefined) {
       const deadlineMs = nowMs + this.#timeoutMs;
-      waiting = { missing: new Set(partitions), parts: [], isRefused: false, deadlineMs };
+      waiting = { missing: new Set(partitions), parts: [], isRefused: false, readBytes: 0, deadlineMs };
       this.#waiting.set(id, waiting);
     }
     return waiting;
@@ -83,6 +97,8 @@ export class JointCommits {
     if (missing.size === 0) this.#waiting.delete(id);
     else if (!isRefused) return undefined;
     const parts = waiting.parts.splice(0);
-    return parts.length === 0 ? undefined : { parts, isRefused };
+    if (parts.length === 0) return undefined;
+    const failure = isRefused ? undefined : refuseReads(waiting.readBytes);
+    return failure === undefined ? { parts, isRefused } : { parts, isRefused: true, failure };
   }
 }

@@ -251,14 +251,17 @@ export class StoreCore {
 
   #follow(decision: JointDecision | undefined): void {
     if (decision === undefined) return;
-    const { parts, isRefused } = decision;
+    const { parts, isRefused, failure } = decision;
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
     this.#waitingBytes -= bytes;
     if (!isRefused) {
       this.#enqueue({ kind: 'commit', parts, bytes });
       return;
     }
-    for (const { caller, request } of parts) this.#reply(caller, { kind: 'abandoned', request });
+    for (const { caller, request } of parts) {
+      if (failure === undefined) this.#reply(caller, { kind: 'abandoned', request });
+      else this.#refuse(caller, request, failure);
+    }
   }
 
   #enqueue(work: Work): void {

@@ -1,4 +1,5 @@
-import type { DurableRow, DurableTable, StoreReply, StoreRequest } from '../durable/commits.ts';
+import type { DurableRow, DurableTable, JointPart, StoreReply, StoreRequest } from '../durable/commits.ts';
+import { refuseReads } from '../durable/joint-commits.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import { slotOf } from '../slots/slot.ts';
@@ -366,7 +367,9 @@ export class KeyDomain {
     }
     const { rows, changes } = evaluation;
     ticket.rows = rows;
-    const failure = refuseReads(transaction, rows) ?? this.#reserve(changes);
+    // What all parts of a joint transaction read only the store knows.
+    const tooMuch = transaction.joint === undefined ? refuseReads(measureReads(transaction, rows)) : undefined;
+    const failure = tooMuch ?? this.#reserve(changes);
     if (failure !== undefined) {
       this.#refusePart(ticket.work);
       this.#finish(ticket, { kind: 'refused', failure });
@@ -437,7 +440,6 @@ export class KeyDomain {
   }
 
   #commitTicket(ticket: KeyTicket, changes: Changes, delays: ReturnType<typeof writeDelay>[]): void {
-    const { work } = ticket;
     if (!this.#isConnected) {
       this.#finish(ticket, { kind: 'refused', failure: noStore });
       return;
@@ -447,11 +449,7 @@ export class KeyDomain {
     this.#keysReserved += ticket.growth.keys;
     this.#bytesReserved += ticket.growth.bytes;
     ticket.changes = changes;
-    const joint = work.kind === 'transaction' ? work.transaction.joint : undefined;
-    ticket.storeRequest = this.#commit(
-      [...toWrites(changes), ...delays],
-      joint === undefined ? undefined : { ...joint, isRefused: false },
-    );
+    ticket.storeRequest = this.#commit([...toWrites(changes), ...delays], describePart(ticket));
     this.#committing.set(ticket.storeRequest, ticket);
   }
 
@@ -467,7 +465,7 @@ export class KeyDomain {
   /** This part of a joint transaction cannot be carried out: nor shall the others be. */
   #refusePart(work: KeyWork): void {
     if (work.kind !== 'transaction' || work.transaction.joint === undefined || !this.#isConnected) return;
-    this.#commit([], { ...work.transaction.joint, isRefused: true });
+    this.#commit([], { ...work.transaction.joint, isRefused: true, readBytes: 0 });
   }
 
   #handleCommit(reply: StoreReply): void {
@@ -618,13 +616,19 @@ export class KeyDomain {
   }
 }
 
-/** What a transaction reads must fit into an answer. */
-function refuseReads({ operations }: KeyTransaction, rows: readonly (KeyRow | undefined)[]): Failure | undefined {
-  if (operations.length === 1) return undefined;
-  let characters = 0;
-  for (const [i, { kind }] of operations.entries()) if (kind === 'get') characters += rows[i]?.value.length ?? 0;
-  const max = protocolLimits.keyPageBytesMax;
-  return characters * 3 > max * 4 ? refuseLimit('keyPageBytesMax', max) : undefined;
+/** Bytes of the values that a transaction reads. */
+function measureReads({ operations }: KeyTransaction, rows: readonly (KeyRow | undefined)[]): number {
+  let bytes = 0;
+  for (const [i, { kind }] of operations.entries()) {
+    if (kind === 'get') bytes += Buffer.byteLength(rows[i]?.value ?? '', 'base64');
+  }
+  return bytes;
+}
+
+/** The part of a joint transaction that a ticket is; undefined: it is none. */
+function describePart({ work, rows }: KeyTicket): JointPart | undefined {
+  if (work.kind !== 'transaction' || work.transaction.joint === undefined) return undefined;
+  return { ...work.transaction.joint, isRefused: false, readBytes: measureReads(work.transaction, rows) };
 }
 
 function createTicket(work: KeyWork, keys: readonly string[]): KeyTicket {

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 
+import type { JointPart } from '../../src/durable/commits.ts';
+import { protocolLimits } from '../../src/protocol/limits.ts';
 import { FaultyDisk, put, StoreBench } from '../support/store-bench.ts';
 
 test('[ST1] all commits of a turn share one transaction of the disk, and each has a number of its own', () => {
@@ -89,10 +91,8 @@ test('[ST1] a row keeps the version that created it', () => {
   expect(bench.replyTo(1, read)).toMatchObject({ rows: [{ key: 'a', createVersion: 1, modifyVersion: 2 }] });
 });
 
-function createJoint(
-  partitions: readonly number[],
-): (isRefused?: boolean) => { id: number; partitions: readonly number[]; isRefused: boolean } {
-  return (isRefused = false) => ({ id: 7, partitions, isRefused });
+function createJoint(partitions: readonly number[]): (isRefused?: boolean, readBytes?: number) => JointPart {
+  return (isRefused = false, readBytes = 0) => ({ id: 7, partitions, isRefused, readBytes });
 }
 
 test('[ST2] the parts of a transaction are stored when the last has come, with one number', () => {
@@ -130,6 +130,26 @@ test('[ST2] a part that is refused, by its sender or for its size, refuses all, 
     expect(bench.replyTo(3, third)).toMatchObject({ kind: 'abandoned' });
     expect(bench.rows()).toEqual({});
   }
+});
+
+test('[ST2] what all parts of a transaction read is limited as if one had read it', () => {
+  const bench = new StoreBench();
+  for (const caller of [1, 2]) bench.core.attach(caller, caller * 10);
+  const joint = createJoint([10, 20]);
+  const { keyPageBytesMax: max } = protocolLimits;
+  const ask = (readBytes: number): readonly [number, number] => [
+    bench.ask(1, { writes: [put('a', '1')], joint: joint(false, readBytes) }),
+    bench.ask(2, { writes: [], joint: joint(false, max / 2) }),
+  ];
+  const [first, second] = ask(max / 2 + 1);
+  bench.run();
+  const refused = { kind: 'refused', failure: { code: 'limit_exceeded', limit: 'keyPageBytesMax', max } };
+  expect(bench.replyTo(1, first)).toMatchObject(refused);
+  expect(bench.replyTo(2, second)).toMatchObject(refused);
+  expect(bench.rows()).toEqual({});
+  const [third] = ask(max / 2);
+  bench.run();
+  expect(bench.replyTo(1, third)).toMatchObject({ kind: 'committed' });
 });
 
 test('[ST2] the end of a partition refuses the transactions that wait for its part, or have it', () => {

@@ -144,7 +144,10 @@ class Ledger {
       this.#lastText += 1;
       return put(`${caller}/${name}`, String(part === undefined ? this.#lastText : `joint ${part.id}`));
     });
-    const joint = part === undefined ? undefined : { id: part.id, partitions: part.members, isRefused: part.isRefused };
+    const joint =
+      part === undefined
+        ? undefined
+        : { id: part.id, partitions: part.members, isRefused: part.isRefused, readBytes: 0 };
     const number = this.#callers[caller]!;
     const request = this.bench.ask(number, { writes, ...(joint === undefined ? {} : { joint }) });
     const asked = { writes, joint: part?.id };

@@ -155,6 +155,27 @@ test('[KV3] a transaction over several partitions is carried out as a whole, wit
   expect(await ask(registry, client.request('kv.get', { key: a }))).toMatchObject({ entry: { value: encode('1') } });
 });
 
+test('[KV3] what a transaction reads is limited, whichever partitions own the keys, and one that reads more does nothing', async () => {
+  const registry = await InProcessRegistry.start();
+  const client = new SimulatedClient(registry);
+  const { keyPageBytesMax: max, keyValueBytesMax } = protocolLimits;
+  const [a, b, c] = [keyOf(registry, 0, 'a'), keyOf(registry, 1, 'b'), keyOf(registry, 1, 'c')];
+  for (const key of [a, b, c]) await ask(registry, client.request('kv.put', { key, value: valueOf(keyValueBytesMax) }));
+  const tooMuch = { code: 'limit_exceeded', limit: 'keyPageBytesMax', max };
+  for (const keys of [
+    [a, b, c],
+    [b, c, b],
+  ]) {
+    const gets = keys.map((key) => ({ op: 'get', key }) as const);
+    const refused = client.request('kv.transact', { operations: [{ op: 'put', key: 'new' }, ...gets] });
+    await registry.deliver(random);
+    expect(refused.error?.data).toMatchObject(tooMuch);
+    expect(await ask(registry, client.request('kv.get', { key: 'new' }))).not.toHaveProperty('entry');
+    const all = await ask(registry, client.request('kv.transact', { operations: gets.slice(0, 2) }));
+    expect(all).toMatchObject({ applied: true });
+  }
+});
+
 test('[KV5] [KV6] a lock outlives the break of its connection, goes with the session, and is given on after its delay', async () => {
   const registry = await InProcessRegistry.start({ disconnectGraceMs: 1000 });
   const [holder, other] = [new SimulatedClient(registry), new SimulatedClient(registry)];
