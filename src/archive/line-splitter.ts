@@ -3,7 +3,7 @@ import { ArchiveError } from './archive-error.ts';
 
 const newline = 0x0a;
 
-/** Divides bytes into lines of UTF-8, wherever its parts were divided. Lines end with LF, or CRLF; they are counted from 1. */
+/** Divides bytes into lines of UTF-8, wherever its parts were divided. Lines end with LF, or CRLF; they are counted from 1. A byte order mark before the first is passed over: editors add one. */
 export class LineSplitter {
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   readonly #onLine: (line: string, number: number) => void;
@@ -51,6 +51,7 @@ export class LineSplitter {
     } catch (error) {
       throw new ArchiveError(`line ${this.#number} is not UTF-8`, { cause: error });
     }
+    if (this.#number === 1 && line.startsWith('\uFEFF')) line = line.slice(1);
     this.#onLine(line.endsWith('\r') ? line.slice(0, -1) : line, this.#number);
   }
 }

@@ -41,6 +41,11 @@ test('a namespace that is asked for takes the place of that of services, and lea
   expect(records).toEqual([{ ...instance, namespace: 'b' }, key]);
 });
 
+test('[AR2] a byte order mark before an export is passed over, and nowhere else', () => {
+  expect(readDump('slotcast', `\uFEFF${write([key])}`, { partBytes: 2 }).records).toEqual([key]);
+  expect(() => readDump('slotcast', `${start}\uFEFF${end}`)).toThrow('line 2: it is no JSON object');
+});
+
 test('[AR2] an export that was cut off anywhere is refused', () => {
   const whole = write([key, key]).trimEnd();
   for (let bytes = 0; bytes < whole.length; bytes += 1) {
