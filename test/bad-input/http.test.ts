@@ -363,6 +363,16 @@ describe('[WP3] paths that only look like ours are no pages', () => {
   });
 });
 
+test.each(['a/../b', 'a%2F..%2Fb', 'a%2f%2e%2E%2Fb', '.', '%2e%2e', 'a/./b', 'a%5C..', 'a\\..\\b'])(
+  '[WP3] the key %s cannot be named by a path, however it is encoded',
+  async (name) => {
+    for (const method of ['GET', 'PUT', 'DELETE']) {
+      const answer = await call({ method, path: `/v1/keys/${name}` });
+      expectFailure(answer, 400, 'invalid_params');
+    }
+  },
+);
+
 describe('[WP3] Origins', () => {
   test.each(['null', 'https://evil.example', 'https://console.example.evil.example', 'HTTPS://console.example', '*'])(
     '%s may neither read nor write',

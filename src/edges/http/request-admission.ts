@@ -6,7 +6,7 @@ import { isLoopbackAddress, normalizeAddress } from '../../transport/addresses.t
 import { headRefusals } from '../../transport/head-refusals.ts';
 import { CallerCheck } from './caller-check.ts';
 import type { Caller, CallerCheckOptions } from './caller-check.ts';
-import { findAmbiguity, findCoding, isAmbiguousPath, readTarget } from './request-head.ts';
+import { findAmbiguity, findCoding, isAmbiguousPath, readTarget, refuseKeyPath } from './request-head.ts';
 
 export interface RequestAdmissionOptions {
   readonly config: CallerCheckOptions['config'] &
@@ -101,7 +101,10 @@ export class RequestAdmission {
     }
     // A cache must not give one page what is another's.
     response.setHeader('Vary', 'Origin');
-    if (isAmbiguousPath(readTarget(request).path)) return { code: 'not_found', message: 'there is no such path' };
+    const { path } = readTarget(request);
+    if (isAmbiguousPath(path)) return { code: 'not_found', message: 'there is no such path' };
+    const keyRefusal = refuseKeyPath(path);
+    if (keyRefusal !== undefined) return keyRefusal;
     if (this.#requests > max) return refuseBusy('httpRequestsMax', max);
     return this.#admitBody(request, response);
   }

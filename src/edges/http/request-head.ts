@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 
+import type { Failure } from '../../protocol/errors.ts';
+
 /** A request's target, parsed. */
 export interface Target {
   readonly path: string;
@@ -18,18 +20,34 @@ const keysPath = '/v1/keys/';
 
 /**
  * Whether a path may be ours here, and another to a proxy that lets paths through by name: one with a fragment, or with an escape that it does not need. Only the names of
- * services and keys need some, and those not for the segments that a proxy may resolve.
+ * services and keys need some, and those of services not for the segments that a proxy may resolve; see {@link refuseKeyPath}.
  */
 export function isAmbiguousPath(path: string): boolean {
   if (!/[%#]/.test(path)) return false;
-  const named = [servicesPath, keysPath].find((start) => path.startsWith(start));
-  if (path.includes('#') || named === undefined) return true;
+  if (path.includes('#')) return true;
+  if (path.startsWith(keysPath)) return readSegments(path, keysPath) === undefined;
+  return !path.startsWith(servicesPath) || (readSegments(path, servicesPath)?.some(isResolvable) ?? true);
+}
+
+/** Why the key that a path names cannot be reached by it: what a proxy makes of the path is another key, or another path. However it is encoded. */
+export function refuseKeyPath(path: string): Failure | undefined {
+  if (!path.startsWith(keysPath) || readSegments(path, keysPath)?.some(isResolvable) !== true) return undefined;
+  const message =
+    'a key with . or .. between slashes is reached over WebSocket or by POST /v1/transaction, not by a path';
+  return { code: 'invalid_params', message, field: '/key' };
+}
+
+/** Of the name in a path; undefined: it is not percent-encoded UTF-8. */
+function readSegments(path: string, start: string): string[] | undefined {
   try {
-    const segments = decodeURIComponent(path.slice(named.length)).split(/[/\\]/);
-    return segments.includes('.') || segments.includes('..');
+    return decodeURIComponent(path.slice(start.length)).split(/[/\\]/);
   } catch {
-    return true;
+    return undefined;
   }
+}
+
+function isResolvable(segment: string): boolean {
+  return segment === '.' || segment === '..';
 }
 
 /** RFC 9112, 3.2.2: the authority of a target that has one counts, whatever `Host` says. From then on the request looks as if it had come in the usual form. */
