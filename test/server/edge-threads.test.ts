@@ -116,7 +116,10 @@ test('[RE4] the session port answers for health while nothing serves HTTP', asyn
   await start({ edgeThreads: 1 });
   server.killEdge(0);
   const response = await fetch(`http://127.0.0.1:${server.address.port}/health/ready`);
-  expect([response.status, await response.json()]).toEqual([200, { status: 'ready', waitingFor: [] }]);
+  expect([response.status, await response.json()]).toEqual([
+    200,
+    { status: 'ready', waitingFor: [], store: { available: true } },
+  ]);
 });
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
