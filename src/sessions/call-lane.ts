@@ -145,13 +145,19 @@ export class CallLane {
     this.#next = 0;
   }
 
-  /** The connection has gone: what waits is not carried out. */
-  close(): void {
+  /**
+   * The connection has gone. Changes that wait are carried out if it was closed in order, since they were asked for before that: a key that is released, for example. Nothing else that
+   * waits is.
+   */
+  close(isClean: boolean): void {
     const waiting = this.#waiting.slice(this.#next);
     this.#waiting = [];
     this.#next = 0;
     for (const read of this.#large.splice(0)) read.refuse(connectionGone);
-    for (const call of waiting) call.refuse(connectionGone);
+    for (const call of waiting) {
+      if (isClean && isChange(call.kind)) call.run();
+      else call.refuse(connectionGone);
+    }
   }
 
   #mayRun({ kind, key }: WaitingCall): boolean {
@@ -173,8 +179,12 @@ function isSingle(kind: CallKind): kind is 'registrations' | 'keys' {
   return kind === 'registrations' || kind === 'keys';
 }
 
+function isChange(kind: CallKind): kind is 'change' | 'persistentChange' {
+  return kind === 'change' || kind === 'persistentChange';
+}
+
 function isRead(kind: CallKind): kind is ReadKind {
-  return kind !== 'change' && kind !== 'persistentChange' && kind !== 'other';
+  return !isChange(kind) && kind !== 'other';
 }
 
 function countUp(counts: Map<string, number> | undefined, key: string): void {

@@ -21,15 +21,15 @@ export class Connections {
     this.#options = options;
   }
 
-  /** Nothing more is sent to this connection, nor read from it. */
-  cutOff(session: Session): void {
+  /** Nothing more is sent to this connection, nor read from it. `isClean`: its client has closed it in order. */
+  cutOff(session: Session, isClean: boolean): void {
     const { lines, subscriptions, keyWatches, notices, slow } = this.#options;
     lines.forget(session);
     subscriptions.unsubscribeAll(session);
     keyWatches.unwatchAll(session);
     notices.forget(session);
     slow.forget(session);
-    session.lane?.close();
+    session.lane?.close(isClean);
     session.outgoing = [];
   }
 }

@@ -208,7 +208,7 @@ export class SessionCore {
   disconnected(session: Session, isClean: boolean, reason?: CloseReason): void {
     this.#parts.journal.noteEnded(session, isClean, reason, this.sessions.clockMs);
     this.resumption.forget(session);
-    this.#parts.connections.cutOff(session);
+    this.#parts.connections.cutOff(session, isClean);
     if (isClean) this.sessions.end(session);
     else this.sessions.break(session);
   }

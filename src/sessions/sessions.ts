@@ -317,7 +317,7 @@ export class Sessions {
     this.#wheel.cancel(old, old.wheelPlace);
     // First, since the socket may say at once that it has closed.
     const before = this.#advance(old, { kind: 'takenOver' });
-    this.#options.connections.cutOff(old);
+    this.#options.connections.cutOff(old, false);
     if (before?.kind === 'connected') {
       this.#options.counters.countClose('resumed_elsewhere');
       before.socket.end('resumed_elsewhere');
