@@ -139,7 +139,7 @@ function resumeChange(link: PartitionLink, number: number, request: PendingChang
     return;
   }
   const { session, key, id, before } = request;
-  // Its session has ended while this went on, and what was put back for it may be in no log: nobody else would take it away. What is in one goes with its session: if it went now, a
+  // Its session has ended while this went on, and what was put back for it may be in no log: nobody else would take it away. What a log still has is withdrawn with its session: if it were withdrawn now, a
   // partition that dies again would get it back, though subscribers have been told that it is gone.
   if (before !== undefined && !session.registrations.has(key, id))
     link.tell([toPartition.withdraw, session.number, key, id]);

@@ -90,7 +90,7 @@ export class WarmStart {
     return this.#options.folder.life === 1;
   }
 
-  /** Services continue from there, at most. */
+  /** The highest version from which any service continues. */
   get version(): number {
     return this.#version;
   }

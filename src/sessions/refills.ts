@@ -63,7 +63,7 @@ export class Refills implements RefillListener<Subscription> {
     if (held.version === 0) return false;
     warmUp.noteEarlier();
     if (warmUp.isOver) return false;
-    // Those of a warm-up that nobody had to wait for.
+    // Left over from when the warm-up was presumed to be over.
     this.#rest = undefined;
     shown.note(held.version);
     return !this.#isReached(audience, count, held.count);

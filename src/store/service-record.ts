@@ -67,7 +67,7 @@ export class ServiceRecord {
     this.#log?.restart(version);
   }
 
-  /** A life begins above the versions of the one before, of which the last may have been lost. Whoever holds the list at the version that is known still holds this one. */
+  /** Continues above all versions of the life before, the last of which may not be known. A client that holds the list at the version that is known still holds this list. */
   continueAbove(version: number): void {
     const before = this.#version;
     this.raise(version);
