@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -626,16 +627,17 @@ async function leaveUnread(server: Witness, client: RawClient): Promise<RawSocke
   unread.socket.pause();
   unread.write('GET /v1/instances?service=big HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
   // Once some of it has come, all that fits is on its way.
-  await expect.poll(() => readQueued(unread.socket.localPort), { timeout: 5000 }).toBeGreaterThan(0);
+  await expect.poll(() => readQueued(unread.socket), { timeout: 5000 }).toBeGreaterThan(0);
   return unread;
 }
 
-/** Bytes that wait at this machine's end of a connection to be read. */
-function readQueued(port: number | undefined): number {
-  const local = `:${(port ?? 0).toString(16).toUpperCase().padStart(4, '0')}`;
+/** Bytes that wait at this machine's end of a connection to be read. The kernel also lists connections that are over, and their ports may be in use again. */
+function readQueued({ localPort = 0, remotePort = 0 }: Socket): number {
+  const [from = '', to = ''] = [localPort, remotePort].map((port) => port.toString(16).toUpperCase().padStart(4, '0'));
   for (const line of readFileSync('/proc/net/tcp', 'utf8').split('\n')) {
-    const [, address = '', , , queues = ''] = line.trim().split(/\s+/);
-    if (address.endsWith(local)) return Number.parseInt(queues.split(':')[1] ?? '0', 16);
+    const [, local = '', remote = '', , queues = ''] = line.trim().split(/\s+/);
+    if (local.endsWith(`:${from}`) && remote.endsWith(`:${to}`))
+      return Number.parseInt(queues.split(':')[1] ?? '0', 16);
   }
   return 0;
 }

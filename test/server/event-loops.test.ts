@@ -18,7 +18,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  * Ten times what is aimed at, so that a slow machine is no fault: no input of one client keeps a thread from its event loop for longer, in milliseconds. Time in
  * which the machine gave the thread no core does not count.
  */
-const blockedMaxMs: Readonly<Record<string, number>> = { main: 500, io: 500, partition: 2000 };
+const blockedMaxMs: Readonly<Record<string, number>> = { main: 500, io: 500, edge: 500, partition: 2000 };
 /** Resident memory of a server at rest, and what one client may add to it: instances, lists on their way, and what the garbage collector has not taken yet. */
 const memoryMaxMb = 900;
 

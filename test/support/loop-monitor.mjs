@@ -14,7 +14,9 @@ const kind = isMainThread
     ? 'partition'
     : script.includes('io-thread')
       ? 'io'
-      : 'other';
+      : script.includes('edge-thread')
+        ? 'edge'
+        : 'other';
 
 /** How long this thread has waited for a core, in milliseconds. */
 function readWaitedMs() {
