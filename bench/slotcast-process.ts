@@ -1,19 +1,18 @@
 import { startServer } from '../src/main/index.ts';
 import { endWithParent } from './child-life.ts';
-import type { ServerReport } from './subjects.ts';
+import type { ServerReport, SlotcastSettings } from './subjects.ts';
 
 /** The registry as it is started by default, on a free port, but letting in as many at a time as come: load does not come again. */
 endWithParent();
-const partitions = Number(process.argv[2] ?? 1);
-const ioThreads = Number(process.argv[3] ?? 0);
-const transport = process.argv[4] === 'node' ? 'node' : 'auto';
+// Of the same build: what started this has written it.
+const settings = JSON.parse(process.argv[2] ?? '{}') as SlotcastSettings;
 const { address } = await startServer({
   port: 0,
-  partitions,
-  ioThreads,
-  transport,
+  partitions: 1,
+  ioThreads: 0,
   sessionsPerSecondMax: 1_000_000,
   sessionsBurstMax: 1_000_000,
   logLevel: 'warn',
+  ...settings,
 });
 process.send?.({ kind: 'listening', host: address.host, port: address.port } satisfies ServerReport);

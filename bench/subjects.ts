@@ -1,3 +1,4 @@
+import type { ServerConfig } from '../src/config/config.ts';
 import type { Target } from './load/connection.ts';
 import { receive, startProcess, stopProcess } from './processes.ts';
 
@@ -23,12 +24,21 @@ export type SubjectName = 'slotcast' | 'nodeSockets' | 'bare';
 export const subjectNames: readonly SubjectName[] = ['slotcast', 'nodeSockets', 'bare'];
 
 export function createSubjects(partitions: number, ioThreads: number = 0): Readonly<Record<SubjectName, Subject>> {
-  const entry = new URL('slotcast-process.js', import.meta.url);
   return {
-    slotcast: { name: 'slotcast', entry, args: [String(partitions), String(ioThreads), 'auto'] },
-    nodeSockets: { name: 'nodeSockets', entry, args: [String(partitions), String(ioThreads), 'node'] },
+    slotcast: createSlotcast({ partitions, ioThreads }),
+    nodeSockets: { ...createSlotcast({ partitions, ioThreads, transport: 'node' }), name: 'nodeSockets' },
     bare: { name: 'bare', entry: new URL('baseline/bare-process.js', import.meta.url), args: [] },
   };
+}
+
+/** Settings in which a registry that is measured differs from one with a single partition, no I/O threads, and nothing that outlives it. */
+export type SlotcastSettings = Readonly<
+  Partial<Pick<ServerConfig, 'partitions' | 'ioThreads' | 'transport' | 'dataDir'>>
+>;
+
+export function createSlotcast(settings: SlotcastSettings): Subject {
+  const entry = new URL('slotcast-process.js', import.meta.url);
+  return { name: 'slotcast', entry, args: [JSON.stringify(settings)] };
 }
 
 export interface RunningSubject {

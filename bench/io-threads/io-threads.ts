@@ -4,7 +4,7 @@ import { LoadGenerator } from '../load/load-generator.ts';
 import type { Workload } from '../load/workloads.ts';
 import { estimate } from '../statistics.ts';
 import type { Estimate } from '../statistics.ts';
-import { createSubjects, startSubject } from '../subjects.ts';
+import { createSlotcast, startSubject } from '../subjects.ts';
 import type { RunningSubject } from '../subjects.ts';
 import { layTable, formatNumber } from '../table.ts';
 
@@ -74,7 +74,7 @@ export async function runIoThreads(options: IoThreadsOptions): Promise<IoThreads
   const servers: RunningSubject[] = [];
   try {
     for (const count of threadCounts)
-      servers.push(await startSubject(createSubjects(partitions, count).slotcast, undefined));
+      servers.push(await startSubject(createSlotcast({ partitions, ioThreads: count }), undefined));
     const samples: Sample[][] = threadCounts.map(() => []);
     for (let round = 0; round < rounds; round++) {
       print(`I/O threads, round ${round + 1} of ${rounds}`);

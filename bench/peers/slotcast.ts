@@ -1,5 +1,5 @@
 import { connect } from '../../src/client/index.ts';
-import { startSubject, createSubjects } from '../subjects.ts';
+import { createSlotcast, startSubject } from '../subjects.ts';
 import { contentOf, toInstance } from './content.ts';
 import type { PeerDriver } from './driver.ts';
 
@@ -11,7 +11,7 @@ export const slotcast: PeerDriver = {
     'as it starts by default, 1 partition; its own SDK, a session for each client; instances live with the session',
   storesInstances: true,
   findMissing: () => undefined,
-  start: (core) => startSubject(createSubjects(1).slotcast, core),
+  start: (core) => startSubject(createSlotcast({}), core),
   connect: async ({ host, port }) => {
     const client = connect({ servers: [`ws://${host}:${port}`], requestTimeoutMs: connectTimeoutMs });
     await client.whenConnected();

@@ -1,12 +1,16 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import type { Target } from '../load/connection.ts';
 import { LoadGenerator } from '../load/load-generator.ts';
 import type { Usage } from '../load/workloads.ts';
 import type { Pinning } from '../processes.ts';
-import { startSubject, subjectNames } from '../subjects.ts';
+import { createSlotcast, startSubject, subjectNames } from '../subjects.ts';
 import type { RunningSubject, Subject, SubjectName } from '../subjects.ts';
-import { measurePartitions } from './partitions.ts';
-import type { PartitionsPair } from './partitions.ts';
-import type { Plan, RoundOutcomes, RoundWorkloads } from './plan.ts';
+import { measurePairs } from './pairs.ts';
+import type { Pair } from './pairs.ts';
+import type { PairPlan, Plan, RoundOutcomes, RoundWorkloads } from './plan.ts';
 import { checkSameBytes } from './results.ts';
 
 /** One round: the same work for each server, one after the other. */
@@ -18,7 +22,9 @@ export interface Measured {
   readonly sessionBytes: Readonly<Record<SubjectName, readonly number[]>>;
   /** The bare server holds no instances. */
   readonly instanceBytes: readonly number[];
-  readonly partitions: readonly PartitionsPair[];
+  readonly partitions: readonly Pair[];
+  readonly journal: readonly Pair[];
+  readonly journalPipelined: readonly Pair[];
 }
 
 export interface MeasureOptions {
@@ -30,16 +36,42 @@ export interface MeasureOptions {
 
 /** Runs the whole plan. Every process it started has ended when it settles. */
 export async function measure(options: MeasureOptions): Promise<Measured> {
-  const { plan, pinning, onProgress } = options;
+  const { pinning } = options;
   const load = await LoadGenerator.start(pinning?.loadCore);
   try {
     return {
       ...(await measureRounds(load, options)),
-      partitions: await measurePartitions(load, plan.partitions, pinning, onProgress),
+      ...(await measureAdditions(load, options)),
       ...(await measureMemory(load, options)),
     };
   } finally {
     await load.stop();
+  }
+}
+
+/** What a registration costs with what not every registry has. */
+async function measureAdditions(
+  load: LoadGenerator,
+  { plan, pinning, onProgress }: MeasureOptions,
+): Promise<Pick<Measured, 'partitions' | 'journal' | 'journalPipelined'>> {
+  const base = createSlotcast({});
+  const measurePair = (title: string, variant: Subject, pairPlan: PairPlan): Promise<Pair[]> =>
+    measurePairs(load, { title, base, variant, plan: pairPlan, pinning, onProgress });
+  const partitions = await measurePair(
+    'partitions',
+    createSlotcast({ partitions: plan.manyPartitions }),
+    plan.partitions,
+  );
+  const dataDir = await mkdtemp(join(tmpdir(), 'slotcast-bench-'));
+  try {
+    const withJournal = createSlotcast({ dataDir });
+    return {
+      partitions,
+      journal: await measurePair('journal', withJournal, plan.journal),
+      journalPipelined: await measurePair('journal, pipelined,', withJournal, plan.journalPipelined),
+    };
+  } finally {
+    await rm(dataDir, { recursive: true });
   }
 }
 

@@ -24,12 +24,16 @@ export interface Plan {
   readonly idle: Of<'idle'>;
   readonly sessionMemory: Of<'sessionMemory'>;
   readonly instanceMemory: Of<'instanceMemory'>;
-  readonly partitions: PartitionsPlan;
+  /** How many partitions one with a single one is compared with: the requests of a turn are spread over more mailboxes. */
+  readonly manyPartitions: number;
+  readonly partitions: PairPlan;
+  /** A server that keeps a journal beside one that keeps nothing. */
+  readonly journal: PairPlan;
+  readonly journalPipelined: PairPlan;
 }
 
-/** A registration in a server with many partitions beside one with a single one. */
-export interface PartitionsPlan {
-  readonly many: number;
+/** Registrations in two servers, so often by turns. */
+export interface PairPlan {
   readonly pairs: number;
   readonly register: Of<'register'>;
 }
@@ -81,7 +85,10 @@ export const fullPlan: Plan = {
     to: 100_000,
     settleMs: 1000,
   },
-  partitions: { many: 8, pairs: 5, register: fullWorkloads.pipelined },
+  manyPartitions: 8,
+  partitions: { pairs: 5, register: fullWorkloads.pipelined },
+  journal: { pairs: 9, register: fullWorkloads.register },
+  journalPipelined: { pairs: 9, register: fullWorkloads.pipelined },
 };
 
 const smokeWorkloads: RoundWorkloads = {
@@ -101,5 +108,8 @@ export const smokePlan: Plan = {
   idle: { kind: 'idle', measureMs: 20 },
   sessionMemory: { kind: 'sessionMemory', from: 10, to: 30, settleMs: 20 },
   instanceMemory: { kind: 'instanceMemory', connections: 4, services: 10, from: 100, to: 300, settleMs: 20 },
-  partitions: { many: 2, pairs: 1, register: smokeWorkloads.pipelined },
+  manyPartitions: 2,
+  partitions: { pairs: 1, register: smokeWorkloads.pipelined },
+  journal: { pairs: 1, register: smokeWorkloads.register },
+  journalPipelined: { pairs: 1, register: smokeWorkloads.pipelined },
 };

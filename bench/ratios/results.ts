@@ -18,6 +18,8 @@ export type MetricKey =
   | 'fanOutP99Ratio'
   | 'fanOutLastP50Ratio'
   | 'partitionsCpuRatio'
+  | 'journalCpuRatio'
+  | 'journalPipelinedCpuRatio'
   | 'bytesPerInstance'
   | 'bytesPerIdleSession'
   | 'registerNodeSocketsRatio'
@@ -34,7 +36,7 @@ export interface Metric {
   /** Undefined where the bare server has nothing to compare with. */
   readonly bare: Estimate | undefined;
   /**
-   * Of slotcast to bare (of many partitions to one; of Node's sockets to those of uWebSockets.js): the median of the ratios of each round, not the ratio of
+   * Of slotcast to bare (of many partitions to one; with a journal to without; of Node's sockets to those of uWebSockets.js): the median of the ratios of each round, not the ratio of
    * the medians.
    */
   readonly ratio: Estimate | undefined;
@@ -118,9 +120,27 @@ const ratioMetrics: readonly RatioMetric[] = [
   },
 ];
 
+interface PairMetric {
+  readonly key: MetricKey;
+  readonly of: 'partitions' | 'journal' | 'journalPipelined';
+  readonly title: string;
+  readonly aim: number;
+}
+
+const pairMetrics: readonly PairMetric[] = [
+  { key: 'partitionsCpuRatio', of: 'partitions', title: 'registration, many partitions to one', aim: 1.15 },
+  { key: 'journalCpuRatio', of: 'journal', title: 'registration, one at a time, with a journal to without', aim: 1.1 },
+  {
+    key: 'journalPipelinedCpuRatio',
+    of: 'journalPipelined',
+    title: 'registration, pipelined, with a journal to without',
+    aim: 1.1,
+  },
+];
+
 /** All figures of a run. */
 export function summarize(measured: Measured): Metric[] {
-  const { rounds, partitions, sessionBytes, instanceBytes } = measured;
+  const { rounds, sessionBytes, instanceBytes } = measured;
   const metrics = ratioMetrics.flatMap(({ key, nodeSocketsKey, title, unit, aim, of, read }): Metric[] => {
     const { kept, dropped } = dropDisturbed(rounds, of);
     const slotcast = kept.map((round) => read(round.slotcast));
@@ -142,18 +162,21 @@ export function summarize(measured: Measured): Metric[] {
       { ...common, key: nodeSocketsKey, title: `${title}: Node's sockets to uWebSockets.js`, aim: undefined, ratio },
     ];
   });
-  metrics.push({
-    key: 'partitionsCpuRatio',
-    title: 'registration, many partitions to one',
-    unit: 'µs CPU',
-    aim: 1.15,
-    slotcast: estimate(partitions.map(({ many }) => many)),
-    nodeSockets: undefined,
-    bare: undefined,
-    ratio: estimate(partitions.map(({ one, many }) => many / one)),
-    rounds: partitions.length,
-    roundsDropped: 0,
-  });
+  for (const { key, of, title, aim } of pairMetrics) {
+    const pairs = measured[of];
+    metrics.push({
+      key,
+      title,
+      unit: 'µs CPU',
+      aim,
+      slotcast: estimate(pairs.map(({ variant }) => variant)),
+      nodeSockets: undefined,
+      bare: undefined,
+      ratio: estimate(pairs.map(({ base, variant }) => variant / base)),
+      rounds: pairs.length,
+      roundsDropped: 0,
+    });
+  }
   const memory = { unit: 'bytes', ratio: undefined, aim: undefined, rounds: instanceBytes.length, roundsDropped: 0 };
   metrics.push(
     {

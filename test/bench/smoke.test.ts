@@ -68,6 +68,8 @@ describe('the bench at its smoke size', () => {
     'healPushes',
     'moveRateRatio',
     'partitionsCpuRatio',
+    'journalCpuRatio',
+    'journalPipelinedCpuRatio',
     'registerNodeSocketsRatio',
     'registerPipelinedNodeSocketsRatio',
     'pushNodeSocketsRatio',
