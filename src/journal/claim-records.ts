@@ -1,4 +1,13 @@
 import type { FrameBuffer } from './frame-buffer.ts';
+import { KeyReader } from './key-reader.ts';
+
+/** The canonical JSON of an instance, where it lies in what was read, which is the reader's. */
+export interface ReadFragment {
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+  readonly isAscii: boolean;
+}
 
 /** What a session claims, or claimed: its service's key, and who. */
 export interface JournalledClaim {
@@ -7,12 +16,12 @@ export interface JournalledClaim {
   readonly stamp: number;
 }
 
-/** What becomes of the records of a segment that are read. Keys, ids and fragments are as they were written. */
+/** What becomes of the records of a segment that are read. Keys, ids and fragments are as they were written; fragments are the taker's only during the call. */
 export interface ClaimRecordTaker {
   /** What was said of the service before does not count any more: all its claims follow. */
   begin(key: string, version: number): void;
   /** A session has this claim. `version`: the service's, with it. */
-  put(key: string, claim: JournalledClaim, version: number): void;
+  put(key: string, fragment: ReadFragment, owner: number, stamp: number, version: number): void;
   /** A session has made the same claim again. */
   restamp(key: string, id: string, owner: number, stamp: number): void;
   /** A session's claim has ended, unless it has made it again after `stamp`. */
@@ -107,9 +116,7 @@ export class ClaimRecordWriter {
 /** Reads the records of a payload, in order; whoever calls has checked that it is whole. Throws at a record that this edition does not know. */
 export class ClaimRecordReader {
   readonly #taker: ClaimRecordTaker;
-  /** The key of the record before: those of a service often follow each other. */
-  #key = '';
-  #keyBytes: Buffer = Buffer.alloc(0);
+  readonly #keys: KeyReader = new KeyReader();
 
   constructor(taker: ClaimRecordTaker) {
     this.#taker = taker;
@@ -133,8 +140,9 @@ export class ClaimRecordReader {
     const keyAt = at + startBytes + 3 * numberBytes;
     const textAt = keyAt + view.getUint16(at + 2, true);
     const end = textAt + view.getUint32(at + 4, true);
-    const key = this.#readKey(payload.subarray(keyAt, textAt), (flags & asciiKey) !== 0);
-    const text = payload.toString((flags & asciiText) === 0 ? 'utf8' : 'latin1', textAt, end);
+    const key = this.#keys.read(payload, keyAt, textAt, (flags & asciiKey) !== 0);
+    const isAscii = (flags & asciiText) !== 0;
+    const readText = (): string => payload.toString(isAscii ? 'latin1' : 'utf8', textAt, end);
     const owner = view.getFloat64(at + startBytes + numberBytes, true);
     const stamp = view.getFloat64(at + startBytes + 2 * numberBytes, true);
     switch (kind) {
@@ -142,13 +150,13 @@ export class ClaimRecordReader {
         taker.begin(key, first);
         break;
       case kinds.put:
-        taker.put(key, { fragment: text, owner, stamp }, first);
+        taker.put(key, { bytes: payload, start: textAt, end, isAscii }, owner, stamp, first);
         break;
       case kinds.restamp:
-        taker.restamp(key, text, owner, stamp);
+        taker.restamp(key, readText(), owner, stamp);
         break;
       case kinds.end:
-        taker.end(key, text, owner, stamp, first);
+        taker.end(key, readText(), owner, stamp, first);
         break;
       case kinds.raise:
         taker.raise(key, first);
@@ -157,13 +165,5 @@ export class ClaimRecordReader {
         throw new Error(`a record of kind ${kind}`);
     }
     return end;
-  }
-
-  #readKey(bytes: Buffer, isAscii: boolean): string {
-    if (bytes.equals(this.#keyBytes)) return this.#key;
-    this.#key = bytes.toString(isAscii ? 'latin1' : 'utf8');
-    // The bytes are the reader's, which reads on into them.
-    this.#keyBytes = Buffer.from(bytes);
-    return this.#key;
   }
 }

@@ -1,9 +1,19 @@
+/** A text in UTF-8 that lies among other bytes. */
+export interface EncodedText {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  /** Each byte is a character. */
+  readonly isAscii: boolean;
+}
+
 /** Bytes outside the JavaScript heap. */
 export interface TextChunk {
   readonly bytes: Uint8Array;
   /** Writes a text of `length` bytes in UTF-8. `isAscii`: each character is one byte. */
   write(at: number, length: number, text: string, isAscii: boolean): void;
   read(at: number, length: number, isAscii: boolean): string;
+  copy(at: number, text: EncodedText): void;
 }
 
 /** What hashes of names that clients choose are keyed with: two random words of 32 bits, which nobody outside the process learns. */
@@ -14,6 +24,7 @@ export interface TextCodec {
   createChunk(size: number): TextChunk;
   /** Bytes of a text in UTF-8. */
   measure(text: string): number;
+  decode(text: EncodedText): string;
   readonly hashKey: HashKey;
 }
 
@@ -96,11 +107,19 @@ export class FragmentBytes {
 
   /** Stores a text of `length` bytes, and says where. */
   store(text: string, length: number): number {
-    const units = unitsOf(length);
-    const reference = this.#take(units);
-    this.#used += units;
+    const reference = this.#take(unitsOf(length));
     this.#slabOf(reference).chunk.write(byteOf(reference), length, text, length === text.length);
     return reference;
+  }
+
+  storeEncoded(text: EncodedText): number {
+    const reference = this.#take(unitsOf(text.end - text.start));
+    this.#slabOf(reference).chunk.copy(byteOf(reference), text);
+    return reference;
+  }
+
+  decode(text: EncodedText): string {
+    return this.#codec.decode(text);
   }
 
   measure(text: string): number {
@@ -149,6 +168,7 @@ export class FragmentBytes {
   }
 
   #take(units: number): number {
+    this.#used += units;
     if (this.#free[units] !== none) return this.#pop(units);
     if (this.#end - this.#next < units) this.#openRegion(units);
     const reference = this.#next;

@@ -1,3 +1,4 @@
+import type { EncodedText } from './fragment-bytes.ts';
 import type { InstanceRow, InstanceTable } from './instance-table.ts';
 
 /** No list number claimed: lists without rows need none. */
@@ -26,12 +27,12 @@ export class InstanceList {
 
   /** Puts in a new row, and returns it. It must not be there yet. */
   add(tag: number, id: string, instance: InstanceRow): number {
-    if (this.#list === unclaimed) this.#list = this.#table.claimList();
-    const row = this.#table.add(this.#list, tag, id, instance, this.#last);
-    if (this.#first === -1) this.#first = row;
-    this.#last = row;
-    this.#size += 1;
-    return row;
+    return this.#append(this.#table.add(this.#claimList(), tag, id, instance, this.#last));
+  }
+
+  /** As {@link add} does, from bytes. */
+  addEncoded(tag: number, id: string, text: EncodedText, claim: Omit<InstanceRow, 'fragment'>): number {
+    return this.#append(this.#table.addEncoded(this.#claimList(), tag, id, text, claim, this.#last));
   }
 
   /** Whether it was there. */
@@ -62,6 +63,18 @@ export class InstanceList {
     this.#last = -1;
     this.#size = 0;
     this.#releaseIfEmpty();
+  }
+
+  #claimList(): number {
+    if (this.#list === unclaimed) this.#list = this.#table.claimList();
+    return this.#list;
+  }
+
+  #append(row: number): number {
+    if (this.#first === -1) this.#first = row;
+    this.#last = row;
+    this.#size += 1;
+    return row;
   }
 
   #releaseIfEmpty(): void {

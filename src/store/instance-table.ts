@@ -1,5 +1,5 @@
 import { FragmentBytes } from './fragment-bytes.ts';
-import type { HashKey, TextCodec } from './fragment-bytes.ts';
+import type { EncodedText, HashKey, TextCodec } from './fragment-bytes.ts';
 import { hashName } from './name-hash.ts';
 import { RowIndex } from './row-index.ts';
 import type { IndexedRows } from './row-index.ts';
@@ -22,6 +22,8 @@ const blockMask: number = blockRows - 1;
 const none = 0xffff_ffff;
 /** The highest bit of a length says that the text is ASCII. */
 const asciiBit = 0x8000_0000;
+const quote = 0x22;
+const backslash = 0x5c;
 /** What each fragment begins with. */
 const idAt = '{"id":"'.length;
 
@@ -107,7 +109,36 @@ export class InstanceTable implements IndexedRows {
   /** Puts a row after `last` of its list (-1: it is the first). It must not be there yet. */
   add(list: number, tag: number, id: string, { fragment, stamp, owner }: InstanceRow, last: number): number {
     const length = this.#bytes.measure(fragment);
-    const text = this.#bytes.store(fragment, length);
+    const row = this.#addRow(list, tag, id, last);
+    const block = this.#blockOf(row);
+    const at = row & blockMask;
+    block.text[at] = this.#bytes.store(fragment, length);
+    block.length[at] = length === fragment.length ? length + asciiBit : length;
+    this.note(row, { stamp, owner });
+    return row;
+  }
+
+  /** As {@link add} does, without making a string of the text. */
+  addEncoded(
+    list: number,
+    tag: number,
+    id: string,
+    text: EncodedText,
+    claim: Omit<InstanceRow, 'fragment'>,
+    last: number,
+  ): number {
+    const row = this.#addRow(list, tag, id, last);
+    const block = this.#blockOf(row);
+    const at = row & blockMask;
+    const length = text.end - text.start;
+    block.text[at] = this.#bytes.storeEncoded(text);
+    block.length[at] = text.isAscii ? length + asciiBit : length;
+    this.note(row, claim);
+    return row;
+  }
+
+  /** A row that is found and linked; what it holds is filled in by the caller. */
+  #addRow(list: number, tag: number, id: string, last: number): number {
     const row = this.#takeRow();
     const block = this.#blockOf(row);
     const at = row & blockMask;
@@ -116,10 +147,6 @@ export class InstanceTable implements IndexedRows {
     block.list[at] = list;
     // A column that only ever holds zeros is never written, and memory that is never written is never taken.
     if (block.tag[at] !== tag) block.tag[at] = tag;
-    block.text[at] = text;
-    block.length[at] = length === fragment.length ? length + asciiBit : length;
-    block.stamp[at] = stamp;
-    if (block.owner[at] !== owner) block.owner[at] = owner;
     block.next[at] = none;
     block.previous[at] = last === -1 ? none : last;
     if (last !== -1) this.#blockOf(last).next[last & blockMask] = row;
@@ -206,6 +233,21 @@ export class InstanceTable implements IndexedRows {
     const block = this.#blockOf(row);
     const at = row & blockMask;
     return this.#bytes.visit(block.text[at]!, lengthOf(block, at), take);
+  }
+
+  decode(text: EncodedText): string {
+    return this.#bytes.decode(text);
+  }
+
+  /** The id of an instance, from its canonical JSON. */
+  readId(text: EncodedText): string {
+    const { bytes, start, end } = text;
+    for (let at = start + idAt; at < end; at++) {
+      const byte = bytes[at]!;
+      if (byte === quote) return this.decode({ bytes, start: start + idAt, end: at, isAscii: true });
+      if (byte === backslash || byte > 0x7e) break;
+    }
+    return readId(this.decode(text));
   }
 
   idOf(row: number): string {

@@ -1,3 +1,4 @@
+import type { EncodedText } from './fragment-bytes.ts';
 import { HiddenClaims } from './hidden-claims.ts';
 import { InstanceList } from './instance-list.ts';
 import { readId } from './instance-table.ts';
@@ -115,6 +116,11 @@ export class ServiceInstances {
   /** It must not be there yet. */
   add(id: string, instance: StoredInstance): void {
     this.#bytes += this.#table.bytesOf(this.#list.add(tag, id, instance)) + 1;
+  }
+
+  /** As {@link add} does, from bytes. */
+  addEncoded(id: string, text: EncodedText, claim: Omit<StoredInstance, 'fragment'>): void {
+    this.#bytes += this.#table.bytesOf(this.#list.addEncoded(tag, id, text, claim)) + 1;
   }
 
   replace(row: number, instance: StoredInstance): void {

@@ -1,6 +1,6 @@
 import type { Failure } from '../protocol/errors.ts';
 import { compareBytes } from './byte-order.ts';
-import type { TextCodec } from './fragment-bytes.ts';
+import type { EncodedText, TextCodec } from './fragment-bytes.ts';
 import { InstanceTable } from './instance-table.ts';
 import { persistentOwner } from './persistent-owner.ts';
 import type { ServiceInstances, StoredInstance } from './service-instances.ts';
@@ -287,8 +287,7 @@ export class ServiceStore {
     }
     if (row === -1) {
       instances.add(id, instance);
-      // One that is filled elsewhere is listed when it is attached.
-      if (instances.size === 1 && this.#services.get(service.key) === service) this.#listed.add(service.key);
+      this.#listFirst(service);
       return nothingTold;
     }
     const current = instances.read(row);
@@ -300,6 +299,25 @@ export class ServiceStore {
     this.#removeHidden(service, id, instance.owner);
     instances.replace(row, instance);
     return this.#hide(service, id, current, true).filter(isDrop);
+  }
+
+  /** As {@link restore} does, from the bytes of the content; nobody is told of what found no room. Returns the id. */
+  restoreEncoded(service: ServiceRecord, text: EncodedText, claim: Omit<StoredInstance, 'fragment'>): string {
+    const { instances } = service;
+    const id = this.#table.readId(text);
+    const isTooMuch = instances.bytes + text.end - text.start > this.#limits.serviceListBytesMax * 2;
+    if (isTooMuch || instances.find(id) !== -1) {
+      this.restore(service, id, { ...claim, fragment: this.#table.decode(text) });
+      return id;
+    }
+    instances.addEncoded(id, text, claim);
+    this.#listFirst(service);
+    return id;
+  }
+
+  /** One that is filled elsewhere is listed when it is attached. */
+  #listFirst(service: ServiceRecord): void {
+    if (service.instances.size === 1 && this.#services.get(service.key) === service) this.#listed.add(service.key);
   }
 
   /** Restoring: a session's claim had ended, unless it is newer than `stamp`; without a change of version. */
@@ -336,13 +354,13 @@ export class ServiceStore {
     if (service.instances.size > 0) this.#listed.add(service.key);
   }
 
-  /** Services may come here that another partition forgot. */
   /** Begins a life above the versions of the one before: see {@link ServiceRecord.continueAbove}. */
   continueAbove(version: number): void {
     this.raiseVersionFloor(version);
     for (const service of this.#services.values()) service.continueAbove(version);
   }
 
+  /** Services may come here that another partition forgot. */
   raiseVersionFloor(version: number): void {
     this.#versionFloor = Math.max(this.#versionFloor, version);
   }

@@ -1,6 +1,5 @@
-import type { ClaimRecordTaker, JournalledClaim } from '../journal/claim-records.ts';
+import type { ClaimRecordTaker, ReadFragment } from '../journal/claim-records.ts';
 import { slotOf } from '../slots/slot.ts';
-import { readId } from '../store/instance-table.ts';
 import { persistentOwner } from '../store/persistent-owner.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceStore } from '../store/service-store.ts';
@@ -33,8 +32,9 @@ export interface JournalSummary {
   readonly persistent: readonly InstanceName[];
 }
 
-/** Which journal spoke of a service last, in which life, and the version with which it did. */
+/** A service, which journal spoke of it last, in which life, and the version with which it did. */
 interface Known {
+  readonly service: ServiceRecord;
   journal: number;
   life: number;
   version: number;
@@ -49,8 +49,8 @@ export class JournalLoader implements ClaimRecordTaker {
   readonly #known: Map<string, Known> = new Map();
   #journal = 0;
   #life = 0;
-  #current: ServiceRecord | undefined;
-  #currentKnown: Known = { journal: 0, life: 0, version: 0 };
+  /** What the record before was about: those of a service often follow each other. */
+  #current: Known | undefined;
   #versionMax = 0;
   #stampMax = 0;
   readonly #sessionsMax: number[] = Array.from({ length: hostsMax }, () => 0);
@@ -76,23 +76,23 @@ export class JournalLoader implements ClaimRecordTaker {
     this.#raise(service, version);
   }
 
-  put(key: string, claim: JournalledClaim, version: number): void {
+  put(key: string, fragment: ReadFragment, owner: number, stamp: number, version: number): void {
     this.#noteVersion(version);
-    this.#noteStamp(claim.stamp);
-    this.#noteOwner(claim.owner);
-    if (!this.#options.isWanted(claim.owner)) return;
+    this.#noteStamp(stamp);
+    this.#noteOwner(owner);
+    if (!this.#options.isWanted(owner)) return;
     const service = this.#find(key, version);
     if (service === undefined) return;
-    const id = readId(claim.fragment);
-    this.#options.store.restore(service, id, claim);
+    const id = this.#options.store.restoreEncoded(service, fragment, { owner, stamp });
     this.#raise(service, version);
-    if (claim.owner === persistentOwner) this.#notePersistent(key, id);
+    if (owner === persistentOwner) this.#notePersistent(key, id);
   }
 
   restamp(key: string, id: string, owner: number, stamp: number): void {
     this.#noteStamp(stamp);
-    const service = this.#options.store.get(key);
-    if (service === undefined || this.#known.get(key)?.journal !== this.#journal) return;
+    const known = this.#known.get(key);
+    if (known?.journal !== this.#journal) return;
+    const { service } = known;
     const claim = service.instances.claimOf(id, owner);
     if (claim === undefined || claim.stamp >= stamp) return;
     this.#options.store.restore(service, id, { fragment: claim.fragment, owner, stamp });
@@ -119,10 +119,9 @@ export class JournalLoader implements ClaimRecordTaker {
   giveAway(slots: readonly number[]): void {
     const given = new Set(slots);
     this.#current = undefined;
-    for (const [key, { journal }] of this.#known) {
-      if (journal !== this.#journal || !given.has(slotOf(key))) continue;
-      const service = this.#options.store.get(key);
-      if (service !== undefined) this.#options.store.detach(service);
+    for (const [key, { service, journal }] of this.#known) {
+      if (journal !== this.#journal || !given.has(service.slot)) continue;
+      this.#options.store.detach(service);
       this.#known.delete(key);
     }
   }
@@ -167,14 +166,11 @@ export class JournalLoader implements ClaimRecordTaker {
 
   /** The service that a record is about; undefined: it is another's, or another journal knows a later state of it. */
   #find(key: string, version: number): ServiceRecord | undefined {
-    if (this.#current?.key === key) {
-      this.#currentKnown.version = Math.max(this.#currentKnown.version, version);
-      return this.#current;
-    }
-    if (!this.#options.isOwned(slotOf(key))) return undefined;
-    let known = this.#known.get(key);
+    let known = this.#current?.service.key === key ? this.#current : this.#known.get(key);
     if (known === undefined) {
-      known = { journal: this.#journal, life: this.#life, version };
+      if (!this.#options.isOwned(slotOf(key))) return undefined;
+      const service = this.#options.store.get(key) ?? this.#create(key);
+      known = { service, journal: this.#journal, life: this.#life, version };
       this.#known.set(key, known);
     } else if (known.journal !== this.#journal) {
       // Who gave it away says nothing after that; a later life continues from where the one before was.
@@ -182,10 +178,9 @@ export class JournalLoader implements ClaimRecordTaker {
       known.journal = this.#journal;
       known.life = this.#life;
     }
-    known.version = Math.max(known.version, version);
-    this.#currentKnown = known;
-    this.#current = this.#options.store.get(key) ?? this.#create(key);
-    return this.#current;
+    if (version > known.version) known.version = version;
+    this.#current = known;
+    return known.service;
   }
 
   #create(key: string): ServiceRecord {

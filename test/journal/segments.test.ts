@@ -91,7 +91,8 @@ function listTaken(): { readonly taken: string[]; readonly taker: ClaimRecordTak
     taken,
     taker: {
       begin: (key, version) => note('begin', key, version),
-      put: (key, { fragment, owner, stamp }, version) => note('put', key, fragment, owner, stamp, version),
+      put: (key, { bytes, start, end }, owner, stamp, version) =>
+        note('put', key, bytes.toString('utf8', start, end), owner, stamp, version),
       restamp: (key, id, owner, stamp) => note('restamp', key, id, owner, stamp),
       end: (key, id, owner, stamp, version) => note('end', key, id, owner, stamp, version),
       raise: (key, version) => note('raise', key, version),

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import { textCodec } from '../../src/runtime/text-codec.ts';
+import type { EncodedText } from '../../src/store/fragment-bytes.ts';
 import { ServiceStore } from '../../src/store/service-store.ts';
 import type { ListPage, ListQuery, StoreLimits, StoreOutcome } from '../../src/store/service-store.ts';
 
@@ -267,12 +268,32 @@ function rebuild(
   const floor = Math.max(store.versionFloor, ...[...store.services()].map(({ version }) => version)) + 1;
   const next = createStore({ claimsPerInstanceMax: 3 }, floor);
   const claims = [...model].flatMap(([name, claims]) => claims.map((claim) => ({ name, claim })));
-  for (const { name, claim } of isBackwards ? claims.toReversed() : claims) {
+  for (const [at, { name, claim }] of (isBackwards ? claims.toReversed() : claims).entries()) {
     const [service = '', id = ''] = name.split('/');
-    expect(next.restore(next.obtain(service), id, claim)).toEqual([]);
+    const record = next.obtain(service);
+    if (at % 2 === 0) expect(next.restore(record, id, claim)).toEqual([]);
+    else expect(next.restoreEncoded(record, lay(claim.fragment), claim)).toBe(id);
   }
   return next;
 }
+
+/** A text among other bytes. */
+function lay(text: string): EncodedText {
+  const length = Buffer.byteLength(text);
+  return { bytes: Buffer.from(`"${text}"`), start: 1, end: 1 + length, isAscii: length === text.length };
+}
+
+test('an id is read from the bytes of an instance as it is from its text', () => {
+  const characters = fc.constantFrom('a', '"', '\\', '\n', '\u007f', 'é', '\u{1f600}', '\ud800');
+  fc.assert(
+    fc.property(fc.string({ minLength: 1, maxLength: 6, unit: characters }), fc.boolean(), (id, isPlain) => {
+      const fragment = JSON.stringify({ id, note: isPlain ? '"' : 'é' });
+      const store = createStore({}, 0);
+      expect(store.restoreEncoded(store.obtain('s'), lay(fragment), { owner: 1, stamp: 1 })).toBe(id);
+      expect([...store.obtain('s').fragments()]).toEqual([fragment]);
+    }),
+  );
+});
 
 test('a list has each service with instances once, in the order of bytes, page by page, whatever came and went', () => {
   const name = fc.string({

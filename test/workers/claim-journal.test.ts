@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import { ClaimRecordReader } from '../../src/journal/claim-records.ts';
+import type { ReadFragment } from '../../src/journal/claim-records.ts';
 import { frameHeadBytes, isWhole, readFrameHead } from '../../src/journal/frame.ts';
 import type { JournalEvent } from '../../src/journal/journal-writer.ts';
 import type { SegmentName } from '../../src/journal/segment-name.ts';
@@ -301,6 +302,11 @@ test('[WS1] a slot that moves is read from the journal of whoever had it last, i
   );
 });
 
+function encode(text: string): ReadFragment {
+  const bytes = Buffer.from(text);
+  return { bytes, start: 0, end: bytes.length, isAscii: bytes.length === text.length };
+}
+
 test('sessions of a journal are told by the hosts where they began', () => {
   const store = new ServiceStore(room, textCodec, 0);
   const loader = new JournalLoader({
@@ -310,8 +316,8 @@ test('sessions of a journal are told by the hosts where they began', () => {
     keepsVersions: true,
   });
   loader.beginJournal(1);
-  loader.put(keys[0], { fragment: '{"id":"a"}', owner: 5, stamp: 12 }, 77);
-  loader.put(keys[0], { fragment: '{"id":"b"}', owner: 2 * sessionsPerHostMax + 3, stamp: 9 }, 78);
+  loader.put(keys[0], encode('{"id":"a"}'), 5, 12, 77);
+  loader.put(keys[0], encode('{"id":"b"}'), 2 * sessionsPerHostMax + 3, 9, 78);
   const { stampMax, versionMax, sessionsMax } = loader.finish();
   expect({ stampMax, versionMax }).toEqual({ stampMax: 12, versionMax: 78 });
   expect(sessionsMax.slice(0, 3)).toEqual([5, 0, 3]);
