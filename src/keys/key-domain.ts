@@ -1,18 +1,21 @@
-import type { DurableRow, DurableTable, JointPart, StoreReply, StoreRequest } from '../durable/commits.ts';
+import type { DurableRow, DurableTable, StoreReply, StoreRequest } from '../durable/commits.ts';
 import { refuseReads } from '../durable/joint-commits.ts';
-import type { Failure } from '../protocol/errors.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import { slotOf } from '../slots/slot.ts';
-import { evaluate, measureGrowth, releaseLock, stampRow, toWrites, versionPending } from './key-evaluation.ts';
+import { KeyCommits } from './key-commits.ts';
+import { evaluate, releaseLock, stampRow, versionPending } from './key-evaluation.ts';
 import type { Changes } from './key-evaluation.ts';
+import { noStore, outcomeUnknown, refuseBusy, slotsMoved } from './key-failures.ts';
 import { KeyHolders } from './key-holders.ts';
 import { keysUnder, listKeys } from './key-listing.ts';
 import type { KeyAsker, KeyListing, KeyOutcome, KeyTransaction, PrefixDeletion } from './key-operations.ts';
 import { KeyQueues } from './key-queues.ts';
-import type { Ticket } from './key-queues.ts';
+import { KeyReleases } from './key-releases.ts';
 import { decodeContent, readStoreKey, restoreRow } from './key-row.ts';
 import type { KeyRow } from './key-row.ts';
 import { KeyTable } from './key-table.ts';
+import { askerOf, createTicket, isWide, measureReads } from './key-ticket.ts';
+import type { KeyTicket, KeyWork } from './key-ticket.ts';
 import { LockDelays, readDelay, writeDelay } from './lock-delays.ts';
 import { SlotLoader } from './slot-loader.ts';
 
@@ -45,35 +48,8 @@ export interface KeyDomainOptions {
   readonly spend: (work: number) => void;
 }
 
-/** What takes its turn: a request, or the release of keys whose holder's session has ended. */
-interface KeyTicket extends Ticket {
-  readonly work: KeyWork;
-  /** Its commit: 0: none is in flight. */
-  storeRequest: number;
-  /** What the commit in flight changes. */
-  changes: Changes;
-  rows: readonly (KeyRow | undefined)[];
-  /** How many keys and bytes there are to be more. */
-  growth: Growth;
-}
-
-interface Growth {
-  readonly keys: number;
-  readonly bytes: number;
-}
-
-type KeyWork =
-  | { readonly kind: 'transaction'; readonly transaction: KeyTransaction }
-  | { readonly kind: 'listing'; readonly listing: KeyListing }
-  | { readonly kind: 'deletion'; readonly deletion: PrefixDeletion; readonly isMore: boolean }
-  | { readonly kind: 'release'; readonly holder: string };
-
-/** How long until a release that could not be stored is tried again, in milliseconds. */
-const releaseRetryMs = 500;
 /** Lock delays that are forgotten with one commit. */
 const expiredDelaysMax = 256;
-const noChanges: Changes = new Map();
-const noGrowth: Growth = { keys: 0, bytes: 0 };
 
 /**
  * A partition's keys, pure and synchronous: (state, request, clock) → answers and requests to the store. A request is judged by what is committed, its keys are then locked
@@ -87,10 +63,8 @@ export class KeyDomain {
   readonly #delays: LockDelays = new LockDelays();
   readonly #holders: KeyHolders = new KeyHolders();
   readonly #slots: SlotLoader;
-  /** Commits in flight, by the store's request. */
-  readonly #committing: Map<number, KeyTicket> = new Map();
-  /** Holders of which keys are being released. */
-  readonly #releasing: Set<string> = new Set();
+  readonly #commits: KeyCommits;
+  readonly #releases: KeyReleases;
   /** What waits for slots to be loaded. */
   #unloaded: KeyTicket[] = [];
   /** Tickets that can begin, in order. */
@@ -99,27 +73,34 @@ export class KeyDomain {
   readonly #leaving: Set<number> = new Set();
   /** Requests that have not been answered. */
   #waiting = 0;
-  #storeRequests = 0;
-  /** Growth of commits in flight. */
-  #keysReserved = 0;
-  #bytesReserved = 0;
   /** The highest commit that is applied or loaded. */
   #version = 0;
   #nowMs = 0;
   #isConnected = false;
-  #releaseAtMs: number | undefined;
 
   constructor(options: KeyDomainOptions) {
     this.#options = options;
+    const { limits, ask } = options;
+    this.#commits = new KeyCommits({ table: this.#table, limits, ask });
+    this.#releases = new KeyReleases({
+      table: this.#table,
+      holders: this.#holders,
+      isLeaving: (key) => this.#leaving.size > 0 && this.#leaving.has(slotOf(key)),
+      release: (holder, keys) => {
+        const ticket = createTicket({ kind: 'release', holder }, keys);
+        this.#waiting += 1;
+        if (this.#queues.enter(ticket)) this.#ready.push(ticket);
+      },
+    });
     this.#slots = new SlotLoader({
-      ask: options.ask,
-      nextRequest: () => this.#nextStoreRequest(),
+      ask,
+      nextRequest: () => this.#commits.nextRequest(),
       take: (table, slot, row) => {
         this.#load(table, slot, row);
       },
       onLoaded: () => {
         this.#retryUnloaded();
-        this.#scheduleReleases();
+        this.#releases.beginAll();
       },
     });
   }
@@ -212,7 +193,7 @@ export class KeyDomain {
   endHolder(holder: string, nowMs: number): void {
     this.#nowMs = nowMs;
     this.#holders.end(holder);
-    this.#release(holder);
+    this.#releases.begin(holder);
     this.#run();
   }
 
@@ -220,7 +201,7 @@ export class KeyDomain {
   releaseOrphans(host: number, nowMs: number): void {
     this.#nowMs = nowMs;
     this.#holders.noteEveryoneBack(host);
-    this.#scheduleReleases();
+    this.#releases.beginAll();
     this.#run();
   }
 
@@ -262,20 +243,17 @@ export class KeyDomain {
   tick(nowMs: number): void {
     this.#nowMs = nowMs;
     this.#slots.tick(nowMs);
-    if (this.#releaseAtMs !== undefined && nowMs >= this.#releaseAtMs) {
-      this.#releaseAtMs = undefined;
-      this.#scheduleReleases();
-    }
+    this.#releases.tick(nowMs);
     const over = this.#isConnected ? this.#delays.expire(nowMs, expiredDelaysMax) : [];
     // If that cannot be stored, the delay runs once more in the next life.
-    if (over.length > 0) this.#commit(over.map((key) => writeDelay(key)));
+    if (over.length > 0) this.#commits.send(over.map((key) => writeDelay(key)));
     this.#run();
   }
 
   /** When {@link tick} is to be called, by the monotonic clock, in milliseconds. */
   nextDueAt(): number | undefined {
     let next: number | undefined;
-    for (const at of [this.#slots.nextDueAt(), this.#releaseAtMs, this.#delays.nextDueAt()]) {
+    for (const at of [this.#slots.nextDueAt(), this.#releases.dueAtMs, this.#delays.nextDueAt()]) {
       if (at !== undefined && (next === undefined || at < next)) next = at;
     }
     return next;
@@ -369,7 +347,7 @@ export class KeyDomain {
     ticket.rows = rows;
     // What all parts of a joint transaction read only the store knows.
     const tooMuch = transaction.joint === undefined ? refuseReads(measureReads(transaction, rows)) : undefined;
-    const failure = tooMuch ?? this.#reserve(changes);
+    const failure = tooMuch ?? this.#commits.refuse(changes);
     if (failure !== undefined) {
       this.#refusePart(ticket.work);
       this.#finish(ticket, { kind: 'refused', failure });
@@ -426,54 +404,23 @@ export class KeyDomain {
     return { kind: 'deleted', version: this.#version, count: changes.size, isMore };
   }
 
-  #reserve(changes: Changes): Failure | undefined {
-    if (changes.size === 0) return undefined;
-    const { keysPerPartitionMax, keyBytesPerPartitionMax } = this.#options.limits;
-    const { keys, bytes } = measureGrowth(changes, (key) => this.#table.get(key));
-    if (keys > 0 && this.#table.size + this.#keysReserved + keys > keysPerPartitionMax) {
-      return refuseLimit('keysPerPartitionMax', keysPerPartitionMax);
-    }
-    if (bytes > 0 && this.#table.bytes + this.#bytesReserved + bytes > keyBytesPerPartitionMax) {
-      return refuseLimit('keyBytesPerPartitionMax', keyBytesPerPartitionMax);
-    }
-    return undefined;
-  }
-
   #commitTicket(ticket: KeyTicket, changes: Changes, delays: ReturnType<typeof writeDelay>[]): void {
     if (!this.#isConnected) {
       this.#finish(ticket, { kind: 'refused', failure: noStore });
       return;
     }
-    const { keys, bytes } = measureGrowth(changes, (key) => this.#table.get(key));
-    ticket.growth = { keys: Math.max(0, keys), bytes: Math.max(0, bytes) };
-    this.#keysReserved += ticket.growth.keys;
-    this.#bytesReserved += ticket.growth.bytes;
-    ticket.changes = changes;
-    ticket.storeRequest = this.#commit([...toWrites(changes), ...delays], describePart(ticket));
-    this.#committing.set(ticket.storeRequest, ticket);
-  }
-
-  #commit(
-    writes: Extract<StoreRequest, { kind: 'commit' }>['writes'],
-    joint?: Extract<StoreRequest, { kind: 'commit' }>['joint'],
-  ): number {
-    const request = this.#nextStoreRequest();
-    this.#options.ask({ kind: 'commit', request, writes, ...(joint === undefined ? {} : { joint }) });
-    return request;
+    this.#commits.begin(ticket, changes, delays);
   }
 
   /** This part of a joint transaction cannot be carried out: nor shall the others be. */
   #refusePart(work: KeyWork): void {
     if (work.kind !== 'transaction' || work.transaction.joint === undefined || !this.#isConnected) return;
-    this.#commit([], { ...work.transaction.joint, isRefused: true, readBytes: 0 });
+    this.#commits.send([], { ...work.transaction.joint, isRefused: true, readBytes: 0 });
   }
 
   #handleCommit(reply: StoreReply): void {
-    const ticket = this.#committing.get(reply.request);
-    // Nobody waits for it, or it is of the store before.
+    const ticket = this.#commits.end(reply.request);
     if (ticket === undefined) return;
-    this.#committing.delete(reply.request);
-    this.#endReservation(ticket);
     switch (reply.kind) {
       case 'committed':
         this.#apply(ticket, reply.version);
@@ -510,22 +457,13 @@ export class KeyDomain {
 
   /** The store has ended. What was in flight may or may not have been stored, so what is there is loaded again. */
   #abandonCommits(): void {
-    if (this.#committing.size === 0) return;
-    const tickets = [...this.#committing.values()];
-    this.#committing.clear();
+    const tickets = this.#commits.abandon();
+    if (tickets.length === 0) return;
     const slots = new Set(tickets.flatMap(({ changes }) => Array.from(changes.keys(), slotOf)));
     const owned = [...slots].filter((slot) => this.#slots.isOwned(slot)).sort((a, b) => a - b);
     for (const slot of slots) this.#table.deleteSlot(slot);
     this.#slots.begin(owned);
-    for (const ticket of tickets) {
-      this.#endReservation(ticket);
-      this.#finish(ticket, { kind: 'refused', failure: outcomeUnknown });
-    }
-  }
-
-  #endReservation({ growth }: KeyTicket): void {
-    this.#keysReserved -= growth.keys;
-    this.#bytesReserved -= growth.bytes;
+    for (const ticket of tickets) this.#finish(ticket, { kind: 'refused', failure: outcomeUnknown });
   }
 
   /** A ticket that was first on its keys is done. */
@@ -536,7 +474,7 @@ export class KeyDomain {
 
   #answer({ work }: KeyTicket, outcome: KeyOutcome): void {
     this.#waiting -= 1;
-    if (work.kind === 'release') this.#noteReleased(work.holder, outcome);
+    if (work.kind === 'release') this.#releases.note(work.holder, outcome.kind === 'refused', this.#nowMs);
     else {
       if (work.kind === 'transaction') this.#releaseIfEnded(work.transaction.holder);
       this.#options.answer(askerOf(work)!, outcome);
@@ -546,36 +484,7 @@ export class KeyDomain {
   /** The session of one that has just acquired something may have ended meanwhile. */
   #releaseIfEnded(holder: string): void {
     if (holder !== '' && this.#table.heldBy(holder) !== undefined && this.#holders.hasEnded(holder))
-      this.#release(holder);
-  }
-
-  #noteReleased(holder: string, outcome: KeyOutcome): void {
-    this.#releasing.delete(holder);
-    if (outcome.kind === 'refused') this.#releaseAtMs = this.#nowMs + releaseRetryMs;
-    else this.#release(holder);
-  }
-
-  #scheduleReleases(): void {
-    for (const holder of Array.from(this.#table.holders())) if (this.#holders.hasEnded(holder)) this.#release(holder);
-  }
-
-  /** Releases what an ended session holds, so many keys at a time. */
-  #release(holder: string): void {
-    if (this.#releasing.has(holder) || !this.#holders.hasEnded(holder)) return;
-    const held = this.#table.heldBy(holder);
-    // What is not loaded yet is looked at when it is.
-    if (held === undefined) return;
-    const keys: string[] = [];
-    for (const key of held) {
-      if (this.#leaving.size > 0 && this.#leaving.has(slotOf(key))) continue;
-      if (keys.length === protocolLimits.keyTransactionOperationsMax) break;
-      keys.push(key);
-    }
-    if (keys.length === 0) return;
-    this.#releasing.add(holder);
-    const ticket = createTicket({ kind: 'release', holder }, keys);
-    this.#waiting += 1;
-    if (this.#queues.enter(ticket)) this.#ready.push(ticket);
+      this.#releases.begin(holder);
   }
 
   #handleLoad(reply: StoreReply): void {
@@ -609,78 +518,6 @@ export class KeyDomain {
   #busyUnder(prefix: string): string[] {
     return [...this.#queues.busyKeys()].filter((key) => key.startsWith(prefix));
   }
-
-  #nextStoreRequest(): number {
-    this.#storeRequests += 1;
-    return this.#storeRequests;
-  }
-}
-
-/** Bytes of the values that a transaction reads. */
-function measureReads({ operations }: KeyTransaction, rows: readonly (KeyRow | undefined)[]): number {
-  let bytes = 0;
-  for (const [i, { kind }] of operations.entries()) {
-    if (kind === 'get') bytes += Buffer.byteLength(rows[i]?.value ?? '', 'base64');
-  }
-  return bytes;
-}
-
-/** The part of a joint transaction that a ticket is; undefined: it is none. */
-function describePart({ work, rows }: KeyTicket): JointPart | undefined {
-  if (work.kind !== 'transaction' || work.transaction.joint === undefined) return undefined;
-  return { ...work.transaction.joint, isRefused: false, readBytes: measureReads(work.transaction, rows) };
-}
-
-function createTicket(work: KeyWork, keys: readonly string[]): KeyTicket {
-  return { work, keys, blockedBy: 0, storeRequest: 0, changes: noChanges, rows: [], growth: noGrowth };
-}
-
-/** Whether it needs all that the partition has. */
-function isWide({ kind }: KeyWork): boolean {
-  return kind === 'listing' || kind === 'deletion';
-}
-
-function askerOf(work: KeyWork): KeyAsker | undefined {
-  switch (work.kind) {
-    case 'transaction':
-      return work.transaction.asker;
-    case 'listing':
-      return work.listing.asker;
-    case 'deletion':
-      return work.deletion.asker;
-    case 'release':
-      return undefined;
-    default:
-      return work satisfies never;
-  }
-}
-
-const slotsMoved: Failure = { code: 'busy', message: 'slots are being moved', retryAfterMs: 200 };
-
-const noStore: Failure = {
-  code: 'storage_unavailable',
-  message: 'nothing can be stored at present: the store has ended, and is being started again',
-  retryAfterMs: 500,
-};
-
-/** A commit was in flight when the store ended. */
-const outcomeUnknown: Failure = {
-  code: 'internal',
-  message: 'the store failed while the request was in flight; it may or may not have been carried out',
-};
-
-function refuseBusy(max: number): Failure {
-  return {
-    code: 'busy',
-    message: 'too many requests wait for keys',
-    limit: 'keyRequestsWaitingMax',
-    max,
-    retryAfterMs: 200,
-  };
-}
-
-function refuseLimit(limit: string, max: number): Failure {
-  return { code: 'limit_exceeded', message: `the partition's keys meet ${limit}`, limit, max };
 }
 
 function stampRows(rows: readonly (KeyRow | undefined)[], version: number): (KeyRow | undefined)[] {
