@@ -1,5 +1,5 @@
 import { resolveConfig } from '../../src/config/config-checking.ts';
-import { encodeDifference, encodeInstances } from '../../src/push/push-encoding.ts';
+import { encodeDifference, encodeList } from '../../src/push/push-encoding.ts';
 import { textCodec } from '../../src/runtime/text-codec.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
 import type { ServiceRecord } from '../../src/store/service-record.ts';
@@ -166,6 +166,6 @@ export const partitionCases: Readonly<Record<PartitionCaseName, () => MicroCase>
   encodeSnapshot: () => {
     const service = createService(100);
     const target = Buffer.alloc(100_000);
-    return { operations: 1, run: () => sink(target.write(encodeInstances(service))) };
+    return { operations: 1, run: () => sink(target.write(encodeList(service))) };
   },
 };

@@ -1,5 +1,5 @@
 import { protocolLimits } from './limits.ts';
-import type { InstanceInput } from './types.ts';
+import type { Instance, InstanceInput, InstanceOverride } from './types.ts';
 
 /** An instance as it is stored and sent. */
 export interface EncodedInstance {
@@ -51,6 +51,22 @@ export function giveWeight(instance: EncodedInstance, weight: number): EncodedIn
   const start = fragment.indexOf(weightName) + weightName.length;
   const end = fragment.indexOf(',', start);
   return { ...instance, fragment: `${fragment.slice(0, start)}${weight}${fragment.slice(end)}`, givenWeight: weight };
+}
+
+/** An instance's canonical JSON with an override laid over it. A metadata key of the override takes the place of the instance's. */
+export function overrideInstance(fragment: string, { metadata, ...fields }: InstanceOverride): string {
+  const instance = JSON.parse(fragment) as Instance;
+  const { id, host, port, weight, enabled, zone, persistent } = { ...instance, ...fields };
+  return JSON.stringify({
+    id,
+    host,
+    port,
+    weight,
+    enabled,
+    zone,
+    metadata: sortKeys({ ...instance.metadata, ...metadata }),
+    persistent,
+  });
 }
 
 function sortKeys(metadata: InstanceInput['metadata']): Record<string, string> | undefined {

@@ -42,6 +42,15 @@ export interface Instance {
   readonly persistent?: true;
 }
 
+/** What an operator lays over an instance, until it is lifted: what is left out stays as it was registered. */
+export interface InstanceOverride {
+  readonly enabled?: boolean;
+  readonly weight?: number;
+  readonly zone?: string;
+  /** Keys that it adds, or whose values it replaces. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
 export type SubscribeMode = 'delta' | 'snapshot';
 
 /** Which instances of a service are wanted: those that meet all that is given. */

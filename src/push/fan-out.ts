@@ -228,5 +228,5 @@ function toValue<M extends Member>({ audience, push, refill }: Job<M>, from: num
   const { count, to, body } = push;
   return variant.mode === 'delta' && refill === undefined
     ? { kind: 'delta', key, count, from, to, difference: body }
-    : { kind: 'snapshot', key, count, to, instances: body };
+    : { kind: 'snapshot', key, count, to, list: body };
 }

@@ -11,4 +11,6 @@ export interface VariantInterest {
   pushedVersion: number;
   /** Whether somebody was sent a state from in between, so that changes that cancel out must still be pushed. */
   wasReadBetween: boolean;
+  /** Whether they know the service as closed by an operator; undefined: some may, and others not. */
+  knowsClosed: boolean | undefined;
 }

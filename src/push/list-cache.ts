@@ -2,9 +2,9 @@ import { matchesFilter, parseFilter, readTraits } from '../protocol/instance-fil
 import type { Traits } from '../protocol/instance-filter.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { FilterView } from './filter-view.ts';
-import { encodeInstances } from './push-encoding.ts';
+import { encodeList } from './push-encoding.ts';
 
-/** The instances of a service, or those that a filter lets through, as a JSON array. */
+/** The instances of a service, or those that a filter lets through, as fields of a JSON object: `"instances":[…]` and what else is to be said of the list. */
 export interface EncodedList {
   readonly count: number;
   readonly text: string;
@@ -133,12 +133,12 @@ export class ListCache {
   }
 
   #encode(service: ServiceRecord, filter: string, view: FilterView | undefined): EncodedList {
-    if (filter === '') return { count: service.instanceCount, text: encodeInstances(service) };
-    if (view !== undefined) return { count: view.count, text: encodeInstances(service, view.ids()) };
+    if (filter === '') return { count: service.instanceCount, text: encodeList(service) };
+    if (view !== undefined) return { count: view.count, text: encodeList(service, view.ids()) };
     const wanted = parseFilter(filter);
     const ids: string[] = [];
     for (const traits of this.traitsOf(service)) if (matchesFilter(traits, wanted)) ids.push(traits.id);
-    return { count: ids.length, text: encodeInstances(service, ids) };
+    return { count: ids.length, text: encodeList(service, ids) };
   }
 
   #dropLists(service: ServiceRecord): void {

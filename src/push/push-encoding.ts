@@ -1,22 +1,26 @@
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { FilterView } from './filter-view.ts';
 
-/** The instances of a service, or some of them, as a JSON array, joined from their fragments. */
-export function encodeInstances(service: ServiceRecord, ids?: Iterable<string>): string {
-  let text = '[';
+/** Of an empty list that no operator has closed. */
+export const emptyList = '"instances":[]';
+export const emptyDifference = '"put":[],"remove":[]';
+
+/** `"instances":[…]`: the instances of a service, or some of them, joined from their fragments; of a service that an operator has closed `"closed":true` follows. */
+export function encodeList(service: ServiceRecord, ids?: Iterable<string>): string {
+  let text = '';
   if (ids === undefined) {
-    for (const fragment of service.fragments()) text += text.length > 1 ? `,${fragment}` : fragment;
+    for (const fragment of service.fragments()) text += text === '' ? fragment : `,${fragment}`;
   } else {
     for (const id of ids) {
       const fragment = service.fragmentOf(id);
-      if (fragment !== undefined) text += text.length > 1 ? `,${fragment}` : fragment;
+      if (fragment !== undefined) text += text === '' ? fragment : `,${fragment}`;
     }
   }
-  return `${text}]`;
+  return `"instances":[${text}]${encodeClosed(service.isClosed)}`;
 }
 
 /**
- * `"put":[…],"remove":[…]`: for each id its present content, or its absence from the service or the view. Applying it twice, or from any
+ * `"put":[…],"remove":[…]`, and of a service that an operator has closed `"closed":true`: for each id its present content, or its absence from the service or the view. Applying it twice, or from any
  * state in between, ends the same.
  */
 export function encodeDifference(service: ServiceRecord, ids: Iterable<string>, view?: FilterView): string {
@@ -27,5 +31,10 @@ export function encodeDifference(service: ServiceRecord, ids: Iterable<string>, 
     if (fragment === undefined) remove += remove === '' ? JSON.stringify(id) : `,${JSON.stringify(id)}`;
     else put += put === '' ? fragment : `,${fragment}`;
   }
-  return `"put":[${put}],"remove":[${remove}]`;
+  return `"put":[${put}],"remove":[${remove}]${encodeClosed(service.isClosed)}`;
+}
+
+/** A field that follows others. */
+export function encodeClosed(isClosed: boolean): string {
+  return isClosed ? ',"closed":true' : '';
 }

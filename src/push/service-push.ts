@@ -1,6 +1,7 @@
 /**
  * A push to the subscribers of one variant of a service, as a value: how it is sent is up to an encoding. `count`: how many instances the list has by then.
- * `difference`: the fields `"put":[…],"remove":[…]` of a JSON object. `instances`: a JSON array.
+ * `difference` and `list` are fields of a JSON object: `"put":[…],"remove":[…]`, or
+ * `"instances":[…]`, and `"closed":true` of a service that an operator has closed.
  */
 export type ServicePush =
   | {
@@ -17,5 +18,5 @@ export type ServicePush =
       readonly key: string;
       readonly count: number;
       readonly to: number;
-      readonly instances: string;
+      readonly list: string;
     };

@@ -3,7 +3,7 @@ import type { Traits } from '../protocol/instance-filter.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import { FilterView } from './filter-view.ts';
 import type { VariantInterest } from './interest.ts';
-import { encodeDifference, encodeInstances } from './push-encoding.ts';
+import { encodeDifference, encodeList } from './push-encoding.ts';
 import { readVariant } from './variant.ts';
 
 /** One push: the same bytes for all subscribers of a variant, whichever host they are on. */
@@ -16,7 +16,7 @@ export interface Push {
   readonly to: number;
   /** Instances in the list after it. */
   readonly count: number;
-  /** `"put":[…],"remove":[…]` of a delta; the JSON array of instances of a snapshot. */
+  /** Fields of a JSON object: `"put":[…],"remove":[…]` of a delta, `"instances":[…]` of a snapshot, and what else is to be said. */
   readonly body: string;
   /** When the oldest change in it was asked for, in milliseconds; 0: not known. */
   readonly changedAtMs: number;
@@ -99,7 +99,14 @@ export class WatchedService {
     }
     const variant = readVariant(text);
     const view = variant.filter === '' ? undefined : this.#obtainView(variant.filter);
-    const interest = { variant, view, hosts: [host], pushedVersion: this.service.version, wasReadBetween: false };
+    const interest = {
+      variant,
+      view,
+      hosts: [host],
+      pushedVersion: this.service.version,
+      wasReadBetween: false,
+      knowsClosed: this.service.isClosed,
+    };
     this.#variants = [...this.#variants, interest];
     return interest;
   }
@@ -122,7 +129,14 @@ export class WatchedService {
 
   /** A new subscriber is given the present state, which may lie between two pushes. */
   noteSnapshotTaken(interest: VariantInterest): void {
-    if (this.isDirty) interest.wasReadBetween = true;
+    if (!this.isDirty) return;
+    interest.wasReadBetween = true;
+    if (interest.knowsClosed !== this.service.isClosed) interest.knowsClosed = undefined;
+  }
+
+  /** An operator has closed the service, or opened it again; {@link noteChange} is told which instances come or go by that. */
+  noteTurned(): void {
+    this.#before ??= new Map();
   }
 
   /** After a rebuild: a host has subscribers of a variant who hold versions from `from` on. */
@@ -133,9 +147,13 @@ export class WatchedService {
 
   /** After a rebuild: subscribers may not have received these, so they are pushed in any case. */
   resend(ids: Iterable<string>): void {
+    this.#before ??= new Map();
     this.#doubt(ids);
-    // Subscribers at a version in between need it all the same.
-    for (const interest of this.#variants) interest.wasReadBetween = true;
+    for (const interest of this.#variants) {
+      // Subscribers at a version in between need it all the same.
+      interest.wasReadBetween = true;
+      interest.knowsClosed = undefined;
+    }
   }
 
   /** `askedAtMs`: when the change was asked for; 0: not known. */
@@ -169,7 +187,8 @@ export class WatchedService {
       if (!this.#variants.includes(interest)) continue;
       const changed = this.#changedIds(interest);
       interest.wasReadBetween = false;
-      if (changed.length === 0) continue;
+      if (changed.length === 0 && interest.knowsClosed === this.service.isClosed) continue;
+      interest.knowsClosed = this.service.isClosed;
       const push = this.#encode(interest, changed);
       if (this.#round.owed.length === 0) this.#endRound(this.#round);
       return push;
@@ -202,8 +221,7 @@ export class WatchedService {
     const { key, version: to } = service;
     interest.pushedVersion = to;
     const count = view === undefined ? service.instanceCount : view.count;
-    const body =
-      variant.mode === 'delta' ? encodeDifference(service, changed, view) : encodeInstances(service, view?.ids());
+    const body = variant.mode === 'delta' ? encodeDifference(service, changed, view) : encodeList(service, view?.ids());
     return { key, variant: variant.text, from, to, count, body, changedAtMs: this.#changedAtMs, hosts };
   }
 

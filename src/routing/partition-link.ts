@@ -1,7 +1,14 @@
 import type { Failure } from '../protocol/errors.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import type { Credit, Field, HostBatch, FromPartition, PartitionBatch, ToPartition } from '../workers/messages.ts';
-import { forEachFromPartition, fromFields, fromPartition, toFields, toPartition } from '../workers/messages.ts';
+import {
+  forEachFromPartition,
+  fromFields,
+  fromPartition,
+  toFields,
+  toPartition,
+  wholeService,
+} from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 
 /** A partition's answer to a request. */
@@ -296,6 +303,9 @@ export class PartitionLink {
         return;
       case toPartition.withdraw:
         this.#noteChange(record[toFields.withdraw.key], record[toFields.withdraw.id]);
+        return;
+      case toPartition.layOver:
+        this.#noteChange(record[toFields.layOver.key], wholeService);
         return;
       case toPartition.resend: {
         const key = record[toFields.resend.key];

@@ -12,8 +12,8 @@ import type {
 import type { ReadKind } from './call-lane.ts';
 
 /**
- * The outcome of a request, as a value. What a partition has encoded is not parsed again: `instances` is a JSON array, `difference` the fields
- * `"put":[…],"remove":[…]` of a JSON object. `isWarming`: some who were there before the registry started may not be back.
+ * The outcome of a request, as a value. What a partition has encoded is not parsed again: `list` and `difference` are fields of a JSON object:
+ * `"instances":[…]` or `"put":[…],"remove":[…]`, and `"closed":true` of a service that an operator has closed. `isWarming`: some who were there before the registry started may not be back.
  */
 export type Result =
   | { readonly kind: 'opened'; readonly opening: SessionOpenResult }
@@ -25,7 +25,7 @@ export type Result =
       readonly kind: 'state';
       readonly version: number;
       readonly count: number;
-      readonly instances: string;
+      readonly list: string;
       readonly isWarming: boolean;
     }
   /** To one who holds a list of version `from`. */

@@ -55,7 +55,7 @@ export function encodeResult(result: Result): string {
     case 'deregistered':
       return `{"version":${result.version}}`;
     case 'state':
-      return `{"version":${result.version},"instances":${result.instances}${encodeWarming(result.isWarming)}}`;
+      return `{"version":${result.version},${result.list}${encodeWarming(result.isWarming)}}`;
     case 'resumed':
       return `{"from":${result.from},"version":${result.version},${result.difference}${encodeWarming(result.isWarming)}}`;
     case 'opened':
@@ -85,7 +85,7 @@ export function encodeChange(push: ServicePush): string {
     case 'delta':
       return `{${name},"count":${push.count},"from":${push.from},"to":${push.to},${push.difference}}`;
     case 'snapshot':
-      return `{${name},"count":${push.count},"snapshot":true,"to":${push.to},"instances":${push.instances}}`;
+      return `{${name},"count":${push.count},"snapshot":true,"to":${push.to},${push.list}}`;
     default:
       return push satisfies never;
   }

@@ -139,9 +139,9 @@ class PendingQuery implements PendingRequest {
       return;
     }
     if (answer[0] === fromPartition.state) {
-      const [, , version, count, instances] = answer;
+      const [, , version, count, list] = answer;
       const isWarming = this.#query.isWarming() && reader?.understands('warming') !== false;
-      reply.succeed({ kind: 'state', version, count, instances, isWarming });
+      reply.succeed({ kind: 'state', version, count, list, isWarming });
     } else {
       reply.fail(readRefusal(answer));
     }

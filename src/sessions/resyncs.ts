@@ -104,7 +104,7 @@ export class Resyncs {
     });
   }
 
-  #send(subscription: Subscription, [, , version, count, instances]: State): void {
+  #send(subscription: Subscription, [, , version, count, list]: State): void {
     const { session, key } = subscription;
     const { encoding, counters, flush, onDropped } = this.#options;
     // It has received everything since.
@@ -114,9 +114,7 @@ export class Resyncs {
       return;
     }
     flush();
-    const delivery = subscription.deliver(
-      encoding.encodePush({ kind: 'snapshot', key, count, to: version, instances }),
-    );
+    const delivery = subscription.deliver(encoding.encodePush({ kind: 'snapshot', key, count, to: version, list }));
     if (delivery === 'sent') {
       subscription.version = version;
       subscription.advance('refreshed');

@@ -271,13 +271,13 @@ export class Subscriptions {
         reply.fail(readRefusal(answer));
         return;
       case fromPartition.state: {
-        const [, , version, count, instances] = answer;
+        const [, , version, count, list] = answer;
         isWarming = this.#refills.mustWait(audience, held, count);
         subscription.version = isWarming ? held.version : version;
         if (isWarming) reply.succeed(standBy(held.version, session));
         else {
           const isFilling = this.#refills.isFilling(audience, count, held.count) && session.understands('warming');
-          reply.succeed({ kind: 'state', version, count, instances, isWarming: isFilling });
+          reply.succeed({ kind: 'state', version, count, list, isWarming: isFilling });
         }
         break;
       }

@@ -1,7 +1,10 @@
 import { slotOf } from '../slots/slot.ts';
 import { ChangeLog } from './change-log.ts';
+import { readId } from './instance-table.ts';
 import type { InstanceTable } from './instance-table.ts';
 import { ServiceInstances } from './service-instances.ts';
+import { layOver } from './service-overlay.ts';
+import type { ServiceOverlay } from './service-overlay.ts';
 
 /** One service in its slot: its instances, its version, and, once somebody has subscribed, what changed when. */
 export class ServiceRecord {
@@ -10,18 +13,35 @@ export class ServiceRecord {
   readonly instances: ServiceInstances;
   #version: number;
   #log: ChangeLog | undefined;
+  #overlay: ServiceOverlay | undefined;
   /** The version in the life before at which the list was what it still is; undefined: there is none, or the log knows it. */
   #versionBefore: number | undefined;
 
-  constructor(key: string, version: number, table: InstanceTable) {
+  constructor(key: string, version: number, table: InstanceTable, overlay?: ServiceOverlay) {
     this.key = key;
     this.slot = slotOf(key);
     this.instances = new ServiceInstances(table);
     this.#version = version;
+    this.#overlay = overlay;
   }
 
+  /** Whether an operator has closed it: none of its instances shows. */
+  get isClosed(): boolean {
+    return this.#overlay?.isClosed === true;
+  }
+
+  get overlay(): ServiceOverlay | undefined {
+    return this.#overlay;
+  }
+
+  /** What is seen of it changes with this, without a change of version. */
+  setOverlay(overlay: ServiceOverlay | undefined): void {
+    this.#overlay = overlay;
+  }
+
+  /** Instances that show. */
   get instanceCount(): number {
-    return this.instances.size;
+    return this.isClosed ? 0 : this.instances.size;
   }
 
   get log(): ChangeLog | undefined {
@@ -33,13 +53,27 @@ export class ServiceRecord {
     this.#log = log;
   }
 
-  /** The canonical JSON of each instance. */
+  /** The canonical JSON of each instance that shows, as it shows. */
   fragments(): Iterable<string> {
-    return this.instances.fragments();
+    const overlay = this.#overlay;
+    if (overlay === undefined) return this.instances.fragments();
+    if (overlay.isClosed) return [];
+    return overlay.overrides.size === 0 ? this.instances.fragments() : this.#overridden(overlay);
   }
 
+  /** An instance as it shows; undefined: it does not. */
   fragmentOf(id: string): string | undefined {
-    return this.instances.fragmentOf(id);
+    return this.show(id, this.instances.fragmentOf(id));
+  }
+
+  /** What is, or was, registered of an instance, as it shows under the present overlay. */
+  show(id: string, fragment: string | undefined): string | undefined {
+    const overlay = this.#overlay;
+    return overlay === undefined || fragment === undefined ? fragment : layOver(overlay, id, fragment);
+  }
+
+  *#overridden(overlay: ServiceOverlay): Generator<string, void, undefined> {
+    for (const fragment of this.instances.fragments()) yield layOver(overlay, readId(fragment), fragment) ?? '';
   }
 
   get version(): number {
@@ -72,6 +106,11 @@ export class ServiceRecord {
     const before = this.#version;
     this.raise(version);
     if (this.#version !== before) this.#versionBefore = before;
+  }
+
+  /** A client that holds the list at a version of the life before may hold another list than this. */
+  forgetVersionBefore(): void {
+    this.#versionBefore = undefined;
   }
 
   /** Records that an instance changed, at the next version: max(previous + 1, wall clock in µs). */

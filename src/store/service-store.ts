@@ -4,6 +4,7 @@ import type { EncodedText, TextCodec } from './fragment-bytes.ts';
 import { InstanceTable } from './instance-table.ts';
 import { persistentOwner } from './persistent-owner.ts';
 import type { ServiceInstances, StoredInstance } from './service-instances.ts';
+import type { ServiceOverlay } from './service-overlay.ts';
 import { ServiceRecord } from './service-record.ts';
 import { SortedKeys } from './sorted-keys.ts';
 
@@ -92,6 +93,8 @@ export class ServiceStore {
   readonly #services: Map<string, ServiceRecord> = new Map();
   /** Of the services that have instances. */
   readonly #listed: SortedKeys = new SortedKeys();
+  /** What operators have laid over services, whether they are here or not. */
+  readonly #overlays: Map<string, ServiceOverlay> = new Map();
   readonly #limits: StoreLimits;
   readonly #table: InstanceTable;
   /** Claims that do not show. */
@@ -143,7 +146,18 @@ export class ServiceStore {
 
   /** A service that is filled elsewhere, and then attached. */
   create(key: string, version: number): ServiceRecord {
-    return new ServiceRecord(key, version, this.#table);
+    return new ServiceRecord(key, version, this.#table, this.#overlays.get(key));
+  }
+
+  overlayOf(key: string): ServiceOverlay | undefined {
+    return this.#overlays.get(key);
+  }
+
+  /** Lays something over a service, here or elsewhere, without a change of version; undefined: nothing. */
+  setOverlay(key: string, overlay: ServiceOverlay | undefined): void {
+    if (overlay === undefined) this.#overlays.delete(key);
+    else this.#overlays.set(key, overlay);
+    this.#services.get(key)?.setOverlay(overlay);
   }
 
   /** Forgets a service that has no instances. Its version is remembered in the floor, so it can never go back. */

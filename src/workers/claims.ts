@@ -143,7 +143,7 @@ export class Claims {
     const { lists, watches, pushes, store } = this.#parts;
     lists.noteChange(service, id);
     const watched = watches.find(service.key);
-    if (watched !== undefined) pushes.noteChange(watched, id, before);
+    if (watched !== undefined) pushes.noteChange(watched, id, service.show(id, before));
     else if (service.instances.size === 0) store.forget(service);
   }
 

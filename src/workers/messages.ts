@@ -97,6 +97,8 @@ interface ToPartitionValues {
   /** Names a session as a holder of keys. */
   holder: string;
   holders: HolderParcel;
+  /** Its text; empty: nothing. */
+  overlay: string;
 }
 
 /** Host to partition. */
@@ -148,6 +150,10 @@ const toShapes = {
   endHolder: [24, 'holder'],
   /** All hosts have vouched for their sessions, and those of before a restart have had the time to come back: what others hold is released. */
   releaseOrphans: [25],
+  /** What operators have laid over a service from now on, wherever it is: its subscribers are told. Answered with `applied`. */
+  layOver: [26, 'request', 'key', 'overlay'],
+  /** The partition is new: what was laid over a service before. */
+  restoreOverlay: [27, 'key', 'overlay'],
 } as const;
 
 /** What the fields of a partition's records hold, by their names. */
@@ -163,11 +169,11 @@ interface FromPartitionValues {
   stands: string;
   stamp: number;
   count: number;
-  /** A JSON array. */
-  instances: string;
+  /** Fields of a JSON object: `"instances":[…]`, and `"closed":true` of a service that an operator has closed. */
+  list: string;
   from: number;
   to: number;
-  /** `"put":[…],"remove":[…]` */
+  /** `"put":[…],"remove":[…]`, and `"closed":true` of a service that an operator has closed. */
   difference: string;
   /** Keys and instance counts, alternating. */
   page: readonly (string | number)[];
@@ -202,7 +208,7 @@ const fromShapes = {
   applied: [1, 'request', 'version'],
   /** `stamp`: of what stands; if it is not the request, it does not show. */
   refused: [2, 'request', 'code', 'message', 'limit', 'max', 'stands', 'stamp'],
-  state: [3, 'request', 'version', 'count', 'instances'],
+  state: [3, 'request', 'version', 'count', 'list'],
   resumed: [4, 'request', 'from', 'version', 'difference'],
   listed: [5, 'request', 'page'],
   push: [6, 'key', 'variant', 'from', 'to', 'count', 'changedAtMs', 'body'],
@@ -296,6 +302,9 @@ export type Control =
   | { readonly kind: 'stop' }
   /** For tests: the thread is to fail in a certain way. */
   | { readonly kind: 'fault'; readonly fault: Fault };
+
+/** Stands among ids for all instances of a service; no instance has it. */
+export const wholeService = '';
 
 /** How a partition's thread can be made to fail. */
 export type Fault = 'throw' | 'exit' | 'hang' | 'memory';

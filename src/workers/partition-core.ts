@@ -14,6 +14,7 @@ import { HostFlows } from './host-flows.ts';
 import { Keys } from './keys.ts';
 import { fromPartition, toFields, toPartition } from './messages.ts';
 import type { Credit, Emit, PartitionLimits, ToPartition } from './messages.ts';
+import { Overlays } from './overlays.ts';
 import type { PartitionClock } from './partition-clock.ts';
 import { Pushes } from './pushes.ts';
 import { Reads } from './reads.ts';
@@ -61,6 +62,7 @@ export class PartitionCore {
   readonly #reads: Reads;
   readonly #moves: SlotMoves;
   readonly #recalls: ClaimRecalls;
+  readonly #overlays: Overlays;
   readonly #keys: Keys;
   readonly #journal: ClaimJournal | undefined;
   #table: SlotTable;
@@ -103,6 +105,7 @@ export class PartitionCore {
     this.#reads = new Reads(parts);
     this.#moves = new SlotMoves(parts);
     this.#recalls = new ClaimRecalls(parts);
+    this.#overlays = new Overlays(parts);
     this.#keys = keys;
     this.#journal = journal;
   }
@@ -319,6 +322,12 @@ export class PartitionCore {
       case toPartition.raiseFloor:
         this.#shown.raise(record[toFields.raiseFloor.version], clock);
         this.#journal?.noteFloor(this.#store.versionFloor);
+        return;
+      case toPartition.layOver:
+        this.#overlays.layOver(host, record, clock);
+        return;
+      case toPartition.restoreOverlay:
+        this.#overlays.restore(record);
         return;
       case toPartition.keys:
         this.#keys.handle(host, record, clock);

@@ -4,7 +4,7 @@ import type { Histogram } from '../runtime/histogram.ts';
 import type { BatchProgress } from './batch-progress.ts';
 import type { ClaimJournal } from './claim-journal.ts';
 import type { HostFlows } from './host-flows.ts';
-import { fromPartition } from './messages.ts';
+import { fromPartition, wholeService } from './messages.ts';
 import type { Emit, PartitionLimits } from './messages.ts';
 import type { PartitionClock } from './partition-clock.ts';
 import type { TurnWork } from './turn-work.ts';
@@ -65,6 +65,12 @@ export class Pushes {
     this.#coalescer.noteChange(watched, progress.noteUnsettled());
   }
 
+  /** An operator has closed the service, or opened it again. */
+  noteTurned(watched: WatchedService): void {
+    watched.noteTurned();
+    this.#coalescer.noteChange(watched, this.#parts.progress.noteUnsettled());
+  }
+
   forget(watched: WatchedService): void {
     this.#due.delete(watched);
     this.#coalescer.forget(watched);
@@ -112,8 +118,11 @@ export class Pushes {
     for (const [key, ids] of retold) {
       const watched = find(key);
       if (watched === undefined) continue;
+      // What was laid over the service may not have been told: that concerns all of it.
+      if (ids.delete(wholeService)) for (const { id } of watched.service.instances.namesOf(() => true)) ids.add(id);
       watched.resend(ids);
       for (const id of ids) watched.service.advance(id, 0);
+      if (ids.size === 0) watched.service.raise(watched.service.version + 1);
       this.#parts.journal?.noteRaised(watched.service);
       this.#coalescer.noteChange(watched, this.#parts.progress.noteUnsettled());
     }

@@ -1,5 +1,5 @@
 import type { ListCache } from '../push/list-cache.ts';
-import { encodeDifference } from '../push/push-encoding.ts';
+import { emptyList, encodeClosed, encodeDifference } from '../push/push-encoding.ts';
 import { readVariant } from '../push/variant.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ListPage, ServiceStore } from '../store/service-store.ts';
@@ -47,7 +47,11 @@ export class Reads {
   query(host: number, record: ToRecord<'query'>): void {
     const at = toFields.query;
     const service = this.#parts.store.get(record[at.key]);
-    this.#answer(host, this.#readState(record[at.request], service, record[at.filter]), record[at.room]);
+    this.#answer(
+      host,
+      this.#readState(record[at.request], service ?? record[at.key], record[at.filter]),
+      record[at.room],
+    );
   }
 
   prepareSubscription(host: number, record: ToRecord<'subscribe'>): boolean {
@@ -158,9 +162,13 @@ export class Reads {
     );
   }
 
-  #readState(request: number, service: ServiceRecord | undefined, filter: string): ListAnswer {
+  /** `service`: its key, if nothing is known of it here. */
+  #readState(request: number, service: ServiceRecord | string, filter: string): ListAnswer {
     const { store, shown, watches, lists } = this.#parts;
-    if (service === undefined) return [fromPartition.state, request, store.versionFloor, 0, '[]'];
+    if (typeof service === 'string') {
+      const list = emptyList + encodeClosed(store.overlayOf(service)?.isClosed === true);
+      return [fromPartition.state, request, store.versionFloor, 0, list];
+    }
     shown.keepAbove(service);
     const view = filter === '' ? undefined : watches.find(service.key)?.findView(filter);
     const { count, text } = lists.encode(service, filter, view);

@@ -49,7 +49,7 @@ test('[PU3] a host with an encoding of its own answers with values, and encodes 
   await registry.settle(random);
   for (const { answers } of subscribers) {
     expect(answers).toEqual([
-      { kind: 'state', version: expect.any(Number) as number, count: 0, instances: '[]', isWarming: false },
+      { kind: 'state', version: expect.any(Number) as number, count: 0, list: '"instances":[]', isWarming: false },
     ]);
   }
   const before = registry.core.framesEncoded;

@@ -53,11 +53,11 @@ const results: readonly [Result, unknown][] = [
   ],
   [{ kind: 'deregistered', version: 7 }, { version: 7 }],
   [
-    { kind: 'state', version: 7, count: 1, instances: '[{"id":"a"}]', isWarming: false },
+    { kind: 'state', version: 7, count: 1, list: '"instances":[{"id":"a"}]', isWarming: false },
     { version: 7, instances: [{ id: 'a' }] },
   ],
   [
-    { kind: 'state', version: 7, count: 0, instances: '[]', isWarming: true },
+    { kind: 'state', version: 7, count: 0, list: '"instances":[]', isWarming: true },
     { version: 7, instances: [], warming: true },
   ],
   [
@@ -77,7 +77,7 @@ test('what a session is told unasked is a notification of the protocol', () => {
     jsonRpc.encodeNotice({ kind: 'goaway', reason: 'stop', reconnectAfterMs: 5 }),
     jsonRpc.encodeNotice({ kind: 'claim', key, id: 'i', isShown: false }),
     jsonRpc.encodePush({ kind: 'delta', key, count: 2, from: 5, to: 7, difference: '"put":[],"remove":["i"]' }),
-    jsonRpc.encodePush({ kind: 'snapshot', key, count: 0, to: 7, instances: '[]' }),
+    jsonRpc.encodePush({ kind: 'snapshot', key, count: 0, to: 7, list: '"instances":[]' }),
   ].map((frame) => JSON.parse(frame) as unknown);
   const count = { count: 2, from: 5, to: 7, put: [], remove: ['i'] };
   expect(told).toEqual([

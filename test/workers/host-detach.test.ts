@@ -50,7 +50,10 @@ test('a service that only the host that is gone had subscribers of is watched no
 });
 
 test('[LI1] who subscribed there is forgotten over turns, and what its next thread asks waits for that', () => {
-  const bench = new PartitionBench(SlotTable.even(1), { partitionTurnWorkMax: 300 });
+  const bench = new PartitionBench(SlotTable.even(1), {
+    partitionTurnWorkMax: 300,
+    answerCharactersInFlightMax: 10_000,
+  });
   const inbox = new PartitionInbox();
   const services = Array.from({ length: 100 }, (_, i) => `public/DEFAULT/s${i}`);
   for (const service of services) subscribe(bench, guest, service);

@@ -88,6 +88,8 @@ const inwardByKind: Each<typeof toPartition, ToPartition> = {
   forget: fc.tuple(fc.constant(toPartition.forget), number, fc.array(number)),
   recall: fc.tuple(fc.constant(toPartition.recall), number, number, text),
   measure: fc.tuple(fc.constant(toPartition.measure), number),
+  layOver: fc.tuple(fc.constant(toPartition.layOver), number, text, text),
+  restoreOverlay: fc.tuple(fc.constant(toPartition.restoreOverlay), text, text),
   raiseFloor: fc.tuple(fc.constant(toPartition.raiseFloor), number),
 };
 

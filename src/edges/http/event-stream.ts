@@ -30,8 +30,8 @@ export function encodeFirst(params: SubscribeParams, first: Result): string {
   const key = serviceKey(params);
   switch (first.kind) {
     case 'state': {
-      const { count, version: to, instances } = first;
-      return encodeEvent('snapshot', to, encodeChange({ kind: 'snapshot', key, count, to, instances }));
+      const { count, version: to, list } = first;
+      return encodeEvent('snapshot', to, encodeChange({ kind: 'snapshot', key, count, to, list }));
     }
     case 'resumed':
       return first.from === first.version

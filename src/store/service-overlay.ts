@@ -1,0 +1,37 @@
+import { overrideInstance } from '../protocol/instance-encoding.ts';
+import type { InstanceOverride } from '../protocol/types.ts';
+
+/** What operators have laid over what is registered of a service. What is registered stays as it is underneath. */
+export interface ServiceOverlay {
+  /** None of its instances shows. */
+  readonly isClosed: boolean;
+  /** By id, also of instances that are not there. */
+  readonly overrides: ReadonlyMap<string, InstanceOverride>;
+}
+
+/** An overlay as a text that crosses threads; empty: there is none. */
+export function encodeOverlay({ isClosed, overrides }: ServiceOverlay): string {
+  return isClosed || overrides.size > 0 ? JSON.stringify({ isClosed, overrides: [...overrides] }) : '';
+}
+
+export function decodeOverlay(text: string): ServiceOverlay | undefined {
+  if (text === '') return undefined;
+  const { isClosed, overrides } = JSON.parse(text) as { isClosed: boolean; overrides: [string, InstanceOverride][] };
+  return { isClosed, overrides: new Map(overrides) };
+}
+
+/** An instance as subscribers see it. */
+export function layOver(overlay: ServiceOverlay, id: string, fragment: string): string | undefined {
+  if (overlay.isClosed) return undefined;
+  const override = overlay.overrides.get(id);
+  return override === undefined ? fragment : overrideInstance(fragment, override);
+}
+
+/** The ids whose overrides differ. */
+export function listOverridden(before: ServiceOverlay | undefined, after: ServiceOverlay | undefined): Set<string> {
+  const ids = new Set([...(before?.overrides.keys() ?? []), ...(after?.overrides.keys() ?? [])]);
+  for (const id of ids) {
+    if (JSON.stringify(before?.overrides.get(id)) === JSON.stringify(after?.overrides.get(id))) ids.delete(id);
+  }
+  return ids;
+}

@@ -1,0 +1,213 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+
+import { encodeInstance } from '../../src/protocol/instance-encoding.ts';
+import type { Instance, InstanceOverride } from '../../src/protocol/types.ts';
+import { chooseVariant } from '../../src/push/variant.ts';
+import { SlotTable } from '../../src/slots/slot-table.ts';
+import { slotOf } from '../../src/slots/slot.ts';
+import { encodeOverlay } from '../../src/store/service-overlay.ts';
+import { fromFields, fromPartition, toPartition, wholeService } from '../../src/workers/messages.ts';
+import type { FromPartition } from '../../src/workers/messages.ts';
+import { key, PartitionBench, unlimited } from '../support/partition-bench.ts';
+
+const variants = [
+  chooseVariant('delta', {}).text,
+  chooseVariant('snapshot', {}).text,
+  chooseVariant('delta', { enabledOnly: true }).text,
+  chooseVariant('snapshot', { zone: 'b' }).text,
+];
+
+const step = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('register'), id: fc.nat(3), weight: fc.nat(2) }) },
+  fc.record({ kind: fc.constant('deregister'), id: fc.nat(3) }),
+  fc.record({
+    kind: fc.constant('layOver'),
+    isClosed: fc.boolean(),
+    overrides: fc.array(
+      fc.tuple(
+        fc.nat(3),
+        fc.record({ enabled: fc.boolean(), weight: fc.nat(2), zone: fc.constantFrom('a', 'b') }, { requiredKeys: [] }),
+      ),
+      { maxLength: 2 },
+    ),
+  }),
+  fc.record({ kind: fc.constant('wait') }),
+  fc.record({ kind: fc.constant('read'), variant: fc.nat(variants.length - 1) }),
+);
+
+interface Shown {
+  readonly instances: Map<string, Instance>;
+  isClosed: boolean;
+  version: number;
+}
+
+/** A subscriber that takes every push of its variant. */
+class Subscriber implements Shown {
+  readonly instances: Map<string, Instance> = new Map();
+  isClosed = false;
+  version = 0;
+
+  begin(bench: PartitionBench, variant: string, request: number): void {
+    for (const record of bench.turn([toPartition.subscribe, request, key, variant, 0, unlimited])) {
+      if (record[0] === fromPartition.state) {
+        this.#take(record[fromFields.state.list], record[fromFields.state.version]);
+      }
+    }
+  }
+
+  takePush(record: Extract<FromPartition, [typeof fromPartition.push, ...unknown[]]>): void {
+    expect(record[fromFields.push.from]).toBeLessThanOrEqual(this.version);
+    expect(record[fromFields.push.to]).toBeGreaterThan(this.version);
+    this.#take(record[fromFields.push.body], record[fromFields.push.to]);
+    expect(record[fromFields.push.count]).toBe(this.instances.size);
+  }
+
+  #take(fields: string, version: number): void {
+    const {
+      instances,
+      put = [],
+      remove = [],
+      closed,
+    } = JSON.parse(`{${fields}}`) as {
+      instances?: Instance[];
+      put?: Instance[];
+      remove?: string[];
+      closed?: boolean;
+    };
+    if (instances !== undefined) this.instances.clear();
+    for (const instance of instances ?? put) this.instances.set(instance.id, instance);
+    for (const id of remove) this.instances.delete(id);
+    this.isClosed = closed === true;
+    this.version = version;
+  }
+}
+
+test('what subscribers are told is what is registered with what operators laid over it, whatever comes when', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
+      const bench = new PartitionBench(SlotTable.even(1), {
+        pushCharactersInFlightMax: 1_000_000,
+        answerCharactersInFlightMax: 1_000_000,
+      });
+      const subscribers = variants.map(() => new Subscriber());
+      let request = 1;
+      for (const [i, subscriber] of subscribers.entries()) subscriber.begin(bench, variants[i]!, (request += 1));
+      const registered = new Map<string, Instance>();
+      let overrides: [string, InstanceOverride][] = [];
+      let isClosed = false;
+      const take = (records: readonly FromPartition[]): void => {
+        for (const record of records) {
+          if (record[0] !== fromPartition.push) continue;
+          subscribers[variants.indexOf(record[fromFields.push.variant])]!.takePush(record);
+        }
+      };
+      for (const each of steps) {
+        request += 1;
+        switch (each.kind) {
+          case 'register': {
+            const { id, weight } = each as { id: number; weight: number };
+            const name = `i${id}`;
+            const { fragment } = encodeInstance({ id: name, host: 'h', port: 1, weight, zone: id === 0 ? 'b' : 'a' });
+            registered.set(name, JSON.parse(fragment) as Instance);
+            take(bench.turn([toPartition.register, request, 1, key, name, fragment]));
+            break;
+          }
+          case 'deregister': {
+            const name = `i${(each as { id: number }).id}`;
+            registered.delete(name);
+            take(bench.turn([toPartition.deregister, request, 1, key, name]));
+            break;
+          }
+          case 'layOver': {
+            const order = each as { isClosed: boolean; overrides: [number, InstanceOverride][] };
+            isClosed = order.isClosed;
+            overrides = [...new Map(order.overrides.map(([id, override]) => [`i${id}`, override]))];
+            const text = encodeOverlay({ isClosed, overrides: new Map(overrides) });
+            take(bench.turn([toPartition.layOver, request, key, text]));
+            break;
+          }
+          case 'wait':
+            take(bench.wait(200));
+            break;
+          default: {
+            // Another one begins in between, and is pushed what comes with all others.
+            const { variant } = each as { variant: number };
+            const newcomer = new Subscriber();
+            newcomer.begin(bench, variants[variant]!, request);
+            take(bench.wait(200));
+          }
+        }
+      }
+      take(bench.wait(200));
+      take(bench.wait(200));
+      const shown = new Map<string, Instance>();
+      for (const [id, instance] of isClosed ? [] : registered) {
+        shown.set(id, { ...instance, ...overrides.find(([name]) => name === id)?.[1] });
+      }
+      const filters = [
+        () => true,
+        () => true,
+        ({ enabled }: Instance) => enabled,
+        ({ zone }: Instance) => zone === 'b',
+      ];
+      for (const [i, subscriber] of subscribers.entries()) {
+        const expected = new Map([...shown].filter(([, instance]) => filters[i]!(instance)));
+        expect(new Map(subscriber.instances)).toEqual(expected);
+        expect(subscriber.isClosed).toBe(isClosed);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a service is closed and opened with one push each, also one without instances; what is registered meanwhile is not pushed', () => {
+  const bench = new PartitionBench(SlotTable.even(2), { pushCharactersInFlightMax: 1000 });
+  const closed = encodeOverlay({ isClosed: true, overrides: new Map() });
+  const pushes = (records: readonly FromPartition[]): string[] =>
+    records.flatMap((record) => (record[0] === fromPartition.push ? [record[fromFields.push.body]] : []));
+  bench.turn([toPartition.subscribe, 1, key, 'delta', 0, unlimited]);
+  expect(pushes(bench.turn([toPartition.layOver, 2, key, closed]))).toEqual(['"put":[],"remove":[],"closed":true']);
+  expect(pushes(bench.turn([toPartition.register, 3, 1, key, 'a', '{"id":"a"}']))).toEqual([]);
+  expect(pushes(bench.wait(200))).toEqual([]);
+  expect(bench.turn([toPartition.query, 4, key, '', unlimited])).toMatchObject([
+    [fromPartition.state, 4, expect.any(Number), 0, '"instances":[],"closed":true'],
+  ]);
+  bench.turn([toPartition.layOver, 5, key, '']);
+  expect(pushes(bench.wait(200))).toEqual(['"put":[{"id":"a"}],"remove":[]']);
+});
+
+test('[RE2] after a rebuild, whoever may not have been told what was laid over a service is told all of it', () => {
+  const bench = new PartitionBench();
+  const closed = encodeOverlay({ isClosed: true, overrides: new Map() });
+  bench.turn([toPartition.restoreOverlay, key, closed]);
+  bench.turn([toPartition.restore, 1, key, 'a', '{"id":"a"}', 7, 0]);
+  bench.turn([toPartition.restored, 8]);
+  bench.turn([toPartition.resend, key, [wholeService]]);
+  bench.turn([toPartition.restoreInterest, key, 'delta', 5]);
+  const [, push] = bench.turn([toPartition.resumePushes, 9]).toSorted(([a], [b]) => a - b);
+  expect(push).toMatchObject([
+    fromPartition.push,
+    key,
+    'delta',
+    5,
+    expect.any(Number),
+    0,
+    0,
+    '"put":[],"remove":["a"],"closed":true',
+  ]);
+});
+
+test('[SL3] a service that comes from another partition has what was laid over it', () => {
+  const giver = new PartitionBench();
+  giver.turn([toPartition.register, 1, 1, key, 'a', '{"id":"a"}']);
+  const [record] = giver.turn([toPartition.handOver, 2, [slotOf(key)]]);
+  const { versionFloor, parcels, holders } = fromFields.handedOver;
+  const handedOver = record as Extract<FromPartition, [typeof fromPartition.handedOver, ...unknown[]]>;
+  const taker = new PartitionBench();
+  taker.turn([toPartition.restoreOverlay, key, encodeOverlay({ isClosed: true, overrides: new Map() })]);
+  taker.turn([toPartition.takeOver, 3, handedOver[versionFloor], handedOver[parcels], handedOver[holders]]);
+  expect(taker.turn([toPartition.query, 4, key, '', unlimited])).toMatchObject([
+    [fromPartition.state, 4, expect.any(Number), 0, '"instances":[],"closed":true'],
+  ]);
+});
