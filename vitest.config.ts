@@ -8,6 +8,24 @@ const shared = {
   pool: 'forks',
 } as const;
 
+/** What holds with sessions on the main thread holds with sessions on I/O threads, by the same tests: here those of the rules, and of what threads of sockets do by themselves. */
+const ioThreadTests = [
+  'test/rules/**/*.test.ts',
+  'test/server/sessions.test.ts',
+  'test/server/healing.test.ts',
+  'test/protocol/document.test.ts',
+  'test/protocol/recorded-sessions.test.ts',
+];
+/** The others, which take minutes. */
+const moreIoThreadTests = [
+  'test/server/**/*.test.ts',
+  'test/bad-input/**/*.test.ts',
+  'test/chaos/chaos.test.ts',
+  'test/cli/start.test.ts',
+];
+const isWhole = process.env['TEST_WHOLE'] !== undefined;
+if (!isWhole) console.log(`Left out with I/O threads (TEST_WHOLE=1 runs them): ${moreIoThreadTests.join(', ')}`);
+
 const config: ViteUserConfig = defineConfig({
   test: {
     // Servers, partitions and load generators share the cores with the tests: more workers than this only add noise.
@@ -15,19 +33,10 @@ const config: ViteUserConfig = defineConfig({
     projects: [
       { test: { ...shared, name: 'main', include: ['test/**/*.test.ts'] } },
       {
-        // What holds with sessions on the main thread holds with sessions on I/O threads, by the same tests.
         test: {
           ...shared,
           name: 'io-threads',
-          include: [
-            'test/rules/**/*.test.ts',
-            'test/server/**/*.test.ts',
-            'test/bad-input/**/*.test.ts',
-            'test/chaos/chaos.test.ts',
-            'test/protocol/document.test.ts',
-            'test/protocol/recorded-sessions.test.ts',
-            'test/cli/start.test.ts',
-          ],
+          include: isWhole ? [...ioThreadTests, ...moreIoThreadTests] : ioThreadTests,
           env: { TEST_IO_THREADS: '2' },
         },
       },
