@@ -24,7 +24,8 @@ const moreIoThreadTests = [
   'test/cli/start.test.ts',
 ];
 const isWhole = process.env['TEST_WHOLE'] !== undefined;
-if (!isWhole) console.log(`Left out with I/O threads (TEST_WHOLE=1 runs them): ${moreIoThreadTests.join(', ')}`);
+if (!isWhole)
+  process.stdout.write(`Left out with I/O threads (TEST_WHOLE=1 runs them): ${moreIoThreadTests.join(', ')}\n`);
 
 const config: ViteUserConfig = defineConfig({
   test: {

@@ -15,6 +15,7 @@ import { addReadCommands } from './read-commands.ts';
 import { addDeregisterCommand, addRegisterCommand } from './register-command.ts';
 import { addSessionsCommand } from './sessions-command.ts';
 import { addStartCommand } from './start-command.ts';
+import { addSwitchCommands } from './switch-commands.ts';
 
 const examples = `
 Examples:
@@ -27,6 +28,7 @@ Examples:
   slotcast sessions --behind
   slotcast partitions 4
   slotcast bench hot-service --html report.html
+  slotcast off orders --reason 'bad release' --for 10m
   slotcast goaway --percent 25 --spread-ms 10000
   slotcast export registry.jsonl
   slotcast import --from consul kv.json --dry-run
@@ -52,6 +54,7 @@ addKeyCommands(program);
 addPartitionCommands(program);
 addBenchCommand(program);
 addSessionsCommand(program);
+addSwitchCommands(program);
 addGoawayCommand(program);
 addExportCommand(program);
 addImportCommand(program);

@@ -67,6 +67,8 @@ export interface SubscriptionEntry {
   isAnswered: boolean;
   /** The registry that answered has just started. */
   isWarming: boolean;
+  /** An operator has switched the service off. */
+  isSwitchedOff: boolean;
   /** Instances stay that are known from before and that the registry has not reported. */
   retention: Retention | undefined;
   /** The cache is being read. */

@@ -67,6 +67,11 @@ export class Subscription implements AsyncIterable<Change>, Disposable, AsyncDis
     return this.#isClosed || this.#view.isStale;
   }
 
+  /** True while an operator keeps the service switched off: that is why the list is empty, whatever is registered. */
+  get isSwitchedOff(): boolean {
+    return this.#view.entry.isSwitchedOff;
+  }
+
   /** True until there is a first list: only subscriptions with `standing` start this way. */
   get isPending(): boolean {
     return this.#view.version === undefined;

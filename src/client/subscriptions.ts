@@ -75,6 +75,7 @@ function createSubscription(service: ServiceName, mode: SubscribeMode): Subscrip
     chain: 'intact',
     isAnswered: false,
     isWarming: false,
+    isSwitchedOff: false,
     retention: undefined,
     isLoading: false,
     cacheDueAtMs: undefined,
@@ -217,6 +218,7 @@ function applyResult(
   const { view } = entry;
   entry.isWarming = result.warming === true;
   if (!('from' in result)) {
+    noteSwitch(entry, result);
     if (entry.isWarming) retainKnown(step, entry);
     entry.viewFilter = filter;
     const difference = view.applySnapshot(result.version, result.instances, entry.retention === undefined);
@@ -231,6 +233,7 @@ function applyResult(
   if (entry.chain !== 'intact') return undefined;
   const outcome = view.applyDelta({ from, to: version, put, remove });
   if (outcome.kind !== 'applied') return undefined;
+  noteSwitch(entry, result);
   if (entry.cached !== undefined) view.confirmAll();
   return { difference: outcome.difference, isAwaitingList: false };
 }
@@ -270,6 +273,7 @@ export function handleChange(step: Step, change: ServiceChanged): void {
   }
   if ('snapshot' in change) {
     if (entry.phase.kind === 'awaitingList') {
+      noteSwitch(entry, change);
       step.moveSubscription(entry, { kind: 'list' });
       entry.isWarming = false;
       entry.cached = undefined;
@@ -279,6 +283,7 @@ export function handleChange(step: Step, change: ServiceChanged): void {
       return;
     }
     if (change.to <= (entry.view.version ?? -1)) return;
+    noteSwitch(entry, change);
     step.report(entry, entry.view.applySnapshot(change.to, change.instances, entry.retention === undefined));
     finishRetention(step, entry);
     noteUnsaved(step, entry);
@@ -287,6 +292,7 @@ export function handleChange(step: Step, change: ServiceChanged): void {
   const outcome = entry.view.applyDelta(change);
   switch (outcome.kind) {
     case 'applied':
+      noteSwitch(entry, change);
       step.report(entry, outcome.difference);
       finishRetention(step, entry);
       noteUnsaved(step, entry);
@@ -300,6 +306,12 @@ export function handleChange(step: Step, change: ServiceChanged): void {
     default:
       outcome satisfies never;
   }
+}
+
+/** A list that an operator wants empty is not kept for what may come back. */
+function noteSwitch(entry: SubscriptionEntry, { closed }: { readonly closed?: true }): void {
+  entry.isSwitchedOff = closed === true;
+  if (entry.isSwitchedOff) entry.retention = undefined;
 }
 
 /** The connection is gone, or the request went unanswered. */

@@ -67,6 +67,7 @@ export interface ServerConfig {
   readonly persistentInstancesMax: number;
   readonly declaredServicesMax: number;
   readonly persistentWritesMax: number;
+  readonly switchesMax: number;
   readonly sessionsMax: number;
   readonly descriptorsReserved: number;
   readonly sessionsPerAddressMax: number;
@@ -422,8 +423,9 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     1000,
     1,
     100_000,
-    'Changes of persistent instances and declared services under way; further ones are refused with `busy`.',
+    'Changes of persistent instances, declared services and switches under way; further ones are refused with `busy`.',
   ),
+  switchesMax: integer(10_000, 0, 1_000_000, 'Switches in force, of all kinds.'),
   sessionsMax: integer(
     1_000_000,
     1,

@@ -4,6 +4,7 @@ import { highestOf } from '../protocol/extremes.ts';
 import type { PartitionLink } from '../routing/partition-link.ts';
 import { askApplied } from '../routing/router.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
+import { toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 import type { LocalHost } from './local-host.ts';
@@ -34,6 +35,8 @@ export class Hosts {
   readonly #others: readonly SessionHost[];
   /** For hosts whose thread is new. */
   readonly #weights: Map<string, number> = new Map();
+  /** What is laid over services, as partitions know it; for those that are new. */
+  readonly #overlays: Map<string, string> = new Map();
   readonly #connectStore: HostsOptions['connectStore'];
   readonly #storeConnections: Map<SessionHost, StoreConnection> = new Map();
 
@@ -65,7 +68,9 @@ export class Hosts {
   /** `epoch`: of the table that the partition was started with. */
   connect(partition: number, epoch: number, connect: (host: number) => MailboxPort): void {
     for (const host of this.all()) host.connect(partition, connect(host.number));
-    if (epoch !== this.table.epoch) this.link(partition)?.adoptTable(this.table);
+    const link = this.link(partition);
+    if (epoch !== this.table.epoch) link?.adoptTable(this.table);
+    for (const [key, overlay] of this.#overlays) link?.tell([toPartition.restoreOverlay, key, overlay]);
   }
 
   async disconnect(partition: number): Promise<void> {
@@ -92,6 +97,36 @@ export class Hosts {
       else this.#weights.set(key, weight);
     }
     await Promise.all(this.all().map((host) => host.setDefaultWeights(weights)));
+  }
+
+  /**
+   * Lays something over a service, or nothing if it is empty: resolves when it has taken effect, wherever the service is. All partitions are told, once no slot is moving or being rebuilt, so
+   * none misses it on its way. If the owner dies before it has told subscribers, the next one does.
+   */
+  layOver(key: string, overlay: string): Promise<void> {
+    const { router } = this.main;
+    return new Promise((resolve) => {
+      router.whenThawed('all', () => {
+        this.#noteOverlay(key, overlay);
+        const told = router
+          .links()
+          .map((link) => this.ask(link, (request) => [toPartition.layOver, request, key, overlay]));
+        void Promise.all(told).then(() => {
+          resolve();
+        });
+      });
+    });
+  }
+
+  /** What was laid over a service in the life before of the process, or is no more; nobody has been served in this one. */
+  restoreOverlay(key: string, overlay: string): void {
+    this.#noteOverlay(key, overlay);
+    for (const link of this.main.router.links()) link.tell([toPartition.restoreOverlay, key, overlay]);
+  }
+
+  #noteOverlay(key: string, overlay: string): void {
+    if (overlay === '') this.#overlays.delete(key);
+    else this.#overlays.set(key, overlay);
   }
 
   /** A host's thread is new: it is told what others know, before it is asked for anything else. */

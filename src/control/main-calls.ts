@@ -8,12 +8,13 @@ import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import type { PersistentCalls } from '../sessions/persistent-session.ts';
 import type { HealthCheck, HealthState } from './health.ts';
 import type { DeclarationCalls } from './persistent-services.ts';
+import type { SwitchCalls } from './switches.ts';
 
 /** A change of the slot table: why it did not start, or how far it has come right after it did. */
 export type ChangeStart = { readonly failure: Failure } | { readonly description: PartitionsResult };
 
 /** What threads with sockets ask of the main thread, for callers over HTTP: what concerns the whole registry, and what another host holds. */
-export interface MainCalls extends PersistentCalls, DeclarationCalls {
+export interface MainCalls extends PersistentCalls, DeclarationCalls, SwitchCalls {
   checkHealth(check: HealthCheck): Promise<HealthState>;
   /** Where HTTP is served, as a URL; undefined: nowhere. */
   readHttpUrl(): Promise<string | undefined>;

@@ -5,6 +5,7 @@ import { checkHealth } from '../control/health.ts';
 import type { Hosts } from '../control/hosts.ts';
 import type { ChangeStart, MainCalls } from '../control/main-calls.ts';
 import type { PersistentServices } from '../control/persistent-services.ts';
+import type { Switches } from '../control/switches.ts';
 import type { ThreadStore } from '../durable/thread-store.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Failure } from '../protocol/errors.ts';
@@ -24,6 +25,7 @@ export interface RegistryCallsOptions {
   readonly metrics: Metrics;
   readonly origins: SessionOrigins;
   readonly persistent: PersistentServices;
+  readonly switches: Switches;
   readonly store: Pick<ThreadStore, 'summary' | 'load' | 'beginBackup' | 'readBackup' | 'endBackup'>;
   readonly config: Pick<ServerConfig, 'storeReadBytesMax'>;
   readonly httpDoor: Readonly<HttpDoor>;
@@ -31,7 +33,7 @@ export interface RegistryCallsOptions {
 
 /** What the main thread answers to all threads. */
 export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
-  const { hosts, administration, metrics, origins, persistent, store, config, httpDoor } = options;
+  const { hosts, administration, metrics, origins, persistent, switches, store, config, httpDoor } = options;
   /** Described in the same turn: a short change may be over in the next. */
   const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
     failure === undefined ? { description: await administration.describePartitions() } : { failure };
@@ -56,6 +58,9 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     readDeclaration: (service, query) => persistent.readDeclaration(service, query),
     withdrawDeclaration: (service, query) => persistent.withdrawDeclaration(service, query),
     listDeclarations: (query) => readDeclarationPage(store, { ...query, bytesMax: config.storeReadBytesMax }),
+    listSwitches: () => switches.listSwitches(),
+    setSwitch: (body, address) => switches.setSwitch(body, address),
+    liftSwitch: (query) => switches.liftSwitch(query),
     listSessions: (query) => administration.listSessions(query),
     beginBackup: () => store.beginBackup({ slotcast: productVersion, createdAt: new Date().toISOString() }),
     readBackup: (backup) => store.readBackup(backup),

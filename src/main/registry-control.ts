@@ -8,6 +8,7 @@ import type { PersistentServices } from '../control/persistent-services.ts';
 import { SessionDirectory } from '../control/session-directory.ts';
 import { SlotMigrator } from '../control/slot-migrator.ts';
 import { Supervisor } from '../control/supervisor.ts';
+import { Switches } from '../control/switches.ts';
 import type { RegistryRecord } from '../durable/registry-record.ts';
 import type { ThreadStore } from '../durable/thread-store.ts';
 import type { PartitionFigures } from '../metrics/metric-families.ts';
@@ -21,6 +22,7 @@ import { PartitionRunners } from './partition-runners.ts';
 import { createRegistryCalls } from './registry-calls.ts';
 import type { HttpDoor } from './registry-calls.ts';
 import type { RegistryHosts } from './registry-hosts.ts';
+import { logSwitch } from './server-lines.ts';
 
 export interface RegistryControlOptions {
   readonly config: ServerConfig;
@@ -47,6 +49,7 @@ export interface RegistryControl {
   readonly httpDoor: HttpDoor;
   /** What threads with sockets may ask of the main thread. */
   readonly calls: MainCalls;
+  readonly switches: Switches;
 }
 
 export function createRegistryControl(options: RegistryControlOptions): RegistryControl {
@@ -77,6 +80,16 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
   const isHealing = (): boolean => supervisor.states().some((state) => state !== 'ready');
   const warmUpJudge = new WarmUpJudge({ warmUp, admissionRate, config, isHealing, nowMs });
   const directory = new SessionDirectory(hosts.all());
+  const switches = new Switches({
+    store,
+    config,
+    hosts,
+    delay,
+    readWallMs: () => performance.timeOrigin + performance.now(),
+    onEvent: (event) => {
+      logSwitch(log, event);
+    },
+  });
   const administration = new Administration({
     config,
     hosts,
@@ -118,12 +131,14 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
       migrator,
       warmStart,
       persistent: options.persistent,
+      switches,
       store: { gauges: store.gauges, readState: () => store.state },
       warmUp: { isOver: () => warmUp.isOver, readTookMs: () => warmUpJudge.tookMs },
     },
   });
   const httpDoor: HttpDoor = { url: undefined };
   const { persistent } = options;
-  const calls = createRegistryCalls({ hosts, administration, metrics, origins, persistent, store, config, httpDoor });
-  return { runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor, calls };
+  const asked = { hosts, administration, metrics, origins, persistent, switches, store, config, httpDoor };
+  const calls = createRegistryCalls(asked);
+  return { switches, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor, calls };
 }

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
+import type { SwitchEvent } from '../control/switches.ts';
 import type { GuardEvent } from '../sessions/loss-guard.ts';
 
 /** A guard has begun to hold back, or holds nothing back any more. */
@@ -11,6 +12,26 @@ export function logGuard(log: Logger, event: GuardEvent): void {
       ? `many connections of ${what} broke at once: what they registered is held back from removal`
       : `nothing of ${what} is held back any more`;
   log.warn(event, text);
+}
+
+/** Operators' orders are what later nobody remembers having given. */
+export function logSwitch(log: Logger, event: SwitchEvent): void {
+  switch (event.kind) {
+    case 'set':
+      log.warn(event.order, 'a switch was set');
+      return;
+    case 'lifted':
+      log.warn(event.order, 'a switch was lifted');
+      return;
+    case 'ended':
+      log.warn(event.order, 'a switch was lifted, since its time was over');
+      return;
+    case 'unreadable':
+      log.error({ err: event.error }, 'switches could not be read from the store: none is in effect');
+      return;
+    default:
+      event satisfies never;
+  }
 }
 
 /** The warm-up is over. */

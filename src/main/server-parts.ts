@@ -34,7 +34,7 @@ export interface ServerPartsOptions {
 export interface ServerParts
   extends
     Pick<RegistryHosts, 'hosts' | 'guard' | 'warmStart' | 'warmUp'>,
-    Pick<RegistryControl, 'runners' | 'supervisor' | 'migrator' | 'httpDoor'>,
+    Pick<RegistryControl, 'runners' | 'supervisor' | 'migrator' | 'httpDoor' | 'switches'>,
     ServerDoors {
   readonly store: ThreadStore;
   readonly record: RegistryRecord;
@@ -71,7 +71,7 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
   const doors = createServerDoors({ ...common, registry, control });
 
   const { hosts, guard, warmUp, warmStart } = registry;
-  const { runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor } = control;
+  const { switches, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor } = control;
   const { threads, edges, listener } = doors;
   const ticker = new Ticker(mainGauges, (at) => {
     supervisor.tick(at);
@@ -87,13 +87,14 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
     listener.tick();
     record.tick();
     persistent.tick(at);
+    switches.tick(at);
   });
   const ended = { ...doors, hosts, supervisor, store, administration, descriptors, ticker, warmStart };
   const shutdown = new Shutdown({ ...ended, config, log: serverLog, onFatal });
   void Promise.race([supervisor.failed, threads.failed, store.failed]).then((error) => {
     shutdown.fail(error);
   });
-  const kept = { store, record, persistent, warmStart, warmUp };
+  const kept = { store, record, persistent, switches, warmStart, warmUp };
   const started = { hosts, guard, runners, supervisor, migrator, httpDoor };
   return { ...doors, ...kept, ...started, descriptors, ticker, shutdown };
 }

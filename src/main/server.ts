@@ -139,6 +139,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
     record,
     warmUp,
     persistent,
+    switches,
     guard,
     threads,
     supervisor,
@@ -162,6 +163,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   void parts.warmStart?.begin(parts, performance.now());
   // Every host knows its way to every partition before it gets a session.
   await Promise.all(hosts.all().map((sessionHost) => sessionHost.readState()));
+  await switches.load();
   await persistent.load({ session, hosts, guard, known: parts.warmStart?.persistent ?? [] });
   for (const taker of takers) transport.handTo(taker);
   await descriptors.open();

@@ -1,6 +1,7 @@
 import type { PartitionLives } from '../control/partition-lives.ts';
 import type { PersistentServices } from '../control/persistent-services.ts';
 import type { RegistryGuard } from '../control/registry-guard.ts';
+import type { Switches } from '../control/switches.ts';
 import type { WarmStart } from '../control/warm-start.ts';
 import type { StoreState } from '../durable/store-core.ts';
 import type { StoreGauges } from '../durable/store-gauges.ts';
@@ -38,6 +39,7 @@ export interface MetricsSource {
   readonly guard: Pick<RegistryGuard, 'holding'>;
   readonly migrator: { readonly slotsMoved: number; readonly stepsRolledBack: number };
   readonly persistent: Pick<PersistentServices, 'counts'>;
+  readonly switches: Pick<Switches, 'counts'>;
   readonly store: { readonly gauges: StoreGauges; readonly readState: () => StoreState };
   /** Undefined: nothing that is registered outlives the process. */
   readonly warmStart: Pick<WarmStart, 'phase' | 'claims' | 'coldCount'> | undefined;
@@ -167,6 +169,13 @@ const sessionFamilies: readonly MetricFamily[] = [
     labels: [],
     help: 'Services that are declared with settings.',
     read: one(({ source }) => source.persistent.counts.services),
+  },
+  {
+    name: 'slotcast_switches',
+    type: 'gauge',
+    labels: ['kind'],
+    help: "Operators' switches in force.",
+    read: ({ source }) => Object.entries(source.switches.counts).map(([kind, value]) => ({ labels: { kind }, value })),
   },
   {
     name: 'slotcast_subscriptions',

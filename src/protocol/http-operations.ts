@@ -21,6 +21,7 @@ import {
   declarationQuerySchema,
   declarationSchema,
 } from './service-declaration.ts';
+import { switchBodySchema, switchesSchema, switchQuerySchema, switchSchema } from './switches.ts';
 import { amount } from './typed-schema.ts';
 import type {
   InstanceInput,
@@ -85,6 +86,9 @@ export type OperationId =
   | 'readGuard'
   | 'releaseGuard'
   | 'readMetrics'
+  | 'listSwitches'
+  | 'setSwitch'
+  | 'liftSwitch'
   | 'sendAway'
   | 'listSessions'
   | 'backUp'
@@ -600,6 +604,33 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     result: { type: 'string' },
     resultType: 'text/plain',
     errors: [],
+  },
+  listSwitches: {
+    method: 'GET',
+    path: '/v1/switches',
+    summary: "Operators' switches in force, in the order in which they were set.",
+    result: switchesSchema,
+    errors: [],
+    isLocal: true,
+  },
+  setSwitch: {
+    method: 'PUT',
+    path: '/v1/switches',
+    summary:
+      'Sets a switch, or replaces the one of the same kind for the same service or instance. It is answered once it is stored and in effect.',
+    body: switchBodySchema,
+    result: switchSchema,
+    errors: ['limit_exceeded', 'storage_unavailable', ...transient],
+    isLocal: true,
+  },
+  liftSwitch: {
+    method: 'DELETE',
+    path: '/v1/switches',
+    summary: 'Lifts a switch, and returns it.',
+    query: switchQuerySchema,
+    result: switchSchema,
+    errors: ['not_found', 'storage_unavailable', ...transient],
+    isLocal: true,
   },
   sendAway: {
     method: 'POST',

@@ -46,6 +46,8 @@ export const protocolLimits = {
   partitionsMax: 256,
   /** A higher version is none that a client can resume from: what it shows must not use up the versions that are left. */
   heldVersionMax: 4_503_599_627_370_496,
+  /** How long an operator's order may stand before it is lifted by itself: 30 days. */
+  switchMsMax: 2_592_000_000,
   /** However long a server wants a client to stay away. */
   goawayMsMax: 60_000,
 } as const;

@@ -162,8 +162,13 @@ const warming: JsonSchema = {
   description: 'The registry has just started, and not all clients from before are back: instances may be missing.',
 };
 
+const closed: JsonSchema = {
+  const: true,
+  description: 'An operator has switched the service off: that is why the list is empty, whatever is registered.',
+};
+
 export const snapshotSchema: JsonSchema = object(
-  { version: version("The service's version."), instances, warming },
+  { version: version("The service's version."), instances, warming, closed },
   ['version', 'instances'],
   'The whole list.',
 );
@@ -175,6 +180,7 @@ const resumeSchema: JsonSchema = object(
     put,
     remove,
     warming,
+    closed,
   },
   ['from', 'version', 'put', 'remove'],
   'What has changed since the version that was requested.',
@@ -673,12 +679,13 @@ export const notificationSchemas: Readonly<
             to: version('The version after it.'),
             put,
             remove,
+            closed,
           },
           [...nameRequired, 'count', 'from', 'to', 'put', 'remove'],
           'A delta: apply it only if `from` is the version of your list.',
         ),
         object(
-          { ...nameProperties, count, snapshot: { const: true }, to: version('Its version.'), instances },
+          { ...nameProperties, count, snapshot: { const: true }, to: version('Its version.'), instances, closed },
           [...nameRequired, 'count', 'snapshot', 'to', 'instances'],
           'A snapshot: it replaces your list.',
         ),

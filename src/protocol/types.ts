@@ -165,6 +165,8 @@ export interface SnapshotResult {
   readonly instances: readonly Instance[];
   /** Present while the registry is warming: the list may lack some who were there before a restart. */
   readonly warming?: true;
+  /** Present while an operator keeps the service switched off: that is why the list is empty. */
+  readonly closed?: true;
 }
 export interface ResumeResult {
   readonly from: number;
@@ -173,6 +175,8 @@ export interface ResumeResult {
   readonly remove: readonly string[];
   /** See {@link SnapshotResult.warming}. */
   readonly warming?: true;
+  /** See {@link SnapshotResult.closed}. */
+  readonly closed?: true;
 }
 export type SubscribeResult = SnapshotResult | ResumeResult;
 export type QueryResult = SnapshotResult;
@@ -323,12 +327,16 @@ export interface DeltaChange extends ServiceName {
   readonly to: number;
   readonly put: readonly Instance[];
   readonly remove: readonly string[];
+  /** See {@link SnapshotResult.closed}. */
+  readonly closed?: true;
 }
 export interface SnapshotChange extends ServiceName {
   readonly count: number;
   readonly snapshot: true;
   readonly to: number;
   readonly instances: readonly Instance[];
+  /** See {@link SnapshotResult.closed}. */
+  readonly closed?: true;
 }
 export type ServiceChanged = DeltaChange | SnapshotChange;
 

@@ -23,6 +23,7 @@ import type {
 } from '../../protocol/http-operations.ts';
 import type { DeclarationBody, DeclarationListQuery, DeclarationQuery } from '../../protocol/service-declaration.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
+import type { SwitchBody, SwitchQuery } from '../../protocol/switches.ts';
 import type { KeyDeleteParams, ListParams } from '../../protocol/types.ts';
 import type { Counters } from '../../runtime/counters.ts';
 import type { LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
@@ -138,6 +139,9 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
           options.counters.countLimit('backupIdleTimeoutMs');
         },
       }),
+    listSwitches: async () => answerValue(await main.listSwitches()),
+    setSwitch: async ({ value, caller }) => answerOutcome(await main.setSwitch(value as SwitchBody, caller.address)),
+    liftSwitch: async ({ value }) => answerOutcome(await main.liftSwitch(value as SwitchQuery)),
     sendAway: async ({ value }) => {
       const { percent = 100, spreadMs } = value as SendAwayBody;
       return answerValue({ sessions: await main.requestReconnect(percent, spreadMs) } satisfies SendAwayResult);

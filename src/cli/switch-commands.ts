@@ -1,0 +1,178 @@
+import { hostname, userInfo } from 'node:os';
+
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+
+import { protocolLimits } from '../protocol/limits.ts';
+import type { Switch, SwitchBody, SwitchesResult, SwitchKind } from '../protocol/switches.ts';
+import type { InstanceOverride } from '../protocol/types.ts';
+import { askServer } from './administration.ts';
+import { formatJson, formatTable, formatText } from './output.ts';
+import { parseMeta } from './register-command.ts';
+import { addHttpOptions, parseCount } from './registry.ts';
+import type { HttpOptions } from './registry.ts';
+
+interface TargetOptions extends HttpOptions {
+  readonly namespace?: string;
+  readonly group?: string;
+}
+
+interface OrderOptions extends TargetOptions {
+  readonly reason?: string;
+  readonly by: string;
+  readonly for?: number;
+}
+
+interface OverrideOptions extends OrderOptions {
+  readonly weight?: number;
+  readonly enable: boolean;
+  readonly disable: boolean;
+  readonly zone?: string;
+  readonly meta?: Readonly<Record<string, string>>;
+  readonly lift: boolean;
+}
+
+const unitMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `switches`, `off`, `on` and `override`. */
+export function addSwitchCommands(program: Command): void {
+  addHttpOptions(
+    program.command('switches').description("list operators' switches in force: what, who, why, since and until when"),
+  ).action(async (options: HttpOptions) => {
+    const result = await askServer<SwitchesResult>(options, 'listSwitches');
+    console.log(options.json ? formatJson(result) : formatSwitches(result.switches));
+  });
+  addOrderOptions(
+    program
+      .command('off')
+      .description("shut a service's traffic off: its list is empty, and says that it was closed; undone by `on`")
+      .argument('<service>', 'name of the service'),
+  ).action(async (service: string, options: OrderOptions) => {
+    await setSwitch('service-off', service, options, {});
+  });
+  addTargetOptions(
+    program
+      .command('on')
+      .description('undo `off`: what is registered is shown again')
+      .argument('<service>', 'name of the service'),
+  ).action(async (service: string, options: TargetOptions) => {
+    await liftSwitch('service-off', service, options);
+  });
+  addOrderOptions(
+    program
+      .command('override')
+      .description('lay something over what an instance is registered with, also when it is registered again')
+      .argument('<service>', 'name of the service')
+      .argument('<id>', 'id of the instance')
+      .option('--weight <weight>', 'its weight', parseCount)
+      .option('--enable', 'it takes traffic', false)
+      .option('--disable', 'it takes no traffic', false)
+      .option('--zone <zone>', 'its zone')
+      .option('--meta <key=value>', 'metadata; may be repeated', parseMeta)
+      .option('--lift', 'undo: it is shown again as it is registered', false),
+  ).action(async (service: string, id: string, options: OverrideOptions) => {
+    const override = readOverride(options);
+    const isGiven = Object.keys(override).length > 0;
+    if (options.lift === isGiven) throw new InvalidArgumentError('Either what is laid over the instance, or --lift.');
+    if (options.lift) await liftSwitch('instance-override', service, options, id);
+    else await setSwitch('instance-override', service, options, { id, override });
+  });
+}
+
+function addTargetOptions(command: Command): Command {
+  return addHttpOptions(
+    command
+      .option('--namespace <name>', 'namespace of the service (default: public)')
+      .option('--group <name>', 'group of the service (default: DEFAULT)'),
+  );
+}
+
+function addOrderOptions(command: Command): Command {
+  return addTargetOptions(
+    command
+      .option('--reason <text>', 'why')
+      .option('--by <name>', 'who orders it (default: you, on this machine)', nameCaller())
+      .option('--for <time>', 'undo it by itself after a time, such as 30s, 10m, 2h or 1d', parseTime),
+  );
+}
+
+function nameCaller(): string {
+  try {
+    return `${userInfo().username}@${hostname()}`;
+  } catch {
+    // The user of a container may have no name.
+    return hostname();
+  }
+}
+
+function parseTime(text: string): number {
+  const [, count, unit = ''] = /^(\d{1,7})([smhd])$/.exec(text) ?? [];
+  const ms = Number(count) * (unitMs[unit] ?? Number.NaN);
+  if (!(ms >= 1 && ms <= protocolLimits.switchMsMax)) {
+    throw new InvalidArgumentError('It must be a time such as 30s, 10m, 2h or 1d, up to 30d.');
+  }
+  return ms;
+}
+
+function readOverride({ weight, enable, disable, zone, meta }: OverrideOptions): InstanceOverride {
+  if (enable && disable) throw new InvalidArgumentError('Either --enable or --disable.');
+  return {
+    ...(enable || disable ? { enabled: enable } : {}),
+    ...(weight === undefined ? {} : { weight }),
+    ...(zone === undefined ? {} : { zone }),
+    ...(meta === undefined ? {} : { metadata: meta }),
+  };
+}
+
+async function setSwitch(
+  kind: SwitchKind,
+  service: string,
+  options: OrderOptions,
+  more: Pick<SwitchBody, 'id' | 'override'>,
+): Promise<void> {
+  const { reason, by, for: forMs, json } = options;
+  const body: SwitchBody = {
+    kind,
+    service,
+    ...readTarget(options),
+    ...more,
+    by,
+    ...(reason === undefined ? {} : { reason }),
+    ...(forMs === undefined ? {} : { forMs }),
+  };
+  const order = await askServer<Switch>(options, 'setSwitch', { body });
+  console.log(json ? formatJson(order) : `set ${describe(order)}`);
+}
+
+async function liftSwitch(kind: SwitchKind, service: string, options: TargetOptions, id?: string): Promise<void> {
+  const query = { kind, service, ...readTarget(options), ...(id === undefined ? {} : { id }) };
+  const order = await askServer<Switch>(options, 'liftSwitch', { query });
+  console.log(options.json ? formatJson(order) : `lifted ${describe(order)}`);
+}
+
+function readTarget({ namespace, group }: TargetOptions): { readonly namespace?: string; readonly group?: string } {
+  return { ...(namespace === undefined ? {} : { namespace }), ...(group === undefined ? {} : { group }) };
+}
+
+function describe({ kind, namespace, group, service, id, until }: Switch): string {
+  const of = `${formatText(`${namespace}/${group}/${service}`)}${id === undefined ? '' : ` ${formatText(id)}`}`;
+  return `${kind} of ${of}${until === undefined ? '' : ` until ${until}`}`;
+}
+
+function formatSwitches(switches: readonly Switch[]): string {
+  if (switches.length === 0) return 'no switch is in force';
+  return formatTable(
+    ['SWITCH', 'SERVICE', 'INSTANCE', 'OVERRIDE', 'BY', 'FROM', 'SINCE', 'UNTIL', 'REASON'],
+    switches.map(({ kind, namespace, group, service, id, override, by, address, since, until, reason }) => [
+      kind,
+      formatText(`${namespace}/${group}/${service}`),
+      id === undefined ? '-' : formatText(id),
+      override === undefined ? '-' : formatText(JSON.stringify(override)),
+      by === undefined ? '-' : formatText(by),
+      formatText(address),
+      since,
+      until ?? '-',
+      reason === undefined ? '-' : formatText(reason),
+    ]),
+  );
+}

@@ -1,0 +1,285 @@
+import type { ServerConfig } from '../config/config.ts';
+import type { DurableStore, DurableWrite } from '../durable/commits.ts';
+import type { Failure } from '../protocol/errors.ts';
+import { serviceKey } from '../protocol/service-key.ts';
+import type { Switch, SwitchBody, SwitchesResult, SwitchKind, SwitchQuery } from '../protocol/switches.ts';
+import { switchKinds } from '../protocol/switches.ts';
+import { encodeOverlay } from '../store/service-overlay.ts';
+import type { Hosts } from './hosts.ts';
+import { storeRows } from './persistent-rows.ts';
+import { ServiceTurns } from './service-turns.ts';
+
+/** What operators do with switches. */
+export interface SwitchCalls {
+  listSwitches(): Promise<SwitchesResult>;
+  /** `address`: of who asks. */
+  setSwitch(body: SwitchBody, address: string): Promise<Switch | Failure>;
+  liftSwitch(query: SwitchQuery): Promise<Switch | Failure>;
+}
+
+export interface SwitchesOptions {
+  readonly store: DurableStore;
+  readonly config: Pick<ServerConfig, 'switchesMax' | 'persistentWritesMax'>;
+  readonly hosts: Pick<Hosts, 'layOver' | 'restoreOverlay'>;
+  readonly delay: (ms: number) => Promise<void>;
+  /** Milliseconds since the epoch. */
+  readonly readWallMs: () => number;
+  readonly onEvent: (event: SwitchEvent) => void;
+}
+
+export type SwitchEvent =
+  | { readonly kind: 'set' | 'lifted' | 'ended'; readonly order: Switch }
+  | { readonly kind: 'unreadable'; readonly error: unknown };
+
+/** A switch as it is stored. */
+interface StoredSwitch extends Switch {
+  /** It has been lifted, and clients may not have been told before a crash. */
+  readonly isLifted?: true;
+}
+
+const table = 'registry';
+/** Stands before the names of switches there. */
+const rowPrefix = 'switch\n';
+/** How long after it was lifted it is known of a switch that there was one: journals know by then what its service looks like without it. */
+const liftedMs = 5000;
+/** How long until what could not be stored or read is tried again, in milliseconds. */
+const retryMs = 1000;
+const busyRetryMs = 200;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/**
+ * Operators' standing orders, on the main thread: each is stored, then it takes effect, then it is answered; so it outlives the process. One of each kind for a service, or an instance: setting it again replaces it.
+ */
+export class Switches implements SwitchCalls {
+  readonly #options: SwitchesOptions;
+  readonly #turns: ServiceTurns = new ServiceTurns();
+  /** In force, by name, in the order in which they were set. */
+  readonly #orders: Map<string, Switch> = new Map();
+  /** Names by service. */
+  readonly #byService: Map<string, Set<string>> = new Map();
+  /** When rows of lifted ones may go, by name. */
+  readonly #lifted: Map<string, number> = new Map();
+  #underWay = 0;
+  #isLoaded = false;
+  #isUnreadable = false;
+  #isTrying = false;
+  #nextTryMs = 0;
+
+  constructor(options: SwitchesOptions) {
+    this.#options = options;
+  }
+
+  /** How many are in force, by kind. */
+  get counts(): Readonly<Record<SwitchKind, number>> {
+    const counts = Object.fromEntries(switchKinds.map((kind) => [kind, 0])) as Record<SwitchKind, number>;
+    for (const { kind } of this.#orders.values()) counts[kind] += 1;
+    return counts;
+  }
+
+  /** Brings back what is stored, before anybody is served. If it cannot be read, resolves all the same, and {@link tick} tries again. */
+  load(): Promise<void> {
+    const { hosts } = this.#options;
+    return this.#load((key, overlay) => {
+      hosts.restoreOverlay(key, overlay);
+      return Promise.resolve();
+    });
+  }
+
+  async #load(layOver: Hosts['layOver']): Promise<void> {
+    const { store, readWallMs, onEvent } = this.#options;
+    const stored: StoredSwitch[] = [];
+    try {
+      for await (const rows of store.load(table, rowPrefix))
+        for (const { payload } of rows) stored.push(decode(payload));
+    } catch (error) {
+      if (!this.#isUnreadable) onEvent({ kind: 'unreadable', error });
+      this.#isUnreadable = true;
+      return;
+    }
+    stored.sort((a, b) => (a.since < b.since ? -1 : 1));
+    for (const { isLifted, ...order } of stored) {
+      if (isLifted === true) this.#lifted.set(nameOf(order), readWallMs());
+      else this.#keep(order);
+    }
+    for (const key of new Set(stored.map(serviceKey))) await layOver(key, this.#overlayOf(key));
+    this.#isLoaded = true;
+  }
+
+  /** Lifts those whose time is over, and forgets those that were lifted long enough ago. */
+  tick(nowMs: number): void {
+    if (this.#isTrying || nowMs < this.#nextTryMs) return;
+    this.#nextTryMs = nowMs + retryMs;
+    this.#isTrying = true;
+    const { hosts } = this.#options;
+    const work = this.#isLoaded ? this.#catchUp() : this.#load((key, overlay) => hosts.layOver(key, overlay));
+    void work.finally(() => {
+      this.#isTrying = false;
+    });
+  }
+
+  listSwitches(): Promise<SwitchesResult> {
+    return Promise.resolve({ switches: [...this.#orders.values()] });
+  }
+
+  async setSwitch(body: SwitchBody, address: string): Promise<Switch | Failure> {
+    const failure = checkBody(body);
+    if (failure !== undefined) return failure;
+    const { forMs, ...fields } = body;
+    const since = this.#options.readWallMs();
+    const { namespace = 'public', group = 'DEFAULT' } = body;
+    const order: Switch = {
+      ...fields,
+      namespace,
+      group,
+      address,
+      since: toTime(since),
+      ...(forMs === undefined ? {} : { until: toTime(since + forMs) }),
+    };
+    return this.#run(order, async () => {
+      const name = nameOf(order);
+      const { switchesMax } = this.#options.config;
+      if (!this.#orders.has(name) && this.#orders.size >= switchesMax) {
+        const message = `there are ${switchesMax} switches in force`;
+        return { code: 'limit_exceeded', message, limit: 'switchesMax', max: switchesMax };
+      }
+      const refused = await this.#store([writeSwitch(order)]);
+      if (refused !== undefined) return refused;
+      this.#lifted.delete(name);
+      this.#forget(name);
+      this.#keep(order);
+      await this.#apply(order);
+      this.#options.onEvent({ kind: 'set', order });
+      return order;
+    });
+  }
+
+  async liftSwitch(query: SwitchQuery): Promise<Switch | Failure> {
+    const failure = checkTarget(query);
+    return failure ?? this.#run(query, () => this.#lift(nameOf(query), 'lifted'));
+  }
+
+  async #lift(name: string, kind: 'lifted' | 'ended'): Promise<Switch | Failure> {
+    const order = this.#orders.get(name);
+    if (order === undefined) return { code: 'not_found', message: 'there is no such switch' };
+    const refused = await this.#store([writeSwitch({ ...order, isLifted: true })]);
+    if (refused !== undefined) return refused;
+    this.#forget(name);
+    await this.#apply(order);
+    this.#lifted.set(name, this.#options.readWallMs() + liftedMs);
+    this.#options.onEvent({ kind, order });
+    return order;
+  }
+
+  async #catchUp(): Promise<void> {
+    const nowMs = this.#options.readWallMs();
+    const isOver = ({ until }: Switch): boolean => until !== undefined && Date.parse(until) <= nowMs;
+    for (const [name, order] of this.#orders) {
+      if (!isOver(order)) continue;
+      await this.#run(order, async () => {
+        // It may have been replaced while it waited for its turn.
+        const present = this.#orders.get(name);
+        return present === undefined || !isOver(present) ? undefined : this.#lift(name, 'ended');
+      });
+    }
+    const gone = [...this.#lifted].filter(([, atMs]) => atMs <= nowMs).map(([name]) => name);
+    if (gone.length === 0) return;
+    for (const name of gone) this.#lifted.delete(name);
+    const refused = await this.#store(
+      gone.map((name) => ({ table, key: rowPrefix + name, payload: undefined, createVersion: 0 })),
+    );
+    if (refused !== undefined) for (const name of gone) if (!this.#orders.has(name)) this.#lifted.set(name, nowMs);
+  }
+
+  /** One change of a service's switches at a time, and a limited number in all. */
+  async #run<T>(name: SwitchQuery, work: () => Promise<T | Failure>): Promise<T | Failure> {
+    if (!this.#isLoaded) return { code: 'storage_unavailable', message: 'switches have not been read yet' };
+    const { persistentWritesMax: max } = this.#options.config;
+    if (this.#underWay >= max) {
+      const message = 'too many changes are being stored';
+      return { code: 'busy', message, limit: 'persistentWritesMax', max, retryAfterMs: busyRetryMs };
+    }
+    this.#underWay += 1;
+    try {
+      return await this.#turns.run(serviceKey(name), undefined, work);
+    } finally {
+      this.#underWay -= 1;
+    }
+  }
+
+  #store(rows: readonly DurableWrite[]): Promise<Failure | undefined> {
+    return storeRows(this.#options, rows);
+  }
+
+  #apply(name: SwitchQuery): Promise<void> {
+    const key = serviceKey(name);
+    return this.#options.hosts.layOver(key, this.#overlayOf(key));
+  }
+
+  #keep(order: Switch): void {
+    const name = nameOf(order);
+    const key = serviceKey(order);
+    this.#orders.set(name, order);
+    const names = this.#byService.get(key) ?? new Set();
+    this.#byService.set(key, names.add(name));
+  }
+
+  #forget(name: string): void {
+    const order = this.#orders.get(name);
+    if (order === undefined) return;
+    this.#orders.delete(name);
+    const key = serviceKey(order);
+    const names = this.#byService.get(key);
+    names?.delete(name);
+    if (names?.size === 0) this.#byService.delete(key);
+  }
+
+  #overlayOf(key: string): string {
+    const orders = [...(this.#byService.get(key) ?? [])].flatMap((name) => this.#orders.get(name) ?? []);
+    return encodeOverlay({
+      isClosed: orders.some(({ kind }) => kind === 'service-off'),
+      overrides: new Map(
+        orders.flatMap(({ id, override }) => (id === undefined || override === undefined ? [] : [[id, override]])),
+      ),
+    });
+  }
+}
+
+/** Names a switch among all. No name has control characters. */
+function nameOf({ kind, id = '', ...name }: SwitchQuery): string {
+  return `${kind}\n${serviceKey(name)}\n${id}`;
+}
+
+/** Whether the fields are those of the kind; schemas have looked at each by itself. */
+function checkTarget({ kind, id }: SwitchQuery): Failure | undefined {
+  if (kind === 'service-off')
+    return id === undefined ? undefined : refuseField('id', 'service-off is of a whole service');
+  return id === undefined ? refuseField('id', 'params lacks the field id') : undefined;
+}
+
+function checkBody({ override, ...query }: SwitchBody): Failure | undefined {
+  const failure = checkTarget(query);
+  if (failure !== undefined) return failure;
+  if (query.kind === 'service-off')
+    return override === undefined ? undefined : refuseField('override', 'service-off has no override');
+  if (override === undefined) return refuseField('override', 'params lacks the field override');
+  return Object.keys(override).length === 0 ? refuseField('override', 'override must have a field') : undefined;
+}
+
+function refuseField(field: string, message: string): Failure {
+  return { code: 'invalid_params', message, field: `/${field}` };
+}
+
+function writeSwitch(stored: StoredSwitch): DurableWrite {
+  const payload = encoder.encode(JSON.stringify(stored));
+  return { table, key: rowPrefix + nameOf(stored), payload, createVersion: 0 };
+}
+
+function decode(payload: Uint8Array): StoredSwitch {
+  return JSON.parse(decoder.decode(payload)) as StoredSwitch;
+}
+
+function toTime(ms: number): string {
+  return new Date(ms).toISOString();
+}

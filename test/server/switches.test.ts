@@ -1,0 +1,206 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { startFaultyServer } from 'slotcast/testing';
+import type { FaultyServer } from 'slotcast/testing';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import { runCommand } from '../support/command.ts';
+import { ioThreads } from '../support/io-threads.ts';
+import { RawClient } from '../support/raw-client.ts';
+
+const service = 'orders';
+const config = {
+  port: 0,
+  ioThreads,
+  partitions: 2,
+  logLevel: 'silent',
+  warmUpMs: 0,
+  coalesceWindowMaxMs: 20,
+  partitionRestartsMax: 1000,
+} as const;
+
+let server: FaultyServer;
+let dataDir: string;
+
+beforeEach(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), 'slotcast-switches-'));
+  server = await startFaultyServer({ ...config, dataDir });
+});
+afterEach(async () => {
+  await server.stop();
+  rmSync(dataDir, { recursive: true });
+});
+
+async function call(method: string, input: object = {}): Promise<{ status: number; body: Record<string, unknown> }> {
+  const url = new URL(`${server.address.httpUrl}/v1/switches`);
+  if (method === 'DELETE') for (const [name, value] of Object.entries(input)) url.searchParams.set(name, String(value));
+  const response = await fetch(url, {
+    method,
+    ...(method === 'PUT' ? { body: JSON.stringify(input), headers: { 'content-type': 'application/json' } } : {}),
+  });
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+}
+
+async function readList(): Promise<{ instances: { id: string; weight: number; enabled: boolean }[]; closed?: true }> {
+  const response = await fetch(`${server.address.httpUrl}/v1/instances?service=${service}`);
+  return (await response.json()) as Awaited<ReturnType<typeof readList>>;
+}
+
+interface Watcher {
+  readonly client: RawClient;
+  readonly pushes: Record<string, unknown>[];
+}
+
+async function watch(): Promise<Watcher> {
+  const client = await RawClient.open(server.address.url);
+  const pushes: Record<string, unknown>[] = [];
+  client.onNotification = (_, params) => pushes.push(params);
+  await client.request('service.subscribe', { service, mode: 'delta' });
+  return { client, pushes };
+}
+
+async function register(client: RawClient, id: string, more: object = {}): Promise<void> {
+  await client.request('instance.register', { service, instance: { id, host: 'h', port: 1, ...more } });
+}
+
+test('[SW1] [SW2] a service that is switched off has an empty list that says so, in one push, and registrations go on', async () => {
+  const provider = await RawClient.open(server.address.url);
+  await register(provider, 'a');
+  await register(provider, 'b');
+  const { client, pushes } = await watch();
+  const order = { kind: 'service-off', service, reason: 'a bad release', by: 'ann' };
+  const set = await call('PUT', order);
+  expect(set).toEqual({
+    status: 200,
+    body: {
+      ...order,
+      namespace: 'public',
+      group: 'DEFAULT',
+      address: '127.0.0.1',
+      since: expect.stringMatching(/^\d{4}-.*Z$/) as string,
+    },
+  });
+  await expect.poll(() => pushes).toHaveLength(1);
+  expect(pushes[0]).toMatchObject({ count: 0, put: [], remove: ['a', 'b'], closed: true });
+  expect(await readList()).toMatchObject({ instances: [], closed: true });
+  await register(provider, 'c');
+  expect(await call('GET')).toEqual({ status: 200, body: { switches: [set.body] } });
+  const metrics = await (await fetch(`${server.address.httpUrl}/metrics`)).text();
+  expect(metrics).toContain('slotcast_switches{kind="service-off"} 1');
+  expect(await call('DELETE', { kind: 'service-off', service })).toEqual(set);
+  await expect.poll(() => pushes).toHaveLength(2);
+  expect(pushes[1]).toMatchObject({ count: 3, remove: [] });
+  expect(pushes[1]).not.toHaveProperty('closed');
+  expect(await readList()).not.toHaveProperty('closed');
+  expect(await call('DELETE', { kind: 'service-off', service })).toMatchObject({ status: 404 });
+  provider.close();
+  client.close();
+});
+
+test('[SW3] an override is laid over what its owner registers, again and again, until it is lifted', async () => {
+  const provider = await RawClient.open(server.address.url);
+  await register(provider, 'a');
+  const { client, pushes } = await watch();
+  await call('PUT', {
+    kind: 'instance-override',
+    service,
+    id: 'a',
+    override: { weight: 0, enabled: false, metadata: { note: 'x' } },
+  });
+  await expect.poll(() => pushes).toHaveLength(1);
+  expect(pushes[0]).toMatchObject({ put: [{ id: 'a', weight: 0, enabled: false, metadata: { note: 'x' } }] });
+  // Nothing that subscribers see has changed by this.
+  await register(provider, 'a', { weight: 7 });
+  await register(provider, 'a', { weight: 7, zone: 'z' });
+  await expect.poll(() => pushes).toHaveLength(2);
+  expect(pushes[1]).toMatchObject({ put: [{ id: 'a', weight: 0, enabled: false, zone: 'z' }] });
+  await call('DELETE', { kind: 'instance-override', service, id: 'a' });
+  await expect.poll(() => pushes).toHaveLength(3);
+  expect(pushes[2]).toMatchObject({ put: [{ id: 'a', weight: 7, enabled: true, zone: 'z' }] });
+  provider.close();
+  client.close();
+});
+
+test('[SW1] switches outlive the process, however it ends, and one with a time is lifted when that is over', async () => {
+  await call('PUT', { kind: 'service-off', service });
+  const { body: before } = await call('GET');
+  await server.stop();
+  server = await startFaultyServer({ ...config, dataDir });
+  expect((await call('GET')).body).toEqual(before);
+  const provider = await RawClient.open(server.address.url);
+  await register(provider, 'a');
+  expect(await readList()).toMatchObject({ instances: [], closed: true });
+  const again = await call('PUT', { kind: 'service-off', service, forMs: 100 });
+  expect(again.body['until']).toEqual(expect.any(String));
+  await expect.poll(readList, { timeout: 5000 }).toMatchObject({ instances: [{ id: 'a' }] });
+  expect(await readList()).not.toHaveProperty('closed');
+  expect((await call('GET')).body).toEqual({ switches: [] });
+  provider.close();
+});
+
+test('[SW1] [RE2] subscribers are told what was switched although the partition died in the middle of it', async () => {
+  const provider = await RawClient.open(server.address.url);
+  await register(provider, 'a');
+  const { client, pushes } = await watch();
+  for (let round = 0; round < 4; round++) {
+    const isOff = round % 2 === 0;
+    const answered = call(isOff ? 'PUT' : 'DELETE', { kind: 'service-off', service });
+    server.inflict(0, 'exit');
+    server.inflict(1, 'exit');
+    expect((await answered).status).toBe(200);
+    await expect
+      .poll(() => pushes.at(-1), { timeout: 10_000 })
+      .toMatchObject(isOff ? { count: 0, closed: true } : { count: 1, put: [{ id: 'a' }] });
+  }
+  provider.close();
+  client.close();
+});
+
+test('[SW1] what a switch does not have is refused, and so are too many', async () => {
+  const refusals: [input: object, field: string][] = [
+    [{ kind: 'service-off', service, id: 'a' }, '/id'],
+    [{ kind: 'service-off', service, override: { weight: 1 } }, '/override'],
+    [{ kind: 'instance-override', service, override: { weight: 1 } }, '/id'],
+    [{ kind: 'instance-override', service, id: 'a' }, '/override'],
+    [{ kind: 'instance-override', service, id: 'a', override: {} }, '/override'],
+    [{ kind: 'strange', service }, '/kind'],
+  ];
+  for (const [input, field] of refusals) {
+    expect(await call('PUT', input)).toMatchObject({ status: 400, body: { error: { code: 'invalid_params', field } } });
+  }
+  await server.stop();
+  server = await startFaultyServer({ ...config, dataDir, switchesMax: 1 });
+  expect((await call('PUT', { kind: 'service-off', service })).status).toBe(200);
+  expect(await call('PUT', { kind: 'service-off', service: 'other' })).toMatchObject({
+    body: { error: { code: 'limit_exceeded', limit: 'switchesMax', max: 1 } },
+  });
+  // It takes no further place.
+  expect((await call('PUT', { kind: 'service-off', service, reason: 'still' })).status).toBe(200);
+});
+
+function run(...args: string[]): ReturnType<typeof runCommand> {
+  return runCommand([...args, '--server', `ws://127.0.0.1:${server.address.port}`]);
+}
+
+test('[SW1] the command sets, lists and lifts switches', async () => {
+  expect((await run('switches')).out).toBe('no switch is in force\n');
+  expect(await run('off', service, '--reason', 'a bad release', '--for', '10m')).toMatchObject({
+    status: 0,
+    out: expect.stringMatching(/^set service-off of public\/DEFAULT\/orders until \d{4}-/) as string,
+  });
+  expect((await run('override', service, 'a', '--weight', '0', '--disable', '--meta', 'note=x')).status).toBe(0);
+  const { out } = await run('switches');
+  expect(out.split('\n').filter((line) => line !== '')).toHaveLength(3);
+  expect(out).toContain('"a bad release"');
+  const listed = JSON.parse((await run('switches', '--json')).out) as { switches: object[] };
+  expect(listed.switches).toMatchObject([
+    { kind: 'service-off' },
+    { kind: 'instance-override', id: 'a', override: { enabled: false, weight: 0, metadata: { note: 'x' } } },
+  ]);
+  expect((await run('on', service)).out).toMatch(/^lifted service-off of public\/DEFAULT\/orders until /);
+  expect((await run('override', service, 'a', '--lift')).status).toBe(0);
+  expect(await run('on', service)).toMatchObject({ status: 1, err: expect.stringContaining('not_found') as string });
+  expect((await run('override', service, 'a')).status).toBe(2);
+});
