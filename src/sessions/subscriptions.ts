@@ -2,6 +2,7 @@ import type { Failure } from '../protocol/errors.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import type { Audience, HostPush } from '../push/fan-out.ts';
+import { emptyDifference } from '../push/push-encoding.ts';
 import type { Variant } from '../push/variant.ts';
 import { readRefusal } from '../routing/partition-link.ts';
 import type { Answer, PartitionLink } from '../routing/partition-link.ts';
@@ -327,5 +328,5 @@ export class Subscriptions {
 /** To one who was there before the registry started: what it holds stands for now, and the list comes when it is whole again. */
 function standBy(version: number, session: Session): Result {
   const isWarming = session.understands('warming');
-  return { kind: 'resumed', from: version, version, difference: '"put":[],"remove":[]', isWarming };
+  return { kind: 'resumed', from: version, version, difference: emptyDifference, isWarming };
 }

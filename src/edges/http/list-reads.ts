@@ -3,6 +3,7 @@ import type { Failure } from '../../protocol/errors.ts';
 import type { ServiceQuery, WatchQuery } from '../../protocol/http-operations.ts';
 import { protocolLimits } from '../../protocol/limits.ts';
 import type { ListParams } from '../../protocol/types.ts';
+import { emptyDifference } from '../../push/push-encoding.ts';
 import type { Result } from '../../sessions/answers.ts';
 import { encodeResult } from '../../sessions/json-rpc.ts';
 import { waitForReply } from '../../sessions/reply-waiting.ts';
@@ -116,8 +117,6 @@ function isAt(first: Result, index: number): boolean {
   if (first.kind === 'resumed') return first.version === index || first.difference === emptyDifference;
   return first.kind === 'state' && first.version === index;
 }
-
-const emptyDifference = '"put":[],"remove":[]';
 
 /** The version that a browser holds that comes back; undefined: it has none. */
 function readVersion(lastEventId: string): number | undefined {
