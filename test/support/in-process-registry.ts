@@ -654,6 +654,11 @@ export class InProcessRegistry {
     while (!progress.isOver) await this.deliver(new Random(0));
   }
 
+  /** What an operator lays over a service; resolves when it is in effect. */
+  layOver(key: string, overlay: string): Promise<void> {
+    return this.#allHosts.layOver(key, overlay);
+  }
+
   /** The server begins to stop. */
   stopListening(): void {
     this.#edgeSupervisor.stopListening();

@@ -28,12 +28,15 @@ import { slotOf } from '../../src/slots/slot.ts';
 import { ChangeLog } from '../../src/store/change-log.ts';
 import { HiddenClaims } from '../../src/store/hidden-claims.ts';
 import { persistentOwner } from '../../src/store/persistent-owner.ts';
+import { ServiceRecord } from '../../src/store/service-record.ts';
 import { ServiceStore } from '../../src/store/service-store.ts';
 import { BatchProgress } from '../../src/workers/batch-progress.ts';
-import { fromPartition, toPartition } from '../../src/workers/messages.ts';
+import { fromPartition, toPartition, wholeService } from '../../src/workers/messages.ts';
 import type { FromPartition, ToPartition } from '../../src/workers/messages.ts';
 import { PartitionOutbox } from '../../src/workers/outbox.ts';
+import { Overlays } from '../../src/workers/overlays.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
+import { Pushes } from '../../src/workers/pushes.ts';
 import { SlotHandover } from '../../src/workers/slot-handover.ts';
 import { Watches } from '../../src/workers/watches.ts';
 import { SimulatedMailbox, SimulatedPartition } from './in-process-registry.ts';
@@ -57,6 +60,7 @@ const quiet: Faults = { percent: 0, kills: false, moves: false, resumes: true };
 const guarding: Faults = { percent: 0, kills: false, moves: false, guards: true, resumes: true };
 const narrow: Faults = { ...quiet, bounds: true };
 const killing: Faults = { percent: 5, kills: true, moves: false };
+const switching: Faults = { percent: 8, kills: true, moves: true, switches: true };
 const edging: Faults = { percent: 4, kills: false, moves: false, edges: true };
 const edgingAndMoving: Faults = { percent: 8, kills: false, moves: true, edges: true };
 const storing: Faults = { percent: 5, kills: true, moves: false, persistent: true };
@@ -990,5 +994,55 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'slots move while a host is told what partitions hold',
     faults: edgingAndMoving,
     plant: () => replace(SlotMigrator.prototype, 'pause', () => () => Promise.resolve()),
+  },
+  {
+    name: 'a partition that is back does not tell what was switched while it died',
+    faults: switching,
+    plant: () =>
+      replace(
+        PartitionLink.prototype,
+        'possiblyUnpushed',
+        (possiblyUnpushed) =>
+          function forget(this: PartitionLink) {
+            return possiblyUnpushed.call(this).filter(({ id }) => id !== wholeService);
+          },
+      ),
+  },
+  {
+    name: 'a partition that is new does not know what is switched off',
+    faults: switching,
+    plant: () => replace(Overlays.prototype, 'restore', () => () => undefined),
+  },
+  {
+    name: 'a switch does not wait for slots that move or are rebuilt',
+    faults: switching,
+    plant: () =>
+      replace(
+        Router.prototype,
+        'whenThawed',
+        (whenThawed) =>
+          function hurry(this: Router, keys, run, refuse) {
+            if (keys === 'all') run();
+            else whenThawed.call(this, keys, run, refuse);
+          },
+      ),
+  },
+  {
+    name: 'nobody is told that a service without instances is switched off',
+    faults: { ...switching, kills: false, sparse: true },
+    plant: () => replace(Pushes.prototype, 'noteTurned', () => () => undefined),
+  },
+  {
+    name: 'what was registered while a service is off counts as seen',
+    faults: { ...switching, kills: false },
+    plant: () =>
+      replace(
+        ServiceRecord.prototype,
+        'show',
+        () =>
+          function showAll(this: ServiceRecord, _id, fragment) {
+            return fragment;
+          },
+      ),
   },
 ];

@@ -8,6 +8,7 @@ import type { LeaseAnswer, LeaseCall } from '../../src/sessions/leases.ts';
 import type { GuardDescription } from '../../src/sessions/loss-guard.ts';
 import type { SessionCore } from '../../src/sessions/session-core.ts';
 import { slotOf } from '../../src/slots/slot.ts';
+import { encodeOverlay } from '../../src/store/service-overlay.ts';
 import { InProcessRegistry, runPromises } from './in-process-registry.ts';
 import { Ledger } from './ledger.ts';
 import type { Change, Fate } from './ledger.ts';
@@ -53,6 +54,8 @@ export interface Faults {
   readonly longTurns?: boolean;
   /** Some instances are registered for good, and what stores them fails now and then. */
   readonly persistent?: boolean;
+  /** Operators switch services off and on. */
+  readonly switches?: boolean;
   /** There is a host with leases, which dies now and then, and callers that watch there. */
   readonly edges?: boolean;
 }
@@ -76,6 +79,8 @@ export interface Findings {
   /** Changes of what is persistent that were answered with success, and refused. */
   stored: number;
   unstored: number;
+  /** Services that were switched off or on. */
+  switched: number;
   checks: number;
 }
 
@@ -135,6 +140,9 @@ interface World {
   clockMs: number;
   /** When the slot of a service was last known to be frozen, on the same clock. */
   readonly closedUntilMs: Map<string, number>;
+  /** Services that operators have switched off, or are about to. */
+  readonly off: Set<string>;
+  switched: number;
   nextMark: number;
   resumed: number;
   heldBack: number;
@@ -179,6 +187,7 @@ const hasty = { partitionRestartBackoffMs: 1, partitionRestartWindowMs: 1000 };
 const massPercent = 6;
 /** Of a hundred steps of a history with leases, how many concern them. */
 const leasePercent = 35;
+const switchPercent = 15;
 /** Of a hundred steps of a history with persistent instances, how many concern those. */
 const persistentPercent = 25;
 /** Longer than any history. */
@@ -231,6 +240,8 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     trace,
     mayComeBack: faults.resumes === true,
     clockMs: 0,
+    off: new Set(),
+    switched: 0,
     nextMark: 0,
     resumed: 0,
     heldBack: 0,
@@ -245,6 +256,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     if (kind === 'deliver') registry.step(random);
     else if (random.below(100) < faults.percent) disturb(world, faults, random);
     else if (faults.persistent === true && random.below(100) < persistentPercent) actForGood(world, random);
+    else if (faults.switches === true && random.below(100) < switchPercent) actAsOperator(world, random);
     else if (faults.edges === true && random.below(100) < leasePercent) actByLease(world, random);
     else if (faults.guards === true && random.below(100) < massPercent) actTogether(world, random);
     else act(world, random);
@@ -302,6 +314,7 @@ export async function runHistories(seeds: readonly number[], steps: number, faul
     renewed: 0,
     stored: 0,
     unstored: 0,
+    switched: 0,
     checks: 0,
   };
   for (const seed of seeds) {
@@ -678,6 +691,19 @@ function actForGood(world: World, random: Random): void {
   trace.push(asked);
 }
 
+/** A switch is stored at once here: what is tried is how it takes effect. */
+function actAsOperator(world: World, random: Random): void {
+  const { off, registry, services, trace } = world;
+  const service = random.pick(services);
+  const isOff = !off.has(service);
+  trace.push(`an operator switches ${service} ${isOff ? 'off' : 'on'}`);
+  if (isOff) off.add(service);
+  else off.delete(service);
+  void registry.layOver(serviceKey({ service }), encodeOverlay({ isClosed: isOff, overrides: new Map() })).then(() => {
+    world.switched += 1;
+  });
+}
+
 /** Something that a caller over HTTP does, or one who watches. */
 function actByLease(world: World, random: Random): void {
   const { holders, trace, registry } = world;
@@ -864,6 +890,8 @@ function nameService(key: string): string {
 }
 
 function judgeView({ ledger }: World, key: string, view: SubscriberView, nowMs: number): void {
+  // An empty list; the view has looked at that.
+  if (view.isClosed) return;
   const service = nameService(key);
   const wrong = ledger.judge(service, view.version, readMarks(view), nowMs, (mark) => isShown(view.filter, mark));
   if (wrong !== undefined) throw new Error(wrong);
@@ -902,6 +930,8 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
       if (result === undefined && error === undefined) throw new Error(`${method} was never answered`);
     }
     for (const [key, view] of client.views) {
+      expectEqual(`whether the view of ${key} is closed`, view.isClosed, world.off.has(nameService(key)));
+      if (view.isClosed) continue;
       const held = readMarks(view);
       expectEqual(
         `the view of ${key} and the logs of sessions`,
@@ -930,6 +960,7 @@ function judgeEnd(world: World, { isHolding, missingSessions, sessions, services
     renewed: world.renewed,
     stored: world.persistent.stored,
     unstored: world.persistent.unstored,
+    switched: world.switched,
     checks: ledger.checks,
   };
 }

@@ -6,6 +6,8 @@ export class SubscriberView {
   /** Which instances were asked for. */
   readonly filter: InstanceFilter;
   readonly instances: Map<string, Instance> = new Map();
+  /** It was told that an operator has switched the service off. */
+  isClosed = false;
   /** Snapshots and deltas taken so far. */
   pushes = 0;
 
@@ -17,6 +19,7 @@ export class SubscriberView {
   copy(): SubscriberView {
     const copy = new SubscriberView(this.filter);
     copy.version = this.version;
+    copy.isClosed = this.isClosed;
     for (const [id, instance] of this.instances) copy.instances.set(id, instance);
     return copy;
   }
@@ -31,6 +34,7 @@ export class SubscriberView {
       this.#apply(result.put, result.remove);
     }
     this.version = result.version;
+    this.#note(result);
   }
 
   take(change: ServiceChanged): void {
@@ -43,8 +47,14 @@ export class SubscriberView {
       this.#apply(change.put, change.remove);
     }
     this.version = change.to;
+    this.#note(change);
     if (this.instances.size !== change.count)
       throw new Error(`count is ${change.count}, the view has ${this.instances.size}`);
+  }
+
+  #note({ closed }: { readonly closed?: true }): void {
+    this.isClosed = closed === true;
+    if (this.isClosed && this.instances.size > 0) throw new Error('[SW2] a list that is closed has instances');
   }
 
   #checkRise(version: number): void {
