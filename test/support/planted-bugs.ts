@@ -1035,14 +1035,6 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'what was registered while a service is off counts as seen',
     faults: { ...switching, kills: false },
-    plant: () =>
-      replace(
-        ServiceRecord.prototype,
-        'show',
-        () =>
-          function showAll(this: ServiceRecord, _id, fragment) {
-            return fragment;
-          },
-      ),
+    plant: () => replace(ServiceRecord.prototype, 'show', () => (_id, fragment) => fragment),
   },
 ];
