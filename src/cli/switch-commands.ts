@@ -23,6 +23,10 @@ interface OrderOptions extends TargetOptions {
   readonly for?: number;
 }
 
+interface ReadOnlyOptions extends OrderOptions {
+  readonly lift: boolean;
+}
+
 interface OverrideOptions extends OrderOptions {
   readonly weight?: number;
   readonly enable: boolean;
@@ -57,6 +61,15 @@ export function addSwitchCommands(program: Command): void {
       .argument('<service>', 'name of the service'),
   ).action(async (service: string, options: TargetOptions) => {
     await liftSwitch('service-off', service, options);
+  });
+  addOrderOptions(
+    program
+      .command('read-only')
+      .description('make the registry read-only: nothing is registered or stored, and what there is is served')
+      .option('--lift', 'undo', false),
+  ).action(async (options: ReadOnlyOptions) => {
+    if (options.lift) await liftSwitch('read-only', undefined, options);
+    else await setSwitch('read-only', undefined, options, {});
   });
   addOrderOptions(
     program
@@ -126,14 +139,14 @@ function readOverride({ weight, enable, disable, zone, meta }: OverrideOptions):
 
 async function setSwitch(
   kind: SwitchKind,
-  service: string,
+  service: string | undefined,
   options: OrderOptions,
   more: Pick<SwitchBody, 'id' | 'override'>,
 ): Promise<void> {
   const { reason, by, for: forMs, json } = options;
   const body: SwitchBody = {
     kind,
-    service,
+    ...(service === undefined ? {} : { service }),
     ...readTarget(options),
     ...more,
     by,
@@ -144,8 +157,18 @@ async function setSwitch(
   console.log(json ? formatJson(order) : `set ${describe(order)}`);
 }
 
-async function liftSwitch(kind: SwitchKind, service: string, options: TargetOptions, id?: string): Promise<void> {
-  const query = { kind, service, ...readTarget(options), ...(id === undefined ? {} : { id }) };
+async function liftSwitch(
+  kind: SwitchKind,
+  service: string | undefined,
+  options: TargetOptions,
+  id?: string,
+): Promise<void> {
+  const query = {
+    kind,
+    ...(service === undefined ? {} : { service }),
+    ...readTarget(options),
+    ...(id === undefined ? {} : { id }),
+  };
   const order = await askServer<Switch>(options, 'liftSwitch', { query });
   console.log(options.json ? formatJson(order) : `lifted ${describe(order)}`);
 }
@@ -154,18 +177,22 @@ function readTarget({ namespace, group }: TargetOptions): { readonly namespace?:
   return { ...(namespace === undefined ? {} : { namespace }), ...(group === undefined ? {} : { group }) };
 }
 
-function describe({ kind, namespace, group, service, id, until }: Switch): string {
-  const of = `${formatText(`${namespace}/${group}/${service}`)}${id === undefined ? '' : ` ${formatText(id)}`}`;
-  return `${kind} of ${of}${until === undefined ? '' : ` until ${until}`}`;
+function describe({ kind, id, until, ...name }: Switch): string {
+  const of = name.service === undefined ? '' : ` of ${nameService(name)}`;
+  return `${kind}${of}${id === undefined ? '' : ` ${formatText(id)}`}${until === undefined ? '' : ` until ${until}`}`;
+}
+
+function nameService({ namespace, group, service }: Pick<Switch, 'namespace' | 'group' | 'service'>): string {
+  return service === undefined ? '-' : formatText(`${namespace}/${group}/${service}`);
 }
 
 function formatSwitches(switches: readonly Switch[]): string {
   if (switches.length === 0) return 'no switch is in force';
   return formatTable(
     ['SWITCH', 'SERVICE', 'INSTANCE', 'OVERRIDE', 'BY', 'FROM', 'SINCE', 'UNTIL', 'REASON'],
-    switches.map(({ kind, namespace, group, service, id, override, by, address, since, until, reason }) => [
+    switches.map(({ kind, id, override, by, address, since, until, reason, ...name }) => [
       kind,
-      formatText(`${namespace}/${group}/${service}`),
+      nameService(name),
       id === undefined ? '-' : formatText(id),
       override === undefined ? '-' : formatText(JSON.stringify(override)),
       by === undefined ? '-' : formatText(by),

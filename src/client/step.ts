@@ -169,5 +169,5 @@ export class Step {
 
 /** Whether a refusal says to come back, rather than no. */
 export function isRetryable({ code }: Failure): boolean {
-  return code === 'busy' || code === 'draining';
+  return code === 'busy' || code === 'draining' || code === 'read_only';
 }

@@ -1,9 +1,10 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { DurableStore, DurableWrite } from '../durable/commits.ts';
 import type { Failure } from '../protocol/errors.ts';
-import { serviceKey } from '../protocol/service-key.ts';
+import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
 import type { Switch, SwitchBody, SwitchesResult, SwitchKind, SwitchQuery } from '../protocol/switches.ts';
 import { switchKinds } from '../protocol/switches.ts';
+import type { StandingOrders } from '../sessions/standing-orders.ts';
 import { encodeOverlay } from '../store/service-overlay.ts';
 import type { Hosts } from './hosts.ts';
 import { storeRows } from './persistent-rows.ts';
@@ -21,6 +22,7 @@ export interface SwitchesOptions {
   readonly store: DurableStore;
   readonly config: Pick<ServerConfig, 'switchesMax' | 'persistentWritesMax'>;
   readonly hosts: Pick<Hosts, 'layOver' | 'restoreOverlay'>;
+  readonly orders: Pick<StandingOrders, 'setReadOnly'>;
   readonly delay: (ms: number) => Promise<void>;
   /** Milliseconds since the epoch. */
   readonly readWallMs: () => number;
@@ -103,7 +105,8 @@ export class Switches implements SwitchCalls {
       if (isLifted === true) this.#lifted.set(nameOf(order), readWallMs());
       else this.#keep(order);
     }
-    for (const key of new Set(stored.map(serviceKey))) await layOver(key, this.#overlayOf(key));
+    for (const key of new Set(stored.flatMap((order) => keyOf(order) ?? []))) await layOver(key, this.#overlayOf(key));
+    this.#applyToAll();
     this.#isLoaded = true;
   }
 
@@ -128,11 +131,10 @@ export class Switches implements SwitchCalls {
     if (failure !== undefined) return failure;
     const { forMs, ...fields } = body;
     const since = this.#options.readWallMs();
-    const { namespace = 'public', group = 'DEFAULT' } = body;
+    const { service } = body;
     const order: Switch = {
       ...fields,
-      namespace,
-      group,
+      ...(service === undefined ? {} : parseServiceKey(serviceKey({ ...body, service }))),
       address,
       since: toTime(since),
       ...(forMs === undefined ? {} : { until: toTime(since + forMs) }),
@@ -202,7 +204,7 @@ export class Switches implements SwitchCalls {
     }
     this.#underWay += 1;
     try {
-      return await this.#turns.run(serviceKey(name), undefined, work);
+      return await this.#turns.run(keyOf(name) ?? '', undefined, work);
     } finally {
       this.#underWay -= 1;
     }
@@ -213,14 +215,21 @@ export class Switches implements SwitchCalls {
   }
 
   #apply(name: SwitchQuery): Promise<void> {
-    const key = serviceKey(name);
-    return this.#options.hosts.layOver(key, this.#overlayOf(key));
+    const key = keyOf(name);
+    if (key !== undefined) return this.#options.hosts.layOver(key, this.#overlayOf(key));
+    this.#applyToAll();
+    return Promise.resolve();
+  }
+
+  #applyToAll(): void {
+    this.#options.orders.setReadOnly(this.#orders.has(nameOf({ kind: 'read-only' })));
   }
 
   #keep(order: Switch): void {
     const name = nameOf(order);
-    const key = serviceKey(order);
     this.#orders.set(name, order);
+    const key = keyOf(order);
+    if (key === undefined) return;
     const names = this.#byService.get(key) ?? new Set();
     this.#byService.set(key, names.add(name));
   }
@@ -229,7 +238,7 @@ export class Switches implements SwitchCalls {
     const order = this.#orders.get(name);
     if (order === undefined) return;
     this.#orders.delete(name);
-    const key = serviceKey(order);
+    const key = keyOf(order) ?? '';
     const names = this.#byService.get(key);
     names?.delete(name);
     if (names?.size === 0) this.#byService.delete(key);
@@ -248,23 +257,42 @@ export class Switches implements SwitchCalls {
 
 /** Names a switch among all. No name has control characters. */
 function nameOf({ kind, id = '', ...name }: SwitchQuery): string {
-  return `${kind}\n${serviceKey(name)}\n${id}`;
+  return `${kind}\n${keyOf({ kind, ...name }) ?? ''}\n${id}`;
 }
 
-/** Whether the fields are those of the kind; schemas have looked at each by itself. */
-function checkTarget({ kind, id }: SwitchQuery): Failure | undefined {
-  if (kind === 'service-off')
-    return id === undefined ? undefined : refuseField('id', 'service-off is of a whole service');
-  return id === undefined ? refuseField('id', 'params lacks the field id') : undefined;
+/** Of the service that it is about; undefined: it is about the whole registry. */
+function keyOf({ service, ...name }: SwitchQuery): string | undefined {
+  return service === undefined ? undefined : serviceKey({ ...name, service });
 }
 
-function checkBody({ override, ...query }: SwitchBody): Failure | undefined {
-  const failure = checkTarget(query);
-  if (failure !== undefined) return failure;
-  if (query.kind === 'service-off')
-    return override === undefined ? undefined : refuseField('override', 'service-off has no override');
-  if (override === undefined) return refuseField('override', 'params lacks the field override');
-  return Object.keys(override).length === 0 ? refuseField('override', 'override must have a field') : undefined;
+/** The fields that a switch of each kind must have, and others that it may have; schemas have looked at each by itself. */
+const fieldsOf: Readonly<Record<SwitchKind, { readonly needs: readonly Field[]; readonly may: readonly Field[] }>> = {
+  'service-off': { needs: ['service'], may: ['namespace', 'group'] },
+  'instance-override': { needs: ['service', 'id', 'override'], may: ['namespace', 'group'] },
+  'read-only': { needs: [], may: [] },
+};
+const targetFields = ['namespace', 'group', 'service', 'id'] as const;
+type Field = (typeof targetFields)[number] | 'override';
+
+function checkTarget(query: SwitchQuery): Failure | undefined {
+  return checkFields(query, targetFields);
+}
+
+function checkBody(body: SwitchBody): Failure | undefined {
+  const failure = checkFields(body, [...targetFields, 'override']);
+  if (failure !== undefined || body.override === undefined) return failure;
+  return Object.keys(body.override).length === 0 ? refuseField('override', 'override must have a field') : undefined;
+}
+
+function checkFields(input: SwitchBody, fields: readonly Field[]): Failure | undefined {
+  const { kind } = input;
+  const { needs, may } = fieldsOf[kind];
+  for (const field of fields) {
+    const isGiven = input[field] !== undefined;
+    if (needs.includes(field) && !isGiven) return refuseField(field, `params lacks the field ${field}`);
+    if (isGiven && !needs.includes(field) && !may.includes(field)) return refuseField(field, `${kind} has no ${field}`);
+  }
+  return undefined;
 }
 
 function refuseField(field: string, message: string): Failure {

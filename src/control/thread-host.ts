@@ -1,6 +1,7 @@
 import { StoreVersion } from '../durable/store-version.ts';
 import { countRequests } from '../runtime/request-numbers.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
+import { StandingOrders } from '../sessions/standing-orders.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { SessionOrigins } from '../workers/session-numbers.ts';
@@ -27,6 +28,7 @@ export function createThreadHost(
     isVerbose,
     table: SlotTable.attach(start.table),
     warmUp: new WarmUp(start.warmUp),
+    orders: new StandingOrders(start.orders),
     origins: new SessionOrigins(start.origins),
     nextRequest: countRequests(start.lastRequest),
     readStoreVersion: () => storeVersion.read(),

@@ -12,6 +12,8 @@ import type { Failure } from '../protocol/errors.ts';
 import { productVersion } from '../runtime/product-version.ts';
 import { leaseOf } from '../sessions/leases.ts';
 import { readSecretNumber } from '../sessions/session-secret.ts';
+import { readOnly } from '../sessions/standing-orders.ts';
+import type { StandingOrders } from '../sessions/standing-orders.ts';
 import type { SessionOrigins } from '../workers/session-numbers.ts';
 
 /** Where HTTP is served; nowhere until the server listens. */
@@ -26,6 +28,7 @@ export interface RegistryCallsOptions {
   readonly origins: SessionOrigins;
   readonly persistent: PersistentServices;
   readonly switches: Switches;
+  readonly orders: Pick<StandingOrders, 'isReadOnly'>;
   readonly store: Pick<ThreadStore, 'summary' | 'load' | 'beginBackup' | 'readBackup' | 'endBackup'>;
   readonly config: Pick<ServerConfig, 'storeReadBytesMax'>;
   readonly httpDoor: Readonly<HttpDoor>;
@@ -33,10 +36,11 @@ export interface RegistryCallsOptions {
 
 /** What the main thread answers to all threads. */
 export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
-  const { hosts, administration, metrics, origins, persistent, switches, store, config, httpDoor } = options;
+  const { hosts, administration, metrics, origins, persistent, switches, orders, store, config, httpDoor } = options;
   /** Described in the same turn: a short change may be over in the next. */
   const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
     failure === undefined ? { description: await administration.describePartitions() } : { failure };
+  const refuse = (): Failure | undefined => (orders.isReadOnly ? readOnly : undefined);
   return {
     checkHealth: (check) => {
       const { isDraining, isWarming } = hosts.main.core;
@@ -52,11 +56,11 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     describeGuard: () => administration.describeGuard(),
     releaseGuard: (key) => administration.releaseGuard(key),
     requestReconnect: (percent, spreadMs) => administration.requestReconnect(percent, spreadMs),
-    registerPersistent: (params) => persistent.registerPersistent(params),
+    registerPersistent: async (params) => refuse() ?? persistent.registerPersistent(params),
     deregisterPersistent: (params) => persistent.deregisterPersistent(params),
-    declareService: (service, body) => persistent.declareService(service, body),
+    declareService: async (service, body) => refuse() ?? persistent.declareService(service, body),
     readDeclaration: (service, query) => persistent.readDeclaration(service, query),
-    withdrawDeclaration: (service, query) => persistent.withdrawDeclaration(service, query),
+    withdrawDeclaration: async (service, query) => refuse() ?? persistent.withdrawDeclaration(service, query),
     listDeclarations: (query) => readDeclarationPage(store, { ...query, bytesMax: config.storeReadBytesMax }),
     listSwitches: () => switches.listSwitches(),
     setSwitch: (body, address) => switches.setSwitch(body, address),

@@ -84,6 +84,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     store,
     config,
     hosts,
+    orders: registry.orders,
     delay,
     readWallMs: () => performance.timeOrigin + performance.now(),
     onEvent: (event) => {
@@ -138,7 +139,18 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
   });
   const httpDoor: HttpDoor = { url: undefined };
   const { persistent } = options;
-  const asked = { hosts, administration, metrics, origins, persistent, switches, store, config, httpDoor };
+  const asked = {
+    hosts,
+    administration,
+    metrics,
+    origins,
+    persistent,
+    switches,
+    orders: registry.orders,
+    store,
+    config,
+    httpDoor,
+  };
   const calls = createRegistryCalls(asked);
   return { switches, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor, calls };
 }

@@ -24,6 +24,7 @@ import { continueAfter, countRequests } from '../runtime/request-numbers.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import { logSession } from '../sessions/session-lines.ts';
 import { createName } from '../sessions/session-secret.ts';
+import { StandingOrders } from '../sessions/standing-orders.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { SessionOrigins } from '../workers/session-numbers.ts';
@@ -60,6 +61,7 @@ export interface RegistryHosts {
   readonly hostThreads: HostThreadOptions;
   readonly admissionRate: AdmissionRate;
   readonly warmUp: WarmUp;
+  readonly orders: StandingOrders;
   readonly origins: SessionOrigins;
   /** Undefined: nothing outlives the process. */
   readonly warmStart: WarmStart | undefined;
@@ -87,6 +89,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
           },
         });
   const warmUp = new WarmUp(memory.warmUp);
+  const orders = new StandingOrders(memory.orders);
   const admissionRate = createAdmissionRate(memory.admissionRate, config);
   const guard = new RegistryGuard({
     settings: config,
@@ -134,6 +137,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     counters,
     admissionRate,
     warmUp,
+    orders,
     // Where nobody else draws any, a number of one's own costs less.
     nextRequest: ioCount + edgeCount === 0 && folder === undefined ? countAlone() : countRequests(lastRequest),
     readStoreVersion: () => store.version.read(),
@@ -166,10 +170,12 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     lastRequest,
     storeVersion: store.version.memory,
     warmUp: memory.warmUp,
+    orders: memory.orders,
     origins: memory.origins,
     isKept: folder !== undefined,
   };
-  return { guard, ledger, hosts, ioThreads, edgeThreads, hostThreads, admissionRate, warmUp, origins, warmStart };
+  const shared = { admissionRate, warmUp, orders, origins };
+  return { guard, ledger, hosts, ioThreads, edgeThreads, hostThreads, ...shared, warmStart };
 }
 
 /** Where sessions and what they register are noted for the next life of the process; undefined: they are not. */

@@ -54,6 +54,12 @@ export const errorCodes = {
     status: 503,
     meaning: 'What must outlive the process cannot be stored at present; nothing was done, and the log says why.',
   },
+  read_only: {
+    number: -32010,
+    status: 503,
+    meaning:
+      'An operator has made the registry read-only: nothing was registered or stored; try again after `data.retryAfterMs`.',
+  },
   misdirected: {
     number: -32008,
     status: 421,
@@ -72,7 +78,7 @@ export interface Failure {
   /** `limit_exceeded`: the bound's name and value. */
   readonly limit?: string;
   readonly max?: number;
-  /** `busy` and `draining`: how long to wait. */
+  /** `busy`, `draining` and `read_only`: how long to wait. */
   readonly retryAfterMs?: number;
   /** `misdirected`: where HTTP is served; left out if it is not. */
   readonly httpPort?: number;

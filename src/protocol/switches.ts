@@ -5,14 +5,14 @@ import type { InstanceOverride, ServiceFields, ServiceName } from './types.ts';
 
 /**
  * `service-off`: the list of a service is empty, and says that an operator has closed it. `instance-override`: something is laid over an instance. What is registered stays, and shows again
- * when the switch is lifted.
+ * when the switch is lifted. `read-only`: nothing is registered or stored, in the whole registry; what there is is served, and ends as it would.
  */
-export const switchKinds = ['service-off', 'instance-override'] as const;
+export const switchKinds = ['service-off', 'instance-override', 'read-only'] as const;
 
 export type SwitchKind = (typeof switchKinds)[number];
 
-/** Which switch is meant: there is one of each kind for a service, or for an instance. */
-export interface SwitchQuery extends ServiceFields {
+/** Which switch is meant: there is one of each kind for a service, for an instance, or for the registry. */
+export interface SwitchQuery extends Partial<ServiceFields> {
   readonly kind: SwitchKind;
   /** Of the instance; only of `instance-override`. */
   readonly id?: string;
@@ -30,7 +30,7 @@ export interface SwitchBody extends SwitchQuery {
 }
 
 /** An operator's standing order. */
-export interface Switch extends ServiceName {
+export interface Switch extends Partial<ServiceName> {
   readonly kind: SwitchKind;
   readonly id?: string;
   readonly override?: InstanceOverride;
@@ -53,7 +53,7 @@ const kind: JsonSchema = {
   type: 'string',
   enum: switchKinds,
   description:
-    '`service-off`: the list of the service is empty, and says `closed`; `instance-override`: `override` is laid over an instance.',
+    '`service-off`: the list of the service is empty, and says `closed`; `instance-override`: `override` is laid over an instance; `read-only`: nothing is registered or stored, in the whole registry.',
 };
 const { id: instanceId, zone } = (
   instanceSchema as { readonly properties: Readonly<Record<'id' | 'zone', JsonSchema>> }
@@ -81,7 +81,7 @@ const time = (description: string): JsonSchema => ({ type: 'string', format: 'da
 export const switchQuerySchema: JsonSchema = {
   type: 'object',
   properties: { kind, ...names, id },
-  required: ['kind', 'service'],
+  required: ['kind'],
   additionalProperties: false,
 };
 
@@ -100,7 +100,7 @@ export const switchBodySchema: JsonSchema = {
       description: 'It is lifted by itself after this time, in milliseconds; without it, it stays until it is lifted.',
     },
   },
-  required: ['kind', 'service'],
+  required: ['kind'],
   additionalProperties: false,
 };
 
@@ -116,7 +116,7 @@ export const switchSchema: JsonSchema = {
     since: time('When it was ordered.'),
     until: time('When it is lifted by itself.'),
   },
-  required: ['kind', 'namespace', 'group', 'service', 'address', 'since'],
+  required: ['kind', 'address', 'since'],
   additionalProperties: false,
 };
 

@@ -28,6 +28,7 @@ import type { SessionOutbox } from './session-outbox.ts';
 import { SessionReply } from './session-reply.ts';
 import type { ReplyHost } from './session-reply.ts';
 import type { Session } from './session.ts';
+import type { StandingOrders } from './standing-orders.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 export interface DispatchOptions {
@@ -48,6 +49,7 @@ export interface DispatchOptions {
   /** What has come and has not been carried out. */
   readonly lines: IntakeLines;
   readonly drain: DrainState;
+  readonly orders: StandingOrders;
   /** 0 to 1. */
   readonly random: () => number;
   readonly schedule: (task: () => void) => void;
@@ -139,6 +141,11 @@ export class Dispatch implements ReplyHost {
 
   /** Carries out a call for a session, or, for reads over HTTP, for nobody. */
   execute(session: Session | undefined, call: Call, reply: Reply): void {
+    const refusal = this.#options.orders.refuse(call);
+    if (refusal !== undefined) {
+      reply.fail(refusal);
+      return;
+    }
     switch (call.method) {
       case 'service.query': {
         const { params } = call;

@@ -39,6 +39,7 @@ import type { TransferEvent } from './session-transfer.ts';
 import type { Session } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { SlowConsumers } from './slow-consumers.ts';
+import type { StandingOrders } from './standing-orders.ts';
 import { Subscriptions } from './subscriptions.ts';
 import type { WarmUp } from './warm-up.ts';
 
@@ -50,6 +51,7 @@ export interface HostOptions {
   readonly counters: Counters;
   readonly admissionRate: AdmissionRate;
   readonly warmUp: WarmUp;
+  readonly orders: StandingOrders;
   /** A name that cannot be guessed. */
   readonly createName: () => string;
   /** What its sessions are sent; JSON-RPC if it is not said. */
@@ -244,6 +246,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     notices,
     lines,
     drain,
+    orders: options.orders,
     random,
     schedule,
   });

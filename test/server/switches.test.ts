@@ -165,6 +165,8 @@ test('[SW1] what a switch does not have is refused, and so are too many', async 
     [{ kind: 'instance-override', service, override: { weight: 1 } }, '/id'],
     [{ kind: 'instance-override', service, id: 'a' }, '/override'],
     [{ kind: 'instance-override', service, id: 'a', override: {} }, '/override'],
+    [{ kind: 'service-off' }, '/service'],
+    [{ kind: 'read-only', service }, '/service'],
     [{ kind: 'strange', service }, '/kind'],
   ];
   for (const [input, field] of refusals) {
@@ -178,6 +180,59 @@ test('[SW1] what a switch does not have is refused, and so are too many', async 
   });
   // It takes no further place.
   expect((await call('PUT', { kind: 'service-off', service, reason: 'still' })).status).toBe(200);
+});
+
+test('[SW4] a read-only registry refuses what would be registered or stored, serves what there is, and lets go', async () => {
+  const provider = await RawClient.open(server.address.url);
+  await register(provider, 'a');
+  await register(provider, 'b');
+  const instance = { host: 'h', port: 2 };
+  const post = async (method: string, path: string, body: object): Promise<Response> =>
+    fetch(`${server.address.httpUrl}${path}`, {
+      method,
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json' },
+    });
+  const refused = { code: 'read_only', retryAfterMs: 5000 };
+  const expectRefused = async (): Promise<void> => {
+    for (const [method, params] of [
+      ['instance.register', { service, instance }],
+      ['instance.register', { service, instance, persistent: true }],
+      ['kv.put', { key: 'k', value: '' }],
+      ['kv.delete', { key: 'k' }],
+      ['kv.transact', { operations: [{ op: 'put', key: 'k', value: '' }] }],
+    ] as const) {
+      await expect(provider.request(method, params)).rejects.toMatchObject({ data: refused });
+    }
+    for (const [method, path, body] of [
+      ['PUT', '/v1/instances', { service, instance }],
+      ['PUT', '/v1/instances', { service, instance, persistent: true }],
+      ['PUT', `/v1/services/${service}`, { owner: 'ann' }],
+      ['PUT', '/v1/keys/k', {}],
+    ] as const) {
+      const response = await post(method, path, body);
+      expect([path, response.status, response.headers.get('retry-after')]).toEqual([path, 503, '5']);
+      expect(await response.json()).toMatchObject({ error: refused });
+    }
+  };
+  expect((await call('PUT', { kind: 'read-only' })).status).toBe(200);
+  await expectRefused();
+  expect((await readList()).instances).toHaveLength(2);
+  await provider.request('kv.transact', { operations: [{ op: 'get', key: 'k' }] });
+  await provider.request('instance.deregister', { service, id: 'b' });
+  expect((await readList()).instances).toMatchObject([{ id: 'a' }]);
+  expect((await call('DELETE', { kind: 'read-only' })).status).toBe(200);
+  await register(provider, 'c');
+  await provider.request('kv.put', { key: 'k', value: '' });
+  expect((await post('PUT', '/v1/instances', { service, instance })).status).toBe(200);
+  await call('PUT', { kind: 'read-only' });
+  provider.close();
+  await server.stop();
+  server = await startFaultyServer({ ...config, dataDir });
+  expect((await call('GET')).body).toMatchObject({ switches: [{ kind: 'read-only' }] });
+  const other = await RawClient.open(server.address.url);
+  await expect(other.request('instance.register', { service, instance })).rejects.toMatchObject({ data: refused });
+  other.close();
 });
 
 function run(...args: string[]): ReturnType<typeof runCommand> {

@@ -27,6 +27,7 @@ import type { PersistentCalls } from '../../src/sessions/persistent-session.ts';
 import type { SessionCore } from '../../src/sessions/session-core.ts';
 import type { SessionEvent } from '../../src/sessions/session-journal.ts';
 import type { TransferEvent } from '../../src/sessions/session-transfer.ts';
+import { StandingOrders, standingOrdersBytes } from '../../src/sessions/standing-orders.ts';
 import { WarmUp, warmUpBytes, WarmUpJudge } from '../../src/sessions/warm-up.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
 import { PartitionInbox } from '../../src/workers/inbox.ts';
@@ -472,6 +473,7 @@ export class InProcessRegistry {
   #names = 0;
   readonly #admissionRate: SharedArrayBuffer = new SharedArrayBuffer(admissionRateBytes);
   readonly admissionRate: AdmissionRate = this.#createAdmissionRate();
+  readonly #orders: SharedArrayBuffer = new SharedArrayBuffer(standingOrdersBytes);
   readonly #warmUp: SharedArrayBuffer = new SharedArrayBuffer(warmUpBytes(hostsMax));
   readonly #judge: WarmUpJudge;
   #requests = 0;
@@ -825,6 +827,7 @@ export class InProcessRegistry {
       counters: this.counters,
       admissionRate: this.#createAdmissionRate(),
       warmUp: new WarmUp(this.#warmUp),
+      orders: new StandingOrders(this.#orders),
       nextRequest: () => this.nextRequest(number),
       createName: () => `name-${++this.#names}`,
       encoding: this.#encoding,
