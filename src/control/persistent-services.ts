@@ -19,6 +19,8 @@ import type {
   RegisterResult,
 } from '../protocol/types.ts';
 import type { Applied, PersistentCalls, PersistentSession } from '../sessions/persistent-session.ts';
+import { digestFragment } from '../workers/fragment-digest.ts';
+import type { InstanceName, PersistentFinding } from '../workers/journal-loader.ts';
 import type { Hosts } from './hosts.ts';
 import { readInstance, readSettings, storeRows, writeInstance, writeSettings } from './persistent-rows.ts';
 import type { InstanceRow } from './persistent-rows.ts';
@@ -46,7 +48,9 @@ export interface PersistentParts {
   readonly hosts: Pick<Hosts, 'setDefaultWeights'>;
   readonly guard: Pick<RegistryGuard, 'setProtection'>;
   /** What partitions began with, and may have been deregistered since. */
-  readonly known: readonly { readonly key: string; readonly id: string }[];
+  readonly known: readonly PersistentFinding[];
+  /** Resolves once the session has been told what it had registered of that, and with which stamps. */
+  readonly recalled: Promise<void>;
 }
 
 /** An instance as it was, and as it is to be: canonical JSON, or undefined where there is none. */
@@ -92,6 +96,7 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
   readonly #owed: Map<string, Map<string, DurableWrite>> = new Map();
   /** What is stored, and found no room when it was brought back. */
   readonly #unapplied: Map<string, InstanceRow> = new Map();
+  #recalled: Promise<void> = Promise.resolve();
   #joined: PersistentParts | undefined;
   /** Undefined: what is stored has not been read yet. */
   #parts: PersistentParts | undefined;
@@ -118,9 +123,10 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
     this.#isTrying = true;
     try {
       await this.#loadSettings(parts);
-      await this.#loadInstances(parts);
+      const known = await this.#loadInstances(parts);
       await this.#dropStrays(parts, parts.known);
       this.#parts = parts;
+      this.#recalled = parts.recalled.then(() => this.#compareRecalled(parts, known));
     } catch (error) {
       // It is tried again and again.
       const reason = String(error);
@@ -145,15 +151,31 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
     if (weights.length > 0) await hosts.setDefaultWeights(weights);
   }
 
-  async #loadInstances(parts: PersistentParts): Promise<void> {
+  /** Registers what partitions did not begin with. Returns the others: registering them anew would make them the newest of several claims, whatever was visible before the restart. */
+  async #loadInstances(parts: PersistentParts): Promise<InstanceRow[]> {
+    const digests = new Map(parts.known.map(({ key, id, digest }) => [nameInstance(key, id), digest]));
+    const known: InstanceRow[] = [];
     for await (const rows of this.#options.store.load('instances')) {
-      await Promise.all(rows.map((row) => this.#restore(parts, readInstance(row))));
+      const read = rows.map(readInstance);
+      for (const row of read) this.#addId(row.key, row.id);
+      const isKnown = ({ key, id, fragment }: InstanceRow): boolean =>
+        digests.get(nameInstance(key, id)) === digestFragment(fragment);
+      known.push(...read.filter(isKnown));
+      await Promise.all(read.filter((row) => !isKnown(row)).map((row) => this.#restore(parts, row)));
+    }
+    return known;
+  }
+
+  /** Partitions may have died meanwhile, and begun with less. */
+  async #compareRecalled(parts: PersistentParts, known: readonly InstanceRow[]): Promise<void> {
+    const different = known.filter(({ key, id, fragment }) => parts.session.get(key, id) !== fragment);
+    for (let at = 0; at < different.length; at += catchUpMax) {
+      await Promise.all(different.slice(at, at + catchUpMax).map((row) => this.#restore(parts, row)));
     }
   }
 
   /** What finds no room waits until there is some: it is stored, and its caller has been told that it is there. */
   async #restore({ session }: PersistentParts, { key, id, fragment }: InstanceRow): Promise<void> {
-    this.#addId(key, id);
     const outcome = await session.register(key, { id, fragment, hasWeight: true });
     const name = nameInstance(key, id);
     if (!('code' in outcome)) this.#unapplied.delete(name);
@@ -194,7 +216,7 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
   }
 
   /** Deregisters those that are not stored. */
-  async #dropStrays({ session }: PersistentParts, names: PersistentParts['known']): Promise<void> {
+  async #dropStrays({ session }: PersistentParts, names: readonly InstanceName[]): Promise<void> {
     const strays = names.filter(({ key, id }) => this.#ids.get(key)?.has(id) !== true);
     for (let at = 0; at < strays.length; at += catchUpMax) {
       const part = strays.slice(at, at + catchUpMax);
@@ -282,6 +304,8 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
     if (this.#underWay >= persistentWritesMax) return refuseBusy(persistentWritesMax);
     this.#underWay += 1;
     try {
+      // Until then it is not known what there is.
+      await this.#recalled;
       return await this.#turns.run(key, id, () => work(parts));
     } finally {
       this.#underWay -= 1;

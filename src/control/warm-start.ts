@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { ServerConfig } from '../config/config.ts';
 import type { EarlierSessions, JournalDamage, JournalFolder } from '../journal/journal-folder.ts';
 import type { SessionNote } from '../journal/session-records.ts';
-import type { InstanceName } from '../workers/journal-loader.ts';
+import type { PersistentFinding } from '../workers/journal-loader.ts';
 import type { JournalFindings } from '../workers/journal-loading.ts';
 import type { JournalReport, JournalStart } from '../workers/journal-start.ts';
 import { hostsMax, recallingHost, sessionsPerHostMax } from '../workers/session-numbers.ts';
@@ -101,7 +101,7 @@ export class WarmStart {
   }
 
   /** Persistent instances of the life before, as journals know them. */
-  get persistent(): InstanceName[] {
+  get persistent(): PersistentFinding[] {
     return this.#findings.flatMap(({ persistent }) => persistent);
   }
 

@@ -160,11 +160,11 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   hosts.connectToStore();
   // What the life before registered for good is recalled into it.
   const session = hosts.main.core.openPersistent();
-  void parts.warmStart?.begin(parts, performance.now());
+  const recalled = parts.warmStart?.begin(parts, performance.now()) ?? Promise.resolve();
   // Every host knows its way to every partition before it gets a session.
   await Promise.all(hosts.all().map((sessionHost) => sessionHost.readState()));
   await switches.load();
-  await persistent.load({ session, hosts, guard, known: parts.warmStart?.persistent ?? [] });
+  await persistent.load({ session, hosts, guard, known: parts.warmStart?.persistent ?? [], recalled });
   for (const taker of takers) transport.handTo(taker);
   await descriptors.open();
   const http = await edges.listen({ host, port: httpPort });

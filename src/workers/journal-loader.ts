@@ -3,6 +3,7 @@ import { slotOf } from '../slots/slot.ts';
 import { persistentOwner } from '../store/persistent-owner.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceStore } from '../store/service-store.ts';
+import { digestFragment } from './fragment-digest.ts';
 import { hostsMax, sessionsPerHostMax } from './session-numbers.ts';
 
 export interface JournalLoaderOptions {
@@ -21,6 +22,12 @@ export interface InstanceName {
   readonly id: string;
 }
 
+/** A persistent instance, and what its content is. */
+export interface PersistentFinding extends InstanceName {
+  /** See {@link digestFragment}. */
+  readonly digest: string;
+}
+
 /** What has been read. */
 export interface JournalSummary {
   /** The highest version, and the highest number of a request. */
@@ -29,7 +36,7 @@ export interface JournalSummary {
   /** By host: the highest number of a session that began there, without the host. */
   readonly sessionsMax: readonly number[];
   /** The persistent instances. Only the store knows whether they still are. */
-  readonly persistent: readonly InstanceName[];
+  readonly persistent: readonly PersistentFinding[];
 }
 
 /** A service, which journal spoke of it last, in which life, and the version with which it did. */
@@ -142,11 +149,14 @@ export class JournalLoader implements ClaimRecordTaker {
   }
 
   /** Those that still are. */
-  #listPersistent(): InstanceName[] {
+  #listPersistent(): PersistentFinding[] {
     const { store } = this.#options;
     return [...this.#persistent].flatMap(([key, ids]) => {
       const instances = store.get(key)?.instances;
-      return [...ids].flatMap((id) => (instances?.claimOf(id, persistentOwner) === undefined ? [] : [{ key, id }]));
+      return [...ids].flatMap((id) => {
+        const claim = instances?.claimOf(id, persistentOwner);
+        return claim === undefined ? [] : [{ key, id, digest: digestFragment(claim.fragment) }];
+      });
     });
   }
 

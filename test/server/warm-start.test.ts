@@ -284,3 +284,23 @@ test('[WS2] a journal that cannot be read costs what it had, and the registry st
   await start(ports, { partitions: 1, warmUpMs: 0 });
   expect((await read<List>(ports, '/v1/instances?service=pay')).instances).toEqual([]);
 }, 60_000);
+
+test('[WS3] [PI3] a registration that was newer than a persistent instance is still shown after a restart, though nobody registers it again', async () => {
+  const ports = await setUp();
+  await start(ports, { partitions: 1 });
+  const client = connect({ servers: [`ws://127.0.0.1:${ports.port}`], backoffMinMs: 20, backoffMaxMs: 100 });
+  clients.push(client);
+  const instance = { id: 'x', host: 'h', port: 1 };
+  await client.register('pay', { ...instance, weight: 1 }, { persistent: true });
+  await client.register('pay', { ...instance, weight: 2 });
+  const expectShown = async (): Promise<void> => {
+    expect(await read(ports, '/v1/instances?service=pay')).toMatchObject({ instances: [{ id: 'x', weight: 2 }] });
+  };
+  await expectShown();
+  await delay(500);
+  await kill();
+  await start(ports, { partitions: 1, warmUpMs: 10_000 });
+  await expectShown();
+  await vi.waitFor(() => expect(client.isConnected).toBe(true), 20_000);
+  await expectShown();
+}, 60_000);

@@ -649,9 +649,11 @@ export class InProcessRegistry {
   async #loadPersistent(): Promise<void> {
     const session = this.hosts[0]!.core.openPersistent();
     const progress = { isOver: false };
-    void this.persistent.load({ session, hosts: this.#allHosts, guard: this.guard, known: [] }).then(() => {
-      progress.isOver = true;
-    });
+    void this.persistent
+      .load({ session, hosts: this.#allHosts, guard: this.guard, known: [], recalled: Promise.resolve() })
+      .then(() => {
+        progress.isOver = true;
+      });
     await runPromises();
     while (!progress.isOver) await this.deliver(new Random(0));
   }
