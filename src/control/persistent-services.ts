@@ -160,8 +160,9 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
       for (const row of read) this.#addId(row.key, row.id);
       const isKnown = ({ key, id, fragment }: InstanceRow): boolean =>
         digests.get(nameInstance(key, id)) === digestFragment(fragment);
-      known.push(...read.filter(isKnown));
-      await Promise.all(read.filter((row) => !isKnown(row)).map((row) => this.#restore(parts, row)));
+      const unknown: InstanceRow[] = [];
+      for (const row of read) (isKnown(row) ? known : unknown).push(row);
+      await Promise.all(unknown.map((row) => this.#restore(parts, row)));
     }
     return known;
   }
