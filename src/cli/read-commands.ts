@@ -68,6 +68,7 @@ async function listInstances(service: string, options: FilterOptions): Promise<v
     const result = await client.query(readServiceFields(service, options), readFilter(options));
     if (options.json) console.log(formatJson(result));
     else if (result.instances.length > 0) console.log(formatInstances(result.instances));
+    else if (result.closed === true) console.error(`${formatText(service)} is switched off by an operator`);
     else console.error(`${formatText(service)} has no instances`);
     if (result.instances.length === 0) process.exitCode = exitCodes.notFound;
   });
@@ -94,7 +95,7 @@ async function watchService(service: string, options: FilterOptions & WaitOption
     if (subscription === 'interrupted') return;
     const { instances } = subscription;
     printState(options, subscription, { put: instances, removed: [] });
-    if (!options.json && instances.length === 0) console.log('= 0 instances');
+    if (!options.json && instances.length === 0) console.log(`= 0 instances${formatSwitch(subscription)}`);
     subscription.on('change', (change) => {
       printState(options, subscription, change);
     });
@@ -119,10 +120,19 @@ async function watchService(service: string, options: FilterOptions & WaitOption
 /** A change, and the list after it. */
 function printState(
   options: ServiceOptions,
-  { version, instances, unconfirmed, isStale }: Subscription,
+  subscription: Subscription,
   { put, removed }: Pick<Change, 'put' | 'removed'>,
 ): void {
+  const { version, instances, unconfirmed, isStale, isSwitchedOff } = subscription;
   const state = { version, put, removed, instances, isStale };
-  if (options.json) console.log(formatJson({ ...state, unconfirmed: unconfirmed.map(({ id }) => id) }));
-  else for (const line of formatChange({ ...state, unconfirmed: unconfirmed.length })) console.log(line);
+  if (options.json) console.log(formatJson({ ...state, unconfirmed: unconfirmed.map(({ id }) => id), isSwitchedOff }));
+  else {
+    const lines = formatChange({ ...state, unconfirmed: unconfirmed.length });
+    for (const [at, line] of lines.entries())
+      console.log(at === lines.length - 1 ? `${line}${formatSwitch(subscription)}` : line);
+  }
+}
+
+function formatSwitch({ isSwitchedOff }: Subscription): string {
+  return isSwitchedOff ? ', switched off by an operator' : '';
 }

@@ -245,6 +245,10 @@ test('[SW1] the command sets, lists and lifts switches', async () => {
     status: 0,
     out: expect.stringMatching(/^set service-off of public\/DEFAULT\/orders until \d{4}-/) as string,
   });
+  expect(await run('instances', service)).toMatchObject({
+    status: 3,
+    err: 'orders is switched off by an operator\n',
+  });
   expect((await run('override', service, 'a', '--weight', '0', '--disable', '--meta', 'note=x')).status).toBe(0);
   const { out } = await run('switches');
   expect(out.split('\n').filter((line) => line !== '')).toHaveLength(3);
