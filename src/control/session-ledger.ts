@@ -2,12 +2,15 @@ import type { JournalFolder } from '../journal/journal-folder.ts';
 import { JournalWriter } from '../journal/journal-writer.ts';
 import type { JournalEvent } from '../journal/journal-writer.ts';
 import { SegmentFiles } from '../journal/segment-writer.ts';
+import type { CreateSink } from '../journal/segment-writer.ts';
 import { writeSessionNote } from '../journal/session-records.ts';
 import type { KeptSession, SessionNote } from '../journal/session-records.ts';
 
 export interface SessionLedgerOptions {
   readonly folder: JournalFolder;
   readonly bytesWaitingMax: number;
+  /** Makes what its segments are written with; not given: files of the folder. */
+  readonly createSink?: CreateSink | undefined;
   readonly onEvent: (event: JournalEvent) => void;
 }
 
@@ -23,10 +26,10 @@ export class SessionLedger {
   #rest: MapIterator<string> = this.#notes.values();
   #begun: readonly number[] = [];
 
-  constructor({ folder, bytesWaitingMax, onEvent }: SessionLedgerOptions) {
+  constructor({ folder, bytesWaitingMax, onEvent, createSink = createFiles }: SessionLedgerOptions) {
     const { paths, sequence } = folder.ownFiles('sessions', 0);
     this.#writer = new JournalWriter({
-      sink: new SegmentFiles(folder.path, paths),
+      sink: createSink(folder.path, paths),
       name: { kind: 'sessions', life: folder.life, writer: 0, sequence },
       head: folder.head(1),
       bytesWaitingMax,
@@ -96,4 +99,8 @@ export class SessionLedger {
     }
     return false;
   }
+}
+
+function createFiles(folder: string, before: readonly string[]): SegmentFiles {
+  return new SegmentFiles(folder, before);
 }

@@ -2,7 +2,9 @@ import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
 import type { EarlierSessions, JournalDamage, JournalFolder } from '../journal/journal-folder.ts';
+import type { CreateSink } from '../journal/segment-writer.ts';
 import type { SessionNote } from '../journal/session-records.ts';
+import { giveAwayAfterMs } from '../workers/claim-journal.ts';
 import type { PersistentFinding } from '../workers/journal-loader.ts';
 import type { JournalFindings } from '../workers/journal-loading.ts';
 import type { JournalReport, JournalStart } from '../workers/journal-start.ts';
@@ -23,6 +25,8 @@ export interface WarmStartOptions {
   /** All requests from now on have numbers above this one. */
   readonly continueRequests: (request: number) => void;
   readonly log: Logger;
+  /** See `SessionLedgerOptions`. */
+  readonly createSink?: CreateSink | undefined;
   /** A journal was given up. */
   readonly onCold: () => void;
 }
@@ -59,14 +63,19 @@ export class WarmStart {
   readonly #cold: Set<number> = new Set();
   /** Partitions that have stopped, and whether their journals have all that they held. */
   readonly #ended: Map<number, boolean> = new Map();
+  /** Partitions that have stopped, and when, in milliseconds: what they had noted is needed until those that hold it now have noted it. */
+  readonly #givenAway: Map<number, number> = new Map();
+  #hosts: Pick<Hosts, 'table'> | undefined;
+  #nowMs = 0;
 
   constructor(options: WarmStartOptions) {
-    const { folder, config, log } = options;
+    const { folder, config, createSink, log } = options;
     this.#options = options;
     this.#earlier = folder.readSessions();
     this.#ledger = new SessionLedger({
       folder,
       bytesWaitingMax: config.journalBytesWaitingMax,
+      createSink,
       onEvent: (event) => {
         if (event.kind !== 'cold') return;
         options.onCold();
@@ -110,6 +119,7 @@ export class WarmStart {
     const { folder, config } = this.#options;
     const { paths, sequence } = folder.ownFiles('claims', partition);
     this.#ended.delete(partition);
+    this.#givenAway.delete(partition);
     return {
       folder: folder.path,
       registry: folder.registry,
@@ -125,7 +135,7 @@ export class WarmStart {
 
   /** A partition reports something of its journal. */
   handle(partition: number, report: JournalReport): void {
-    const { log, folder, config, onCold } = this.#options;
+    const { log, onCold } = this.#options;
     switch (report.kind) {
       case 'loading':
         return;
@@ -137,6 +147,8 @@ export class WarmStart {
         return;
       case 'ended':
         this.#ended.set(partition, report.isWhole);
+        // There are fewer now, and others have what it held.
+        if (partition >= (this.#hosts?.table.partitions ?? Infinity)) this.#givenAway.set(partition, this.#nowMs);
         return;
       case 'journal':
         break;
@@ -147,8 +159,7 @@ export class WarmStart {
     const { event } = report;
     switch (event.kind) {
       case 'complete':
-        this.#complete.add(partition);
-        if (this.#complete.size >= config.partitions) folder.removeEarlier('claims');
+        this.#noteComplete(partition);
         return;
       case 'cold':
         this.#complete.delete(partition);
@@ -171,7 +182,11 @@ export class WarmStart {
   }
 
   tick(nowMs: number): void {
+    this.#nowMs = nowMs;
     this.#ledger.tick(nowMs);
+    for (const [partition, atMs] of this.#givenAway) {
+      if (nowMs - atMs >= giveAwayAfterMs) this.#removeGivenAway(partition);
+    }
   }
 
   /**
@@ -181,6 +196,7 @@ export class WarmStart {
   async begin({ hosts, supervisor, migrator }: WarmStartParts, nowMs: number): Promise<void> {
     const { origins, continueRequests, log } = this.#options;
     const { kept } = this.#earlier;
+    this.#hosts = hosts;
     const begun = this.#countBegun();
     for (const [host, number] of begun.entries()) origins.setBefore(host, number);
     continueRequests(this.#findings.reduce((request, { stampMax }) => Math.max(request, stampMax), 0));
@@ -210,6 +226,7 @@ export class WarmStart {
   /** Partitions have ended: writes what has been noted, and that nothing is missing if so. `partitions`: that there were. */
   async end(partitions: number): Promise<void> {
     await this.#ledger.end();
+    for (const partition of this.#givenAway.keys()) this.#removeGivenAway(partition);
     for (let partition = 0; partition < partitions; partition++) if (this.#ended.get(partition) !== true) return;
     const { folder, readStarts, log } = this.#options;
     const starts = readStarts();
@@ -219,6 +236,20 @@ export class WarmStart {
     } catch (error) {
       log.warn({ err: error }, 'the journal cannot say that it ended in order: versions will leap ahead');
     }
+  }
+
+  #removeGivenAway(partition: number): void {
+    this.#givenAway.delete(partition);
+    this.#options.folder.removeOwn('claims', partition);
+    this.#noteComplete(partition);
+  }
+
+  #noteComplete(partition: number): void {
+    const { folder, config } = this.#options;
+    this.#complete.add(partition);
+    // Those that were added since have nothing of the life before that these do not have, or had.
+    for (let other = 0; other < config.partitions; other++) if (!this.#complete.has(other)) return;
+    folder.removeEarlier('claims');
   }
 
   async #recall(partition: number, { hosts, supervisor }: Omit<WarmStartParts, 'migrator'>): Promise<void> {

@@ -18,8 +18,11 @@ export interface JournalledClaim {
 
 /** What becomes of the records of a segment that are read. Keys, ids and fragments are as they were written; fragments are the taker's only during the call. */
 export interface ClaimRecordTaker {
-  /** What was said of the service before does not count any more: all its claims follow. */
-  begin(key: string, version: number): void;
+  /**
+   * The claims of the service follow. `version` 0: they come from another partition, which has them until all have come. `epoch`: of the table that has given the service to this
+   * partition, with all that has come of it; 0: it has been this partition's.
+   */
+  begin(key: string, version: number, epoch: number): void;
   /** A session has this claim. `version`: the service's, with it. */
   put(key: string, fragment: ReadFragment, owner: number, stamp: number, version: number): void;
   /** A session has made the same claim again. */
@@ -50,8 +53,8 @@ export class ClaimRecordWriter {
     this.#journal = journal;
   }
 
-  begin(slot: number, key: string, version: number): void {
-    this.#write(kinds.begin, slot, key, '', version);
+  begin(slot: number, key: string, version: number, epoch = 0): void {
+    this.#write(kinds.begin, slot, key, '', version, 0, epoch);
   }
 
   put(slot: number, key: string, { fragment, owner, stamp }: JournalledClaim, version: number): void {
@@ -147,7 +150,7 @@ export class ClaimRecordReader {
     const stamp = view.getFloat64(at + startBytes + 2 * numberBytes, true);
     switch (kind) {
       case kinds.begin:
-        taker.begin(key, first);
+        taker.begin(key, first, stamp);
         break;
       case kinds.put:
         taker.put(key, { bytes: payload, start: textAt, end, isAscii }, owner, stamp, first);

@@ -88,6 +88,11 @@ export class JournalFolder {
     };
   }
 
+  /** What a writer has written in this life is not needed any more. */
+  removeOwn(kind: JournalKind, writer: number): void {
+    for (const path of this.ownFiles(kind, writer).paths) remove(path);
+  }
+
   /** What is known of the sessions of the life before. */
   readSessions(): EarlierSessions {
     const kept = new Map<number, KeptSession>();

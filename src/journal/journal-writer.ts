@@ -135,11 +135,8 @@ export class JournalWriter {
     if (this.#isGarbageMuch()) this.#isTurningOver = true;
   }
 
-  /**
-   * Writes all that has gathered; resolves when that is done, or has failed, to whether the segments of this life have all that there is. Nothing is written from then on.
-   * `isWanted`: else the segments are deleted.
-   */
-  async end(isWanted = true): Promise<boolean> {
+  /** Writes all that has gathered; resolves when that is done, or has failed, to whether the segments of this life have all that there is. Nothing is written from then on. */
+  async end(): Promise<boolean> {
     while (this.#isWriting || (this.#state === 'warm' && this.frames.size > 0)) {
       const written = new Promise<void>((resolve) => {
         this.#onWritten = resolve;
@@ -148,10 +145,9 @@ export class JournalWriter {
       await written;
     }
     const isWhole = this.#state === 'warm' && (await this.#isOnDisk());
-    if (!isWanted) this.#options.sink.discard();
     this.#options.sink.close();
     this.#state = 'off';
-    return isWhole || !isWanted;
+    return isWhole;
   }
 
   /** Whether all that there is has been written, and has come to the disk. */

@@ -9,7 +9,7 @@ import type { SegmentName } from './segment-name.ts';
 /** Undefined: it has been done. */
 type Done = (error: Error | undefined) => void;
 
-/** Where a journal's frames go. In simulations another takes its place. */
+/** Where a journal's frames go. */
 export interface SegmentSink {
   /** Begins a segment, to which what is written from now on goes. Throws if it cannot be made. */
   begin(name: SegmentName, head: SegmentHead): void;
@@ -23,6 +23,24 @@ export interface SegmentSink {
   close(): void;
 }
 
+/** `before`: see {@link SegmentFiles}. */
+export type CreateSink = (folder: string, before: readonly string[]) => SegmentSink;
+
+/** What takes its time on a disk. In simulations another takes its place. */
+export interface Disk {
+  /** Appends some of the bytes, and says how many. */
+  write(file: number, bytes: Uint8Array, done: (error: Error | null, written: number) => void): void;
+  /** What has been written to the file is on the disk from then on. */
+  sync(file: number, done: (error: Error | null) => void): void;
+}
+
+const fileSystem: Disk = {
+  write: (file, bytes, done) => {
+    write(file, bytes, 0, bytes.length, null, done);
+  },
+  sync: fdatasync,
+};
+
 interface OpenSegment {
   name: SegmentName;
   path: string;
@@ -35,13 +53,15 @@ interface OpenSegment {
 /** Segments of one writer as files of a folder. */
 export class SegmentFiles implements SegmentSink {
   readonly #folder: string;
+  readonly #disk: Disk;
   #open: OpenSegment | undefined;
   /** Of this life, in order; the last is open. */
   #paths: string[];
 
   /** `before`: paths of segments that the writer has made earlier in this life. */
-  constructor(folder: string, before: readonly string[] = []) {
+  constructor(folder: string, before: readonly string[] = [], disk: Disk = fileSystem) {
     this.#folder = folder;
+    this.#disk = disk;
     this.#paths = [...before];
   }
 
@@ -62,7 +82,7 @@ export class SegmentFiles implements SegmentSink {
   complete(done: Done): void {
     const segment = this.#require();
     segment.busy += 1;
-    fdatasync(segment.file, (error) => {
+    this.#disk.sync(segment.file, (error) => {
       let failure = error ?? undefined;
       if (failure === undefined && segment.isLeft) failure = new Error('the segment was left');
       release(segment);
@@ -91,7 +111,7 @@ export class SegmentFiles implements SegmentSink {
 
   #writeTo(segment: OpenSegment, bytes: Buffer, done: Done): void {
     segment.busy += 1;
-    write(segment.file, bytes, 0, bytes.length, null, (error, written) => {
+    this.#disk.write(segment.file, bytes, (error, written) => {
       const isLeft = segment.isLeft && written < bytes.length;
       release(segment);
       if (error !== null) done(error);

@@ -356,9 +356,14 @@ export class ServiceStore {
   /** Takes a service out that another partition is given: its instances are forgotten. */
   detach(service: ServiceRecord): void {
     this.#services.delete(service.key);
-    this.#hiddenCount -= service.instances.hiddenCount;
     if (service.instances.size > 0) this.#listed.delete(service.key);
-    service.instances.clear();
+    this.discard(service);
+  }
+
+  /** Forgets the instances of a service that was made and is not attached. */
+  discard({ instances }: ServiceRecord): void {
+    this.#hiddenCount -= instances.hiddenCount;
+    instances.clear();
   }
 
   /** Takes in a service that another partition gave away. */

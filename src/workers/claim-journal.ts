@@ -11,7 +11,7 @@ const sliceClaims = 2000;
 /** Of a record in addition to its texts, in bytes. */
 const recordBytes = 100;
 /** How long slots that another partition has taken over are still kept, in milliseconds: what that one noted of them is written by then. */
-const giveAwayAfterMs = 1000;
+export const giveAwayAfterMs = 1000;
 
 interface Leaving {
   readonly slots: readonly number[];
@@ -28,6 +28,8 @@ export class ClaimJournal {
   readonly #records: ClaimRecordWriter;
   /** Slots that another partition has. */
   #leaving: Leaving[] = [];
+  /** Services that come from another partition, which has them until all has come: up to then nothing is said of their versions, so what that one noted counts. */
+  readonly #arriving: Set<ServiceRecord> = new Set();
   /** Of what there was when the segment began: the service that was begun last, and its claims that are still to be put. */
   #key = '';
   #names: ClaimName[] = [];
@@ -79,9 +81,7 @@ export class ClaimJournal {
 
   /** See {@link JournalWriter.end}. */
   end(): Promise<boolean> {
-    // What it held is another partition's.
-    const isEmptied = this.#store.serviceCount === 0 && this.#leaving.length > 0;
-    return this.#writer.end(!isEmptied);
+    return this.#writer.end();
   }
 
   get #isOn(): boolean {
@@ -124,14 +124,24 @@ export class ClaimJournal {
 
   /** A claim was put back, or came from another partition. */
   notePut(service: ServiceRecord, claim: StoredInstance): void {
-    if (this.#isOn) this.#records.put(service.slot, service.key, claim, service.version);
+    if (this.#isOn) this.#records.put(service.slot, service.key, claim, this.#versionOf(service));
   }
 
   /** A service comes from another partition; its claims follow. */
   noteTaken(service: ServiceRecord): void {
+    this.#arriving.add(service);
     if (!this.#isOn) return;
     this.#giveAway(({ slots }) => slots.includes(service.slot));
-    this.#records.begin(service.slot, service.key, service.version);
+    this.#records.begin(service.slot, service.key, this.#versionOf(service));
+  }
+
+  /** There is another table: what has come by now is this partition's if that says so. */
+  noteTable(isOwned: (slot: number) => boolean, epoch: number): void {
+    for (const service of this.#arriving) {
+      if (!isOwned(service.slot)) continue;
+      this.#arriving.delete(service);
+      if (this.#isOn) this.#records.begin(service.slot, service.key, service.version, epoch);
+    }
   }
 
   /** The service continues from a higher version although nothing has changed. */
@@ -146,6 +156,8 @@ export class ClaimJournal {
 
   /** What these slots held is another partition's. */
   noteGiven(slots: readonly number[]): void {
+    const given = new Set(slots);
+    for (const service of this.#arriving) if (given.has(service.slot)) this.#arriving.delete(service);
     if (this.#isOn) this.#leaving.push({ slots, atMs: this.#writer.nowMs });
   }
 
@@ -170,7 +182,9 @@ export class ClaimJournal {
     return true;
   }
 
-  #putService({ instances, slot, key, version }: ServiceRecord): void {
+  #putService(service: ServiceRecord): void {
+    const { instances, slot, key } = service;
+    const version = this.#versionOf(service);
     this.#records.begin(slot, key, version);
     if (instances.size + instances.hiddenCount > sliceClaims) {
       this.#names = instances.namesOf(() => true).toReversed();
@@ -187,8 +201,12 @@ export class ClaimJournal {
       const claim = service?.instances.claimOf(id, owner);
       // It may have ended meanwhile, which has been noted.
       if (service !== undefined && claim !== undefined) {
-        this.#records.put(service.slot, service.key, claim, service.version);
+        this.#records.put(service.slot, service.key, claim, this.#versionOf(service));
       }
     }
+  }
+
+  #versionOf(service: ServiceRecord): number {
+    return this.#arriving.has(service) ? 0 : service.version;
   }
 }

@@ -39,21 +39,24 @@ export interface JournalSummary {
   readonly persistent: readonly PersistentFinding[];
 }
 
-/** A service, which journal spoke of it last, in which life, and the version with which it did. */
+/** A service, which journal spoke of it last, in which life, the version with which it did, and the epoch of the table that gave it the service; 0: it had it from the beginning. */
 interface Known {
   readonly service: ServiceRecord;
   journal: number;
   life: number;
   version: number;
+  epoch: number;
 }
 
 /**
- * Fills a store from journals, one after the other. Where several speak of a service, since its slot has moved, the one that knows the higher version of it does: the
- * others stopped hearing of it before.
+ * Fills a store from journals, one after the other. Where several speak of a service, since its slot has moved, the one that knows the higher version of it does, or that got it
+ * later: the others stopped hearing of it before.
  */
 export class JournalLoader implements ClaimRecordTaker {
   readonly #options: JournalLoaderOptions;
   readonly #known: Map<string, Known> = new Map();
+  /** What the present journal's partition was being given. */
+  readonly #arriving: Map<string, ServiceRecord> = new Map();
   #journal = 0;
   #life = 0;
   /** What the record before was about: those of a service often follow each other. */
@@ -70,17 +73,21 @@ export class JournalLoader implements ClaimRecordTaker {
 
   /** What follows is of another writer, or of the same one in a later life. */
   beginJournal(life: number): void {
+    this.#forgetAllArriving();
     this.#journal += 1;
     this.#life = life;
     this.#current = undefined;
   }
 
-  begin(key: string, version: number): void {
+  begin(key: string, version: number, epoch: number): void {
+    if (version === 0) {
+      this.#expect(key);
+      return;
+    }
+    if (epoch > 0 && this.#takeIn(key, version, epoch)) return;
     const service = this.#find(key, version);
-    if (service === undefined) return;
-    const { store } = this.#options;
-    for (const { id, owner } of service.instances.namesOf(() => true)) store.unrestore(service, id, owner, Infinity);
-    this.#raise(service, version);
+    // What is known of it stays: the rest of its claims may not have been written, and what has ended was noted as such.
+    if (service !== undefined) this.#raise(service, version);
   }
 
   put(key: string, fragment: ReadFragment, owner: number, stamp: number, version: number): void {
@@ -88,7 +95,7 @@ export class JournalLoader implements ClaimRecordTaker {
     this.#noteStamp(stamp);
     this.#noteOwner(owner);
     if (!this.#options.isWanted(owner)) return;
-    const service = this.#find(key, version);
+    const service = version === 0 ? this.#arriving.get(key) : this.#find(key, version);
     if (service === undefined) return;
     const id = this.#options.store.restoreEncoded(service, fragment, { owner, stamp });
     this.#raise(service, version);
@@ -126,6 +133,7 @@ export class JournalLoader implements ClaimRecordTaker {
   giveAway(slots: readonly number[]): void {
     const given = new Set(slots);
     this.#current = undefined;
+    for (const service of this.#arriving.values()) if (given.has(service.slot)) this.#forgetArriving(service);
     for (const [key, { service, journal }] of this.#known) {
       if (journal !== this.#journal || !given.has(service.slot)) continue;
       this.#options.store.detach(service);
@@ -136,6 +144,7 @@ export class JournalLoader implements ClaimRecordTaker {
   /** All has been read: services without instances are forgotten. */
   finish(): JournalSummary {
     const { store } = this.#options;
+    this.#forgetAllArriving();
     for (const service of store.services()) if (service.instances.size === 0) store.forget(service);
     this.#known.clear();
     const persistent = this.#listPersistent();
@@ -180,17 +189,56 @@ export class JournalLoader implements ClaimRecordTaker {
     if (known === undefined) {
       if (!this.#options.isOwned(slotOf(key))) return undefined;
       const service = this.#options.store.get(key) ?? this.#create(key);
-      known = { service, journal: this.#journal, life: this.#life, version };
+      known = { service, journal: this.#journal, life: this.#life, version, epoch: 0 };
       this.#known.set(key, known);
     } else if (known.journal !== this.#journal) {
       // Who gave it away says nothing after that; a later life continues from where the one before was.
       if (known.life === this.#life ? version <= known.version : version < known.version) return undefined;
       known.journal = this.#journal;
       known.life = this.#life;
+      known.epoch = 0;
     }
     if (version > known.version) known.version = version;
     this.#current = known;
     return known.service;
+  }
+
+  /** What comes from another partition counts once it has all come. */
+  #expect(key: string): void {
+    const { store, isOwned, keepsVersions } = this.#options;
+    if (this.#arriving.has(key) || !isOwned(slotOf(key))) return;
+    this.#arriving.set(key, store.create(key, keepsVersions ? 0 : store.versionFloor));
+  }
+
+  /** All of a service has come to this journal's partition, by the table of this epoch. False: what came is not here, but in a segment that is not needed any more. */
+  #takeIn(key: string, version: number, epoch: number): boolean {
+    const arrived = this.#arriving.get(key);
+    if (arrived === undefined) return false;
+    const known = this.#known.get(key);
+    const isOlder =
+      known?.life === this.#life && (version < known.version || (version === known.version && epoch <= known.epoch));
+    if (isOlder) {
+      this.#forgetArriving(arrived);
+      return true;
+    }
+    const { store } = this.#options;
+    this.#arriving.delete(key);
+    if (known !== undefined) store.detach(known.service);
+    store.attach(arrived);
+    this.#current = { service: arrived, journal: this.#journal, life: this.#life, version, epoch };
+    this.#known.set(key, this.#current);
+    this.#noteVersion(version);
+    this.#raise(arrived, version);
+    return true;
+  }
+
+  #forgetArriving(service: ServiceRecord): void {
+    this.#arriving.delete(service.key);
+    this.#options.store.discard(service);
+  }
+
+  #forgetAllArriving(): void {
+    for (const service of this.#arriving.values()) this.#forgetArriving(service);
   }
 
   #create(key: string): ServiceRecord {

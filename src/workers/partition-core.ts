@@ -142,6 +142,7 @@ export class PartitionCore {
     if (table.epoch <= this.#table.epoch) throw new Error(`epoch ${table.epoch} is not after ${this.#table.epoch}`);
     this.#keys.adoptTable(this.#table, table);
     this.#table = table;
+    this.#journal?.noteTable((slot) => table.ownerOf(slot) === this.#partition, table.epoch);
   }
 
   /** There is a store, or another one. */

@@ -95,7 +95,7 @@ export class PartitionRunner implements Runner {
     this.#life = undefined;
     const end = await life?.stop();
     const { partition, onJournal } = this.#options;
-    if (end !== undefined) onJournal(partition, { kind: 'ended', isWhole: end.isJournalWhole });
+    onJournal(partition, { kind: 'ended', isWhole: end?.isJournalWhole === true });
   }
 
   #require(): Life {

@@ -1,17 +1,15 @@
 import type { MessagePort } from 'node:worker_threads';
 
 import type { StoreRequest } from '../durable/commits.ts';
-import { journalFormat } from '../journal/segment-head.ts';
 import { SegmentFiles } from '../journal/segment-writer.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { nextTurn } from '../runtime/timing.ts';
 import { SlotTable } from '../slots/slot-table.ts';
-import { slotCount } from '../slots/slot.ts';
 import type { ServiceStore } from '../store/service-store.ts';
-import { ClaimJournal } from './claim-journal.ts';
+import type { ClaimJournal } from './claim-journal.ts';
 import { inflictFault } from './fault.ts';
 import { PartitionInbox } from './inbox.ts';
-import { loadJournals } from './journal-loading.ts';
+import type { JournalReport } from './journal-start.ts';
 import type {
   Control,
   ControlReport,
@@ -25,8 +23,8 @@ import type {
 import { PartitionOutboxes } from './outbox.ts';
 import type { PartitionClock } from './partition-clock.ts';
 import { PartitionCore } from './partition-core.ts';
+import { beginJournalledLife, createClaimJournal } from './partition-journal.ts';
 import { SessionOrigins } from './session-numbers.ts';
-import { leapOver } from './shown-versions.ts';
 
 /** How often a partition shows that it lives, in milliseconds. */
 export const pulseMs = 100;
@@ -83,6 +81,9 @@ class PartitionThread {
   readonly #origins: SessionOrigins;
   /** The wall clock may have been set back since the life before: versions continue from here, in µs. */
   #wallFloorMicros = 0;
+  readonly #report = (report: JournalReport): void => {
+    this.#start.control.postMessage(report satisfies ControlReport);
+  };
 
   constructor(start: PartitionStart) {
     this.#start = start;
@@ -186,35 +187,18 @@ class PartitionThread {
 
   /** Fills the partition with what it held in the life before, if something of that is known. */
   async load(): Promise<void> {
-    const { journal, control } = this.#start;
+    const { journal, partition } = this.#start;
     if (journal === undefined) return;
-    const { files, isRebuild, isWhole } = journal;
-    if (files.length > 0) {
-      await this.#core.load(async (store) => {
-        const findings = await loadJournals({
-          store,
-          files,
-          isOwned: (slot) => slot < slotCount && this.#table.ownerOf(slot) === this.#start.partition,
-          isWanted: isRebuild ? (owner): boolean => this.#origins.isOfBefore(owner) : (): boolean => true,
-          keepsVersions: !isRebuild,
-          nextTurn: async (bytes) => {
-            control.postMessage({ kind: 'loading', bytes } satisfies ControlReport);
-            await nextTurn();
-          },
-        });
-        const { versionMax } = findings;
-        if (versionMax > 0) this.#wallFloorMicros = leapOver(versionMax, this.#readClock());
-        if (!isRebuild && (!isWhole || findings.damages.length > 0)) {
-          this.#wallFloorMicros = Math.max(this.#wallFloorMicros, store.versionFloor);
-          store.continueAbove(this.#wallFloorMicros);
-        }
-        const version = this.#wallFloorMicros;
-        control.postMessage({ kind: 'loaded', findings, claims: store.claimCount, version } satisfies ControlReport);
-        return version;
-      });
-    }
-    this.#core.journal?.begin(files.length === 0, performance.now());
-    if (files.length === 0 && !isRebuild) this.#core.journal?.noteWhole();
+    this.#wallFloorMicros = await beginJournalledLife({
+      core: this.#core,
+      partition,
+      table: this.#table,
+      origins: this.#origins,
+      start: journal,
+      readClock: () => this.#readClock(),
+      report: this.#report,
+      nextTurn,
+    });
   }
 
   #proceedJournal(gauges: ThreadGauges): void {
@@ -225,19 +209,11 @@ class PartitionThread {
   }
 
   #createJournal(): ((store: ServiceStore) => ClaimJournal) | undefined {
-    const { journal, partition, limits, control } = this.#start;
-    if (journal === undefined) return undefined;
-    const { folder, registry, life, writers, sequence, before } = journal;
-    return (store) =>
-      new ClaimJournal(store, {
-        sink: new SegmentFiles(folder, before),
-        name: { kind: 'claims', life, writer: partition, sequence },
-        head: { format: journalFormat, registry, writers },
-        bytesWaitingMax: limits.journalBytesWaitingMax,
-        onEvent: (event) => {
-          control.postMessage({ kind: 'journal', event } satisfies ControlReport);
-        },
-      });
+    const { journal: start, partition, limits } = this.#start;
+    if (start === undefined) return undefined;
+    const sink = new SegmentFiles(start.folder, start.before);
+    const { journalBytesWaitingMax: bytesWaitingMax } = limits;
+    return (store) => createClaimJournal(store, { partition, start, sink, bytesWaitingMax, report: this.#report });
   }
 
   #readClock(): PartitionClock {
