@@ -88,7 +88,7 @@ export class PartitionCore {
     const lists = new ListCache(limits.serviceListBytesMax, turn.spend);
     const flows = new HostFlows(limits, emit);
     const progress = new BatchProgress(emit);
-    const shown = new ShownVersions(store);
+    const shown = new ShownVersions(store, journal);
     const pushes = new Pushes({ limits, emit, turn, flows, progress, pushChanges, journal });
     const watches = new Watches({ limits, turn, store, lists, flows, pushes });
     const keys = new Keys({ partition, table, limits, emit, turn, flows, askStore });

@@ -1,5 +1,6 @@
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ServiceStore } from '../store/service-store.ts';
+import type { ClaimJournal } from './claim-journal.ts';
 import type { PartitionClock } from './partition-clock.ts';
 
 /** In µs. */
@@ -16,11 +17,13 @@ export function leapOver(version: number, { wallMicros }: PartitionClock): numbe
 /** Versions that clients have shown to have received before the registry started, from a clock that was ahead: all versions from now on are above them. */
 export class ShownVersions {
   readonly #store: ServiceStore;
+  readonly #journal: Pick<ClaimJournal, 'noteRaised'> | undefined;
   /** 0: nobody has shown any. */
   #floor = 0;
 
-  constructor(store: ServiceStore) {
+  constructor(store: ServiceStore, journal: Pick<ClaimJournal, 'noteRaised'> | undefined) {
     this.#store = store;
+    this.#journal = journal;
   }
 
   raise(version: number, clock: PartitionClock): void {
@@ -32,6 +35,9 @@ export class ShownVersions {
 
   /** Not at once for all services, of which there may be very many: for each with its next change. */
   keepAbove(service: ServiceRecord): void {
-    if (service.version < this.#floor) service.raise(this.#floor);
+    if (service.version >= this.#floor) return;
+    service.raise(this.#floor);
+    // It is told from now on, be it that nothing changes any more.
+    this.#journal?.noteRaised(service);
   }
 }

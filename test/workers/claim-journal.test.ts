@@ -162,7 +162,7 @@ class Scene {
 }
 
 const change = fc.record({
-  kind: fc.constantFrom('register', 'register', 'deregister', 'withdraw', 'giveUp', 'subscribe'),
+  kind: fc.constantFrom('register', 'register', 'deregister', 'withdraw', 'giveUp', 'subscribe', 'query', 'raiseFloor'),
   session: fc.integer({ min: 1, max: 4 }),
   key: fc.constantFrom(...keys),
   id: fc.constantFrom(...ids),
@@ -182,6 +182,11 @@ function buildRecord({ kind, session, key, id, mark }: Exclude<Act, { kind: 'wai
       return [toPartition.withdraw, session, key, id];
     case 'giveUp':
       return [toPartition.giveUp, request, session, key, id];
+    case 'query':
+      return [toPartition.query, request, key, '', Number.MAX_SAFE_INTEGER];
+    case 'raiseFloor':
+      // A client has shown such a version, of whatever service.
+      return [toPartition.raiseFloor, 2_000_000 + mark * 1_000_000];
     default:
       // From a version of another life: the service leaps over it.
       return [toPartition.subscribe, request, key, 'delta', 2_000_000 + mark * 1_000_000, Number.MAX_SAFE_INTEGER];
@@ -284,6 +289,7 @@ test('[WS1] a slot that moves is read from the journal of whoever has it, in wha
         const disks = isReversed ? [taker.disk, giver.disk] : [giver.disk, taker.disk];
         if (end === 'part') {
           // The rest does not come any more: the giver still has all.
+          giver.bench.wait(200);
           taker.bench.wait(200);
           expect(load(disks)).toEqual(describe(giver.store));
           return;
