@@ -24,7 +24,7 @@ export async function recoverLeases({ core, router, number, leases }: LeaseRecov
     if (holder !== undefined) for (const link of links) link.tell([toPartition.vouch, holder]);
   }
   // Those of the thread before that have not been vouched for have ended.
-  if (!core.isWarming) for (const link of links) link.tell([toPartition.releaseOrphans]);
+  if (core.areHoldersKnown) for (const link of links) link.tell([toPartition.releaseOrphans]);
   const outcomes = await Promise.all(links.map((link) => recallFrom(link, { core, router, number })));
   if (!outcomes.every(Boolean)) return false;
   // One whose last registration went, or had not come yet: whoever renews it must learn that it keeps nothing alive.

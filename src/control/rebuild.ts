@@ -117,7 +117,7 @@ export function resumeReads(options: RebuildOptions, recoveryState: RecoveryStat
     else request.abandon();
   }
   // All hosts have vouched for their sessions in the first part.
-  if (!core.isWarming) link.tell([toPartition.releaseOrphans]);
+  if (core.areHoldersKnown) link.tell([toPartition.releaseOrphans]);
   return askApplied(options, (request) => [toPartition.fence, request]);
 }
 

@@ -4,6 +4,7 @@ import type { ServerConfig } from '../config/config.ts';
 import type { EarlierSessions, JournalDamage, JournalFolder } from '../journal/journal-folder.ts';
 import type { CreateSink } from '../journal/segment-writer.ts';
 import type { SessionNote } from '../journal/session-records.ts';
+import type { WarmUp } from '../sessions/warm-up.ts';
 import { giveAwayAfterMs } from '../workers/claim-journal.ts';
 import type { PersistentFinding } from '../workers/journal-loader.ts';
 import type { JournalFindings } from '../workers/journal-loading.ts';
@@ -20,6 +21,7 @@ export interface WarmStartOptions {
   readonly folder: JournalFolder;
   readonly config: Pick<ServerConfig, 'partitions' | 'journalBytesWaitingMax'>;
   readonly origins: SessionOrigins;
+  readonly warmUp: Pick<WarmUp, 'endRecall'>;
   /** How often the registry has started, with this time; undefined: nobody knows. */
   readonly readStarts: () => number | undefined;
   /** All requests from now on have numbers above this one. */
@@ -194,7 +196,7 @@ export class WarmStart {
    * that but those who take one over.
    */
   async begin({ hosts, supervisor, migrator }: WarmStartParts, nowMs: number): Promise<void> {
-    const { origins, continueRequests, log } = this.#options;
+    const { origins, continueRequests, warmUp, log } = this.#options;
     const { kept } = this.#earlier;
     this.#hosts = hosts;
     const begun = this.#countBegun();
@@ -203,6 +205,7 @@ export class WarmStart {
     this.#ledger.begin(kept, begun, nowMs);
     if (kept.length === 0 && this.#claims === 0) {
       this.#phase = 'over';
+      warmUp.endRecall();
       return;
     }
     this.#phase = 'recalling';
@@ -219,7 +222,8 @@ export class WarmStart {
       migrator.resume();
     }
     this.#phase = 'over';
-    core.endRecall();
+    await core.endRecall();
+    warmUp.endRecall();
     log.info({ tookMs: Math.round(performance.now() - nowMs) }, 'recalled what sessions of before the start hold');
   }
 

@@ -72,6 +72,8 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
   const { lastRequest } = memory;
   const origins = new SessionOrigins(memory.origins);
   const folder = openJournal(config, log);
+  const warmUp = new WarmUp(memory.warmUp);
+  if (folder !== undefined) warmUp.beginRecall();
   const warmStart =
     folder === undefined
       ? undefined
@@ -79,6 +81,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
           folder,
           config,
           origins,
+          warmUp,
           readStarts: () => record.starts,
           continueRequests: (request) => {
             continueAfter(lastRequest, request);
@@ -88,7 +91,6 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
             counters.count('journal_given_up');
           },
         });
-  const warmUp = new WarmUp(memory.warmUp);
   const orders = new StandingOrders(memory.orders);
   const admissionRate = createAdmissionRate(memory.admissionRate, config);
   const guard = new RegistryGuard({

@@ -1,3 +1,4 @@
+import { askApplied } from '../routing/router.ts';
 import type { Router } from '../routing/router.ts';
 import { toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
@@ -5,7 +6,11 @@ import type { SessionIdentity } from './session.ts';
 import type { Session } from './session.ts';
 
 export interface KeyHoldingOptions {
-  readonly router: Pick<Router, 'whenThawed' | 'links'>;
+  readonly router: Router;
+  /** Sessions that are vouched for in one turn. */
+  readonly sliceSessions: number;
+  /** Runs a task in a later turn. */
+  readonly schedule: (task: () => void) => void;
   /** A session, or a lease, may hold keys from now on. */
   readonly onMayHold: (session: Session) => void;
 }
@@ -38,6 +43,28 @@ export class KeyHolding {
   vouch(identity: SessionIdentity): void {
     identity.mayHold = true;
     this.#tellAll(() => (identity.isOver ? undefined : [toPartition.vouch, identity.holder]));
+  }
+
+  /** Vouches for sessions of the life before, which may still be taken over. Resolves once partitions know of them; none may end until then. */
+  async vouchForEarlier(sessions: Iterable<Session>): Promise<void> {
+    const { router, sliceSessions, schedule } = this.#options;
+    let inTurn = 0;
+    for (const { identity } of sessions) {
+      this.vouch(identity);
+      inTurn += 1;
+      if (inTurn < sliceSessions) continue;
+      inTurn = 0;
+      await new Promise<void>((resolve) => {
+        schedule(resolve);
+      });
+    }
+    await new Promise<void>((resolve) => {
+      router.whenThawed('all', resolve);
+    });
+    // One that dies meanwhile is told when it is rebuilt.
+    await Promise.all(
+      router.links().map((link) => askApplied({ router, link }, (request) => [toPartition.fence, request])),
+    );
   }
 
   /** The session has ended. */

@@ -55,9 +55,6 @@ export class Opening {
     this.#options.resumption.begin(session, resume, {
       succeed: (resumed) => {
         if (resumed === undefined) this.#adoptHolder(session, resume);
-        // What it holds may have been granted by the process before this one.
-        else if (session.identity.mayHold && !this.#options.warmUp.isOver)
-          this.#options.holding.vouch(session.identity);
         this.#answer(session, reply, resumed);
       },
       fail: (failure) => {

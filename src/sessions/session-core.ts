@@ -28,6 +28,7 @@ export class SessionCore {
   readonly #options: SessionPartsOptions;
   readonly #parts: SessionParts;
   #isWarm = false;
+  #hasNotedHolders = false;
   /** The throttled handshakes of all threads when they were last looked at. */
   #throttledSeen: number;
 
@@ -64,8 +65,9 @@ export class SessionCore {
     else if (!this.#isWarm) {
       this.#isWarm = true;
       this.#parts.subscriptions.warmUp();
-      this.#parts.holding.noteEveryoneBack();
     }
+    if (this.areHoldersKnown && !this.#hasNotedHolders) this.#parts.holding.noteEveryoneBack();
+    this.#hasNotedHolders = this.areHoldersKnown;
     if (this.#isWarm && this.sessions.unconfirmedCount > 0 && !this.resumption.isRecalling) {
       this.sessions.giveUpUnconfirmed();
     }
@@ -77,20 +79,21 @@ export class SessionCore {
     for (const { ttlMs, mayHold = false, ...session } of earlier) {
       const { secret: lease, ...rest } = session;
       if (ttlMs === undefined) this.sessions.restoreSession({ ...session, mayHold });
-      else this.#restoreLease({ ...rest, lease, ttlMs, mayHold });
+      // What was written last may not have been noted.
+      else this.#restoreLease({ ...rest, lease, ttlMs, mayHold: true });
     }
   }
 
   #restoreLease(record: LeaseRecord): void {
     this.sessions.restoreLease(record, this.#options.config.warmUpMs);
     const session = this.sessions.find(record.number);
-    if (record.mayHold && session !== undefined) this.#parts.holding.vouch(session.identity);
+    if (session !== undefined) this.#parts.holding.vouch(session.identity);
   }
 
-  /** What they hold has been recalled. */
-  endRecall(): void {
+  /** What they have registered has been recalled: once partitions know that they may still hold keys, clients may take them over. */
+  async endRecall(): Promise<void> {
+    await this.#parts.holding.vouchForEarlier(this.sessions.unconfirmed());
     this.resumption.endRecall();
-    this.sessions.endEmptyUnconfirmed();
     this.flush();
   }
 
@@ -144,6 +147,11 @@ export class SessionCore {
   /** Whether those who were there before the start are still coming back. */
   get isWarming(): boolean {
     return !this.#options.warmUp.isOver;
+  }
+
+  /** See `WarmUp`. */
+  get areHoldersKnown(): boolean {
+    return this.#options.warmUp.areHoldersKnown;
   }
 
   get isDraining(): boolean {

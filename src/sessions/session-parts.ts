@@ -191,6 +191,8 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
         };
   const holding = new KeyHolding({
     router,
+    sliceSessions: config.restoreSliceRegistrations,
+    schedule,
     onMayHold: (session) => {
       const { number: granted, name, state, address } = session;
       if (state.kind === 'leased') {

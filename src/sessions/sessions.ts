@@ -209,18 +209,16 @@ export class Sessions {
     return this.#unconfirmed.size;
   }
 
-  /** Those of the life before have had their time: from now on what has not come back counts as lost. */
-  giveUpUnconfirmed(): void {
-    for (const session of this.#unconfirmed) this.#keepForGrace(session, 'landed');
+  /** May be iterated while sessions come and go. */
+  unconfirmed(): IterableIterator<Session> {
+    return this.#unconfirmed.values();
   }
 
-  /** What sessions of the life before have registered is known: those that have nothing, and cannot hold keys either, end. */
-  endEmptyUnconfirmed(): void {
+  /** Those of the life before have had their time: from now on what has not come back counts as lost, and those that have nothing, and are not known to hold keys either, end. */
+  giveUpUnconfirmed(): void {
     for (const session of this.#unconfirmed) {
-      if (session.registrations.size > 0 || this.#knownHolders.has(session)) continue;
-      // Its keys stay until the warm-up is over: its client, if it comes back, continues to hold them.
-      session.identity.mayHold = false;
-      this.end(session);
+      if (session.registrations.size > 0 || this.#knownHolders.has(session)) this.#keepForGrace(session, 'landed');
+      else this.end(session);
     }
   }
 

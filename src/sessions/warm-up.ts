@@ -1,12 +1,14 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { AdmissionRate } from '../runtime/admission-rate.ts';
 
-/** Bytes of memory that the threads of a server share about its warm-up: words of 32 bits, one for all and one for each session host. */
+/** Bytes of memory that the threads of a server share about its warm-up: words of 32 bits, two for all and one for each session host. */
 export function warmUpBytes(hosts: number): number {
-  return 4 * (1 + hosts);
+  return 4 * (hostsPlace + hosts);
 }
 
 const phasePlace = 0;
+const recallPlace = 1;
+const hostsPlace = 2;
 /** `presumed`: nobody can have been here before, unless a client shows the opposite. */
 const phases = { warming: 0, over: 1, presumed: 2 } as const;
 
@@ -35,6 +37,21 @@ export class WarmUp {
     Atomics.store(this.#words, phasePlace, phases.over);
   }
 
+  /** There may be sessions of the life before, and partitions do not know of them yet. */
+  beginRecall(): void {
+    Atomics.store(this.#words, recallPlace, 1);
+  }
+
+  /** Partitions know which sessions of the life before may still be taken over. */
+  endRecall(): void {
+    Atomics.store(this.#words, recallPlace, 0);
+  }
+
+  /** Whether partitions know, or are about to be told, of everybody who may hold keys: what anybody else holds may be released. */
+  get areHoldersKnown(): boolean {
+    return this.isOver && Atomics.load(this.#words, recallPlace) === 0;
+  }
+
   /** The registry has no past: there is nobody to wait for. */
   presumeOver(): void {
     Atomics.compareExchange(this.#words, phasePlace, phases.warming, phases.presumed);
@@ -47,13 +64,13 @@ export class WarmUp {
 
   /** Says how many instances the sessions and leases of a host hold. */
   shareHeld(host: number, held: number): void {
-    Atomics.store(this.#words, 1 + host, held);
+    Atomics.store(this.#words, hostsPlace + host, held);
   }
 
   /** How many those of all hosts hold, as of when each last said so. */
   get held(): number {
     let held = 0;
-    for (let place = 1; place < this.#words.length; place++) held += Atomics.load(this.#words, place);
+    for (let place = hostsPlace; place < this.#words.length; place++) held += Atomics.load(this.#words, place);
     return held;
   }
 }

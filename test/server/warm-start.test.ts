@@ -10,6 +10,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { RunningCommand } from '../support/command.ts';
 import { findFreePort } from '../support/free-port.ts';
 import { ioThreads } from '../support/io-threads.ts';
+import { RawClient } from '../support/raw-client.ts';
 
 const clients: Client[] = [];
 let running: RunningCommand | undefined;
@@ -304,3 +305,26 @@ test('[WS3] [PI3] a registration that was newer than a persistent instance is st
   await vi.waitFor(() => expect(client.isConnected).toBe(true), 20_000);
   await expectShown();
 }, 60_000);
+test.each([1000, 0])(
+  '[WS3] [KV7] who comes back after a warm-up of %i ms, but in time for its session, still holds its keys',
+  async (warmUpMs) => {
+    const ports = await setUp();
+    const url = `ws://127.0.0.1:${ports.port}/v1/session`;
+    const open = { client: 'test/1', protocol: 1, capabilities: ['resume', 'warming'] };
+    await start(ports, { partitions: 1 });
+    const before = await RawClient.open(url);
+    const { secret } = await before.request<{ readonly secret: string }>('session.open', open);
+    await before.request('kv.put', { key: 'lock', acquire: true, lockDelayMs: 60_000 });
+    await delay(500);
+    await kill();
+    await start(ports, { partitions: 1, warmUpMs, disconnectGraceMs: 30_000 });
+    await vi.waitFor(async () => expect(await read(ports, '/v1/stats')).toMatchObject({ warming: false }), 20_000);
+    await delay(500);
+    const after = await RawClient.open(url);
+    expect(await after.request('session.open', { ...open, resume: secret })).toHaveProperty('resumed');
+    const operations = [{ op: 'check', key: 'lock', held: true }];
+    expect(await after.request('kv.transact', { operations })).toMatchObject({ applied: true });
+    after.terminate();
+  },
+  60_000,
+);

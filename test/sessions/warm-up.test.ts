@@ -119,3 +119,21 @@ test('[PU5] time in which the process is suspended hardly counts', () => {
   expect(scene.judge.tick(scene.nowMs)).toBe(false);
   expect(scene.last()).toBe(3800);
 });
+
+test('[KV7] what nobody vouches for is not released before partitions know of the sessions of before, be there a warm-up or none', () => {
+  for (const warmUpMs of [0, 4000]) {
+    const scene = new Scene(warmUpMs, 20_000);
+    const other = new WarmUp(scene.memory);
+    scene.warmUp.beginRecall();
+    expect([other.isOver, other.areHoldersKnown]).toEqual([warmUpMs === 0, false]);
+    if (warmUpMs > 0) scene.last();
+    expect([other.isOver, other.areHoldersKnown]).toEqual([true, false]);
+    scene.warmUp.endRecall();
+    expect(other.areHoldersKnown).toBe(true);
+    expect(scene.warmUp.held).toBe(0);
+  }
+  const early = new Scene(4000, 20_000);
+  early.warmUp.beginRecall();
+  early.warmUp.endRecall();
+  expect(early.warmUp.areHoldersKnown).toBe(false);
+});
