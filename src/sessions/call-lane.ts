@@ -28,6 +28,8 @@ interface LargeRead {
 interface WaitingCall {
   readonly kind: CallKind;
   readonly key: string;
+  /** It changes something that outlives the connection: the client may rely on it once it has closed that in order. */
+  readonly isLasting: boolean;
   readonly run: () => void;
   readonly refuse: (failure: Failure) => void;
 }
@@ -146,8 +148,8 @@ export class CallLane {
   }
 
   /**
-   * The connection has gone. Changes that wait are carried out if it was closed in order, since they were asked for before that: a key that is released, for example. Nothing else that
-   * waits is.
+   * The connection has gone. Changes that wait are carried out if it was closed in order, since they were asked for before that: a key that is released, for example, be it by a
+   * transaction. Nothing else that waits is.
    */
   close(isClean: boolean): void {
     const waiting = this.#waiting.slice(this.#next);
@@ -155,7 +157,7 @@ export class CallLane {
     this.#next = 0;
     for (const read of this.#large.splice(0)) read.refuse(connectionGone);
     for (const call of waiting) {
-      if (isClean && isChange(call.kind)) call.run();
+      if (isClean && call.isLasting) call.run();
       else call.refuse(connectionGone);
     }
   }

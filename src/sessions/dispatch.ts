@@ -260,6 +260,7 @@ export class Dispatch implements ReplyHost {
     }
     lane.submit({
       ...describeCall(call),
+      isLasting: isLasting(call),
       run: () => {
         this.execute(session, call, reply);
       },
@@ -341,6 +342,32 @@ function isPersistent(call: ChangeCall): boolean {
 
 export function refuseDraining(retryAfterMs: number): Failure {
   return { code: 'draining', message: 'the server is stopping', retryAfterMs };
+}
+
+/** Whether it changes something that outlives the connection. */
+function isLasting(call: Call): boolean {
+  switch (call.method) {
+    case 'instance.register':
+    case 'instance.deregister':
+    case 'kv.put':
+    case 'kv.delete':
+      return true;
+    case 'kv.transact':
+      return call.params.operations.some(({ op }) => op === 'put' || op === 'delete');
+    case 'service.query':
+    case 'service.subscribe':
+    case 'service.unsubscribe':
+    case 'service.list':
+    case 'session.open':
+    case 'session.registrations':
+    case 'kv.get':
+    case 'kv.list':
+    case 'kv.watch':
+    case 'kv.unwatch':
+      return false;
+    default:
+      return call satisfies never;
+  }
 }
 
 /** What a call is to those that come after it. */

@@ -230,3 +230,24 @@ test('[KV7] keys and locks survive the death of their partition and of the store
     expect(await ask(registry, other.request('kv.get', { key }))).not.toHaveProperty('entry.holder');
   }
 });
+
+test.each([
+  ['that wait behind reads', []],
+  ['that read, too, and wait behind reads', [{ op: 'get', key: 'lock' }]],
+] as const)(
+  '[KV6] transactions %s are carried out when their connection is closed in order, as other changes are',
+  async (_, reads) => {
+    const registry = await InProcessRegistry.start();
+    const [holder, other] = [new SimulatedClient(registry), new SimulatedClient(registry)];
+    const lock = { key: 'lock', acquire: true, onEnd: 'delete', lockDelayMs: 60_000 } as const;
+    await ask(registry, holder.request('kv.put', lock));
+    // Of these one is in flight at a time; the client of the SDK releases a key that is deleted with its session by such a transaction.
+    holder.request('kv.list', {});
+    holder.request('kv.list', {});
+    const operations = [...reads, { op: 'check', key: 'lock', held: true }, { op: 'delete', key: 'lock' }] as const;
+    holder.request('kv.transact', { operations });
+    registry.core.disconnected(holder.session, true);
+    await registry.settle(random);
+    expect(await ask(registry, other.request('kv.put', lock))).toMatchObject({ applied: true });
+  },
+);
