@@ -27,6 +27,11 @@ interface ReadOnlyOptions extends OrderOptions {
   readonly lift: boolean;
 }
 
+interface DrainOptions extends OrderOptions {
+  readonly over?: number;
+  readonly lift: boolean;
+}
+
 interface OverrideOptions extends OrderOptions {
   readonly weight?: number;
   readonly enable: boolean;
@@ -61,6 +66,19 @@ export function addSwitchCommands(program: Command): void {
       .argument('<service>', 'name of the service'),
   ).action(async (service: string, options: TargetOptions) => {
     await liftSwitch('service-off', service, options);
+  });
+  addOrderOptions(
+    program
+      .command('drain')
+      .description('lower the weight of an instance to 0 in steps, and then disable it')
+      .argument('<service>', 'name of the service')
+      .argument('<id>', 'id of the instance')
+      .option('--over <time>', 'over which time, such as 30s or 10m (default: 1m)', parseTime)
+      .option('--lift', 'undo: it is shown again as it is registered', false),
+  ).action(async (service: string, id: string, options: DrainOptions) => {
+    const { over, lift } = options;
+    if (lift) await liftSwitch('instance-drain', service, options, id);
+    else await setSwitch('instance-drain', service, options, { id, ...(over === undefined ? {} : { overMs: over }) });
   });
   addOrderOptions(
     program
@@ -141,7 +159,7 @@ async function setSwitch(
   kind: SwitchKind,
   service: string | undefined,
   options: OrderOptions,
-  more: Pick<SwitchBody, 'id' | 'override'>,
+  more: Pick<SwitchBody, 'id' | 'override' | 'overMs'>,
 ): Promise<void> {
   const { reason, by, for: forMs, json } = options;
   const body: SwitchBody = {
@@ -189,12 +207,12 @@ function nameService({ namespace, group, service }: Pick<Switch, 'namespace' | '
 function formatSwitches(switches: readonly Switch[]): string {
   if (switches.length === 0) return 'no switch is in force';
   return formatTable(
-    ['SWITCH', 'SERVICE', 'INSTANCE', 'OVERRIDE', 'BY', 'FROM', 'SINCE', 'UNTIL', 'REASON'],
-    switches.map(({ kind, id, override, by, address, since, until, reason, ...name }) => [
+    ['SWITCH', 'SERVICE', 'INSTANCE', 'WHAT', 'BY', 'FROM', 'SINCE', 'UNTIL', 'REASON'],
+    switches.map(({ kind, id, override, overMs, by, address, since, until, reason, ...name }) => [
       kind,
       nameService(name),
       id === undefined ? '-' : formatText(id),
-      override === undefined ? '-' : formatText(JSON.stringify(override)),
+      override === undefined && overMs === undefined ? '-' : formatText(JSON.stringify(override ?? { overMs })),
       by === undefined ? '-' : formatText(by),
       formatText(address),
       since,

@@ -6,6 +6,7 @@ import type { Switch, SwitchBody, SwitchesResult, SwitchKind, SwitchQuery } from
 import { switchKinds } from '../protocol/switches.ts';
 import type { StandingOrders } from '../sessions/standing-orders.ts';
 import { encodeOverlay } from '../store/service-overlay.ts';
+import type { InstanceOverlay } from '../store/service-overlay.ts';
 import type { Hosts } from './hosts.ts';
 import { storeRows } from './persistent-rows.ts';
 import { ServiceTurns } from './service-turns.ts';
@@ -47,6 +48,9 @@ const liftedMs = 5000;
 /** How long until what could not be stored or read is tried again, in milliseconds. */
 const retryMs = 1000;
 const busyRetryMs = 200;
+/** The weight of an instance that is drained goes down in so many steps. */
+const drainSteps = 10;
+const drainMsDefault = 60_000;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -61,6 +65,8 @@ export class Switches implements SwitchCalls {
   readonly #orders: Map<string, Switch> = new Map();
   /** Names by service. */
   readonly #byService: Map<string, Set<string>> = new Map();
+  /** Of instances that are drained: the step that is in effect, by name. */
+  readonly #steps: Map<string, number> = new Map();
   /** When rows of lifted ones may go, by name. */
   readonly #lifted: Map<string, number> = new Map();
   #underWay = 0;
@@ -185,6 +191,7 @@ export class Switches implements SwitchCalls {
         return present === undefined || !isOver(present) ? undefined : this.#lift(name, 'ended');
       });
     }
+    await this.#drain(nowMs);
     const gone = [...this.#lifted].filter(([, atMs]) => atMs <= nowMs).map(([name]) => name);
     if (gone.length === 0) return;
     for (const name of gone) this.#lifted.delete(name);
@@ -216,9 +223,20 @@ export class Switches implements SwitchCalls {
 
   #apply(name: SwitchQuery): Promise<void> {
     const key = keyOf(name);
-    if (key !== undefined) return this.#options.hosts.layOver(key, this.#overlayOf(key));
+    if (key !== undefined) {
+      this.#noteSteps(key);
+      return this.#options.hosts.layOver(key, this.#overlayOf(key));
+    }
     this.#applyToAll();
     return Promise.resolve();
+  }
+
+  /** What is applied now shows these steps. */
+  #noteSteps(key: string): void {
+    for (const name of this.#byService.get(key) ?? []) {
+      const order = this.#orders.get(name);
+      if (order?.kind === 'instance-drain') this.#steps.set(name, stepOf(order, this.#options.readWallMs()));
+    }
   }
 
   #applyToAll(): void {
@@ -238,6 +256,7 @@ export class Switches implements SwitchCalls {
     const order = this.#orders.get(name);
     if (order === undefined) return;
     this.#orders.delete(name);
+    this.#steps.delete(name);
     const key = keyOf(order) ?? '';
     const names = this.#byService.get(key);
     names?.delete(name);
@@ -248,11 +267,42 @@ export class Switches implements SwitchCalls {
     const orders = [...(this.#byService.get(key) ?? [])].flatMap((name) => this.#orders.get(name) ?? []);
     return encodeOverlay({
       isClosed: orders.some(({ kind }) => kind === 'service-off'),
-      overrides: new Map(
-        orders.flatMap(({ id, override }) => (id === undefined || override === undefined ? [] : [[id, override]])),
-      ),
+      overrides: this.#overridesOf(orders),
     });
   }
+
+  #overridesOf(orders: readonly Switch[]): Map<string, InstanceOverlay> {
+    const overrides = new Map<string, InstanceOverlay>();
+    for (const order of orders) {
+      const { kind, id, override } = order;
+      if (id === undefined) continue;
+      const more = kind === 'instance-drain' ? describeStep(stepOf(order, this.#options.readWallMs())) : override;
+      overrides.set(id, { ...overrides.get(id), ...more });
+    }
+    return overrides;
+  }
+
+  /** Lowers the weights of instances that are drained, when it is time. */
+  async #drain(nowMs: number): Promise<void> {
+    for (const [name, order] of this.#orders) {
+      if (order.kind !== 'instance-drain' || this.#steps.get(name) === stepOf(order, nowMs)) continue;
+      await this.#run(order, async () => {
+        if (this.#orders.get(name) === order) await this.#apply(order);
+        return undefined;
+      });
+    }
+  }
+}
+
+/** How far the draining of an instance has come: 1 to {@link drainSteps}, and one more when it is over. */
+function stepOf({ since, overMs = drainMsDefault }: Switch, nowMs: number): number {
+  const elapsedMs = Math.max(0, nowMs - Date.parse(since));
+  return 1 + Math.min(drainSteps, Math.floor((elapsedMs * drainSteps) / overMs));
+}
+
+function describeStep(step: number): InstanceOverlay {
+  const weightPercent = Math.max(0, 100 - (100 * step) / drainSteps);
+  return step > drainSteps ? { weightPercent, enabled: false } : { weightPercent };
 }
 
 /** Names a switch among all. No name has control characters. */
@@ -269,17 +319,18 @@ function keyOf({ service, ...name }: SwitchQuery): string | undefined {
 const fieldsOf: Readonly<Record<SwitchKind, { readonly needs: readonly Field[]; readonly may: readonly Field[] }>> = {
   'service-off': { needs: ['service'], may: ['namespace', 'group'] },
   'instance-override': { needs: ['service', 'id', 'override'], may: ['namespace', 'group'] },
+  'instance-drain': { needs: ['service', 'id'], may: ['namespace', 'group', 'overMs'] },
   'read-only': { needs: [], may: [] },
 };
 const targetFields = ['namespace', 'group', 'service', 'id'] as const;
-type Field = (typeof targetFields)[number] | 'override';
+type Field = (typeof targetFields)[number] | 'override' | 'overMs';
 
 function checkTarget(query: SwitchQuery): Failure | undefined {
   return checkFields(query, targetFields);
 }
 
 function checkBody(body: SwitchBody): Failure | undefined {
-  const failure = checkFields(body, [...targetFields, 'override']);
+  const failure = checkFields(body, [...targetFields, 'override', 'overMs']);
   if (failure !== undefined || body.override === undefined) return failure;
   return Object.keys(body.override).length === 0 ? refuseField('override', 'override must have a field') : undefined;
 }

@@ -53,15 +53,19 @@ export function giveWeight(instance: EncodedInstance, weight: number): EncodedIn
   return { ...instance, fragment: `${fragment.slice(0, start)}${weight}${fragment.slice(end)}`, givenWeight: weight };
 }
 
-/** An instance's canonical JSON with an override laid over it. A metadata key of the override takes the place of the instance's. */
-export function overrideInstance(fragment: string, { metadata, ...fields }: InstanceOverride): string {
+/** An instance's canonical JSON with an override laid over it, and a share of its weight. A metadata key of the override takes the place of the instance's. */
+export function overrideInstance(
+  fragment: string,
+  { metadata, ...fields }: InstanceOverride,
+  weightPercent: number,
+): string {
   const instance = JSON.parse(fragment) as Instance;
   const { id, host, port, weight, enabled, zone, persistent } = { ...instance, ...fields };
   return JSON.stringify({
     id,
     host,
     port,
-    weight,
+    weight: Math.round((weight * weightPercent) / 100),
     enabled,
     zone,
     metadata: sortKeys({ ...instance.metadata, ...metadata }),

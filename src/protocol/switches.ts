@@ -5,16 +5,17 @@ import type { InstanceOverride, ServiceFields, ServiceName } from './types.ts';
 
 /**
  * `service-off`: the list of a service is empty, and says that an operator has closed it. `instance-override`: something is laid over an instance. What is registered stays, and shows again
- * when the switch is lifted. `read-only`: nothing is registered or stored, in the whole registry; what there is is served, and ends as it would.
+ * when the switch is lifted. `instance-drain`: the weight of an instance goes down to 0 in steps, and then it is disabled.
+ * `read-only`: nothing is registered or stored, in the whole registry; what there is is served, and ends as it would.
  */
-export const switchKinds = ['service-off', 'instance-override', 'read-only'] as const;
+export const switchKinds = ['service-off', 'instance-override', 'instance-drain', 'read-only'] as const;
 
 export type SwitchKind = (typeof switchKinds)[number];
 
 /** Which switch is meant: there is one of each kind for a service, for an instance, or for the registry. */
 export interface SwitchQuery extends Partial<ServiceFields> {
   readonly kind: SwitchKind;
-  /** Of the instance; only of `instance-override`. */
+  /** Of the instance; only of `instance-override` and `instance-drain`. */
   readonly id?: string;
 }
 
@@ -22,6 +23,8 @@ export interface SwitchQuery extends Partial<ServiceFields> {
 export interface SwitchBody extends SwitchQuery {
   /** Only of `instance-override`. */
   readonly override?: InstanceOverride;
+  /** Over which time the weight goes down, in milliseconds, by default a minute; only of `instance-drain`. */
+  readonly overMs?: number;
   readonly reason?: string;
   /** Who orders it, in their own words. */
   readonly by?: string;
@@ -34,6 +37,7 @@ export interface Switch extends Partial<ServiceName> {
   readonly kind: SwitchKind;
   readonly id?: string;
   readonly override?: InstanceOverride;
+  readonly overMs?: number;
   readonly reason?: string;
   readonly by?: string;
   /** From where it was ordered. */
@@ -53,12 +57,15 @@ const kind: JsonSchema = {
   type: 'string',
   enum: switchKinds,
   description:
-    '`service-off`: the list of the service is empty, and says `closed`; `instance-override`: `override` is laid over an instance; `read-only`: nothing is registered or stored, in the whole registry.',
+    '`service-off`: the list of the service is empty, and says `closed`; `instance-override`: `override` is laid over an instance; `instance-drain`: its weight goes down to 0 in steps, and then it is disabled; `read-only`: nothing is registered or stored, in the whole registry.',
 };
 const { id: instanceId, zone } = (
   instanceSchema as { readonly properties: Readonly<Record<'id' | 'zone', JsonSchema>> }
 ).properties;
-const id: JsonSchema = { ...instanceId, description: 'The instance; only of `instance-override`.' };
+const id: JsonSchema = {
+  ...instanceId,
+  description: 'The instance; only of `instance-override` and `instance-drain`.',
+};
 const override: JsonSchema = {
   type: 'object',
   properties: {
@@ -70,6 +77,13 @@ const override: JsonSchema = {
   required: [],
   additionalProperties: false,
   description: 'What is laid over what the instance was registered with; only of `instance-override`.',
+};
+const overMs: JsonSchema = {
+  type: 'integer',
+  minimum: 1,
+  maximum: limits.switchMsMax,
+  description:
+    'The time over which the weight goes down, in milliseconds; by default a minute. Only of `instance-drain`.',
 };
 const described = {
   reason: text('Why.', limits.descriptionBytesMax),
@@ -92,6 +106,7 @@ export const switchBodySchema: JsonSchema = {
     ...names,
     id,
     override,
+    overMs,
     ...described,
     forMs: {
       type: 'integer',
@@ -111,6 +126,7 @@ export const switchSchema: JsonSchema = {
     ...names,
     id,
     override,
+    overMs,
     ...described,
     address: { type: 'string', description: 'From where it was ordered.' },
     since: time('When it was ordered.'),

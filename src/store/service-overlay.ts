@@ -1,12 +1,18 @@
 import { overrideInstance } from '../protocol/instance-encoding.ts';
 import type { InstanceOverride } from '../protocol/types.ts';
 
+/** What is laid over one instance. */
+export interface InstanceOverlay extends InstanceOverride {
+  /** How much of its weight is left, of that of the override if there is one: 0 to 100. */
+  readonly weightPercent?: number;
+}
+
 /** What operators have laid over what is registered of a service. What is registered stays as it is underneath. */
 export interface ServiceOverlay {
   /** None of its instances shows. */
   readonly isClosed: boolean;
   /** By id, also of instances that are not there. */
-  readonly overrides: ReadonlyMap<string, InstanceOverride>;
+  readonly overrides: ReadonlyMap<string, InstanceOverlay>;
 }
 
 /** An overlay as a text that crosses threads; empty: there is none. */
@@ -16,7 +22,7 @@ export function encodeOverlay({ isClosed, overrides }: ServiceOverlay): string {
 
 export function decodeOverlay(text: string): ServiceOverlay | undefined {
   if (text === '') return undefined;
-  const { isClosed, overrides } = JSON.parse(text) as { isClosed: boolean; overrides: [string, InstanceOverride][] };
+  const { isClosed, overrides } = JSON.parse(text) as { isClosed: boolean; overrides: [string, InstanceOverlay][] };
   return { isClosed, overrides: new Map(overrides) };
 }
 
@@ -24,7 +30,9 @@ export function decodeOverlay(text: string): ServiceOverlay | undefined {
 export function layOver(overlay: ServiceOverlay, id: string, fragment: string): string | undefined {
   if (overlay.isClosed) return undefined;
   const override = overlay.overrides.get(id);
-  return override === undefined ? fragment : overrideInstance(fragment, override);
+  if (override === undefined) return fragment;
+  const { weightPercent = 100, ...fields } = override;
+  return overrideInstance(fragment, fields, weightPercent);
 }
 
 /** The ids whose overrides differ. */

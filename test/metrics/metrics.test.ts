@@ -33,7 +33,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
       lives: new PartitionLives(),
       gate: first!.router.gate,
       guard: registry.guard,
-      switches: { counts: { 'service-off': 0, 'instance-override': 0, 'read-only': 0 } },
+      switches: { counts: { 'service-off': 0, 'instance-override': 0, 'instance-drain': 0, 'read-only': 0 } },
       persistent: { counts: { instances: 3, services: 2 } },
       migrator: registry.migrator,
       store: { gauges: new StoreGauges(), readState: () => ({ kind: 'available' as const }) },

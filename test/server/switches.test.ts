@@ -48,6 +48,10 @@ async function readList(): Promise<{ instances: { id: string; weight: number; en
   return (await response.json()) as Awaited<ReturnType<typeof readList>>;
 }
 
+async function readFirst(): Promise<unknown> {
+  return (await readList()).instances[0];
+}
+
 interface Watcher {
   readonly client: RawClient;
   readonly pushes: Record<string, unknown>[];
@@ -167,6 +171,7 @@ test('[SW1] what a switch does not have is refused, and so are too many', async 
     [{ kind: 'instance-override', service, id: 'a', override: {} }, '/override'],
     [{ kind: 'service-off' }, '/service'],
     [{ kind: 'read-only', service }, '/service'],
+    [{ kind: 'service-off', service, overMs: 1 }, '/overMs'],
     [{ kind: 'strange', service }, '/kind'],
   ];
   for (const [input, field] of refusals) {
@@ -180,6 +185,34 @@ test('[SW1] what a switch does not have is refused, and so are too many', async 
   });
   // It takes no further place.
   expect((await call('PUT', { kind: 'service-off', service, reason: 'still' })).status).toBe(200);
+});
+
+test('[SW5] the weight of an instance that is drained goes down in steps, also over a restart, and then it is disabled', async () => {
+  const provider = await RawClient.open(server.address.url);
+  await register(provider, 'a', { weight: 50 });
+  const { client, pushes } = await watch();
+  expect((await call('PUT', { kind: 'instance-drain', service, id: 'a', overMs: 5000 })).status).toBe(200);
+  await expect.poll(readFirst, { timeout: 10_000 }).toMatchObject({ weight: 0, enabled: false });
+  const weights = pushes.map(({ put }) => (put as { weight: number; enabled: boolean }[])[0]!);
+  expect(weights[0]).toMatchObject({ weight: 45, enabled: true });
+  expect(weights.length).toBeGreaterThan(3);
+  expect(weights.map(({ weight }) => weight)).toEqual(weights.map(({ weight }) => weight).toSorted((a, b) => b - a));
+  // What is registered meanwhile is drained, too.
+  await register(provider, 'a', { weight: 70 });
+  expect(await readFirst()).toMatchObject({ weight: 0, enabled: false });
+  await call('DELETE', { kind: 'instance-drain', service, id: 'a' });
+  await expect.poll(readFirst).toMatchObject({ weight: 70, enabled: true });
+  await call('PUT', { kind: 'instance-override', service, id: 'a', override: { weight: 1000 } });
+  await call('PUT', { kind: 'instance-drain', service, id: 'a', overMs: 600_000 });
+  await expect.poll(readFirst).toMatchObject({ weight: 900, enabled: true });
+  provider.close();
+  client.close();
+  await server.stop();
+  server = await startFaultyServer({ ...config, dataDir });
+  const other = await RawClient.open(server.address.url);
+  await register(other, 'a', { weight: 1 });
+  expect(await readFirst()).toMatchObject({ weight: 900, enabled: true });
+  other.close();
 });
 
 test('[SW4] a read-only registry refuses what would be registered or stored, serves what there is, and lets go', async () => {
