@@ -16,7 +16,11 @@ import type { FromHost, HostEvents, HostPort } from '../../src/control/remote-ho
 import { SessionTransfers } from '../../src/control/session-transfers.ts';
 import { SlotMigrator } from '../../src/control/slot-migrator.ts';
 import { Supervisor } from '../../src/control/supervisor.ts';
+import { WarmStart } from '../../src/control/warm-start.ts';
 import type { StoreRequest } from '../../src/durable/commits.ts';
+import { RegistryRecord } from '../../src/durable/registry-record.ts';
+import { JournalFolder } from '../../src/journal/journal-folder.ts';
+import type { SessionNote } from '../../src/journal/session-records.ts';
 import type { Router } from '../../src/routing/router.ts';
 import { AdmissionRate, admissionRateBytes } from '../../src/runtime/admission-rate.ts';
 import { Counters } from '../../src/runtime/counters.ts';
@@ -31,15 +35,19 @@ import { StandingOrders, standingOrdersBytes } from '../../src/sessions/standing
 import { WarmUp, warmUpBytes, WarmUpJudge } from '../../src/sessions/warm-up.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
 import { PartitionInbox } from '../../src/workers/inbox.ts';
+import type { JournalReport, JournalStart } from '../../src/workers/journal-start.ts';
 import type { HostBatch, PartitionBatch } from '../../src/workers/messages.ts';
 import { PartitionOutboxes } from '../../src/workers/outbox.ts';
 import type { PartitionClock } from '../../src/workers/partition-clock.ts';
 import { PartitionCore } from '../../src/workers/partition-core.ts';
+import type { PartitionOptions } from '../../src/workers/partition-core.ts';
+import { beginJournalledLife, createClaimJournal } from '../../src/workers/partition-journal.ts';
 import type { MailboxPort, Runner } from '../../src/workers/runner.ts';
 import { SessionOrigins } from '../../src/workers/session-numbers.ts';
 import { ioThreads } from './io-threads.ts';
 import { MemoryStore } from './memory-store.ts';
 import { Random } from './random.ts';
+import type { MortalSegments, SimulatedDisk } from './simulated-disk.ts';
 import { SimulatedStore } from './simulated-store.ts';
 
 /** As in a server with an I/O thread, and as in one without. */
@@ -69,6 +77,8 @@ interface RegistrySettings {
   readonly beforeListening?: () => Promise<void>;
   /** What is stored; one that is empty if it is not given. */
   readonly store?: MemoryStore;
+  /** Where sessions and what they register are noted for the next life of the process; not given: they are not. It goes with the store. */
+  readonly disk?: SimulatedDisk;
 }
 
 /** What a simulated partition needs of its surroundings. */
@@ -76,7 +86,19 @@ interface Surroundings {
   readonly config: ServerConfig;
   readonly clock: () => PartitionClock;
   readonly store: SimulatedStore;
+  readonly origins: SessionOrigins;
+  readonly readVersionFloor: () => number;
+  /** Undefined: nothing outlives the process. */
+  readonly journals: JournalSurroundings | undefined;
 }
+
+interface JournalSurroundings {
+  readonly disk: SimulatedDisk;
+  readonly warmStart: WarmStart;
+}
+
+/** Segments begin anew while there is little in them. */
+const journalGarbageBytes = 2000;
 
 function ignore(): void {
   // The events of its units are kept where they arise.
@@ -158,6 +180,10 @@ export class SimulatedPartition implements Runner {
   #askStore: (requests: readonly StoreRequest[]) => void = ignore;
   /** Batches that leave before it dies. */
   #postsLeft = Number.POSITIVE_INFINITY;
+  #lives = 0;
+  #segments: MortalSegments | undefined;
+  /** Of the life before of the process, and what the clock says since. */
+  #wallFloorMicros = 0;
 
   constructor(partition: number, surroundings: Surroundings, onDeath: (partition: number, cause: Error) => void) {
     this.#partition = partition;
@@ -165,30 +191,83 @@ export class SimulatedPartition implements Runner {
     this.#onDeath = onDeath;
   }
 
-  start(table: SlotTable, versionFloor: number): Promise<void> {
-    const { config, clock } = this.#surroundings;
+  async start(table: SlotTable, versionFloor: number): Promise<void> {
+    const { config, origins, readVersionFloor } = this.#surroundings;
     const outboxes = new PartitionOutboxes();
     this.#outboxes = outboxes;
     this.#inbox = new PartitionInbox();
     this.isTurnScheduled = false;
-    this.core = new PartitionCore({
+    this.#wallFloorMicros = 0;
+    this.#lives += 1;
+    const start = this.#surroundings.journals?.warmStart.journalOf(this.#partition, this.#lives === 1);
+    const core: PartitionCore = new PartitionCore({
       partition: this.#partition,
       table,
       limits: config,
-      versionFloor: this.chooseFloor(versionFloor, clock()),
+      versionFloor: this.chooseFloor(Math.max(versionFloor, readVersionFloor()), this.#readClock()),
       emit: (host, ...record) => {
         outboxes.add(host, record);
       },
       askStore: (request) => {
         this.#storeRequests.push(request);
       },
+      origins,
+      createJournal: this.#createJournal(start, (report) => {
+        if (this.core === core) this.#report(report);
+      }),
     });
-    this.#connectStore(this.core);
-    return Promise.resolve();
+    this.core = core;
+    if (start !== undefined) await this.#begin(core, table, start);
+    if (this.core === core) this.#connectStore(core);
+  }
+
+  #createJournal(
+    start: JournalStart | undefined,
+    report: (report: JournalReport) => void,
+  ): PartitionOptions['createJournal'] {
+    const { journals, config } = this.#surroundings;
+    if (start === undefined || journals === undefined) return undefined;
+    const sink = journals.disk.createSegments(start.folder, start.before);
+    this.#segments = sink;
+    return (store) =>
+      createClaimJournal(store, {
+        partition: this.#partition,
+        start,
+        sink,
+        bytesWaitingMax: config.journalBytesWaitingMax,
+        garbageBytes: journalGarbageBytes,
+        report,
+      });
+  }
+
+  async #begin(core: PartitionCore, table: SlotTable, start: JournalStart): Promise<void> {
+    const wallFloorMicros = await beginJournalledLife({
+      core,
+      partition: this.#partition,
+      table,
+      origins: this.#surroundings.origins,
+      start,
+      readClock: () => this.#readClock(),
+      report: (report) => {
+        this.#report(report);
+      },
+      nextTurn: runPromises,
+    });
+    if (this.core === core) this.#wallFloorMicros = wallFloorMicros;
+  }
+
+  #report(report: JournalReport): void {
+    this.#surroundings.journals?.warmStart.handle(this.#partition, report);
+  }
+
+  #readClock(): PartitionClock {
+    const { monotonicMs, wallMicros } = this.#surroundings.clock();
+    return { monotonicMs, wallMicros: Math.max(wallMicros, this.#wallFloorMicros) };
   }
 
   #connectStore(core: PartitionCore): void {
-    const { store, clock } = this.#surroundings;
+    const { store } = this.#surroundings;
+    const clock = (): PartitionClock => this.#readClock();
     this.#storeRequests = [];
     this.#askStore = store.connect({
       partition: this.#partition,
@@ -260,12 +339,19 @@ export class SimulatedPartition implements Runner {
       this.#postsLeft = Number.POSITIVE_INFINITY;
     }
     this.#clear();
+    this.#segments?.die(random);
     this.#onDeath(this.#partition, new Error('killed'));
   }
 
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
+    const { core } = this;
     this.#clear();
-    return Promise.resolve();
+    this.#report({ kind: 'ended', isWhole: (await core?.journal?.end()) === true });
+  }
+
+  /** Time passes for its journal, too. */
+  tick(nowMs: number): void {
+    this.core?.journal?.proceed(nowMs);
   }
 
   deliverIn(mailbox: SimulatedMailbox): void {
@@ -286,7 +372,7 @@ export class SimulatedPartition implements Runner {
   runTurn(): void {
     const { core } = this;
     if (core === undefined) return;
-    const clock = this.#surroundings.clock();
+    const clock = this.#readClock();
     const isUnfinished = this.#inbox.run(core, clock);
     core.endTurn(clock);
     this.isTurnScheduled = isUnfinished || core.hasDue;
@@ -448,7 +534,8 @@ export class InProcessRegistry {
   /** Those with leases, each in its present life. */
   readonly edges: SimulatedEdge[] = [];
   readonly #edgeSupervisor: EdgeSupervisor;
-  readonly #ledger: LeaseLedger = new LeaseLedger(new SessionOrigins());
+  readonly #origins: SessionOrigins = new SessionOrigins();
+  readonly #ledger: LeaseLedger = new LeaseLedger(this.#origins);
   readonly guard: RegistryGuard;
   readonly persistent: PersistentServices;
   /** What could not be brought back from the store, or taken back. */
@@ -456,9 +543,14 @@ export class InProcessRegistry {
   readonly #allHosts: Hosts;
   readonly supervisor: Supervisor;
   readonly migrator: SlotMigrator;
-  readonly transfers: SessionTransfers = new SessionTransfers(new SessionOrigins());
+  readonly transfers: SessionTransfers = new SessionTransfers(this.#origins);
   readonly partitions: SimulatedPartition[] = [];
   readonly store: SimulatedStore;
+  readonly #disk: SimulatedDisk | undefined;
+  /** What it knows of itself over lives; only where something outlives the process. */
+  readonly #record: RegistryRecord | undefined;
+  readonly warmStart: WarmStart | undefined;
+  readonly #folder: JournalFolder | undefined;
   fatal: Error | undefined;
   readonly guardEvents: GuardEvent[] = [];
   readonly sessionEvents: SessionEvent[] = [];
@@ -480,7 +572,7 @@ export class InProcessRegistry {
 
   /** Use {@link start}. */
   constructor(input: Partial<ServerConfig>, hosts: number, settings: RegistrySettings) {
-    const { wallStartMicros, encoding, edges = 0, beforeListening } = settings;
+    const { wallStartMicros, encoding, edges = 0, beforeListening, disk } = settings;
     this.#beforeListening = beforeListening;
     this.#wallStartMicros = wallStartMicros ?? wallStartUsualMicros;
     this.#encoding = encoding;
@@ -503,8 +595,15 @@ export class InProcessRegistry {
       isHealing: () => this.supervisor.states().some((state) => state !== 'ready'),
       nowMs: 0,
     });
+    const rows = this.#adoptStore(settings.store ?? new MemoryStore());
+    this.#disk = disk;
+    if (disk !== undefined) {
+      this.#folder = new JournalFolder(disk.folder, () => 'simulated');
+      this.#record = new RegistryRecord({ store: rows, readWallMicros: () => this.clock().wallMicros });
+      this.warmStart = this.#createWarmStart(disk, this.#folder, this.#record);
+    }
     this.persistent = new PersistentServices({
-      store: this.#adoptStore(settings.store ?? new MemoryStore()),
+      store: rows,
       config: this.config,
       delay: (ms) => this.#delay(ms),
       onTrouble: (trouble) => this.troubles.push(trouble),
@@ -522,7 +621,7 @@ export class InProcessRegistry {
       onLease: (news) => {
         this.#ledger.note(news);
       },
-      onKept: ignore,
+      onKept: (note) => this.warmStart?.note(note),
     };
     const others = this.#channels.map((channel, i) => {
       serveHost(this.hosts[i + 1]!, channel.hostPort);
@@ -548,7 +647,15 @@ export class InProcessRegistry {
       createRunner: (partition, onDeath) => {
         const runner = new SimulatedPartition(
           partition,
-          { config: this.config, clock: () => this.clock(), store: this.store },
+          {
+            config: this.config,
+            clock: () => this.clock(),
+            store: this.store,
+            origins: this.#origins,
+            readVersionFloor: () => this.#record?.versionFloor ?? 0,
+            journals:
+              this.warmStart === undefined || disk === undefined ? undefined : { disk, warmStart: this.warmStart },
+          },
           onDeath,
         );
         this.partitions[partition] = runner;
@@ -572,6 +679,23 @@ export class InProcessRegistry {
         }),
     });
     this.#edgeSupervisor = this.#createEdges(edgeHosts, allHosts);
+  }
+
+  #createWarmStart(disk: SimulatedDisk, folder: JournalFolder, record: RegistryRecord): WarmStart {
+    return new WarmStart({
+      folder,
+      config: this.config,
+      origins: this.#origins,
+      readStarts: () => record.starts,
+      continueRequests: (request) => {
+        this.#requests = Math.max(this.#requests, request);
+      },
+      log: pino({ level: 'silent' }),
+      createSink: (path, before) => disk.createSegments(path, before),
+      onCold: () => {
+        this.counters.count('journal_given_up');
+      },
+    });
   }
 
   #createEdges(hosts: readonly RemoteHost[], allHosts: Hosts): EdgeSupervisor {
@@ -607,6 +731,7 @@ export class InProcessRegistry {
       onLease: (news) => {
         port.postMessage({ kind: 'lease', news });
       },
+      ...(this.warmStart === undefined ? {} : { onKept: (note) => port.postMessage({ kind: 'kept', note }) }),
     });
     const edge: SimulatedEdge = new SimulatedEdge(host, channel, this.edges[number - this.hosts.length] === undefined, {
       onDeath: () => {
@@ -632,8 +757,10 @@ export class InProcessRegistry {
     settings: RegistrySettings = {},
   ): Promise<InProcessRegistry> {
     const registry = new InProcessRegistry(input, hosts, settings);
+    await registry.#beginRecord();
     await registry.#edgeSupervisor.start();
     await registry.supervisor.startUpTo(registry.config.partitions);
+    await registry.#continueRecord();
     registry.#allHosts.connectToStore();
     await registry.#loadPersistent();
     if (registry.edges.length > 0) await registry.#edgeSupervisor.listen({ host: 'simulated', port: 1 });
@@ -645,17 +772,63 @@ export class InProcessRegistry {
     return registry;
   }
 
+  /** A start, as a server notes it. */
+  async #beginRecord(): Promise<void> {
+    if (this.#record === undefined) return;
+    await this.#until(this.#record.begin());
+    if (this.#record.isFirstStart && this.warmStart?.isFirstLife === true) new WarmUp(this.#warmUp).presumeOver();
+  }
+
+  async #continueRecord(): Promise<void> {
+    if (this.#record !== undefined) await this.#until(this.#record.continueFrom(this.warmStart?.version ?? 0));
+  }
+
   /** As a server does before it opens its doors. */
   async #loadPersistent(): Promise<void> {
     const session = this.hosts[0]!.core.openPersistent();
     const progress = { isOver: false };
-    void this.persistent
-      .load({ session, hosts: this.#allHosts, guard: this.guard, known: [], recalled: Promise.resolve() })
-      .then(() => {
-        progress.isOver = true;
-      });
+    const { supervisor, migrator } = this;
+    const recalled = this.warmStart?.begin({ hosts: this.#allHosts, supervisor, migrator }, 0) ?? Promise.resolve();
+    const known = this.warmStart?.persistent ?? [];
+    void this.persistent.load({ session, hosts: this.#allHosts, guard: this.guard, known, recalled }).then(() => {
+      progress.isOver = true;
+    });
     await runPromises();
-    while (!progress.isOver) await this.deliver(new Random(0));
+    while (!progress.isOver) {
+      // What is recalled meanwhile may take longer.
+      if (this.warmStart === undefined) await this.deliver(new Random(0));
+      else this.step(new Random(0));
+      await runPromises();
+    }
+  }
+
+  /** Delivers, and lets time pass, until a promise has resolved. */
+  async #until(promise: Promise<unknown>, random: Random = new Random(0)): Promise<void> {
+    const progress = { isOver: false };
+    void promise.then(() => {
+      progress.isOver = true;
+    });
+    await runPromises();
+    for (let rounds = 0; !progress.isOver; rounds++) {
+      if (rounds > roundsMax) throw new Error('the registry does not come to rest');
+      await this.deliver(random);
+      this.advance(50);
+    }
+  }
+
+  /** Ends in order, as a server does. */
+  async stop(random: Random): Promise<void> {
+    this.stopListening();
+    for (const { core } of this.liveHosts) core.drain('stopping');
+    await this.deliver(random);
+    for (const { core } of this.liveHosts) await this.#until(core.closeAll(), random);
+    await this.#until(this.supervisor.stop(), random);
+    if (this.warmStart !== undefined) await this.#until(this.warmStart.end(this.router.table.partitions), random);
+  }
+
+  /** The process dies: of what was to be written the last may be missing. */
+  crash(random: Random): void {
+    this.#disk?.crash(random);
   }
 
   /** What an operator lays over a service; resolves when it is in effect. */
@@ -703,11 +876,14 @@ export class InProcessRegistry {
     this.guard.tick(this.#nowMs);
     this.#edgeSupervisor.tick(this.#nowMs);
     this.store.tick();
+    this.warmStart?.tick(this.#nowMs);
+    this.#record?.tick();
     for (const host of this.liveHosts) host.tick(this.#nowMs);
     const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
     this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
     for (const { run } of due) run();
     for (const partition of this.partitions) {
+      partition.tick(this.#nowMs);
       const dueAt = partition.core?.nextDueAt();
       if (dueAt !== undefined && dueAt <= this.#nowMs && !partition.isTurnScheduled) partition.runTurn();
     }
@@ -737,7 +913,7 @@ export class InProcessRegistry {
       }
     }
     for (const channel of this.#allChannels()) choices.push(...channel.deliveries());
-    choices.push(...this.store.deliveries());
+    choices.push(...this.store.deliveries(), ...(this.#disk?.deliveries() ?? []));
     if (choices.length === 0) return false;
     random.pick(choices)();
     return true;
@@ -810,6 +986,7 @@ export class InProcessRegistry {
       this.#tasks.length > 0 ||
       this.#allChannels().some((channel) => channel.deliveries().length > 0) ||
       this.store.deliveries().length > 0 ||
+      (this.#disk?.deliveries() ?? []).length > 0 ||
       this.partitions.some(({ isTurnScheduled }) => isTurnScheduled) ||
       this.partitions.some(({ mailboxes }) => mailboxes.some(({ inbox, outbox }) => inbox.length + outbox.length > 0))
     );
@@ -831,14 +1008,16 @@ export class InProcessRegistry {
       warmUp: new WarmUp(this.#warmUp),
       orders: new StandingOrders(this.#orders),
       nextRequest: () => this.nextRequest(number),
-      createName: () => `name-${++this.#names}`,
+      createName: () => `name-${this.#folder?.life ?? ''}-${++this.#names}`,
       encoding: this.#encoding,
       random: () => 0.5,
       schedule: (task) => this.#tasks.push(task),
       delay: (ms) => this.#delay(ms),
       nowMs: 0,
       startedAtMicros: this.#wallStartMicros,
-      registry: 'simulated',
+      registry: this.#folder?.registry ?? 'simulated',
+      origins: this.#origins,
+      onKept: this.#describeKeeping(number),
       reportLosses: (report) => {
         // The first is the main thread's own.
         if (number === 0) this.guard.take(report);
@@ -883,6 +1062,19 @@ export class InProcessRegistry {
 
   #createAdmissionRate(): AdmissionRate {
     return new AdmissionRate(this.#admissionRate, { perSecond: 1, burst: 1, readNowNs: () => 0n });
+  }
+
+  /** What a host says of sessions that are to outlive the process. */
+  #describeKeeping(number: number): ((note: SessionNote) => void) | undefined {
+    const { warmStart } = this;
+    if (warmStart === undefined) return undefined;
+    if (number === 0) {
+      return (note) => {
+        warmStart.note(note);
+      };
+    }
+    const port = this.#channels[number - 1]?.hostPort;
+    return (note) => port?.postMessage({ kind: 'kept', note });
   }
 
   /** From a host to the main thread. */
