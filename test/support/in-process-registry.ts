@@ -685,6 +685,7 @@ export class InProcessRegistry {
     return new WarmStart({
       folder,
       config: this.config,
+      warmUp: new WarmUp(this.#warmUp),
       origins: this.#origins,
       readStarts: () => record.starts,
       continueRequests: (request) => {
