@@ -40,6 +40,7 @@ export async function restoreRegistrations(options: RebuildOptions, recoveryStat
   const restored = new Restorer(options);
   recoveryState.pending.sort(([a], [b]) => a - b);
   const undone = restorePending(restored, recoveryState);
+  for (const holder of core.endingHolders()) options.link.tell([toPartition.vouch, holder]);
   for (const session of core.sessions.all()) {
     const { identity } = session;
     if (identity.mayHold && !identity.isOver) options.link.tell([toPartition.vouch, identity.holder]);

@@ -8,7 +8,7 @@ import type { KeyAnswer } from './key-requests.ts';
 export interface TransactionOptions {
   readonly router: Router;
   readonly operations: readonly KeyOperation[];
-  /** Who holds what is acquired, if its session has not ended meanwhile. */
+  /** Who acquires keys, or holds them, if that is still to be done: its session may have ended meanwhile. */
   readonly readHolder: () => string;
   /** Unique in the process. */
   readonly nextJoint: () => number;

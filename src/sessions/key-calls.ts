@@ -167,18 +167,22 @@ export class KeyCalls {
       reply.fail(refuse('/acquire', 'only a session, or a lease, can hold a key'));
       return;
     }
-    if (session !== undefined && operations.some((one) => one.kind === 'put' && one.acquire !== undefined)) {
-      holding.noteAcquiring(session);
-    }
+    const isAcquiring = operations.some((one) => one.kind === 'put' && one.acquire !== undefined);
+    const identity = needsHolder && !isAcquiring ? session?.identity : undefined;
+    if (session !== undefined && isAcquiring) holding.noteAcquiring(session);
+    if (identity !== undefined) holding.noteAsked(identity);
     new Transaction({
       router,
       operations,
-      readHolder: () => (session === undefined || !needsHolder ? '' : holding.readHolder(session)),
+      readHolder: () => (session === undefined || !needsHolder ? '' : holding.readHolder(session, isAcquiring)),
       nextJoint: nextRequest,
       later: (attempt, run) => {
         this.#later(attempt, run);
       },
-      settle,
+      settle: (answer) => {
+        settle(answer);
+        if (identity !== undefined) holding.noteAnswered(identity);
+      },
     }).begin();
   }
 

@@ -15,12 +15,19 @@ export interface KeyHoldingOptions {
   readonly onMayHold: (session: Session) => void;
 }
 
+interface Asking {
+  requests: number;
+  hasEnded: boolean;
+}
+
 /**
  * Tells partitions which sessions that may hold keys live. They know the keys; what a session is known to have is only that it has ever tried to acquire one. All partitions are told, once no
  * slot is moving or being rebuilt: so none misses it on its way.
  */
 export class KeyHolding {
   readonly #options: KeyHoldingOptions;
+  /** Sessions that have asked for something that depends on what they hold, and have no answer yet. */
+  readonly #asking: Map<SessionIdentity, Asking> = new Map();
 
   constructor(options: KeyHoldingOptions) {
     this.#options = options;
@@ -34,15 +41,40 @@ export class KeyHolding {
     this.#options.onMayHold(session);
   }
 
-  /** Who holds what the session acquires; empty: it has ended, and holds nothing any more. */
-  readHolder({ identity }: Session): string {
-    return identity.isOver ? '' : identity.holder;
+  /** Who holds what a session acquires; empty: it has ended, and acquires nothing any more. What it holds it may still release: that was asked for before it ended. */
+  readHolder({ identity }: Session, isAcquiring: boolean): string {
+    return isAcquiring && identity.isOver ? '' : identity.holder;
+  }
+
+  /** A session asks for something that depends on what it holds, a release for example. If it ends meanwhile, it holds that until it has its answer. */
+  noteAsked(identity: SessionIdentity): void {
+    const asking = this.#asking.get(identity) ?? { requests: 0, hasEnded: false };
+    asking.requests += 1;
+    this.#asking.set(identity, asking);
+  }
+
+  noteAnswered(identity: SessionIdentity): void {
+    const asking = this.#asking.get(identity);
+    if (asking === undefined) throw new Error('nothing was asked for');
+    asking.requests -= 1;
+    if (asking.requests > 0) return;
+    this.#asking.delete(identity);
+    if (asking.hasEnded) this.#tellEnd(identity);
+  }
+
+  /** Sessions that have ended, and hold what they held until they have their answers. */
+  *ending(): Generator<SessionIdentity, void, undefined> {
+    for (const [identity, { hasEnded }] of this.#asking) if (hasEnded) yield identity;
   }
 
   /** The session may hold keys that an earlier process granted to its client, or another host to the session. */
   vouch(identity: SessionIdentity): void {
     identity.mayHold = true;
-    this.#tellAll(() => (identity.isOver ? undefined : [toPartition.vouch, identity.holder]));
+    this.#tellAll(() =>
+      identity.isOver && this.#asking.get(identity)?.hasEnded !== true
+        ? undefined
+        : [toPartition.vouch, identity.holder],
+    );
   }
 
   /** Vouches for sessions of the life before, which may still be taken over. Resolves once partitions know of them; none may end until then. */
@@ -68,8 +100,15 @@ export class KeyHolding {
   }
 
   /** The session has ended. */
-  end({ mayHold, holder }: SessionIdentity): void {
-    if (mayHold) this.#tellAll(() => [toPartition.endHolder, holder]);
+  end(identity: SessionIdentity): void {
+    if (!identity.mayHold) return;
+    const asking = this.#asking.get(identity);
+    if (asking === undefined) this.#tellEnd(identity);
+    else asking.hasEnded = true;
+  }
+
+  #tellEnd({ holder }: SessionIdentity): void {
+    this.#tellAll(() => [toPartition.endHolder, holder]);
   }
 
   /** Whoever was there before the process started has had the time to come back. */

@@ -90,6 +90,11 @@ export class SessionCore {
     if (session !== undefined) this.#parts.holding.vouch(session.identity);
   }
 
+  /** Names of sessions that have ended, and hold keys until what they asked for is answered. */
+  *endingHolders(): Generator<string, void, undefined> {
+    for (const { holder } of this.#parts.holding.ending()) yield holder;
+  }
+
   /** What they have registered has been recalled: once partitions know that they may still hold keys, clients may take them over. */
   async endRecall(): Promise<void> {
     await this.#parts.holding.vouchForEarlier(this.sessions.unconfirmed());

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 
 import { protocolLimits } from '../../src/protocol/limits.ts';
 import type { KeyChangeResult, KeyListResult, KeyTransactResult } from '../../src/protocol/types.ts';
+import { nextTurn } from '../../src/runtime/timing.ts';
 import { slotOf } from '../../src/slots/slot.ts';
 import { InProcessRegistry } from '../support/in-process-registry.ts';
 import { encode } from '../support/key-bench.ts';
@@ -251,3 +252,37 @@ test.each([
     expect(await ask(registry, other.request('kv.put', lock))).toMatchObject({ applied: true });
   },
 );
+
+test('[KV6] a key that is released right before its connection is closed in order is free at once, also while its partition is being rebuilt', async () => {
+  const registry = await InProcessRegistry.start();
+  const [holder, other] = [new SimulatedClient(registry), new SimulatedClient(registry)];
+  const key = keyOf(registry, 0);
+  await ask(registry, holder.request('kv.put', { key, acquire: true, lockDelayMs: 60_000 }));
+  registry.partitions[0]!.die();
+  holder.request('kv.put', { key, release: true });
+  registry.core.disconnected(holder.session, true);
+  await registry.settle(random);
+  expect(await ask(registry, other.request('kv.put', { key, acquire: true }))).toMatchObject({ applied: true });
+});
+
+test('[KV6] the same is true of keys of several partitions, and of keys whose slots are moving', async () => {
+  for (let steps = 0; steps < 120; steps += 10) {
+    const registry = await InProcessRegistry.start({ moveSlots: 4096 });
+    const [holder, other] = [new SimulatedClient(registry), new SimulatedClient(registry)];
+    const keys = Array.from({ length: 8 }, (_, i) => keyOf(registry, i % 2, `${i}.`));
+    for (const key of keys) await ask(registry, holder.request('kv.put', { key, acquire: true, lockDelayMs: 60_000 }));
+    const resized = registry.migrator.resize(5);
+    for (let step = 0; step < steps; step += 1) {
+      if (!registry.step(random)) registry.advance(10);
+      await nextTurn();
+    }
+    holder.request('kv.transact', { operations: keys.map((key) => ({ op: 'put', key, release: true }) as const) });
+    for (let step = random.below(4); step > 0; step -= 1) registry.step(random);
+    registry.core.disconnected(holder.session, true);
+    await registry.settle(random);
+    await resized;
+    for (const key of keys) {
+      expect(await ask(registry, other.request('kv.put', { key, acquire: true }))).toMatchObject({ applied: true });
+    }
+  }
+});
