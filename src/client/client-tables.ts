@@ -54,6 +54,7 @@ export interface InFlight {
     | { readonly kind: 'open'; readonly form: OpenForm }
     | { readonly kind: 'probe' };
   readonly socket: number;
+  readonly sentAtMs: number;
   readonly deadlineMs: number;
   /** How many requests went out in one frame with it, itself among them. */
   entries: number;
@@ -114,6 +115,10 @@ export interface ClientTables {
   secret: string | undefined;
   /** For how long the server keeps the session of a broken connection; undefined if it does not say. */
   graceMs: number | undefined;
+  /** When the last request was sent that has been answered: the session was alive at that time, or later. */
+  provenAtMs: number;
+  /** When a sign of life was asked for last. */
+  probedAtMs: number;
   /** The registry that the last session was with; undefined before the first, and with servers that do not say. */
   registry: string | undefined;
   /** What the server of the last session offers of what not every server does. */
@@ -145,6 +150,8 @@ export function createTables(): ClientTables {
     retryAtMs: undefined,
     secret: undefined,
     graceMs: undefined,
+    provenAtMs: 0,
+    probedAtMs: 0,
     registry: undefined,
     offers: [],
     ended: undefined,

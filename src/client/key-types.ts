@@ -113,7 +113,7 @@ export interface LockOptions extends CallOptions {
   readonly lockDelayMs?: number;
   /**
    * For how long the connection may be lost before the lock counts as lost. By default the time for which the server keeps the session. Since nobody acquires the key
-   * before `lockDelayMs` are over after that, it may be longer by so much.
+   * before `lockDelayMs` are over after that, it may be longer; but once both have passed since the last request that was answered, the lock is lost in any case.
    */
   readonly lostAfterMs?: number;
 }

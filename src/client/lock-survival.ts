@@ -12,11 +12,9 @@ import {
   sendRelease,
   watchKey,
 } from './locks.ts';
+import { graceOf, proofDueAt, safeUntil, sendProbe, wakeForProof } from './proof.ts';
 import type { Step } from './step.ts';
 import type { LockNews } from './watches.ts';
-
-/** For how long a server keeps the session of a broken connection if it does not say, in milliseconds. */
-const graceMsUnsaid = 1000;
 
 /** What watches say of the keys of locks. */
 export function noticeLocks(step: Step, all: readonly LockNews[]): void {
@@ -66,7 +64,8 @@ export function resetLocks(step: Step): void {
         break;
       case 'held': {
         const { claim, fence, version } = phase;
-        const lostAtMs = step.nowMs + (claim.terms.lostAfterMs ?? step.tables.graceMs ?? graceMsUnsaid);
+        // It may have been gone for long before that was noticed.
+        const lostAtMs = Math.min(step.nowMs + (claim.terms.lostAfterMs ?? graceOf(step)), safeUntil(step, claim));
         entry.phase = { kind: 'cutOff', claim, fence, version, lostAtMs };
         step.wakeForRetry(lostAtMs);
         break;
@@ -105,6 +104,7 @@ export function resumeLocks(step: Step, isHeir: boolean): void {
 export function handleLockTimers(step: Step): void {
   for (const entry of step.tables.locks.values()) {
     const { phase } = entry;
+    if (phase.kind === 'held' && !prove(step, entry, phase)) continue;
     const dueAtMs = dueOf(phase);
     if (dueAtMs === undefined) continue;
     if (dueAtMs > step.nowMs) {
@@ -118,6 +118,17 @@ export function handleLockTimers(step: Step): void {
     } else if (phase.kind === 'cutOff') lose(step, entry, 'connection');
     else if (phase.kind === 'releasing') sendRelease(step, entry);
   }
+}
+
+/** A half-open connection is noticed late, or not at all: what is held is given up before another may hold it. False: it has been. */
+function prove(step: Step, entry: LockEntry, { claim }: Extract<LockPhase, { kind: 'held' }>): boolean {
+  if (safeUntil(step, claim) <= step.nowMs) {
+    lose(step, entry, 'connection');
+    return false;
+  }
+  if (proofDueAt(step, claim) <= step.nowMs) sendProbe(step);
+  wakeForProof(step, claim);
+  return true;
 }
 
 function dueOf(phase: LockPhase): number | undefined {

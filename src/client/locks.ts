@@ -14,6 +14,7 @@ import type { KeyRequest } from './exchange-requests.ts';
 import { isKeyResult } from './key-results.ts';
 import type { KeyResult } from './key-results.ts';
 import type { Contention, LockClaim, LockEntry, LockPhase, LockRequest, LockTerms, LockWait } from './lock-entries.ts';
+import { wakeForProof } from './proof.ts';
 import { isRetryable } from './step.ts';
 import type { Step } from './step.ts';
 import { unwatch, watchForLock } from './watches.ts';
@@ -218,6 +219,7 @@ export function scheduleCheck(step: Step, entry: LockEntry, { claim, fence, vers
   const checkAtMs = step.nowMs + (entry.watcher === undefined ? checkMs : watchedCheckMs);
   entry.phase = { kind: 'held', claim, fence, version, check: undefined, checkAtMs };
   step.wakeForRetry(checkAtMs);
+  wakeForProof(step, claim);
 }
 
 function acceptRelease(step: Step, entry: LockEntry, phase: PhaseOf<'releasing'>, result: KeyResult): void {
@@ -365,6 +367,7 @@ export function lose(step: Step, entry: LockEntry, cause: LockLoss): void {
 export function check(step: Step, entry: LockEntry, { claim, fence, version }: Held): void {
   const request = ask(step, entry, { method: 'kv.get', params: { key: entry.key } });
   entry.phase = { kind: 'held', claim, fence, version, check: request, checkAtMs: Infinity };
+  wakeForProof(step, claim);
 }
 
 function removeWait(wait: LockWait): boolean {

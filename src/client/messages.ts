@@ -3,6 +3,7 @@ import { readMessages } from './frames.ts';
 import type { Message } from './frames.ts';
 import { openingSocketOf } from './link.ts';
 import { noticeLocks } from './lock-survival.ts';
+import { noteProof } from './proof.ts';
 import { handleClaim } from './registrations.ts';
 import { dispatchToLink } from './session.ts';
 import type { Step } from './step.ts';
@@ -26,12 +27,16 @@ function handleMessage(step: Step, socket: number, message: Message): void {
   switch (message.kind) {
     case 'result': {
       const request = removeInFlight(step, socket, message.id);
-      if (request !== undefined) accept(step, request, message.result);
+      if (request === undefined) return;
+      accept(step, request, message.result);
+      noteProof(step, request);
       return;
     }
     case 'error': {
       const request = removeInFlight(step, socket, message.id);
-      if (request !== undefined) refuse(step, request, message.failure);
+      if (request === undefined) return;
+      refuse(step, request, message.failure);
+      noteProof(step, request);
       return;
     }
     case 'changed':

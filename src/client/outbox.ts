@@ -156,7 +156,7 @@ function refuseTooLarge(step: Step, operation: PendingOperation, bytes: number, 
   if (operation.kind === 'registration') noteRegistrationTried(step, operation);
   refuse(
     step,
-    { operation, socket: 0, deadlineMs: 0, entries: 1, content },
+    { operation, socket: 0, sentAtMs: 0, deadlineMs: 0, entries: 1, content },
     { code: 'limit_exceeded', message, limit: 'frameBytesMax', max: frameBytesMax },
   );
 }

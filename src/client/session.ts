@@ -1,7 +1,6 @@
 import type { Capability } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../protocol/limits.ts';
-import type { ServiceName } from '../protocol/types.ts';
 import type { OpenForm } from './client-tables.ts';
 import { OutcomeUnknownError, RequestError } from './errors.ts';
 import { isRepeatable } from './exchange-requests.ts';
@@ -11,6 +10,7 @@ import type { LinkEffect, LinkEvent } from './link-state.ts';
 import { stepLink } from './link.ts';
 import { resetLocks, resumeLocks } from './lock-survival.ts';
 import { replaceConnection } from './previous-connection.ts';
+import { sendProbe } from './proof.ts';
 import { reconcile } from './reconciliation.ts';
 import { forgetSessionCopy, reviewRegistration, resetRegistration, settlePending } from './registrations.ts';
 import { retainAcrossRegistries } from './retention.ts';
@@ -19,12 +19,6 @@ import { isRetryable } from './step.ts';
 import type { Step } from './step.ts';
 import { resetSubscription } from './subscriptions.ts';
 import { resetWatches, resumeWatches } from './watches.ts';
-
-/**
- * What a half-open connection is found by: ending a subscription that nobody has is no error, and the session host answers it
- * without asking a partition.
- */
-const probeService: ServiceName = { namespace: 'slotcast', group: 'client', service: 'sign-of-life' };
 
 /** What this client understands. */
 const supportedCapabilities: readonly Capability[] = ['claims', 'goaway', 'resume', 'warming'];
@@ -99,17 +93,6 @@ function sendOpen(step: Step, socket: number, form: OpenForm): void {
     ...(form === 'full' ? { protocol: protocolVersion } : {}),
   };
   step.effects.push({ kind: 'send', socket, text: encodeRequest(id, 'session.open', params) });
-}
-
-function sendProbe(step: Step): void {
-  const { serving, inputs } = step;
-  if (serving === undefined) return;
-  const id = step.noteRequest({ kind: 'probe' }, serving.socket, inputs.settings.requestTimeoutMs);
-  step.effects.push({
-    kind: 'send',
-    socket: serving.socket,
-    text: encodeRequest(id, 'service.unsubscribe', probeService),
-  });
 }
 
 export function acceptOpen(step: Step, socket: number, opened: Opened): void {

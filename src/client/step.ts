@@ -119,7 +119,8 @@ export class Step {
     const id = tables.nextRequest;
     tables.nextRequest += 1;
     const content = operation.kind === 'registration' ? operation.wanted : undefined;
-    tables.inFlight.set(id, { operation, socket, deadlineMs: this.nowMs + timeoutMs, entries: 1, content });
+    const sentAtMs = this.nowMs;
+    tables.inFlight.set(id, { operation, socket, sentAtMs, deadlineMs: sentAtMs + timeoutMs, entries: 1, content });
     return id;
   }
 

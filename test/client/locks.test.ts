@@ -261,6 +261,78 @@ test('a lock is held for as long as the server says that it keeps the session', 
   expect(scene.losses).toEqual([{ claim, cause: 'connection' }]);
 });
 
+test('a lock is given up before another can hold it, however late it is noticed that the registry is gone', () => {
+  // An hour without a keep-alive: the connection is half-open, and nobody says so.
+  const settings = { keepAliveMs: 3_600_000, requestTimeoutMs: 60_000 };
+  for (const [lockDelayMs, safeMs] of [
+    [undefined, 15_300],
+    [9700, 10_000],
+    [0, 3000],
+  ] as const) {
+    const scene = new LockScene(settings);
+    scene.reconnect({ ...resumed, graceMs: 300, heartbeatMs: 3_600_000 });
+    const claim = claimOf({ lockDelayMs, lostAfterMs: 60_000 });
+    scene.held(claim, 5);
+    const heardAtMs = scene.nowMs;
+    // What the registry says of itself is no sign of life: it may have been said long ago.
+    scene.advance(safeMs / 2);
+    scene.frame({ jsonrpc: '2.0', method: 'session.unheard', params: {} });
+    scene.advance(heardAtMs + safeMs - 1 - scene.nowMs);
+    expect(scene.losses).toEqual([]);
+    scene.advance(1);
+    expect(scene.losses).toEqual([{ claim, cause: 'connection' }]);
+  }
+});
+
+test('a connection that breaks late does not prolong what has not been heard of', () => {
+  const scene = new LockScene({ keepAliveMs: 3_600_000, requestTimeoutMs: 60_000 });
+  scene.reconnect({ ...resumed, graceMs: 300, heartbeatMs: 3_600_000 });
+  const claim = claimOf({ lostAfterMs: 10_000 });
+  scene.held(claim, 5);
+  const heardAtMs = scene.nowMs;
+  scene.advance(14_000);
+  scene.cut();
+  scene.advance(heardAtMs + 15_299 - scene.nowMs);
+  expect(scene.losses).toEqual([]);
+  scene.advance(1);
+  expect(scene.losses).toEqual([{ claim, cause: 'connection' }]);
+});
+
+test('an answer that is read late says only that the session was alive when it was asked', () => {
+  const scene = new LockScene({ keepAliveMs: 3_600_000, requestTimeoutMs: 60_000 });
+  scene.reconnect({ ...resumed, graceMs: 300, heartbeatMs: 3_600_000 });
+  const claim = claimOf({ lostAfterMs: 60_000 });
+  scene.held(claim, 5);
+  scene.advance(5100);
+  const [asked] = scene.takeRequests();
+  const askedAtMs = scene.nowMs;
+  scene.advance(9000);
+  scene.answer(asked!.id, {});
+  scene.advance(askedAtMs + 15_299 - scene.nowMs);
+  expect(scene.losses).toEqual([]);
+  scene.advance(1);
+  expect(scene.losses).toEqual([{ claim, cause: 'connection' }]);
+});
+
+test('whoever holds a lock asks for signs of life, and keeps it for as long as they are answered', () => {
+  const scene = new LockScene({ keepAliveMs: 3_600_000 });
+  scene.reconnect({ ...resumed, graceMs: 300, heartbeatMs: 3_600_000 });
+  const claim = claimOf({ lockDelayMs: 8700 });
+  scene.held(claim, 5);
+  const found = { key: 'k', flags: '0', createVersion: 1, modifyVersion: 5, lockIndex: 1, value: '' };
+  const asked: number[] = [];
+  for (let at = 0; at < 60; at++) {
+    scene.advance(1000);
+    for (const { id, method } of scene.takeRequests()) {
+      if (method === 'service.unsubscribe') asked.push(scene.nowMs);
+      if (method === 'kv.get') scene.answer(id, { version: 5, entry: { ...found, holder: 'me', fence: 5 } });
+      else scene.answer(id, {});
+    }
+  }
+  expect(scene.losses).toEqual([]);
+  expect(asked.length).toBeGreaterThan(10);
+});
+
 test('who comes back to a registry that has just started looks whether it still holds what it held', () => {
   const scene = new LockScene();
   const claim = claimOf({ lostAfterMs: 5000 });
