@@ -59,8 +59,9 @@ export class SessionLedger {
   note(note: SessionNote): void {
     if (note.kind === 'kept') {
       const known = this.#notes.get(note.session.number);
-      // It had let go all that it held meanwhile.
-      if (known !== undefined && note.session.mayHold !== true) return;
+      const { mayHold = false, hasEnded = false } = note.session;
+      // It had let go all that it held meanwhile; or it never held anything.
+      if (known === undefined ? hasEnded : !mayHold && !hasEnded) return;
       this.#bytes -= known?.length ?? 0;
       this.#keep(note.session);
       this.#write(note);

@@ -13,6 +13,8 @@ export interface KeptSession {
   readonly mayHold?: boolean;
   /** What keys name it by, if it continues to hold what another session of its client held. */
   readonly holder?: string;
+  /** It has ended while the registry was stopping, which took away nothing of what it held any more. */
+  readonly hasEnded?: boolean;
 }
 
 /** What is noted of sessions. */

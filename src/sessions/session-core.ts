@@ -29,6 +29,8 @@ export class SessionCore {
   readonly #parts: SessionParts;
   #isWarm = false;
   #hasNotedHolders = false;
+  /** Sessions of the life before that ended while it stopped. */
+  readonly #ended: Session[] = [];
   /** The throttled handshakes of all threads when they were last looked at. */
   #throttledSeen: number;
 
@@ -76,9 +78,10 @@ export class SessionCore {
   /** Holds the sessions and leases of the life before again; what they hold is still to be recalled, until {@link endRecall}. */
   beginRecall(earlier: readonly KeptSession[]): void {
     this.resumption.beginRecall();
-    for (const { ttlMs, mayHold = false, ...session } of earlier) {
+    for (const { ttlMs, mayHold = false, hasEnded = false, ...session } of earlier) {
       const { secret: lease, ...rest } = session;
-      if (ttlMs === undefined) this.sessions.restoreSession({ ...session, mayHold });
+      if (hasEnded) this.#ended.push(this.sessions.restoreSession({ ...session, mayHold }));
+      else if (ttlMs === undefined) this.sessions.restoreSession({ ...session, mayHold });
       // What was written last may not have been noted.
       else this.#restoreLease({ ...rest, lease, ttlMs, mayHold: true });
     }
@@ -99,6 +102,7 @@ export class SessionCore {
   async endRecall(): Promise<void> {
     await this.#parts.holding.vouchForEarlier(this.sessions.unconfirmed());
     this.resumption.endRecall();
+    for (const session of this.#ended.splice(0)) this.sessions.end(session);
     this.flush();
   }
 
@@ -222,7 +226,7 @@ export class SessionCore {
     this.#parts.journal.noteEnded(session, isClean, reason, this.sessions.clockMs);
     this.resumption.forget(session);
     this.#parts.connections.cutOff(session, isClean);
-    if (isClean) this.sessions.end(session);
+    if (isClean) this.sessions.leave(session);
     else this.sessions.break(session);
   }
 

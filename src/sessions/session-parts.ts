@@ -210,6 +210,12 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
       : (gone: number): void => {
           onKept({ kind: 'gone', number: gone });
         };
+  const onLeft =
+    onKept === undefined
+      ? undefined
+      : (session: Session): void => {
+          onKept({ kind: 'kept', session: { ...describeKept(session), hasEnded: true } });
+        };
   const sessions = new Sessions({
     ...options,
     origins,
@@ -221,6 +227,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     holding,
     drain,
     onGone,
+    onLeft,
   });
   const claims = new ContestedClaims({ router, registrar, sessions, notices, counters });
   const verdicts = new LossVerdicts({ losses, sessions, departures, claims, drain });

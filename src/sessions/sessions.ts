@@ -49,6 +49,8 @@ export interface SessionsOptions extends SessionFactoryOptions {
   readonly onLease?: ((news: LeaseNews) => void) | undefined;
   /** A session that had registered something has ended. */
   readonly onGone?: ((session: number) => void) | undefined;
+  /** A session has ended for good while the registry stops: what it held, which stays until then, goes when the next life begins. */
+  readonly onLeft?: ((session: Session) => void) | undefined;
   /** Runs a task in a later turn. */
   readonly schedule: (task: () => void) => void;
 }
@@ -246,7 +248,18 @@ export class Sessions {
     this.#throttle.note();
   }
 
-  /** The connection was closed by the client, in order (SE2): what it registered goes at once. */
+  /** The client has closed the connection in order (SE2): what it registered goes at once, or, if the registry is stopping, with the start of the next life. */
+  leave(session: Session): void {
+    const isLeaving = session.state.kind === 'connected';
+    this.end(session);
+    if (isLeaving) this.#noteLeft(session);
+  }
+
+  #noteLeft(session: Session): void {
+    if (this.#options.drain.isDraining) this.#options.onLeft?.(session);
+  }
+
+  /** The session is over: what it registered goes. */
   end(session: Session): void {
     if (this.#advance(session, { kind: 'ended' }) === undefined) return;
     session.identity.isOver = true;
@@ -257,6 +270,8 @@ export class Sessions {
     else {
       this.#options.holding.end(session.identity);
       this.#options.departures.end(session, () => {
+        // The stop may have come before its turn.
+        this.#noteLeft(session);
         this.#forget(session);
       });
     }

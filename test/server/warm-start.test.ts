@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'slotcast/client';
 import type { Client } from 'slotcast/client';
 import { afterEach, expect, test, vi } from 'vitest';
+import { WebSocket } from 'ws';
 
 import { RunningCommand } from '../support/command.ts';
 import { findFreePort } from '../support/free-port.ts';
@@ -22,6 +23,21 @@ afterEach(async () => {
   await running?.exited;
   rmSync(folder, { recursive: true, force: true });
 });
+
+/** A socket whose connection can be broken off. */
+class CutSocket extends WebSocket {
+  static readonly #open: Set<CutSocket> = new Set();
+
+  constructor(url: string) {
+    super(url);
+    CutSocket.#open.add(this);
+  }
+
+  static cutAll(): void {
+    for (const socket of CutSocket.#open) socket.terminate();
+    CutSocket.#open.clear();
+  }
+}
 
 interface Ports {
   readonly port: number;
@@ -271,6 +287,41 @@ test('[WS3] what nobody comes back for goes when earlier clients have had their 
   );
   expect(await readStates(ports)).toEqual([]);
 }, 60_000);
+
+test('[SE2] [KV6] [PU5] who leaves in order while the registry stops is gone in its next life, and nobody is told before', async () => {
+  const ports = await setUp();
+  const flags = { partitions: 2, ioThreads, drainTimeoutMs: 5000 };
+  await start(ports, { ...flags, warmUpMs: 0 });
+  const options = { servers: [`ws://127.0.0.1:${ports.port}`], backoffMinMs: 60_000, backoffMaxMs: 60_000 };
+  const leaving = Array.from({ length: 5 }, () => connect(options));
+  const [staying, cut] = [connect(options), connect({ ...options, WebSocket: CutSocket })];
+  clients.push(...leaving, staying, cut);
+  await Promise.all(
+    [...leaving, staying, cut].map((client, i) => client.register('pay', { id: `i${i}`, host: 'h', port: 1 })),
+  );
+  await leaving[0]!.keys.lock('left', { onEnd: 'delete' });
+  await staying.keys.lock('kept');
+  const view = await staying.subscribe('pay');
+  await vi.waitFor(() => expect(view.instances.length).toBe(7), 10_000);
+  const lengths: number[] = [];
+  view.on('change', ({ instances }) => lengths.push(instances.length));
+  const stopping = new Promise((resolve) => staying.on('goaway', resolve));
+  running?.signal('SIGTERM');
+  await stopping;
+  await Promise.all(leaving.map((client) => client.close()));
+  CutSocket.cutAll();
+  expect(await running?.exited).toBe(0);
+  expect(lengths).toEqual([]);
+  await start(ports, { ...flags, warmUpMs: 60_000 });
+  await vi.waitFor(async () => {
+    const { instances } = await read<List>(ports, '/v1/instances?service=pay');
+    expect(instances.map(({ id }) => id).toSorted()).toEqual(['i5', 'i6']);
+  }, 10_000);
+  expect(await readStates(ports)).toEqual(['unconfirmed', 'unconfirmed']);
+  expect((await read<{ readonly missingSessions: number }>(ports, '/v1/guard')).missingSessions).toBe(0);
+  await vi.waitFor(async () => expect(await read(ports, '/v1/keys/left')).not.toHaveProperty('entry'), 10_000);
+  expect(await read(ports, '/v1/keys/kept')).toHaveProperty('entry.holder');
+}, 90_000);
 
 test('[WS2] a journal that cannot be read costs what it had, and the registry starts without', async () => {
   const ports = await setUp();
