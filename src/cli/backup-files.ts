@@ -63,9 +63,11 @@ export async function restoreFile(file: string, { flags, json }: RestoreCommandO
     const onProgress = (bytes: number): void => {
       progress.show(bytes / size, formatBytes(bytes));
     };
-    return await restoreBackup({ file, folder: dataDir, storeBytesMax, onProgress }).finally(() => {
-      progress.end();
-    });
+    return await restoreBackup({ file, folder: dataDir, storeBytesMax, readWallMs: Date.now, onProgress }).finally(
+      () => {
+        progress.end();
+      },
+    );
   });
   console.log(json ? formatJson(content) : `${describeBackup(content)}\nrestored into ${formatText(dataDir)}`);
 }

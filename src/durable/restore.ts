@@ -14,7 +14,7 @@ import { BackupError, BackupReader } from './backup-format.ts';
 import type { BackupContent, TableRow } from './backup-format.ts';
 import { LmdbBackend } from './lmdb-backend.ts';
 import type { RowChange } from './store-backend.ts';
-import { storeFileName } from './store-file.ts';
+import { leapAhead, storeFileName } from './store-file.ts';
 
 /** Calls back with how many bytes of the file have been read. */
 type OnProgress = (bytes: number) => void;
@@ -41,6 +41,8 @@ export interface RestoreOptions {
   readonly folder: string;
   /** Of the store, as `storeBytesMax`. */
   readonly storeBytesMax: number;
+  /** Milliseconds since the epoch: versions continue above all that there can have been. */
+  readonly readWallMs: () => number;
   readonly onProgress?: OnProgress;
 }
 
@@ -52,6 +54,7 @@ export async function restoreBackup({
   file,
   folder,
   storeBytesMax,
+  readWallMs,
   onProgress,
 }: RestoreOptions): Promise<BackupContent> {
   const target = path.resolve(folder);
@@ -62,7 +65,13 @@ export async function restoreBackup({
   // Beside it, so that it only needs another name.
   const unfinished = mkdtempSync(path.join(parent, `.${path.basename(target)}-restoring-`));
   try {
-    const restored = await fillStore(unfinished, { file, folder, storeBytesMax, ...(onProgress && { onProgress }) });
+    const restored = await fillStore(unfinished, {
+      file,
+      folder,
+      storeBytesMax,
+      readWallMs,
+      ...(onProgress && { onProgress }),
+    });
     if (restored.version !== content.version) throw new BackupError('the file has changed while it was read');
     checkEmpty(target);
     if (existsSync(target)) rmdirSync(target);
@@ -74,7 +83,10 @@ export async function restoreBackup({
   return content;
 }
 
-async function fillStore(folder: string, { file, storeBytesMax, onProgress }: RestoreOptions): Promise<BackupContent> {
+async function fillStore(
+  folder: string,
+  { file, storeBytesMax, readWallMs, onProgress }: RestoreOptions,
+): Promise<BackupContent> {
   const backend = new LmdbBackend(path.join(folder, storeFileName), storeBytesMax);
   try {
     const content = await inspectBackup(
@@ -84,8 +96,8 @@ async function fillStore(folder: string, { file, storeBytesMax, onProgress }: Re
       },
       onProgress,
     );
-    // Only now it is a store in which commits go on.
-    backend.commit([], content.version);
+    // Only now it is a store in which commits go on: above those that came after the backup, by which clients and what fences protect may go.
+    backend.commit([], leapAhead(content.version, readWallMs()));
     return content;
   } finally {
     backend.close();

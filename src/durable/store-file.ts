@@ -45,8 +45,13 @@ const newSuffix = '.new';
 const readySuffix = '.ready';
 /** Bytes of rows that are copied in one commit. */
 const copyBytes = 4 * 1_048_576;
-/** How far versions are moved on when the last one cannot be read: further than commits can have come since the last row that can. */
+/** How far versions are moved on when the last one is not known: further than commits can have come since the last that is. */
 const versionGap = 1_000_000;
+
+/** A version above all that a store can have had, of which this one is known. `wallMs`: milliseconds since the epoch, which are more than there can have been commits. */
+export function leapAhead(lastKnown: number, wallMs: number): number {
+  return Math.max(wallMs, lastKnown) + versionGap;
+}
 
 /** The store's format is none that this version knows: only an operator can tell what to do. */
 class StoreFormatError extends Error {
@@ -151,7 +156,7 @@ export function readStore(
   }
   if (problems.length === 0) return { format, lastVersion: head?.lastVersion ?? 0, rows, problems };
   // What it says of its last commit may be out of date, too, and later rows may be lost.
-  const lastVersion = Math.max(readWallMs(), head?.lastVersion ?? 0, lastSeen) + versionGap;
+  const lastVersion = leapAhead(Math.max(head?.lastVersion ?? 0, lastSeen), readWallMs());
   return { format, lastVersion, rows: chooseNewest(rows), problems };
 }
 
