@@ -73,7 +73,7 @@ export class RunningServer implements Server {
     try {
       address = await openDoors(parts, config);
     } catch (error) {
-      await parts.shutdown.stop();
+      await parts.shutdown.abandon();
       throw error;
     }
     parts.ticker.start();

@@ -49,7 +49,13 @@ export class Shutdown {
 
   /** Says goodbye to sessions, gives them `drainTimeoutMs` to leave, then ends partitions and threads. */
   stop(): Promise<void> {
-    this.#stopped ??= this.#stop();
+    this.#stopped ??= this.#stop(true);
+    return this.#stopped;
+  }
+
+  /** The start has failed: ends what had begun. The error says all that there is to say. */
+  abandon(): Promise<void> {
+    this.#stopped ??= this.#stop(false);
     return this.#stopped;
   }
 
@@ -72,13 +78,13 @@ export class Shutdown {
     this.#options.onFatal(error);
   }
 
-  async #stop(): Promise<void> {
+  async #stop(isTold: boolean): Promise<void> {
     const { config, log, listener, edges, threads, hosts, administration, descriptors } = this.#options;
     const { supervisor, store } = this.#options;
     listener.stop();
     edges.stopListening();
     hosts.drain('stopping');
-    log.logger.info({ sessions: await administration.countSessions() }, 'draining');
+    if (isTold) log.logger.info({ sessions: await administration.countSessions() }, 'draining');
     await this.#waitUntilEmpty(config.drainTimeoutMs);
     await this.#closeSockets();
     await edges.end();
@@ -87,7 +93,7 @@ export class Shutdown {
     await this.#options.warmStart?.end(hosts.table.partitions);
     await store.stop();
     descriptors.close();
-    log.logger.info('stopped');
+    if (isTold) log.logger.info('stopped');
     await log.close();
   }
 

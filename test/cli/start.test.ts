@@ -140,6 +140,19 @@ test('a port that is in use is refused with status 1', async () => {
   expect(err).toContain('cannot listen on 127.0.0.1');
 });
 
+test('a data folder that is in use is refused with status 5, and nothing else is said', async () => {
+  const dataDir = join(folder, 'data');
+  const command = new RunningCommand(['start', '--data-dir', dataDir, '--port', '0', '--http-port', '0']);
+  started.push(command);
+  await command.waitFor(listening);
+  const second = await runCommand(['start', '--data-dir', dataDir, '--port', '0', '--http-port', '0']);
+  expect(second).toEqual({
+    status: 5,
+    out: '',
+    err: `slotcast: ${dataDir} is in use by process ${command.process.pid}\n`,
+  });
+});
+
 test('what Kubernetes sets for a service of this name is passed over with a warning', async () => {
   const command = start([], { SLOTCAST_PORT: 'tcp://10.96.0.7:7070', SLOTCAST_SERVICE_HOST: '10.96.0.7' });
   await command.waitFor(listening);
