@@ -36,6 +36,8 @@ export interface KeyCallsOptions {
 
 /** The longest first wait before a transaction is tried again, in milliseconds; it doubles with each attempt. */
 const retryMs = 10;
+/** How often a release of a session that has ended is tried again while partitions die. */
+const lastWordAttemptsMax = 3;
 const pageCharactersMax = Math.ceil((protocolLimits.keyPageBytesMax * 4) / 3);
 
 /** Carries out calls about keys: asks the partitions that own them, and words what they answer. */
@@ -171,7 +173,8 @@ export class KeyCalls {
     const identity = needsHolder && !isAcquiring ? session?.identity : undefined;
     if (session !== undefined && isAcquiring) holding.noteAcquiring(session);
     if (identity !== undefined) holding.noteAsked(identity);
-    new Transaction({
+    let attemptsLeft = lastWordAttemptsMax;
+    const transaction = new Transaction({
       router,
       operations,
       readHolder: () => (session === undefined || !needsHolder ? '' : holding.readHolder(session, isAcquiring)),
@@ -180,10 +183,18 @@ export class KeyCalls {
         this.#later(attempt, run);
       },
       settle: (answer) => {
+        // Its client is not there any more to try again.
+        const isToRepeat = answer === outcomeUnknown && identity?.isOver === true && isReleasing(operations);
+        if (isToRepeat && attemptsLeft > 0) {
+          attemptsLeft -= 1;
+          transaction.begin();
+          return;
+        }
         settle(answer);
         if (identity !== undefined) holding.noteAnswered(identity);
       },
-    }).begin();
+    });
+    transaction.begin();
   }
 
   #later(attempt: number, run: () => void): void {
@@ -283,6 +294,17 @@ function toPage(
   const whole = new Set(rows.map(({ key }) => key));
   const keys = names.filter((name) => !whole.has(name));
   return { version, entries: rows.map(toEntry), ...(keys.length === 0 ? {} : { keys }), ...cursor };
+}
+
+/** Whether nothing that it checks holds any more once it has been carried out: so it may be asked for again, since that does nothing then. */
+function isReleasing(operations: readonly KeyOperation[]): boolean {
+  return operations.some(
+    (one) =>
+      (one.kind === 'put' && one.release === true) ||
+      (one.kind === 'check' &&
+        one.isHeld === true &&
+        operations.some(({ kind, key }) => kind === 'delete' && key === one.key)),
+  );
 }
 
 function refuse(field: string, message: string): Failure {

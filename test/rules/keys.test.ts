@@ -253,17 +253,35 @@ test.each([
   },
 );
 
-test('[KV6] a key that is released right before its connection is closed in order is free at once, also while its partition is being rebuilt', async () => {
-  const registry = await InProcessRegistry.start();
-  const [holder, other] = [new SimulatedClient(registry), new SimulatedClient(registry)];
-  const key = keyOf(registry, 0);
-  await ask(registry, holder.request('kv.put', { key, acquire: true, lockDelayMs: 60_000 }));
-  registry.partitions[0]!.die();
-  holder.request('kv.put', { key, release: true });
-  registry.core.disconnected(holder.session, true);
-  await registry.settle(random);
-  expect(await ask(registry, other.request('kv.put', { key, acquire: true }))).toMatchObject({ applied: true });
-});
+test.each([
+  ['put', 'while its partition is being rebuilt', false],
+  ['put', 'if its partition dies meanwhile', true],
+  ['transact', 'if its partition dies meanwhile', true],
+] as const)(
+  '[KV6] a key that is released by kv.%s right before its connection is closed in order is free at once, also %s',
+  async (method, _, isSentBefore) => {
+    const registry = await InProcessRegistry.start();
+    const [holder, other] = [new SimulatedClient(registry), new SimulatedClient(registry)];
+    const key = keyOf(registry, 0);
+    await ask(registry, holder.request('kv.put', { key, acquire: true, lockDelayMs: 60_000 }));
+    const release = (): void => {
+      if (method === 'put') holder.request('kv.put', { key, release: true });
+      else {
+        const operations = [
+          { op: 'check', key, held: true },
+          { op: 'delete', key },
+        ] as const;
+        holder.request('kv.transact', { operations });
+      }
+    };
+    if (isSentBefore) release();
+    registry.partitions[0]!.die();
+    if (!isSentBefore) release();
+    registry.core.disconnected(holder.session, true);
+    await registry.settle(random);
+    expect(await ask(registry, other.request('kv.put', { key, acquire: true }))).toMatchObject({ applied: true });
+  },
+);
 
 test('[KV6] the same is true of keys of several partitions, and of keys whose slots are moving', async () => {
   for (let steps = 0; steps < 120; steps += 10) {
