@@ -21,6 +21,8 @@ export interface Line {
   reading: LargeFrame | undefined;
   /** Of the present frame, once all of it has been read. */
   batch: LineBatch | undefined;
+  /** Called when nothing of it is left. */
+  onEnd: (() => void) | undefined;
 }
 
 /** The lines of all sessions of a host, in the order of their turns. What is in them is forgotten with the connection that it came on. */
@@ -45,7 +47,7 @@ export class IntakeLines {
   obtain(session: Session): Line {
     let line = this.#lines.get(session);
     if (line === undefined) {
-      line = { session, frames: [], at: 0, bytes: 0, reading: undefined, batch: undefined };
+      line = { session, frames: [], at: 0, bytes: 0, reading: undefined, batch: undefined, onEnd: undefined };
       this.#lines.set(session, line);
     }
     return line;
@@ -74,6 +76,14 @@ export class IntakeLines {
   /** All of it is done. */
   end(line: Line): void {
     this.#lines.delete(line.session);
+    line.onEnd?.();
+  }
+
+  /** Runs a task once nothing of a session waits, at once if nothing does. */
+  whenEnded(session: Session, run: () => void): void {
+    const line = this.#lines.get(session);
+    if (line === undefined) run();
+    else line.onEnd = run;
   }
 
   /** The session's connection has gone: what has not been carried out is as if it had not arrived. */
@@ -81,6 +91,6 @@ export class IntakeLines {
     const line = this.#lines.get(session);
     if (line === undefined) return;
     this.count(line, -line.bytes);
-    this.#lines.delete(session);
+    this.end(line);
   }
 }

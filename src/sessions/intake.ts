@@ -34,7 +34,8 @@ const frameBytes = 256;
 
 /**
  * What clients send faster than it can be carried out without keeping others waiting: large frames, many small ones at a time, and whatever comes behind those.
- * Sessions take turns, and the frames of each are carried out in their order. What has not been carried out when a connection goes is as if it had not arrived.
+ * Sessions take turns, and the frames of each are carried out in their order. What has not been carried out when a connection breaks is as if it had not arrived; one that is
+ * closed in order ends behind it.
  */
 export class Intake {
   readonly #options: IntakeOptions;

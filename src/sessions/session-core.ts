@@ -221,8 +221,20 @@ export class SessionCore {
     this.#parts.journal.noteOriginRefused(origin, address, this.sessions.clockMs);
   }
 
-  /** The socket has closed. Only an orderly close by the client removes at once (SE2). `reason`: this side closed it. */
+  /**
+   * The socket has closed. Only an orderly close by the client removes at once (SE2), behind what it had asked for before that: a release of a key, for example. `reason`: this side
+   * closed it.
+   */
   disconnected(session: Session, isClean: boolean, reason?: CloseReason): void {
+    if (!isClean || reason !== undefined) this.#disconnect(session, isClean, reason);
+    else {
+      this.#parts.lines.whenEnded(session, () => {
+        this.#disconnect(session, isClean, reason);
+      });
+    }
+  }
+
+  #disconnect(session: Session, isClean: boolean, reason: CloseReason | undefined): void {
     this.#parts.journal.noteEnded(session, isClean, reason, this.sessions.clockMs);
     this.resumption.forget(session);
     this.#parts.connections.cutOff(session, isClean);

@@ -106,6 +106,7 @@ export interface SessionParts {
   readonly slow: SlowConsumers;
   readonly subscriptions: Subscriptions;
   readonly notices: ClaimNotices;
+  readonly lines: IntakeLines;
   readonly connections: Connections;
   readonly losses: HostLosses;
   readonly registrar: Registrar;
@@ -271,6 +272,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     slow,
     subscriptions,
     notices,
+    lines,
     connections,
     losses,
     registrar,

@@ -304,3 +304,18 @@ test('[KV6] the same is true of keys of several partitions, and of keys whose sl
     }
   }
 });
+
+test('[KV6] what is asked for in many frames, or large ones, is carried out before its connection is closed in order', async () => {
+  const registry = await InProcessRegistry.start({ frameSliceBytes: 1024 });
+  const [holder, other] = [new SimulatedClient(registry), new SimulatedClient(registry)];
+  await ask(registry, holder.request('kv.put', { key: 'lock', acquire: true, lockDelayMs: 60_000 }));
+  for (let i = 0; i < 20; i++) holder.request('kv.put', { key: `k${i}`, value: valueOf(2000) });
+  holder.request('kv.put', { key: 'lock', release: true });
+  holder.closed = 'client';
+  registry.core.disconnected(holder.session, true);
+  await registry.settle(random);
+  const { keys } = (await ask(registry, other.request('kv.list', { keysOnly: true, prefix: 'k' }))) as KeyListResult;
+  expect(keys).toHaveLength(20);
+  expect(await ask(registry, other.request('kv.put', { key: 'lock', acquire: true }))).toMatchObject({ applied: true });
+  expect(registry.core.sessions.connectedCount).toBe(1);
+});
