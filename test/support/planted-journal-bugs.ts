@@ -161,7 +161,7 @@ export const plantedJournalBugs: readonly PlantedJournalBug[] = [
   {
     name: 'slots that have moved are not noted as given away',
     faults: moving,
-    seed: 148,
+    seed: 111,
     plant: () => replace(ClaimRecordWriter.prototype, 'giveAway', () => () => undefined),
   },
   {
@@ -181,6 +181,7 @@ export const plantedJournalBugs: readonly PlantedJournalBug[] = [
   {
     name: 'what comes from another partition counts before all of it has come',
     faults: moving,
+    seed: 160,
     plant: () =>
       replace(
         ClaimJournal.prototype,
@@ -195,7 +196,7 @@ export const plantedJournalBugs: readonly PlantedJournalBug[] = [
   {
     name: 'that a service is told at a higher version is not noted',
     faults: moving,
-    seed: 160,
+    seed: 397,
     plant: () => replace(ClaimJournal.prototype, 'noteRaised', () => () => undefined),
   },
   {
@@ -206,7 +207,7 @@ export const plantedJournalBugs: readonly PlantedJournalBug[] = [
   {
     name: 'a partition that is not needed any more takes its journal along at once',
     faults: moving,
-    seed: 26,
+    seed: 118,
     plant: takeAlong,
   },
 ];
