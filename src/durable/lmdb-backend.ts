@@ -24,6 +24,8 @@ const lockFileBytes = 12_288;
 
 /** A disk, or what a process may write to a file, with less room is full: a group of commits may need that much. */
 const roomBytesMin = 1_048_576;
+/** Beside what it puts, twice, a commit writes less: pages of trees, and of the list of free ones. */
+const commitBytesMin = 262_144;
 /** A new file, with its tables and nothing in them, has less. */
 const newFileBytesMax = 262_144;
 
@@ -116,6 +118,7 @@ export class LmdbBackend implements StoreBackend {
     this.#checkName();
     this.#checkLength();
     this.#checkRoom(changes);
+    this.#checkDisk(changes);
     let next = { ...this.#head, lastVersion };
     try {
       root.transactionSync(() => {
@@ -243,6 +246,20 @@ export class LmdbBackend implements StoreBackend {
     throw new StorageError('full', `the rows take ${this.#countedBytes} bytes: storeBytesMax is ${this.#bytesMax}`);
   }
 
+  /**
+   * LMDB's binding writes past the end of its memory when a page cannot be written, and some failures later the process crashes: so it is not asked to write what the disk, or the process's limit of
+   * a file's length, has no room for.
+   */
+  #checkDisk(changes: readonly RowChange[]): void {
+    let bytes = commitBytesMin;
+    for (const { key, row } of changes) bytes += 2 * (key.length + (row?.payload.length ?? 0));
+    const bound = readFileLimit();
+    if (bound !== undefined && this.#fileBytes + bytes > bound)
+      throw new StorageError('full', `nothing can be written: no file may have more than ${bound} bytes (ulimit -f)`);
+    if (isFullAt(path.dirname(this.#file), bytes))
+      throw new StorageError('full', 'nothing can be written: the disk has no room');
+  }
+
   #count(): void {
     let pages = 0;
     for (const table of this.#environment?.tables.values() ?? []) {
@@ -350,12 +367,23 @@ export function toStorageError(error: unknown, what: string, file: string): Stor
 /** How large a file of this process may become, in bytes, if this one nearly is, or will soon be; undefined: that is not what is wrong, or nobody knows. */
 function readFileBound(file: string): number | undefined {
   try {
-    const [, text] = /^Max file size +(\d+) /m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
-    if (text === undefined) return undefined;
+    const limit = readFileLimit();
+    if (limit === undefined) return undefined;
     const { size } = statSync(file, { throwIfNoEntry: false }) ?? { size: 0 };
-    return size + roomBytesMin > Number(text) ? Number(text) : undefined;
+    return size + roomBytesMin > limit ? limit : undefined;
   } catch {
     // Other systems do not say; what has failed is said all the same.
+    return undefined;
+  }
+}
+
+/** How large a file of this process may become, in bytes; undefined: as large as it likes, or nobody knows. */
+function readFileLimit(): number | undefined {
+  try {
+    const [, text] = /^Max file size +(\d+) /m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+    return text === undefined ? undefined : Number(text);
+  } catch {
+    // Other systems do not say.
     return undefined;
   }
 }
