@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -122,6 +123,24 @@ describe('[ST3] with a limit for the size of files', () => {
     expect(await putKeys(free, names('more', 10))).toHaveLength(10);
   });
 });
+
+const canLimit = spawnSync('prlimit', ['--version']).status === 0;
+if (!canLimit) console.log('left out: a limit that comes and goes: there is no prlimit');
+
+test.runIf(canLimit)(
+  '[ST3] hundreds of commits for which there is no room harm neither the process nor what is stored',
+  () => {
+    const script = fileURLToPath(new URL('../support/refused-commits.mjs', import.meta.url));
+    const { stdout, stderr, status } = spawnSync(process.execPath, [script, path.join(folder, 'store.mdb')], {
+      encoding: 'utf8',
+    });
+    expect({ status, stderr, counts: JSON.parse(stdout || '{}') as unknown }).toEqual({
+      status: 0,
+      stderr: '',
+      counts: { stored: 600, refused: 900 },
+    });
+  },
+);
 
 const asNobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
 const canDrop =
