@@ -121,6 +121,8 @@ export class WarmStart {
     const { folder, config } = this.#options;
     const { paths, sequence } = folder.ownFiles('claims', partition);
     this.#ended.delete(partition);
+    // This life's journal is its own.
+    this.#cold.delete(partition);
     this.#givenAway.delete(partition);
     return {
       folder: folder.path,
@@ -149,6 +151,7 @@ export class WarmStart {
         return;
       case 'ended':
         this.#ended.set(partition, report.isWhole);
+        this.#cold.delete(partition);
         // There are fewer now, and others have what it held.
         if (partition >= (this.#hosts?.table.partitions ?? Infinity)) this.#givenAway.set(partition, this.#nowMs);
         return;
