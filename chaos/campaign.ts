@@ -5,6 +5,7 @@ import { Chronicle } from './chronicle.ts';
 import { Crowd } from './crowd.ts';
 import { Disturbances } from './disturbances.ts';
 import { gatherEvidence } from './evidence.ts';
+import { FullDisk } from './full-disk.ts';
 import { Judge } from './judge.ts';
 import { LeaseHolders } from './lease-holders.ts';
 import { compareAll, waitForQuiet } from './quiet.ts';
@@ -23,6 +24,8 @@ export interface CampaignOptions {
   readonly ioThreads: number;
   /** Of the registry, as its setting has it. */
   readonly transport: string;
+  /** Now and then the disk of the registry has no room. */
+  readonly fullDisk: boolean;
   /** Settings by which the registry breaks what it promises; the run must find it. */
   readonly broken: SettingValues;
   readonly print: (line: string) => void;
@@ -116,7 +119,8 @@ export class Campaign {
   ): Promise<void> {
     const { seconds, seed, print } = this.#options;
     const latestStats = (): Stats | undefined => (this.#statsLife === registry.life ? this.#stats : undefined);
-    const disturbances = new Disturbances({ ...tools, registry, crowd, latestStats });
+    const disk = this.#options.fullDisk ? new FullDisk({ registry, onWrong: tools.onWrong }) : undefined;
+    const disturbances = new Disturbances({ ...tools, registry, crowd, latestStats, disk });
     // No more than a quarter of the run, each.
     const downMaxMs = (seconds * 1000) / 4;
     const isShort = seconds < shortRunSeconds;
@@ -135,13 +139,14 @@ export class Campaign {
         await this.#storm(isShort ? stormMs.short : stormMs.long, crowd, disturbances);
         // Without one what is left over can be seen in quiet; with two, what is left over of the first.
         for (let left = isShort ? 1 : (round % 2) * 2; left > 0 && this.#failure === undefined; left--) {
+          await disk?.settle();
           await restarts.run((isCalm) => this.#act(crowd, isCalm));
           await this.#storm(stormMs.short, crowd, disturbances);
         }
         if (this.#failure !== undefined) return;
         await disturbances.settle();
         await leases.settle();
-        const failure = await this.#quieten(registry, crowd, leases.strays);
+        const failure = (await this.#quieten(registry, crowd, leases.strays)) ?? (await disk?.judge());
         if (failure !== undefined) this.#fail(failure);
         const { viewsCompared } = this.#tally;
         print(`${Math.round((performance.now() - startMs) / 1000)} s: ${viewsCompared} views compared in quiet so far`);

@@ -4,6 +4,8 @@ import type { Fault } from '../src/main/testing.ts';
 import type { Random } from '../test/support/random.ts';
 import type { Chronicle } from './chronicle.ts';
 import type { Crowd } from './crowd.ts';
+import { canFillDisk } from './full-disk.ts';
+import type { FullDisk } from './full-disk.ts';
 import type { RegistryProcess, Stats } from './registry-process.ts';
 import { settings } from './settings.ts';
 import type { SteadyClock } from './steady-clock.ts';
@@ -17,6 +19,8 @@ export interface DisturbancesOptions {
   readonly clock: SteadyClock;
   readonly chronicle: Chronicle;
   readonly latestStats: () => Stats | undefined;
+  /** Undefined: it always has room. */
+  readonly disk: FullDisk | undefined;
 }
 
 const deaths: readonly Fault[] = ['throw', 'exit', 'hang', 'memory'];
@@ -46,7 +50,7 @@ export class Disturbances {
 
   /** Begins what is due. */
   tick(): void {
-    const { registry, crowd } = this.#options;
+    const { registry, crowd, disk } = this.#options;
     this.#when('death', 1100, () => this.#kill());
     this.#when('edge thread', 2200, () => this.#killEdge());
     this.#when('store thread', 3000, () => {
@@ -63,6 +67,12 @@ export class Disturbances {
       this.#fault('asked to go', 'some are asked to reconnect');
       return registry.requestReconnect(20, 300);
     });
+    if (disk !== undefined && canFillDisk) {
+      this.#when('full disk', 5000, () => {
+        this.#fault('full disk', 'the disk has no room');
+        return disk.fill();
+      });
+    }
     this.#when('suspended process', 8000, () => this.#suspend());
   }
 

@@ -1,4 +1,4 @@
-import { fork } from 'node:child_process';
+import { fork, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -223,6 +223,29 @@ export class RegistryProcess {
       headers: { 'content-type': 'application/json' },
       body,
     });
+  }
+
+  /** No file of the process may be made longer than this, in bytes, or `unlimited`. */
+  limitFiles(bytes: string): void {
+    spawnSync('prlimit', ['--pid', String(this.#child?.pid), `--fsize=${bytes}:`]);
+  }
+
+  async readMetric(name: string): Promise<number> {
+    const response = await fetch(`http://127.0.0.1:${this.httpPort}/metrics`).catch(() => undefined);
+    const [, value] = new RegExp(`^${name} (\\d+)$`, 'm').exec((await response?.text()) ?? '') ?? [];
+    return Number(value);
+  }
+
+  /** Resolves to whether it is stored. */
+  async putKey(key: string, value: string): Promise<boolean> {
+    const answer = await this.#fetch(`/v1/keys/${key}`, { method: 'PUT', body: value });
+    return (answer as { readonly applied?: boolean }).applied === true;
+  }
+
+  /** Undefined: there is none. */
+  async readKey(key: string): Promise<string | undefined> {
+    const { entry } = (await this.#fetch(`/v1/keys/${key}`)) as { readonly entry?: { readonly value: string } };
+    return entry === undefined ? undefined : Buffer.from(entry.value, 'base64').toString();
   }
 
   /** The whole process stands still, as in a suspended machine. */

@@ -11,13 +11,14 @@ import type { SettingValues } from './settings.ts';
 
 const exitUsage = 2;
 const fleetClients = 30;
-const usage = `Usage: npm run chaos -- [--seconds N] [--seed N] [--io-threads N] [--transport NAME] [--json]
+const usage = `Usage: npm run chaos -- [--seconds N] [--seed N] [--io-threads N] [--transport NAME] [--full-disk] [--json]
        npm run chaos -- --down N[,N…] [--io-threads N] [--json]
 
   --seconds N           how long (default 60); longer where the machine is too busy to do enough in that time
   --seed N              who does what, and which faults come (default 1)
   --io-threads N        threads that hold sessions; 0, the default: they are on the main thread
   --transport NAME      of the registry: auto (default), uws, or node
+  --full-disk           the disk of the registry has no room now and then, where there is prlimit; leases that are lost then are reported, and not all of them are explained yet
   --break SETTING=VALUE starts the registry with a setting by which it breaks what it promises, to see that it is found
   --json                the result as JSON
   --down N[,N…]         instead: ${fleetClients} clients of the SDK, all defaults, and a registry that is down for so many seconds, one time after the other
@@ -28,6 +29,7 @@ interface Options {
   readonly seed: number;
   readonly ioThreads: number;
   readonly transport: string;
+  readonly fullDisk: boolean;
   readonly broken: SettingValues;
   readonly isJson: boolean;
   /** Seconds; undefined: the usual run. */
@@ -42,6 +44,7 @@ function readOptions(): Options | undefined {
       seed: { type: 'string', default: '1' },
       'io-threads': { type: 'string', default: '0' },
       transport: { type: 'string', default: 'auto' },
+      'full-disk': { type: 'boolean', default: false },
       break: { type: 'string', multiple: true, default: [] },
       down: { type: 'string' },
       json: { type: 'boolean', default: false },
@@ -58,8 +61,8 @@ function readOptions(): Options | undefined {
   const down = values.down?.split(',').map(Number);
   if (down?.some((seconds) => !(seconds >= 0)) === true) throw new Error('--down wants seconds, with commas between');
   const broken = Object.fromEntries(values.break.map(readSetting));
-  const { transport } = values;
-  return { seconds, seed, ioThreads, transport, broken, isJson: values.json, down };
+  const { transport, 'full-disk': fullDisk } = values;
+  return { seconds, seed, ioThreads, transport, fullDisk, broken, isJson: values.json, down };
 }
 
 function readSetting(text: string): [string, string] {
