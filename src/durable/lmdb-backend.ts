@@ -87,6 +87,8 @@ export class LmdbBackend implements StoreBackend {
   /** Bytes in use, as last counted, and those that have been put since: counting is too slow for every commit. */
   #countedBytes = 0;
   #putBytes = 0;
+  /** The last commit could not be written. */
+  #hasFailed = false;
   /** That the file has at least. */
   #fileBytes = 0;
   readonly #snapshots: Set<StoreSnapshot> = new Set();
@@ -118,7 +120,7 @@ export class LmdbBackend implements StoreBackend {
     this.#checkName();
     this.#checkLength();
     this.#checkRoom(changes);
-    this.#checkDisk(changes);
+    if (this.#hasFailed) this.#checkDisk(changes);
     let next = { ...this.#head, lastVersion };
     try {
       root.transactionSync(() => {
@@ -141,6 +143,7 @@ export class LmdbBackend implements StoreBackend {
       this.#explain(error, lastVersion);
     }
     this.#head = next;
+    this.#hasFailed = false;
     this.#measure();
     // Deletions count, too: they are to be seen.
     for (const { key, row } of changes) this.#putBytes += key.length + (row?.payload.length ?? 0);
@@ -247,7 +250,7 @@ export class LmdbBackend implements StoreBackend {
   }
 
   /**
-   * LMDB's binding writes past the end of its memory when a page cannot be written, and some failures later the process crashes: so it is not asked to write what the disk, or the process's limit of
+   * LMDB's binding writes past the end of its memory when a page cannot be written, and some failures later the process crashes: so after a failure it is not asked to write what the disk, or the process's limit of
    * a file's length, has no room for.
    */
   #checkDisk(changes: readonly RowChange[]): void {
@@ -305,6 +308,7 @@ export class LmdbBackend implements StoreBackend {
    * throws.
    */
   #explain(cause: unknown, wanted: number): never {
+    this.#hasFailed = true;
     const failure = toStorageError(cause, 'nothing can be written', this.#file);
     const unknown = `it is not known whether commit ${wanted} is on disk`;
     this.close();
