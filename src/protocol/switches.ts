@@ -90,6 +90,8 @@ const described = {
   by: text('Who orders it.', limits.ownerBytesMax),
 };
 const names = serviceNameSchemas;
+/** What a switch is ordered with, and shown with. */
+const ordered = { kind, ...names, id, override, overMs, ...described };
 const time = (description: string): JsonSchema => ({ type: 'string', format: 'date-time', description });
 
 export const switchQuerySchema: JsonSchema = {
@@ -102,12 +104,7 @@ export const switchQuerySchema: JsonSchema = {
 export const switchBodySchema: JsonSchema = {
   type: 'object',
   properties: {
-    kind,
-    ...names,
-    id,
-    override,
-    overMs,
-    ...described,
+    ...ordered,
     forMs: {
       type: 'integer',
       minimum: 1,
@@ -122,12 +119,7 @@ export const switchBodySchema: JsonSchema = {
 export const switchSchema: JsonSchema = {
   type: 'object',
   properties: {
-    kind,
-    ...names,
-    id,
-    override,
-    overMs,
-    ...described,
+    ...ordered,
     address: { type: 'string', description: 'From where it was ordered.' },
     since: time('When it was ordered.'),
     until: time('When it is lifted by itself.'),
