@@ -1,15 +1,16 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, statSync, statfsSync, writeSync } from 'node:fs';
-import path from 'node:path';
+import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from 'node:fs';
 
 import { open } from 'lmdb';
 import type { Database, RootDatabase, Transaction } from 'lmdb';
 
 import { durableTables } from './commits.ts';
 import type { DurableRow, DurableTable } from './commits.ts';
+import { FileRoom } from './file-room.ts';
 import { pageBytes } from './lmdb-file.ts';
 import { decodeRow, encodeRow } from './row-encoding.ts';
+import { toStorageError } from './storage-fault.ts';
 import { StorageError } from './store-backend.ts';
-import type { RowChange, RowRange, RowsRead, StorageFault, StoreBackend, StoreSnapshot } from './store-backend.ts';
+import type { RowChange, RowRange, RowsRead, StoreBackend, StoreSnapshot } from './store-backend.ts';
 import { countRow, decodeHead, emptyHead, encodeHead } from './store-head.ts';
 import type { StoreHead } from './store-head.ts';
 
@@ -22,39 +23,10 @@ export const lockSuffix = '-lock';
 /** That file has at least what LMDB would give it; more is room for more readers. */
 const lockFileBytes = 12_288;
 
-/** A disk, or what a process may write to a file, with less room is full: a group of commits may need that much. */
-const roomBytesMin = 1_048_576;
-/** Beside what it puts, twice, a commit writes less: pages of trees, and of the list of free ones. */
-const commitBytesMin = 262_144;
-/** A new file, with its tables and nothing in them, has less. */
-const newFileBytesMax = 262_144;
-
-/** A file is larger than the process may write. */
-const efbig = 27;
-
-/** Of operating systems and LMDB, with what they mean here. */
-const faults: Readonly<Record<string | number, StorageFault>> = {
-  ENOSPC: 'full',
-  EDQUOT: 'full',
-  EFBIG: 'full',
-  EROFS: 'read_only',
-  EACCES: 'read_only',
-  EPERM: 'read_only',
-  ENOENT: 'missing',
-  ENOTDIR: 'missing',
-  28: 'full',
-  122: 'full',
-  [efbig]: 'full',
-  30: 'read_only',
-  13: 'read_only',
-  1: 'read_only',
-  2: 'missing',
-  20: 'missing',
-  [-30_792]: 'full',
-  [-30_797]: 'damaged',
-  [-30_796]: 'damaged',
-  [-30_793]: 'damaged',
-};
+/** Pages that any commit may take, beside those of its rows: of the head, of the tables' roots, of the list of free pages. */
+const commitPagesMin = 10;
+/** A list of free pages has 8 bytes for each, so it takes a page for so many. */
+const freePagesPerPage = 1000;
 
 type Bytes = Database<Buffer, Buffer>;
 
@@ -81,14 +53,13 @@ interface Environment {
 export class LmdbBackend implements StoreBackend {
   readonly #file: string;
   readonly #bytesMax: number;
+  readonly #room: FileRoom;
   /** Undefined: it could not be opened again after a failure. */
   #environment: Environment | undefined;
   #head: StoreHead = emptyHead;
   /** Bytes in use, as last counted, and those that have been put since: counting is too slow for every commit. */
   #countedBytes = 0;
   #putBytes = 0;
-  /** The last commit could not be written. */
-  #hasFailed = false;
   /** That the file has at least. */
   #fileBytes = 0;
   readonly #snapshots: Set<StoreSnapshot> = new Set();
@@ -97,6 +68,7 @@ export class LmdbBackend implements StoreBackend {
   constructor(file: string, bytesMax: number) {
     this.#file = file;
     this.#bytesMax = bytesMax;
+    this.#room = new FileRoom(file);
     this.#head = this.#open();
   }
 
@@ -120,7 +92,7 @@ export class LmdbBackend implements StoreBackend {
     this.#checkName();
     this.#checkLength();
     this.#checkRoom(changes);
-    if (this.#hasFailed) this.#checkDisk(changes);
+    this.#reserve(changes);
     let next = { ...this.#head, lastVersion };
     try {
       root.transactionSync(() => {
@@ -143,7 +115,6 @@ export class LmdbBackend implements StoreBackend {
       this.#explain(error, lastVersion);
     }
     this.#head = next;
-    this.#hasFailed = false;
     this.#measure();
     // Deletions count, too: they are to be seen.
     for (const { key, row } of changes) this.#putBytes += key.length + (row?.payload.length ?? 0);
@@ -250,27 +221,46 @@ export class LmdbBackend implements StoreBackend {
   }
 
   /**
-   * LMDB's binding writes past the end of its memory when a page cannot be written, and some failures later the process crashes: so after a failure it is not asked to write what the disk, or the process's limit of
-   * a file's length, has no room for.
+   * LMDB's binding writes past the end of its memory when a page cannot be written, and some failures later the process crashes: so the room that a commit may
+   * need is there before LMDB begins to write. Rows that are put leave a reserve, by which rows can be deleted once the disk is full.
    */
-  #checkDisk(changes: readonly RowChange[]): void {
-    let bytes = commitBytesMin;
-    for (const { key, row } of changes) bytes += 2 * (key.length + (row?.payload.length ?? 0));
-    const bound = readFileLimit();
-    if (bound !== undefined && this.#fileBytes + bytes > bound)
-      throw new StorageError('full', `nothing can be written: no file may have more than ${bound} bytes (ulimit -f)`);
-    if (isFullAt(path.dirname(this.#file), bytes))
-      throw new StorageError('full', 'nothing can be written: the disk has no room');
+  #reserve(changes: readonly RowChange[]): void {
+    const used = this.#fileBytes;
+    const isPut = changes.some(({ row }) => row !== undefined);
+    const most = this.#pagesOf(changes, Infinity, Infinity);
+    if (this.#room.has(used, most * pageBytes, isPut)) return;
+    const { branches, leaves } = this.#countPages();
+    this.#room.reserve(used, this.#pagesOf(changes, branches, leaves) * pageBytes, isPut);
+  }
+
+  /** That a commit may take at most, if the tables have so many pages: a row may have its leaf, and the branches on the way to it, written anew and split. */
+  #pagesOf(changes: readonly RowChange[], branches: number, leaves: number): number {
+    let pages = commitPagesMin + Math.ceil(this.#fileBytes / pageBytes / freePagesPerPage);
+    for (const { key, row } of changes) {
+      const bytes = key.length + (row?.payload.length ?? 0);
+      // A large row has pages of its own; rows of half a page, or a little more than that, fill pages by half.
+      pages += bytes > pageBytes / 4 ? Math.ceil(bytes / pageBytes) + 1 : (2 * bytes) / pageBytes;
+    }
+    pages += 2 * Math.min(changes.length, leaves + 1) + 2 * Math.min(2 * changes.length, branches + 2);
+    return Math.ceil(pages);
   }
 
   #count(): void {
-    let pages = 0;
+    const { branches, leaves, overflows } = this.#countPages();
+    this.#countedBytes = (branches + leaves + overflows) * pageBytes;
+    this.#putBytes = 0;
+  }
+
+  /** Of the tables with rows. */
+  #countPages(): { readonly branches: number; readonly leaves: number; readonly overflows: number } {
+    const counts = { branches: 0, leaves: 0, overflows: 0 };
     for (const table of this.#environment?.tables.values() ?? []) {
       const stats = table.getStats() as TableStats;
-      pages += stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages;
+      counts.branches += stats.treeBranchPageCount;
+      counts.leaves += stats.treeLeafPageCount;
+      counts.overflows += stats.overflowPages;
     }
-    this.#countedBytes = pages * pageBytes;
-    this.#putBytes = 0;
+    return counts;
   }
 
   #open(): StoreHead {
@@ -308,7 +298,6 @@ export class LmdbBackend implements StoreBackend {
    * throws.
    */
   #explain(cause: unknown, wanted: number): never {
-    this.#hasFailed = true;
     const failure = toStorageError(cause, 'nothing can be written', this.#file);
     const unknown = `it is not known whether commit ${wanted} is on disk`;
     this.close();
@@ -331,15 +320,6 @@ function readHead(head: Bytes): StoreHead {
   return decodeHead(row.payload);
 }
 
-/** Before a new file is made: LMDB writes it as it opens it, and its binding corrupts the heap where that fails again and again. Throws if there is no room for it. */
-export function requireRoomForNew(file: string): void {
-  const bound = readFileBound(file);
-  if (bound !== undefined && bound < newFileBytesMax)
-    throw new StorageError('full', `${file} cannot be made: no file may have more than ${bound} bytes (ulimit -f)`);
-  if (isFullAt(path.dirname(file), newFileBytesMax))
-    throw new StorageError('full', `${file} cannot be made: the disk has no room for it`);
-}
-
 /**
  * LMDB maps this file into memory, and its binding crashes the process if it cannot be made, or if the disk has no room for what is mapped: so it is there, written
  * in full, before LMDB sees it. What it holds already is LMDB's.
@@ -352,52 +332,5 @@ function allocateLockFile(file: string): void {
       at += writeSync(descriptor, zeros, 0, lockFileBytes - at, at);
   } finally {
     closeSync(descriptor);
-  }
-}
-
-/** `file`: where it happened. */
-export function toStorageError(error: unknown, what: string, file: string): StorageError {
-  if (error instanceof StorageError) return error;
-  const { code, message } = error as { readonly code?: string | number; readonly message?: string };
-  const fault = (code === undefined ? undefined : faults[code]) ?? 'failed';
-  // LMDB calls it an error of the device if a part of what it writes has still found room.
-  const bound = fault === 'failed' || code === efbig || code === 'EFBIG' ? readFileBound(file) : undefined;
-  const isFull = bound !== undefined || (fault === 'failed' && isFullAt(path.dirname(file), roomBytesMin));
-  const why =
-    bound === undefined ? (message ?? String(error)) : `no file may have more than ${bound} bytes (ulimit -f)`;
-  return new StorageError(isFull ? 'full' : fault, `${what}: ${why}`, { cause: error });
-}
-
-/** How large a file of this process may become, in bytes, if this one nearly is, or will soon be; undefined: that is not what is wrong, or nobody knows. */
-function readFileBound(file: string): number | undefined {
-  try {
-    const limit = readFileLimit();
-    if (limit === undefined) return undefined;
-    const { size } = statSync(file, { throwIfNoEntry: false }) ?? { size: 0 };
-    return size + roomBytesMin > limit ? limit : undefined;
-  } catch {
-    // Other systems do not say; what has failed is said all the same.
-    return undefined;
-  }
-}
-
-/** How large a file of this process may become, in bytes; undefined: as large as it likes, or nobody knows. */
-function readFileLimit(): number | undefined {
-  try {
-    const [, text] = /^Max file size +(\d+) /m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
-    return text === undefined ? undefined : Number(text);
-  } catch {
-    // Other systems do not say.
-    return undefined;
-  }
-}
-
-function isFullAt(folder: string, bytesMin: number): boolean {
-  try {
-    const { bavail, bsize } = statfsSync(folder);
-    return bavail * bsize < bytesMin;
-  } catch {
-    // It says nothing about the failure that is looked into.
-    return false;
   }
 }

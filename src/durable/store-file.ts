@@ -3,10 +3,12 @@ import path from 'node:path';
 
 import { durableTables } from './commits.ts';
 import type { DurableTable } from './commits.ts';
-import { headKey, headTable, LmdbBackend, lockSuffix, requireRoomForNew, toStorageError } from './lmdb-backend.ts';
+import { requireRoomForNew } from './file-room.ts';
+import { headKey, headTable, LmdbBackend, lockSuffix } from './lmdb-backend.ts';
 import { pageBytes, readLmdbFile } from './lmdb-file.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import { decodeRow } from './row-encoding.ts';
+import { toStorageError } from './storage-fault.ts';
 import { StorageError } from './store-backend.ts';
 import type { RowChange, RowRange, RowsRead, StoreBackend, StoreSnapshot } from './store-backend.ts';
 import {
