@@ -4,7 +4,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
 import { protocolLimits } from '../protocol/limits.ts';
-import type { Switch, SwitchBody, SwitchesResult, SwitchKind } from '../protocol/switches.ts';
+import type { Switch, SwitchBody, SwitchesResult, SwitchKind, SwitchTarget } from '../protocol/switches.ts';
 import type { InstanceOverride } from '../protocol/types.ts';
 import { askServer } from './administration.ts';
 import { formatJson, formatTable, formatText } from './output.ts';
@@ -23,13 +23,20 @@ interface OrderOptions extends TargetOptions {
   readonly for?: number;
 }
 
-interface ReadOnlyOptions extends OrderOptions {
+interface LiftableOptions extends OrderOptions {
   readonly lift: boolean;
 }
 
-interface DrainOptions extends OrderOptions {
+interface DrainOptions extends LiftableOptions {
+  readonly host?: string;
   readonly over?: number;
-  readonly lift: boolean;
+}
+
+/** Clients, where a switch may be about them rather than about a service. */
+interface ClientOptions {
+  readonly address?: string;
+  readonly app?: string;
+  readonly session?: string;
 }
 
 interface OverrideOptions extends OrderOptions {
@@ -43,7 +50,7 @@ interface OverrideOptions extends OrderOptions {
 
 const unitMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** `switches`, `off`, `on` and `override`. */
+/** `switches`, and a command for each kind of them. */
 export function addSwitchCommands(program: Command): void {
   addHttpOptions(
     program.command('switches').description("list operators' switches in force: what, who, why, since and until when"),
@@ -52,40 +59,83 @@ export function addSwitchCommands(program: Command): void {
     console.log(options.json ? formatJson(result) : formatSwitches(result.switches));
   });
   addOrderOptions(
-    program
-      .command('off')
-      .description("shut a service's traffic off: its list is empty, and says that it was closed; undone by `on`")
-      .argument('<service>', 'name of the service'),
-  ).action(async (service: string, options: OrderOptions) => {
-    await setSwitch('service-off', service, options, {});
+    addClientOptions(
+      program
+        .command('off')
+        .description(
+          "shut a service's traffic off: its list is empty, and says that it was closed; or that of clients: what they have registered does not show; undone by `on`",
+        )
+        .argument('[service]', 'name of the service'),
+    ).option('--session <name>', 'the client of this session'),
+  ).action(async (service: string | undefined, options: OrderOptions & ClientOptions) => {
+    const target = readClients(service, options);
+    await setSwitch(service === undefined ? 'client-off' : 'service-off', service, options, target);
   });
   addTargetOptions(
-    program
-      .command('on')
-      .description('undo `off`: what is registered is shown again')
-      .argument('<service>', 'name of the service'),
-  ).action(async (service: string, options: TargetOptions) => {
-    await liftSwitch('service-off', service, options);
+    addClientOptions(
+      program
+        .command('on')
+        .description('undo `off`: what is registered is shown again')
+        .argument('[service]', 'name of the service'),
+    ).option('--session <name>', 'the client of this session'),
+  ).action(async (service: string | undefined, options: TargetOptions & ClientOptions) => {
+    const target = readClients(service, options);
+    await liftSwitch(service === undefined ? 'client-off' : 'service-off', service, options, target);
   });
   addOrderOptions(
     program
       .command('drain')
-      .description('lower the weight of an instance to 0 in steps, and then disable it')
-      .argument('<service>', 'name of the service')
-      .argument('<id>', 'id of the instance')
+      .description('lower the weight of an instance, or of all that live on a host, to 0 in steps, and then disable it')
+      .argument('[service]', 'name of the service')
+      .argument('[id]', 'id of the instance')
+      .option('--host <host>', 'all instances that are registered with this host')
       .option('--over <time>', 'over which time, such as 30s or 10m (default: 1m)', parseTime)
       .option('--lift', 'undo: it is shown again as it is registered', false),
-  ).action(async (service: string, id: string, options: DrainOptions) => {
-    const { over, lift } = options;
-    if (lift) await liftSwitch('instance-drain', service, options, id);
-    else await setSwitch('instance-drain', service, options, { id, ...(over === undefined ? {} : { overMs: over }) });
+  ).action(async (service: string | undefined, id: string | undefined, options: DrainOptions) => {
+    const { host, over, lift } = options;
+    if (host === undefined ? id === undefined : service !== undefined)
+      throw new InvalidArgumentError('Either a service and the id of an instance, or --host.');
+    const target = { ...(id === undefined ? {} : { id }), ...(host === undefined ? {} : { host }) };
+    const kind = host === undefined ? 'instance-drain' : 'host-drain';
+    if (lift) await liftSwitch(kind, service, options, target);
+    else await setSwitch(kind, service, options, { ...target, ...(over === undefined ? {} : { overMs: over }) });
+  });
+  addOrderOptions(
+    program
+      .command('freeze')
+      .description(
+        'push nothing, of one service, of all of a namespace, or of all; subscribers keep what they have; undone by `thaw`',
+      )
+      .argument('[service]', 'name of the service'),
+  ).action(async (service: string | undefined, options: OrderOptions) => {
+    await setSwitch('push-freeze', service, options, {});
+  });
+  addTargetOptions(
+    program
+      .command('thaw')
+      .description('undo `freeze`: whoever has missed something gets the latest state')
+      .argument('[service]', 'name of the service'),
+  ).action(async (service: string | undefined, options: TargetOptions) => {
+    await liftSwitch('push-freeze', service, options);
+  });
+  addOrderOptions(
+    addClientOptions(
+      program
+        .command('quarantine')
+        .description('refuse clients, or what concerns a service')
+        .argument('[service]', 'name of the service'),
+    ).option('--lift', 'undo', false),
+  ).action(async (service: string | undefined, options: LiftableOptions & ClientOptions) => {
+    const target = readClients(service, options);
+    if (options.lift) await liftSwitch('quarantine', service, options, target);
+    else await setSwitch('quarantine', service, options, target);
   });
   addOrderOptions(
     program
       .command('read-only')
       .description('make the registry read-only: nothing is registered or stored, and what there is is served')
       .option('--lift', 'undo', false),
-  ).action(async (options: ReadOnlyOptions) => {
+  ).action(async (options: LiftableOptions) => {
     if (options.lift) await liftSwitch('read-only', undefined, options);
     else await setSwitch('read-only', undefined, options, {});
   });
@@ -105,9 +155,27 @@ export function addSwitchCommands(program: Command): void {
     const override = readOverride(options);
     const isGiven = Object.keys(override).length > 0;
     if (options.lift === isGiven) throw new InvalidArgumentError('Either what is laid over the instance, or --lift.');
-    if (options.lift) await liftSwitch('instance-override', service, options, id);
+    if (options.lift) await liftSwitch('instance-override', service, options, { id });
     else await setSwitch('instance-override', service, options, { id, override });
   });
+}
+
+function addClientOptions(command: Command): Command {
+  return command
+    .option('--address <address>', 'clients that are connected from this address')
+    .option('--app <name>', 'clients of this application');
+}
+
+/** A switch is about a service, or about clients. */
+function readClients(service: string | undefined, { address, app, session }: ClientOptions): SwitchTarget {
+  const given = [service, address, app, session].filter((value) => value !== undefined);
+  if (given.length !== 1)
+    throw new InvalidArgumentError('Either a service, or clients in one of the ways that --help lists.');
+  return {
+    ...(address === undefined ? {} : { address }),
+    ...(app === undefined ? {} : { app }),
+    ...(session === undefined ? {} : { session }),
+  };
 }
 
 function addTargetOptions(command: Command): Command {
@@ -159,7 +227,7 @@ async function setSwitch(
   kind: SwitchKind,
   service: string | undefined,
   options: OrderOptions,
-  more: Pick<SwitchBody, 'id' | 'override' | 'overMs'>,
+  more: SwitchTarget & Pick<SwitchBody, 'override' | 'overMs'>,
 ): Promise<void> {
   const { reason, by, for: forMs, json } = options;
   const body: SwitchBody = {
@@ -179,13 +247,13 @@ async function liftSwitch(
   kind: SwitchKind,
   service: string | undefined,
   options: TargetOptions,
-  id?: string,
+  target: SwitchTarget = {},
 ): Promise<void> {
   const query = {
     kind,
     ...(service === undefined ? {} : { service }),
     ...readTarget(options),
-    ...(id === undefined ? {} : { id }),
+    ...target,
   };
   const order = await askServer<Switch>(options, 'liftSwitch', { query });
   console.log(options.json ? formatJson(order) : `lifted ${describe(order)}`);
@@ -195,26 +263,35 @@ function readTarget({ namespace, group }: TargetOptions): { readonly namespace?:
   return { ...(namespace === undefined ? {} : { namespace }), ...(group === undefined ? {} : { group }) };
 }
 
-function describe({ kind, id, until, ...name }: Switch): string {
-  const of = name.service === undefined ? '' : ` of ${nameService(name)}`;
-  return `${kind}${of}${id === undefined ? '' : ` ${formatText(id)}`}${until === undefined ? '' : ` until ${until}`}`;
+function describe({ kind, until, ...order }: Switch): string {
+  const [service, target] = [nameService(order), nameTarget(order)];
+  const of = service === '-' ? '' : ` of ${service}`;
+  return `${kind}${of}${target === '-' ? '' : ` ${target}`}${until === undefined ? '' : ` until ${until}`}`;
 }
 
 function nameService({ namespace, group, service }: Pick<Switch, 'namespace' | 'group' | 'service'>): string {
-  return service === undefined ? '-' : formatText(`${namespace}/${group}/${service}`);
+  if (service === undefined) return namespace === undefined ? '-' : formatText(`${namespace}/*`);
+  return formatText(`${namespace}/${group}/${service}`);
+}
+
+/** An instance, or clients. */
+function nameTarget({ id, host, address, app, session }: SwitchTarget): string {
+  if (id !== undefined) return formatText(id);
+  const given = Object.entries({ host, address, app, session }).filter(([, value]) => value !== undefined);
+  return given.length === 0 ? '-' : formatText(given.map(([name, value]) => `${name}=${value}`).join(' '));
 }
 
 function formatSwitches(switches: readonly Switch[]): string {
   if (switches.length === 0) return 'no switch is in force';
   return formatTable(
-    ['SWITCH', 'SERVICE', 'INSTANCE', 'WHAT', 'BY', 'FROM', 'SINCE', 'UNTIL', 'REASON'],
-    switches.map(({ kind, id, override, overMs, by, address, since, until, reason, ...name }) => [
+    ['SWITCH', 'SERVICE', 'TARGET', 'WHAT', 'BY', 'FROM', 'SINCE', 'UNTIL', 'REASON'],
+    switches.map(({ kind, override, overMs, by, orderedFrom, since, until, reason, ...order }) => [
       kind,
-      nameService(name),
-      id === undefined ? '-' : formatText(id),
+      nameService(order),
+      nameTarget(order),
       override === undefined && overMs === undefined ? '-' : formatText(JSON.stringify(override ?? { overMs })),
       by === undefined ? '-' : formatText(by),
-      formatText(address),
+      formatText(orderedFrom),
       since,
       until ?? '-',
       reason === undefined ? '-' : formatText(reason),

@@ -12,7 +12,6 @@ export interface HostThreadOptions {
   readonly lastRequest: SharedArrayBuffer;
   readonly storeVersion: SharedArrayBuffer;
   readonly warmUp: SharedArrayBuffer;
-  readonly orders: SharedArrayBuffer;
   readonly origins: SharedArrayBuffer;
   readonly isKept: boolean;
   readonly startedAtMicros: number;
@@ -40,7 +39,7 @@ export class HostThread {
 
   /** `more`: what a thread of its kind is started with in addition to that. */
   constructor({ number, name, entry, table, gauges }: HostThreadIdentity, options: HostThreadOptions, more: object) {
-    const { config, lastRequest, storeVersion, warmUp, orders, origins, isKept, startedAtMicros, registry, isVerbose } =
+    const { config, lastRequest, storeVersion, warmUp, origins, isKept, startedAtMicros, registry, isVerbose } =
       options;
     const { port1, port2 } = new MessageChannel();
     // What it transfers are MessagePorts indeed.
@@ -52,7 +51,6 @@ export class HostThread {
       lastRequest,
       storeVersion,
       warmUp,
-      orders,
       origins,
       isKept,
       startedAtMicros,

@@ -3,6 +3,8 @@ import type { StoreConnection } from '../durable/thread-store.ts';
 import { highestOf } from '../protocol/extremes.ts';
 import type { PartitionLink } from '../routing/partition-link.ts';
 import { askApplied } from '../routing/router.ts';
+import { noOrders } from '../sessions/standing-orders.ts';
+import type { Orders } from '../sessions/standing-orders.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
@@ -37,6 +39,7 @@ export class Hosts {
   readonly #weights: Map<string, number> = new Map();
   /** What is laid over services, as partitions know it; for those that are new. */
   readonly #overlays: Map<string, string> = new Map();
+  #orders: Orders = noOrders;
   readonly #connectStore: HostsOptions['connectStore'];
   readonly #storeConnections: Map<SessionHost, StoreConnection> = new Map();
 
@@ -99,6 +102,12 @@ export class Hosts {
     await Promise.all(this.all().map((host) => host.setDefaultWeights(weights)));
   }
 
+  /** Resolves when every host does what operators have ordered, and subscribers are about to be told. */
+  async setOrders(orders: Orders): Promise<void> {
+    this.#orders = orders;
+    await Promise.all(this.all().map((host) => host.setOrders(orders)));
+  }
+
   /**
    * Lays something over a service, or nothing if it is empty: resolves when it has taken effect, wherever the service is. All partitions are told, once no slot is moving or being rebuilt, so
    * none misses it on its way. If the owner dies before it has told subscribers, the next one does.
@@ -133,6 +142,7 @@ export class Hosts {
   greet(host: SessionHost): void {
     host.adoptTable(this.table.memory);
     void host.setDefaultWeights([...this.#weights]);
+    void host.setOrders(this.#orders);
     this.#connectToStore(host);
   }
 

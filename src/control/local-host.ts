@@ -12,6 +12,7 @@ import type { GuardOrders } from '../sessions/loss-messages.ts';
 import { SessionCore } from '../sessions/session-core.ts';
 import type { HostOptions } from '../sessions/session-parts.ts';
 import type { DetachOutcome, SessionRecord, SessionSlice, TakeoverOutcome } from '../sessions/session-transfer.ts';
+import type { Orders } from '../sessions/standing-orders.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
@@ -131,6 +132,10 @@ export class LocalHost implements SessionHost {
   setDefaultWeights(weights: readonly DeclaredWeight[]): Promise<void> {
     for (const [key, weight] of weights) this.core.setDefaultWeight(key, weight);
     return Promise.resolve();
+  }
+
+  setOrders(orders: Orders): Promise<void> {
+    return this.core.setOrders(orders);
   }
 
   fence(partition: number): Promise<boolean> {

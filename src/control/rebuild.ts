@@ -5,6 +5,7 @@ import type { Router } from '../routing/router.ts';
 import { PendingDeregister, PendingRegister } from '../sessions/registrar.ts';
 import type { SessionCore } from '../sessions/session-core.ts';
 import type { HeldRegistration } from '../sessions/session-log.ts';
+import type { Session } from '../sessions/session.ts';
 import { slotOf } from '../slots/slot.ts';
 import { toPartition } from '../workers/messages.ts';
 
@@ -37,7 +38,7 @@ const slicesUnderWay = 8;
 export async function restoreRegistrations(options: RebuildOptions, recoveryState: RecoveryState): Promise<boolean> {
   const { core } = options;
   const isLost = lostKeys(options);
-  const restored = new Restorer(options);
+  const restored = new Restorer(options, recoveryState.possiblyUnpushed);
   recoveryState.pending.sort(([a], [b]) => a - b);
   const undone = restorePending(restored, recoveryState);
   for (const holder of core.endingHolders()) options.link.tell([toPartition.vouch, holder]);
@@ -48,7 +49,7 @@ export async function restoreRegistrations(options: RebuildOptions, recoveryStat
     for (const { key, id } of session.registrations.names(isLost)) {
       if (undone.size > 0 && undone.has(nameChange({ session, key, id }))) continue;
       const registration = session.registrations.get(key, id);
-      if (registration !== undefined) restored.add(session.number, registration);
+      if (registration !== undefined) restored.add(session, registration);
       if (restored.isSliceFull() && !(await restored.endSlice())) return false;
     }
     if (restored.isSliceFull() && !(await restored.endSlice())) return false;
@@ -73,7 +74,7 @@ function restorePending(restored: Restorer, { pending }: RecoveryState): Set<str
     const comesAfterRead = read.has(nameService(request.session, request.key));
     if (comesAfterRead) undone.add(name);
     if ((comesAfterRead || request instanceof PendingDeregister) && request.before !== undefined) {
-      restored.add(request.session.number, request.before);
+      restored.add(request.session, request.before);
     }
   }
   return undone;
@@ -227,17 +228,22 @@ function* describeUnpushed(
 /** Sends registrations in slices, and waits for the partition now and then. */
 class Restorer {
   readonly #options: RebuildOptions;
+  readonly #unpushed: PossiblyUnpushed[];
   /** Registrations added, or merely looked at, since the last slice. */
   #inSlice = 0;
   #slices = 0;
 
-  constructor(options: RebuildOptions) {
+  constructor(options: RebuildOptions, unpushed: PossiblyUnpushed[]) {
     this.#options = options;
+    this.#unpushed = unpushed;
   }
 
-  add(session: number, { key, id, fragment, stamp, isHidden }: HeldRegistration): void {
+  add(session: Session, { key, id, fragment, stamp, isHidden }: HeldRegistration): void {
+    const { core, link } = this.#options;
     this.#inSlice += 1;
-    this.#options.link.tell([toPartition.restore, session, key, id, fragment, stamp, isHidden ? 1 : 0]);
+    const marked = core.markFor(session, fragment);
+    if (core.isOrderUnderWay(session, fragment)) this.#unpushed.push({ key, id });
+    link.tell([toPartition.restore, session.number, key, id, marked, stamp, isHidden ? 1 : 0]);
   }
 
   isSliceFull(): boolean {

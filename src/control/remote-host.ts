@@ -49,6 +49,7 @@ const absentAnswers: { readonly [M in MethodsOf<SessionHost>]: AnswerOf<SessionH
   fence: true,
   recover: false,
   setDefaultWeights: undefined,
+  setOrders: undefined,
   refresh: undefined,
   drain: undefined,
   closeAll: undefined,

@@ -7,6 +7,7 @@ import type { LeaseRecord } from '../sessions/lease-record.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import type { GuardOrders } from '../sessions/loss-messages.ts';
 import type { DetachOutcome, SessionRecord, SessionSlice, TakeoverOutcome } from '../sessions/session-transfer.ts';
+import type { Orders } from '../sessions/standing-orders.ts';
 import type { MailboxPort } from '../workers/runner.ts';
 
 /** What a session host holds and has counted. */
@@ -74,6 +75,8 @@ export interface SessionHost {
   recover(leases: readonly LeaseRecord[]): Promise<boolean>;
   /** Weights that services are declared with, for what is registered there without one; resolves when the host knows them. */
   setDefaultWeights(weights: readonly DeclaredWeight[]): Promise<void>;
+  /** What operators have ordered, all of it; resolves when it is in effect for what this host holds. */
+  setOrders(orders: Orders): Promise<void>;
   /** Something that a partition held is gone, and nobody knows what: whoever subscribes to its services gets the latest state. */
   refresh(partition: number): void;
   /** Asks all sessions to leave; from now on no departure is pushed to subscribers. */

@@ -4,7 +4,8 @@ import type { Failure } from '../protocol/errors.ts';
 import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
 import type { Switch, SwitchBody, SwitchesResult, SwitchKind, SwitchQuery } from '../protocol/switches.ts';
 import { switchKinds } from '../protocol/switches.ts';
-import type { StandingOrders } from '../sessions/standing-orders.ts';
+import type { Orders } from '../sessions/standing-orders.ts';
+import { disabledMark, markPercent } from '../store/instance-mark.ts';
 import { encodeOverlay } from '../store/service-overlay.ts';
 import type { InstanceOverlay } from '../store/service-overlay.ts';
 import type { Hosts } from './hosts.ts';
@@ -22,8 +23,7 @@ export interface SwitchCalls {
 export interface SwitchesOptions {
   readonly store: DurableStore;
   readonly config: Pick<ServerConfig, 'switchesMax' | 'persistentWritesMax'>;
-  readonly hosts: Pick<Hosts, 'layOver' | 'restoreOverlay'>;
-  readonly orders: Pick<StandingOrders, 'setReadOnly'>;
+  readonly hosts: Pick<Hosts, 'layOver' | 'restoreOverlay' | 'setOrders'>;
   readonly delay: (ms: number) => Promise<void>;
   /** Milliseconds since the epoch. */
   readonly readWallMs: () => number;
@@ -111,8 +111,9 @@ export class Switches implements SwitchCalls {
       if (isLifted === true) this.#lifted.set(nameOf(order), readWallMs());
       else this.#keep(order);
     }
-    for (const key of new Set(stored.flatMap((order) => keyOf(order) ?? []))) await layOver(key, this.#overlayOf(key));
-    this.#applyToAll();
+    const overlaid = stored.filter((order) => isOverlay(order)).flatMap((order) => keyOf(order) ?? []);
+    for (const key of new Set(overlaid)) await layOver(key, this.#overlayOf(key));
+    await this.#tellHosts();
     this.#isLoaded = true;
   }
 
@@ -141,7 +142,7 @@ export class Switches implements SwitchCalls {
     const order: Switch = {
       ...fields,
       ...(service === undefined ? {} : parseServiceKey(serviceKey({ ...body, service }))),
-      address,
+      orderedFrom: address,
       since: toTime(since),
       ...(forMs === undefined ? {} : { until: toTime(since + forMs) }),
     };
@@ -222,13 +223,10 @@ export class Switches implements SwitchCalls {
   }
 
   #apply(name: SwitchQuery): Promise<void> {
-    const key = keyOf(name);
-    if (key !== undefined) {
-      this.#noteSteps(key);
-      return this.#options.hosts.layOver(key, this.#overlayOf(key));
-    }
-    this.#applyToAll();
-    return Promise.resolve();
+    const key = isOverlay(name) ? keyOf(name) : undefined;
+    if (key === undefined) return this.#tellHosts();
+    this.#noteSteps(key);
+    return this.#options.hosts.layOver(key, this.#overlayOf(key));
   }
 
   /** What is applied now shows these steps. */
@@ -239,8 +237,33 @@ export class Switches implements SwitchCalls {
     }
   }
 
-  #applyToAll(): void {
-    this.#options.orders.setReadOnly(this.#orders.has(nameOf({ kind: 'read-only' })));
+  /** All that concerns sessions, and what they register. */
+  #tellHosts(): Promise<void> {
+    return this.#options.hosts.setOrders(this.#describeOrders());
+  }
+
+  #describeOrders(): Orders {
+    const nowMs = this.#options.readWallMs();
+    const of = (wanted: SwitchKind): [name: string, order: Switch][] =>
+      [...this.#orders].filter(([, { kind }]) => kind === wanted);
+    return {
+      isReadOnly: of('read-only').length > 0,
+      off: of('client-off').map(([, order]) => selectorOf(order)),
+      drained: of('host-drain').map(([name, order]) => {
+        const step = stepOf(order, nowMs);
+        this.#steps.set(name, step);
+        return { host: order.host!, mark: step > drainSteps ? disabledMark : markPercent(percentAt(step)) };
+      }),
+      frozen: of('push-freeze').map(([, order]) => scopeOf(order)),
+      quarantined: of('quarantine').map(([, order]) => {
+        const { reason } = order;
+        const key = keyOf(order);
+        return {
+          ...(key === undefined ? selectorOf(order) : { key }),
+          ...(reason === undefined ? {} : { reason }),
+        };
+      }),
+    };
   }
 
   #keep(order: Switch): void {
@@ -285,7 +308,8 @@ export class Switches implements SwitchCalls {
   /** Lowers the weights of instances that are drained, when it is time. */
   async #drain(nowMs: number): Promise<void> {
     for (const [name, order] of this.#orders) {
-      if (order.kind !== 'instance-drain' || this.#steps.get(name) === stepOf(order, nowMs)) continue;
+      const isDrain = order.kind === 'instance-drain' || order.kind === 'host-drain';
+      if (!isDrain || this.#steps.get(name) === stepOf(order, nowMs)) continue;
       await this.#run(order, async () => {
         if (this.#orders.get(name) === order) await this.#apply(order);
         return undefined;
@@ -300,14 +324,41 @@ function stepOf({ since, overMs = drainMsDefault }: Switch, nowMs: number): numb
   return 1 + Math.min(drainSteps, Math.floor((elapsedMs * drainSteps) / overMs));
 }
 
+/** How much of its weight an instance has left. */
+function percentAt(step: number): number {
+  return Math.max(0, 100 - (100 * step) / drainSteps);
+}
+
 function describeStep(step: number): InstanceOverlay {
-  const weightPercent = Math.max(0, 100 - (100 * step) / drainSteps);
+  const weightPercent = percentAt(step);
   return step > drainSteps ? { weightPercent, enabled: false } : { weightPercent };
 }
 
 /** Names a switch among all. No name has control characters. */
-function nameOf({ kind, id = '', ...name }: SwitchQuery): string {
-  return `${kind}\n${keyOf({ kind, ...name }) ?? ''}\n${id}`;
+function nameOf(query: SwitchQuery): string {
+  const { kind, id = '' } = query;
+  const target = selectorFields.flatMap((field) => (query[field] === undefined ? [] : [`${field}\n${query[field]}`]));
+  return [kind, scopeOf(query), id, ...target].join('\n');
+}
+
+/** Whether it is laid over a service, where that is; else it concerns sessions, and what they register. */
+function isOverlay({ kind }: SwitchQuery): boolean {
+  return kind === 'service-off' || kind === 'instance-override' || kind === 'instance-drain';
+}
+
+/** A service's key, a namespace with a slash behind it, or, of the whole registry, an empty text. */
+function scopeOf(query: SwitchQuery): string {
+  return keyOf(query) ?? (query.namespace === undefined ? '' : `${query.namespace}/`);
+}
+
+const selectorFields = ['host', 'address', 'app', 'session'] as const;
+
+function selectorOf({ address, app, session }: Switch): Orders['off'][number] {
+  return {
+    ...(address === undefined ? {} : { address }),
+    ...(app === undefined ? {} : { app }),
+    ...(session === undefined ? {} : { session }),
+  };
 }
 
 /** Of the service that it is about; undefined: it is about the whole registry. */
@@ -316,13 +367,24 @@ function keyOf({ service, ...name }: SwitchQuery): string | undefined {
 }
 
 /** The fields that a switch of each kind must have, and others that it may have; schemas have looked at each by itself. */
-const fieldsOf: Readonly<Record<SwitchKind, { readonly needs: readonly Field[]; readonly may: readonly Field[] }>> = {
+const fieldsOf: Readonly<Record<SwitchKind, FieldRules>> = {
   'service-off': { needs: ['service'], may: ['namespace', 'group'] },
   'instance-override': { needs: ['service', 'id', 'override'], may: ['namespace', 'group'] },
   'instance-drain': { needs: ['service', 'id'], may: ['namespace', 'group', 'overMs'] },
+  'host-drain': { needs: ['host'], may: ['overMs'] },
+  'client-off': { needs: [], may: [], oneOf: ['address', 'app', 'session'] },
+  'push-freeze': { needs: [], may: ['namespace', 'group', 'service'] },
+  quarantine: { needs: [], may: ['namespace', 'group'], oneOf: ['service', 'address', 'app'] },
   'read-only': { needs: [], may: [] },
 };
-const targetFields = ['namespace', 'group', 'service', 'id'] as const;
+const targetFields = ['namespace', 'group', 'service', 'id', ...selectorFields] as const;
+
+interface FieldRules {
+  readonly needs: readonly Field[];
+  readonly may: readonly Field[];
+  /** Exactly one of these is given. */
+  readonly oneOf?: readonly Field[];
+}
 type Field = (typeof targetFields)[number] | 'override' | 'overMs';
 
 function checkTarget(query: SwitchQuery): Failure | undefined {
@@ -337,11 +399,18 @@ function checkBody(body: SwitchBody): Failure | undefined {
 
 function checkFields(input: SwitchBody, fields: readonly Field[]): Failure | undefined {
   const { kind } = input;
-  const { needs, may } = fieldsOf[kind];
+  const { needs, may, oneOf = [] } = fieldsOf[kind];
   for (const field of fields) {
     const isGiven = input[field] !== undefined;
     if (needs.includes(field) && !isGiven) return refuseField(field, `params lacks the field ${field}`);
-    if (isGiven && !needs.includes(field) && !may.includes(field)) return refuseField(field, `${kind} has no ${field}`);
+    if (isGiven && ![...needs, ...may, ...oneOf].includes(field)) return refuseField(field, `${kind} has no ${field}`);
+  }
+  const given = oneOf.filter((field) => input[field] !== undefined);
+  if (oneOf.length > 0 && given.length !== 1)
+    return refuseField(given[1] ?? oneOf[0]!, `${kind} needs one of ${oneOf.join(', ')}`);
+  for (const field of ['group', 'namespace'] as const) {
+    const isAlone = input.service === undefined && !(field === 'namespace' && kind === 'push-freeze');
+    if (input[field] !== undefined && isAlone) return refuseField(field, `there is no ${field} without a service`);
   }
   return undefined;
 }

@@ -28,7 +28,7 @@ export function createThreadHost(
     isVerbose,
     table: SlotTable.attach(start.table),
     warmUp: new WarmUp(start.warmUp),
-    orders: new StandingOrders(start.orders),
+    orders: new StandingOrders(),
     origins: new SessionOrigins(start.origins),
     nextRequest: countRequests(start.lastRequest),
     readStoreVersion: () => storeVersion.read(),

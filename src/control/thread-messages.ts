@@ -16,8 +16,6 @@ export interface HostThreadStart {
   readonly storeVersion: SharedArrayBuffer;
   /** See `WarmUp`. */
   readonly warmUp: SharedArrayBuffer;
-  /** See `StandingOrders`. */
-  readonly orders: SharedArrayBuffer;
   /** Whether sessions that hold something are noted for the next life of the process. */
   readonly isKept: boolean;
   /** See `SessionOrigins`. */

@@ -7,6 +7,7 @@ export interface KeptSession {
   /** Of a lease, the lease. */
   readonly secret: string;
   readonly address: string;
+  readonly app?: string;
   /** Of a lease, in milliseconds; undefined: it is a connection's. */
   readonly ttlMs?: number;
   /** It may hold keys. */

@@ -84,7 +84,6 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     store,
     config,
     hosts,
-    orders: registry.orders,
     delay,
     readWallMs: () => performance.timeOrigin + performance.now(),
     onEvent: (event) => {

@@ -91,7 +91,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
             counters.count('journal_given_up');
           },
         });
-  const orders = new StandingOrders(memory.orders);
+  const orders = new StandingOrders();
   const admissionRate = createAdmissionRate(memory.admissionRate, config);
   const guard = new RegistryGuard({
     settings: config,
@@ -172,7 +172,6 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     lastRequest,
     storeVersion: store.version.memory,
     warmUp: memory.warmUp,
-    orders: memory.orders,
     origins: memory.origins,
     isKept: folder !== undefined,
   };

@@ -2,7 +2,6 @@ import type { ServerConfig } from '../config/config.ts';
 import { admissionRateBytes } from '../runtime/admission-rate.ts';
 import { descriptorBudgetBytes } from '../runtime/descriptors.ts';
 import { sessionCountsBytes } from '../runtime/session-counts.ts';
-import { standingOrdersBytes } from '../sessions/standing-orders.ts';
 import { warmUpBytes } from '../sessions/warm-up.ts';
 import { SessionOrigins } from '../workers/session-numbers.ts';
 
@@ -16,8 +15,6 @@ export interface SharedMemory {
   readonly origins: SharedArrayBuffer;
   /** See `WarmUp`. */
   readonly warmUp: SharedArrayBuffer;
-  /** See `StandingOrders`. */
-  readonly orders: SharedArrayBuffer;
   /** See `DescriptorBudget`. */
   readonly descriptors: SharedArrayBuffer;
   /** See `SharedSessionCounts`; without I/O threads nobody shares it. */
@@ -30,7 +27,6 @@ export function createSharedMemory({ ioThreads, edgeThreads }: ServerConfig): Sh
     admissionRate: new SharedArrayBuffer(admissionRateBytes),
     origins: new SessionOrigins().memory,
     warmUp: new SharedArrayBuffer(warmUpBytes(1 + ioThreads + edgeThreads)),
-    orders: new SharedArrayBuffer(standingOrdersBytes),
     descriptors: new SharedArrayBuffer(descriptorBudgetBytes),
     sessionCounts: new SharedArrayBuffer(ioThreads === 0 ? 0 : sessionCountsBytes),
   };

@@ -60,6 +60,11 @@ export const errorCodes = {
     meaning:
       'An operator has made the registry read-only: nothing was registered or stored; try again after `data.retryAfterMs`.',
   },
+  quarantined: {
+    number: -32011,
+    status: 403,
+    meaning: 'An operator has quarantined the caller, or the service; nothing was done, and the message says why.',
+  },
   misdirected: {
     number: -32008,
     status: 421,
@@ -96,6 +101,10 @@ export const closeCodes = {
     meaning: 'The client did not read what it was sent: nothing for `slowConsumerTimeoutMs`, or too much was waiting.',
   },
   resumed_elsewhere: { number: 4003, meaning: 'Another connection has taken the session over.' },
+  quarantined: {
+    number: 4005,
+    meaning: 'An operator has quarantined the address or the application of the client.',
+  },
   overrun: {
     number: 4004,
     meaning: 'The client sent requests much faster than they can be carried out, and too much was waiting.',

@@ -393,6 +393,10 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
           type: 'integer',
           description: 'The weight that the service is declared with, if the instance was registered without one.',
         },
+        closed: {
+          const: true,
+          description: 'An operator has switched the client off: what it registers does not show.',
+        },
       },
       required: ['version', 'id'],
       additionalProperties: false,

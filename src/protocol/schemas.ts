@@ -499,6 +499,10 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           type: 'integer',
           description: 'The weight that the service is declared with, if the instance was registered without one.',
         },
+        closed: {
+          const: true,
+          description: 'An operator has switched the client off: what it registers does not show.',
+        },
       },
       ['version', 'id'],
     ),

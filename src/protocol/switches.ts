@@ -4,26 +4,53 @@ import type { JsonSchema } from './schemas.ts';
 import type { InstanceOverride, ServiceFields, ServiceName } from './types.ts';
 
 /**
- * `service-off`: the list of a service is empty, and says that an operator has closed it. `instance-override`: something is laid over an instance. What is registered stays, and shows again
- * when the switch is lifted. `instance-drain`: the weight of an instance goes down to 0 in steps, and then it is disabled.
- * `read-only`: nothing is registered or stored, in the whole registry; what there is is served, and ends as it would.
+ * What is registered stays underneath all of these, and shows again when the switch is lifted.
+ *
+ * - `service-off`: the list of a service is empty, and says that an operator has closed it.
+ * - `instance-override`: something is laid over an instance.
+ * - `instance-drain`, `host-drain`: the weight of an instance, or of all that live on a host, goes down to 0 in steps, and then they are disabled.
+ * - `client-off`: what some clients have registered does not show; what they subscribe to goes on.
+ * - `push-freeze`: nothing is pushed, of all services, of a namespace, or of one service; afterwards subscribers get the latest state.
+ * - `quarantine`: clients are refused, or what concerns a service is.
+ * - `read-only`: nothing is registered or stored, in the whole registry; what there is is served, and ends as it would.
  */
-export const switchKinds = ['service-off', 'instance-override', 'instance-drain', 'read-only'] as const;
+export const switchKinds = [
+  'service-off',
+  'instance-override',
+  'instance-drain',
+  'host-drain',
+  'client-off',
+  'push-freeze',
+  'quarantine',
+  'read-only',
+] as const;
 
 export type SwitchKind = (typeof switchKinds)[number];
 
-/** Which switch is meant: there is one of each kind for a service, for an instance, or for the registry. */
-export interface SwitchQuery extends Partial<ServiceFields> {
-  readonly kind: SwitchKind;
+/** Whom or what a switch is about, beside services. */
+export interface SwitchTarget {
   /** Of the instance; only of `instance-override` and `instance-drain`. */
   readonly id?: string;
+  /** Where instances live; only of `host-drain`. */
+  readonly host?: string;
+  /** From where clients are connected; only of `client-off` and `quarantine`. */
+  readonly address?: string;
+  /** The application that clients belong to; only of `client-off` and `quarantine`. */
+  readonly app?: string;
+  /** The name of a session; only of `client-off`. */
+  readonly session?: string;
+}
+
+/** Which switch is meant: there is one of each kind for whatever it is about. */
+export interface SwitchQuery extends Partial<ServiceFields>, SwitchTarget {
+  readonly kind: SwitchKind;
 }
 
 /** What an operator orders. */
 export interface SwitchBody extends SwitchQuery {
   /** Only of `instance-override`. */
   readonly override?: InstanceOverride;
-  /** Over which time the weight goes down, in milliseconds, by default a minute; only of `instance-drain`. */
+  /** Over which time the weight goes down, in milliseconds, by default a minute; only of `instance-drain` and `host-drain`. */
   readonly overMs?: number;
   readonly reason?: string;
   /** Who orders it, in their own words. */
@@ -33,15 +60,14 @@ export interface SwitchBody extends SwitchQuery {
 }
 
 /** An operator's standing order. */
-export interface Switch extends Partial<ServiceName> {
+export interface Switch extends Partial<ServiceName>, SwitchTarget {
   readonly kind: SwitchKind;
-  readonly id?: string;
   readonly override?: InstanceOverride;
   readonly overMs?: number;
   readonly reason?: string;
   readonly by?: string;
   /** From where it was ordered. */
-  readonly address: string;
+  readonly orderedFrom: string;
   /** When it was ordered, in RFC 3339. */
   readonly since: string;
   /** When it is lifted by itself, in RFC 3339. */
@@ -57,14 +83,23 @@ const kind: JsonSchema = {
   type: 'string',
   enum: switchKinds,
   description:
-    '`service-off`: the list of the service is empty, and says `closed`; `instance-override`: `override` is laid over an instance; `instance-drain`: its weight goes down to 0 in steps, and then it is disabled; `read-only`: nothing is registered or stored, in the whole registry.',
+    '`service-off`: the list of the service is empty, and says `closed`; `instance-override`: `override` is laid over an instance; `instance-drain`, `host-drain`: its weight, or that of all instances on a host, goes down to 0 in steps, and then it is disabled; `client-off`: what clients have registered does not show; `push-freeze`: nothing is pushed, of all services, of those of `namespace`, or of one; `quarantine`: clients, or what concerns a service, are refused; `read-only`: nothing is registered or stored, in the whole registry.',
 };
-const { id: instanceId, zone } = (
-  instanceSchema as { readonly properties: Readonly<Record<'id' | 'zone', JsonSchema>> }
-).properties;
+const {
+  id: instanceId,
+  host: instanceHost,
+  zone,
+} = (instanceSchema as { readonly properties: Readonly<Record<'id' | 'host' | 'zone', JsonSchema>> }).properties;
 const id: JsonSchema = {
   ...instanceId,
   description: 'The instance; only of `instance-override` and `instance-drain`.',
+};
+const targets = {
+  id,
+  host: { ...instanceHost, description: 'Where instances live, as they are registered; only of `host-drain`.' },
+  address: text('From where clients are connected; only of `client-off` and `quarantine`.', limits.clientBytesMax),
+  app: text('The application of clients; only of `client-off` and `quarantine`.', limits.clientBytesMax),
+  session: text('The name of a session; only of `client-off`.', limits.clientBytesMax),
 };
 const override: JsonSchema = {
   type: 'object',
@@ -83,7 +118,7 @@ const overMs: JsonSchema = {
   minimum: 1,
   maximum: limits.switchMsMax,
   description:
-    'The time over which the weight goes down, in milliseconds; by default a minute. Only of `instance-drain`.',
+    'The time over which the weight goes down, in milliseconds; by default a minute. Only of `instance-drain` and `host-drain`.',
 };
 const described = {
   reason: text('Why.', limits.descriptionBytesMax),
@@ -91,12 +126,12 @@ const described = {
 };
 const names = serviceNameSchemas;
 /** What a switch is ordered with, and shown with. */
-const ordered = { kind, ...names, id, override, overMs, ...described };
+const ordered = { kind, ...names, ...targets, override, overMs, ...described };
 const time = (description: string): JsonSchema => ({ type: 'string', format: 'date-time', description });
 
 export const switchQuerySchema: JsonSchema = {
   type: 'object',
-  properties: { kind, ...names, id },
+  properties: { kind, ...names, ...targets },
   required: ['kind'],
   additionalProperties: false,
 };
@@ -120,11 +155,11 @@ export const switchSchema: JsonSchema = {
   type: 'object',
   properties: {
     ...ordered,
-    address: { type: 'string', description: 'From where it was ordered.' },
+    orderedFrom: { type: 'string', description: 'The address from where it was ordered.' },
     since: time('When it was ordered.'),
     until: time('When it is lifted by itself.'),
   },
-  required: ['kind', 'address', 'since'],
+  required: ['kind', 'orderedFrom', 'since'],
   additionalProperties: false,
 };
 

@@ -138,6 +138,8 @@ export interface RegisterResult {
   readonly id: string;
   /** The weight that the service is declared with, if the instance was registered without one. */
   readonly weight?: number;
+  /** An operator has switched the client off: what it registers does not show. */
+  readonly closed?: true;
 }
 
 export interface DeregisterParams extends ServiceFields {

@@ -100,6 +100,8 @@ export interface FanOutOptions<M extends Member> {
   /** What is sent of a push: called once for all who hold the same. */
   readonly encodePush: (push: ServicePush) => string;
   readonly toBytes: (text: string) => Uint8Array;
+  /** Whether nothing of a service is to be sent: members miss it, and are not reported. */
+  readonly isFrozen: (key: string) => boolean;
   /** A member missed a push and needs the latest state: at once after a gap, when it drains after a drop. */
   readonly onMissed: (member: M, audience: Audience<M>, cause: 'dropped' | 'gap') => void;
   /** All members have been served with a push of a partition. */
@@ -170,6 +172,7 @@ export class FanOut<M extends Member> {
 
   #serve(job: Job<M>, budget: Budget): void {
     const { audience, push, refill } = job;
+    const isFrozen = this.#options.isFrozen(audience.key);
     while (job.next >= 0 && budget.sends > 0 && budget.bytes > 0) {
       const member = audience.members[job.next];
       job.next -= 1;
@@ -178,7 +181,7 @@ export class FanOut<M extends Member> {
         if (!member.isWarming) continue;
         refill.noteRefilled(member, audience);
       }
-      if (!member.isLive) {
+      if (isFrozen || !member.isLive) {
         member.noteMissed();
         continue;
       }

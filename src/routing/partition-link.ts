@@ -304,6 +304,9 @@ export class PartitionLink {
       case toPartition.withdraw:
         this.#noteChange(record[toFields.withdraw.key], record[toFields.withdraw.id]);
         return;
+      case toPartition.remark:
+        this.#noteChange(record[toFields.remark.key], record[toFields.remark.id]);
+        return;
       case toPartition.layOver:
         this.#noteChange(record[toFields.layOver.key], wholeService);
         return;

@@ -18,7 +18,13 @@ import type { ReadKind } from './call-lane.ts';
 export type Result =
   | { readonly kind: 'opened'; readonly opening: SessionOpenResult }
   /** `weight`: what its service is declared with, if the instance came without one. */
-  | { readonly kind: 'registered'; readonly version: number; readonly id: string; readonly weight?: number | undefined }
+  | {
+      readonly kind: 'registered';
+      readonly version: number;
+      readonly id: string;
+      readonly weight?: number | undefined;
+      readonly isOff?: boolean;
+    }
   | { readonly kind: 'deregistered'; readonly version: number }
   /** `count`: of the instances. */
   | {

@@ -141,7 +141,7 @@ export class Dispatch implements ReplyHost {
 
   /** Carries out a call for a session, or, for reads over HTTP, for nobody. */
   execute(session: Session | undefined, call: Call, reply: Reply): void {
-    const refusal = this.#options.orders.refuse(call);
+    const refusal = this.#options.orders.refuse(call, session);
     if (refusal !== undefined) {
       reply.fail(refusal);
       return;

@@ -51,7 +51,7 @@ const stringifyListed: (result: ListResult) => string = compileEncoder(methodSch
 export function encodeResult(result: Result): string {
   switch (result.kind) {
     case 'registered':
-      return `{"version":${result.version},"id":${JSON.stringify(result.id)}${encodeWeight(result.weight)}}`;
+      return `{"version":${result.version},"id":${JSON.stringify(result.id)}${encodeWeight(result.weight)}${result.isOff === true ? ',"closed":true' : ''}}`;
     case 'deregistered':
       return `{"version":${result.version}}`;
     case 'state':

@@ -93,8 +93,13 @@ export class Leases {
     if (state.kind !== 'leased') return leaseEnded;
     this.#core.sessions.renewLease(session);
     if (reply.kind !== 'registered') throw new Error(`not an answer to a registration: ${reply.kind}`);
-    const { version, id, weight } = reply;
-    const result = { version, id, ...(weight === undefined ? {} : { weight }) };
+    const { version, id, weight, isOff = false } = reply;
+    const result: RegisterResult = {
+      version,
+      id,
+      ...(weight === undefined ? {} : { weight }),
+      ...(isOff ? { closed: true } : {}),
+    };
     return { kind: 'registered', lease: { lease: state.lease, ttlMs: state.ttlMs }, result };
   }
 

@@ -6,10 +6,12 @@ import type { ResumedSession, SessionOpenParams, SessionOpenResult } from '../pr
 import type { Reply } from './answers.ts';
 import type { ClaimNotices } from './claim-notices.ts';
 import type { KeyHolding } from './key-holding.ts';
+import type { Registrar } from './registrar.ts';
 import type { Resumption } from './resumption.ts';
 import type { SessionJournal } from './session-journal.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
+import type { StandingOrders } from './standing-orders.ts';
 import type { WarmUp } from './warm-up.ts';
 
 export interface OpeningOptions {
@@ -18,6 +20,8 @@ export interface OpeningOptions {
   readonly registry: string;
   readonly sessions: Sessions;
   readonly resumption: Resumption;
+  readonly registrar: Pick<Registrar, 'remarkAll'>;
+  readonly orders: Pick<StandingOrders, 'refuseCaller'>;
   readonly journal: SessionJournal;
   readonly notices: ClaimNotices;
   readonly holding: Pick<KeyHolding, 'vouch' | 'noteAcquiring'>;
@@ -40,6 +44,12 @@ export class Opening {
     const { resume, protocol = protocolVersionUnsaid } = params;
     if (protocol < protocolVersionMin) {
       reply.fail(refuseVersion(protocol));
+      return;
+    }
+    const { name, address } = session;
+    const refusal = this.#options.orders.refuseCaller({ name, address, app: params.app });
+    if (refusal !== undefined) {
+      reply.fail(refusal);
       return;
     }
     if (resume === undefined) {
@@ -76,6 +86,7 @@ export class Opening {
 
   #answer(session: Session, reply: Reply, resumed: ResumedSession | undefined): void {
     this.#options.journal.noteOpened(session);
+    this.#options.registrar.remarkAll(session);
     if (resumed !== undefined) {
       for (const { key, id } of session.registrations.doubtTold()) this.#options.notices.note(session, key, id);
     }

@@ -6,12 +6,14 @@ import type { Counters } from '../runtime/counters.ts';
 import type { Encoding } from './encoding.ts';
 import type { HostMeter } from './host-meter.ts';
 import type { Subscription } from './session.ts';
+import type { StandingOrders } from './standing-orders.ts';
 
 export interface PushDeliveryOptions {
   readonly router: Pick<Router, 'link'>;
   readonly encoding: Encoding;
   readonly counters: Counters;
   readonly meter: HostMeter;
+  readonly orders: Pick<StandingOrders, 'isFrozen'>;
   readonly sliceMembers: number;
   readonly sliceBytes: number;
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
@@ -30,12 +32,13 @@ export class PushDelivery {
 
   constructor(options: PushDeliveryOptions) {
     this.#options = options;
-    const { sliceMembers, sliceBytes, encoding, counters, meter, onMissed } = options;
+    const { sliceMembers, sliceBytes, encoding, counters, meter, orders, onMissed } = options;
     this.#fanOut = new FanOut<Subscription>({
       sliceMembers,
       sliceBytes,
       encodePush: (push) => encoding.encodePush(push),
       toBytes: (text) => Buffer.from(text),
+      isFrozen: (key) => orders.isFrozen(key),
       onMissed: (member, _audience, cause) => {
         counters.count('push_dropped');
         meter.missed[cause] += 1;

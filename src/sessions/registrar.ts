@@ -4,6 +4,8 @@ import type { EncodedInstance } from '../protocol/instance-encoding.ts';
 import { readRefusal } from '../routing/partition-link.ts';
 import type { Answer, PendingRequest } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
+import { markInstance, offMark, takeMarkOff } from '../store/instance-mark.ts';
+import type { InstanceMark } from '../store/instance-mark.ts';
 import { readId } from '../store/instance-table.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
@@ -13,6 +15,8 @@ import type { DefaultWeights } from './default-weights.ts';
 import type { DropCause, HostLosses } from './host-losses.ts';
 import type { HeldRegistration, HostLog, Registration, RegistrationName } from './session-log.ts';
 import type { Session } from './session.ts';
+import { markBy } from './standing-orders.ts';
+import type { Orders, StandingOrders } from './standing-orders.ts';
 
 export interface RegistrarOptions {
   readonly router: Router;
@@ -22,6 +26,7 @@ export interface RegistrarOptions {
   readonly config: Pick<ServerConfig, 'registrationsMax' | 'instanceBytesMax'>;
   /** A session holds something that had held nothing. */
   readonly onHolding?: ((session: Session) => void) | undefined;
+  readonly orders: StandingOrders;
   /** Tells clients how what they registered stands among other sessions' claims. */
   readonly notices: Pick<ClaimNotices, 'note'>;
 }
@@ -38,6 +43,27 @@ export class Registrar {
 
   register(session: Session, key: string, instance: EncodedInstance, reply: Reply): void {
     this.#router.ask(new PendingRegister(this, session, key, this.#options.weights.fill(key, instance), reply));
+  }
+
+  /** What operators have ordered for an instance of a session. */
+  markOf(session: Session, fragment: string): InstanceMark {
+    return markBy(this.#options.orders.present, session, fragment);
+  }
+
+  /** An instance as partitions hold it. */
+  markFor(session: Session, fragment: string): string {
+    return markInstance(fragment, this.markOf(session, fragment));
+  }
+
+  /** What operators have ordered for a registration may be another thing than its owner knows. */
+  remark(session: Session, { key, id, fragment, stamp }: Registration): void {
+    this.#router.tell(key, [toPartition.remark, session.number, key, id, this.markFor(session, fragment), stamp]);
+  }
+
+  /** Who the session is has changed, or what is known of that: so may what was ordered for it. */
+  remarkAll(session: Session): void {
+    if (this.#options.orders.present.off.length === 0) return;
+    for (const registration of session.registrations.values()) this.remark(session, registration);
   }
 
   /** Why the log cannot take a registration. One that it knows may always change to one of at most its length; what is persistent has a bound of its own. */
@@ -92,7 +118,7 @@ export class Registrar {
    */
   putBack(session: Session, registration: HeldRegistration): void {
     const { key, id, isHidden } = registration;
-    this.keep(session, registration);
+    this.keep(session, { ...registration, fragment: takeMarkOff(registration.fragment) });
     session.registrations.noteHidden(key, id, isHidden);
     session.registrations.noteDoubt(key, id);
   }
@@ -102,8 +128,10 @@ export class Registrar {
     const { key, id, isHidden, stamp } = registration;
     // It has been registered again meanwhile.
     if ((session.registrations.stampOf(key, id) ?? stamp) > stamp) return;
-    this.keep(session, registration);
+    const fragment = takeMarkOff(registration.fragment);
+    this.keep(session, { ...registration, fragment });
     session.registrations.noteHidden(key, id, isHidden);
+    if (this.markFor(session, fragment) !== registration.fragment) this.remark(session, { ...registration, fragment });
   }
 
   /** Takes the first registrations out of the log of a session that goes to another host: at most so many, and about this many characters. */
@@ -116,14 +144,16 @@ export class Registrar {
     return fields;
   }
 
-  /** Puts in what was taken out on another host. Partitions hear nothing: to them it is the same session. */
-  putIn(session: Session, fields: readonly (string | number)[]): void {
+  /** Puts in what was taken out on another host. Partitions hear nothing, unless operators have ordered something else since: to them it is the same session. */
+  putIn(session: Session, fields: readonly (string | number)[], before: Orders): void {
     for (let i = 0; i < fields.length; i += 4) {
       const [key, fragment] = [String(fields[i]), String(fields[i + 1])];
       const id = readId(fragment);
       const { registrations } = session;
       registrations.setMoved({ key, id, fragment, stamp: Number(fields[i + 2]), standing: Number(fields[i + 3]) });
       this.#options.losses.noteRegistered(session.number, { key, id, isEdge: registrations.size === 1 });
+      if (markBy(before, session, fragment) === this.markOf(session, fragment)) continue;
+      this.remark(session, { key, id, fragment, stamp: Number(fields[i + 2]) });
     }
   }
 
@@ -184,7 +214,9 @@ export class PendingRegister implements PendingRequest {
   }
 
   build(request: number): ToPartition {
-    return [toPartition.register, request, this.session.number, this.key, this.id, this.#instance.fragment];
+    const { session, key, id } = this;
+    const fragment = this.#registrar.markFor(session, this.#instance.fragment);
+    return [toPartition.register, request, session.number, key, id, fragment];
   }
 
   refuse(failure: Failure): void {
@@ -199,7 +231,8 @@ export class PendingRegister implements PendingRequest {
   settle(answer: Answer): void {
     const { session, key, id } = this;
     if (answer[0] === fromPartition.applied) {
-      this.#reply.succeed({ kind: 'registered', version: answer[2], id, weight: this.#instance.givenWeight });
+      const isOff = this.#registrar.markOf(session, this.#instance.fragment) === offMark;
+      this.#reply.succeed({ kind: 'registered', version: answer[2], id, weight: this.#instance.givenWeight, isOff });
     } else this.#handleRefusal(answer);
     if (this.isContested) this.#registrar.tellStanding(session, { key, id });
     session.identity.noteAnswered();

@@ -9,12 +9,14 @@ import { sessionEnded } from './registrar.ts';
 import type { DetachOutcome, TransferEvent, SessionSlice, TakeoverOutcome } from './session-transfer.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
+import type { StandingOrders } from './standing-orders.ts';
 
 export interface ResumptionOptions {
   readonly sessions: Sessions;
   readonly registrar: Registrar;
   readonly router: Router;
   readonly config: Pick<ServerConfig, 'slotWaitTimeoutMs' | 'restoreSliceRegistrations' | 'fanOutSliceBytes'>;
+  readonly orders: Pick<StandingOrders, 'present'>;
   /** Undefined: there is no other host. */
   readonly tellMain: ((event: TransferEvent) => void) | undefined;
   /** On the clock that stands while the process does. */
@@ -180,19 +182,20 @@ export class Resumption {
     const { sessions, registrar, config } = this.#options;
     const session = sessions.find(number);
     if (session === undefined || session.state.kind !== 'moving') return undefined;
-    const { name, secret, address, identity } = session;
+    const { name, secret, address, app, identity } = session;
     const { mayHold, holder } = identity;
     const registrations = registrar.takeOut(session, config.restoreSliceRegistrations, config.fanOutSliceBytes);
     const isLast = session.registrations.size === 0;
     if (isLast) sessions.letGo(session);
-    return { number, name, secret, mayHold, holder, address, registrations, isLast };
+    const orders = this.#options.orders.present;
+    return { number, name, secret, mayHold, holder, address, app, orders, registrations, isLast };
   }
 
   /** A part of a session that comes from another host. */
-  bring({ registrations, isLast, ...identity }: SessionSlice): void {
+  bring({ registrations, isLast, orders, ...identity }: SessionSlice): void {
     const { sessions, registrar } = this.#options;
     const session = sessions.find(identity.number) ?? sessions.admit(identity);
-    registrar.putIn(session, registrations);
+    registrar.putIn(session, registrations, orders);
     if (isLast) sessions.land(session);
   }
 

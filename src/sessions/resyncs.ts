@@ -6,6 +6,7 @@ import { unlimitedRoom } from './answers.ts';
 import type { Audiences } from './audiences.ts';
 import type { Encoding } from './encoding.ts';
 import type { Session, Subscription } from './session.ts';
+import type { StandingOrders } from './standing-orders.ts';
 
 type State = Extract<FromPartition, [typeof fromPartition.state, ...unknown[]]>;
 
@@ -14,6 +15,7 @@ export interface ResyncsOptions {
   readonly audiences: Audiences;
   readonly encoding: Encoding;
   readonly counters: Counters;
+  readonly orders: Pick<StandingOrders, 'isFrozen'>;
   /** Sends the answers of this turn. */
   readonly flush: () => void;
   /** The state was dropped: the session is behind with reading again. */
@@ -44,7 +46,7 @@ export class Resyncs {
     this.#retryAtMs = nowMs + retryMs;
     for (const subscription of this.#later.splice(0)) {
       subscription.advance('failed');
-      if (subscription.phase === 'stale') this.begin(subscription);
+      if (this.#isDue(subscription)) this.begin(subscription);
       else this.#beginNext(subscription.session);
     }
   }
@@ -65,7 +67,7 @@ export class Resyncs {
     const rest = this.#catchingUp.get(session);
     if (rest === undefined) return;
     for (let next = rest.next(); next.done !== true; next = rest.next()) {
-      if (next.value.phase !== 'stale') continue;
+      if (!this.#isDue(next.value)) continue;
       this.begin(next.value);
       return;
     }
@@ -75,7 +77,7 @@ export class Resyncs {
   /** It has missed a push, and there is nothing to wait for. */
   begin(subscription: Subscription): void {
     const { session, key, variant, audience } = subscription;
-    if (subscription.phase !== 'stale' || audience === undefined) return;
+    if (!this.#isDue(subscription) || audience === undefined) return;
     subscription.advance('asked');
     this.#options.router.ask({
       key,
@@ -104,12 +106,22 @@ export class Resyncs {
     });
   }
 
+  /** While an operator has frozen the pushes of a service, who has missed one goes on waiting. */
+  #isDue({ phase, key }: Subscription): boolean {
+    return phase === 'stale' && !this.#options.orders.isFrozen(key);
+  }
+
   #send(subscription: Subscription, [, , version, count, list]: State): void {
     const { session, key } = subscription;
     const { encoding, counters, flush, onDropped } = this.#options;
     // It has received everything since.
     if (version <= subscription.version) {
       subscription.advance('refreshed');
+      this.#beginNext(session);
+      return;
+    }
+    if (this.#options.orders.isFrozen(key)) {
+      subscription.advance('failed');
       this.#beginNext(session);
       return;
     }

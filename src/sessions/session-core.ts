@@ -19,6 +19,7 @@ import type { SessionParts, SessionPartsOptions } from './session-parts.ts';
 import type { SessionRecord } from './session-transfer.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
+import type { Orders } from './standing-orders.ts';
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
 export class SessionCore {
@@ -172,6 +173,21 @@ export class SessionCore {
     this.#parts.weights.set(key, weight);
   }
 
+  /** What operators have ordered, all of it: resolves when it is in effect for what this host holds. */
+  setOrders(orders: Orders): Promise<void> {
+    return this.#parts.orderChanges.carryOut(orders);
+  }
+
+  /** An instance of a session as partitions hold it. */
+  markFor(session: Session, fragment: string): string {
+    return this.#parts.registrar.markFor(session, fragment);
+  }
+
+  /** Whether subscribers may not have been told yet of what operators have ordered for a registration. */
+  isOrderUnderWay(session: Session, fragment: string): boolean {
+    return this.#parts.orderChanges.isUnderWay(session, fragment);
+  }
+
   /** What is persistent is registered by this; once, and on the main thread's host alone. */
   openPersistent(): PersistentSession {
     return new PersistentSession(this.sessions.openPersistent(), this.#parts.registrar);
@@ -180,6 +196,10 @@ export class SessionCore {
   connect(socket: Socket): Session {
     const session = this.sessions.connect(socket);
     this.#parts.journal.noteConnected(session);
+    if (this.#options.orders.refuseCaller(session) !== undefined) {
+      this.#options.counters.countClose('quarantined');
+      socket.end('quarantined');
+    }
     return session;
   }
 

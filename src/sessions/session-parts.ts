@@ -26,6 +26,7 @@ import type { LeaseNews } from './lease-record.ts';
 import type { LossReport } from './loss-messages.ts';
 import { LossVerdicts } from './loss-verdicts.ts';
 import { Opening } from './opening.ts';
+import { OrderChanges } from './order-changes.ts';
 import { PersistentRequests } from './persistent-requests.ts';
 import type { PersistentCalls } from './persistent-session.ts';
 import { Reads } from './reads.ts';
@@ -119,6 +120,7 @@ export interface SessionParts {
   readonly keys: KeyCalls;
   readonly keyWatches: KeyWatches;
   readonly dispatch: Dispatch;
+  readonly orderChanges: OrderChanges;
 }
 
 /**
@@ -128,7 +130,7 @@ export interface SessionParts {
 export function createSessionParts(options: SessionPartsOptions): SessionParts {
   const { number, config, router, counters, schedule, warmUp, tellMain, onKept } = options;
   const { origins = new SessionOrigins() } = options;
-  const { encoding = jsonRpc } = options;
+  const { encoding = jsonRpc, orders } = options;
   const clock = new HostClock(options.nowMs, options.startedAtMicros);
   const drain = new DrainState();
   const meter = new HostMeter();
@@ -159,6 +161,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     watchedServicesMax: config.watchedServicesMax,
     watchedNameBytesMax: config.watchedNameBytesMax,
     meter,
+    orders,
     flush,
     warmUp,
     clock,
@@ -203,7 +206,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     },
   });
   const weights = new DefaultWeights();
-  const registrar = new Registrar({ router, losses, log, weights, config, notices, onHolding });
+  const registrar = new Registrar({ router, losses, log, weights, config, notices, orders, onHolding });
   const departures = new Departures({ ...work, router, registrar, drain });
   const onGone =
     onKept === undefined
@@ -233,9 +236,20 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
   const claims = new ContestedClaims({ router, registrar, sessions, notices, counters });
   const verdicts = new LossVerdicts({ losses, sessions, departures, claims, drain });
 
-  const resumption = new Resumption({ sessions, registrar, router, config, tellMain, clock });
+  const resumption = new Resumption({ sessions, registrar, router, config, orders, tellMain, clock });
   const { registry, random } = options;
-  const opening = new Opening({ config, registry, sessions, resumption, journal, notices, holding, warmUp });
+  const opening = new Opening({
+    config,
+    registry,
+    sessions,
+    resumption,
+    registrar,
+    orders,
+    journal,
+    notices,
+    holding,
+    warmUp,
+  });
   const reads = new Reads({ router, jobs, isWarming: () => !warmUp.isOver });
   const keys = new KeyCalls({ ...options, holding, clock });
   const persistent = new PersistentRequests({ calls: options.persistentCalls, flush });
@@ -256,8 +270,18 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     notices,
     lines,
     drain,
-    orders: options.orders,
+    orders,
     random,
+    schedule,
+  });
+  const orderChanges = new OrderChanges({
+    orders,
+    sessions,
+    registrar,
+    subscriptions,
+    router,
+    counters,
+    sliceRegistrations: config.restoreSliceRegistrations,
     schedule,
   });
   return {
@@ -285,10 +309,11 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     keys,
     keyWatches,
     dispatch,
+    orderChanges,
   };
 }
 
-function describeKept({ number, name, secret, address, state, identity }: Session): KeptSession {
+function describeKept({ number, name, secret, address, app, state, identity }: Session): KeptSession {
   const lease = state.kind === 'leased' ? { ttlMs: state.ttlMs } : {};
   const { mayHold, holder } = identity;
   return {
@@ -296,6 +321,7 @@ function describeKept({ number, name, secret, address, state, identity }: Sessio
     name,
     secret,
     address,
+    ...(app === undefined ? {} : { app }),
     ...lease,
     ...(mayHold && state.kind !== 'leased' ? { mayHold, holder } : {}),
   };

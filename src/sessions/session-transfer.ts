@@ -1,6 +1,7 @@
 import type { Unasked } from '../routing/partition-link.ts';
 import type { fromPartition } from '../workers/messages.ts';
 import type { SessionIdentity } from './session.ts';
+import type { Orders } from './standing-orders.ts';
 
 /** What a partition says of one session: the number comes first. */
 export type SessionRecord = Extract<Unasked, [typeof fromPartition.claim, ...unknown[]]>;
@@ -24,6 +25,9 @@ export type TakeoverOutcome = 'here' | 'absent' | 'busy';
 export interface SessionSlice extends Pick<SessionIdentity, 'number' | 'name' | 'secret' | 'mayHold' | 'holder'> {
   /** Where its caller was last. */
   readonly address: string;
+  readonly app?: string | undefined;
+  /** What operators had ordered when it was detached. */
+  readonly orders: Orders;
   /** Four fields a registration, in their order: service's key, fragment, stamp, and how it stands among other sessions' claims. */
   readonly registrations: readonly (string | number)[];
   readonly isLast: boolean;

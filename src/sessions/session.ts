@@ -31,6 +31,8 @@ export class SessionIdentity {
   readonly hasTravelled: boolean;
   /** It has ended: nobody takes it over any more. */
   isOver = false;
+  /** The application that it belonged to before it came to this host, or to this life of the process. */
+  readonly app: string | undefined;
   /** It has tried to acquire a key, and may hold some. */
   mayHold: boolean;
   #holder: string | undefined;
@@ -38,13 +40,14 @@ export class SessionIdentity {
   #waiting: (() => void)[] = [];
 
   constructor(fields: IdentityFields) {
-    const { number, name, secret, isConnection, hasTravelled, registrations, mayHold = false, holder } = fields;
+    const { number, name, secret, isConnection, hasTravelled, registrations, app, mayHold = false, holder } = fields;
     this.number = number;
     this.name = name;
     this.secret = secret;
     this.isConnection = isConnection;
     this.hasTravelled = hasTravelled;
     this.registrations = registrations;
+    this.app = app;
     this.mayHold = mayHold;
     this.#holder = holder;
   }
@@ -89,6 +92,7 @@ export interface IdentityFields {
   readonly isConnection: boolean;
   readonly hasTravelled: boolean;
   readonly registrations: SessionLog;
+  readonly app?: string | undefined;
   readonly mayHold?: boolean | undefined;
   /** If it is not made from its own secret. */
   readonly holder?: string | undefined;
@@ -170,6 +174,11 @@ export class Session {
 
   get isConnection(): boolean {
     return this.identity.isConnection;
+  }
+
+  /** As its client says; of one that has not come back, as it said in the life before, or on another host. */
+  get app(): string | undefined {
+    return this.opened === undefined ? this.identity.app : this.opened.app;
   }
 
   /** It has what is persistent, and no caller. */

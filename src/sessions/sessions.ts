@@ -183,13 +183,14 @@ export class Sessions {
   }
 
   /** A session of the life before: it waits for somebody to take it over until {@link giveUpUnconfirmed}. */
-  restoreSession({ number, name, secret, address, mayHold = false, holder }: Omit<KeptSession, 'ttlMs'>): Session {
+  restoreSession({ number, name, secret, address, app, mayHold = false, holder }: Omit<KeptSession, 'ttlMs'>): Session {
     const identity = this.#factory.restoreIdentity({
       number,
       name,
       secret,
       isConnection: true,
       hasTravelled: false,
+      app,
       // What was written last may not have been noted.
       mayHold: true,
       holder,
@@ -353,7 +354,7 @@ export class Sessions {
   }
 
   /** A session is coming from another host; what it registered follows. */
-  admit({ address, ...fields }: Omit<SessionSlice, 'registrations' | 'isLast'>): Session {
+  admit({ address, ...fields }: Omit<SessionSlice, 'registrations' | 'isLast' | 'orders'>): Session {
     const identity = this.#factory.restoreIdentity({ ...fields, isConnection: true, hasTravelled: true });
     const { number } = identity;
     const session = this.#factory.create(identity, { kind: 'moving' }, address);

@@ -25,8 +25,12 @@ import { Resyncs } from './resyncs.ts';
 import type { Session } from './session.ts';
 import { Subscription } from './session.ts';
 import { ShownVersions } from './shown-versions.ts';
+import type { StandingOrders } from './standing-orders.ts';
 import { Starting } from './starting.ts';
 import type { WarmUp } from './warm-up.ts';
+
+/** Sessions that begin to catch up in one turn. */
+const thawedPerTurn = 100;
 
 type PushRecord = Extract<FromPartition, [typeof fromPartition.push, ...unknown[]]>;
 
@@ -49,6 +53,7 @@ export interface SubscriptionsOptions {
   readonly watchedServicesMax: number;
   readonly watchedNameBytesMax: number;
   readonly meter: HostMeter;
+  readonly orders: Pick<StandingOrders, 'isFrozen'>;
   /** Sends the answers of this turn: a push must not overtake the answer that began its subscription. */
   readonly flush: () => void;
   readonly warmUp: Pick<WarmUp, 'isOver' | 'noteEarlier'>;
@@ -249,6 +254,18 @@ export class Subscriptions {
       sessions.add(subscription.session);
     }
     for (const session of sessions) this.#resyncs.catchUp(session);
+  }
+
+  /** Nothing was pushed of these services, and may be now: whoever has missed something gets the latest state. Of many sessions, in turns. */
+  async thaw(isThawed: (key: string) => boolean, nextTurn: () => Promise<void>): Promise<void> {
+    const sessions = new Set<Session>();
+    for (const { session, phase } of this.#audiences.members(isThawed)) if (phase === 'stale') sessions.add(session);
+    let begun = 0;
+    for (const session of sessions) {
+      this.#resyncs.catchUp(session);
+      begun += 1;
+      if (begun % thawedPerTurn === 0) await nextTurn();
+    }
   }
 
   push(record: PushRecord, partition: number): void {

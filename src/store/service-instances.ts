@@ -1,6 +1,7 @@
 import type { EncodedText } from './fragment-bytes.ts';
 import { HiddenClaims } from './hidden-claims.ts';
 import { InstanceList } from './instance-list.ts';
+import { isMarked, isMarkedText, offMark, readMark } from './instance-mark.ts';
 import { readId } from './instance-table.ts';
 import type { InstanceRow, InstanceTable } from './instance-table.ts';
 
@@ -33,6 +34,8 @@ export class ServiceInstances {
   #hidden: HiddenClaims | undefined;
   /** Of those that show. */
   #bytes = 0;
+  #marked = 0;
+  #off = 0;
 
   constructor(table: InstanceTable) {
     this.#table = table;
@@ -41,6 +44,16 @@ export class ServiceInstances {
 
   get size(): number {
     return this.#list.size;
+  }
+
+  /** Instances that operators have ordered something for, as marks of their texts say. */
+  get markedCount(): number {
+    return this.#marked;
+  }
+
+  /** Those among them that are off. */
+  get offCount(): number {
+    return this.#off;
   }
 
   /** Claims that do not show; undefined: there are none, of no instance. */
@@ -116,14 +129,18 @@ export class ServiceInstances {
   /** It must not be there yet. */
   add(id: string, instance: StoredInstance): void {
     this.#bytes += this.#table.bytesOf(this.#list.add(tag, id, instance)) + 1;
+    if (isMarked(instance.fragment)) this.#tally(instance.fragment, 1);
   }
 
   /** As {@link add} does, from bytes. */
   addEncoded(id: string, text: EncodedText, claim: Omit<StoredInstance, 'fragment'>): void {
     this.#bytes += this.#table.bytesOf(this.#list.addEncoded(tag, id, text, claim)) + 1;
+    if (isMarkedText(text.bytes, text.start, text.end)) this.#tally(this.#table.decode(text), 1);
   }
 
   replace(row: number, instance: StoredInstance): void {
+    if (this.#marked > 0) this.#tally(this.#table.fragmentOf(row), -1);
+    if (isMarked(instance.fragment)) this.#tally(instance.fragment, 1);
     this.#bytes -= this.#table.bytesOf(row);
     this.#table.replace(row, instance);
     this.#bytes += this.#table.bytesOf(row);
@@ -138,6 +155,7 @@ export class ServiceInstances {
   delete(id: string): boolean {
     const row = this.#list.find(tag, id);
     if (row === -1) return false;
+    if (this.#marked > 0) this.#tally(this.#table.fragmentOf(row), -1);
     this.#bytes -= this.#table.bytesOf(row) + 1;
     this.#list.remove(row);
     return true;
@@ -148,6 +166,15 @@ export class ServiceInstances {
     this.#hidden?.clear();
     this.#hidden = undefined;
     this.#bytes = 0;
+    this.#marked = 0;
+    this.#off = 0;
+  }
+
+  #tally(fragment: string, change: number): void {
+    const mark = readMark(fragment);
+    if (mark === '') return;
+    this.#marked += change;
+    if (mark === offMark) this.#off += change;
   }
 
   *fragments(): Generator<string, void, undefined> {

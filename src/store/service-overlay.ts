@@ -1,5 +1,7 @@
 import { overrideInstance } from '../protocol/instance-encoding.ts';
 import type { InstanceOverride } from '../protocol/types.ts';
+import { disabledMark, noMark } from './instance-mark.ts';
+import type { InstanceMark } from './instance-mark.ts';
 
 /** What is laid over one instance. */
 export interface InstanceOverlay extends InstanceOverride {
@@ -26,13 +28,20 @@ export function decodeOverlay(text: string): ServiceOverlay | undefined {
   return { isClosed, overrides: new Map(overrides) };
 }
 
-/** An instance as subscribers see it. */
-export function layOver(overlay: ServiceOverlay, id: string, fragment: string): string | undefined {
-  if (overlay.isClosed) return undefined;
-  const override = overlay.overrides.get(id);
-  if (override === undefined) return fragment;
-  const { weightPercent = 100, ...fields } = override;
-  return overrideInstance(fragment, fields, weightPercent);
+/** An instance as subscribers see it, if it is not off. */
+export function layOver(
+  overlay: ServiceOverlay | undefined,
+  id: string,
+  fragment: string,
+  mark: InstanceMark = noMark,
+): string | undefined {
+  if (overlay?.isClosed === true) return undefined;
+  const override = overlay?.overrides.get(id);
+  if (override === undefined && mark === noMark) return fragment;
+  const { weightPercent = 100, ...fields } = override ?? {};
+  if (mark === noMark) return overrideInstance(fragment, fields, weightPercent);
+  if (mark === disabledMark) return overrideInstance(fragment, { ...fields, enabled: false }, 0);
+  return overrideInstance(fragment, fields, (weightPercent * Number(mark)) / 100);
 }
 
 /** The ids whose overrides differ. */

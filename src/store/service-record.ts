@@ -1,5 +1,6 @@
 import { slotOf } from '../slots/slot.ts';
 import { ChangeLog } from './change-log.ts';
+import { isMarked, offMark, readMark, takeMarkOff } from './instance-mark.ts';
 import { readId } from './instance-table.ts';
 import type { InstanceTable } from './instance-table.ts';
 import { ServiceInstances } from './service-instances.ts';
@@ -41,7 +42,7 @@ export class ServiceRecord {
 
   /** Instances that show. */
   get instanceCount(): number {
-    return this.isClosed ? 0 : this.instances.size;
+    return this.isClosed ? 0 : this.instances.size - this.instances.offCount;
   }
 
   get log(): ChangeLog | undefined {
@@ -55,10 +56,9 @@ export class ServiceRecord {
 
   /** The canonical JSON of each instance that shows, as it shows. */
   fragments(): Iterable<string> {
-    const overlay = this.#overlay;
-    if (overlay === undefined) return this.instances.fragments();
-    if (overlay.isClosed) return [];
-    return overlay.overrides.size === 0 ? this.instances.fragments() : this.#overridden(overlay);
+    if (this.isClosed) return [];
+    const isPlain = this.instances.markedCount === 0 && (this.#overlay?.overrides.size ?? 0) === 0;
+    return isPlain ? this.instances.fragments() : this.#shown();
   }
 
   /** An instance as it shows; undefined: it does not. */
@@ -68,12 +68,17 @@ export class ServiceRecord {
 
   /** What is, or was, registered of an instance, as it shows under the present overlay. */
   show(id: string, fragment: string | undefined): string | undefined {
-    const overlay = this.#overlay;
-    return overlay === undefined || fragment === undefined ? fragment : layOver(overlay, id, fragment);
+    if (fragment === undefined) return undefined;
+    if (!isMarked(fragment)) return this.#overlay === undefined ? fragment : layOver(this.#overlay, id, fragment);
+    const mark = readMark(fragment);
+    return mark === offMark ? undefined : layOver(this.#overlay, id, takeMarkOff(fragment), mark);
   }
 
-  *#overridden(overlay: ServiceOverlay): Generator<string, void, undefined> {
-    for (const fragment of this.instances.fragments()) yield layOver(overlay, readId(fragment), fragment) ?? '';
+  *#shown(): Generator<string, void, undefined> {
+    for (const fragment of this.instances.fragments()) {
+      const shown = this.show(readId(fragment), fragment);
+      if (shown !== undefined) yield shown;
+    }
   }
 
   get version(): number {

@@ -221,6 +221,21 @@ export class ServiceStore {
     return { kind: 'changed', service, told, before };
   }
 
+  /** Gives a session's claim another mark, without a bound: it is as long as the others. Undefined: it is not there any more, has been made again, or has that mark. */
+  remark(key: string, id: string, claim: StoredInstance, nowMicros: number): Unchanged | Changed | undefined {
+    const service = this.#services.get(key);
+    const known = service?.instances.claimOf(id, claim.owner);
+    if (service === undefined || known?.stamp !== claim.stamp || known.fragment === claim.fragment) return undefined;
+    const { instances } = service;
+    if (known.isShown) {
+      const before = known.fragment;
+      return this.#show(service, id, instances.find(id), { before, instance: claim, told: nothingTold }, nowMicros);
+    }
+    instances.hidden?.remove(id, claim.owner);
+    instances.hide(id, claim);
+    return { kind: 'unchanged', service, told: nothingTold };
+  }
+
   /** Keeps a claim behind the one that shows; without room the oldest goes that a session has. One that is put back found room before. */
   #hide(service: ServiceRecord, id: string, claim: StoredInstance, isPutBack = false): readonly ClaimNotice[] {
     const { instances } = service;

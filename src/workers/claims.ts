@@ -73,6 +73,19 @@ export class Claims {
     this.#note(id, outcome);
   }
 
+  remark(record: ToRecord<'remark'>, clock: PartitionClock): void {
+    const at = toFields.remark;
+    const id = record[at.id];
+    const { progress, store, shown, journal } = this.#parts;
+    progress.noteMutation();
+    const claim = { fragment: record[at.fragment], owner: record[at.session], stamp: record[at.stamp] };
+    const outcome = store.remark(record[at.key], id, claim, clock.wallMicros);
+    if (outcome === undefined) return;
+    shown.keepAbove(outcome.service);
+    journal?.notePut(outcome.service, claim);
+    this.#note(id, outcome);
+  }
+
   giveUp(host: number, record: ToRecord<'giveUp'>): void {
     const at = toFields.giveUp;
     const request = record[at.request];

@@ -154,6 +154,8 @@ const toShapes = {
   layOver: [26, 'request', 'key', 'overlay'],
   /** The partition is new: what was laid over a service before. */
   restoreOverlay: [27, 'key', 'overlay'],
+  /** What operators have ordered for a session's claim is another thing now: the fragment with its mark. The stamp is the claim's: if it has been made again, nothing is done. */
+  remark: [28, 'session', 'key', 'id', 'fragment', 'stamp'],
 } as const;
 
 /** What the fields of a partition's records hold, by their names. */

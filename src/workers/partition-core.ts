@@ -262,6 +262,9 @@ export class PartitionCore {
       case toPartition.withdraw:
         this.#claims.withdraw(record, clock);
         return;
+      case toPartition.remark:
+        this.#claims.remark(record, clock);
+        return;
       case toPartition.giveUp:
         if (this.#owns(host, epoch, record[giveUp.request], record[giveUp.key])) this.#claims.giveUp(host, record);
         return;

@@ -34,6 +34,7 @@ function createFanOut(slice: { sliceMembers?: number; sliceBytes?: number }): Fa
     sliceMembers: 512,
     sliceBytes: 1_000_000,
     ...slice,
+    isFrozen: () => false,
     encodePush: (push) => JSON.stringify(push),
     toBytes: (text) => new TextEncoder().encode(text),
     onMissed: () => undefined,

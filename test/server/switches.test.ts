@@ -82,7 +82,7 @@ test('[SW1] [SW2] a service that is switched off has an empty list that says so,
       ...order,
       namespace: 'public',
       group: 'DEFAULT',
-      address: '127.0.0.1',
+      orderedFrom: '127.0.0.1',
       since: expect.stringMatching(/^\d{4}-.*Z$/) as string,
     },
   });

@@ -31,7 +31,7 @@ import type { PersistentCalls } from '../../src/sessions/persistent-session.ts';
 import type { SessionCore } from '../../src/sessions/session-core.ts';
 import type { SessionEvent } from '../../src/sessions/session-journal.ts';
 import type { TransferEvent } from '../../src/sessions/session-transfer.ts';
-import { StandingOrders, standingOrdersBytes } from '../../src/sessions/standing-orders.ts';
+import { StandingOrders } from '../../src/sessions/standing-orders.ts';
 import { WarmUp, warmUpBytes, WarmUpJudge } from '../../src/sessions/warm-up.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
 import { PartitionInbox } from '../../src/workers/inbox.ts';
@@ -565,7 +565,6 @@ export class InProcessRegistry {
   #names = 0;
   readonly #admissionRate: SharedArrayBuffer = new SharedArrayBuffer(admissionRateBytes);
   readonly admissionRate: AdmissionRate = this.#createAdmissionRate();
-  readonly #orders: SharedArrayBuffer = new SharedArrayBuffer(standingOrdersBytes);
   readonly #warmUp: SharedArrayBuffer = new SharedArrayBuffer(warmUpBytes(hostsMax));
   readonly #judge: WarmUpJudge;
   #requests = 0;
@@ -1007,7 +1006,7 @@ export class InProcessRegistry {
       counters: this.counters,
       admissionRate: this.#createAdmissionRate(),
       warmUp: new WarmUp(this.#warmUp),
-      orders: new StandingOrders(this.#orders),
+      orders: new StandingOrders(),
       nextRequest: () => this.nextRequest(number),
       createName: () => `name-${this.#folder?.life ?? ''}-${++this.#names}`,
       encoding: this.#encoding,

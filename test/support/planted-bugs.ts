@@ -802,8 +802,8 @@ export const plantedBugs: readonly PlantedBug[] = [
         Registrar.prototype,
         'putIn',
         (putIn) =>
-          function lose(this: Registrar, session, fields) {
-            putIn.call(this, session, fields.slice(3));
+          function lose(this: Registrar, session, fields, before) {
+            putIn.call(this, session, fields.slice(3), before);
           },
       ),
   },

@@ -1,0 +1,359 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { startFaultyServer } from 'slotcast/testing';
+import type { FaultyServer } from 'slotcast/testing';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { runCommand } from '../support/command.ts';
+import { ioThreads } from '../support/io-threads.ts';
+import { RawClient } from '../support/raw-client.ts';
+
+const service = 'orders';
+const config = {
+  port: 0,
+  ioThreads,
+  partitions: 2,
+  logLevel: 'silent',
+  warmUpMs: 0,
+  coalesceWindowMaxMs: 20,
+  partitionRestartsMax: 1000,
+} as const;
+
+let server: FaultyServer;
+let dataDir: string;
+
+beforeEach(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), 'slotcast-switches-'));
+  server = await startFaultyServer({ ...config, dataDir });
+});
+afterEach(async () => {
+  await server.stop();
+  rmSync(dataDir, { recursive: true });
+});
+
+async function request(method: string, path: string, body?: object): Promise<Response> {
+  return fetch(`${server.address.httpUrl}${path}`, {
+    method,
+    ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+  });
+}
+
+async function set(order: object): Promise<void> {
+  const response = await request('PUT', '/v1/switches', order);
+  expect([response.status, await response.json()]).toMatchObject([200, order]);
+}
+
+async function lift(order: Readonly<Record<string, string>>): Promise<void> {
+  expect((await request('DELETE', `/v1/switches?${new URLSearchParams(order).toString()}`)).status).toBe(200);
+}
+
+async function readIds(): Promise<string[]> {
+  const response = await request('GET', `/v1/instances?service=${service}`);
+  const { instances } = (await response.json()) as { instances: { id: string }[] };
+  return instances.map(({ id }) => id);
+}
+
+async function open(app?: string): Promise<{ client: RawClient; session: string }> {
+  const client = await RawClient.open(server.address.url);
+  const opening = (await client.request('session.open', {
+    client: 'test/1',
+    ...(app === undefined ? {} : { app }),
+  })) as { session: string };
+  return { client, session: opening.session };
+}
+
+async function register(client: RawClient, id: string, more: object = {}): Promise<unknown> {
+  return client.request('instance.register', { service, instance: { id, host: 'h', port: 1, ...more } });
+}
+
+interface Push {
+  readonly count: number;
+  readonly put: { readonly id: string; readonly weight: number; readonly enabled: boolean }[];
+  readonly remove: string[];
+}
+
+async function watch(): Promise<{ client: RawClient; pushes: Push[] }> {
+  const client = await RawClient.open(server.address.url);
+  const pushes: Push[] = [];
+  client.onNotification = (_, params) => pushes.push(params as unknown as Push);
+  await client.request('service.subscribe', { service, mode: 'delta' });
+  return { client, pushes };
+}
+
+function sort({ put }: Push): Push['put'] {
+  return put.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+async function run(...args: string[]): ReturnType<typeof runCommand> {
+  return runCommand([...args, '--server', `ws://127.0.0.1:${server.address.port}`]);
+}
+
+describe('[SW6] what a client that is switched off has registered does not show', () => {
+  test('by its application: one push, and registrations go on and are answered with that', async () => {
+    const provider = await open('shop');
+    const other = await open('bank');
+    await register(provider.client, 'a');
+    await register(provider.client, 'b');
+    await register(other.client, 'c');
+    const { client, pushes } = await watch();
+    await set({ kind: 'client-off', app: 'shop', reason: 'a bad release' });
+    await expect.poll(() => pushes).toHaveLength(1);
+    expect(pushes[0]).toMatchObject({ count: 1, put: [], remove: ['a', 'b'] });
+    expect(await readIds()).toEqual(['c']);
+    expect(await register(provider.client, 'd')).toMatchObject({ id: 'd', closed: true });
+    expect(await register(provider.client, 'a', { weight: 7 })).toMatchObject({ id: 'a', closed: true });
+    expect(await register(other.client, 'e')).not.toHaveProperty('closed');
+    expect(await readIds()).toEqual(['c', 'e']);
+    // What it subscribes to goes on.
+    expect(await provider.client.request('service.subscribe', { service })).toMatchObject({
+      instances: [{ id: 'c' }, { id: 'e' }],
+    });
+    await expect.poll(() => pushes.at(-1)?.count).toBe(2);
+    const told = pushes.length;
+    await lift({ kind: 'client-off', app: 'shop' });
+    await expect.poll(() => pushes.at(-1)?.count).toBe(5);
+    expect(pushes).toHaveLength(told + 1);
+    expect(pushes.at(-1)!.put.map(({ id, weight }) => [id, weight])).toEqual([
+      ['a', 7],
+      ['b', 100],
+      ['d', 100],
+    ]);
+    for (const each of [provider.client, other.client, client]) each.close();
+  });
+
+  test('by its session, by its address, and as long as one of several switches stands', async () => {
+    const provider = await open();
+    await register(provider.client, 'a');
+    await set({ kind: 'client-off', session: provider.session });
+    await set({ kind: 'client-off', address: '127.0.0.1' });
+    expect(await readIds()).toEqual([]);
+    const lease = await request('PUT', '/v1/instances', { service, instance: { id: 'leased', host: 'h', port: 2 } });
+    expect(await lease.json()).toMatchObject({ id: 'leased', closed: true });
+    await lift({ kind: 'client-off', address: '127.0.0.1' });
+    await expect.poll(readIds).toEqual(['leased']);
+    await lift({ kind: 'client-off', session: provider.session });
+    await expect.poll(readIds).toEqual(['a', 'leased']);
+    provider.client.close();
+  });
+
+  test('whatever partition dies meanwhile', async () => {
+    const provider = await open('shop');
+    const other = await open('bank');
+    await register(provider.client, 'a');
+    await register(other.client, 'b');
+    const { client, pushes } = await watch();
+    for (let round = 0; round < 4; round++) {
+      const isOff = round % 2 === 0;
+      const done = isOff ? set({ kind: 'client-off', app: 'shop' }) : lift({ kind: 'client-off', app: 'shop' });
+      server.inflict(0, 'exit');
+      server.inflict(1, 'exit');
+      await done;
+      await expect.poll(readIds, { timeout: 10_000 }).toEqual(isOff ? ['b'] : ['a', 'b']);
+      await expect.poll(() => pushes.at(-1)?.count, { timeout: 10_000 }).toBe(isOff ? 1 : 2);
+    }
+    for (const each of [provider.client, other.client, client]) each.close();
+  });
+
+  test('over a restart, also of what nobody has come back for', async () => {
+    const provider = await open('shop');
+    const other = await open('bank');
+    await register(provider.client, 'a');
+    await register(other.client, 'b');
+    await set({ kind: 'client-off', app: 'shop' });
+    await expect.poll(readIds).toEqual(['b']);
+    for (const each of [provider.client, other.client]) each.socket.terminate();
+    await server.stop();
+    server = await startFaultyServer({ ...config, warmUpMs: 60_000, dataDir });
+    // The journal knows what they had registered; nobody is back yet.
+    await expect.poll(readIds).toEqual(['b']);
+    await lift({ kind: 'client-off', app: 'shop' });
+    await expect.poll(readIds).toEqual(['a', 'b']);
+  });
+
+  test('also if somebody else has registered the same before, until that shows again', async () => {
+    const older = await open('bank');
+    const newer = await open('shop');
+    await register(older.client, 'a', { weight: 1 });
+    await register(newer.client, 'a', { weight: 2 });
+    await set({ kind: 'client-off', app: 'shop' });
+    expect(await readIds()).toEqual([]);
+    newer.client.close();
+    await expect.poll(readIds).toEqual(['a']);
+    older.client.close();
+  });
+});
+
+test('[SW5] all instances of a host are drained, wherever they are registered, and what comes meanwhile', async () => {
+  const provider = await open();
+  await register(provider.client, 'a', { host: '10.0.0.1', weight: 50 });
+  await register(provider.client, 'b', { host: '10.0.0.2', weight: 50 });
+  await request('PUT', '/v1/instances', {
+    service,
+    persistent: true,
+    instance: { id: 'p', host: '10.0.0.1', port: 2 },
+  });
+  const { client, pushes } = await watch();
+  const readLast = (): unknown => pushes.slice(-1).map(sort)[0];
+  await set({ kind: 'host-drain', host: '10.0.0.1', overMs: 4000 });
+  await expect.poll(readLast, { timeout: 10_000 }).toMatchObject([
+    { id: 'a', weight: 0, enabled: false },
+    { id: 'p', weight: 0, enabled: false },
+  ]);
+  expect(sort(pushes[0]!)).toMatchObject([
+    { id: 'a', weight: 45, enabled: true },
+    { id: 'p', weight: 90 },
+  ]);
+  expect(pushes.flatMap(({ put }) => put.map(({ id }) => id))).not.toContain('b');
+  await register(provider.client, 'c', { host: '10.0.0.1', metadata: { '"host': '"10.0.0.2"' } });
+  await expect.poll(readLast).toMatchObject([{ id: 'c', weight: 0, enabled: false }]);
+  await set({ kind: 'instance-override', service, id: 'a', override: { weight: 1000 } });
+  await lift({ kind: 'host-drain', host: '10.0.0.1' });
+  await expect.poll(readLast).toMatchObject([
+    { id: 'a', weight: 1000, enabled: true },
+    { id: 'c', weight: 100, enabled: true },
+    { id: 'p', weight: 100, enabled: true },
+  ]);
+  provider.client.close();
+  client.close();
+});
+
+describe('[SW7] while pushes are frozen nothing is pushed, and afterwards what has changed is, once', () => {
+  test.each([
+    ['of all', {}],
+    ['of a namespace', { namespace: 'public' }],
+    ['of a service', { service }],
+  ])('%s', async (_, scope) => {
+    const provider = await open();
+    await register(provider.client, 'a');
+    const { client, pushes } = await watch();
+    const idle = await watch();
+    await idle.client.request('service.unsubscribe', { service });
+    await idle.client.request('service.subscribe', { service: 'idle' });
+    await set({ kind: 'push-freeze', ...scope });
+    for (const id of ['b', 'c', 'b']) {
+      await register(provider.client, id);
+      await provider.client.request('instance.deregister', { service, id });
+    }
+    await register(provider.client, 'd');
+    server.inflict(0, 'exit');
+    server.inflict(1, 'exit');
+    // Reads go on.
+    await expect.poll(readIds, { timeout: 10_000 }).toEqual(['a', 'd']);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(pushes).toEqual([]);
+    await lift({ kind: 'push-freeze', ...scope });
+    await expect.poll(() => pushes).toHaveLength(1);
+    expect(pushes[0]).toMatchObject({ instances: [{ id: 'a' }, { id: 'd' }] });
+    await register(provider.client, 'e');
+    await expect.poll(() => pushes).toHaveLength(2);
+    expect(pushes[1]).toMatchObject({ count: 3, put: [{ id: 'e' }], remove: [] });
+    expect(idle.pushes).toEqual([]);
+    for (const each of [provider.client, client, idle.client]) each.close();
+  });
+
+  test('others are pushed as ever', async () => {
+    const provider = await open();
+    const { client, pushes } = await watch();
+    await set({ kind: 'push-freeze', namespace: 'elsewhere' });
+    await set({ kind: 'push-freeze', service: 'orders2' });
+    await register(provider.client, 'a');
+    await expect.poll(() => pushes).toHaveLength(1);
+    provider.client.close();
+    client.close();
+  });
+});
+
+describe('[SW8] what is quarantined is refused at the door, with the reason', () => {
+  const refused = { code: 'quarantined' };
+
+  test('clients of an application', async () => {
+    const provider = await open('shop');
+    await register(provider.client, 'a');
+    await set({ kind: 'quarantine', app: 'shop', reason: 'it floods us' });
+    expect(await provider.client.closed).toMatchObject({ code: 4005 });
+    await expect(open('shop')).rejects.toMatchObject({
+      message: expect.stringContaining('it floods us') as string,
+      data: refused,
+    });
+    const other = await open('bank');
+    await lift({ kind: 'quarantine', app: 'shop' });
+    const back = await open('shop');
+    for (const each of [other.client, back.client]) each.close();
+  });
+
+  test('clients from an address', async () => {
+    const provider = await open();
+    await set({ kind: 'quarantine', address: '127.0.0.1' });
+    expect(await provider.client.closed).toMatchObject({ code: 4005 });
+    const again = await RawClient.open(server.address.url);
+    expect(await again.closed).toMatchObject({ code: 4005 });
+    const lease = await request('PUT', '/v1/instances', { service, instance: { host: 'h', port: 1 } });
+    expect([lease.status, await lease.json()]).toMatchObject([403, { error: refused }]);
+    // Operators are not locked out.
+    await lift({ kind: 'quarantine', address: '127.0.0.1' });
+    (await open()).client.close();
+  });
+
+  test('a service', async () => {
+    const provider = await open();
+    await register(provider.client, 'a');
+    await set({ kind: 'quarantine', service });
+    for (const [method, params] of [
+      ['instance.register', { service, instance: { host: 'h', port: 1 } }],
+      ['instance.register', { service, persistent: true, instance: { host: 'h', port: 1 } }],
+      ['service.subscribe', { service }],
+      ['service.query', { service }],
+    ] as const)
+      await expect(provider.client.request(method, params)).rejects.toMatchObject({ data: refused });
+    expect((await request('GET', `/v1/instances?service=${service}`)).status).toBe(403);
+    await provider.client.request('instance.deregister', { service, id: 'a' });
+    await provider.client.request('service.query', { service: 'other' });
+    provider.client.close();
+  });
+});
+
+test('[SW1] switches for clients, hosts and namespaces have fields of their own', async () => {
+  const refusals: [input: object, field: string][] = [
+    [{ kind: 'client-off' }, '/address'],
+    [{ kind: 'client-off', address: 'a', app: 'b' }, '/app'],
+    [{ kind: 'client-off', app: 'b', namespace: 'public' }, '/namespace'],
+    [{ kind: 'host-drain' }, '/host'],
+    [{ kind: 'host-drain', host: 'h', service }, '/service'],
+    [{ kind: 'push-freeze', group: 'g' }, '/group'],
+    [{ kind: 'push-freeze', app: 'a' }, '/app'],
+    [{ kind: 'quarantine' }, '/service'],
+    [{ kind: 'quarantine', app: 'a', namespace: 'public' }, '/namespace'],
+    [{ kind: 'quarantine', session: 'a' }, '/session'],
+  ];
+  for (const [input, field] of refusals) {
+    const response = await request('PUT', '/v1/switches', input);
+    expect([input, await response.json()]).toMatchObject([input, { error: { code: 'invalid_params', field } }]);
+  }
+});
+
+test('[SW1] the command sets and lifts them', async () => {
+  for (const [args, undo, text] of [
+    [['off', '--app', 'shop'], ['on', '--app', 'shop'], 'client-off app=shop'],
+    [
+      ['drain', '--host', '10.0.0.1', '--over', '10m'],
+      ['drain', '--host', '10.0.0.1', '--lift'],
+      'host-drain host=10.0.0.1',
+    ],
+    [['freeze'], ['thaw'], 'push-freeze'],
+    [['freeze', '--namespace', 'n'], ['thaw', '--namespace', 'n'], 'push-freeze of n/*'],
+    [['freeze', service], ['thaw', service], 'push-freeze of public/DEFAULT/orders'],
+    [
+      ['quarantine', '--address', '10.0.0.9'],
+      ['quarantine', '--address', '10.0.0.9', '--lift'],
+      'quarantine address=10.0.0.9',
+    ],
+  ] as const) {
+    expect(await run(...args)).toMatchObject({ status: 0, out: `set ${text}\n` });
+    expect((await run('switches')).out.split('\n')).toHaveLength(3);
+    expect(await run(...undo)).toMatchObject({ status: 0, out: `lifted ${text}\n` });
+  }
+  expect((await run('drain', service)).status).toBe(2);
+  expect((await run('off')).status).toBe(2);
+});
