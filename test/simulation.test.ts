@@ -136,6 +136,20 @@ test('[SW2] [RE2] [SL3] the same holds while operators switch services off and o
   expect(total.moves).toBeGreaterThan(share * 200);
 });
 
+test('[SW6] [SW7] [RE2] in the end subscribers have what they are to have, whenever operators switch clients off and freeze pushes', async () => {
+  const total = await runHistories(seedsOf(160), 200, {
+    percent: 6,
+    kills: true,
+    moves: true,
+    resumes: true,
+    edges: true,
+    orders: true,
+  });
+  expect(total.switched).toBeGreaterThan(share * 1000);
+  expect(total.deaths).toBeGreaterThan(share * 50);
+  expect(total.moves).toBeGreaterThan(share * 200);
+});
+
 test('[PI1] [PI3] [LI1] the same holds of what is persistent where there is little room', async () => {
   const total = await runHistories(seedsOf(150), 200, {
     percent: 3,

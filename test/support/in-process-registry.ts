@@ -31,6 +31,7 @@ import type { PersistentCalls } from '../../src/sessions/persistent-session.ts';
 import type { SessionCore } from '../../src/sessions/session-core.ts';
 import type { SessionEvent } from '../../src/sessions/session-journal.ts';
 import type { TransferEvent } from '../../src/sessions/session-transfer.ts';
+import type { Orders } from '../../src/sessions/standing-orders.ts';
 import { StandingOrders } from '../../src/sessions/standing-orders.ts';
 import { WarmUp, warmUpBytes, WarmUpJudge } from '../../src/sessions/warm-up.ts';
 import { SlotTable } from '../../src/slots/slot-table.ts';
@@ -834,6 +835,11 @@ export class InProcessRegistry {
   /** What an operator lays over a service; resolves when it is in effect. */
   layOver(key: string, overlay: string): Promise<void> {
     return this.#allHosts.layOver(key, overlay);
+  }
+
+  /** What operators order for sessions; resolves when it is in effect. */
+  setOrders(orders: Orders): Promise<void> {
+    return this.#allHosts.setOrders(orders);
   }
 
   /** The server begins to stop. */

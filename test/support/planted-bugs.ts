@@ -16,6 +16,7 @@ import { ContestedClaims } from '../../src/sessions/contested-claims.ts';
 import { Departures } from '../../src/sessions/departures.ts';
 import { HostLosses } from '../../src/sessions/host-losses.ts';
 import { LossGuard } from '../../src/sessions/loss-guard.ts';
+import { OrderChanges } from '../../src/sessions/order-changes.ts';
 import { PendingRegister, Registrar } from '../../src/sessions/registrar.ts';
 import { SessionCore } from '../../src/sessions/session-core.ts';
 import { SessionLog } from '../../src/sessions/session-log.ts';
@@ -61,6 +62,7 @@ const guarding: Faults = { percent: 0, kills: false, moves: false, guards: true,
 const narrow: Faults = { ...quiet, bounds: true };
 const killing: Faults = { percent: 5, kills: true, moves: false };
 const switching: Faults = { percent: 8, kills: true, moves: true, switches: true };
+const ordering: Faults = { percent: 8, kills: true, moves: true, resumes: true, orders: true };
 const edging: Faults = { percent: 4, kills: false, moves: false, edges: true };
 const edgingAndMoving: Faults = { percent: 8, kills: false, moves: true, edges: true };
 const storing: Faults = { percent: 5, kills: true, moves: false, persistent: true };
@@ -1007,6 +1009,26 @@ export const plantedBugs: readonly PlantedBug[] = [
             return possiblyUnpushed.call(this).filter(({ id }) => id !== wholeService);
           },
       ),
+  },
+  {
+    name: 'what an operator orders for a session is lost on its way to a partition',
+    faults: ordering,
+    plant: () => changeRecords((record) => (record[0] === toPartition.remark ? [] : [record])),
+  },
+  {
+    name: 'nobody is told what was ordered while a partition was rebuilt',
+    faults: ordering,
+    plant: () => replace(OrderChanges.prototype, 'isUnderWay', () => () => false),
+  },
+  {
+    name: 'a partition that is rebuilt shows what is switched off',
+    faults: ordering,
+    plant: () => replace(SessionCore.prototype, 'markFor', () => (_, fragment) => fragment),
+  },
+  {
+    name: 'who has missed pushes while they were frozen goes on without them',
+    faults: ordering,
+    plant: () => replace(Subscriptions.prototype, 'thaw', () => () => Promise.resolve()),
   },
   {
     name: 'a partition that is new does not know what is switched off',

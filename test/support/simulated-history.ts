@@ -7,6 +7,7 @@ import type { SessionOpenResult } from '../../src/protocol/types.ts';
 import type { LeaseAnswer, LeaseCall } from '../../src/sessions/leases.ts';
 import type { GuardDescription } from '../../src/sessions/loss-guard.ts';
 import type { SessionCore } from '../../src/sessions/session-core.ts';
+import { noOrders } from '../../src/sessions/standing-orders.ts';
 import { slotOf } from '../../src/slots/slot.ts';
 import { encodeOverlay } from '../../src/store/service-overlay.ts';
 import { InProcessRegistry, runPromises } from './in-process-registry.ts';
@@ -56,6 +57,8 @@ export interface Faults {
   readonly persistent?: boolean;
   /** Operators switch services off and on. */
   readonly switches?: boolean;
+  /** Operators switch clients off and on, and freeze pushes: what subscribers have meanwhile is not looked at, but what they have in the end. */
+  readonly orders?: boolean;
   /** There is a host with leases, which dies now and then, and callers that watch there. */
   readonly edges?: boolean;
 }
@@ -142,6 +145,10 @@ interface World {
   readonly closedUntilMs: Map<string, number>;
   /** Services that operators have switched off, or are about to. */
   readonly off: Set<string>;
+  /** Names of sessions that they have switched off, and services whose pushes they have frozen. */
+  readonly offSessions: Set<string>;
+  readonly frozen: Set<string>;
+  readonly hasOrders: boolean;
   switched: number;
   nextMark: number;
   resumed: number;
@@ -241,6 +248,9 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     mayComeBack: faults.resumes === true,
     clockMs: 0,
     off: new Set(),
+    offSessions: new Set(),
+    frozen: new Set(),
+    hasOrders: faults.orders === true,
     switched: 0,
     nextMark: 0,
     resumed: 0,
@@ -257,6 +267,7 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
     else if (random.below(100) < faults.percent) disturb(world, faults, random);
     else if (faults.persistent === true && random.below(100) < persistentPercent) actForGood(world, random);
     else if (faults.switches === true && random.below(100) < switchPercent) actAsOperator(world, random);
+    else if (faults.orders === true && random.below(100) < switchPercent) orderSomething(world, random);
     else if (faults.edges === true && random.below(100) < leasePercent) actByLease(world, random);
     else if (faults.guards === true && random.below(100) < massPercent) actTogether(world, random);
     else act(world, random);
@@ -269,6 +280,10 @@ async function runHistory(history: History, faults: Faults, trace: string[] = []
   }
   trace.push('all read again, and everything comes to rest');
   world.persistent.allow();
+  if (world.frozen.size > 0) {
+    world.frozen.clear();
+    giveOrders(world);
+  }
   // From here on only the judgement at the end counts: time moves on behind the world's back.
   world.clockMs = atRestMs;
   await comeToRest(world, new Random(seed));
@@ -704,6 +719,36 @@ function actAsOperator(world: World, random: Random): void {
   });
 }
 
+function orderSomething(world: World, random: Random): void {
+  const { players, services, offSessions, frozen, trace } = world;
+  const live = players.filter(({ client, wanted }) => client.closed === undefined && wanted === undefined);
+  if (live.length === 0 || random.below(3) === 0) {
+    const service = random.pick(services);
+    const isFrozen = toggle(frozen, service);
+    trace.push(`an operator ${isFrozen ? 'freezes' : 'thaws'} the pushes of ${service}`);
+  } else {
+    const { client, fate } = random.pick(live);
+    const isOff = toggle(offSessions, client.session.name);
+    trace.push(`an operator switches ${fate.name} ${isOff ? 'off' : 'on'}`);
+  }
+  giveOrders(world);
+}
+
+function toggle(names: Set<string>, name: string): boolean {
+  if (names.delete(name)) return false;
+  names.add(name);
+  return true;
+}
+
+function giveOrders(world: World): void {
+  const { registry, offSessions, frozen } = world;
+  const off = [...offSessions].map((session) => ({ session }));
+  const orders = { ...noOrders, off, frozen: [...frozen].map((service) => serviceKey({ service })) };
+  void registry.setOrders(orders).then(() => {
+    world.switched += 1;
+  });
+}
+
 /** Something that a caller over HTTP does, or one who watches. */
 function actByLease(world: World, random: Random): void {
   const { holders, trace, registry } = world;
@@ -889,7 +934,8 @@ function nameService(key: string): string {
   return key.slice(key.indexOf('DEFAULT/') + 8);
 }
 
-function judgeView({ ledger }: World, key: string, view: SubscriberView, nowMs: number): void {
+function judgeView({ ledger, hasOrders }: World, key: string, view: SubscriberView, nowMs: number): void {
+  if (hasOrders) return;
   // An empty list; the view has looked at that.
   if (view.isClosed) return;
   const service = nameService(key);
@@ -898,14 +944,15 @@ function judgeView({ ledger }: World, key: string, view: SubscriberView, nowMs: 
 }
 
 /** What the sessions that are there hold, by service key: id → mark. Of several that hold an instance the last to register shows (SE7). */
-function readLogs({ registry }: World): Map<string, Map<string, number>> {
+function readLogs({ registry, offSessions }: World): Map<string, Map<string, number>> {
   const logs = new Map<string, Map<string, number>>();
   const held = registry.liveHosts
     .flatMap(({ core }) => [...core.sessions.all()])
-    .flatMap(({ registrations }) => [...registrations.values()]);
-  for (const { key, id, fragment } of held.sort((a, b) => a.stamp - b.stamp)) {
+    .flatMap(({ name, registrations }) => Array.from(registrations.values(), (held) => ({ ...held, name })));
+  for (const { key, id, fragment, name } of held.sort((a, b) => a.stamp - b.stamp)) {
     const log = logs.get(key) ?? new Map<string, number>();
     logs.set(key, log.set(id, (JSON.parse(fragment) as { weight: number }).weight));
+    if (offSessions.has(name)) log.delete(id);
   }
   return logs;
 }
