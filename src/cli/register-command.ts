@@ -3,7 +3,9 @@ import type { Command } from 'commander';
 
 import { RequestError } from '../client/index.ts';
 import type { InstanceInput, Registration } from '../client/index.ts';
+import type { RemovalResult } from '../protocol/http-results.ts';
 import { escapeTerminal } from '../runtime/terminal-escapes.ts';
+import { askServer } from './administration.ts';
 import { describeError } from './exit-codes.ts';
 import { formatJson, formatText } from './output.ts';
 import {
@@ -113,19 +115,41 @@ async function registerPersistent(service: string, instance: InstanceInput, opti
   console.log(options.json ? formatJson({ event: 'registered', id, version, persistent: true }) : text);
 }
 
-/** `deregister`: of what `register --persistent` has registered. */
+interface DeregisterOptions extends ServiceOptions {
+  readonly force: boolean;
+}
+
+/** `deregister`: of what `register --persistent` has registered, or, by force, of what anybody has. */
 export function addDeregisterCommand(program: Command): void {
   addServiceOptions(
     program
       .command('deregister')
       .description('deregister a persistent instance')
       .argument('<service>', 'name of the service')
-      .argument('<id>', 'id of the instance'),
-  ).action(async (service: string, id: string, options: ServiceOptions) => {
+      .argument('<id>', 'id of the instance')
+      .option('--force', 'whoever has registered it, persistent or not', false),
+  ).action(async (service: string, id: string, options: DeregisterOptions) => {
     const name = readServiceFields(service, options);
+    if (options.force) {
+      const result = await askServer<RemovalResult>(options, 'removeInstance', { body: { ...name, id } });
+      console.log(options.json ? formatJson(result) : formatRemoval(id, result));
+      return;
+    }
     await withClient(options, (client) => client.deregister(name, id, { persistent: true }));
     console.log(options.json ? formatJson({ event: 'deregistered', id }) : `deregistered ${formatText(id)}`);
   });
+}
+
+/** What was removed, and what brings it back. */
+function formatRemoval(id: string, { claims, persistent }: RemovalResult): string {
+  const owners = claims.map(({ session, app, address, state }) => {
+    const comesBack =
+      state === 'leased'
+        ? 'its caller may register it again'
+        : 'its client registers it again when it reconnects; `off --session` hides it, `quarantine` keeps it out';
+    return `  of session ${session}${app === undefined ? '' : ` (${formatText(app)})`} at ${formatText(address)}: ${comesBack}`;
+  });
+  return [`removed ${formatText(id)}`, ...(persistent ? ['  it was persistent'] : []), ...owners].join('\n');
 }
 
 type Report = (event: string, text: string, details?: object) => void;

@@ -4,7 +4,14 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
 import { protocolLimits } from '../protocol/limits.ts';
-import type { Switch, SwitchBody, SwitchesResult, SwitchKind, SwitchTarget } from '../protocol/switches.ts';
+import type {
+  NamespaceLimits,
+  Switch,
+  SwitchBody,
+  SwitchesResult,
+  SwitchKind,
+  SwitchTarget,
+} from '../protocol/switches.ts';
 import type { InstanceOverride } from '../protocol/types.ts';
 import { askServer } from './administration.ts';
 import { formatJson, formatTable, formatText } from './output.ts';
@@ -31,6 +38,8 @@ interface DrainOptions extends LiftableOptions {
   readonly host?: string;
   readonly over?: number;
 }
+
+interface LimitOptions extends LiftableOptions, NamespaceLimits {}
 
 /** Clients, where a switch may be about them rather than about a service. */
 interface ClientOptions {
@@ -118,6 +127,32 @@ export function addSwitchCommands(program: Command): void {
   ).action(async (service: string | undefined, options: TargetOptions) => {
     await liftSwitch('push-freeze', service, options);
   });
+  const guard = program.command('guard').description('what the loss guard holds back, and what operators say to that');
+  addGuardCommand(guard, 'hold', 'guard-hold', 'remove nothing that is lost, whatever the guard would decide');
+  addGuardCommand(guard, 'off', 'guard-off', 'hold nothing back, whatever the guard would decide');
+  addOrderOptions(
+    program
+      .command('limit')
+      .description('limit what a namespace may have')
+      .argument('<namespace>', 'name of the namespace')
+      .option('--instances <count>', 'instances', parseCount)
+      .option('--services <count>', 'services that have instances', parseCount)
+      .option('--sessions <count>', 'sessions and leases that have registered something', parseCount)
+      .option('--registrations-per-second <count>', 'registrations in a second, repeated ones too', parseCount)
+      .option('--lift', 'undo', false),
+  ).action(async (namespace: string, options: LimitOptions) => {
+    const { instances, services, sessions, registrationsPerSecond, lift } = options;
+    const limits: NamespaceLimits = {
+      ...(instances === undefined ? {} : { instances }),
+      ...(services === undefined ? {} : { services }),
+      ...(sessions === undefined ? {} : { sessions }),
+      ...(registrationsPerSecond === undefined ? {} : { registrationsPerSecond }),
+    };
+    const scope = { ...options, namespace };
+    if (lift === Object.keys(limits).length > 0) throw new InvalidArgumentError('Either limits, or --lift.');
+    if (lift) await liftSwitch('namespace-limit', undefined, scope);
+    else await setSwitch('namespace-limit', undefined, scope, { limits });
+  });
   addOrderOptions(
     addClientOptions(
       program
@@ -157,6 +192,19 @@ export function addSwitchCommands(program: Command): void {
     if (options.lift === isGiven) throw new InvalidArgumentError('Either what is laid over the instance, or --lift.');
     if (options.lift) await liftSwitch('instance-override', service, options, { id });
     else await setSwitch('instance-override', service, options, { id, override });
+  });
+}
+
+function addGuardCommand(guard: Command, name: string, kind: SwitchKind, description: string): void {
+  addOrderOptions(
+    guard
+      .command(name)
+      .description(`${description}: of one service, or of all`)
+      .argument('[service]', 'name of the service')
+      .option('--lift', 'undo', false),
+  ).action(async (service: string | undefined, options: LiftableOptions) => {
+    if (options.lift) await liftSwitch(kind, service, options);
+    else await setSwitch(kind, service, options, {});
   });
 }
 
@@ -227,7 +275,7 @@ async function setSwitch(
   kind: SwitchKind,
   service: string | undefined,
   options: OrderOptions,
-  more: SwitchTarget & Pick<SwitchBody, 'override' | 'overMs'>,
+  more: SwitchTarget & Pick<SwitchBody, 'override' | 'overMs' | 'limits'>,
 ): Promise<void> {
   const { reason, by, for: forMs, json } = options;
   const body: SwitchBody = {
@@ -281,15 +329,19 @@ function nameTarget({ id, host, address, app, session }: SwitchTarget): string {
   return given.length === 0 ? '-' : formatText(given.map(([name, value]) => `${name}=${value}`).join(' '));
 }
 
+function formatWhat(what: object | undefined): string {
+  return what === undefined ? '-' : formatText(JSON.stringify(what));
+}
+
 function formatSwitches(switches: readonly Switch[]): string {
   if (switches.length === 0) return 'no switch is in force';
   return formatTable(
     ['SWITCH', 'SERVICE', 'TARGET', 'WHAT', 'BY', 'FROM', 'SINCE', 'UNTIL', 'REASON'],
-    switches.map(({ kind, override, overMs, by, orderedFrom, since, until, reason, ...order }) => [
+    switches.map(({ kind, override, overMs, limits, by, orderedFrom, since, until, reason, ...order }) => [
       kind,
       nameService(order),
       nameTarget(order),
-      override === undefined && overMs === undefined ? '-' : formatText(JSON.stringify(override ?? { overMs })),
+      formatWhat(override ?? limits ?? (overMs === undefined ? undefined : { overMs })),
       by === undefined ? '-' : formatText(by),
       formatText(orderedFrom),
       since,

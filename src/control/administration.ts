@@ -2,9 +2,17 @@ import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
-import type { SessionsQuery } from '../protocol/http-operations.ts';
-import type { GuardResult, PartitionsResult, SessionsResult, Stats, StoreSummary } from '../protocol/http-results.ts';
+import type { RemoveInstanceBody, SessionsQuery } from '../protocol/http-operations.ts';
+import type {
+  GuardResult,
+  PartitionsResult,
+  RemovalResult,
+  SessionsResult,
+  Stats,
+  StoreSummary,
+} from '../protocol/http-results.ts';
 import { protocolLimits } from '../protocol/limits.ts';
+import { serviceKey } from '../protocol/service-key.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import { productVersion } from '../runtime/product-version.ts';
 import { sum } from '../sessions/host-figures.ts';
@@ -24,7 +32,7 @@ export interface AdministrationOptions {
   readonly supervisor: Supervisor;
   readonly migrator: SlotMigrator;
   readonly guard: RegistryGuard;
-  readonly persistent: Pick<PersistentServices, 'counts'>;
+  readonly persistent: Pick<PersistentServices, 'counts' | 'deregisterPersistent'>;
   readonly store: { readonly summary: StoreSummary };
   readonly directory: SessionDirectory;
   readonly warmUp: WarmUp;
@@ -58,6 +66,20 @@ export class Administration {
   /** Starts to even out what partitions hold; a failure says why not. */
   rebalance(): Failure | undefined {
     return this.#startChange((migrator) => migrator.rebalance());
+  }
+
+  /** Removes an instance, whoever has registered it; resolves when subscribers are about to be told. */
+  async removeInstance({ id, ...service }: RemoveInstanceBody): Promise<RemovalResult | Failure> {
+    const { hosts, persistent, log } = this.#options;
+    const key = serviceKey(service);
+    const stored = await persistent.deregisterPersistent({ ...service, id });
+    if ('code' in stored && stored.code !== 'not_found') return stored;
+    const claims = (await Promise.all(hosts.all().map((host) => host.removeInstance(key, id)))).flat();
+    const isPersistent = !('code' in stored);
+    if (claims.length === 0 && !isPersistent)
+      return { code: 'not_found', message: `no instance ${JSON.stringify(id)} in ${key}` };
+    log.warn({ service: key, id, claims, isPersistent }, 'an operator removed an instance');
+    return { claims, persistent: isPersistent };
   }
 
   /** One page of the sessions that there are. */

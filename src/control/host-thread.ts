@@ -13,6 +13,7 @@ export interface HostThreadOptions {
   readonly storeVersion: SharedArrayBuffer;
   readonly warmUp: SharedArrayBuffer;
   readonly origins: SharedArrayBuffer;
+  readonly namespaceLimits: SharedArrayBuffer;
   readonly isKept: boolean;
   readonly startedAtMicros: number;
   readonly registry: string;
@@ -39,8 +40,8 @@ export class HostThread {
 
   /** `more`: what a thread of its kind is started with in addition to that. */
   constructor({ number, name, entry, table, gauges }: HostThreadIdentity, options: HostThreadOptions, more: object) {
-    const { config, lastRequest, storeVersion, warmUp, origins, isKept, startedAtMicros, registry, isVerbose } =
-      options;
+    const { config, lastRequest, storeVersion, warmUp, origins, namespaceLimits } = options;
+    const { isKept, startedAtMicros, registry, isVerbose } = options;
     const { port1, port2 } = new MessageChannel();
     // What it transfers are MessagePorts indeed.
     this.port = port1 as object as HostPort;
@@ -52,6 +53,7 @@ export class HostThread {
       storeVersion,
       warmUp,
       origins,
+      namespaceLimits,
       isKept,
       startedAtMicros,
       registry,

@@ -6,6 +6,7 @@ import { askApplied } from '../routing/router.ts';
 import { noOrders } from '../sessions/standing-orders.ts';
 import type { Orders } from '../sessions/standing-orders.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
+import type { NamespaceQuota } from '../store/namespace-quotas.ts';
 import { toPartition } from '../workers/messages.ts';
 import type { ToPartition } from '../workers/messages.ts';
 import type { MailboxPort } from '../workers/runner.ts';
@@ -40,6 +41,7 @@ export class Hosts {
   /** What is laid over services, as partitions know it; for those that are new. */
   readonly #overlays: Map<string, string> = new Map();
   #orders: Orders = noOrders;
+  #quotas = '[]';
   readonly #connectStore: HostsOptions['connectStore'];
   readonly #storeConnections: Map<SessionHost, StoreConnection> = new Map();
 
@@ -73,6 +75,7 @@ export class Hosts {
     for (const host of this.all()) host.connect(partition, connect(host.number));
     const link = this.link(partition);
     if (epoch !== this.table.epoch) link?.adoptTable(this.table);
+    if (this.#quotas !== '[]') link?.tell([toPartition.limitNamespaces, this.#quotas]);
     for (const [key, overlay] of this.#overlays) link?.tell([toPartition.restoreOverlay, key, overlay]);
   }
 
@@ -106,6 +109,18 @@ export class Hosts {
   async setOrders(orders: Orders): Promise<void> {
     this.#orders = orders;
     await Promise.all(this.all().map((host) => host.setOrders(orders)));
+  }
+
+  /** Resolves when all partitions let namespaces have so much. */
+  async setQuotas(quotas: readonly NamespaceQuota[]): Promise<void> {
+    const text = JSON.stringify(quotas);
+    if (text === this.#quotas) return;
+    this.#quotas = text;
+    const told = this.main.router.links().map((link) => {
+      link.tell([toPartition.limitNamespaces, text]);
+      return this.ask(link, (request) => [toPartition.fence, request]);
+    });
+    await Promise.all(told);
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { StorePort } from '../durable/commits.ts';
+import type { RemovedClaim } from '../protocol/http-results.ts';
 import { PartitionLink } from '../routing/partition-link.ts';
 import type { PendingRequest } from '../routing/partition-link.ts';
 import { askApplied, Router } from '../routing/router.ts';
@@ -20,7 +21,7 @@ import type { MailboxPort } from '../workers/runner.ts';
 import { recoverLeases } from './lease-recovery.ts';
 import { restoreRegistrations, resumeChanges, resumeReads } from './rebuild.ts';
 import type { RebuildOptions, RecoveryState } from './rebuild.ts';
-import { listSessions } from './session-directory.ts';
+import { describeCaller, listSessions } from './session-directory.ts';
 import type { DeclaredWeight, SessionHost, ListedSession, LoggedInstance, HostState } from './session-host.ts';
 
 export interface LocalHostOptions extends HostOptions {
@@ -197,6 +198,17 @@ export class LocalHost implements SessionHost {
         })),
       ),
     );
+  }
+
+  async removeInstance(key: string, id: string): Promise<RemovedClaim[]> {
+    const { core, router } = this;
+    const claims: RemovedClaim[] = [];
+    core.removeInstance(key, id, (owner) => claims.push(describeCaller(owner)));
+    await new Promise<void>((resolve) => {
+      router.whenThawed([key], resolve);
+    });
+    await router.whenApplied([key]);
+    return claims;
   }
 
   readSessions(after: number, limit: number): Promise<ListedSession[]> {

@@ -1,7 +1,7 @@
 import type { BackupPart } from '../durable/commits.ts';
 import type { Failure } from '../protocol/errors.ts';
-import type { SessionsQuery } from '../protocol/http-operations.ts';
-import type { GuardResult, PartitionsResult, SessionsResult, Stats } from '../protocol/http-results.ts';
+import type { RemoveInstanceBody, SessionsQuery } from '../protocol/http-operations.ts';
+import type { GuardResult, PartitionsResult, RemovalResult, SessionsResult, Stats } from '../protocol/http-results.ts';
 import type { DeclarationList, DeclarationListQuery } from '../protocol/service-declaration.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
@@ -30,6 +30,8 @@ export interface MainCalls extends PersistentCalls, DeclarationCalls, SwitchCall
   requestReconnect(percent: number, spreadMs: number | undefined): Promise<number>;
   /** From what is stored. */
   listDeclarations(query: DeclarationListQuery): Promise<DeclarationList | Failure>;
+  /** Removes an instance, whoever has registered it. */
+  removeInstance(body: RemoveInstanceBody): Promise<RemovalResult | Failure>;
   listSessions(query: SessionsQuery): Promise<SessionsResult>;
   /** Whichever host holds the lease carries it out. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;

@@ -1,7 +1,7 @@
 import type { Counters } from '../runtime/counters.ts';
 import { tickGapMaxMs } from '../sessions/host-clock.ts';
 import { LossGuard } from '../sessions/loss-guard.ts';
-import type { GuardDescription, GuardEvent, LossGuardSettings } from '../sessions/loss-guard.ts';
+import type { GuardDescription, GuardEvent, LossGuardSettings, StandingVerdicts } from '../sessions/loss-guard.ts';
 import type { DueSession, GuardOrders, LossReport, Verdict } from '../sessions/loss-messages.ts';
 
 export interface RegistryGuardOptions {
@@ -94,6 +94,13 @@ export class RegistryGuard {
   /** See {@link LossGuard.setProtection}. */
   setProtection(key: string, share: number | undefined): void {
     this.#guard.setProtection(key, share);
+  }
+
+  /** See {@link LossGuard.setStanding}; resolves when it is in effect. */
+  setStanding(standing: StandingVerdicts): Promise<void> {
+    return this.#onceAllAreHeard(() => {
+      this.#guard.setStanding(standing);
+    });
   }
 
   /** A host's thread is new, and does not know what others have been asked to report. */

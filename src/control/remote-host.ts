@@ -58,6 +58,7 @@ const absentAnswers: { readonly [M in MethodsOf<SessionHost>]: AnswerOf<SessionH
   readState: emptyState({}),
   readLog: [],
   readSessions: [],
+  removeInstance: [],
   carryOutLease: { code: 'busy', message: 'the thread that holds the lease is being restarted', retryAfterMs: 500 },
   detach: 'absent',
   takeSlice: undefined,

@@ -1,5 +1,5 @@
 import type { SessionsQuery } from '../protocol/http-operations.ts';
-import type { SessionsResult, SessionSummary } from '../protocol/http-results.ts';
+import type { RemovedClaim, SessionsResult, SessionSummary } from '../protocol/http-results.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import type { Session } from '../sessions/session.ts';
 import type { Sessions } from '../sessions/sessions.ts';
@@ -32,18 +32,26 @@ export async function listSessions(
   return listed;
 }
 
+/** Who a session is, as far as an operator may know. */
+export function describeCaller({ name, state, address, opened, app }: Session): RemovedClaim {
+  const client = opened?.client;
+  return {
+    session: name,
+    // What another connection has taken over, and what is persistent, is not among those that are listed.
+    state: state.kind === 'resumed' || state.kind === 'persistent' ? 'ended' : state.kind,
+    address,
+    ...(client === undefined ? {} : { client }),
+    ...(app === undefined ? {} : { app }),
+  };
+}
+
 /** What an operator may know of a session: neither its secret nor, of a lease, the lease. */
 function describeSession(session: Session, thread: number, clockMs: number): SessionSummary {
   const { state, opened, consumption } = session;
-  const { client, app, zone } = opened ?? {};
+  const { zone } = opened ?? {};
   return {
-    session: session.name,
+    ...describeCaller(session),
     thread,
-    // What another connection has taken over, and what is persistent, is not among those that are listed.
-    state: state.kind === 'resumed' || state.kind === 'persistent' ? 'ended' : state.kind,
-    address: session.address,
-    ...(client === undefined ? {} : { client }),
-    ...(app === undefined ? {} : { app }),
     ...(zone === undefined ? {} : { zone }),
     ageMs: Math.max(0, Math.round(clockMs - session.createdAtMs)),
     ...(state.kind === 'leased' ? { ttlMs: state.ttlMs } : {}),

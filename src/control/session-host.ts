@@ -1,5 +1,5 @@
 import type { StorePort } from '../durable/commits.ts';
-import type { SessionSummary } from '../protocol/http-results.ts';
+import type { RemovedClaim, SessionSummary } from '../protocol/http-results.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import { emptyFigures } from '../sessions/host-figures.ts';
 import type { HostFigures } from '../sessions/host-figures.ts';
@@ -91,6 +91,8 @@ export interface SessionHost {
   readLog(): Promise<LoggedInstance[]>;
   /** Sessions with places above `after`, `limit` at most. */
   readSessions(after: number, limit: number): Promise<ListedSession[]>;
+  /** Takes away what sessions of this host have registered of an instance, whoever they are. Resolves to whose that was, once subscribers are about to be told. */
+  removeInstance(key: string, id: string): Promise<RemovedClaim[]>;
   /** What a caller of another host does with a lease that is here. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;
   /** SE8: detaches a session from its connection, for a client that has come back on another host. `done` is called at once, or when nothing is in flight for it. */

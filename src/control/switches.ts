@@ -2,14 +2,23 @@ import type { ServerConfig } from '../config/config.ts';
 import type { DurableStore, DurableWrite } from '../durable/commits.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
-import type { Switch, SwitchBody, SwitchesResult, SwitchKind, SwitchQuery } from '../protocol/switches.ts';
+import type {
+  NamespaceLimits,
+  Switch,
+  SwitchBody,
+  SwitchesResult,
+  SwitchKind,
+  SwitchQuery,
+} from '../protocol/switches.ts';
 import { switchKinds } from '../protocol/switches.ts';
 import type { Orders } from '../sessions/standing-orders.ts';
 import { disabledMark, markPercent } from '../store/instance-mark.ts';
+import { quotasMax } from '../store/namespace-quotas.ts';
 import { encodeOverlay } from '../store/service-overlay.ts';
 import type { InstanceOverlay } from '../store/service-overlay.ts';
 import type { Hosts } from './hosts.ts';
 import { storeRows } from './persistent-rows.ts';
+import type { RegistryGuard } from './registry-guard.ts';
 import { ServiceTurns } from './service-turns.ts';
 
 /** What operators do with switches. */
@@ -23,7 +32,8 @@ export interface SwitchCalls {
 export interface SwitchesOptions {
   readonly store: DurableStore;
   readonly config: Pick<ServerConfig, 'switchesMax' | 'persistentWritesMax'>;
-  readonly hosts: Pick<Hosts, 'layOver' | 'restoreOverlay' | 'setOrders'>;
+  readonly hosts: Pick<Hosts, 'layOver' | 'restoreOverlay' | 'setOrders' | 'setQuotas'>;
+  readonly guard: Pick<RegistryGuard, 'setStanding'>;
   readonly delay: (ms: number) => Promise<void>;
   /** Milliseconds since the epoch. */
   readonly readWallMs: () => number;
@@ -67,6 +77,8 @@ export class Switches implements SwitchCalls {
   readonly #byService: Map<string, Set<string>> = new Map();
   /** Of instances that are drained: the step that is in effect, by name. */
   readonly #steps: Map<string, number> = new Map();
+  /** Of namespaces that have limits. */
+  readonly #places: Map<string, number> = new Map();
   /** When rows of lifted ones may go, by name. */
   readonly #lifted: Map<string, number> = new Map();
   #underWay = 0;
@@ -114,6 +126,8 @@ export class Switches implements SwitchCalls {
     const overlaid = stored.filter((order) => isOverlay(order)).flatMap((order) => keyOf(order) ?? []);
     for (const key of new Set(overlaid)) await layOver(key, this.#overlayOf(key));
     await this.#tellHosts();
+    // Hosts whose threads have not begun cannot be heard yet.
+    if (stored.some((order) => isGuarding(order))) void this.#tellGuard();
     this.#isLoaded = true;
   }
 
@@ -152,6 +166,10 @@ export class Switches implements SwitchCalls {
       if (!this.#orders.has(name) && this.#orders.size >= switchesMax) {
         const message = `there are ${switchesMax} switches in force`;
         return { code: 'limit_exceeded', message, limit: 'switchesMax', max: switchesMax };
+      }
+      if (order.kind === 'namespace-limit' && !this.#orders.has(name) && this.counts[order.kind] >= quotasMax) {
+        const message = `${quotasMax} namespaces have limits`;
+        return { code: 'limit_exceeded', message, limit: 'namespaceLimitsMax', max: quotasMax };
       }
       const refused = await this.#store([writeSwitch(order)]);
       if (refused !== undefined) return refused;
@@ -223,6 +241,7 @@ export class Switches implements SwitchCalls {
   }
 
   #apply(name: SwitchQuery): Promise<void> {
+    if (isGuarding(name)) return this.#tellGuard();
     const key = isOverlay(name) ? keyOf(name) : undefined;
     if (key === undefined) return this.#tellHosts();
     this.#noteSteps(key);
@@ -238,8 +257,32 @@ export class Switches implements SwitchCalls {
   }
 
   /** All that concerns sessions, and what they register. */
-  #tellHosts(): Promise<void> {
-    return this.#options.hosts.setOrders(this.#describeOrders());
+  async #tellHosts(): Promise<void> {
+    const { hosts } = this.#options;
+    await Promise.all([hosts.setQuotas(this.#placeLimits()), hosts.setOrders(this.#describeOrders())]);
+  }
+
+  /** Threads count what namespaces have in places: a namespace keeps its own as long as it has limits. */
+  #placeLimits(): (NamespaceLimits & { readonly namespace: string; readonly place: number })[] {
+    const limited = [...this.#orders.values()].flatMap(({ kind, namespace, limits }) =>
+      kind === 'namespace-limit' ? [{ namespace: namespace!, limits }] : [],
+    );
+    const present = new Set(limited.map(({ namespace }) => namespace));
+    for (const namespace of this.#places.keys()) if (!present.has(namespace)) this.#places.delete(namespace);
+    const taken = new Set(this.#places.values());
+    return limited.map(({ namespace, limits }) => {
+      let place = this.#places.get(namespace) ?? 0;
+      if (!this.#places.has(namespace)) while (taken.has(place)) place += 1;
+      taken.add(place);
+      this.#places.set(namespace, place);
+      return { namespace, place, ...limits };
+    });
+  }
+
+  #tellGuard(): Promise<void> {
+    const of = (wanted: SwitchKind): string[] =>
+      [...this.#orders.values()].filter(({ kind }) => kind === wanted).map((order) => scopeOf(order));
+    return this.#options.guard.setStanding({ held: of('guard-hold'), released: of('guard-off') });
   }
 
   #describeOrders(): Orders {
@@ -254,6 +297,7 @@ export class Switches implements SwitchCalls {
         this.#steps.set(name, step);
         return { host: order.host!, mark: step > drainSteps ? disabledMark : markPercent(percentAt(step)) };
       }),
+      limits: this.#placeLimits(),
       frozen: of('push-freeze').map(([, order]) => scopeOf(order)),
       quarantined: of('quarantine').map(([, order]) => {
         const { reason } = order;
@@ -346,6 +390,11 @@ function isOverlay({ kind }: SwitchQuery): boolean {
   return kind === 'service-off' || kind === 'instance-override' || kind === 'instance-drain';
 }
 
+/** Whether it concerns the loss guard. */
+function isGuarding({ kind }: SwitchQuery): boolean {
+  return kind === 'guard-hold' || kind === 'guard-off';
+}
+
 /** A service's key, a namespace with a slash behind it, or, of the whole registry, an empty text. */
 function scopeOf(query: SwitchQuery): string {
   return keyOf(query) ?? (query.namespace === undefined ? '' : `${query.namespace}/`);
@@ -374,6 +423,9 @@ const fieldsOf: Readonly<Record<SwitchKind, FieldRules>> = {
   'host-drain': { needs: ['host'], may: ['overMs'] },
   'client-off': { needs: [], may: [], oneOf: ['address', 'app', 'session'] },
   'push-freeze': { needs: [], may: ['namespace', 'group', 'service'] },
+  'guard-hold': { needs: [], may: ['namespace', 'group', 'service'] },
+  'guard-off': { needs: [], may: ['namespace', 'group', 'service'] },
+  'namespace-limit': { needs: ['namespace', 'limits'], may: [] },
   quarantine: { needs: [], may: ['namespace', 'group'], oneOf: ['service', 'address', 'app'] },
   'read-only': { needs: [], may: [] },
 };
@@ -385,16 +437,20 @@ interface FieldRules {
   /** Exactly one of these is given. */
   readonly oneOf?: readonly Field[];
 }
-type Field = (typeof targetFields)[number] | 'override' | 'overMs';
+type Field = (typeof targetFields)[number] | 'override' | 'overMs' | 'limits';
 
 function checkTarget(query: SwitchQuery): Failure | undefined {
   return checkFields(query, targetFields);
 }
 
 function checkBody(body: SwitchBody): Failure | undefined {
-  const failure = checkFields(body, [...targetFields, 'override', 'overMs']);
-  if (failure !== undefined || body.override === undefined) return failure;
-  return Object.keys(body.override).length === 0 ? refuseField('override', 'override must have a field') : undefined;
+  const failure = checkFields(body, [...targetFields, 'override', 'overMs', 'limits']);
+  if (failure !== undefined) return failure;
+  for (const field of ['override', 'limits'] as const) {
+    const value = body[field];
+    if (value !== undefined && Object.keys(value).length === 0) return refuseField(field, `${field} must have a field`);
+  }
+  return undefined;
 }
 
 function checkFields(input: SwitchBody, fields: readonly Field[]): Failure | undefined {
@@ -409,7 +465,8 @@ function checkFields(input: SwitchBody, fields: readonly Field[]): Failure | und
   if (oneOf.length > 0 && given.length !== 1)
     return refuseField(given[1] ?? oneOf[0]!, `${kind} needs one of ${oneOf.join(', ')}`);
   for (const field of ['group', 'namespace'] as const) {
-    const isAlone = input.service === undefined && !(field === 'namespace' && kind === 'push-freeze');
+    const isScope = field === 'namespace' && (kind === 'push-freeze' || kind === 'namespace-limit');
+    const isAlone = input.service === undefined && !isScope;
     if (input[field] !== undefined && isAlone) return refuseField(field, `there is no ${field} without a service`);
   }
   return undefined;

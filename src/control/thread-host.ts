@@ -1,6 +1,7 @@
 import { StoreVersion } from '../durable/store-version.ts';
 import { countRequests } from '../runtime/request-numbers.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
+import { NamespaceLimits } from '../sessions/namespace-limits.ts';
 import { StandingOrders } from '../sessions/standing-orders.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
@@ -30,6 +31,7 @@ export function createThreadHost(
     warmUp: new WarmUp(start.warmUp),
     orders: new StandingOrders(),
     origins: new SessionOrigins(start.origins),
+    namespaceLimits: new NamespaceLimits(start.namespaceLimits, number, Date.now),
     nextRequest: countRequests(start.lastRequest),
     readStoreVersion: () => storeVersion.read(),
     nowMs: performance.now(),

@@ -16,6 +16,8 @@ export interface HostThreadStart {
   readonly storeVersion: SharedArrayBuffer;
   /** See `WarmUp`. */
   readonly warmUp: SharedArrayBuffer;
+  /** See `NamespaceLimits`. */
+  readonly namespaceLimits: SharedArrayBuffer;
   /** Whether sessions that hold something are noted for the next life of the process. */
   readonly isKept: boolean;
   /** See `SessionOrigins`. */

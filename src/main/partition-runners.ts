@@ -7,7 +7,7 @@ import { PartitionRunner } from '../workers/partition-runner.ts';
 import type { PartitionRunnerOptions } from '../workers/partition-runner.ts';
 
 /** What partitions need besides settings. */
-export interface PartitionSurroundings extends Pick<PartitionRunnerOptions, 'origins' | 'readVersionFloor'> {
+export interface PartitionSurroundings extends Pick<PartitionRunnerOptions, 'origins' | 'quotas' | 'readVersionFloor'> {
   readonly store: Pick<ThreadStore, 'connect'>;
   /** Undefined: nothing outlives the process. */
   readonly warmStart: Pick<WarmStart, 'journalOf' | 'handle'> | undefined;
@@ -27,7 +27,7 @@ export class PartitionRunners {
 
   create(partition: number, onDeath: (partition: number, cause: Error) => void): PartitionRunner {
     const { partitionStartTimeoutMs: startTimeoutMs, partitionHeapMaxMb: heapMaxMb } = this.#config;
-    const { origins, warmStart, store, readVersionFloor } = this.#surroundings;
+    const { origins, quotas, warmStart, store, readVersionFloor } = this.#surroundings;
     let lives = 0;
     const runner = new PartitionRunner({
       partition,
@@ -35,6 +35,7 @@ export class PartitionRunners {
       startTimeoutMs,
       heapMaxMb,
       origins,
+      quotas,
       readVersionFloor,
       connectStore: (hand) => store.connect(hand, partition),
       readJournal: () => {

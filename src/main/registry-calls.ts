@@ -65,6 +65,7 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     listSwitches: () => switches.listSwitches(),
     setSwitch: (body, address) => switches.setSwitch(body, address),
     liftSwitch: (query) => switches.liftSwitch(query),
+    removeInstance: (body) => administration.removeInstance(body),
     listSessions: (query) => administration.listSessions(query),
     beginBackup: () => store.beginBackup({ slotcast: productVersion, createdAt: new Date().toISOString() }),
     readBackup: (backup) => store.readBackup(backup),

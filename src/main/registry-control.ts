@@ -23,11 +23,13 @@ import { createRegistryCalls } from './registry-calls.ts';
 import type { HttpDoor } from './registry-calls.ts';
 import type { RegistryHosts } from './registry-hosts.ts';
 import { logSwitch } from './server-lines.ts';
+import type { SharedMemory } from './shared-memory.ts';
 
 export interface RegistryControlOptions {
   readonly config: ServerConfig;
   readonly log: Logger;
   readonly counters: Counters;
+  readonly memory: Pick<SharedMemory, 'quotas'>;
   readonly registry: RegistryHosts;
   readonly store: ThreadStore;
   readonly record: Pick<RegistryRecord, 'versionFloor'>;
@@ -53,10 +55,11 @@ export interface RegistryControl {
 }
 
 export function createRegistryControl(options: RegistryControlOptions): RegistryControl {
-  const { config, log, counters, registry, store, record, descriptors, nowMs } = options;
+  const { config, log, counters, memory, registry, store, record, descriptors, nowMs } = options;
   const { hosts, guard, warmUp, admissionRate, origins, warmStart } = registry;
   const runners = new PartitionRunners(config, {
     origins: registry.origins.memory,
+    quotas: memory.quotas,
     store,
     readVersionFloor: () => record.versionFloor,
     warmStart,
@@ -84,6 +87,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     store,
     config,
     hosts,
+    guard,
     delay,
     readWallMs: () => performance.timeOrigin + performance.now(),
     onEvent: (event) => {

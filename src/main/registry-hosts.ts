@@ -22,6 +22,7 @@ import type { AdmissionRate } from '../runtime/admission-rate.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { continueAfter, countRequests } from '../runtime/request-numbers.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
+import { NamespaceLimits } from '../sessions/namespace-limits.ts';
 import { logSession } from '../sessions/session-lines.ts';
 import { createName } from '../sessions/session-secret.ts';
 import { StandingOrders } from '../sessions/standing-orders.ts';
@@ -140,6 +141,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     admissionRate,
     warmUp,
     orders,
+    namespaceLimits: new NamespaceLimits(memory.namespaceLimits, 0, Date.now),
     // Where nobody else draws any, a number of one's own costs less.
     nextRequest: ioCount + edgeCount === 0 && folder === undefined ? countAlone() : countRequests(lastRequest),
     readStoreVersion: () => store.version.read(),
@@ -173,6 +175,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     storeVersion: store.version.memory,
     warmUp: memory.warmUp,
     origins: memory.origins,
+    namespaceLimits: memory.namespaceLimits,
     isKept: folder !== undefined,
   };
   const shared = { admissionRate, warmUp, orders, origins };

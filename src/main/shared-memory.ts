@@ -2,7 +2,9 @@ import type { ServerConfig } from '../config/config.ts';
 import { admissionRateBytes } from '../runtime/admission-rate.ts';
 import { descriptorBudgetBytes } from '../runtime/descriptors.ts';
 import { sessionCountsBytes } from '../runtime/session-counts.ts';
+import { namespaceLimitBytes } from '../sessions/namespace-limits.ts';
 import { warmUpBytes } from '../sessions/warm-up.ts';
+import { createQuotaMemory } from '../workers/partition-runner.ts';
 import { SessionOrigins } from '../workers/session-numbers.ts';
 
 /** Memory that the threads of a server share. */
@@ -15,6 +17,10 @@ export interface SharedMemory {
   readonly origins: SharedArrayBuffer;
   /** See `WarmUp`. */
   readonly warmUp: SharedArrayBuffer;
+  /** See `NamespaceQuotas`. */
+  readonly quotas: SharedArrayBuffer;
+  /** See `NamespaceLimits`. */
+  readonly namespaceLimits: SharedArrayBuffer;
   /** See `DescriptorBudget`. */
   readonly descriptors: SharedArrayBuffer;
   /** See `SharedSessionCounts`; without I/O threads nobody shares it. */
@@ -27,6 +33,8 @@ export function createSharedMemory({ ioThreads, edgeThreads }: ServerConfig): Sh
     admissionRate: new SharedArrayBuffer(admissionRateBytes),
     origins: new SessionOrigins().memory,
     warmUp: new SharedArrayBuffer(warmUpBytes(1 + ioThreads + edgeThreads)),
+    quotas: createQuotaMemory(),
+    namespaceLimits: new SharedArrayBuffer(namespaceLimitBytes(1 + ioThreads + edgeThreads)),
     descriptors: new SharedArrayBuffer(descriptorBudgetBytes),
     sessionCounts: new SharedArrayBuffer(ioThreads === 0 ? 0 : sessionCountsBytes),
   };

@@ -1,5 +1,12 @@
 import type { ErrorCode } from './errors.ts';
-import { guardResult, partitionsResult, sessionsCursor, sessionsResult, statsResult } from './http-results.ts';
+import {
+  guardResult,
+  partitionsResult,
+  removalResult,
+  sessionsCursor,
+  sessionsResult,
+  statsResult,
+} from './http-results.ts';
 import { protocolLimits } from './limits.ts';
 import {
   instanceInputSchema,
@@ -89,6 +96,7 @@ export type OperationId =
   | 'listSwitches'
   | 'setSwitch'
   | 'liftSwitch'
+  | 'removeInstance'
   | 'sendAway'
   | 'listSessions'
   | 'backUp'
@@ -169,6 +177,9 @@ export interface ReleaseBody {
   readonly service?: string;
 }
 
+export interface RemoveInstanceBody extends ServiceFields {
+  readonly id: string;
+}
 export interface SendAwayBody {
   readonly percent?: number;
   readonly spreadMs?: number;
@@ -633,6 +644,21 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Lifts a switch, and returns it.',
     query: switchQuerySchema,
     result: switchSchema,
+    errors: ['not_found', 'storage_unavailable', ...transient],
+    isLocal: true,
+  },
+  removeInstance: {
+    method: 'POST',
+    path: '/v1/instances/remove',
+    summary:
+      'Removes an instance, whoever has registered it. It comes back when one of those registers it again, as clients do that reconnect.',
+    body: {
+      type: 'object',
+      properties: { ...serviceQuery.properties, id: deregisterParams.properties['id']! },
+      required: ['service', 'id'],
+      additionalProperties: false,
+    },
+    result: removalResult,
     errors: ['not_found', 'storage_unavailable', ...transient],
     isLocal: true,
   },

@@ -189,6 +189,16 @@ export interface SessionSummary {
   readonly isBehind: boolean;
 }
 
+/** Somebody's registration of an instance that an operator has removed. */
+export interface RemovedClaim extends Pick<SessionSummary, 'session' | 'state' | 'address' | 'client' | 'app'> {}
+
+export interface RemovalResult {
+  /** Registrations that sessions and leases had of the instance. */
+  readonly claims: readonly RemovedClaim[];
+  /** Whether it was persistent. */
+  readonly persistent: boolean;
+}
+
 export interface SessionsResult {
   readonly sessions: readonly SessionSummary[];
   readonly silentThreads?: readonly number[];
@@ -200,20 +210,31 @@ export const sessionsCursor: SchemaOf<string> = {
   pattern: '^[0-9]{1,16}$',
   description: 'The `cursor` of the previous page, to get the next one.',
 };
+const sessionState = choice<SessionSummary['state']>(
+  ['connected', 'broken', 'unconfirmed', 'held', 'leased', 'moving', 'ended'],
+  'Connected; broken, within its grace period; held because a guard holds back its removal; a lease over HTTP; just ended.',
+);
+/** Who a session is. */
+const caller = {
+  session: text('Its name, as in logs.'),
+  state: sessionState,
+  address: text('The IP address that its client has, or last had.'),
+  client: optional(text('As the caller named it in `session.open`.')),
+  app: optional(text('As the caller named it.')),
+};
+
+export const removalResult: SchemaOf<RemovalResult> = object<RemovalResult>({
+  claims: list(object<RemovedClaim>(caller), 'The sessions and leases that had registered it.'),
+  persistent: flag('Whether it was persistent.'),
+});
+
 export const sessionsResult: SchemaOf<SessionsResult> = object<SessionsResult>({
   sessions: list(
     object<SessionSummary>({
-      session: text('Its name, as in logs.'),
+      ...caller,
       thread: amount(
         'The thread that holds it: 0 the main thread, then I/O threads, then those that serve HTTP, where leases are.',
       ),
-      state: choice(
-        ['connected', 'broken', 'unconfirmed', 'held', 'leased', 'moving', 'ended'],
-        'Connected; broken, within its grace period; held because a guard holds back its removal; a lease over HTTP; just ended.',
-      ),
-      address: text('The IP address that its client has, or last had.'),
-      client: optional(text('As the caller named it in `session.open`.')),
-      app: optional(text('As the caller named it.')),
       zone: optional(text('As the caller named it.')),
       ageMs: amount('How long it has existed, in milliseconds.'),
       ttlMs: optional(amount('Of a lease, in milliseconds.')),

@@ -11,6 +11,8 @@ import type { InstanceOverride, ServiceFields, ServiceName } from './types.ts';
  * - `instance-drain`, `host-drain`: the weight of an instance, or of all that live on a host, goes down to 0 in steps, and then they are disabled.
  * - `client-off`: what some clients have registered does not show; what they subscribe to goes on.
  * - `push-freeze`: nothing is pushed, of all services, of a namespace, or of one service; afterwards subscribers get the latest state.
+ * - `guard-hold`, `guard-off`: nothing that is lost is removed, or nothing is held back, of all services or of one, whatever the loss guard would decide.
+ * - `namespace-limit`: a namespace has at most so many instances, services, sessions that register something, and registrations in a second.
  * - `quarantine`: clients are refused, or what concerns a service is.
  * - `read-only`: nothing is registered or stored, in the whole registry; what there is is served, and ends as it would.
  */
@@ -21,6 +23,9 @@ export const switchKinds = [
   'host-drain',
   'client-off',
   'push-freeze',
+  'guard-hold',
+  'guard-off',
+  'namespace-limit',
   'quarantine',
   'read-only',
 ] as const;
@@ -46,12 +51,23 @@ export interface SwitchQuery extends Partial<ServiceFields>, SwitchTarget {
   readonly kind: SwitchKind;
 }
 
+/** What a namespace may have at most; what is left out is not limited. */
+export interface NamespaceLimits {
+  readonly instances?: number;
+  readonly services?: number;
+  /** That have registered something in it, leases among them. */
+  readonly sessions?: number;
+  readonly registrationsPerSecond?: number;
+}
+
 /** What an operator orders. */
 export interface SwitchBody extends SwitchQuery {
   /** Only of `instance-override`. */
   readonly override?: InstanceOverride;
   /** Over which time the weight goes down, in milliseconds, by default a minute; only of `instance-drain` and `host-drain`. */
   readonly overMs?: number;
+  /** Only of `namespace-limit`. */
+  readonly limits?: NamespaceLimits;
   readonly reason?: string;
   /** Who orders it, in their own words. */
   readonly by?: string;
@@ -64,6 +80,7 @@ export interface Switch extends Partial<ServiceName>, SwitchTarget {
   readonly kind: SwitchKind;
   readonly override?: InstanceOverride;
   readonly overMs?: number;
+  readonly limits?: NamespaceLimits;
   readonly reason?: string;
   readonly by?: string;
   /** From where it was ordered. */
@@ -83,7 +100,7 @@ const kind: JsonSchema = {
   type: 'string',
   enum: switchKinds,
   description:
-    '`service-off`: the list of the service is empty, and says `closed`; `instance-override`: `override` is laid over an instance; `instance-drain`, `host-drain`: its weight, or that of all instances on a host, goes down to 0 in steps, and then it is disabled; `client-off`: what clients have registered does not show; `push-freeze`: nothing is pushed, of all services, of those of `namespace`, or of one; `quarantine`: clients, or what concerns a service, are refused; `read-only`: nothing is registered or stored, in the whole registry.',
+    '`service-off`: the list of the service is empty, and says `closed`; `instance-override`: `override` is laid over an instance; `instance-drain`, `host-drain`: its weight, or that of all instances on a host, goes down to 0 in steps, and then it is disabled; `client-off`: what clients have registered does not show; `push-freeze`: nothing is pushed, of all services, of those of `namespace`, or of one; `guard-hold`, `guard-off`: nothing that is lost is removed, or nothing is held back, of all services or of one; `namespace-limit`: `limits` apply to `namespace`; `quarantine`: clients, or what concerns a service, are refused; `read-only`: nothing is registered or stored, in the whole registry.',
 };
 const {
   id: instanceId,
@@ -120,13 +137,26 @@ const overMs: JsonSchema = {
   description:
     'The time over which the weight goes down, in milliseconds; by default a minute. Only of `instance-drain` and `host-drain`.',
 };
+const most = (what: string): JsonSchema => ({ type: 'integer', minimum: 0, maximum: 2 ** 31 - 1, description: what });
+const namespaceLimits: JsonSchema = {
+  type: 'object',
+  properties: {
+    instances: most('Instances that are registered in it.'),
+    services: most('Services that have instances.'),
+    sessions: most('Sessions and leases that have registered something in it.'),
+    registrationsPerSecond: most('Registrations in a second, repeated ones among them.'),
+  },
+  required: [],
+  additionalProperties: false,
+  description: 'What the namespace may have at most; only of `namespace-limit`.',
+};
 const described = {
   reason: text('Why.', limits.descriptionBytesMax),
   by: text('Who orders it.', limits.ownerBytesMax),
 };
 const names = serviceNameSchemas;
 /** What a switch is ordered with, and shown with. */
-const ordered = { kind, ...names, ...targets, override, overMs, ...described };
+const ordered = { kind, ...names, ...targets, override, overMs, limits: namespaceLimits, ...described };
 const time = (description: string): JsonSchema => ({ type: 'string', format: 'date-time', description });
 
 export const switchQuerySchema: JsonSchema = {

@@ -27,6 +27,14 @@ export interface GuardEvent {
 
 export type GuardDescription = Omit<GuardResult, 'heldSessions' | 'heldInstances'>;
 
+/** What operators have ordered: keys of services, or an empty text, which stands for all. */
+export interface StandingVerdicts {
+  /** Nothing of these that is lost is removed. */
+  readonly held: readonly string[];
+  /** Nothing of these is held back. */
+  readonly released: readonly string[];
+}
+
 /** Changes for hosts since the last report to them. */
 export interface GuardChanges {
   /** No name is to be watched any more, but those that follow. */
@@ -73,6 +81,8 @@ export class LossGuard {
   readonly #tracked: Map<string, boolean> = new Map();
   /** Once everything was released: losses that may have nothing left. */
   #unswept: Iterator<Loss, undefined> | undefined;
+  #heldByOrder: ReadonlySet<string> = new Set();
+  #releasedByOrder: ReadonlySet<string> = new Set();
   #isUnwatchingAll = false;
   #isRecheck = false;
   #nowMs = Number.NEGATIVE_INFINITY;
@@ -202,6 +212,15 @@ export class LossGuard {
     this.#isRecheck = true;
   }
 
+  /** From now on operators' orders come before what the guard would decide. What is held already is judged again. */
+  setStanding({ held, released }: StandingVerdicts): void {
+    const before = this.#releasedByOrder;
+    this.#heldByOrder = new Set(held);
+    this.#releasedByOrder = new Set(released);
+    for (const key of this.#releasedByOrder) if (!before.has(key)) this.release(key === '' ? undefined : key);
+    this.#isRecheck = true;
+  }
+
   /** Moves time on: what broke too long ago is no recent loss, and guards end whose time is over or whose sessions are back. */
   advance(nowMs: number): void {
     if (nowMs <= this.#nowMs) return;
@@ -261,15 +280,24 @@ export class LossGuard {
   }
 
   #decide(loss: Loss): Held {
+    if (this.#heldByOrder.has('') || this.#isRegistryHeld())
+      return loss.isPartlyLetGo ? [...loss.missingKeys()] : 'all';
+    const held = [...loss.missingKeys()].filter((key) => this.#heldByOrder.has(key) || this.#isServiceHeld(key));
+    return held.length === 0 ? 'none' : held;
+  }
+
+  #isRegistryHeld(): boolean {
+    if (this.#releasedByOrder.has('')) return false;
     const registry = this.#registry;
     if (!registry.isHolding && registry.isTripped) this.#trip(undefined, registry, this.#nowMs);
-    if (registry.isHolding) return loss.isPartlyLetGo ? [...loss.missingKeys()] : 'all';
-    const held = [...loss.missingKeys()].filter((key) => {
-      const service = this.#service(key);
-      if (!service.isHolding && service.isTripped) this.#trip(key, service, this.#nowMs);
-      return service.isHolding;
-    });
-    return held.length === 0 ? 'none' : held;
+    return registry.isHolding;
+  }
+
+  #isServiceHeld(key: string): boolean {
+    if (this.#releasedByOrder.has('') || this.#releasedByOrder.has(key)) return false;
+    const service = this.#service(key);
+    if (!service.isHolding && service.isTripped) this.#trip(key, service, this.#nowMs);
+    return service.isHolding;
   }
 
   #add(session: number, key: string, count: number): void {

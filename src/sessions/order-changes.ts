@@ -1,5 +1,6 @@
 import type { Router } from '../routing/router.ts';
 import type { Counters } from '../runtime/counters.ts';
+import type { NamespaceLimits } from './namespace-limits.ts';
 import type { Registrar } from './registrar.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -9,6 +10,7 @@ import type { Subscriptions } from './subscriptions.ts';
 
 export interface OrderChangesOptions {
   readonly orders: StandingOrders;
+  readonly namespaceLimits: NamespaceLimits;
   readonly sessions: Sessions;
   readonly registrar: Registrar;
   readonly subscriptions: Subscriptions;
@@ -38,9 +40,10 @@ export class OrderChanges {
 
   /** Resolves when partitions show what sessions have registered as it is to be shown now. */
   async carryOut(after: Orders): Promise<void> {
-    const { orders, subscriptions } = this.#options;
+    const { orders, subscriptions, namespaceLimits, sessions } = this.#options;
     const before = orders.present;
     orders.set(after);
+    if (!isSame(before.limits, after.limits)) namespaceLimits.set(after.limits, sessions.all());
     if (after.quarantined.length > 0) this.#close();
     if (before.frozen.length > 0) void subscriptions.thaw(isThawed(before, after), () => this.#nextTurn());
     const change = { before, after };

@@ -13,6 +13,7 @@ import type { Reply } from './answers.ts';
 import type { ClaimNotices } from './claim-notices.ts';
 import type { DefaultWeights } from './default-weights.ts';
 import type { DropCause, HostLosses } from './host-losses.ts';
+import type { NamespaceLimits } from './namespace-limits.ts';
 import type { HeldRegistration, HostLog, Registration, RegistrationName } from './session-log.ts';
 import type { Session } from './session.ts';
 import { markBy } from './standing-orders.ts';
@@ -27,6 +28,7 @@ export interface RegistrarOptions {
   /** A session holds something that had held nothing. */
   readonly onHolding?: ((session: Session) => void) | undefined;
   readonly orders: StandingOrders;
+  readonly namespaceLimits: NamespaceLimits;
   /** Tells clients how what they registered stands among other sessions' claims. */
   readonly notices: Pick<ClaimNotices, 'note'>;
 }
@@ -67,7 +69,12 @@ export class Registrar {
   }
 
   /** Why the log cannot take a registration. One that it knows may always change to one of at most its length; what is persistent has a bound of its own. */
-  judge({ registrations, isPersistent }: Session, key: string, { id, fragment }: EncodedInstance): Failure | undefined {
+  judge(session: Session, key: string, instance: EncodedInstance): Failure | undefined {
+    return this.#judgeRoom(session, key, instance) ?? this.#options.namespaceLimits.judge(session, key);
+  }
+
+  #judgeRoom({ registrations, isPersistent }: Session, key: string, instance: EncodedInstance): Failure | undefined {
+    const { id, fragment } = instance;
     const { log, config } = this.#options;
     const { registrationsMax, instanceBytesMax } = config;
     const isFull = registrations.size >= registrationsMax && !isPersistent;
@@ -95,6 +102,7 @@ export class Registrar {
   drop(session: Session, key: string, id: string, cause: DropCause = 'asked'): void {
     const { registrations } = session;
     if (!registrations.delete(key, id) || session.isPersistent) return;
+    this.#options.namespaceLimits.note(session.number, key, -1);
     const isEdge = session.isConnection && registrations.size === 0;
     this.#options.losses.noteDropped(session.number, { key, id, isEdge }, cause);
   }
@@ -105,6 +113,7 @@ export class Registrar {
     const before = registrations.set(registration);
     // What is persistent is never lost, so no guard counts it.
     if (before !== undefined || session.isPersistent) return before;
+    this.#options.namespaceLimits.note(session.number, registration.key, 1);
     const isFirst = registrations.size === 1;
     const isEdge = session.isConnection && isFirst;
     this.#options.losses.noteRegistered(session.number, { key: registration.key, id: registration.id, isEdge });
@@ -151,6 +160,7 @@ export class Registrar {
       const id = readId(fragment);
       const { registrations } = session;
       registrations.setMoved({ key, id, fragment, stamp: Number(fields[i + 2]), standing: Number(fields[i + 3]) });
+      this.#options.namespaceLimits.note(session.number, key, 1);
       this.#options.losses.noteRegistered(session.number, { key, id, isEdge: registrations.size === 1 });
       if (markBy(before, session, fragment) === this.markOf(session, fragment)) continue;
       this.remark(session, { key, id, fragment, stamp: Number(fields[i + 2]) });

@@ -188,6 +188,18 @@ export class SessionCore {
     return this.#parts.orderChanges.isUnderWay(session, fragment);
   }
 
+  /** Takes an instance away from whoever has registered it; `visit` hears of each before. What is persistent stays. */
+  removeInstance(key: string, id: string, visit: (owner: Session) => void): void {
+    const owners = [...this.sessions.all()].filter(
+      ({ isPersistent, registrations }) => !isPersistent && registrations.has(key, id),
+    );
+    for (const session of owners) {
+      visit(session);
+      this.#parts.registrar.withdraw(session, { key, id }, 'asked');
+      this.sessions.endEmptied(session);
+    }
+  }
+
   /** What is persistent is registered by this; once, and on the main thread's host alone. */
   openPersistent(): PersistentSession {
     return new PersistentSession(this.sessions.openPersistent(), this.#parts.registrar);

@@ -25,6 +25,7 @@ import { KeyWatches } from './key-watches.ts';
 import type { LeaseNews } from './lease-record.ts';
 import type { LossReport } from './loss-messages.ts';
 import { LossVerdicts } from './loss-verdicts.ts';
+import { NamespaceLimits, namespaceLimitBytes } from './namespace-limits.ts';
 import { Opening } from './opening.ts';
 import { OrderChanges } from './order-changes.ts';
 import { PersistentRequests } from './persistent-requests.ts';
@@ -53,6 +54,8 @@ export interface HostOptions {
   readonly admissionRate: AdmissionRate;
   readonly warmUp: WarmUp;
   readonly orders: StandingOrders;
+  /** Undefined: there is no other host. */
+  readonly namespaceLimits?: NamespaceLimits | undefined;
   /** A name that cannot be guessed. */
   readonly createName: () => string;
   /** What its sessions are sent; JSON-RPC if it is not said. */
@@ -130,7 +133,7 @@ export interface SessionParts {
 export function createSessionParts(options: SessionPartsOptions): SessionParts {
   const { number, config, router, counters, schedule, warmUp, tellMain, onKept } = options;
   const { origins = new SessionOrigins() } = options;
-  const { encoding = jsonRpc, orders } = options;
+  const { encoding = jsonRpc, orders, namespaceLimits = createNamespaceLimits() } = options;
   const clock = new HostClock(options.nowMs, options.startedAtMicros);
   const drain = new DrainState();
   const meter = new HostMeter();
@@ -206,7 +209,17 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     },
   });
   const weights = new DefaultWeights();
-  const registrar = new Registrar({ router, losses, log, weights, config, notices, orders, onHolding });
+  const registrar = new Registrar({
+    router,
+    losses,
+    log,
+    weights,
+    config,
+    notices,
+    orders,
+    namespaceLimits,
+    onHolding,
+  });
   const departures = new Departures({ ...work, router, registrar, drain });
   const onGone =
     onKept === undefined
@@ -276,6 +289,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
   });
   const orderChanges = new OrderChanges({
     orders,
+    namespaceLimits,
     sessions,
     registrar,
     subscriptions,
@@ -339,6 +353,10 @@ function createJournal({ counters, isVerbose, onSession }: SessionPartsOptions, 
     },
   });
   return journal;
+}
+
+function createNamespaceLimits(): NamespaceLimits {
+  return new NamespaceLimits(new SharedArrayBuffer(namespaceLimitBytes(1)), 0, Date.now);
 }
 
 function createOutbox({ config, schedule }: SessionPartsOptions, slow: SlowConsumers): SessionOutbox {

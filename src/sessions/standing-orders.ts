@@ -2,6 +2,7 @@ import type { Failure } from '../protocol/errors.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import { disabledMark, noMark, offMark } from '../store/instance-mark.ts';
 import type { InstanceMark } from '../store/instance-mark.ts';
+import type { NamespaceLimit } from './namespace-limits.ts';
 import type { Call } from './requests.ts';
 
 /** Clients that an operator means: exactly one field is given. */
@@ -32,9 +33,10 @@ export interface Orders {
   /** Of which services nothing is pushed: keys, namespaces with a slash behind them, or an empty text, which stands for all. */
   readonly frozen: readonly string[];
   readonly quarantined: readonly Quarantine[];
+  readonly limits: readonly NamespaceLimit[];
 }
 
-export const noOrders: Orders = { isReadOnly: false, off: [], drained: [], frozen: [], quarantined: [] };
+export const noOrders: Orders = { isReadOnly: false, off: [], drained: [], frozen: [], quarantined: [], limits: [] };
 
 /** A caller, as far as orders concern it. */
 export interface Caller {

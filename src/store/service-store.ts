@@ -2,6 +2,7 @@ import type { Failure } from '../protocol/errors.ts';
 import { compareBytes } from './byte-order.ts';
 import type { EncodedText, TextCodec } from './fragment-bytes.ts';
 import { InstanceTable } from './instance-table.ts';
+import type { NamespaceQuota, NamespaceQuotas } from './namespace-quotas.ts';
 import { persistentOwner } from './persistent-owner.ts';
 import type { ServiceInstances, StoredInstance } from './service-instances.ts';
 import type { ServiceOverlay } from './service-overlay.ts';
@@ -96,14 +97,17 @@ export class ServiceStore {
   /** What operators have laid over services, whether they are here or not. */
   readonly #overlays: Map<string, ServiceOverlay> = new Map();
   readonly #limits: StoreLimits;
+  readonly #quotas: NamespaceQuotas | undefined;
   readonly #table: InstanceTable;
   /** Claims that do not show. */
   #hiddenCount = 0;
   /** No service forgotten here ever had a version above this: what it starts with when it comes back. */
   #versionFloor: number;
 
-  constructor(limits: StoreLimits, codec: TextCodec, versionFloor: number) {
+  /** `quotas`: of namespaces; without them there are none. */
+  constructor(limits: StoreLimits, codec: TextCodec, versionFloor: number, quotas?: NamespaceQuotas) {
     this.#limits = limits;
+    this.#quotas = quotas;
     this.#table = new InstanceTable(codec);
     this.#versionFloor = versionFloor;
   }
@@ -279,12 +283,14 @@ export class ServiceStore {
     if ((this.#services.get(key)?.instances.size ?? 0) >= this.#limits.instancesPerServiceMax) {
       return refuseBound('instancesPerServiceMax', this.#limits.instancesPerServiceMax);
     }
+    const failure = this.#quotas?.judge(key, (this.#services.get(key)?.instances.size ?? 0) === 0);
+    if (failure !== undefined) return { kind: 'refused', failure };
     const refused = this.#refuseBytes(this.#services.get(key), instance.fragment, 0);
     if (refused !== undefined) return refused;
     const service = this.obtain(key);
     service.instances.add(id, instance);
     service.advance(id, nowMicros);
-    if (service.instances.size === 1) this.#listed.add(key);
+    this.#noteAdded(service);
     return { kind: 'changed', service, told: nothingTold, before: undefined };
   }
 
@@ -316,7 +322,7 @@ export class ServiceStore {
     }
     if (row === -1) {
       instances.add(id, instance);
-      this.#listFirst(service);
+      this.#noteAdded(service);
       return nothingTold;
     }
     const current = instances.read(row);
@@ -340,17 +346,38 @@ export class ServiceStore {
       return id;
     }
     instances.addEncoded(id, text, claim);
-    this.#listFirst(service);
+    this.#noteAdded(service);
     return id;
   }
 
   /** One that is filled elsewhere is listed when it is attached. */
-  #listFirst(service: ServiceRecord): void {
-    if (service.instances.size === 1 && this.#services.get(service.key) === service) this.#listed.add(service.key);
+  #noteAdded(service: ServiceRecord): void {
+    const { key, instances } = service;
+    if (this.#quotas?.isEmpty !== false && instances.size > 1) return;
+    if (this.#services.get(key) !== service) return;
+    if (instances.size === 1) this.#listed.add(key);
+    this.#quotas?.note(key, 1, instances.size === 1 ? 1 : 0);
+  }
+
+  #noteRemoved({ key, instances }: ServiceRecord): void {
+    if (instances.size === 0) this.#listed.delete(key);
+    this.#quotas?.note(key, -1, instances.size === 0 ? -1 : 0);
+  }
+
+  /** From now on namespaces may hold so much. */
+  limitNamespaces(quotas: readonly NamespaceQuota[]): void {
+    const sizes = [...this.#services.values()].map(({ key, instances }) => [key, instances.size] as const);
+    this.#quotas?.set(quotas, sizes);
+  }
+
+  /** It holds all that it is to hold, so other partitions may count on that. */
+  shareQuotas(): void {
+    this.#quotas?.share();
   }
 
   /** Restoring: a session's claim had ended, unless it is newer than `stamp`; without a change of version. */
-  unrestore({ key, instances }: ServiceRecord, id: string, owner: number, stamp: number): void {
+  unrestore(service: ServiceRecord, id: string, owner: number, stamp: number): void {
+    const { instances } = service;
     const claim = instances.claimOf(id, owner);
     if (claim === undefined || claim.stamp > stamp) return;
     if (!claim.isShown) {
@@ -365,13 +392,17 @@ export class ServiceStore {
       return;
     }
     instances.delete(id);
-    if (instances.size === 0) this.#listed.delete(key);
+    this.#noteRemoved(service);
   }
 
   /** Takes a service out that another partition is given: its instances are forgotten. */
   detach(service: ServiceRecord): void {
     this.#services.delete(service.key);
-    if (service.instances.size > 0) this.#listed.delete(service.key);
+    const { size } = service.instances;
+    if (size > 0) {
+      this.#listed.delete(service.key);
+      this.#quotas?.note(service.key, -size, -1);
+    }
     this.discard(service);
   }
 
@@ -385,7 +416,10 @@ export class ServiceStore {
   attach(service: ServiceRecord): void {
     if (this.#services.has(service.key)) throw new Error(`service is here already: ${service.key}`);
     this.#services.set(service.key, service);
-    if (service.instances.size > 0) this.#listed.add(service.key);
+    const { size } = service.instances;
+    if (size === 0) return;
+    this.#listed.add(service.key);
+    this.#quotas?.note(service.key, size, 1);
   }
 
   /** Begins a life above the versions of the one before: see {@link ServiceRecord.continueAbove}. */
@@ -420,7 +454,7 @@ export class ServiceStore {
     if (next === undefined) {
       instances.delete(id);
       service.advance(id, nowMicros);
-      if (instances.size === 0) this.#listed.delete(key);
+      this.#noteRemoved(service);
       return { kind: 'changed', service, told: nothingTold, before: current.fragment };
     }
     this.#hiddenCount -= 1;

@@ -99,6 +99,8 @@ interface ToPartitionValues {
   holders: HolderParcel;
   /** Its text; empty: nothing. */
   overlay: string;
+  /** A JSON array of `NamespaceQuota`. */
+  quotas: string;
 }
 
 /** Host to partition. */
@@ -156,6 +158,8 @@ const toShapes = {
   restoreOverlay: [27, 'key', 'overlay'],
   /** What operators have ordered for a session's claim is another thing now: the fragment with its mark. The stamp is the claim's: if it has been made again, nothing is done. */
   remark: [28, 'session', 'key', 'id', 'fragment', 'stamp'],
+  /** What namespaces may have from now on. */
+  limitNamespaces: [29, 'quotas'],
 } as const;
 
 /** What the fields of a partition's records hold, by their names. */
@@ -332,12 +336,16 @@ export interface PartitionStart {
   readonly control: MessagePort;
   /** No service that the partition's slots ever held had a version above this. */
   readonly versionFloor: number;
+  /** It follows one that died, and holds what it is to hold only when pushes are resumed. */
+  readonly isRebuilt: boolean;
   /** One 32-bit word that the thread raises while it lives; the supervisor watches it. */
   readonly pulse: SharedArrayBuffer;
   /** Where the thread writes what metrics tell of it: a `ThreadGauges`. */
   readonly gauges: SharedArrayBuffer;
   /** See `SessionOrigins`. */
   readonly origins: SharedArrayBuffer;
+  /** See `NamespaceQuotas`. */
+  readonly quotas: SharedArrayBuffer;
   /** Undefined: nothing outlives the process. */
   readonly journal: JournalStart | undefined;
 }

@@ -5,6 +5,7 @@ import type { Histogram } from '../runtime/histogram.ts';
 import { textCodec } from '../runtime/text-codec.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
 import { slotOf } from '../slots/slot.ts';
+import type { NamespaceQuota, NamespaceQuotas } from '../store/namespace-quotas.ts';
 import { ServiceStore } from '../store/service-store.ts';
 import { BatchProgress } from './batch-progress.ts';
 import type { ClaimJournal } from './claim-journal.ts';
@@ -40,6 +41,8 @@ export interface PartitionOptions {
   readonly pushChanges?: Histogram | undefined;
   /** Undefined: no session began before the process did. */
   readonly origins?: SessionOrigins | undefined;
+  /** Of namespaces, together with other partitions; undefined: there are none. */
+  readonly quotas?: NamespaceQuotas | undefined;
   /** Makes the journal of what it holds; undefined: nothing outlives the process. */
   readonly createJournal?: ((store: ServiceStore) => ClaimJournal) | undefined;
 }
@@ -77,13 +80,14 @@ export class PartitionCore {
       askStore,
       pushChanges,
       createJournal,
+      quotas,
       origins = new SessionOrigins(),
     } = options;
     this.#partition = partition;
     this.#table = table;
     this.#emit = emit;
     const turn = new TurnWork(limits.partitionTurnWorkMax);
-    const store = new ServiceStore(limits, textCodec, versionFloor);
+    const store = new ServiceStore(limits, textCodec, versionFloor, quotas);
     const journal = createJournal?.(store);
     const lists = new ListCache(limits.serviceListBytesMax, turn.spend);
     const flows = new HostFlows(limits, emit);
@@ -304,6 +308,7 @@ export class PartitionCore {
         this.#claims.tellContested();
         this.#pushes.resume(this.#watches.find);
         this.#journal?.noteWhole();
+        this.#store.shareQuotas();
         this.#confirm(host, record[toFields.resumePushes.request]);
         return;
       case toPartition.fence:
@@ -332,6 +337,9 @@ export class PartitionCore {
         return;
       case toPartition.restoreOverlay:
         this.#overlays.restore(record);
+        return;
+      case toPartition.limitNamespaces:
+        this.#store.limitNamespaces(JSON.parse(record[toFields.limitNamespaces.quotas]) as NamespaceQuota[]);
         return;
       case toPartition.keys:
         this.#keys.handle(host, record, clock);

@@ -5,7 +5,9 @@ import { Piscina } from 'piscina';
 
 import type { StoreConnection } from '../durable/thread-store.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
+import { partitionsMax } from '../slots/slot-table.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
+import { quotaBytes } from '../store/namespace-quotas.ts';
 import type { JournalReport, JournalStart } from './journal-start.ts';
 import type { Control, ControlReport, Fault, PartitionEnd, PartitionLimits, PartitionStart } from './messages.ts';
 import type { Runner } from './runner.ts';
@@ -22,6 +24,8 @@ export interface PartitionRunnerOptions {
   readonly connectStore: (hand: (port: MessagePort) => void) => StoreConnection;
   /** See `SessionOrigins`. */
   readonly origins: SharedArrayBuffer;
+  /** See `NamespaceQuotas`. */
+  readonly quotas: SharedArrayBuffer;
   /** With what the next life keeps its journal; undefined: it keeps none. */
   readonly readJournal: () => JournalStart | undefined;
   readonly onJournal: (partition: number, report: JournalReport) => void;
@@ -46,11 +50,17 @@ export class PartitionRunner implements Runner {
   /** Starts the thread; resolves when it is ready, rejects if it is not within `startTimeoutMs`. */
   async start(table: SlotTable, versionFloor: number): Promise<void> {
     const floor = Math.max(versionFloor, this.#options.readVersionFloor());
-    const life = new Life(this.#options, this.gauges, table, floor, (cause) => {
-      if (this.#life !== life) return;
-      this.#life = undefined;
-      this.#options.onDeath(this.#options.partition, cause);
-    });
+    const life = new Life(
+      this.#options,
+      this.gauges,
+      table,
+      { versionFloor: floor, isRebuilt: versionFloor > 0 },
+      (cause) => {
+        if (this.#life !== life) return;
+        this.#life = undefined;
+        this.#options.onDeath(this.#options.partition, cause);
+      },
+    );
     this.#life = life;
     try {
       await life.ready;
@@ -126,10 +136,10 @@ class Life {
     options: PartitionRunnerOptions,
     { memory: gauges }: ThreadGauges,
     table: SlotTable,
-    versionFloor: number,
+    { versionFloor, isRebuilt }: Pick<PartitionStart, 'versionFloor' | 'isRebuilt'>,
     onEnd: (cause: Error) => void,
   ) {
-    const { partition, limits, startTimeoutMs, heapMaxMb, origins, readJournal, onJournal } = options;
+    const { partition, limits, startTimeoutMs, heapMaxMb, origins, quotas, readJournal, onJournal } = options;
     this.#pool = new Piscina<PartitionStart, PartitionEnd>({
       filename: new URL('partition-thread.js', import.meta.url).href,
       minThreads: 1,
@@ -158,9 +168,11 @@ class Life {
       limits,
       control: port2,
       versionFloor,
+      isRebuilt,
       pulse,
       gauges,
       origins,
+      quotas,
       journal: readJournal(),
     };
     const task = this.#pool.run(start, { transferList: [port2], signal: this.#abort.signal });
@@ -246,4 +258,9 @@ class Life {
 
 function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
+}
+
+/** For `NamespaceQuotas` of all partitions that there may be. */
+export function createQuotaMemory(): SharedArrayBuffer {
+  return new SharedArrayBuffer(quotaBytes(partitionsMax));
 }

@@ -5,6 +5,7 @@ import { SegmentFiles } from '../journal/segment-writer.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { nextTurn } from '../runtime/timing.ts';
 import { SlotTable } from '../slots/slot-table.ts';
+import { NamespaceQuotas } from '../store/namespace-quotas.ts';
 import type { ServiceStore } from '../store/service-store.ts';
 import type { ClaimJournal } from './claim-journal.ts';
 import { inflictFault } from './fault.ts';
@@ -106,6 +107,7 @@ class PartitionThread {
       },
       pushChanges: gauges.pushChanges,
       origins: this.#origins,
+      quotas: new NamespaceQuotas(start.quotas, start.partition, !start.isRebuilt),
       createJournal: this.#createJournal(),
     });
     this.#sampler = new ThreadSampler(gauges, pulseMs);

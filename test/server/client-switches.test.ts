@@ -82,6 +82,10 @@ async function watch(): Promise<{ client: RawClient; pushes: Push[] }> {
   return { client, pushes };
 }
 
+function refuse(limit: string, max: number): object {
+  return { data: { code: 'limit_exceeded', limit, max } };
+}
+
 function sort({ put }: Push): Push['put'] {
   return put.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
@@ -314,6 +318,62 @@ describe('[SW8] what is quarantined is refused at the door, with the reason', ()
   });
 });
 
+describe('[SW10] a namespace has no more than its limits', () => {
+  const namespace = 'team';
+  const put = async (client: RawClient, name: string, id: string): Promise<unknown> =>
+    client.request('instance.register', { namespace, service: name, instance: { id, host: 'h', port: 1 } });
+  const limits = async (more: object): Promise<void> => set({ kind: 'namespace-limit', namespace, limits: more });
+
+  test('instances and services, over all partitions, also after they died', async () => {
+    const { client } = await open();
+    for (let at = 0; at < 4; at++) await put(client, `s${at}`, 'a');
+    await limits({ instances: 6, services: 5 });
+    await put(client, 's4', 'a');
+    await expect(put(client, 's5', 'a')).rejects.toMatchObject(refuse('namespaceServices', 5));
+    await put(client, 's4', 'b');
+    const expectFull = (): Promise<void> =>
+      expect(put(client, 's0', 'more')).rejects.toMatchObject(refuse('namespaceInstances', 6));
+    await expectFull();
+    // What is there can be registered again, and other namespaces go on.
+    await put(client, 's0', 'a');
+    await register(client, 'x');
+    server.inflict(0, 'exit');
+    server.inflict(1, 'exit');
+    // What is in flight when a partition dies is restored as if it had been done.
+    await expect.poll(readIds, { timeout: 10_000 }).toEqual(['x']);
+    await expectFull();
+    await client.request('instance.deregister', { namespace, service: 's4', id: 'b' });
+    await put(client, 's0', 'b');
+    await expectFull();
+    await limits({ instances: 7 });
+    await put(client, 's7', 'b');
+    await lift({ kind: 'namespace-limit', namespace });
+    await put(client, 's8', 'b');
+    const metrics = await (await request('GET', '/metrics')).text();
+    expect(metrics).toMatch(/namespaceInstances.* [3-9]/);
+    client.close();
+  });
+
+  test('sessions that register something, and how fast', async () => {
+    const first = await open();
+    const second = await open();
+    await put(first.client, 's', 'a');
+    await limits({ sessions: 1 });
+    await expect(put(second.client, 's', 'b')).rejects.toMatchObject(refuse('namespaceSessions', 1));
+    await put(first.client, 's', 'c');
+    for (const id of ['a', 'c']) await first.client.request('instance.deregister', { namespace, service: 's', id });
+    await put(second.client, 's', 'b');
+    await limits({ registrationsPerSecond: 3 });
+    const outcomes = await Promise.allSettled(Array.from({ length: 20 }, (_, i) => put(second.client, 's', `r${i}`)));
+    const refused = outcomes.filter(({ status }) => status === 'rejected');
+    expect(refused.length).toBeGreaterThanOrEqual(14);
+    expect(refused[0]).toMatchObject({
+      reason: { data: { code: 'busy', limit: 'namespaceRegistrationsPerSecond', max: 3 } },
+    });
+    for (const { client } of [first, second]) client.close();
+  });
+});
+
 test('[SW1] switches for clients, hosts and namespaces have fields of their own', async () => {
   const refusals: [input: object, field: string][] = [
     [{ kind: 'client-off' }, '/address'],
@@ -323,6 +383,9 @@ test('[SW1] switches for clients, hosts and namespaces have fields of their own'
     [{ kind: 'host-drain', host: 'h', service }, '/service'],
     [{ kind: 'push-freeze', group: 'g' }, '/group'],
     [{ kind: 'push-freeze', app: 'a' }, '/app'],
+    [{ kind: 'namespace-limit', namespace: 'n' }, '/limits'],
+    [{ kind: 'namespace-limit', namespace: 'n', limits: {} }, '/limits'],
+    [{ kind: 'namespace-limit', limits: { instances: 1 } }, '/namespace'],
     [{ kind: 'quarantine' }, '/service'],
     [{ kind: 'quarantine', app: 'a', namespace: 'public' }, '/namespace'],
     [{ kind: 'quarantine', session: 'a' }, '/session'],
@@ -342,8 +405,11 @@ test('[SW1] the command sets and lifts them', async () => {
       'host-drain host=10.0.0.1',
     ],
     [['freeze'], ['thaw'], 'push-freeze'],
+    [['guard', 'hold'], ['guard', 'hold', '--lift'], 'guard-hold'],
+    [['guard', 'off', service], ['guard', 'off', service, '--lift'], 'guard-off of public/DEFAULT/orders'],
     [['freeze', '--namespace', 'n'], ['thaw', '--namespace', 'n'], 'push-freeze of n/*'],
     [['freeze', service], ['thaw', service], 'push-freeze of public/DEFAULT/orders'],
+    [['limit', 'n', '--instances', '5'], ['limit', 'n', '--lift'], 'namespace-limit of n/*'],
     [
       ['quarantine', '--address', '10.0.0.9'],
       ['quarantine', '--address', '10.0.0.9', '--lift'],
@@ -356,4 +422,60 @@ test('[SW1] the command sets and lifts them', async () => {
   }
   expect((await run('drain', service)).status).toBe(2);
   expect((await run('off')).status).toBe(2);
+});
+
+describe('[SW9] operators decide instead of the loss guard', () => {
+  beforeEach(async () => {
+    await server.stop();
+    server = await startFaultyServer({ ...config, dataDir, disconnectGraceMs: 300, lossServiceInstancesMin: 3 });
+  });
+
+  test('nothing that is lost is removed while that is ordered, and is when it is lifted', async () => {
+    const provider = await open();
+    await register(provider.client, 'a');
+    await set({ kind: 'guard-hold', service });
+    provider.client.socket.terminate();
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    expect(await readIds()).toEqual(['a']);
+    await lift({ kind: 'guard-hold', service });
+    await expect.poll(readIds, { timeout: 5000 }).toEqual([]);
+  });
+
+  test.each([{}, { service }])('nothing is held back while that is ordered: %o', async (scope) => {
+    const providers = await Promise.all(['a', 'b', 'c', 'd'].map(async (id) => ({ id, ...(await open()) })));
+    for (const { client, id } of providers) await register(client, id);
+    if (scope.service === undefined) await set({ kind: 'guard-off' });
+    for (const { client } of providers) client.socket.terminate();
+    if (scope.service !== undefined) {
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      expect(await readIds()).toHaveLength(4);
+      await set({ kind: 'guard-off', ...scope });
+    }
+    await expect.poll(readIds, { timeout: 5000 }).toEqual([]);
+  });
+});
+
+test('an instance is removed by force, whoever has registered it, and it is said who may bring it back', async () => {
+  const older = await open('bank');
+  const newer = await open('shop');
+  await register(older.client, 'a');
+  await register(newer.client, 'a');
+  await register(newer.client, 'b');
+  await request('PUT', '/v1/instances', { service, instance: { id: 'a', host: 'h', port: 1 } });
+  await request('PUT', '/v1/instances', { service, persistent: true, instance: { id: 'a', host: 'h', port: 1 } });
+  const { client, pushes } = await watch();
+  const { status, out } = await run('deregister', service, 'a', '--force');
+  expect(status).toBe(0);
+  expect(out).toMatch(/^removed a\n {2}it was persistent\n/);
+  for (const name of ['(bank)', '(shop)', 'its caller may register it again']) expect(out).toContain(name);
+  expect(out.split('\n')).toHaveLength(6);
+  await expect.poll(readIds).toEqual(['b']);
+  await expect.poll(() => pushes.at(-1)).toMatchObject({ count: 1, remove: ['a'] });
+  const again = await run('deregister', service, 'a', '--force');
+  expect(again).toMatchObject({ status: 1, err: expect.stringContaining('not_found') as string });
+  await register(newer.client, 'a');
+  expect(await readIds()).toEqual(['b', 'a']);
+  const held = (await newer.client.request('session.registrations', {})) as { registrations: { id: string }[] };
+  expect(held.registrations.map(({ id }) => id).sort()).toEqual(['a', 'b']);
+  for (const each of [older.client, newer.client, client]) each.close();
 });

@@ -90,6 +90,7 @@ const inwardByKind: Each<typeof toPartition, ToPartition> = {
   measure: fc.tuple(fc.constant(toPartition.measure), number),
   layOver: fc.tuple(fc.constant(toPartition.layOver), number, text, text),
   restoreOverlay: fc.tuple(fc.constant(toPartition.restoreOverlay), text, text),
+  limitNamespaces: fc.tuple(fc.constant(toPartition.limitNamespaces), text),
   remark: fc.tuple(fc.constant(toPartition.remark), number, text, text, text, number),
   raiseFloor: fc.tuple(fc.constant(toPartition.raiseFloor), number),
 };

@@ -13,6 +13,7 @@ import type {
   LeaseRegisterResult,
   OperationId,
   ReleaseBody,
+  RemoveInstanceBody,
   ResizeBody,
   SendAwayBody,
   SendAwayResult,
@@ -142,6 +143,7 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     listSwitches: async () => answerValue(await main.listSwitches()),
     setSwitch: async ({ value, caller }) => answerOutcome(await main.setSwitch(value as SwitchBody, caller.address)),
     liftSwitch: async ({ value }) => answerOutcome(await main.liftSwitch(value as SwitchQuery)),
+    removeInstance: async ({ value }) => answerOutcome(await main.removeInstance(value as RemoveInstanceBody)),
     sendAway: async ({ value }) => {
       const { percent = 100, spreadMs } = value as SendAwayBody;
       return answerValue({ sessions: await main.requestReconnect(percent, spreadMs) } satisfies SendAwayResult);
