@@ -61,6 +61,8 @@ const busyRetryMs = 200;
 /** The weight of an instance that is drained goes down in so many steps. */
 const drainSteps = 10;
 const drainMsDefault = 60_000;
+/** Switches that are ended, or whose rows are deleted, at a time. */
+const batchSize = 100;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -79,8 +81,8 @@ export class Switches implements SwitchCalls {
   readonly #steps: Map<string, number> = new Map();
   /** Of namespaces that have limits. */
   readonly #places: Map<string, number> = new Map();
-  /** When rows of lifted ones may go, by name. */
-  readonly #lifted: Map<string, number> = new Map();
+  /** Lifted ones whose rows are still there, by name, and when those may go. */
+  readonly #lifted: Map<string, { readonly order: SwitchQuery; readonly atMs: number }> = new Map();
   #underWay = 0;
   #isLoaded = false;
   #isUnreadable = false;
@@ -120,7 +122,7 @@ export class Switches implements SwitchCalls {
     }
     stored.sort((a, b) => (a.since < b.since ? -1 : 1));
     for (const { isLifted, ...order } of stored) {
-      if (isLifted === true) this.#lifted.set(nameOf(order), readWallMs());
+      if (isLifted === true) this.#lifted.set(nameOf(order), { order, atMs: readWallMs() });
       else this.#keep(order);
     }
     const overlaid = stored.filter((order) => isOverlay(order)).flatMap((order) => keyOf(order) ?? []);
@@ -194,7 +196,7 @@ export class Switches implements SwitchCalls {
     if (refused !== undefined) return refused;
     this.#forget(name);
     await this.#apply(order);
-    this.#lifted.set(name, this.#options.readWallMs() + liftedMs);
+    this.#lifted.set(name, { order, atMs: this.#options.readWallMs() + liftedMs });
     this.#options.onEvent({ kind, order });
     return order;
   }
@@ -211,13 +213,16 @@ export class Switches implements SwitchCalls {
       });
     }
     await this.#drain(nowMs);
-    const gone = [...this.#lifted].filter(([, atMs]) => atMs <= nowMs).map(([name]) => name);
-    if (gone.length === 0) return;
-    for (const name of gone) this.#lifted.delete(name);
-    const refused = await this.#store(
-      gone.map((name) => ({ table, key: rowPrefix + name, payload: undefined, createVersion: 0 })),
-    );
-    if (refused !== undefined) for (const name of gone) if (!this.#orders.has(name)) this.#lifted.set(name, nowMs);
+    const gone = [...this.#lifted].filter(([, { atMs }]) => atMs <= nowMs);
+    await inBatches(gone, ([name, { order }]) => this.#run(order, () => this.#forgetRow(name)));
+  }
+
+  /** In its turn: the row of one that was set again meanwhile must stay. */
+  async #forgetRow(name: string): Promise<Failure | undefined> {
+    if (!this.#lifted.has(name)) return undefined;
+    const refused = await this.#store([{ table, key: rowPrefix + name, payload: undefined, createVersion: 0 }]);
+    if (refused === undefined) this.#lifted.delete(name);
+    return refused;
   }
 
   /** One change of a service's switches at a time, and a limited number in all. */
@@ -360,6 +365,12 @@ export class Switches implements SwitchCalls {
       });
     }
   }
+}
+
+/** Some at a time, so that operators find room beside them. */
+async function inBatches<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> {
+  for (let at = 0; at < items.length; at += batchSize)
+    await Promise.all(items.slice(at, at + batchSize).map((item) => work(item)));
 }
 
 /** How far the draining of an instance has come: 1 to {@link drainSteps}, and one more when it is over. */
