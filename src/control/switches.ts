@@ -120,10 +120,15 @@ export class Switches implements SwitchCalls {
       this.#isUnreadable = true;
       return;
     }
-    stored.sort((a, b) => (a.since < b.since ? -1 : 1));
+    stored.sort((a, b) => (a.since < b.since ? -1 : Number(a.since > b.since)));
+    const nowMs = readWallMs();
     for (const { isLifted, ...order } of stored) {
-      if (isLifted === true) this.#lifted.set(nameOf(order), { order, atMs: readWallMs() });
-      else this.#keep(order);
+      if (isLifted !== true && !isOver(order, nowMs)) {
+        this.#keep(order);
+        continue;
+      }
+      this.#noteLifted(order);
+      if (isLifted !== true) onEvent({ kind: 'ended', order });
     }
     const overlaid = stored.filter((order) => isOverlay(order)).flatMap((order) => keyOf(order) ?? []);
     for (const key of new Set(overlaid)) await layOver(key, this.#overlayOf(key));
@@ -193,23 +198,23 @@ export class Switches implements SwitchCalls {
     const order = this.#orders.get(name);
     if (order === undefined) return { code: 'not_found', message: 'there is no such switch' };
     const refused = await this.#store([writeSwitch({ ...order, isLifted: true })]);
-    if (refused !== undefined) return refused;
+    // One whose time is over need not be stored as such: whoever reads it sees that.
+    if (refused !== undefined && kind === 'lifted') return refused;
     this.#forget(name);
     await this.#apply(order);
-    this.#lifted.set(name, { order, atMs: this.#options.readWallMs() + liftedMs });
+    this.#noteLifted(order);
     this.#options.onEvent({ kind, order });
     return order;
   }
 
   async #catchUp(): Promise<void> {
     const nowMs = this.#options.readWallMs();
-    const isOver = ({ until }: Switch): boolean => until !== undefined && Date.parse(until) <= nowMs;
     for (const [name, order] of this.#orders) {
-      if (!isOver(order)) continue;
+      if (!isOver(order, nowMs)) continue;
       await this.#run(order, async () => {
         // It may have been replaced while it waited for its turn.
         const present = this.#orders.get(name);
-        return present === undefined || !isOver(present) ? undefined : this.#lift(name, 'ended');
+        return present === undefined || !isOver(present, nowMs) ? undefined : this.#lift(name, 'ended');
       });
     }
     await this.#drain(nowMs);
@@ -324,6 +329,10 @@ export class Switches implements SwitchCalls {
     this.#byService.set(key, names.add(name));
   }
 
+  #noteLifted(order: Switch): void {
+    this.#lifted.set(nameOf(order), { order, atMs: this.#options.readWallMs() + liftedMs });
+  }
+
   #forget(name: string): void {
     const order = this.#orders.get(name);
     if (order === undefined) return;
@@ -365,6 +374,10 @@ export class Switches implements SwitchCalls {
       });
     }
   }
+}
+
+function isOver({ until }: Switch, nowMs: number): boolean {
+  return until !== undefined && Date.parse(until) <= nowMs;
 }
 
 /** Some at a time, so that operators find room beside them. */

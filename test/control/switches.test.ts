@@ -155,3 +155,43 @@ test('[SW1] what was answered holds after any end of the process', async () => {
     { numRuns: 300 },
   );
 });
+
+test('[SW1] [ST3] a switch whose time is over ends although nothing can be stored, and the next life knows that', async () => {
+  const bench = new Bench();
+  await bench.start();
+  void bench.switches.setSwitch({ ...off('a'), forMs: 10_000 }, '::1');
+  await bench.finish();
+  expect(bench.overlays.get('public/DEFAULT/a')).not.toBe('');
+  bench.toggleFailure();
+  bench.tick(20_000);
+  await bench.finish();
+  expect(bench.overlays.get('public/DEFAULT/a')).toBe('');
+  expect(await bench.list()).toEqual([]);
+  await bench.start();
+  expect(bench.overlays.get('public/DEFAULT/a')).toBe('');
+  expect(await bench.list()).toEqual([]);
+  expect(bench.events.map(({ kind }) => kind)).toEqual(['set', 'ended', 'ended']);
+  bench.toggleFailure();
+  bench.tick(20_000);
+  await bench.finish();
+  expect(bench.store.rows.size).toBe(0);
+});
+
+test('[SW1] [WS1] what was lifted before a crash is remembered until the journal of the next life knows the list without it', async () => {
+  const bench = new Bench();
+  await bench.start();
+  void bench.switches.setSwitch(off('a'), '::1');
+  await bench.finish();
+  void bench.switches.liftSwitch(off('a'));
+  await bench.finish();
+  for (let life = 0; life < 3; life++) {
+    bench.tick(1000);
+    await bench.finish();
+    await bench.start();
+    expect(bench.overlays.get('public/DEFAULT/a')).toBe('');
+  }
+  bench.tick(20_000);
+  await bench.finish();
+  await bench.start();
+  expect(bench.overlays.size).toBe(0);
+});
