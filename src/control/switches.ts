@@ -209,14 +209,14 @@ export class Switches implements SwitchCalls {
 
   async #catchUp(): Promise<void> {
     const nowMs = this.#options.readWallMs();
-    for (const [name, order] of this.#orders) {
-      if (!isOver(order, nowMs)) continue;
-      await this.#run(order, async () => {
+    const over = [...this.#orders].filter(([, order]) => isOver(order, nowMs));
+    await inBatches(over, ([name, order]) =>
+      this.#run(order, async () => {
         // It may have been replaced while it waited for its turn.
         const present = this.#orders.get(name);
         return present === undefined || !isOver(present, nowMs) ? undefined : this.#lift(name, 'ended');
-      });
-    }
+      }),
+    );
     await this.#drain(nowMs);
     const gone = [...this.#lifted].filter(([, { atMs }]) => atMs <= nowMs);
     await inBatches(gone, ([name, { order }]) => this.#run(order, () => this.#forgetRow(name)));

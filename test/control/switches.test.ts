@@ -24,6 +24,11 @@ class Bench {
     return this.#switches;
   }
 
+  /** Things that may happen next in the store. */
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
   /** Another life of the process. */
   async start(): Promise<void> {
     await settle();
@@ -194,4 +199,17 @@ test('[SW1] [WS1] what was lifted before a crash is remembered until the journal
   await bench.finish();
   await bench.start();
   expect(bench.overlays.size).toBe(0);
+});
+
+test('[SW1] many switches whose time is over end together', async () => {
+  const bench = new Bench();
+  await bench.start();
+  for (let i = 0; i < 20; i++) void bench.switches.setSwitch({ ...off(`s${i}`), forMs: 10_000 }, '::1');
+  await bench.finish();
+  expect(await bench.list()).toHaveLength(20);
+  bench.tick(20_000);
+  await bench.step();
+  expect(bench.waitingCount).toBeGreaterThan(10);
+  await bench.finish();
+  expect(await bench.list()).toEqual([]);
 });
