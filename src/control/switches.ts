@@ -354,11 +354,12 @@ export class Switches implements SwitchCalls {
 
   #overridesOf(orders: readonly Switch[]): Map<string, InstanceOverlay> {
     const overrides = new Map<string, InstanceOverlay>();
+    for (const { id, override } of orders) if (id !== undefined && override !== undefined) overrides.set(id, override);
+    // Over an override, whichever came first: who drains an instance may be about to stop it.
     for (const order of orders) {
-      const { kind, id, override } = order;
-      if (id === undefined) continue;
-      const more = kind === 'instance-drain' ? describeStep(stepOf(order, this.#options.readWallMs())) : override;
-      overrides.set(id, { ...overrides.get(id), ...more });
+      const { kind, id } = order;
+      if (kind !== 'instance-drain' || id === undefined) continue;
+      overrides.set(id, { ...overrides.get(id), ...describeStep(stepOf(order, this.#options.readWallMs())) });
     }
     return overrides;
   }

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { Switches } from '../../src/control/switches.ts';
 import type { SwitchEvent } from '../../src/control/switches.ts';
 import type { SwitchBody } from '../../src/protocol/switches.ts';
+import { decodeOverlay } from '../../src/store/service-overlay.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 
 /** Switches over a store whose commits, and the answers about them, come one by one. */
@@ -212,4 +213,32 @@ test('[SW1] many switches whose time is over end together', async () => {
   expect(bench.waitingCount).toBeGreaterThan(10);
   await bench.finish();
   expect(await bench.list()).toEqual([]);
+});
+
+test('[SW5] an instance that is drained is disabled in the end, whatever is laid over it besides, before or afterwards', async () => {
+  const bench = new Bench();
+  await bench.start();
+  const target = { service: 'a', id: 'i' };
+  const enable = { kind: 'instance-override', ...target, override: { enabled: true, zone: 'z' } } as const;
+  const drain = { kind: 'instance-drain', ...target, overMs: 1000 } as const;
+  for (const orders of [
+    [enable, drain],
+    [drain, enable],
+  ]) {
+    for (const order of orders) {
+      void bench.switches.setSwitch(order, '::1');
+      await bench.finish();
+    }
+    bench.tick(2000);
+    await bench.finish();
+    expect(decodeOverlay(bench.overlays.get('public/DEFAULT/a')!)?.overrides.get('i')).toEqual({
+      enabled: false,
+      weightPercent: 0,
+      zone: 'z',
+    });
+    for (const order of orders) {
+      void bench.switches.liftSwitch({ kind: order.kind, ...target });
+      await bench.finish();
+    }
+  }
 });
