@@ -23,6 +23,13 @@ export interface Push {
   readonly hosts: readonly number[];
 }
 
+interface Round {
+  readonly owed: VariantInterest[];
+  during: Set<string> | undefined;
+  isTurned: boolean;
+  changedAtMs: number;
+}
+
 /** A service with subscriptions: who subscribes, what they have been sent, and what has changed since. */
 export class WatchedService {
   readonly service: ServiceRecord;
@@ -38,8 +45,8 @@ export class WatchedService {
   /** When the oldest change since the last push was asked for; 0: not known. */
   #changedAtMs = 0;
   #changeCount = 0;
-  /** A round of pushes that has begun: the variants that are still to be pushed in it, the next one last, and what changed meanwhile. */
-  #round: { readonly owed: VariantInterest[]; during: Set<string> | undefined; changedAtMs: number } | undefined;
+  /** A round of pushes that has begun: the variants that are still to be pushed in it, the next one last, what changed meanwhile, and whether the service was closed or opened. */
+  #round: Round | undefined;
 
   /** `readAllTraits`: of the service's instances as they are; whoever makes many views in a turn parses them only once. */
   constructor(service: ServiceRecord, readAllTraits: () => Iterable<Traits>) {
@@ -137,6 +144,7 @@ export class WatchedService {
   /** An operator has closed the service, or opened it again; {@link noteChange} is told which instances come or go by that. */
   noteTurned(): void {
     this.#before ??= new Map();
+    if (this.#round !== undefined) this.#round.isTurned = true;
   }
 
   /** After a rebuild: a host has subscribers of a variant who hold versions from `from` on. */
@@ -181,7 +189,7 @@ export class WatchedService {
    * those that did not wait have not seen it.
    */
   takePush(): Push | undefined {
-    this.#round ??= { owed: this.#variants.toReversed(), during: undefined, changedAtMs: 0 };
+    this.#round ??= { owed: this.#variants.toReversed(), during: undefined, isTurned: false, changedAtMs: 0 };
     for (let interest = this.#round.owed.pop(); interest !== undefined; interest = this.#round.owed.pop()) {
       // Nobody wants it any more.
       if (!this.#variants.includes(interest)) continue;
@@ -197,9 +205,10 @@ export class WatchedService {
     return undefined;
   }
 
-  #endRound({ during, changedAtMs }: { during: Set<string> | undefined; changedAtMs: number }): void {
+  #endRound({ during, isTurned, changedAtMs }: Round): void {
     this.#round = undefined;
-    this.#before = undefined;
+    // Those that did not wait do not know yet.
+    this.#before = isTurned ? new Map() : undefined;
     this.#changedAtMs = changedAtMs;
     this.#changeCount = during?.size ?? 0;
     for (const view of this.#views?.values() ?? []) view.settle();

@@ -214,3 +214,23 @@ test('[SL3] a service that comes from another partition has what was laid over i
     [fromPartition.state, 4, expect.any(Number), 0, '"instances":[],"closed":true'],
   ]);
 });
+
+test('[SW2] whoever was pushed before the service was closed, in a round of pushes that had not ended, is told that too', () => {
+  const bench = new PartitionBench(SlotTable.even(2), { pushCharactersInFlightMax: 1 });
+  bench.turn([toPartition.subscribe, 1, key, 'delta', 0, unlimited]);
+  bench.turn([toPartition.subscribe, 2, key, 'snapshot', 0, unlimited]);
+  bench.turn([toPartition.register, 3, 1, key, 'a', '{"id":"a"}']);
+  const goOn = (): string[] => {
+    bench.core.credit(0, { pushes: 1000, answers: 0 });
+    return listBodies(bench.wait(200));
+  };
+  goOn();
+  goOn();
+  // The host has enough after the first of two.
+  expect(listBodies(bench.turn([toPartition.deregister, 4, 1, key, 'a']))).toEqual(['"put":[],"remove":["a"]']);
+  bench.turn([toPartition.layOver, 5, key, encodeOverlay({ isClosed: true, overrides: new Map() })]);
+  expect([goOn(), goOn(), goOn()].flat()).toEqual([
+    '"instances":[],"closed":true',
+    '"put":[],"remove":[],"closed":true',
+  ]);
+});
