@@ -187,7 +187,14 @@ const resumeSchema: JsonSchema = object(
 );
 
 const serviceSummarySchema: JsonSchema = object(
-  { ...nameProperties, instances: { type: 'integer', minimum: 1, description: 'The number of its instances.' } },
+  {
+    ...nameProperties,
+    instances: {
+      type: 'integer',
+      minimum: 0,
+      description: 'The number of its instances that show; 0: an operator has switched off the service, or those who registered them.',
+    },
+  },
   [...nameRequired, 'instances'],
 );
 

@@ -6,6 +6,8 @@ import { startFaultyServer } from 'slotcast/testing';
 import type { FaultyServer } from 'slotcast/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
+import { listSchema } from '../../src/protocol/schemas.ts';
+import { createValidator } from '../../src/sessions/validation.ts';
 import { runCommand } from '../support/command.ts';
 import { ioThreads } from '../support/io-threads.ts';
 import { RawClient } from '../support/raw-client.ts';
@@ -101,6 +103,16 @@ test('[SW1] [SW2] a service that is switched off has an empty list that says so,
   expect(await call('DELETE', { kind: 'service-off', service })).toMatchObject({ status: 404 });
   provider.close();
   client.close();
+});
+
+test('[SW2] a service that is switched off is still listed among the services, as the description of the protocol allows', async () => {
+  const provider = await RawClient.open(server.address.url);
+  await register(provider, 'a');
+  await call('PUT', { kind: 'service-off', service });
+  const listed = await provider.request('service.list', {});
+  expect(listed).toEqual({ services: [{ namespace: 'public', group: 'DEFAULT', service, instances: 0 }] });
+  expect(createValidator(listSchema)(listed)).toEqual({ ok: true, value: listed });
+  provider.close();
 });
 
 test('[SW3] an override is laid over what its owner registers, again and again, until it is lifted', async () => {
