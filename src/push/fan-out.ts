@@ -75,8 +75,8 @@ export interface HostPush {
 export interface RefillListener<M extends Member> {
   /** A member is warming no longer: it is about to be sent the state. */
   noteRefilled(member: M, audience: Audience<M>): void;
-  /** All members that waited when the state came, with this many instances, have been served. */
-  noteServed(audience: Audience<M>, count: number): void;
+  /** All members that waited when the state came have been served. */
+  noteServed(audience: Audience<M>, state: HostPush): void;
 }
 
 interface Job<M extends Member> {
@@ -166,7 +166,7 @@ export class FanOut<M extends Member> {
       if (queue.length === 0) this.#queues.delete(audience);
       budget.sends -= 1;
       if (job.refill === undefined) this.#options.onDone(job.push, audience);
-      else job.refill.noteServed(audience, job.push.count);
+      else job.refill.noteServed(audience, job.push);
     }
   }
 

@@ -34,7 +34,14 @@ export function encodeDifference(service: ServiceRecord, ids: Iterable<string>, 
   return `"put":[${put}],"remove":[${remove}]${encodeClosed(service.isClosed)}`;
 }
 
+const closedField = ',"closed":true';
+
 /** A field that follows others. */
 export function encodeClosed(isClosed: boolean): string {
-  return isClosed ? ',"closed":true' : '';
+  return isClosed ? closedField : '';
+}
+
+/** Whether a list or a difference says that an operator has closed the service. */
+export function saysClosed(body: string): boolean {
+  return body.endsWith(closedField);
 }

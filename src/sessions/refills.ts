@@ -1,4 +1,5 @@
-import type { Audience, RefillListener } from '../push/fan-out.ts';
+import type { Audience, HostPush, RefillListener } from '../push/fan-out.ts';
+import { saysClosed } from '../push/push-encoding.ts';
 import type { Answer } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
@@ -24,6 +25,9 @@ export interface Held {
   /** Instances of the list; undefined: it has not said. */
   readonly count: number | undefined;
 }
+
+/** A list, or a change of it, and how many instances it has by then. */
+export type Shown = Pick<HostPush, 'count' | 'body'>;
 
 /** Audiences whose latest state is asked for, or is on its way to their members, at a time. */
 const underWayMax = 32;
@@ -58,24 +62,28 @@ export class Refills implements RefillListener<Subscription> {
   }
 
   /** Whether a resuming subscriber keeps its list: one from an earlier run of the registry, rather than one that is still incomplete. */
-  mustWait(audience: Audience<Subscription>, held: Held, count: number): boolean {
-    const { warmUp, shown } = this.#options;
+  mustWait(audience: Audience<Subscription>, held: Held, shown: Shown): boolean {
+    const { warmUp, shown: versions } = this.#options;
     if (held.version === 0) return false;
     warmUp.noteEarlier();
     if (warmUp.isOver) return false;
     // Left over from when the warm-up was presumed to be over.
     this.#rest = undefined;
-    shown.note(held.version);
-    return !this.#isReached(audience, count, held.count);
+    versions.note(held.version);
+    return !this.#isReached(audience, shown, held.count);
   }
 
   /** Whether a list may lack some who were there before the start: nobody has said how many there were, or they are not all back. */
-  isFilling(audience: Audience<Subscription>, count: number, wanted: number | undefined): boolean {
-    return !this.#options.warmUp.isOver && !this.#isReached(audience, count, wanted);
+  isFilling(audience: Audience<Subscription>, shown: Shown, wanted: number | undefined): boolean {
+    return !this.#options.warmUp.isOver && !this.#isReached(audience, shown, wanted);
   }
 
-  /** Whether the list has as many instances as those who wait in the audience have said that they hold, and as `wanted`; -1: not said. */
-  #isReached(audience: Audience<Subscription>, count: number, wanted = -1): boolean {
+  /**
+   * Whether the list has as many instances as those who wait in the audience have said that they hold, and as `wanted`; -1: not said. Of a service that an operator has
+   * closed nobody who comes back adds anything.
+   */
+  #isReached(audience: Audience<Subscription>, { count, body }: Shown, wanted = -1): boolean {
+    if (saysClosed(body)) return true;
     const most = Math.max(wanted, this.#warming.get(audience)?.wanted ?? -1);
     return most >= 0 && count >= most;
   }
@@ -106,9 +114,9 @@ export class Refills implements RefillListener<Subscription> {
     this.#due.delete(audience);
   }
 
-  /** The list of the audience has this many instances now. */
-  hearCount(audience: Audience<Subscription>, count: number): void {
-    if (this.#warming.size === 0 || !this.#warming.has(audience) || !this.#isReached(audience, count)) return;
+  /** The list of the audience is this now. */
+  hear(audience: Audience<Subscription>, shown: Shown): void {
+    if (this.#warming.size === 0 || !this.#warming.has(audience) || !this.#isReached(audience, shown)) return;
     this.#due.add(audience);
     this.#askNext();
   }
@@ -125,15 +133,15 @@ export class Refills implements RefillListener<Subscription> {
     this.#askNext();
   }
 
-  noteServed(audience: Audience<Subscription>, count: number): void {
+  noteServed(audience: Audience<Subscription>, shown: Shown): void {
     this.#underWay -= 1;
     // One may have come since, who holds a later version than that state had.
-    if (this.#warming.has(audience) && this.#isWarm(audience, count)) this.#due.add(audience);
+    if (this.#warming.has(audience) && this.#isWarm(audience, shown)) this.#due.add(audience);
     else this.#askNext();
   }
 
-  #isWarm(audience: Audience<Subscription>, count: number): boolean {
-    return this.#rest !== undefined || this.#isReached(audience, count);
+  #isWarm(audience: Audience<Subscription>, shown: Shown): boolean {
+    return this.#rest !== undefined || this.#isReached(audience, shown);
   }
 
   #askNext(): void {
@@ -189,7 +197,7 @@ export class Refills implements RefillListener<Subscription> {
       return;
     }
     const [, , version, count, body] = answer;
-    if (this.#isWarm(audience, count)) {
+    if (this.#isWarm(audience, { count, body })) {
       const state = { partition: -1, from: 0, to: version, count, body, changedAtMs: 0 };
       this.#options.delivery.sendRefill(audience, state, this);
     } else {

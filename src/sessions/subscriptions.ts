@@ -275,7 +275,7 @@ export class Subscriptions {
       this.#delivery.credit(partition, body.length);
       return;
     }
-    this.#refills.hearCount(audience, count);
+    this.#refills.hear(audience, { count, body });
     this.#delivery.send(audience, { partition, from, to, count, body, changedAtMs } satisfies HostPush);
   }
 
@@ -290,11 +290,12 @@ export class Subscriptions {
         return;
       case fromPartition.state: {
         const [, , version, count, list] = answer;
-        isWarming = this.#refills.mustWait(audience, held, count);
+        isWarming = this.#refills.mustWait(audience, held, { count, body: list });
         subscription.version = isWarming ? held.version : version;
         if (isWarming) reply.succeed(standBy(held.version, session));
         else {
-          const isFilling = this.#refills.isFilling(audience, count, held.count) && session.understands('warming');
+          const isFilling =
+            this.#refills.isFilling(audience, { count, body: list }, held.count) && session.understands('warming');
           reply.succeed({ kind: 'state', version, count, list, isWarming: isFilling });
         }
         break;
@@ -321,7 +322,7 @@ export class Subscriptions {
     this.counts[subscription.variant.mode] += 1;
     if (before !== undefined) this.#leave(before);
     if (isWarming) this.#refills.add(audience, held.count);
-    else this.#refills.hearCount(audience, answer[0] === fromPartition.state ? answer[3] : -1);
+    else if (answer[0] === fromPartition.state) this.#refills.hear(audience, { count: answer[3], body: answer[4] });
   }
 
   #noteBatchSent(subscription: Subscription): void {

@@ -199,6 +199,31 @@ test('[SW1] what a switch does not have is refused, and so are too many', async 
   expect((await call('PUT', { kind: 'service-off', service, reason: 'still' })).status).toBe(200);
 });
 
+test('[SW2] [PU5] who keeps a list from before a restart is told at once that the service is switched off', async () => {
+  const before = await RawClient.open(server.address.url);
+  for (const each of [service, 'other']) {
+    await before.request('instance.register', { service: each, instance: { id: 'a', host: 'h', port: 1 } });
+  }
+  const { version } = await before.request<{ version: number }>('service.subscribe', { service });
+  await call('PUT', { kind: 'service-off', service: 'other' });
+  await server.stop();
+  server = await startFaultyServer({ ...config, dataDir, warmStart: false, warmUpMs: 20_000 });
+  const client = await RawClient.open(server.address.url);
+  const pushes: Record<string, unknown>[] = [];
+  client.onNotification = (_, params) => pushes.push(params);
+  const held = { version, count: 1 };
+  // Switched off before the restart, and after it.
+  expect(await client.request('service.subscribe', { service: 'other', ...held })).toMatchObject({ closed: true });
+  expect(await client.request('service.subscribe', { service, ...held })).toMatchObject({ put: [], remove: [] });
+  await call('PUT', { kind: 'service-off', service });
+  await expect.poll(() => pushes).toMatchObject([{ service, count: 0, instances: [], closed: true }]);
+  // Nor does it wait for anybody who was there.
+  const newcomer = await RawClient.open(server.address.url);
+  expect(await newcomer.request('service.subscribe', { service })).not.toHaveProperty('warming');
+  newcomer.close();
+  client.close();
+});
+
 test('[SW5] the weight of an instance that is drained goes down in steps, also over a restart, and then it is disabled', async () => {
   const provider = await RawClient.open(server.address.url);
   await register(provider, 'a', { weight: 50 });
