@@ -3,6 +3,7 @@ import type { Failure } from '../protocol/errors.ts';
 import { encodeFilter } from '../protocol/instance-filter.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type {
+  Instance,
   InstanceFilter,
   ServiceChanged,
   ServiceName,
@@ -218,11 +219,9 @@ function applyResult(
   const { view } = entry;
   entry.isWarming = result.warming === true;
   if (!('from' in result)) {
-    noteSwitch(entry, result);
     if (entry.isWarming) retainKnown(step, entry);
     entry.viewFilter = filter;
-    const difference = view.applySnapshot(result.version, result.instances, entry.retention === undefined);
-    return { difference, isAwaitingList: false };
+    return { difference: applyList(entry, result, result.version), isAwaitingList: false };
   }
   const { from, version, put, remove } = result;
   if (entry.isWarming && from === view.version && version === from) {
@@ -233,9 +232,8 @@ function applyResult(
   if (entry.chain !== 'intact') return undefined;
   const outcome = view.applyDelta({ from, to: version, put, remove });
   if (outcome.kind !== 'applied') return undefined;
-  noteSwitch(entry, result);
   if (entry.cached !== undefined) view.confirmAll();
-  return { difference: outcome.difference, isAwaitingList: false };
+  return { difference: [...outcome.difference, ...noteSwitch(entry, result)], isAwaitingList: false };
 }
 
 export function refuseSubscription(step: Step, entry: SubscriptionEntry, failure: Failure): void {
@@ -273,18 +271,17 @@ export function handleChange(step: Step, change: ServiceChanged): void {
   }
   if ('snapshot' in change) {
     if (entry.phase.kind === 'awaitingList') {
-      noteSwitch(entry, change);
       step.moveSubscription(entry, { kind: 'list' });
       entry.isWarming = false;
       entry.cached = undefined;
-      step.report(entry, entry.view.applySnapshot(change.to, change.instances, true));
+      entry.retention = undefined;
+      step.report(entry, applyList(entry, change, change.to));
       step.reportFreshness(entry);
       noteUnsaved(step, entry);
       return;
     }
     if (change.to <= (entry.view.version ?? -1)) return;
-    noteSwitch(entry, change);
-    step.report(entry, entry.view.applySnapshot(change.to, change.instances, entry.retention === undefined));
+    step.report(entry, applyList(entry, change, change.to));
     finishRetention(step, entry);
     noteUnsaved(step, entry);
     return;
@@ -292,8 +289,7 @@ export function handleChange(step: Step, change: ServiceChanged): void {
   const outcome = entry.view.applyDelta(change);
   switch (outcome.kind) {
     case 'applied':
-      noteSwitch(entry, change);
-      step.report(entry, outcome.difference);
+      step.report(entry, [...outcome.difference, ...noteSwitch(entry, change)]);
       finishRetention(step, entry);
       noteUnsaved(step, entry);
       return;
@@ -308,10 +304,22 @@ export function handleChange(step: Step, change: ServiceChanged): void {
   }
 }
 
-/** A list that an operator wants empty is not kept for what may come back. */
-function noteSwitch(entry: SubscriptionEntry, { closed }: { readonly closed?: true }): void {
+/** A whole list; it takes away nothing that is kept. */
+function applyList(
+  entry: SubscriptionEntry,
+  list: { readonly instances: readonly Instance[]; readonly closed?: true },
+  version: number,
+): Difference {
+  const gone = noteSwitch(entry, list);
+  return [...gone, ...entry.view.applySnapshot(version, list.instances, entry.retention === undefined)];
+}
+
+/** A list that an operator wants empty is not kept for what may come back. Returns what was kept and goes with this. */
+function noteSwitch(entry: SubscriptionEntry, { closed }: { readonly closed?: true }): Difference {
   entry.isSwitchedOff = closed === true;
-  if (entry.isSwitchedOff) entry.retention = undefined;
+  if (!entry.isSwitchedOff) return [];
+  entry.retention = undefined;
+  return entry.view.dropUnconfirmed();
 }
 
 /** The connection is gone, or the request went unanswered. */

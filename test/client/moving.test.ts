@@ -117,3 +117,28 @@ test('[PU5] what was kept is kept on at the next registry', () => {
   scene.advance(5000);
   expect(shown(scene)).toEqual([]);
 });
+
+test('[SW2] what is kept, unconfirmed, goes at once when an operator switches the service off', () => {
+  const scene = moved(r2);
+  scene.answer(scene.takeRequests()[0]!.id, { version: 2, instances: instances('b') });
+  expect(shown(scene)).toEqual(['a', 'b', 'c']);
+  const gone: unknown[] = [];
+  scene.onEffect = (effect) => {
+    if (effect.kind === 'changed') gone.push(effect.difference.map(({ before }) => before?.id ?? '').toSorted());
+  };
+  scene.frame({
+    jsonrpc: '2.0',
+    method: 'service.changed',
+    params: { ...service, count: 0, from: 2, to: 3, put: [], remove: ['b'], closed: true },
+  });
+  expect(gone).toEqual([['a', 'b', 'c']]);
+  expect(shown(scene)).toEqual([]);
+  expect(scene.filtered().isStale).toBe(false);
+});
+
+test('[SW2] nothing is kept of a service that is switched off at a registry that has just started', () => {
+  const scene = moved({ ...r2, warming: true });
+  scene.answer(scene.takeRequests()[0]!.id, { version: 6, instances: [], warming: true, closed: true });
+  expect(shown(scene)).toEqual([]);
+  expect(scene.view.isSwitchedOff).toBe(true);
+});
