@@ -68,6 +68,7 @@ export interface ServerConfig {
   readonly declaredServicesMax: number;
   readonly persistentWritesMax: number;
   readonly switchesMax: number;
+  readonly serviceSwitchBytesMax: number;
   readonly sessionsMax: number;
   readonly descriptorsReserved: number;
   readonly sessionsPerAddressMax: number;
@@ -426,6 +427,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'Changes of persistent instances, declared services and switches under way; further ones are refused with `busy`.',
   ),
   switchesMax: integer(10_000, 0, 1_000_000, 'Switches in force, of all kinds.'),
+  serviceSwitchBytesMax: integer(
+    1_048_576,
+    1024,
+    67_108_864,
+    'Bytes of what switches lay over the instances of one service, all of which every partition is sent with each change of them.',
+  ),
   sessionsMax: integer(
     1_000_000,
     1,

@@ -31,7 +31,7 @@ export interface SwitchCalls {
 
 export interface SwitchesOptions {
   readonly store: DurableStore;
-  readonly config: Pick<ServerConfig, 'switchesMax' | 'persistentWritesMax'>;
+  readonly config: Pick<ServerConfig, 'switchesMax' | 'serviceSwitchBytesMax' | 'persistentWritesMax'>;
   readonly hosts: Pick<Hosts, 'layOver' | 'restoreOverlay' | 'setOrders' | 'setQuotas'>;
   readonly guard: Pick<RegistryGuard, 'setStanding'>;
   readonly delay: (ms: number) => Promise<void>;
@@ -178,7 +178,7 @@ export class Switches implements SwitchCalls {
         const message = `${quotasMax} namespaces have limits`;
         return { code: 'limit_exceeded', message, limit: 'namespaceLimitsMax', max: quotasMax };
       }
-      const refused = await this.#store([writeSwitch(order)]);
+      const refused = this.#refuseBytes(order) ?? (await this.#store([writeSwitch(order)]));
       if (refused !== undefined) return refused;
       this.#lifted.delete(name);
       this.#forget(name);
@@ -192,6 +192,18 @@ export class Switches implements SwitchCalls {
   async liftSwitch(query: SwitchQuery): Promise<Switch | Failure> {
     const failure = checkTarget(query);
     return failure ?? this.#run(query, () => this.#lift(nameOf(query), 'lifted'));
+  }
+
+  /** Whether what lies over its service would be too much with it. */
+  #refuseBytes(order: Switch): Failure | undefined {
+    const key = keyOf(order);
+    if (key === undefined || order.id === undefined) return undefined;
+    const { serviceSwitchBytesMax: max } = this.#options.config;
+    const name = nameOf(order);
+    const others = this.#ordersOf(key).filter((other) => nameOf(other) !== name);
+    if (Buffer.byteLength(this.#encode([...others, order])) <= max) return undefined;
+    const message = `switches lay more than ${max} bytes over the service`;
+    return { code: 'limit_exceeded', message, limit: 'serviceSwitchBytesMax', max };
   }
 
   async #lift(name: string, kind: 'lifted' | 'ended'): Promise<Switch | Failure> {
@@ -345,7 +357,14 @@ export class Switches implements SwitchCalls {
   }
 
   #overlayOf(key: string): string {
-    const orders = [...(this.#byService.get(key) ?? [])].flatMap((name) => this.#orders.get(name) ?? []);
+    return this.#encode(this.#ordersOf(key));
+  }
+
+  #ordersOf(key: string): Switch[] {
+    return [...(this.#byService.get(key) ?? [])].flatMap((name) => this.#orders.get(name) ?? []);
+  }
+
+  #encode(orders: readonly Switch[]): string {
     return encodeOverlay({
       isClosed: orders.some(({ kind }) => kind === 'service-off'),
       overrides: this.#overridesOf(orders),

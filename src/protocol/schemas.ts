@@ -192,7 +192,8 @@ const serviceSummarySchema: JsonSchema = object(
     instances: {
       type: 'integer',
       minimum: 0,
-      description: 'The number of its instances that show; 0: an operator has switched off the service, or those who registered them.',
+      description:
+        'The number of its instances that show; 0: an operator has switched off the service, or those who registered them.',
     },
   },
   [...nameRequired, 'instances'],

@@ -75,12 +75,14 @@ class Bench {
     };
     return new Switches({
       store: this.store,
-      config: { switchesMax: 100, persistentWritesMax: 100 },
+      config: { switchesMax: 100, serviceSwitchBytesMax: 1024, persistentWritesMax: 100 },
       hosts: {
         layOver,
         restoreOverlay: (key, overlay) => void layOver(key, overlay),
         setOrders: () => Promise.resolve(),
+        setQuotas: () => Promise.resolve(),
       },
+      guard: { setStanding: () => Promise.resolve() },
       delay: settle,
       readWallMs: () => this.#nowMs,
       onEvent: (event) => this.events.push(event),
@@ -96,6 +98,12 @@ function settle(): Promise<void> {
 }
 
 const off = (service: string): SwitchBody => ({ kind: 'service-off', service });
+const override = (id: string, zone: string): SwitchBody => ({
+  kind: 'instance-override',
+  service: 'a',
+  id,
+  override: { zone },
+});
 
 test('[SW1] a switch that is set again while the row of the one before is forgotten outlives the process', async () => {
   const bench = new Bench();
@@ -241,4 +249,23 @@ test('[SW5] an instance that is drained is disabled in the end, whatever is laid
       await bench.finish();
     }
   }
+});
+
+test('[SW1] what switches lay over one service is bounded, and another one of it takes no further room', async () => {
+  const bench = new Bench();
+  await bench.start();
+  const set = async (body: SwitchBody): Promise<unknown> => {
+    const outcome = bench.switches.setSwitch(body, '::1');
+    await bench.finish();
+    return outcome;
+  };
+  const big = 'z'.repeat(900);
+  expect(await set(override('i', big))).toMatchObject({ id: 'i' });
+  const refused = { code: 'limit_exceeded', limit: 'serviceSwitchBytesMax', max: 1024 };
+  expect(await set(override('j', big))).toMatchObject(refused);
+  expect(await set({ kind: 'instance-drain', service: 'a', id: 'j'.repeat(200) })).toMatchObject(refused);
+  expect(await set(override('i', `${big}z`))).toMatchObject({ id: 'i' });
+  expect(await set(off('a'))).toMatchObject({ kind: 'service-off' });
+  expect(await set({ ...override('j', big), service: 'b' })).toMatchObject({ id: 'j' });
+  expect(bench.store.rows.size).toBe(3);
 });
