@@ -10,6 +10,8 @@ import { exitCodes } from './exit-codes.ts';
 import { addKeyWatchCommand } from './key-watch-command.ts';
 import { addLockCommand } from './lock-command.ts';
 import { formatJson, formatKeys, formatText, toKeyJson } from './output.ts';
+import { addOutputOption, printResult } from './printing.ts';
+import type { OutputOptions } from './printing.ts';
 import { ProgressBar } from './progress-bar.ts';
 import { addRegistryOptions, parseCount, withClient } from './registry.ts';
 import type { RegistryOptions } from './registry.ts';
@@ -29,7 +31,7 @@ interface DeleteOptions extends RegistryOptions {
   readonly prefix: boolean;
 }
 
-interface ListOptions extends RegistryOptions {
+interface ListOptions extends RegistryOptions, OutputOptions {
   readonly keysOnly: boolean;
   readonly separator?: string;
 }
@@ -62,14 +64,15 @@ export function addKeyCommands(program: Command): void {
       .option('--prefix', 'all keys that begin so; an empty one stands for all', false)
       .option('--cas <version>', 'only if this is its version', parseCount),
   ).action(deleteKeys);
-  addRegistryOptions(
+  const list = addRegistryOptions(
     kv
       .command('list')
       .description('list keys, ordered by their bytes')
       .argument('[prefix]', 'only those that begin so')
       .option('--keys-only', 'only their names', false)
       .option('--separator <text>', 'cut names after the first of these behind the prefix, like paths'),
-  ).action(listKeys);
+  );
+  addOutputOption(list).action(listKeys);
   addKeyWatchCommand(kv);
   addLockCommand(kv);
 }
@@ -160,17 +163,16 @@ async function deleteKeys(key: string, options: DeleteOptions): Promise<void> {
 }
 
 async function listKeys(prefix: string | undefined, options: ListOptions): Promise<void> {
-  const { keysOnly, json } = options;
+  const { keysOnly } = options;
   const entries: KeyEntry[] = [];
   const names: string[] = [];
   await withClient(options, (client) => readPages(client, { prefix, options, entries, names }));
-  if (json) {
-    const keys = keysOnly ? names : entries.map((entry) => toKeyJson(entry));
-    console.log(formatJson({ keys, ...(keysOnly || names.length === 0 ? {} : { cut: names }) }));
-    return;
-  }
-  for (const name of names) console.log(formatText(name));
-  if (!keysOnly) console.log(formatKeys(entries));
+  const keys = entries.map((entry) => toKeyJson(entry));
+  await printResult(options, {
+    value: { keys: keysOnly ? names : keys, ...(keysOnly || names.length === 0 ? {} : { cut: names }) },
+    rows: [...names.map((key) => ({ key })), ...keys],
+    formatTable: (look) => [...names.map(formatText), ...(keysOnly ? [] : [formatKeys(entries, look)])].join('\n'),
+  });
 }
 
 interface Listing {

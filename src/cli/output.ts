@@ -19,19 +19,61 @@ export function formatJson(value: unknown): string {
   return escapeJson(JSON.stringify(value));
 }
 
-/** Rows in columns as wide as their widest cell; the last column is not padded. Cells are shown as they are. */
-export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = headings.map((heading, column) =>
-    Math.max(heading.length, highestOf(rows.map((row) => (row[column] ?? '').length))),
-  );
-  return [headings, ...rows]
-    .map((row) =>
-      row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0))).join('  '),
-    )
-    .join('\n');
+/** How a table is shown. */
+export interface TableLook {
+  /** Characters of a line: cells are cut until it fits. Without it nothing is cut. */
+  readonly widthMax?: number;
+  readonly styleHeadings?: (line: string) => string;
 }
 
-export function formatServices(services: readonly ServiceSummary[]): string {
+const gap = '  ';
+/** A column is not made narrower than this, in characters, nor than its heading. */
+const columnWidthMin = 8;
+
+/** Rows in columns as wide as their widest cell, or as fits; the last column is not padded. Cells are shown as they are. */
+export function formatTable(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  { widthMax = Number.POSITIVE_INFINITY, styleHeadings = (line) => line }: TableLook = {},
+): string {
+  const widths = fitWidths(
+    headings.map((heading, column) =>
+      Math.max(heading.length, highestOf(rows.map((row) => (row[column] ?? '').length))),
+    ),
+    headings,
+    widthMax,
+  );
+  const [first = '', ...others] = [headings, ...rows].map((row) =>
+    row
+      .map((cell, column) => cutText(cell, widths[column] ?? 0))
+      .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
+      .join(gap),
+  );
+  return [styleHeadings(first), ...others].join('\n');
+}
+
+/** Takes from the widest columns what is too much for a line, as far as they give it. */
+function fitWidths(widths: readonly number[], headings: readonly string[], widthMax: number): number[] {
+  const fitted = [...widths];
+  const leasts = headings.map(({ length }) => Math.max(length, columnWidthMin));
+  let excess = fitted.reduce((sum, width) => sum + width, gap.length * (fitted.length - 1)) - widthMax;
+  while (excess > 0) {
+    let widest = -1;
+    for (const [at, width] of fitted.entries())
+      if (width > (leasts[at] ?? 0) && width > (fitted[widest] ?? 0)) widest = at;
+    if (widest === -1) break;
+    fitted[widest] = (fitted[widest] ?? 0) - 1;
+    excess -= 1;
+  }
+  return fitted;
+}
+
+/** With an ellipsis in place of what does not fit. */
+function cutText(text: string, widthMax: number): string {
+  return text.length <= widthMax ? text : `${text.slice(0, Math.max(0, widthMax - 1))}…`;
+}
+
+export function formatServices(services: readonly ServiceSummary[], look?: TableLook): string {
   return formatTable(
     ['NAMESPACE', 'GROUP', 'SERVICE', 'INSTANCES'],
     services.map(({ namespace, group, service, instances }) => [
@@ -40,10 +82,11 @@ export function formatServices(services: readonly ServiceSummary[]): string {
       formatText(service),
       String(instances),
     ]),
+    look,
   );
 }
 
-export function formatInstances(instances: readonly Instance[]): string {
+export function formatInstances(instances: readonly Instance[], look?: TableLook): string {
   return formatTable(
     ['ID', 'ADDRESS', 'WEIGHT', 'ENABLED', 'PERSISTENT', 'ZONE', 'METADATA'],
     instances.map((instance) => [
@@ -55,10 +98,11 @@ export function formatInstances(instances: readonly Instance[]): string {
       instance.zone === undefined ? nothing : formatText(instance.zone),
       formatMetadata(instance.metadata),
     ]),
+    look,
   );
 }
 
-export function formatKeys(entries: readonly KeyEntry[]): string {
+export function formatKeys(entries: readonly KeyEntry[], look?: TableLook): string {
   return formatTable(
     ['KEY', 'BYTES', 'FLAGS', 'VERSION', 'HOLDER', 'FENCE'],
     entries.map(({ key, value, flags, modifyVersion, holder, fence }) => [
@@ -69,6 +113,7 @@ export function formatKeys(entries: readonly KeyEntry[]): string {
       holder === undefined ? nothing : formatText(holder),
       fence === undefined ? nothing : String(fence),
     ]),
+    look,
   );
 }
 

@@ -4,11 +4,13 @@ import type { Command } from 'commander';
 import { partitionsMax } from '../slots/slot-table.ts';
 import { askServer } from './administration.ts';
 import { AdministrationError } from './exit-codes.ts';
-import { formatJson, formatTable, formatText } from './output.ts';
+import { formatTable, formatText } from './output.ts';
+import { addOutputOption, isForPeople, printResult } from './printing.ts';
+import type { OutputOptions } from './printing.ts';
 import { addHttpOptions, parseCount } from './registry.ts';
 import type { HttpOptions } from './registry.ts';
 
-interface ChangeOptions extends HttpOptions {
+interface ChangeOptions extends HttpOptions, OutputOptions {
   readonly wait: boolean;
 }
 
@@ -30,22 +32,24 @@ const lookMs = 100;
 
 /** `partitions` and `rebalance`. */
 export function addPartitionCommands(program: Command): void {
-  addHttpOptions(
+  const partitions = addHttpOptions(
     program
       .command('partitions')
       .description('show the partitions, or raise or lower their number while the registry runs')
       .argument('[count]', 'how many there shall be', parsePartitions)
       .option('--no-wait', 'do not wait until all slots have moved'),
-  ).action(async (count: number | undefined, options: ChangeOptions) => {
-    if (count === undefined) print(await askServer<Description>(options, 'readPartitions'), options);
+  );
+  addOutputOption(partitions).action(async (count: number | undefined, options: ChangeOptions) => {
+    if (count === undefined) await print(await askServer<Description>(options, 'readPartitions'), options);
     else await change(options, 'resizePartitions', { partitions: count });
   });
-  addHttpOptions(
+  const rebalance = addHttpOptions(
     program
       .command('rebalance')
       .description('move slots so that partitions hold about equally many instances')
       .option('--no-wait', 'do not wait until all slots have moved'),
-  ).action(async (options: ChangeOptions) => {
+  );
+  addOutputOption(rebalance).action(async (options: ChangeOptions) => {
     await change(options, 'rebalancePartitions');
   });
 }
@@ -65,26 +69,27 @@ async function change(
   let shown = -1;
   while (options.wait && description.move.isRunning) {
     const { slotsMoved, slotsToMove } = description.move;
-    if (slotsMoved !== shown && !options.json) console.error(`${slotsMoved} of ${slotsToMove} slots moved`);
+    if (slotsMoved !== shown && isForPeople(options)) console.error(`${slotsMoved} of ${slotsToMove} slots moved`);
     shown = slotsMoved;
     await new Promise((resolve) => {
       setTimeout(resolve, lookMs);
     });
     description = await askServer<Description>(options, 'readPartitions');
   }
-  print(description, options);
+  await print(description, options);
   if (description.move.failure !== undefined) throw new AdministrationError(description.move.failure);
 }
 
-function print(description: Description, { json }: HttpOptions): void {
-  if (json) {
-    console.log(formatJson(description));
-    return;
-  }
-  const rows = description.partitions.map(({ partition, state, slots }) => [
-    String(partition),
-    formatText(state),
-    String(slots),
-  ]);
-  console.log(formatTable(['PARTITION', 'STATE', 'SLOTS'], rows));
+async function print(description: Description, options: OutputOptions): Promise<void> {
+  const { partitions } = description;
+  await printResult(options, {
+    value: description,
+    rows: partitions,
+    formatTable: (look) =>
+      formatTable(
+        ['PARTITION', 'STATE', 'SLOTS'],
+        partitions.map(({ partition, state, slots }) => [String(partition), formatText(state), String(slots)]),
+        look,
+      ),
+  });
 }

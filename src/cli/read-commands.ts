@@ -3,6 +3,8 @@ import type { Command } from 'commander';
 import type { Change, ServiceSummary, Subscription } from '../client/index.ts';
 import { describeError, exitCodes } from './exit-codes.ts';
 import { formatChange, formatInstances, formatJson, formatServices, formatText } from './output.ts';
+import { addOutputOption, isForPeople, printResult } from './printing.ts';
+import type { OutputOptions } from './printing.ts';
 import {
   addFilterOptions,
   addRegistryOptions,
@@ -22,25 +24,26 @@ import type { FilterOptions, RegistryOptions, ServiceOptions, WaitOptions } from
 /** Services asked for at a time. */
 const pageServices = 1000;
 
-interface ServicesOptions extends RegistryOptions {
+interface ServicesOptions extends RegistryOptions, OutputOptions {
   readonly namespace?: string;
   readonly prefix?: string;
 }
 
 /** `services`, `instances` and `watch`. */
 export function addReadCommands(program: Command): void {
-  addRegistryOptions(
+  const services = addRegistryOptions(
     program
       .command('services')
       .description('list the services that have instances')
       .option('--namespace <name>', 'only of this namespace')
       .option('--prefix <text>', 'only those whose name begins so'),
-  ).action(listServices);
+  );
+  addOutputOption(services).action(listServices);
   const instances = program
     .command('instances')
     .description('list the instances of a service; exit status 3 if it has none')
     .argument('<service>', 'name of the service');
-  addFilterOptions(addServiceOptions(instances)).action(listInstances);
+  addOutputOption(addFilterOptions(addServiceOptions(instances))).action(listInstances);
   const watch = program
     .command('watch')
     .description('print the instances of a service, and then each change as it comes, until interrupted')
@@ -59,18 +62,27 @@ async function listServices(options: ServicesOptions): Promise<void> {
       ({ cursor } = page);
       if (cursor === undefined) break;
     }
-    console.log(options.json ? formatJson({ services }) : formatServices(services));
+    await printResult(options, {
+      value: { services },
+      rows: services,
+      formatTable: (look) => formatServices(services, look),
+    });
   });
 }
 
-async function listInstances(service: string, options: FilterOptions): Promise<void> {
+async function listInstances(service: string, options: FilterOptions & OutputOptions): Promise<void> {
   await withClient(options, async (client) => {
     const result = await client.query(readServiceFields(service, options), readFilter(options));
-    if (options.json) console.log(formatJson(result));
-    else if (result.instances.length > 0) console.log(formatInstances(result.instances));
-    else if (result.closed === true) console.error(`${formatText(service)} is switched off by an operator`);
+    const { instances } = result;
+    if (instances.length > 0 || !isForPeople(options)) {
+      await printResult(options, {
+        value: result,
+        rows: instances,
+        formatTable: (look) => formatInstances(instances, look),
+      });
+    } else if (result.closed === true) console.error(`${formatText(service)} is switched off by an operator`);
     else console.error(`${formatText(service)} has no instances`);
-    if (result.instances.length === 0) process.exitCode = exitCodes.notFound;
+    if (instances.length === 0) process.exitCode = exitCodes.notFound;
   });
 }
 

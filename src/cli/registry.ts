@@ -21,10 +21,7 @@ export interface HttpOptions extends RegistryOptions {
   readonly http?: string;
 }
 
-export interface ServiceOptions extends RegistryOptions {
-  readonly namespace?: string;
-  readonly group?: string;
-}
+export interface ServiceOptions extends RegistryOptions, NameOptions {}
 
 const serverDefault = 'ws://127.0.0.1:7070';
 
@@ -57,11 +54,24 @@ function readVariable(option: Option, variable: string): Option {
 }
 
 export function addServiceOptions(command: Command): Command {
-  return addRegistryOptions(
-    command
-      .option('--namespace <name>', 'namespace of the service (default: public)')
-      .option('--group <name>', 'group of the service (default: DEFAULT)'),
-  );
+  return addRegistryOptions(addNameOptions(command));
+}
+
+/** What a service is named with, beside its name. */
+export interface NameOptions {
+  readonly namespace?: string;
+  readonly group?: string;
+}
+
+export function addNameOptions(command: Command): Command {
+  return command
+    .option('--namespace <name>', 'namespace of the service (default: public)')
+    .option('--group <name>', 'group of the service (default: DEFAULT)');
+}
+
+/** As far as it is given. */
+export function readNameOptions({ namespace, group }: NameOptions): NameOptions {
+  return { ...(namespace === undefined ? {} : { namespace }), ...(group === undefined ? {} : { group }) };
 }
 
 /** Parses a whole number that is not negative. */
@@ -131,8 +141,8 @@ function readAddress(text: string, { scheme, schemes, expected }: AddressForm): 
   return url.href;
 }
 
-export function readServiceFields(service: string, { namespace, group }: ServiceOptions): ServiceFields {
-  return { service, ...(namespace === undefined ? {} : { namespace }), ...(group === undefined ? {} : { group }) };
+export function readServiceFields(service: string, options: NameOptions): ServiceFields {
+  return { service, ...readNameOptions(options) };
 }
 
 /** What a filter is given by. */

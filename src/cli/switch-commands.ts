@@ -15,14 +15,14 @@ import type {
 import type { InstanceOverride } from '../protocol/types.ts';
 import { askServer } from './administration.ts';
 import { formatJson, formatTable, formatText } from './output.ts';
+import type { TableLook } from './output.ts';
+import { addOutputOption, printResult } from './printing.ts';
+import type { OutputOptions } from './printing.ts';
 import { parseMeta } from './register-command.ts';
-import { addHttpOptions, parseCount } from './registry.ts';
-import type { HttpOptions } from './registry.ts';
+import { addHttpOptions, addNameOptions, parseCount, readNameOptions } from './registry.ts';
+import type { HttpOptions, NameOptions } from './registry.ts';
 
-interface TargetOptions extends HttpOptions {
-  readonly namespace?: string;
-  readonly group?: string;
-}
+interface TargetOptions extends HttpOptions, NameOptions {}
 
 interface OrderOptions extends TargetOptions {
   readonly reason?: string;
@@ -61,11 +61,17 @@ const unitMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_
 
 /** `switches`, and a command for each kind of them. */
 export function addSwitchCommands(program: Command): void {
-  addHttpOptions(
-    program.command('switches').description("list operators' switches in force: what, who, why, since and until when"),
-  ).action(async (options: HttpOptions) => {
+  const list = program
+    .command('switches')
+    .description("list operators' switches in force: what, who, why, since and until when");
+  addOutputOption(addHttpOptions(list)).action(async (options: HttpOptions & OutputOptions) => {
     const result = await askServer<SwitchesResult>(options, 'listSwitches');
-    console.log(options.json ? formatJson(result) : formatSwitches(result.switches));
+    const { switches } = result;
+    await printResult(options, {
+      value: result,
+      rows: switches,
+      formatTable: (look) => formatSwitches(switches, look),
+    });
   });
   addOrderOptions(
     addClientOptions(
@@ -227,11 +233,7 @@ function readClients(service: string | undefined, { address, app, session }: Cli
 }
 
 function addTargetOptions(command: Command): Command {
-  return addHttpOptions(
-    command
-      .option('--namespace <name>', 'namespace of the service (default: public)')
-      .option('--group <name>', 'group of the service (default: DEFAULT)'),
-  );
+  return addHttpOptions(addNameOptions(command));
 }
 
 function addOrderOptions(command: Command): Command {
@@ -281,7 +283,7 @@ async function setSwitch(
   const body: SwitchBody = {
     kind,
     ...(service === undefined ? {} : { service }),
-    ...readTarget(options),
+    ...readNameOptions(options),
     ...more,
     by,
     ...(reason === undefined ? {} : { reason }),
@@ -300,15 +302,11 @@ async function liftSwitch(
   const query = {
     kind,
     ...(service === undefined ? {} : { service }),
-    ...readTarget(options),
+    ...readNameOptions(options),
     ...target,
   };
   const order = await askServer<Switch>(options, 'liftSwitch', { query });
   console.log(options.json ? formatJson(order) : `lifted ${describe(order)}`);
-}
-
-function readTarget({ namespace, group }: TargetOptions): { readonly namespace?: string; readonly group?: string } {
-  return { ...(namespace === undefined ? {} : { namespace }), ...(group === undefined ? {} : { group }) };
 }
 
 function describe({ kind, until, ...order }: Switch): string {
@@ -333,7 +331,7 @@ function formatWhat(what: object | undefined): string {
   return what === undefined ? '-' : formatText(JSON.stringify(what));
 }
 
-function formatSwitches(switches: readonly Switch[]): string {
+function formatSwitches(switches: readonly Switch[], look: TableLook): string {
   if (switches.length === 0) return 'no switch is in force';
   return formatTable(
     ['SWITCH', 'SERVICE', 'TARGET', 'WHAT', 'BY', 'FROM', 'SINCE', 'UNTIL', 'REASON'],
@@ -348,5 +346,6 @@ function formatSwitches(switches: readonly Switch[]): string {
       until ?? '-',
       reason === undefined ? '-' : formatText(reason),
     ]),
+    look,
   );
 }

@@ -47,6 +47,31 @@ test('services --json prints one object, filtered as asked', async () => {
   expect(JSON.parse(out)).toEqual({ services: [{ namespace: 'other', group: 'G', service: 'stock', instances: 1 }] });
 });
 
+test.each([
+  [['services', '--output', 'json'], '{"services":[{"namespace":"other"'],
+  [
+    ['services', '--output', 'yaml'],
+    'services:\n  - namespace: other\n    group: G\n    service: stock\n    instances: 1\n',
+  ],
+  [['services', '--output', 'csv'], 'namespace,group,service,instances\nother,G,stock,1\npublic,DEFAULT,orders,1\n'],
+  [['services', '--output', 'wide'], 'NAMESPACE  GROUP    SERVICE  INSTANCES\n'],
+  [['instances', 'orders', '--output', 'csv'], 'id,host,port,weight,enabled,zone,metadata\n'],
+  [['sessions', '--output', 'wide'], 'THREAD  REQUESTS  TTL\n'],
+  [['sessions', '--output', 'csv'], 'session,thread,state,address,'],
+  [['switches', '--output', 'yaml'], 'switches: []\n'],
+  [['partitions', '--output', 'csv'], 'partition,state,slots,requestsInFlight\n0,ready,'],
+  [['kv', 'list', '--output', 'yaml'], 'keys: []\n'],
+])('%j', async (args, expected) => {
+  const { status, out, err } = await run(...args);
+  expect([status, err]).toEqual([0, '']);
+  expect(out).toContain(expected);
+});
+
+test('two formats at once are refused', async () => {
+  const { status, err } = await run('services', '--json', '--output', 'csv');
+  expect([status, err]).toEqual([2, 'slotcast: Either --json or --output csv.\n']);
+});
+
 test('services asks for page after page', async () => {
   const many = await RawClient.open(server.address.url);
   await Promise.all(

@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 
+import { formatCsv, formatYaml } from '../../src/cli/data-formats.ts';
 import { formatAddress, formatChange, formatInstances, formatTable } from '../../src/cli/output.ts';
+import { formatBytes, formatMs } from '../../src/cli/quantities.ts';
 import { parseAddress, parseMeta } from '../../src/cli/register-command.ts';
 
 test('columns are as wide as their widest cell, and lines have no trailing space', () => {
@@ -51,4 +54,56 @@ test('a change says how many instances are unconfirmed', () => {
   const change = { put: [one], removed: [], instances: [one] };
   expect(formatChange(change).at(-1)).toBe('= 1 instance');
   expect(formatChange({ ...change, unconfirmed: 1 }).at(-1)).toBe('= 1 instance, 1 unconfirmed');
+});
+
+test('a table that is too wide gives up the ends of its widest cells, never its headings', () => {
+  const rows = [['a'.repeat(30), 'b'.repeat(12), 'c'.repeat(20)]];
+  const lines = formatTable(['FIRST', 'SECOND', 'THIRD'], rows, { widthMax: 40 }).split('\n');
+  expect(Math.max(...lines.map(({ length }) => length))).toBeLessThanOrEqual(40);
+  expect(lines[1]).toBe(`${'a'.repeat(11)}…  ${'b'.repeat(12)}  ${'c'.repeat(11)}…`);
+  // There is a least width, whatever the terminal's is.
+  expect(formatTable(['FIRST', 'SECOND', 'THIRD'], rows, { widthMax: 5 }).split('\n')[0]).toBe(
+    'FIRST     SECOND    THIRD',
+  );
+});
+
+test('headings are styled after they are padded', () => {
+  const look = { styleHeadings: (line: string): string => `<${line}>` };
+  expect(formatTable(['A', 'B'], [['xx', 'y']], look)).toBe('<A   B>\nxx  y');
+});
+
+test('YAML quotes and escapes what a terminal would obey, and says what it was given', () => {
+  const value = { 'k\u202E': ['plain', 'a\u202Eb', '\u009B31m', 'yes', '1', '#x', 'two\nlines'], n: 1, none: [] };
+  const text = formatYaml(value);
+  expect(text).not.toMatch(/[^\n\P{Cc}]|[\p{Cf}\p{Zl}\p{Zp}]/u);
+  expect(text).toContain('- plain\n');
+  expect(parse(text)).toEqual(value);
+});
+
+test('CSV has all columns of all rows, JSON for what is nested, and no formulas of others', () => {
+  const rows = [
+    { id: 'a,b', enabled: true, metadata: { k: 'v' } },
+    { id: '=1+1', enabled: false, zone: 'z\u202E' },
+  ];
+  expect(formatCsv(rows, false)).toBe('id,enabled,metadata,zone\n"a,b",true,"{""k"":""v""}",\n\'=1+1,false,,z\u202E\n');
+  expect(formatCsv(rows, true)).toContain('z\\u{202e}');
+  expect(formatCsv([], false)).toBe('');
+});
+
+test.each([
+  [17, '17 B'],
+  [1536, '1.5 KiB'],
+  [320 * 1024 ** 2, '320 MiB'],
+  [3 * 1024 ** 5, '3072 TiB'],
+])('%d bytes are %s', (bytes, text) => {
+  expect(formatBytes(bytes)).toBe(text);
+});
+
+test.each([
+  [0.417, '0.42 ms'],
+  [12.34, '12.3 ms'],
+  [1500, '1.50 s'],
+  [Number.NaN, '-'],
+])('%d ms are %s', (ms, text) => {
+  expect(formatMs(ms)).toBe(text);
 });
