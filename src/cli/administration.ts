@@ -100,9 +100,9 @@ export class RegistryCalls {
     const signal = AbortSignal.timeout(this.#timeoutMs);
     try {
       const exchange = { url, method, body, signal, bytesMax: answerBytesMax, connections: this.#connections };
-      const { status, text } = await exchangeHttp(exchange);
+      const { status, text, date } = await exchangeHttp(exchange);
       const answer = readObject(text);
-      return { status, answer, failure: readFailure(answer) };
+      return { status, answer, failure: readFailure(answer), text, date };
     } catch (error) {
       throw describeNoAnswer(this.#base, error, signal.aborted ? this.#timeoutMs : undefined);
     }
@@ -160,10 +160,13 @@ interface OperationInput extends Input {
   readonly service?: string;
 }
 
-interface Reply {
+export interface Reply {
   readonly status: number;
   readonly answer: Record<string, unknown> | undefined;
   readonly failure: RegistryFailure | undefined;
+  readonly text: string;
+  /** The header of this name. */
+  readonly date: string | undefined;
 }
 
 /** A refusal of a registry, as far as it is understood. */

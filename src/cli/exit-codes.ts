@@ -12,18 +12,30 @@ export const exitCodes = {
   notFound: 3,
   unreachable: 4,
   dataFolder: 5,
+  warnings: 6,
 } as const;
 
-export const exitCodesHelp = `
-Exit status:
-  0    done (for watch, kv watch and register: interrupted; for start: stopped); for kv lock: that of the command
-  1    failed; the message says why
-  2    the command line or a setting was refused
-  3    there is no such service or key, or the service has no instances
-  4    the registry cannot be reached, or what answers there is none
-  5    the data folder is in use by another process, or was written by a newer version (start only)
-  70   partitions keep dying (start only)
-  128+ ended by a second signal: 129 SIGHUP, 130 SIGINT, 143 SIGTERM`;
+/** What each status means, for help and docs/OPERATIONS.md. */
+export const exitMeanings: readonly (readonly [status: string, meaning: string])[] = [
+  [String(exitCodes.done), 'done; for watch, kv watch, top and register: ended by a signal; for start: stopped'],
+  [String(exitCodes.failed), 'failed; the message says why; for doctor: something does not work'],
+  [String(exitCodes.usage), 'the command line or a setting was refused; the message names it'],
+  [String(exitCodes.notFound), 'there is no such service or key, or the service has no instances'],
+  [String(exitCodes.unreachable), 'the registry cannot be reached, or what answers there is none'],
+  [
+    String(exitCodes.dataFolder),
+    'the data folder is in use by another process, or was written by a newer version (start only)',
+  ],
+  [String(exitCodes.warnings), 'it works, and there are warnings (doctor only)'],
+  ['70', 'partitions keep dying (start only)'],
+  ['128+', 'ended by a second signal: 129 SIGHUP, 130 SIGINT, 143 SIGTERM'],
+  ['other', 'of the command that kv lock or register has run'],
+];
+
+export const exitCodesHelp: string = [
+  '\nExit status:',
+  ...exitMeanings.map(([status, meaning]) => `  ${status.padEnd(5)} ${meaning}`),
+].join('\n');
 
 /** The registry refused a change, or could not be asked for one. */
 export class AdministrationError extends Error {

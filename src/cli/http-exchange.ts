@@ -43,7 +43,7 @@ export function exchangeHttp({
   signal,
   bytesMax,
   connections,
-}: Exchange): Promise<{ status: number; text: string }> {
+}: Exchange): Promise<{ status: number; text: string; date: string | undefined }> {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const headers =
     text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
@@ -55,7 +55,11 @@ export function exchangeHttp({
       const chunks: Buffer[] = [];
       let bytes = 0;
       const finish = (): void => {
-        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() });
+        resolve({
+          status: response.statusCode ?? 0,
+          text: Buffer.concat(chunks).toString(),
+          date: response.headers.date,
+        });
         if (connections === undefined || !response.complete) asked.destroy();
       };
       response.on('data', (chunk: Buffer) => {

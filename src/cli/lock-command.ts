@@ -1,14 +1,11 @@
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { constants } from 'node:os';
-
 import type { Command } from 'commander';
 
 import { LockHeldError } from '../client/index.ts';
 import type { Client, Lock, LockOptions } from '../client/index.ts';
 import { describeError, exitCodes } from './exit-codes.ts';
 import { formatJson, formatText } from './output.ts';
-import { addRegistryOptions, awaitRegistry, openClient, parseCount, patienceMs, stopSignals } from './registry.ts';
+import { killAfterMs, runProgram, SignalForwarding, statusOf } from './program.ts';
+import { addRegistryOptions, awaitRegistry, openClient, parseCount, patienceMs } from './registry.ts';
 import type { RegistryOptions } from './registry.ts';
 
 interface HoldOptions extends RegistryOptions {
@@ -23,9 +20,6 @@ interface HoldOptions extends RegistryOptions {
 /** Where the command finds its fencing number, and what it holds. */
 const fenceVariable = 'SLOTCAST_LOCK_FENCE';
 const keyVariable = 'SLOTCAST_LOCK_KEY';
-
-/** A command that does not end after the lock was lost is killed, in milliseconds. */
-const killAfterMs = 10_000;
 
 const lockHelp = `
 The command finds the fencing number in ${fenceVariable}, and the key in ${keyVariable}. When the lock is lost, it is ended by
@@ -148,92 +142,12 @@ async function hold({ key, fence, signal }: Lock, { json }: HoldOptions, stop: A
 }
 
 /** Resolves with the status to end with. */
-function runWhileHeld(
+async function runWhileHeld(
   { key, fence, signal }: Lock,
-  [file = '', ...args]: readonly string[],
+  command: readonly string[],
   signals: SignalForwarding,
 ): Promise<number> {
-  const { stopped } = signals;
-  // Before it could be passed on.
-  if (stopped.aborted) return Promise.resolve(statusOf(stopped.reason as NodeJS.Signals));
-  return new Promise((resolve, reject) => {
-    const env = { ...process.env, [fenceVariable]: String(fence), [keyVariable]: key };
-    const child = spawn(file, args, { stdio: 'inherit', env });
-    let killTimer: ReturnType<typeof setTimeout> | undefined;
-    const end = (): void => {
-      console.error(`slotcast: ${describeError(signal.reason)}; ending the command`);
-      child.kill('SIGTERM');
-      killTimer = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
-    };
-    signals.forwardTo(child);
-    child.once('error', reject);
-    child.once('spawn', () => {
-      if (signal.aborted) end();
-      else signal.addEventListener('abort', end, { once: true });
-    });
-    child.once('close', (code, ended) => {
-      clearTimeout(killTimer);
-      signal.removeEventListener('abort', end);
-      if (signal.aborted) resolve(exitCodes.failed);
-      else if (signals.second !== undefined && code === null) resolve(statusOf(signals.second));
-      else resolve(code ?? statusOf(ended ?? 'SIGKILL'));
-    });
-  });
-}
-
-/**
- * Signals that ask to end in order: before there is a command they end the wait, and then they are its own. A second one ends the command, and if there is none any more, the process.
- */
-class SignalForwarding {
-  readonly #onSignal: (signal: NodeJS.Signals) => void;
-  readonly #stop: AbortController = new AbortController();
-  #child: ChildProcess | undefined;
-  #second: NodeJS.Signals | undefined;
-
-  constructor() {
-    this.#onSignal = (signal) => {
-      this.#handle(signal);
-    };
-    for (const signal of stopSignals) process.on(signal, this.#onSignal);
-  }
-
-  /** Aborted by the first signal, which is the reason. */
-  get stopped(): AbortSignal {
-    return this.#stop.signal;
-  }
-
-  /** The signal after which the command was killed. */
-  get second(): NodeJS.Signals | undefined {
-    return this.#second;
-  }
-
-  forwardTo(child: ChildProcess): void {
-    this.#child = child;
-    child.once('close', () => {
-      this.#child = undefined;
-    });
-  }
-
-  end(): void {
-    for (const signal of stopSignals) process.off(signal, this.#onSignal);
-  }
-
-  #handle(signal: NodeJS.Signals): void {
-    // What was typed at a terminal the command has got from there, and may make of it what it likes.
-    const isItsOwn = this.#child !== undefined && signal !== 'SIGTERM' && process.stdin.isTTY;
-    if (isItsOwn) return;
-    if (!this.stopped.aborted) {
-      this.#stop.abort(signal);
-      this.#child?.kill(signal);
-    } else if (this.#child === undefined) process.exit(statusOf(signal));
-    else {
-      this.#second ??= signal;
-      this.#child.kill('SIGKILL');
-    }
-  }
-}
-
-/** The status of what a signal has ended. */
-function statusOf(signal: NodeJS.Signals): number {
-  return 128 + constants.signals[signal];
+  const environment = { [fenceVariable]: String(fence), [keyVariable]: key };
+  const status = await runProgram(command, signals, { environment, lost: signal });
+  return signal.aborted ? exitCodes.failed : status;
 }

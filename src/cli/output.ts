@@ -69,7 +69,7 @@ function fitWidths(widths: readonly number[], headings: readonly string[], width
 }
 
 /** With an ellipsis in place of what does not fit. */
-function cutText(text: string, widthMax: number): string {
+export function cutText(text: string, widthMax: number): string {
   return text.length <= widthMax ? text : `${text.slice(0, Math.max(0, widthMax - 1))}…`;
 }
 

@@ -85,6 +85,6 @@ function readLook(format: 'table' | 'wide'): TableLook {
 type Style = 'bold' | 'dim' | 'green' | 'yellow' | 'red';
 
 /** Coloured where that is seen: in a terminal that has colours, unless `NO_COLOR` is set. */
-function paint(style: Style, text: string): string {
+export function paint(style: Style, text: string): string {
   return process.stdout.isTTY && process.stdout.hasColors() ? styleText(style, text) : text;
 }

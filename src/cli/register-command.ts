@@ -2,12 +2,13 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
 import { RequestError } from '../client/index.ts';
-import type { InstanceInput, Registration } from '../client/index.ts';
+import type { Client, InstanceInput, Registration, ServiceFields } from '../client/index.ts';
 import type { RemovalResult } from '../protocol/http-results.ts';
 import { escapeTerminal } from '../runtime/terminal-escapes.ts';
 import { askServer } from './administration.ts';
 import { describeError } from './exit-codes.ts';
 import { formatJson, formatText } from './output.ts';
+import { runProgram, SignalForwarding } from './program.ts';
 import {
   addServiceOptions,
   addWaitOption,
@@ -31,14 +32,20 @@ interface RegisterOptions extends ServiceOptions, WaitOptions {
   readonly meta?: Record<string, string>;
 }
 
+const commandHelp = `
+With a command the instance is registered first, and then the command is run; with --wait, it is run whether or not there is a registry. When it ends the
+instance is deregistered, and the exit status is that of the command, 128 + N if it was ended by signal N. SIGTERM, SIGINT and SIGHUP are passed on to it, and
+the instance is deregistered at once; at a second one it is ended by SIGKILL. What happens to the registration is then reported on stderr.`;
+
 /** `register`: holds a registration until it is interrupted. */
 export function addRegisterCommand(program: Command): void {
   const command = addServiceOptions(
     program
       .command('register')
-      .description('register an instance, and hold it until interrupted; or for good')
+      .description('register an instance, and hold it until interrupted, or as long as a command runs; or for good')
       .argument('<service>', 'name of the service')
       .argument('<host:port>', 'address of the instance; IPv6 as [::1]:80', parseAddress)
+      .argument('[command...]', 'what to run while it is registered, after --')
       .option('--id <id>', 'id of the instance (default: host:port)')
       .option('--weight <n>', 'share of traffic, 0 to 10000 (default: as the service is declared, or 100)', parseCount)
       .option('--persistent', 'it lives until it is deregistered; do not hold it', false)
@@ -46,66 +53,134 @@ export function addRegisterCommand(program: Command): void {
       .option('--disabled', 'known, but takes no traffic', false)
       .option('--meta <k=v>', 'metadata; may be given more than once', parseMeta),
   );
-  addWaitOption(command).action(registerInstance);
+  addWaitOption(command).addHelpText('after', commandHelp).action(registerInstance);
 }
 
 async function registerInstance(
   service: string,
   address: { readonly host: string; readonly port: number },
+  command: readonly string[],
   options: RegisterOptions,
 ): Promise<void> {
+  const instance = readInstance(address, options);
   if (options.persistent) {
-    await registerPersistent(service, readInstance(address, options), options);
+    if (command.length > 0) throw new InvalidArgumentError('Either --persistent or a command.');
+    await registerPersistent(service, instance, options);
     return;
   }
-  const interrupted = waitForInterrupt();
   const client = openClient(options);
+  // The output is the command's, if there is one.
+  const print = command.length > 0 ? console.error : console.log;
   const report: Report = (event, text, details = {}) => {
-    console.log(options.json ? formatJson({ event, ...details }) : text);
+    print(options.json ? formatJson({ event, ...details }) : text);
   };
+  const hold = { client, name: readServiceFields(service, options), instance, options, report };
   try {
-    const name = readServiceFields(service, options);
-    const instance = readInstance(address, options);
-    // It is tried again and again, and refused each time: that is said once.
-    let refusal = '';
-    client.on('connected', () => (refusal = ''));
-    client.on('refused', ({ what, error }) => {
-      const { code, message } = error;
-      if (message === refusal) return;
-      refusal = message;
-      const subject = what.kind === 'registration' ? `the registration of ${formatText(what.id)}` : 'the session';
-      report('refused', `${subject} was refused (${describeError(error)}); trying again`, {
-        ...(what.kind === 'registration' ? { id: what.id } : {}),
-        code,
-        message,
-      });
-    });
-    const begin = async (): Promise<Registration> => {
-      if (!options.wait) return await awaitRegistry(client, options, () => client.register(name, instance));
-      const standing = await client.register(name, instance, { standing: true });
-      report('waiting', `waiting for a registry that takes ${formatText(standing.id)}`, { id: standing.id });
-      await standing.whenApplied({ timeoutMs: patienceMs });
-      return standing;
-    };
-    // Whoever interrupts it while it waits for a registry need not wait, too.
-    const registration = await Promise.race([interrupted, begin()]);
-    if (registration === 'interrupted') return;
-    const { id, version } = registration;
-    const shown = formatText(id);
-    report('registered', `registered ${shown} in ${formatText(service)}; interrupt to deregister`, { id, version });
-    client.on('disconnected', ({ cause }) => {
-      report('lost', `lost the registry (${escapeTerminal(cause)}); registering again as soon as it is back`, {
-        cause,
-      });
-    });
-    client.on('connected', () => {
-      report('regained', 'the registry is back');
-    });
-    await Promise.race([interrupted, whenGivenUp(client)]);
-    if (client.isConnected) await deregister(registration, report);
+    reportRefusals(client, report);
+    await (command.length > 0 ? holdWhileRunning(hold, command) : holdUntilInterrupted(hold));
   } finally {
     await client.close();
   }
+}
+
+interface Hold {
+  readonly client: Client;
+  readonly name: ServiceFields;
+  readonly instance: InstanceInput;
+  readonly options: RegisterOptions;
+  readonly report: Report;
+}
+
+/** It is tried again and again, and refused each time: that is said once. */
+function reportRefusals(client: Client, report: Report): void {
+  let refusal = '';
+  client.on('connected', () => (refusal = ''));
+  client.on('refused', ({ what, error }) => {
+    const { code, message } = error;
+    if (message === refusal) return;
+    refusal = message;
+    const subject = what.kind === 'registration' ? `the registration of ${formatText(what.id)}` : 'the session';
+    report('refused', `${subject} was refused (${describeError(error)}); trying again`, {
+      ...(what.kind === 'registration' ? { id: what.id } : {}),
+      code,
+      message,
+    });
+  });
+}
+
+/** Resolves once it is registered. */
+async function begin({ client, name, instance, options, report }: Hold): Promise<Registration> {
+  if (!options.wait) return await awaitRegistry(client, options, () => client.register(name, instance));
+  const standing = await client.register(name, instance, { standing: true });
+  report('waiting', `waiting for a registry that takes ${formatText(standing.id)}`, { id: standing.id });
+  await standing.whenApplied({ timeoutMs: patienceMs });
+  return standing;
+}
+
+function reportHeld({ id, version }: Registration, { client, name, report }: Hold, until: string): void {
+  const text = `registered ${formatText(id)} in ${formatText(name.service)}; ${until}`;
+  report('registered', text, { id, version });
+  client.on('disconnected', ({ cause }) => {
+    report('lost', `lost the registry (${escapeTerminal(cause)}); registering again as soon as it is back`, {
+      cause,
+    });
+  });
+  client.on('connected', () => {
+    report('regained', 'the registry is back');
+  });
+}
+
+async function holdUntilInterrupted(hold: Hold): Promise<void> {
+  const { client, report } = hold;
+  const interrupted = waitForInterrupt();
+  // Whoever interrupts it while it waits for a registry need not wait, too.
+  const registration = await Promise.race([interrupted, begin(hold)]);
+  if (registration === 'interrupted') return;
+  reportHeld(registration, hold, 'interrupt to deregister');
+  await Promise.race([interrupted, whenGivenUp(client)]);
+  if (client.isConnected) await deregister(registration, report);
+}
+
+async function holdWhileRunning(hold: Hold, command: readonly string[]): Promise<void> {
+  const { client, report, options } = hold;
+  const signals = new SignalForwarding();
+  const stopped = new Promise<undefined>((resolve) => {
+    signals.stopped.addEventListener('abort', () => {
+      resolve(undefined);
+    });
+  });
+  let registration: Registration | undefined;
+  const registered = begin(hold).then((begun) => {
+    registration = begun;
+    reportHeld(begun, hold, 'until the command ends');
+    return begun;
+  });
+  try {
+    // Without a registry there is nothing to hold, but with --wait.
+    if (!options.wait) await Promise.race([registered, stopped]);
+    let isOver = false;
+    const warn = (error: unknown): void => {
+      // The command goes on, and its status counts: its own work is worth more than being found.
+      if (!isOver) report('failed', describeError(error));
+    };
+    registered.catch(warn);
+    const leave = once(async () => {
+      if (registration !== undefined && client.isConnected) await deregister(registration, report).catch(warn);
+    });
+    // Nobody is to be sent to what is ending.
+    void stopped.then(leave);
+    process.exitCode = await runProgram(command, signals);
+    await leave();
+    isOver = true;
+  } finally {
+    signals.end();
+  }
+}
+
+/** However often it is called, it runs once; all get the same. */
+function once<T>(run: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
+  return () => (running ??= run());
 }
 
 async function registerPersistent(service: string, instance: InstanceInput, options: RegisterOptions): Promise<void> {

@@ -47,7 +47,7 @@ async function listSessions(options: SessionsOptions): Promise<void> {
 }
 
 /** All sessions that somebody wants, page by page. */
-async function readSessions(
+export async function readSessions(
   options: HttpOptions,
   isWanted: (session: SessionSummary) => boolean,
 ): Promise<{ readonly sessions: readonly SessionSummary[]; readonly silentThreads: readonly number[] }> {

@@ -1,4 +1,5 @@
 import { Option } from 'commander';
+import type { Command } from 'commander';
 
 import { describeSchema, resolveConfig } from '../config/config-checking.ts';
 import { environmentName, readConfigFile, readEnvironment, readSettingText } from '../config/config-sources.ts';
@@ -18,16 +19,47 @@ export function createConfigOption(): Option {
 export function createSettingOption(name: SettingName): Option {
   const { schema, meaning } = settings[name];
   const value = schema.type === 'boolean' ? '[boolean]' : '<value>';
-  return new Option(`${flagOf(name)} ${value}`, `${meaning} (${describeSchema(schema)})`);
+  const option = new Option(`${flagOf(name)} ${value}`, `${meaning} (${describeSchema(schema)})`);
+  if (!Array.isArray(schema.enum)) return option;
+  // For help and completion: what is refused is worded like that of other sources of settings.
+  option.description = meaning;
+  option.argChoices = schema.enum.map(String);
+  return option;
 }
 
 function flagOf(name: SettingName): string {
   return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-/** What is given of settings, wherever, each checked; and variables that look like one and are another's. Throws a `ConfigError`. */
+/** Shown first; the others follow under a heading of their own. */
+const mainSettings: ReadonlySet<SettingName> = new Set([
+  'host',
+  'port',
+  'httpPort',
+  'partitions',
+  'ioThreads',
+  'dataDir',
+  'inMemory',
+  'transport',
+  'logLevel',
+]);
+
+/** `--config`, and a flag for each setting. */
+export function addSettingOptions(command: Command): Command {
+  command.addOption(createConfigOption()).addHelpText('after', sourcesHelp);
+  const named = [...settingNames].sort((a, b) => Number(mainSettings.has(b)) - Number(mainSettings.has(a)));
+  for (const name of named) {
+    const option = createSettingOption(name);
+    command.addOption(mainSettings.has(name) ? option : option.helpGroup('More settings:'));
+  }
+  return command;
+}
+
+/** What is given of settings, wherever, each checked; where it was given; and variables that look like one and are another's. Throws a `ConfigError`. */
 export function readSettings(flags: SettingFlags): {
   readonly values: Readonly<Record<string, unknown>>;
+  /** In words: a flag, a variable, or a file. */
+  readonly sources: Readonly<Partial<Record<SettingName, string>>>;
   readonly passedOver: readonly string[];
 } {
   const { config: file } = flags;
@@ -39,5 +71,10 @@ export function readSettings(flags: SettingFlags): {
   resolveConfig(given, 'command line');
   const fromFile = typeof file === 'string' ? readConfigFile(file) : {};
   const environment = readEnvironment(process.env);
-  return { values: { ...fromFile, ...environment.values, ...given }, passedOver: environment.passedOver };
+  const sources = Object.fromEntries([
+    ...Object.keys(fromFile).map((name) => [name, `file ${String(file)}`]),
+    ...Object.keys(environment.values).map((name) => [name, `environment ${environmentName(name as SettingName)}`]),
+    ...Object.keys(given).map((name) => [name, `flag ${flagOf(name as SettingName)}`]),
+  ]) as Partial<Record<SettingName, string>>;
+  return { values: { ...fromFile, ...environment.values, ...given }, sources, passedOver: environment.passedOver };
 }

@@ -4,18 +4,26 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { productVersion } from '../runtime/product-version.ts';
 import { addBackupCommands } from './backup-commands.ts';
 import { addBenchCommand } from './bench-command.ts';
+import { addCompletionCommand } from './completion-command.ts';
+import { addConfigCommand } from './config-command.ts';
 import { addDeclareCommand } from './declare-command.ts';
+import { addDoctorCommand } from './doctor-command.ts';
 import { describeError, exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts';
 import { addExportCommand } from './export-command.ts';
 import { addGoawayCommand } from './goaway-command.ts';
+import { addGuardCommands } from './guard-command.ts';
 import { addImportCommand } from './import-command.ts';
 import { addKeyCommands } from './key-commands.ts';
 import { addPartitionCommands } from './partition-commands.ts';
+import { addPingCommand } from './ping-command.ts';
 import { addReadCommands } from './read-commands.ts';
 import { addDeregisterCommand, addRegisterCommand } from './register-command.ts';
 import { addSessionsCommand } from './sessions-command.ts';
 import { addStartCommand } from './start-command.ts';
+import { addStatsCommand } from './stats-command.ts';
 import { addSwitchCommands } from './switch-commands.ts';
+import { addTopCommand } from './top-command.ts';
+import { addWatchCommand } from './watch-command.ts';
 
 const examples = `
 Examples:
@@ -25,6 +33,7 @@ Examples:
   slotcast watch orders
   slotcast kv put config/limit 10
   slotcast kv lock nightly-job -- ./job.sh
+  slotcast doctor
   slotcast sessions --behind
   slotcast partitions 4
   slotcast bench hot-service --html report.html
@@ -46,19 +55,26 @@ const program = new Command('slotcast')
   .addHelpText('after', `${examples}\n${exitCodesHelp}`)
   .exitOverride();
 addStartCommand(program);
+addConfigCommand(program);
+addPingCommand(program);
 addReadCommands(program);
+addWatchCommand(program);
 addRegisterCommand(program);
 addDeregisterCommand(program);
 addDeclareCommand(program);
 addKeyCommands(program);
 addPartitionCommands(program);
 addBenchCommand(program);
+addStatsCommand(program);
+addTopCommand(program);
+addDoctorCommand(program);
 addSessionsCommand(program);
-addSwitchCommands(program);
+addSwitchCommands(program, addGuardCommands(program));
 addGoawayCommand(program);
 addExportCommand(program);
 addImportCommand(program);
 addBackupCommands(program);
+addCompletionCommand(program);
 
 try {
   await program.parseAsync();

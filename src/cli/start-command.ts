@@ -3,50 +3,38 @@ import { constants } from 'node:os';
 import type { Command } from 'commander';
 
 import { resolveConfig } from '../config/config-checking.ts';
-import { settingNames } from '../config/config.ts';
-import type { SettingName } from '../config/config.ts';
 import type { Server } from '../main/index.ts';
 import { loadServer } from '../main/server-loading.ts';
 import { stopBlocking } from '../runtime/log.ts';
 import { productVersion } from '../runtime/product-version.ts';
 import { stopSignals } from './registry.ts';
-import { createConfigOption, createSettingOption, readSettings, sourcesHelp } from './setting-flags.ts';
+import { addSettingOptions, readSettings } from './setting-flags.ts';
 import type { SettingFlags } from './setting-flags.ts';
+import { checkStart } from './start-check.ts';
 
 /** Of the command; who embeds a registry says where, or wants none. */
 const dataDirDefault = './slotcast-data';
 
-/** Shown first; the others follow under a heading of their own. */
-const mainSettings: ReadonlySet<SettingName> = new Set([
-  'host',
-  'port',
-  'httpPort',
-  'partitions',
-  'ioThreads',
-  'dataDir',
-  'inMemory',
-  'transport',
-  'logLevel',
-]);
+/** What is given, and what `start` has as defaults of its own. */
+export function withStartDefaults(given: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return { dataDir: dataDirDefault, ...given };
+}
 
 /** `start`: runs the registry. Every setting is a flag. */
 export function addStartCommand(program: Command): void {
   const command = program
     .command('start')
     .description('run the registry')
-    .addOption(createConfigOption())
-    .addHelpText('after', sourcesHelp);
-  const named = [...settingNames].sort((a, b) => Number(mainSettings.has(b)) - Number(mainSettings.has(a)));
-  for (const name of named) {
-    const option = createSettingOption(name);
-    command.addOption(mainSettings.has(name) ? option : option.helpGroup('More settings:'));
-  }
-  command.action(runServer);
+    .option('--check', 'only check the settings, the data folder and the ports, and say what was found', false);
+  addSettingOptions(command).action(async ({ check, ...flags }: SettingFlags) => {
+    if (check === true) await checkStart(withStartDefaults(readSettings(flags).values));
+    else await runServer(flags);
+  });
 }
 
 async function runServer(flags: SettingFlags): Promise<void> {
   const { values: given, passedOver } = readSettings(flags);
-  const values: Readonly<Record<string, unknown>> = { dataDir: dataDirDefault, ...given };
+  const values = withStartDefaults(given);
   resolveConfig(values);
   const { startServer } = await loadServer();
   const server = await startServer(values, { variablesPassedOver: passedOver });

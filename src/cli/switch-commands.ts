@@ -59,8 +59,8 @@ interface OverrideOptions extends OrderOptions {
 
 const unitMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** `switches`, and a command for each kind of them. */
-export function addSwitchCommands(program: Command): void {
+/** `switches`, and a command for each kind of them; `guard`: to which some belong. */
+export function addSwitchCommands(program: Command, guard: Command): void {
   const list = program
     .command('switches')
     .description("list operators' switches in force: what, who, why, since and until when");
@@ -133,7 +133,6 @@ export function addSwitchCommands(program: Command): void {
   ).action(async (service: string | undefined, options: TargetOptions) => {
     await liftSwitch('push-freeze', service, options);
   });
-  const guard = program.command('guard').description('what the loss guard holds back, and what operators say to that');
   addGuardCommand(guard, 'hold', 'guard-hold', 'remove nothing that is lost, whatever the guard would decide');
   addGuardCommand(guard, 'off', 'guard-off', 'hold nothing back, whatever the guard would decide');
   addOrderOptions(

@@ -4,3 +4,11 @@ import type * as ServerModule from './index.ts';
 export function loadServer(): Promise<typeof ServerModule> {
   return import('./index.ts');
 }
+
+/** What would hold the sockets, and why it is not the faster one. Rejects where that cannot run. */
+export async function chooseSockets(
+  wanted: 'auto' | 'uws' | 'node',
+): Promise<{ readonly kind: string; readonly fallback: string | undefined }> {
+  const { chooseTransport } = await import('../transport/choose-transport.ts');
+  return await chooseTransport(wanted);
+}

@@ -162,6 +162,109 @@ test('watch --json prints an object a line', async () => {
   expect(await watch.exited).toBe(0);
 });
 
+test('watch --prefix follows all services that begin so, also those that come later, and --timestamps says when', async () => {
+  const instance = { host: 'h', port: 1 };
+  await provider.request('instance.register', { service: 'pre-a', instance });
+  const watch = spawn('watch', 'pre-', '--prefix', '--timestamps');
+  const at = String.raw`\d{4}-\d\d-\d\dT[\d:.]+Z`;
+  await watch.waitFor(new RegExp(`^${at} pre-a \\+ h:1 weight 100\n${at} pre-a = 1 instance\n`));
+  await provider.request('instance.register', { service: 'other-b', instance });
+  await provider.request('instance.register', { service: 'pre-b', instance });
+  await watch.waitFor(/ pre-b \+ h:1 weight 100\n/);
+  await provider.request('instance.deregister', { service: 'pre-a', id: 'h:1' });
+  await watch.waitFor(/ pre-a - h:1 weight 100\n.* pre-a = 0 instances\n/);
+  await provider.request('instance.register', { service: 'pre-a', instance });
+  await watch.waitFor(/ pre-a = 0 instances\n.* pre-a \+ h:1/);
+  watch.signal('SIGINT');
+  expect(await watch.exited).toBe(0);
+  expect(watch.out).not.toContain('other-b');
+  const json = spawn('watch', 'pre-', '--prefix', '--json', '--timestamps');
+  await json.waitFor(/\n/);
+  expect(JSON.parse(json.out.split('\n')[0]!)).toMatchObject({ service: 'pre-a', at: expect.stringContaining('T') });
+  json.signal('SIGINT');
+  expect(await json.exited).toBe(0);
+  for (const [service, id] of [
+    ['pre-a', 'h:1'],
+    ['pre-b', 'h:1'],
+    ['other-b', 'h:1'],
+  ])
+    await provider.request('instance.deregister', { service, id });
+});
+
+test('watch --prefix of a registry that is not there ends with status 4', async () => {
+  const { status } = await runCommand(['watch', 'a', '--prefix', '--server', '127.0.0.1:1', '--timeout-ms', '300']);
+  expect(status).toBe(4);
+});
+
+/** Instances of the service `wrapped`. */
+async function readWrapped(): Promise<number> {
+  const { instances } = (await provider.request('service.query', { service: 'wrapped' })) as { instances: unknown[] };
+  return instances.length;
+}
+
+test('register holds a registration as long as a command runs, and ends with its status', async () => {
+  const script = 'echo started; read line; echo "$line"; exit 7';
+  const register = new RunningCommand(
+    ['register', 'wrapped', '127.0.0.1:9', '--server', server.address.url, '--', 'sh', '-c', script],
+    {},
+    { stdin: 'pipe' },
+  );
+  await register.waitFor(/^started\n/);
+  expect(await readWrapped()).toBe(1);
+  register.process.stdin!.end('typed\n');
+  expect(await register.exited).toBe(7);
+  // Its output is its own.
+  expect(register.out).toBe('started\ntyped\n');
+  expect(register.err).toContain(
+    'registered 127.0.0.1:9 in wrapped; until the command ends\nderegistered 127.0.0.1:9\n',
+  );
+  expect(await readWrapped()).toBe(0);
+});
+
+test.each([
+  ['SIGTERM', 'trap "exit 9" TERM; echo started; while :; do sleep 0.05; done', 9],
+  ['SIGTERM', 'echo started; exec sleep 60', 143],
+  ['SIGINT', 'trap "exit 8" INT; echo started; while :; do sleep 0.05; done', 8],
+] as const)('%s is passed on to the command of register, and deregisters: %s', async (signal, script, expected) => {
+  const register = spawnWrapped('sh', '-c', script);
+  await register.waitFor(/^started\n/);
+  register.signal(signal);
+  expect(await register.exited).toBe(expected);
+  expect(register.err).toContain('deregistered 127.0.0.1:9');
+  expect(await readWrapped()).toBe(0);
+});
+
+test('a second signal ends a command of register that does not end, deregistered at the first', async () => {
+  const register = spawnWrapped('sh', '-c', 'trap "" TERM; echo started; while :; do sleep 0.05; done');
+  await register.waitFor(/^started\n/);
+  register.signal('SIGTERM');
+  await register.waitForError(/deregistered 127\.0\.0\.1:9/);
+  expect(await readWrapped()).toBe(0);
+  register.signal('SIGTERM');
+  expect(await register.exited).toBe(143);
+});
+
+function spawnWrapped(...command: string[]): RunningCommand {
+  return new RunningCommand(['register', 'wrapped', '127.0.0.1:9', '--server', server.address.url, '--', ...command]);
+}
+
+test('a command of register is not run without a registry, but with --wait', async () => {
+  const args = ['register', 'wrapped', '127.0.0.1:9', '--server', '127.0.0.1:1', '--timeout-ms', '300'];
+  expect(await runCommand([...args, '--', 'echo', 'ran'])).toMatchObject({ status: 4, out: '' });
+  expect(await runCommand([...args, '--wait', '--', 'sh', '-c', 'echo ran; exit 5'])).toMatchObject({
+    status: 5,
+    out: 'ran\n',
+  });
+  expect((await runCommand([...args, '--persistent', '--', 'true'])).status).toBe(2);
+});
+
+test('a command of register that is not there is a failure, and nothing stays registered', async () => {
+  const register = spawnWrapped('/nowhere/program');
+  expect(await register.exited).toBe(1);
+  expect(register.err).toContain('ENOENT');
+  expect(await readWrapped()).toBe(0);
+});
+
 test('register holds an instance until it is interrupted', async () => {
   const register = spawn(
     'register',
