@@ -8,6 +8,7 @@ import { loadServer } from '../main/server-loading.ts';
 import { stopBlocking } from '../runtime/log.ts';
 import { productVersion } from '../runtime/product-version.ts';
 import { stopSignals } from './registry.ts';
+import { ServiceManager } from './service-manager.ts';
 import { addSettingOptions, readSettings } from './setting-flags.ts';
 import type { SettingFlags } from './setting-flags.ts';
 import { checkStart } from './start-check.ts';
@@ -45,8 +46,10 @@ async function runServer(flags: SettingFlags): Promise<void> {
     formatCount(server.partitions, 'partition'),
     ...(ioThreads > 0 ? [formatCount(ioThreads, 'I/O thread')] : []),
   ];
+  const manager = ServiceManager.find(process.env);
   // Who reads the line below may answer it with a signal.
-  stopOnSignals(server);
+  stopOnSignals(server, manager);
+  manager?.ready(`listens on ${where}`);
   // Whoever reads may stand still, or be gone: no reason not to serve.
   stopBlocking(process.stdout);
   process.stdout.removeAllListeners('error');
@@ -59,12 +62,13 @@ function formatCount(count: number, noun: string): string {
 }
 
 /** The first signal stops in order; a second ends at once. */
-function stopOnSignals(server: Server): void {
+function stopOnSignals(server: Server, manager: ServiceManager | undefined): void {
   let isStopping = false;
   for (const signal of stopSignals) {
     process.on(signal, () => {
       if (isStopping) process.exit(128 + constants.signals[signal]);
       isStopping = true;
+      manager?.stopping();
       // Whatever else would keep the process alive, it was told to stop.
       void server.stop().then(() => process.exit(0));
     });
