@@ -26,6 +26,7 @@ export interface IoThreadsOptions extends HostThreadOptions {
   readonly sessionCounts: SharedArrayBuffer;
   readonly admissionRate: SharedArrayBuffer;
   readonly descriptors: SharedArrayBuffer;
+  readonly httpPort: SharedArrayBuffer;
   readonly calls: MainCalls;
   /** A thread has shown no sign of life for so long, or shows one again. */
   readonly onSilence: (thread: number, silentMs: number) => void;
@@ -111,11 +112,12 @@ class IoThread {
 
   constructor({ host, name, gauges }: IoThreadIdentity, options: IoThreadsOptions, onFailure: (error: Error) => void) {
     const { number } = host;
-    const { entry, table, sessionCounts, admissionRate, descriptors, calls } = options;
+    const { entry, table, sessionCounts, admissionRate, descriptors, httpPort, calls } = options;
     this.number = number;
     this.#calls = calls;
     const closed = this.#closedFlag.buffer as SharedArrayBuffer;
-    const more: Omit<IoThreadStart, keyof HostThreadStart> = { sessionCounts, admissionRate, descriptors, closed };
+    const memory = { sessionCounts, admissionRate, descriptors, httpPort };
+    const more: Omit<IoThreadStart, keyof HostThreadStart> = { ...memory, closed };
     this.#thread = new HostThread({ number, name, entry, table, gauges }, options, more);
     host.attach(this.#thread.port);
     const { worker } = this.#thread;

@@ -1,5 +1,5 @@
 import type { StorePort } from '../durable/commits.ts';
-import type { RemovedClaim } from '../protocol/http-results.ts';
+import type { RemovedClaim, SessionInspection } from '../protocol/http-results.ts';
 import { PartitionLink } from '../routing/partition-link.ts';
 import type { PendingRequest } from '../routing/partition-link.ts';
 import { askApplied, Router } from '../routing/router.ts';
@@ -22,7 +22,15 @@ import { recoverLeases } from './lease-recovery.ts';
 import { restoreRegistrations, resumeChanges, resumeReads } from './rebuild.ts';
 import type { RebuildOptions, RecoveryState } from './rebuild.ts';
 import { describeCaller, listSessions } from './session-directory.ts';
-import type { DeclaredWeight, SessionHost, ListedSession, LoggedInstance, HostState } from './session-host.ts';
+import type {
+  DeclaredWeight,
+  DescribedOwner,
+  SessionHost,
+  ListedSession,
+  LoggedInstance,
+  HostState,
+} from './session-host.ts';
+import { describeOwners, inspectSession } from './session-inspection.ts';
 
 export interface LocalHostOptions extends HostOptions {
   readonly table: SlotTable;
@@ -209,6 +217,18 @@ export class LocalHost implements SessionHost {
     });
     await router.whenApplied([key]);
     return claims;
+  }
+
+  countSubscribers(key: string): Promise<number> {
+    return Promise.resolve(this.core.countSubscribers(key));
+  }
+
+  describeOwners(owners: readonly number[]): Promise<DescribedOwner[]> {
+    return Promise.resolve(describeOwners(this.core.sessions, this.number, owners));
+  }
+
+  inspectSession(session: string, limit: number): Promise<SessionInspection | undefined> {
+    return inspectSession(this.core.sessions, { thread: this.number, session, limit });
   }
 
   readSessions(after: number, limit: number): Promise<ListedSession[]> {

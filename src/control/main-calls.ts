@@ -1,7 +1,21 @@
 import type { BackupPart } from '../durable/commits.ts';
 import type { Failure } from '../protocol/errors.ts';
-import type { RemoveInstanceBody, SessionsQuery } from '../protocol/http-operations.ts';
-import type { GuardResult, PartitionsResult, RemovalResult, SessionsResult, Stats } from '../protocol/http-results.ts';
+import type {
+  RemoveInstanceBody,
+  ServiceInspectionQuery,
+  SessionInspectionQuery,
+  SessionsQuery,
+} from '../protocol/http-operations.ts';
+import type {
+  GuardResult,
+  PartitionsResult,
+  RemovalResult,
+  ServiceInspection,
+  SessionInspection,
+  SessionsResult,
+  SlotsResult,
+  Stats,
+} from '../protocol/http-results.ts';
 import type { DeclarationList, DeclarationListQuery } from '../protocol/service-declaration.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
@@ -18,6 +32,8 @@ export interface MainCalls extends PersistentCalls, DeclarationCalls, SwitchCall
   checkHealth(check: HealthCheck): Promise<HealthState>;
   /** Where HTTP is served, as a URL; undefined: nowhere. */
   readHttpUrl(): Promise<string | undefined>;
+  /** Where sessions are opened; undefined: not yet. */
+  readSessionPort(): Promise<number | undefined>;
   readStats(): Promise<Stats<CounterSnapshot>>;
   readMetrics(): Promise<{ readonly contentType: string; readonly text: string }>;
   describePartitions(): Promise<PartitionsResult>;
@@ -32,6 +48,9 @@ export interface MainCalls extends PersistentCalls, DeclarationCalls, SwitchCall
   listDeclarations(query: DeclarationListQuery): Promise<DeclarationList | Failure>;
   /** Removes an instance, whoever has registered it. */
   removeInstance(body: RemoveInstanceBody): Promise<RemovalResult | Failure>;
+  readSlots(): Promise<SlotsResult>;
+  inspectService(query: ServiceInspectionQuery): Promise<ServiceInspection | Failure>;
+  inspectSession(query: SessionInspectionQuery): Promise<SessionInspection | Failure>;
   listSessions(query: SessionsQuery): Promise<SessionsResult>;
   /** Whichever host holds the lease carries it out. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;

@@ -46,7 +46,7 @@ export function describeCaller({ name, state, address, opened, app }: Session): 
 }
 
 /** What an operator may know of a session: neither its secret nor, of a lease, the lease. */
-function describeSession(session: Session, thread: number, clockMs: number): SessionSummary {
+export function describeSession(session: Session, thread: number, clockMs: number): SessionSummary {
   const { state, opened, consumption } = session;
   const { zone } = opened ?? {};
   return {

@@ -1,5 +1,5 @@
 import type { StorePort } from '../durable/commits.ts';
-import type { RemovedClaim, SessionSummary } from '../protocol/http-results.ts';
+import type { RemovedClaim, SessionInspection, SessionSummary } from '../protocol/http-results.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import { emptyFigures } from '../sessions/host-figures.ts';
 import type { HostFigures } from '../sessions/host-figures.ts';
@@ -40,6 +40,9 @@ export type DeclaredWeight = readonly [key: string, weight: number | undefined];
 
 /** A session of a host, and its place among all sessions of all hosts, by which pages continue. */
 export type ListedSession = readonly [place: number, session: SessionSummary];
+
+/** A session, by its number. */
+export type DescribedOwner = readonly [owner: number, session: SessionSummary];
 
 /**
  * A session host with all that it needs to reach partitions: its own router, gate and mailboxes. There is one on the main thread, and one on each I/O
@@ -93,6 +96,12 @@ export interface SessionHost {
   readSessions(after: number, limit: number): Promise<ListedSession[]>;
   /** Takes away what sessions of this host have registered of an instance, whoever they are. Resolves to whose that was, once subscribers are about to be told. */
   removeInstance(key: string, id: string): Promise<RemovedClaim[]>;
+  /** How many subscriptions to a service there are. */
+  countSubscribers(key: string): Promise<number>;
+  /** Those of these sessions that are here. */
+  describeOwners(owners: readonly number[]): Promise<DescribedOwner[]>;
+  /** What a session holds, this much at most of each kind; undefined: it is not here. */
+  inspectSession(session: string, limit: number): Promise<SessionInspection | undefined>;
   /** What a caller of another host does with a lease that is here. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;
   /** SE8: detaches a session from its connection, for a client that has come back on another host. `done` is called at once, or when nothing is in flight for it. */

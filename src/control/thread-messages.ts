@@ -44,6 +44,8 @@ export interface IoThreadStart extends HostThreadStart {
   readonly descriptors: SharedArrayBuffer;
   /** See `AdmissionRate`. */
   readonly admissionRate: SharedArrayBuffer;
+  /** See `HttpPort`. */
+  readonly httpPort: SharedArrayBuffer;
   /** One 32-bit word: raised to 1 once all sockets are closed, for a main thread that cannot wait in turns any more. */
   readonly closed: SharedArrayBuffer;
 }

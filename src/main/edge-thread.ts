@@ -2,6 +2,7 @@
  * An edge thread: a session host whose sessions have no sockets of their own, and the HTTP side in front of it. Its sockets are Node's, so it may die: whatever is
  * thrown ends it, and the main thread starts another in its place.
  */
+import { fileURLToPath } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
 
 import type { MainCalls } from '../control/main-calls.ts';
@@ -9,6 +10,7 @@ import { serveHost } from '../control/remote-host.ts';
 import type { FromHost } from '../control/remote-host.ts';
 import { createThreadHost } from '../control/thread-host.ts';
 import type { EdgeThreadStart, FromEdgeThread, ToEdgeThread } from '../control/thread-messages.ts';
+import { ConsoleFiles } from '../edges/http/console-files.ts';
 import { eventEncoding } from '../edges/http/event-stream.ts';
 import { HttpServer } from '../edges/http/http-server.ts';
 import { createOperations } from '../edges/http/operations.ts';
@@ -66,16 +68,29 @@ function carryOutLease(call: LeaseCall): Promise<LeaseAnswer> {
   return holder === number || Number.isNaN(holder) ? host.carryOutLease(call) : main.carryOutLease(call);
 }
 
+/** What the build made of `src/console`. */
+const consoleFolder = fileURLToPath(new URL('../console/', import.meta.url));
+let sessionPort: number | undefined;
+
+async function readSessionPort(): Promise<number | undefined> {
+  // It stays what it is.
+  sessionPort ??= await main.readSessionPort();
+  return sessionPort;
+}
+
 const waiters = new Waiters({ core: host.core, config });
 const server = new HttpServer({
   config,
   core: host.core,
   counters,
+  consoleFiles: ConsoleFiles.read(consoleFolder),
+  readSessionPort,
   operations: createOperations({
     counters,
     core: host.core,
     config,
     waiters,
+    readSessionPort,
     main,
     carryOutLease,
     documents: {

@@ -14,6 +14,7 @@ import { answerPlainRequest } from '../edges/socket/session-port.ts';
 import { createAdmissionRate } from '../runtime/admission-rate.ts';
 import { Counters } from '../runtime/counters.ts';
 import { DescriptorBudget } from '../runtime/descriptors.ts';
+import { HttpPort } from '../runtime/http-port.ts';
 import { SharedSessionCounts } from '../runtime/session-counts.ts';
 import { CallSender, proxyCalls } from '../runtime/thread-calls.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
@@ -67,6 +68,7 @@ const transport = createHostTransport({
   admissionRate,
   descriptors: new DescriptorBudget(start.descriptors),
   counts: new SharedSessionCounts(start.sessionCounts),
+  httpPort: new HttpPort(start.httpPort),
   onRequest: (request) => answerPlainRequest(request, mainCalls),
 });
 const sampler = new ThreadSampler(new ThreadGauges(start.gauges), tickMs);

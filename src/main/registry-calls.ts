@@ -3,6 +3,7 @@ import type { Administration } from '../control/administration.ts';
 import { readDeclarationPage } from '../control/declaration-pages.ts';
 import { checkHealth } from '../control/health.ts';
 import type { Hosts } from '../control/hosts.ts';
+import { Inspector } from '../control/inspector.ts';
 import type { ChangeStart, MainCalls } from '../control/main-calls.ts';
 import type { PersistentServices } from '../control/persistent-services.ts';
 import type { Switches } from '../control/switches.ts';
@@ -10,15 +11,17 @@ import type { ThreadStore } from '../durable/thread-store.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { productVersion } from '../runtime/product-version.ts';
+import { delay } from '../runtime/timing.ts';
 import { leaseOf } from '../sessions/leases.ts';
 import { readSecretNumber } from '../sessions/session-secret.ts';
 import { readOnly } from '../sessions/standing-orders.ts';
 import type { StandingOrders } from '../sessions/standing-orders.ts';
 import type { SessionOrigins } from '../workers/session-numbers.ts';
 
-/** Where HTTP is served; nowhere until the server listens. */
-export interface HttpDoor {
-  url: string | undefined;
+/** Where callers are let in; nowhere until the server listens. */
+export interface OpenDoors {
+  httpUrl: string | undefined;
+  sessionPort: number | undefined;
 }
 
 export interface RegistryCallsOptions {
@@ -31,12 +34,13 @@ export interface RegistryCallsOptions {
   readonly orders: Pick<StandingOrders, 'isReadOnly'>;
   readonly store: Pick<ThreadStore, 'summary' | 'load' | 'beginBackup' | 'readBackup' | 'endBackup'>;
   readonly config: Pick<ServerConfig, 'storeReadBytesMax'>;
-  readonly httpDoor: Readonly<HttpDoor>;
+  readonly doors: Readonly<OpenDoors>;
 }
 
 /** What the main thread answers to all threads. */
 export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
-  const { hosts, administration, metrics, origins, persistent, switches, orders, store, config, httpDoor } = options;
+  const { hosts, administration, metrics, origins, persistent, switches, orders, store, config, doors } = options;
+  const inspector = new Inspector(hosts, delay);
   /** Described in the same turn: a short change may be over in the next. */
   const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
     failure === undefined ? { description: await administration.describePartitions() } : { failure };
@@ -47,7 +51,8 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
       const { waitingFor } = administration;
       return Promise.resolve(checkHealth(check, { waitingFor, isDraining, isWarming, store: store.summary }));
     },
-    readHttpUrl: () => Promise.resolve(httpDoor.url),
+    readHttpUrl: () => Promise.resolve(doors.httpUrl),
+    readSessionPort: () => Promise.resolve(doors.sessionPort),
     readStats: () => administration.readStats(),
     readMetrics: () => metrics.read(),
     describePartitions: () => administration.describePartitions(),
@@ -66,6 +71,9 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     setSwitch: (body, address) => switches.setSwitch(body, address),
     liftSwitch: (query) => switches.liftSwitch(query),
     removeInstance: (body) => administration.removeInstance(body),
+    readSlots: () => Promise.resolve(inspector.readSlots()),
+    inspectService: (query) => inspector.inspectService(query),
+    inspectSession: (query) => inspector.inspectSession(query),
     listSessions: (query) => administration.listSessions(query),
     beginBackup: () => store.beginBackup({ slotcast: productVersion, createdAt: new Date().toISOString() }),
     readBackup: (backup) => store.readBackup(backup),

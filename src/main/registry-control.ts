@@ -20,7 +20,7 @@ import { delay, nextTurn } from '../runtime/timing.ts';
 import { WarmUpJudge } from '../sessions/warm-up.ts';
 import { PartitionRunners } from './partition-runners.ts';
 import { createRegistryCalls } from './registry-calls.ts';
-import type { HttpDoor } from './registry-calls.ts';
+import type { OpenDoors } from './registry-calls.ts';
 import type { RegistryHosts } from './registry-hosts.ts';
 import { logSwitch } from './server-lines.ts';
 import type { SharedMemory } from './shared-memory.ts';
@@ -48,7 +48,7 @@ export interface RegistryControl {
   readonly administration: Administration;
   /** Of the main thread. */
   readonly mainGauges: ThreadGauges;
-  readonly httpDoor: HttpDoor;
+  readonly openDoors: OpenDoors;
   /** What threads with sockets may ask of the main thread. */
   readonly calls: MainCalls;
   readonly switches: Switches;
@@ -140,7 +140,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
       warmUp: { isOver: () => warmUp.isOver, readTookMs: () => warmUpJudge.tookMs },
     },
   });
-  const httpDoor: HttpDoor = { url: undefined };
+  const openDoors: OpenDoors = { httpUrl: undefined, sessionPort: undefined };
   const { persistent } = options;
   const asked = {
     hosts,
@@ -152,8 +152,8 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     orders: registry.orders,
     store,
     config,
-    httpDoor,
+    doors: openDoors,
   };
   const calls = createRegistryCalls(asked);
-  return { switches, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor, calls };
+  return { switches, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, openDoors, calls };
 }

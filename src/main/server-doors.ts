@@ -9,6 +9,7 @@ import { createHostTransport } from '../edges/socket/host-transport.ts';
 import { answerPlainRequest } from '../edges/socket/session-port.ts';
 import type { Counters } from '../runtime/counters.ts';
 import type { DescriptorBudget, Descriptors } from '../runtime/descriptors.ts';
+import { HttpPort } from '../runtime/http-port.ts';
 import { LocalSessionCounts, SharedSessionCounts } from '../runtime/session-counts.ts';
 import { delay } from '../runtime/timing.ts';
 import type { CreateTransport, Transport } from '../transport/transport.ts';
@@ -37,6 +38,7 @@ export interface ServerDoors {
   readonly listener: SessionListener;
   readonly threads: IoThreads;
   readonly edges: EdgeSupervisor;
+  readonly httpPort: HttpPort;
 }
 
 /** Threads for sockets start with this; they listen to nobody yet. */
@@ -44,6 +46,7 @@ export function createServerDoors(options: ServerDoorsOptions): ServerDoors {
   const { config, log, counters, memory, descriptors, descriptorBudget, registry, control } = options;
   const { hosts, guard, ledger, ioThreads, edgeThreads, hostThreads, admissionRate } = registry;
   const { supervisor, migrator, calls } = control;
+  const httpPort = new HttpPort(memory.httpPort);
   const transport = createHostTransport({
     create: options.createTransport,
     config,
@@ -52,6 +55,7 @@ export function createServerDoors(options: ServerDoorsOptions): ServerDoors {
     counts: config.ioThreads === 0 ? new LocalSessionCounts() : new SharedSessionCounts(memory.sessionCounts),
     admissionRate,
     descriptors: descriptorBudget,
+    httpPort,
     onRequest: (request) => answerPlainRequest(request, calls),
   });
   const listener = new SessionListener({ transport, descriptors, counters, log });
@@ -85,5 +89,5 @@ export function createServerDoors(options: ServerDoorsOptions): ServerDoors {
     delay,
     lendDescriptors: (start) => descriptors.lend(start),
   });
-  return { transport, listener, threads, edges };
+  return { transport, listener, threads, edges, httpPort };
 }

@@ -34,7 +34,7 @@ export interface ServerPartsOptions {
 export interface ServerParts
   extends
     Pick<RegistryHosts, 'hosts' | 'guard' | 'warmStart' | 'warmUp'>,
-    Pick<RegistryControl, 'runners' | 'supervisor' | 'migrator' | 'httpDoor' | 'switches'>,
+    Pick<RegistryControl, 'runners' | 'supervisor' | 'migrator' | 'openDoors' | 'switches'>,
     ServerDoors {
   readonly store: ThreadStore;
   readonly record: RegistryRecord;
@@ -71,7 +71,7 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
   const doors = createServerDoors({ ...common, registry, control });
 
   const { hosts, guard, warmUp, warmStart } = registry;
-  const { switches, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, httpDoor } = control;
+  const { switches, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, openDoors } = control;
   const { threads, edges, listener } = doors;
   const ticker = new Ticker(mainGauges, (at) => {
     supervisor.tick(at);
@@ -95,7 +95,7 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
     shutdown.fail(error);
   });
   const kept = { store, record, persistent, switches, warmStart, warmUp };
-  const started = { hosts, guard, runners, supervisor, migrator, httpDoor };
+  const started = { hosts, guard, runners, supervisor, migrator, openDoors };
   return { ...doors, ...kept, ...started, descriptors, ticker, shutdown };
 }
 

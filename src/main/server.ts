@@ -148,7 +148,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
     transport,
     descriptors,
     listener,
-    httpDoor,
+    openDoors,
   } = parts;
   const { host, port, httpPort, partitions } = config;
   await store.start();
@@ -168,14 +168,17 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   for (const taker of takers) transport.handTo(taker);
   await descriptors.open();
   const http = await edges.listen({ host, port: httpPort });
+  // Before sessions are accepted: they may be of pages from there.
+  parts.httpPort.port = http?.port ?? 0;
   const bound = await listener.listen(host, port);
   const name = host.includes(':') ? `[${host}]` : host;
-  httpDoor.url = http === undefined ? undefined : `http://${name}:${http.port}`;
+  openDoors.httpUrl = http === undefined ? undefined : `http://${name}:${http.port}`;
+  openDoors.sessionPort = bound.port;
   return {
     ...bound,
     url: `ws://${name}:${bound.port}${sessionPath}`,
     httpPort: http?.port,
-    httpUrl: httpDoor.url,
+    httpUrl: openDoors.httpUrl,
   };
 }
 

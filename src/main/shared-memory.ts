@@ -1,6 +1,7 @@
 import type { ServerConfig } from '../config/config.ts';
 import { admissionRateBytes } from '../runtime/admission-rate.ts';
 import { descriptorBudgetBytes } from '../runtime/descriptors.ts';
+import { httpPortBytes } from '../runtime/http-port.ts';
 import { sessionCountsBytes } from '../runtime/session-counts.ts';
 import { namespaceLimitBytes } from '../sessions/namespace-limits.ts';
 import { warmUpBytes } from '../sessions/warm-up.ts';
@@ -13,6 +14,8 @@ export interface SharedMemory {
   readonly lastRequest: SharedArrayBuffer;
   /** See `AdmissionRate`. */
   readonly admissionRate: SharedArrayBuffer;
+  /** See `HttpPort`. */
+  readonly httpPort: SharedArrayBuffer;
   /** See `SessionOrigins`. */
   readonly origins: SharedArrayBuffer;
   /** See `WarmUp`. */
@@ -31,6 +34,7 @@ export function createSharedMemory({ ioThreads, edgeThreads }: ServerConfig): Sh
   return {
     lastRequest: new SharedArrayBuffer(8),
     admissionRate: new SharedArrayBuffer(admissionRateBytes),
+    httpPort: new SharedArrayBuffer(httpPortBytes),
     origins: new SessionOrigins().memory,
     warmUp: new SharedArrayBuffer(warmUpBytes(1 + ioThreads + edgeThreads)),
     quotas: createQuotaMemory(),

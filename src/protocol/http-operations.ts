@@ -1,10 +1,14 @@
 import type { ErrorCode } from './errors.ts';
 import {
+  endpointsResult,
   guardResult,
   partitionsResult,
   removalResult,
+  serviceInspection,
+  sessionInspection,
   sessionsCursor,
   sessionsResult,
+  slotsResult,
   statsResult,
 } from './http-results.ts';
 import { protocolLimits } from './limits.ts';
@@ -99,6 +103,10 @@ export type OperationId =
   | 'removeInstance'
   | 'sendAway'
   | 'listSessions'
+  | 'inspectService'
+  | 'inspectSession'
+  | 'readSlots'
+  | 'readEndpoints'
   | 'backUp'
   | 'checkLive'
   | 'checkStarted'
@@ -192,6 +200,14 @@ export interface SessionsQuery {
   readonly limit?: number;
   readonly cursor?: string;
 }
+export interface ServiceInspectionQuery extends ServiceFields {
+  readonly id?: string;
+  readonly limit?: number;
+}
+export interface SessionInspectionQuery {
+  readonly session: string;
+  readonly limit?: number;
+}
 export interface ResizeBody {
   readonly partitions: number;
 }
@@ -257,6 +273,12 @@ const leaseResult: JsonSchema = {
   properties: { lease: leaseSchema, ttlMs },
   required: ['lease', 'ttlMs'],
   additionalProperties: false,
+};
+const inspectionLimit: JsonSchema = {
+  type: 'integer',
+  minimum: 1,
+  maximum: protocolLimits.listLimitMax,
+  description: `How many are listed; by default ${protocolLimits.listLimitDefault}.`,
 };
 const backupType = 'application/octet-stream';
 const anyObject: JsonSchema = { type: 'object' };
@@ -716,6 +738,52 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     result: sessionsResult,
     errors: [],
     isLocal: true,
+  },
+  inspectService: {
+    method: 'GET',
+    path: '/v1/inspection/service',
+    summary: 'Who subscribes to a service, and which sessions claim its instances, or one of them.',
+    query: {
+      type: 'object',
+      properties: { ...serviceQuery.properties, id: deregisterParams.properties['id']!, limit: inspectionLimit },
+      required: ['service'],
+      additionalProperties: false,
+    },
+    result: serviceInspection,
+    errors: transient,
+    isLocal: true,
+  },
+  inspectSession: {
+    method: 'GET',
+    path: '/v1/inspection/session',
+    summary: 'What a session has registered and subscribed to.',
+    query: {
+      type: 'object',
+      properties: {
+        session: { type: 'string', minLength: 1, maxLength: 128, description: 'Its name, as in `/v1/sessions`.' },
+        limit: inspectionLimit,
+      },
+      required: ['session'],
+      additionalProperties: false,
+    },
+    result: sessionInspection,
+    errors: ['not_found'],
+    isLocal: true,
+  },
+  readSlots: {
+    method: 'GET',
+    path: '/v1/slots',
+    summary: 'Which partition owns which slots, and those that are frozen.',
+    result: slotsResult,
+    errors: [],
+    isLocal: true,
+  },
+  readEndpoints: {
+    method: 'GET',
+    path: '/v1/endpoints',
+    summary: 'Where sessions are opened.',
+    result: endpointsResult,
+    errors: [],
   },
   backUp: {
     method: 'GET',

@@ -1,5 +1,7 @@
+import { instanceSchema } from './schemas.ts';
 import { amount, amounts, choice, flag, list, object, optional, text } from './typed-schema.ts';
 import type { SchemaOf } from './typed-schema.ts';
+import type { Instance, ServiceName } from './types.ts';
 
 /** The answers to administration over HTTP: each type with its schema, which does not compile unless it describes the type. */
 
@@ -228,25 +230,124 @@ export const removalResult: SchemaOf<RemovalResult> = object<RemovalResult>({
   persistent: flag('Whether it was persistent.'),
 });
 
-export const sessionsResult: SchemaOf<SessionsResult> = object<SessionsResult>({
-  sessions: list(
-    object<SessionSummary>({
-      ...caller,
-      thread: amount(
-        'The thread that holds it: 0 the main thread, then I/O threads, then those that serve HTTP, where leases are.',
-      ),
-      zone: optional(text('As the caller named it.')),
-      ageMs: amount('How long it has existed, in milliseconds.'),
-      ttlMs: optional(amount('Of a lease, in milliseconds.')),
-      registrations: amount('Instances that it has registered.'),
-      subscriptions: amount('Services that it has subscribed to.'),
-      requestsInFlight: amount('Unanswered requests.'),
-      unreadBytes: amount('Bytes that it has been sent without being known to have read them.'),
-      isBehind: flag('Whether its pushes are being dropped until it has read what was sent.'),
-    }),
+const sessionSummary: SchemaOf<SessionSummary> = object<SessionSummary>({
+  ...caller,
+  thread: amount(
+    'The thread that holds it: 0 the main thread, then I/O threads, then those that serve HTTP, where leases are.',
   ),
+  zone: optional(text('As the caller named it.')),
+  ageMs: amount('How long it has existed, in milliseconds.'),
+  ttlMs: optional(amount('Of a lease, in milliseconds.')),
+  registrations: amount('Instances that it has registered.'),
+  subscriptions: amount('Services that it has subscribed to.'),
+  requestsInFlight: amount('Unanswered requests.'),
+  unreadBytes: amount('Bytes that it has been sent without being known to have read them.'),
+  isBehind: flag('Whether its pushes are being dropped until it has read what was sent.'),
+});
+export const sessionsResult: SchemaOf<SessionsResult> = object<SessionsResult>({
+  sessions: list(sessionSummary),
   silentThreads: optional(
     list(amount('Its number.'), 'Threads that did not respond in time, whose sessions are missing here.'),
   ),
   cursor: optional({ ...sessionsCursor, description: 'Present if there are more: pass it to get the next page.' }),
+});
+
+/** Where sessions are opened, for pages that were loaded over HTTP. */
+export interface EndpointsResult {
+  readonly sessionPort: number;
+  readonly sessionPath: string;
+}
+export const endpointsResult: SchemaOf<EndpointsResult> = object<EndpointsResult>({
+  sessionPort: amount('The port, of the same host.'),
+  sessionPath: text('The path there.'),
+});
+
+/** Slots that follow one another and belong to one partition. */
+export interface SlotRun {
+  readonly partition: number;
+  readonly slots: number;
+}
+
+export interface SlotsResult {
+  readonly epoch: number;
+  readonly runs: readonly SlotRun[];
+  readonly frozen: readonly number[];
+}
+export const slotsResult: SchemaOf<SlotsResult> = object<SlotsResult>({
+  epoch: amount('The epoch of the slot table; increases with each change.'),
+  runs: list(
+    object<SlotRun>({
+      partition: amount('Its number.'),
+      slots: amount('How many slots in a row it owns.'),
+    }),
+    'From slot 0 on.',
+  ),
+  frozen: list(amount('A slot.'), 'Slots that are moving or being rebuilt.'),
+});
+
+/** A session's claim to an instance; of several the newest shows. */
+export interface ClaimSummary {
+  readonly id: string;
+  readonly isShown: boolean;
+  readonly registered: Instance;
+  readonly owner?: SessionSummary;
+}
+
+export interface ServiceInspection {
+  readonly subscribers: number;
+  readonly claims: readonly ClaimSummary[];
+  readonly more: boolean;
+}
+
+export interface HeldInstance extends ServiceName {
+  readonly id: string;
+  readonly isShown: boolean;
+}
+
+export interface SessionInspection {
+  readonly session: SessionSummary;
+  readonly registrations: readonly HeldInstance[];
+  readonly subscriptions: readonly ServiceName[];
+  readonly more: boolean;
+}
+
+export const serviceInspection: SchemaOf<ServiceInspection> = object<ServiceInspection>({
+  subscribers: amount('Subscriptions to the service, those over HTTP that wait or watch included.'),
+  claims: list(
+    object<ClaimSummary>({
+      id: text('The instance.'),
+      isShown: flag('Whether it is the claim that subscribers see.'),
+      registered: {
+        ...instanceSchema,
+        description: 'As it was registered, without what an operator has laid over it.',
+      },
+      owner: optional({
+        ...sessionSummary,
+        description: 'The session that claims it; omitted for what is persistent, and if it has just ended.',
+      }),
+    }),
+    'By instance, the claim that shows first.',
+  ),
+  more: flag('Whether there are more than are listed.'),
+});
+
+export const sessionInspection: SchemaOf<SessionInspection> = object<SessionInspection>({
+  session: sessionSummary,
+  registrations: list(
+    object<HeldInstance>({
+      namespace: text('Of the service.'),
+      group: text('Of the service.'),
+      service: text('The service.'),
+      id: text('The instance.'),
+      isShown: flag('Whether subscribers see it; another session may have registered it later.'),
+    }),
+  ),
+  subscriptions: list(
+    object<ServiceName>({
+      namespace: text('Of the service.'),
+      group: text('Of the service.'),
+      service: text('The service.'),
+    }),
+  ),
+  more: flag('Whether it holds more than is listed.'),
 });

@@ -272,6 +272,7 @@ export class PartitionLink {
       case fromPartition.oversize:
       case fromPartition.recalled:
       case fromPartition.keysAnswered:
+      case fromPartition.inspected:
         this.#settle(record);
         return;
       default:

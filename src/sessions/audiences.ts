@@ -48,6 +48,13 @@ export class Audiences {
     return refuseBound(limit, this.#options[limit], 'sessions have subscribed too many services');
   }
 
+  /** Subscribers of a service, with whatever filter. */
+  countMembers(key: string): number {
+    let count = 0;
+    for (const audiences of this.#byVariant.values()) count += audiences.get(key)?.members.length ?? 0;
+    return count;
+  }
+
   obtain(key: string, variant: Variant): Audience<Subscription> {
     const audiences = this.#byVariant.get(variant.text) ?? new Map<string, Audience<Subscription>>();
     this.#byVariant.set(variant.text, audiences);

@@ -146,6 +146,11 @@ export class SessionCore {
     return { watches: count, changesSent, resyncsSent };
   }
 
+  /** Subscriptions to a service that have begun. */
+  countSubscribers(key: string): number {
+    return this.#parts.subscriptions.countSubscribers(key);
+  }
+
   get subscriptionsWarming(): number {
     return this.#parts.subscriptions.warmingCount;
   }

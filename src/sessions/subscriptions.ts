@@ -103,6 +103,11 @@ export class Subscriptions {
     return this.#refills.count;
   }
 
+  /** Subscriptions to a service that have begun. */
+  countSubscribers(key: string): number {
+    return this.#audiences.countMembers(key);
+  }
+
   get framesEncoded(): number {
     return this.#delivery.framesEncoded;
   }

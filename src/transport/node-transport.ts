@@ -159,6 +159,7 @@ export class NodeTransport<S> implements Transport {
       version: headers['sec-websocket-version'] ?? '',
       key: headers['sec-websocket-key'] ?? '',
       origin: headers.origin ?? '',
+      host: headers.host ?? '',
       protocols: headers['sec-websocket-protocol'] ?? '',
       address,
     });

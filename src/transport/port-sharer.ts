@@ -86,7 +86,7 @@ function ask(taker: MessagePort, address: ListenAddress): Promise<void> {
   });
 }
 
-function canSharePorts(): boolean {
+export function canSharePorts(): boolean {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
 }

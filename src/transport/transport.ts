@@ -38,6 +38,8 @@ export interface UpgradeCall {
   readonly version: string;
   readonly key: string;
   readonly origin: string;
+  /** The `Host` header; empty if there is none. */
+  readonly host: string;
   readonly protocols: string;
   readonly address: string;
 }

@@ -197,6 +197,7 @@ export class UwsTransport<S> implements Transport {
       version: request.getHeader('sec-websocket-version'),
       key,
       origin: request.getHeader('origin'),
+      host: request.getHeader('host'),
       protocols: request.getHeader('sec-websocket-protocol'),
       address,
     });

@@ -160,6 +160,8 @@ const toShapes = {
   remark: [28, 'session', 'key', 'id', 'fragment', 'stamp'],
   /** What namespaces may have from now on. */
   limitNamespaces: [29, 'quotas'],
+  /** The claims to an instance of a service, or to all of them if `id` is empty, as many as `limit`. Answered with `inspected`. */
+  inspect: [30, 'request', 'key', 'id', 'limit'],
 } as const;
 
 /** What the fields of a partition's records hold, by their names. */
@@ -235,6 +237,7 @@ const fromShapes = {
   /** A claim that changes between two parts is reported by `claim` records like any other, whether before its part or after it. */
   recalled: [15, 'request', 'claims', 'next'],
   keysAnswered: [16, 'request', 'outcome'],
+  inspected: [17, 'request', 'claims'],
 } as const;
 
 /** Shapes whose fields all have a declared content. */

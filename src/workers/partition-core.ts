@@ -25,7 +25,7 @@ import { SlotMoves } from './slot-moves.ts';
 import { recordWork, TurnWork } from './turn-work.ts';
 import { Watches } from './watches.ts';
 
-const { register, deregister, giveUp, subscribe, query } = toFields;
+const { register, deregister, giveUp, subscribe, query, inspect } = toFields;
 
 /** What a partition needs besides its records. */
 export interface PartitionOptions {
@@ -284,6 +284,9 @@ export class PartitionCore {
       }
       case toPartition.query:
         if (this.#owns(host, epoch, record[query.request], record[query.key])) this.#reads.query(host, record);
+        return;
+      case toPartition.inspect:
+        if (this.#owns(host, epoch, record[inspect.request], record[inspect.key])) this.#reads.inspect(host, record);
         return;
       case toPartition.list:
         this.#reads.list(host, record);

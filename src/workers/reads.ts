@@ -1,6 +1,7 @@
 import type { ListCache } from '../push/list-cache.ts';
 import { emptyList, encodeClosed, encodeDifference } from '../push/push-encoding.ts';
 import { readVariant } from '../push/variant.ts';
+import type { ServiceInstances } from '../store/service-instances.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ListPage, ServiceStore } from '../store/service-store.ts';
 import type { ClaimJournal } from './claim-journal.ts';
@@ -126,6 +127,27 @@ export class Reads {
     this.#parts.emit(host, fromPartition.listed, record[toFields.list.request], fields);
   }
 
+  /** Who claims what, the claim that shows first. */
+  inspect(host: number, record: ToRecord<'inspect'>): void {
+    const at = toFields.inspect;
+    const { store, emit, flows, turn } = this.#parts;
+    const key = record[at.key];
+    const instances = store.get(key)?.instances;
+    const claims: (string | number)[] = [];
+    let characters = 0;
+    for (const id of instances === undefined ? [] : idsOf(instances, record[at.id])) {
+      for (const { owner, stamp, isShown } of instances?.claims(id) ?? []) {
+        const { fragment = '' } = instances?.claimOf(id, owner) ?? {};
+        claims.push(owner, key, id, fragment, stamp, isShown ? 0 : 1);
+        characters += fragment.length;
+      }
+      turn.spend(keyWork);
+      if (claims.length / claimFields >= record[at.limit]) break;
+    }
+    flows.noteAnswer(host, characters);
+    emit(host, fromPartition.inspected, record[at.request], claims);
+  }
+
   /** The host has gone; the next one under its number starts from the beginning. */
   detach(host: number): void {
     this.#pages.delete(host);
@@ -187,6 +209,15 @@ export class Reads {
     emit(host, ...answer);
     return true;
   }
+}
+
+/** Fields of a claim in a record. */
+const claimFields = 6;
+
+/** `wanted`: one instance; empty: all. */
+function* idsOf(instances: ServiceInstances, wanted: string): Generator<string> {
+  if (wanted !== '') yield wanted;
+  else for (const [id] of instances) yield id;
 }
 
 /** Both end with a text. */

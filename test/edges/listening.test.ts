@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 
 import { afterEach, expect, test } from 'vitest';
 
+import { ConsoleFiles } from '../../src/edges/http/console-files.ts';
 import { HttpServer } from '../../src/edges/http/http-server.ts';
 import type { Operation } from '../../src/edges/http/operations.ts';
 import { httpOperations } from '../../src/protocol/http-operations.ts';
@@ -26,6 +27,8 @@ async function createHttpServer(): Promise<HttpServer> {
     config,
     core,
     counters,
+    consoleFiles: ConsoleFiles.read(''),
+    readSessionPort: () => Promise.resolve(undefined),
     operations: Object.fromEntries(served) as Record<OperationId, Operation>,
   });
 }

@@ -78,6 +78,7 @@ test('[LI1, LI2] while more than arrivalRequestsMax requests are under way, nobo
     isDraining: () => false,
     readRequestsInFlight: () => requests,
     onOriginRefused: () => undefined,
+    readHttpPort: () => 0,
     random: () => (dice += 0.25),
   });
   const call: UpgradeCall = {
@@ -86,6 +87,7 @@ test('[LI1, LI2] while more than arrivalRequestsMax requests are under way, nobo
     version: '13',
     key: 'dGhlIHNhbXBsZSBub25jZQ==',
     origin: '',
+    host: '',
     protocols: '',
     address: '127.0.0.1',
   };

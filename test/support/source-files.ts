@@ -15,7 +15,7 @@ export interface SourceFile {
 
 export function listSourceFiles(): string[] {
   const names = readdirSync(`${root}src`, { recursive: true, encoding: 'utf8' });
-  return names.filter((name) => name.endsWith('.ts')).map((name) => `src/${name}`);
+  return names.filter((name) => /\.tsx?$/.test(name)).map((name) => `src/${name}`);
 }
 
 export function readSourceFile(file: string): SourceFile {

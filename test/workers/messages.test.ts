@@ -57,6 +57,7 @@ const outwardByKind: Each<typeof fromPartition, FromPartition> = {
   answered: fc.tuple(fc.constant(fromPartition.answered), number),
   recalled: fc.tuple(fc.constant(fromPartition.recalled), number, fc.array(fc.oneof(text, number)), text),
   bound: fc.tuple(fc.constant(fromPartition.bound), text),
+  inspected: fc.tuple(fc.constant(fromPartition.inspected), number, fc.constant([1, 'key', 'id', 'fragment', 2, 0])),
   keysAnswered: fc.tuple(fc.constant(fromPartition.keysAnswered), number, fc.constant({ kind: 'conflict' as const })),
 };
 
@@ -68,6 +69,7 @@ const inwardByKind: Each<typeof toPartition, ToPartition> = {
   subscribe: fc.tuple(fc.constant(toPartition.subscribe), number, text, text, number, number),
   dropInterest: fc.tuple(fc.constant(toPartition.dropInterest), text, text),
   query: fc.tuple(fc.constant(toPartition.query), number, text, text, number),
+  inspect: fc.tuple(fc.constant(toPartition.inspect), number, text, text, number),
   list: fc.tuple(fc.constant(toPartition.list), number, text, text, text, number),
   restore: fc.tuple(fc.constant(toPartition.restore), number, text, text, text, number, fc.nat(1)),
   restoreInterest: fc.tuple(fc.constant(toPartition.restoreInterest), text, text, number),

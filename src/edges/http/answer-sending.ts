@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 
 import type { HttpAnswer } from '../../transport/transport.ts';
+import type { FileAnswer } from './console-files.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
 
 /** Below this the kernel takes nearly every answer at once. */
@@ -17,7 +18,7 @@ export interface UnreadBounds {
 /** Sends an answer over HTTP; one that is large leaves as its caller reads. */
 export function sendAnswer(
   response: ServerResponse,
-  answer: HttpAnswer,
+  answer: HttpAnswer | FileAnswer,
   address: string,
   { unread, refuseUnread }: UnreadBounds,
 ): void {
@@ -32,17 +33,21 @@ export function sendAnswer(
     sendWhole(response, refuseUnread(address));
     return;
   }
-  const body = Buffer.from(answer.body);
+  const body = typeof answer.body === 'string' ? Buffer.from(answer.body) : answer.body;
   writeHead(response, answer, body.length);
   new LargeAnswer(response, body, address, unread).begin();
 }
 
-function sendWhole(response: ServerResponse, answer: HttpAnswer): void {
+function sendWhole(response: ServerResponse, answer: HttpAnswer | FileAnswer): void {
   writeHead(response, answer, Buffer.byteLength(answer.body));
   response.end(answer.body);
 }
 
-function writeHead(response: ServerResponse, { status, headers }: HttpAnswer, length: number): void {
+function writeHead(
+  response: ServerResponse,
+  { status, headers }: Pick<HttpAnswer, 'status' | 'headers'>,
+  length: number,
+): void {
   // Neither has a body, nor the length of one.
   const isBodiless = status === 204 || status === 304;
   response.writeHead(status, isBodiless ? headers : { ...headers, 'Content-Length': length });

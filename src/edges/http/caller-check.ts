@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 
 import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
+import { OwnNames, readHostName } from '../../transport/own-names.ts';
 
 export interface CallerCheckOptions {
   readonly config: Pick<ServerConfig, 'host' | 'allowedHosts' | 'allowedOrigins' | 'administrationOrigins'>;
@@ -24,13 +25,10 @@ export interface Caller {
 export class CallerCheck {
   readonly #allowedOrigins: ReadonlySet<string>;
   readonly #administrationOrigins: ReadonlySet<string>;
-  readonly #allowedHosts: ReadonlySet<string>;
-  readonly #allowedSuffixes: readonly string[];
+  readonly #ownNames: OwnNames;
 
   constructor({ config }: CallerCheckOptions) {
-    const allowed = config.allowedHosts.map((name) => name.toLowerCase());
-    this.#allowedHosts = new Set([...allowed, config.host.toLowerCase(), hostname().toLowerCase()]);
-    this.#allowedSuffixes = allowed.filter((name) => name.startsWith('.'));
+    this.#ownNames = new OwnNames({ ...config, machine: hostname() });
     this.#allowedOrigins = new Set(config.allowedOrigins);
     this.#administrationOrigins = new Set(config.administrationOrigins);
   }
@@ -40,7 +38,7 @@ export class CallerCheck {
     if (host !== undefined) {
       const name = readHostName(host);
       if (name === undefined) return { code: 'invalid_request', message: 'the Host header names no host' };
-      if (!this.#isHostAllowed(name)) {
+      if (!this.#ownNames.has(name)) {
         return { code: 'forbidden', message: `${name} is not a name of this server; see allowedHosts` };
       }
     }
@@ -62,28 +60,6 @@ export class CallerCheck {
       (origins) => origins.has('*') || origins.has(origin),
     );
   }
-
-  #isHostAllowed(name: string): boolean {
-    if (isAddress(name) || !name.includes('.') || name.endsWith('.localhost')) return true;
-    return (
-      this.#allowedHosts.has('*') ||
-      this.#allowedHosts.has(name) ||
-      this.#allowedSuffixes.some((suffix) => name.endsWith(suffix))
-    );
-  }
-}
-
-/** A host without its port, in lower case; undefined if it is none. */
-function readHostName(host: string): string | undefined {
-  const [, bracketed, plain] = /^(?:\[([0-9a-f:.%]+)\]|([a-z0-9._-]+))(?::\d{1,5})?$/i.exec(host) ?? [];
-  const name = bracketed === undefined ? plain : `[${bracketed}]`;
-  // A name that ends with a dot is the same name.
-  return name?.toLowerCase().replace(/\.$/, '') || undefined;
-}
-
-/** Browsers take numbers in other forms for addresses, too, and send them as they are meant. */
-function isAddress(name: string): boolean {
-  return name.startsWith('[') || /^\d{1,3}(\.\d{1,3}){3}$/.test(name);
 }
 
 /** A page that this server itself serves, by a name that has been checked. */

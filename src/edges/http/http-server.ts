@@ -19,6 +19,8 @@ import { headFailures, headRefusals } from '../../transport/head-refusals.ts';
 import { answerFailure, refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import { sendAnswer } from './answer-sending.ts';
+import { consolePath } from './console-files.ts';
+import type { ConsoleFiles, FileAnswer } from './console-files.ts';
 import { Exchanges } from './exchanges.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
 import type { Operation } from './operations.ts';
@@ -37,6 +39,9 @@ export interface HttpServerOptions {
   readonly core: SessionCore;
   readonly counters: Counters;
   readonly operations: Readonly<Record<OperationId, Operation>>;
+  readonly consoleFiles: ConsoleFiles;
+  /** Where sessions are opened; undefined: not yet. */
+  readonly readSessionPort: () => Promise<number | undefined>;
 }
 
 /** A service's name, each of its bytes percent-encoded. */
@@ -111,6 +116,7 @@ export class HttpServer {
     });
     this.#fastify = this.#createFastify();
     for (const route of createRoutes(options.operations)) this.#serve(route);
+    this.#serveConsole();
   }
 
   /** Resolves to the port; rejects if it cannot be had, or if {@link stopListening} was called before it was. */
@@ -227,6 +233,31 @@ export class HttpServer {
     });
   }
 
+  #serveConsole(): void {
+    for (const url of [consolePath, `${consolePath}/*`]) {
+      this.#fastify.route({
+        method: 'GET',
+        url,
+        exposeHeadRoute: true,
+        handler: (request, reply) => {
+          reply.hijack();
+          void this.#answerFile(request).then((answer) => {
+            this.#send(answer, request, reply);
+          });
+        },
+      });
+    }
+  }
+
+  async #answerFile({ raw, headers }: FastifyRequest): Promise<FileAnswer | Failure> {
+    const { consoleFiles, readSessionPort } = this.#options;
+    const { path } = readTarget(raw);
+    const { host = '', 'accept-encoding': accepted = '', 'if-none-match': ifNoneMatch = '' } = headers;
+    const acceptEncoding = Array.isArray(accepted) ? accepted.join() : accepted;
+    const caller = { host, acceptEncoding, ifNoneMatch };
+    return consoleFiles.answer(path, caller, await readSessionPort()) ?? noSuchPath;
+  }
+
   async #answer(
     route: Route,
     request: FastifyRequest,
@@ -313,7 +344,7 @@ export class HttpServer {
   }
 
   #refuseUnserved(request: FastifyRequest, reply: FastifyReply): void {
-    const methods = listMethods(readTarget(request.raw).path);
+    const methods = listMethodsAt(readTarget(request.raw).path);
     if (methods === undefined) this.#refuse(noSuchPath, request, reply);
     else {
       reply.raw.setHeader('Allow', methods);
@@ -323,7 +354,7 @@ export class HttpServer {
 
   #answerOptions(request: FastifyRequest, reply: FastifyReply): void {
     const { path } = readTarget(request.raw);
-    const methods = path === '*' ? 'GET, HEAD, PUT, POST, DELETE' : listMethods(path);
+    const methods = path === '*' ? 'GET, HEAD, PUT, POST, DELETE' : listMethodsAt(path);
     if (methods === undefined) {
       this.#refuse({ code: 'not_found', message: 'there is no such path' }, request, reply);
       return;
@@ -343,7 +374,7 @@ export class HttpServer {
     this.#send(failure, request, reply);
   }
 
-  #send(answer: HttpAnswer | StreamAnswer | Failure, request: FastifyRequest, reply: FastifyReply): void {
+  #send(answer: HttpAnswer | FileAnswer | StreamAnswer | Failure, request: FastifyRequest, reply: FastifyReply): void {
     const address = readAddress(request.raw);
     if ('begin' in answer) {
       if (!reply.raw.headersSent) reply.raw.writeHead(200, answer.headers);
@@ -387,6 +418,11 @@ export class HttpServer {
         return { code: 'internal', message: 'the server failed' };
     }
   }
+}
+
+/** Methods that are served at a path, be it one of the console; undefined: there is nothing. */
+function listMethodsAt(path: string): string | undefined {
+  return path === consolePath || path.startsWith(`${consolePath}/`) ? 'GET, HEAD' : listMethods(path);
 }
 
 export interface ListenOptions {

@@ -17,11 +17,15 @@ import type {
   ResizeBody,
   SendAwayBody,
   SendAwayResult,
+  ServiceInspectionQuery,
   ServiceQuery,
+  SessionInspectionQuery,
   SessionsQuery,
   WaitQuery,
   WatchQuery,
 } from '../../protocol/http-operations.ts';
+import type { EndpointsResult } from '../../protocol/http-results.ts';
+import { sessionPath } from '../../protocol/limits.ts';
 import type { DeclarationBody, DeclarationListQuery, DeclarationQuery } from '../../protocol/service-declaration.ts';
 import { serviceKey } from '../../protocol/service-key.ts';
 import type { SwitchBody, SwitchQuery } from '../../protocol/switches.ts';
@@ -61,6 +65,8 @@ export interface OperationsOptions {
   readonly waiters: Waiters;
   readonly main: MainCalls;
   readonly documents: { readonly openapi: string; readonly openrpc: string };
+  /** See `HttpServerOptions`. */
+  readonly readSessionPort: () => Promise<number | undefined>;
   /** Whichever host holds the lease carries it out. */
   readonly carryOutLease: (call: LeaseCall) => Promise<LeaseAnswer>;
 }
@@ -149,6 +155,15 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
       return answerValue({ sessions: await main.requestReconnect(percent, spreadMs) } satisfies SendAwayResult);
     },
     listSessions: async ({ value }) => answerValue(await main.listSessions(value as SessionsQuery)),
+    inspectService: async ({ value }) => answerOutcome(await main.inspectService(value as ServiceInspectionQuery)),
+    inspectSession: async ({ value }) => answerOutcome(await main.inspectSession(value as SessionInspectionQuery)),
+    readSlots: async () => answerValue(await main.readSlots()),
+    readEndpoints: async () => {
+      const sessionPort = await options.readSessionPort();
+      return sessionPort === undefined
+        ? notListening
+        : answerValue({ sessionPort, sessionPath } satisfies EndpointsResult);
+    },
     checkLive: () => answerHealth(main, 'live'),
     checkStarted: () => answerHealth(main, 'started'),
     checkReady: () => answerHealth(main, 'ready'),
@@ -156,6 +171,8 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     readOpenrpc: () => answerJson(documents.openrpc),
   };
 }
+
+const notListening: Failure = { code: 'busy', message: 'no sessions are opened yet', retryAfterMs: 200 };
 
 /** Whoever does not read what it asked for must not have much of it made. */
 function listDeclarations(

@@ -14,7 +14,8 @@ export function answerTagged(body: string, { ifNoneMatch }: Pick<HttpCaller, 'if
   return { status: 200, body, headers: tagged };
 }
 
-function matchesTag(ifNoneMatch: string, tag: string): boolean {
+/** Whether an `If-None-Match` header names this tag. */
+export function matchesTag(ifNoneMatch: string, tag: string): boolean {
   if (ifNoneMatch.trim() === '*') return true;
   return ifNoneMatch.split(',').some((one) => one.trim().replace(/^W\//, '') === tag);
 }

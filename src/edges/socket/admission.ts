@@ -1,3 +1,5 @@
+import { hostname } from 'node:os';
+
 import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import { sessionPath, subprotocol } from '../../protocol/limits.ts';
@@ -7,11 +9,14 @@ import type { DescriptorBudget } from '../../runtime/descriptors.ts';
 import type { SessionCounts } from '../../runtime/session-counts.ts';
 import { refuseDraining } from '../../sessions/dispatch.ts';
 import { answerFailure } from '../../transport/http-answer.ts';
+import { OwnNames, readHostName } from '../../transport/own-names.ts';
 import type { HttpAnswer, UpgradeCall, UpgradeVerdict } from '../../transport/transport.ts';
 
 export interface AdmissionOptions {
   readonly config: Pick<
     ServerConfig,
+    | 'host'
+    | 'allowedHosts'
     | 'allowedOrigins'
     | 'sessionsMax'
     | 'sessionsPerAddressMax'
@@ -33,14 +38,18 @@ export interface AdmissionOptions {
   /** 0 to 1. */
   readonly random: () => number;
   readonly onOriginRefused: (origin: string, address: string) => void;
+  /** The port where HTTP is served, and with it the console; 0: nowhere. */
+  readonly readHttpPort: () => number;
 }
 
 /** Decides on handshakes, which uWebSockets.js by itself would nearly all accept, and counts sessions by address. */
 export class Admission {
   readonly #options: AdmissionOptions;
+  readonly #ownNames: OwnNames;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
+    this.#ownNames = new OwnNames({ ...options.config, machine: hostname() });
   }
 
   judge(call: UpgradeCall): UpgradeVerdict {
@@ -78,7 +87,7 @@ export class Admission {
     if (call.upgrade.toLowerCase() !== 'websocket' || call.version !== '13' || !isWebSocketKey(call.key)) {
       return { reason: 'handshake', failure: badHandshake };
     }
-    if (!isOriginAllowed(config.allowedOrigins, call.origin)) {
+    if (!isOriginAllowed(config.allowedOrigins, call.origin) && !this.#isOwnPage(call)) {
       return { reason: 'origin', failure: { code: 'forbidden', message: 'pages of this Origin may not connect' } };
     }
     if (isDraining()) return { reason: 'draining', failure: refuseDraining(config.reconnectSpreadMs) };
@@ -96,6 +105,14 @@ export class Admission {
       return { reason: 'descriptors', failure, status: 503 };
     }
     return this.#refuseThrottled();
+  }
+
+  /** A page that this server itself has served on its port for HTTP: of the name by which it comes here, too, and that is a name of this server. */
+  #isOwnPage({ origin, host }: UpgradeCall): boolean {
+    const name = readHostName(host);
+    if (name === undefined || !this.#ownNames.has(name)) return false;
+    const port = this.#options.readHttpPort();
+    return port !== 0 && origin.toLowerCase() === (port === 80 ? `http://${name}` : `http://${name}:${port}`);
   }
 
   /** Those who come all at once, each with all that it holds, would keep the ones who are in from being served. */

@@ -3,6 +3,7 @@ import { sessionPath } from '../../protocol/limits.ts';
 import type { AdmissionRate } from '../../runtime/admission-rate.ts';
 import type { Counters } from '../../runtime/counters.ts';
 import type { DescriptorBudget } from '../../runtime/descriptors.ts';
+import type { HttpPort } from '../../runtime/http-port.ts';
 import type { SessionCounts } from '../../runtime/session-counts.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
 import type { Session } from '../../sessions/session.ts';
@@ -19,6 +20,8 @@ export interface HostTransportOptions {
   readonly counts: SessionCounts;
   readonly admissionRate: AdmissionRate;
   readonly descriptors: DescriptorBudget;
+  /** See {@link HttpPort}. */
+  readonly httpPort: HttpPort;
   /** Answers everything that is no handshake. */
   readonly onRequest: (request: PlainRequest) => Promise<HttpAnswer>;
 }
@@ -32,6 +35,7 @@ export function createHostTransport({
   counts,
   admissionRate,
   descriptors,
+  httpPort,
   onRequest,
 }: HostTransportOptions): Transport {
   const admission = new Admission({
@@ -43,6 +47,7 @@ export function createHostTransport({
     isDraining: () => core.isDraining,
     readRequestsInFlight: () => core.requestsInFlight,
     random: Math.random,
+    readHttpPort: () => httpPort.port,
     onOriginRefused: (origin, address) => {
       core.noteOriginRefused(origin, address);
     },
