@@ -2,12 +2,13 @@ import type { VNode } from 'preact';
 
 import type { GuardResult } from '../protocol/http-results.ts';
 import type { Switch } from '../protocol/switches.ts';
-import { describeSwitch, liftSwitch, releaseGuard } from './acts.ts';
+import { liftSwitch, releaseGuard } from './acts.ts';
 import { useConfirm } from './confirming.tsx';
 import { countOf, nameOf } from './format.ts';
 import { usePoller } from './poller.ts';
 import { guardPoller, switchesPoller } from './registry-state.ts';
 import { linkTo } from './route.ts';
+import { describeSwitch } from './switch-text.ts';
 
 /** So many are shown; all of them are on their page. */
 const shownMax = 4;

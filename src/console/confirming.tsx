@@ -3,7 +3,7 @@ import { createContext } from 'preact';
 import { useCallback, useContext, useEffect, useRef, useState } from 'preact/hooks';
 
 import type { InstanceOverride } from '../protocol/types.ts';
-import type { Act, ActInput, Done } from './acts.ts';
+import type { Act, ActInput, Done } from './act.ts';
 import { explain } from './api.ts';
 
 type Confirm = (act: Act) => void;

@@ -5,23 +5,19 @@ import type { Instance } from '../client/index.ts';
 import type { ClaimSummary, ServiceInspection } from '../protocol/http-results.ts';
 import { parseServiceKey } from '../protocol/service-key.ts';
 import type { Switch } from '../protocol/switches.ts';
-import {
-  describeOverride,
-  describeSwitch,
-  drainInstance,
-  inspectService,
-  liftSwitch,
-  overrideInstance,
-  switchServiceOff,
-} from './acts.ts';
+import { ActMenu } from './act-menu.tsx';
+import { drainInstance, liftSwitch, overrideInstance, switchServiceOff } from './acts.ts';
 import { useConfirm } from './confirming.tsx';
 import { countOf, formatDuration, nameOf } from './format.ts';
 import { useLiveService } from './live-service.ts';
 import type { LiveService } from './live-service.ts';
+import { inspectService } from './orders.ts';
 import { Poller, usePoller } from './poller.ts';
+import { drainHost, freezePushes, quarantineService, removeInstance } from './rare-acts.ts';
 import { switchesPoller } from './registry-state.ts';
 import { linkTo } from './route.ts';
 import { SearchField } from './search-field.tsx';
+import { describeOverride, describeSwitch } from './switch-text.ts';
 import { VirtualList } from './virtual-list.tsx';
 
 /** Claims that are read with the service; of others when they are looked at. */
@@ -150,27 +146,35 @@ function ServiceHead({ serviceKey, live, inspection, standing, count, children }
         {countOf(count, 'instance')} · {inspection === undefined ? '…' : countOf(inspection.subscribers, 'subscriber')}
         {live.version === 0 ? '' : ` · version ${live.version}`} · {namespace}/{group}
       </p>
-      {off === undefined ? (
-        <button
-          type="button"
-          class="danger act"
-          onClick={() => {
-            confirm(switchServiceOff(serviceKey, count));
-          }}
-        >
-          Switch off
-        </button>
-      ) : (
-        <button
-          type="button"
-          class="primary act"
-          onClick={() => {
-            confirm(liftSwitch(off));
-          }}
-        >
-          Switch on
-        </button>
-      )}
+      <div class="act">
+        <ActMenu
+          acts={[
+            ['Freeze pushes…', freezePushes(serviceKey)],
+            ['Quarantine…', quarantineService(serviceKey)],
+          ]}
+        />
+        {off === undefined ? (
+          <button
+            type="button"
+            class="danger"
+            onClick={() => {
+              confirm(switchServiceOff(serviceKey, count));
+            }}
+          >
+            Switch off
+          </button>
+        ) : (
+          <button
+            type="button"
+            class="primary"
+            onClick={() => {
+              confirm(liftSwitch(off));
+            }}
+          >
+            Switch on
+          </button>
+        )}
+      </div>
     </header>
   );
 }
@@ -278,6 +282,12 @@ function InstanceDetail(props: InstanceDetailProps): VNode {
         >
           Drain…
         </button>
+        <ActMenu
+          acts={[
+            [`Drain host ${instance.host}…`, drainHost(instance.host)],
+            ['Remove…', removeInstance(key, id)],
+          ]}
+        />
       </div>
       {standing.map((each) => (
         <p class="standing" key={each.kind}>

@@ -2,9 +2,13 @@ import type { VNode } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
 
 import type { SessionInspection, SessionsResult, SessionSummary } from '../protocol/http-results.ts';
+import { ActMenu } from './act-menu.tsx';
+import type { Act } from './act.ts';
 import { callApi, withQuery } from './api.ts';
+import { useConfirm } from './confirming.tsx';
 import { countOf, formatBytes, formatCount, formatDuration, nameOf } from './format.ts';
 import { Poller, usePoller } from './poller.ts';
+import { quarantineClient, switchClientOff } from './rare-acts.ts';
 import { linkTo } from './route.ts';
 import { SearchField } from './search-field.tsx';
 import { VirtualList } from './virtual-list.tsx';
@@ -120,6 +124,37 @@ function SessionCells({ session }: { readonly session: SessionSummary }): VNode 
   );
 }
 
+function SessionActs({ session }: { readonly session: SessionSummary }): VNode {
+  const confirm = useConfirm();
+  const { app, address } = session;
+  const ofApp: readonly (readonly [string, Act])[] =
+    app === undefined
+      ? []
+      : [
+          [`Switch off app ${app}…`, switchClientOff({ app })],
+          [`Quarantine app ${app}…`, quarantineClient({ app })],
+        ];
+  return (
+    <div class="buttons">
+      <button
+        type="button"
+        onClick={() => {
+          confirm(switchClientOff({ session: session.session }));
+        }}
+      >
+        Switch off…
+      </button>
+      <ActMenu
+        acts={[
+          ...ofApp,
+          [`Switch off address ${address}…`, switchClientOff({ address })],
+          [`Quarantine address ${address}…`, quarantineClient({ address })],
+        ]}
+      />
+    </div>
+  );
+}
+
 function SessionDetail({ name }: { readonly name: string }): VNode {
   const poller = useMemo(
     () =>
@@ -153,6 +188,7 @@ function SessionDetail({ name }: { readonly name: string }): VNode {
         </a>
       </h2>
       <p class="dim mono">{name}</p>
+      {session === undefined ? null : <SessionActs session={session} />}
       {error === undefined ? null : <p class="failure">{error.message}</p>}
       <dl>
         {facts.map(([fact, text]) => (

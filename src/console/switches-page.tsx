@@ -1,10 +1,13 @@
 import type { VNode } from 'preact';
 
-import { describeSwitch, liftSwitch, makeReadOnly } from './acts.ts';
+import { ActMenu } from './act-menu.tsx';
+import { liftSwitch, makeReadOnly } from './acts.ts';
 import { useConfirm } from './confirming.tsx';
 import { formatCount, formatDuration } from './format.ts';
 import { usePoller } from './poller.ts';
+import { freezePushes, holdGuard, switchGuardOff } from './rare-acts.ts';
 import { guardPoller, switchesPoller } from './registry-state.ts';
+import { describeSwitch } from './switch-text.ts';
 
 export function SwitchesPage(): VNode {
   const { value, error } = usePoller(switchesPoller);
@@ -19,16 +22,25 @@ export function SwitchesPage(): VNode {
         <p class="figures" role="status">
           {error === undefined ? `${formatCount(standing.length)} in force` : error.message}
         </p>
-        <button
-          type="button"
-          class="danger act"
-          disabled={isReadOnly}
-          onClick={() => {
-            confirm(makeReadOnly);
-          }}
-        >
-          Read-only…
-        </button>
+        <div class="act">
+          <ActMenu
+            acts={[
+              ['Freeze all pushes…', freezePushes(undefined)],
+              ['Hold back all removals…', holdGuard],
+              ['Switch the loss guard off…', switchGuardOff],
+            ]}
+          />
+          <button
+            type="button"
+            class="danger"
+            disabled={isReadOnly}
+            onClick={() => {
+              confirm(makeReadOnly);
+            }}
+          >
+            Read-only…
+          </button>
+        </div>
       </header>
       <div class="scrolled" tabIndex={0} role="region" aria-label="Switches and guards">
         <table class="switches">

@@ -275,6 +275,79 @@ describe.skipIf(browserPath === undefined)('the console', () => {
     await expect.poll(readSwitches).toMatchObject([{ kind: 'instance-drain' }]);
   });
 
+  test('what is rarer is in menus: a session is switched off, pushes are frozen, an instance is removed', async () => {
+    await registerOrders();
+    const watcher = connect({ servers: [server.address.url], app: 'watcher' });
+    const view = await watcher.subscribe(service);
+    const dialog = page.getByRole('dialog');
+    const choose = async (menu: string, verb: string, effect: RegExp): Promise<void> => {
+      await page.getByText('More', { exact: true }).last().click();
+      await page.getByRole('button', { name: menu }).click();
+      await dialog.getByText(effect).waitFor();
+      expect(await findBarriers(page)).toEqual([]);
+      await dialog.getByRole('button', { name: verb, exact: true }).click();
+      await dialog.waitFor({ state: 'detached' });
+    };
+    await visit(`services/${subject}`);
+    await page.locator('.tall [role=row]', { hasText: '10.0.0.1:80' }).click();
+    await choose('Remove…', 'Remove', /from the lists of 1 subscriber, and from 1 claim/);
+    await expect.poll(() => view.instances.length).toBe(2);
+    // With it goes what was shown of it.
+    await page.locator('aside.vacant').waitFor();
+    await choose('Freeze pushes…', 'Freeze', /1 subscriber will keep the lists of orders/);
+    await visit('sessions');
+    await page.locator('.tall [role=row]', { hasText: 'provider' }).click();
+    await page.locator('aside').getByRole('button', { name: 'Switch off…' }).click();
+    await dialog.getByText('Hides 2 registrations of this session').waitFor();
+    await dialog.getByRole('button', { name: 'Switch off' }).click();
+    await expect.poll(readSwitches).toMatchObject([{ kind: 'push-freeze', service }, { kind: 'client-off' }]);
+    // Frozen: nobody has been told of it.
+    expect(view.instances).toHaveLength(2);
+    await page.getByRole('button', { name: 'Lift push-freeze orders' }).click();
+    await dialog.getByRole('button', { name: 'Lift' }).click();
+    await expect.poll(() => view.instances.length).toBe(0);
+    await watcher.close();
+  });
+
+  test('switches of all kinds are shown and lifted, by the description that the server gives of them', async () => {
+    await registerOrders();
+    const kinds: readonly object[] = [
+      { kind: 'service-off', service },
+      { kind: 'instance-override', service, id: 'x', override: { metadata: { lane: 'green' } } },
+      { kind: 'host-drain', host: '10.0.0.1' },
+      { kind: 'client-off', app: 'nobody' },
+      { kind: 'client-off', address: '192.0.2.1' },
+      { kind: 'push-freeze', namespace: 'staging' },
+      { kind: 'quarantine', service: 'gone', reason: 'unwanted' },
+    ];
+    for (const body of kinds) {
+      const response = await fetch(`${server.address.httpUrl}/v1/switches`, {
+        method: 'PUT',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+      expect(response.status).toBe(200);
+    }
+    await visit('switches');
+    const inForce = page.locator('.switches tbody tr');
+    await expect.poll(() => inForce.count()).toBe(kinds.length);
+    expect((await inForce.locator('th').allInnerTexts()).map((text) => text.trim())).toEqual([
+      'service-off orders',
+      'instance-override x of orders (lane=green)',
+      'host-drain (host 10.0.0.1)',
+      'client-off (app nobody)',
+      'client-off (address 192.0.2.1)',
+      'push-freeze staging',
+      'quarantine gone',
+    ]);
+    for (let left = kinds.length; left > 0; left--) {
+      await inForce.first().getByRole('button', { name: /^Lift/ }).click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Lift' }).click();
+      await expect.poll(() => inForce.count()).toBe(left - 1);
+    }
+    expect(await readSwitches()).toEqual([]);
+  });
+
   test('the slot map, plots, keys and threads follow what happens', async () => {
     await registerOrders();
     await client.keys.put('config/limit', '10');
