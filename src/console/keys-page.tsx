@@ -27,7 +27,7 @@ async function readKeys(prefix: string): Promise<Pick<KeyNames, 'keys' | 'hasMor
   const client = await openClient();
   const keys: string[] = [];
   for await (const page of client.keys.list({ prefix, keysOnly: true, limit: pageSize })) {
-    keys.push(...page.keys);
+    for (const key of page.keys) keys.push(key);
     if (keys.length >= keysMax) return { keys, hasMore: true };
   }
   return { keys, hasMore: false };

@@ -30,7 +30,7 @@ async function readSessions(): Promise<Sessions> {
   let cursor: string | undefined;
   do {
     const page = await callApi<SessionsResult>(withQuery('/v1/sessions', { limit: pageSize, cursor }));
-    sessions.push(...page.sessions);
+    for (const session of page.sessions) sessions.push(session);
     for (const thread of page.silentThreads ?? []) silent.add(thread);
     ({ cursor } = page);
   } while (cursor !== undefined && sessions.length < sessionsMax);
