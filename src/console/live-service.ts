@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 
-import type { Instance, Subscription } from '../client/index.ts';
+import type { Instance, StopListening, Subscription } from '../client/index.ts';
 import { parseServiceKey } from '../protocol/service-key.ts';
 import { explain } from './api.ts';
 import { openClient, watched } from './session-client.ts';
@@ -38,6 +38,7 @@ export function useLiveService(key: string): LiveService {
   const changes = useRef<Map<string, number>>(new Map());
   useEffect(() => {
     let subscription: Subscription | undefined;
+    let stopListening: StopListening | undefined;
     let isOver = false;
     let frame = 0;
     let changeCount = 0;
@@ -66,6 +67,9 @@ export function useLiveService(key: string): LiveService {
       const client = await openClient();
       if (isOver) return;
       watched.add(key);
+      stopListening = client.on('unreachable', ({ server, cause }) => {
+        if (subscription?.isPending !== false) setLive({ ...nothing, failure: `${server}: ${explain(cause)}` });
+      });
       subscription = await client.subscribe(parseServiceKey(key), { standing: true });
       if (isOver) {
         subscription.close();
@@ -91,6 +95,7 @@ export function useLiveService(key: string): LiveService {
       isOver = true;
       cancelAnimationFrame(frame);
       watched.delete(key);
+      stopListening?.();
       subscription?.close();
     };
   }, [key]);

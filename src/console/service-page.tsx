@@ -144,7 +144,8 @@ function ServiceHead({ serviceKey, live, inspection, standing, count, children }
       {children}
       <p class="figures" role="status">
         {countOf(count, 'instance')} · {inspection === undefined ? '…' : countOf(inspection.subscribers, 'subscriber')}
-        {live.version === 0 ? '' : ` · version ${live.version}`} · {namespace}/{group}
+        {` · ${namespace}/${group}`}
+        {live.version === 0 ? '' : ` · version ${live.version}`}
       </p>
       <div class="act">
         <ActMenu
