@@ -68,7 +68,7 @@ async function lookAt(
   look: () => Promise<readonly Finding[]>,
 ): Promise<number | undefined> {
   try {
-    findings.push(...(await look()));
+    for (const finding of await look()) findings.push(finding);
   } catch (error) {
     const isUnreachable = exitCodeOf(error) === exitCodes.unreachable;
     const advice = isUnreachable

@@ -1,3 +1,4 @@
+import { highestOf } from '../protocol/extremes.ts';
 import { formatText } from './output.ts';
 import { paint, printResult } from './printing.ts';
 import type { OutputOptions } from './printing.ts';
@@ -18,7 +19,7 @@ const statusWidth = 7;
 
 /** Prints what was found, with what to do below each line. */
 export async function printFindings(options: OutputOptions, findings: readonly Finding[]): Promise<void> {
-  const width = Math.max(...findings.map(({ check }) => check.length));
+  const width = highestOf(findings.map(({ check }) => check.length));
   const margin = ' '.repeat(statusWidth + width + 4);
   await printResult(options, {
     value: { worst: worstOf(findings), findings },

@@ -4,6 +4,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
 import type { Client } from '../client/index.ts';
+import { highestOf, lowestOf } from '../protocol/extremes.ts';
 import { formatJson } from './output.ts';
 import { formatMs } from './quantities.ts';
 import { addRegistryOptions, parseCount, readServers, waitForInterrupt, withClient } from './registry.ts';
@@ -50,18 +51,8 @@ async function ping(options: PingOptions): Promise<void> {
       if ((await Promise.race([interrupted, delay(options.intervalMs)])) === 'interrupted') break;
     }
     const sumMs = times.reduce((sum, ms) => sum + ms, 0);
-    const summary = {
-      openMs,
-      answers: times.length,
-      minMs: Math.min(...times.slice(0, 1)),
-      meanMs: sumMs / times.length,
-      maxMs: 0,
-    };
-    for (const ms of times) {
-      summary.minMs = Math.min(summary.minMs, ms);
-      summary.maxMs = Math.max(summary.maxMs, ms);
-    }
-    const { minMs, meanMs, maxMs } = summary;
+    const [minMs, meanMs, maxMs] = [lowestOf(times), sumMs / times.length, highestOf(times)];
+    const summary = { openMs, answers: times.length, minMs, meanMs, maxMs };
     console.log(
       options.json
         ? formatJson({ server, ...summary })
