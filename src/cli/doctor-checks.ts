@@ -151,6 +151,16 @@ export function checkStore({ stats, metrics }: Observation): Finding {
       advice: 'do not restart now; see whether the disk of dataDir is full or slow',
     };
   }
+  const failed = metrics.sum('slotcast_store_failed_commits_total') ?? 0;
+  if (failed > 0) {
+    const found = `${failed} commits could not be stored since the start`;
+    return {
+      check,
+      status: 'warning',
+      found,
+      advice: 'see whether the disk of dataDir is nearly full; the log says why',
+    };
+  }
   const damages = metrics.sum('slotcast_store_damages_total') ?? 0;
   if (damages > 0) {
     return {

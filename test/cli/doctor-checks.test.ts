@@ -153,6 +153,12 @@ test.each([
     'warning',
     '2 partitions have no journal',
   ],
+  [
+    'a commit that failed',
+    checkStore(observation({}, 'slotcast_store_failed_commits_total 3\n')),
+    'warning',
+    '3 commits could not be stored',
+  ],
   ['a damaged store', checkStore(observation({}, 'slotcast_store_damages_total 1\n')), 'warning', 'was damaged'],
   [
     'few descriptors',

