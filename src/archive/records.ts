@@ -84,7 +84,7 @@ export function isFlags(flags: string): boolean {
 }
 
 /** An instance with its defaults filled in, fields and metadata in one order: equal instances are equal text. */
-export function completeInstance({ id, host, port, weight, enabled, zone, metadata }: InstanceInput): Instance {
+export function completeInstance({ id, host, port, weight, enabled, zone, metadata, health }: InstanceInput): Instance {
   const sorted = sortMetadata(metadata ?? {});
   return {
     id: id ?? `${host}:${port}`,
@@ -94,6 +94,7 @@ export function completeInstance({ id, host, port, weight, enabled, zone, metada
     enabled: enabled ?? true,
     ...(zone === undefined ? {} : { zone }),
     ...(Object.keys(sorted).length === 0 ? {} : { metadata: sorted }),
+    ...(health === undefined || health === 'passing' ? {} : { health }),
   };
 }
 

@@ -88,12 +88,13 @@ export function formatServices(services: readonly ServiceSummary[], look?: Table
 
 export function formatInstances(instances: readonly Instance[], look?: TableLook): string {
   return formatTable(
-    ['ID', 'ADDRESS', 'WEIGHT', 'ENABLED', 'PERSISTENT', 'ZONE', 'METADATA'],
+    ['ID', 'ADDRESS', 'WEIGHT', 'ENABLED', 'HEALTH', 'PERSISTENT', 'ZONE', 'METADATA'],
     instances.map((instance) => [
       formatText(instance.id),
       formatText(formatAddress(instance.host, instance.port)),
       String(instance.weight),
       instance.enabled ? 'yes' : 'no',
+      instance.health ?? 'passing',
       instance.persistent === true ? 'yes' : 'no',
       instance.zone === undefined ? nothing : formatText(instance.zone),
       formatMetadata(instance.metadata),
@@ -146,10 +147,10 @@ export function formatChange({
       ];
 }
 
-function formatInstance({ id, host, port, weight, enabled, persistent }: Instance): string {
+function formatInstance({ id, host, port, weight, enabled, persistent, health }: Instance): string {
   const address = formatAddress(host, port);
   const name = id === address ? formatText(id) : `${formatText(id)} at ${formatText(address)}`;
-  return `${name} weight ${weight}${enabled ? '' : ' disabled'}${persistent === true ? ' persistent' : ''}`;
+  return `${name} weight ${weight}${enabled ? '' : ' disabled'}${persistent === true ? ' persistent' : ''}${health === undefined ? '' : ` ${health}`}`;
 }
 
 export function formatAddress(host: string, port: number): string {

@@ -1,8 +1,8 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 
 import { RequestError } from '../client/index.ts';
-import type { Client, InstanceInput, Registration, ServiceFields } from '../client/index.ts';
+import type { Client, Health, InstanceInput, Registration, ServiceFields } from '../client/index.ts';
 import type { RemovalResult } from '../protocol/http-results.ts';
 import { escapeTerminal } from '../runtime/terminal-escapes.ts';
 import { askServer } from './administration.ts';
@@ -28,6 +28,7 @@ interface RegisterOptions extends ServiceOptions, WaitOptions {
   readonly weight?: number;
   readonly zone?: string;
   readonly disabled: boolean;
+  readonly health?: Health;
   readonly persistent: boolean;
   readonly meta?: Record<string, string>;
 }
@@ -51,6 +52,9 @@ export function addRegisterCommand(program: Command): void {
       .option('--persistent', 'it lives until it is deregistered; do not hold it', false)
       .option('--zone <name>', 'where it runs')
       .option('--disabled', 'known, but takes no traffic', false)
+      .addOption(
+        new Option('--health <state>', 'how it is (default: passing)').choices(['passing', 'warning', 'critical']),
+      )
       .option('--meta <k=v>', 'metadata; may be given more than once', parseMeta),
   );
   addWaitOption(command).addHelpText('after', commandHelp).action(registerInstance);
@@ -249,7 +253,7 @@ async function deregister(registration: Registration, report: Report): Promise<v
 
 function readInstance(
   { host, port }: { readonly host: string; readonly port: number },
-  { id, weight, zone, disabled, meta }: RegisterOptions,
+  { id, weight, zone, disabled, health, meta }: RegisterOptions,
 ): InstanceInput {
   return {
     host,
@@ -258,6 +262,7 @@ function readInstance(
     ...(weight === undefined ? {} : { weight }),
     ...(zone === undefined ? {} : { zone }),
     ...(disabled ? { enabled: false } : {}),
+    ...(health === undefined ? {} : { health }),
     ...(meta === undefined ? {} : { metadata: meta }),
   };
 }

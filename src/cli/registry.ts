@@ -149,14 +149,16 @@ export function readServiceFields(service: string, options: NameOptions): Servic
 export interface FilterOptions extends ServiceOptions {
   readonly zone?: string;
   readonly enabledOnly?: boolean;
+  readonly healthyOnly?: boolean;
   readonly select?: Readonly<Record<string, string>>;
 }
 
-/** `--zone`, `--enabled-only` and `--select`. */
+/** `--zone`, `--enabled-only`, `--healthy-only` and `--select`. */
 export function addFilterOptions(command: Command): Command {
   return command
     .option('--zone <name>', 'only instances of this zone')
     .option('--enabled-only', 'only instances that take traffic')
+    .option('--healthy-only', 'only instances that are not critical')
     .option('--select <key=value>', 'only instances with this metadata; may be given several times', readSelection);
 }
 
@@ -166,10 +168,11 @@ function readSelection(text: string, before: Readonly<Record<string, string>> = 
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
-export function readFilter({ zone, enabledOnly, select }: FilterOptions): InstanceFilter {
+export function readFilter({ zone, enabledOnly, healthyOnly, select }: FilterOptions): InstanceFilter {
   return {
     ...(zone === undefined ? {} : { zone }),
     ...(enabledOnly === undefined ? {} : { enabledOnly }),
+    ...(healthyOnly === undefined ? {} : { healthyOnly }),
     ...(select === undefined ? {} : { selector: select }),
   };
 }

@@ -21,6 +21,7 @@ import type { ClientEffect, ClientEvent, Notice, Settlement, UserCall } from './
 import { Emitter } from './emitter.ts';
 import type { StopListening } from './emitter.ts';
 import type { FilteredView } from './entries.ts';
+import { ClosedError } from './errors.ts';
 import { KeySpace } from './key-space.ts';
 import { servingOf } from './link.ts';
 import { ListKeeper } from './list-keeper.ts';
@@ -126,6 +127,12 @@ export class ClientShell implements Client {
     const { registration } = await this.#ask<'registered'>(call, options);
     return new Registration(registration, {
       deregister: (service, id, options) => this.deregister(service, id, options),
+      setHealth: async (entry, health, options) => {
+        const { service, wanted } = entry;
+        if (wanted === undefined) throw new ClosedError('registration', 'deregistered');
+        const instance = { ...wanted, health };
+        await this.#ask<'registered'>({ kind: 'register', service, instance, isStanding: entry.isStanding }, options);
+      },
       whenApplied: async (registration, options) => {
         await this.#ask<'registered'>({ kind: 'awaitRegistration', registration }, options);
       },

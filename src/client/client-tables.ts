@@ -60,6 +60,8 @@ export interface InFlight {
   entries: number;
   /** A registration's content as it was sent; undefined when it was taken away. */
   readonly content: InstanceInput | undefined;
+  /** What was sent of it is its health. */
+  readonly isHealthReport: boolean;
 }
 
 export interface TicketEntry {

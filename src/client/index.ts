@@ -78,6 +78,7 @@ export type { WebSocketConstructor, WebSocketEvent, WebSocketLike } from './web-
 export type { ServiceDeclaration, ServiceSettings } from '../protocol/service-declaration.ts';
 export type { ErrorCode } from '../protocol/errors.ts';
 export type {
+  Health,
   Instance,
   InstanceFilter,
   InstanceInput,

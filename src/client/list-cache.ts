@@ -57,17 +57,18 @@ function isTexts(value: unknown): boolean {
 
 function isFilter(value: unknown): value is InstanceFilter {
   if (!isRecord(value)) return false;
-  const { zone, enabledOnly, selector } = value;
+  const { zone, enabledOnly, healthyOnly, selector } = value;
   return (
     (zone === undefined || typeof zone === 'string') &&
     (enabledOnly === undefined || typeof enabledOnly === 'boolean') &&
+    (healthyOnly === undefined || typeof healthyOnly === 'boolean') &&
     (selector === undefined || isTexts(selector))
   );
 }
 
 function isInstance(value: unknown): boolean {
   if (!isRecord(value)) return false;
-  const { id, host, port, weight, enabled, zone, metadata } = value;
+  const { id, host, port, weight, enabled, zone, metadata, health } = value;
   return (
     typeof id === 'string' &&
     typeof host === 'string' &&
@@ -75,6 +76,7 @@ function isInstance(value: unknown): boolean {
     typeof weight === 'number' &&
     typeof enabled === 'boolean' &&
     (zone === undefined || typeof zone === 'string') &&
-    (metadata === undefined || isTexts(metadata))
+    (metadata === undefined || isTexts(metadata)) &&
+    (health === undefined || typeof health === 'string')
   );
 }

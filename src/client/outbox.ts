@@ -2,6 +2,7 @@ import type { WireLimits } from '../protocol/types.ts';
 import { refuse } from './answers.ts';
 import type { PendingOperation } from './client-tables.ts';
 import { utf8Bytes, encodeRegister, encodeRequest } from './frames.ts';
+import { isHealthReport } from './health-report.ts';
 import { isAwaited } from './locks.ts';
 import { noteRegistrationSent, noteRegistrationTried, shouldSendRegistration } from './registrations.ts';
 import type { Step } from './step.ts';
@@ -130,6 +131,10 @@ function noteSent(step: Step, operation: PendingOperation, socket: number): void
 function encodeOperation(step: Step, id: number, operation: PendingOperation): string {
   switch (operation.kind) {
     case 'registration':
+      if (isHealthReport(operation)) {
+        const { service, id: instance, wanted } = operation;
+        return encodeRequest(id, 'instance.health', { ...service, id: instance, health: wanted?.health ?? 'passing' });
+      }
       return operation.wanted === undefined
         ? encodeRequest(id, 'instance.deregister', { ...operation.service, id: operation.id })
         : encodeRegister(id, operation.service, operation.wanted);
@@ -156,7 +161,7 @@ function refuseTooLarge(step: Step, operation: PendingOperation, bytes: number, 
   if (operation.kind === 'registration') noteRegistrationTried(step, operation);
   refuse(
     step,
-    { operation, socket: 0, sentAtMs: 0, deadlineMs: 0, entries: 1, content },
+    { operation, socket: 0, sentAtMs: 0, deadlineMs: 0, entries: 1, content, isHealthReport: false },
     { code: 'limit_exceeded', message, limit: 'frameBytesMax', max: frameBytesMax },
   );
 }

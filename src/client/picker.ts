@@ -48,7 +48,7 @@ interface CallRecord {
 }
 
 /**
- * Picks instances of a live view for calls. Only instances that are enabled and have a weight above 0 are picked. Those that have failed several times in
+ * Picks instances of a live view for calls. Only instances that are enabled and have a weight above 0 are picked, critical ones only if all are. Those that have failed several times in
  * a row are skipped for a while, unless all would be: then none is skipped, since trying is better than giving up.
  * Outcomes are forgotten when an instance leaves the view.
  */
@@ -160,7 +160,10 @@ export class Picker {
     if (instances !== this.#seen) this.#forgetAllBut(instances);
     this.#seen = instances;
     const nowMs = this.#now();
-    const usable = instances.filter(({ enabled, weight }) => enabled && weight > 0);
+    const open = instances.filter(({ enabled, weight }) => enabled && weight > 0);
+    const healthy = open.filter(({ health }) => health !== 'critical');
+    // If all are critical, that may be the checks' doing: better a try than none.
+    const usable = healthy.length > 0 ? healthy : open;
     const well = usable.filter(({ id }) => (this.#records.get(id)?.untilMs ?? 0) <= nowMs);
     this.#candidates = this.#preferZone(well) ?? this.#preferZone(usable) ?? [];
     let sum = 0;

@@ -1,4 +1,4 @@
-import type { ServiceName } from '../protocol/types.ts';
+import type { Health, ServiceName } from '../protocol/types.ts';
 import type { RegistrationEntry } from './entries.ts';
 import type { CallOptions } from './options.ts';
 import { isRegistered } from './registrations.ts';
@@ -22,6 +22,7 @@ export interface Deregistration {
 export interface RegistrationHost {
   deregister(service: ServiceName, id: string, options: DeregisterOptions): Promise<Deregistration>;
   whenApplied(entry: RegistrationEntry, options: CallOptions): Promise<void>;
+  setHealth(entry: RegistrationEntry, health: Health, options: CallOptions): Promise<void>;
 }
 
 /** An instance that this client keeps registered. */
@@ -60,6 +61,16 @@ export class Registration implements AsyncDisposable {
   /** Resolves when a server has acknowledged it, at once if one has. Rejects like a call, without affecting the registration. */
   whenApplied(options: CallOptions = {}): Promise<void> {
     return this.#host.whenApplied(this.#entry, options);
+  }
+
+  /** What the client last reported, or is about to. */
+  get health(): Health {
+    return this.#entry.wanted?.health ?? 'passing';
+  }
+
+  /** Reports how the instance is. Resolves when the server has applied it; it is said again whenever the instance is registered again. */
+  setHealth(health: Health, options: CallOptions = {}): Promise<void> {
+    return this.#host.setHealth(this.#entry, health, options);
   }
 
   /** Removes it; like `Client.deregister`. */

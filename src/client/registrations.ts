@@ -167,17 +167,17 @@ export function noteRegistrationSent(step: Step, entry: RegistrationEntry): void
 export function acceptRegistration(
   step: Step,
   entry: RegistrationEntry,
-  { content }: InFlight,
+  { content, isHealthReport: isReport }: InFlight,
   { version, weight }: { readonly version: number; readonly weight?: unknown },
 ): void {
   if (!isTracked(step, entry)) return;
   entry.isUnsure = false;
   entry.held = content;
-  entry.givenWeight = typeof weight === 'number' ? weight : undefined;
+  if (!isReport) entry.givenWeight = typeof weight === 'number' ? weight : undefined;
   if (content !== undefined) {
     entry.version = version;
     // The newest claim is the one that is shown.
-    noteShown(step, entry, true);
+    if (!isReport) noteShown(step, entry, true);
     if (entry.wanted !== undefined) entry.accepted = content;
   }
   for (const ticket of entry.inFlightCalls) step.resolve(ticket, { kind: 'registered', registration: entry });
@@ -201,7 +201,7 @@ function retryLater(step: Step, entry: RegistrationEntry, waitMs: number): void 
 export function refuseRegistration(
   step: Step,
   entry: RegistrationEntry,
-  { content }: InFlight,
+  { content, isHealthReport: isReport }: InFlight,
   failure: Failure,
 ): void {
   if (!isTracked(step, entry)) return;
@@ -211,6 +211,11 @@ export function refuseRegistration(
     entry.waitingCalls = drainCalls(entry);
     if (isDue(entry)) retryLater(step, entry, step.waitAfter(failure));
     else proceed(step, entry);
+  } else if (isReport) {
+    // The session does not hold it after all, or the server knows no such reports: it is registered as it is.
+    entry.held = undefined;
+    entry.waitingCalls = drainCalls(entry);
+    proceed(step, entry);
   } else if (content === undefined) {
     refuseWithdrawal(step, entry, failure);
   } else {

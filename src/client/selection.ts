@@ -2,10 +2,11 @@ import { encodeFilter } from '../protocol/instance-filter.ts';
 import type { InstanceFilter } from '../protocol/types.ts';
 
 /** A filter as it is sent: a copy, without what lets everything through. */
-export function copyFilter({ zone, enabledOnly, selector }: InstanceFilter): InstanceFilter {
+export function copyFilter({ zone, enabledOnly, healthyOnly, selector }: InstanceFilter): InstanceFilter {
   return {
     ...(zone === undefined ? {} : { zone }),
     ...(enabledOnly === true ? { enabledOnly } : {}),
+    ...(healthyOnly === true ? { healthyOnly } : {}),
     ...(selector === undefined || Object.keys(selector).length === 0 ? {} : { selector: { ...selector } }),
   };
 }
@@ -17,10 +18,11 @@ export function isSameFilter(a: InstanceFilter, b: InstanceFilter): boolean {
 /** The narrowest filter that lets through all that any of these does: what they have in common. */
 export function commonFilter([first, ...others]: readonly InstanceFilter[]): InstanceFilter {
   if (first === undefined) return {};
-  const { zone, enabledOnly, selector = {} } = first;
+  const { zone, enabledOnly, healthyOnly, selector = {} } = first;
   return copyFilter({
     ...(zone !== undefined && others.every((other) => other.zone === zone) ? { zone } : {}),
     enabledOnly: enabledOnly === true && others.every((other) => other.enabledOnly === true),
+    healthyOnly: healthyOnly === true && others.every((other) => other.healthyOnly === true),
     selector: Object.fromEntries(
       Object.entries(selector).filter(([key, value]) => others.every((other) => hasEntry(other, key, value))),
     ),
@@ -32,6 +34,7 @@ export function covers(wide: InstanceFilter, narrow: InstanceFilter): boolean {
   return (
     (wide.zone === undefined || wide.zone === narrow.zone) &&
     (wide.enabledOnly !== true || narrow.enabledOnly === true) &&
+    (wide.healthyOnly !== true || narrow.healthyOnly === true) &&
     Object.entries(wide.selector ?? {}).every(([key, value]) => hasEntry(narrow, key, value))
   );
 }

@@ -5,6 +5,7 @@ import { isBehind } from './entries.ts';
 import type { RegistrationEntry, SubscriptionEntry, Ticket } from './entries.ts';
 import { RequestError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
+import { isHealthReport } from './health-report.ts';
 import type { Inputs, LinkState } from './link-state.ts';
 import { servingOf } from './link.ts';
 import type { LockRequest } from './lock-entries.ts';
@@ -120,7 +121,9 @@ export class Step {
     tables.nextRequest += 1;
     const content = operation.kind === 'registration' ? operation.wanted : undefined;
     const sentAtMs = this.nowMs;
-    tables.inFlight.set(id, { operation, socket, sentAtMs, deadlineMs: sentAtMs + timeoutMs, entries: 1, content });
+    const isReport = operation.kind === 'registration' && isHealthReport(operation);
+    const deadlineMs = sentAtMs + timeoutMs;
+    tables.inFlight.set(id, { operation, socket, sentAtMs, deadlineMs, entries: 1, content, isHealthReport: isReport });
     return id;
   }
 

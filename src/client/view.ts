@@ -148,6 +148,7 @@ export function isSame(a: Instance | undefined, b: Instance | undefined): boolea
     a.enabled === b.enabled &&
     a.zone === b.zone &&
     a.persistent === b.persistent &&
+    a.health === b.health &&
     isSameMetadata(a.metadata ?? {}, b.metadata ?? {})
   );
 }

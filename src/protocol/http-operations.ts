@@ -35,6 +35,7 @@ import {
 import { switchBodySchema, switchesSchema, switchQuerySchema, switchSchema } from './switches.ts';
 import { amount } from './typed-schema.ts';
 import type {
+  HealthParams,
   InstanceInput,
   KeyListParams,
   KeyPutParams,
@@ -81,6 +82,7 @@ export type OperationId =
   | 'withdrawService'
   | 'registerInstance'
   | 'deregisterInstance'
+  | 'reportHealth'
   | 'grantLease'
   | 'renewLease'
   | 'endLease'
@@ -145,6 +147,9 @@ export interface LeaseRegisterResult {
   readonly ttlMs: number;
   readonly version: number;
   readonly id: string;
+}
+export interface LeaseHealthBody extends HealthParams {
+  readonly lease: string;
 }
 export interface LeaseDeregisterQuery extends ServiceFields {
   readonly id: string;
@@ -242,6 +247,7 @@ const keyPutProperties = (methodSchemas['kv.put'].params as ObjectSchema).proper
 const keyDeleteProperties = (methodSchemas['kv.delete'].params as ObjectSchema).properties;
 const keyListProperties = (keyListParamsSchema as ObjectSchema).properties;
 const transactParams = methodSchemas['kv.transact'].params as ObjectSchema;
+const healthParams = methodSchemas['instance.health'].params as ObjectSchema;
 const deregisterParams = methodSchemas['instance.deregister'].params as ObjectSchema;
 const index: JsonSchema = {
   type: 'integer',
@@ -465,6 +471,19 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     },
     result: methodSchemas['instance.deregister'].result,
     errors: ['not_found', 'not_owner', 'storage_unavailable', ...transient],
+  },
+  reportHealth: {
+    method: 'PUT',
+    path: '/v1/instances/health',
+    summary: 'Reports the health of an instance that was registered under a lease, and renews the lease.',
+    body: {
+      type: 'object',
+      properties: { ...healthParams.properties, lease: leaseSchema },
+      required: ['service', 'id', 'health', 'lease'],
+      additionalProperties: false,
+    },
+    result: methodSchemas['instance.health'].result,
+    errors: ['not_found', ...transient],
   },
   grantLease: {
     method: 'POST',

@@ -1,5 +1,5 @@
 import { protocolLimits } from './limits.ts';
-import type { Instance, InstanceInput, InstanceOverride } from './types.ts';
+import type { Health, Instance, InstanceInput, InstanceOverride } from './types.ts';
 
 /** An instance as it is stored and sent. */
 export interface EncodedInstance {
@@ -38,6 +38,7 @@ export function encodeInstance(
     zone: input.zone,
     metadata: sortKeys(input.metadata),
     persistent: isPersistent ? true : undefined,
+    health: input.health === 'passing' ? undefined : input.health,
   });
   return { id, fragment, hasWeight: input.weight !== undefined };
 }
@@ -60,7 +61,7 @@ export function overrideInstance(
   weightPercent: number,
 ): string {
   const instance = JSON.parse(fragment) as Instance;
-  const { id, host, port, weight, enabled, zone, persistent } = { ...instance, ...fields };
+  const { id, host, port, weight, enabled, zone, persistent, health } = { ...instance, ...fields };
   return JSON.stringify({
     id,
     host,
@@ -70,7 +71,18 @@ export function overrideInstance(
     zone,
     metadata: sortKeys({ ...instance.metadata, ...metadata }),
     persistent,
+    health,
   });
+}
+
+/** The texts of health, at the end of an instance's canonical JSON. Within a text a quote is escaped, and metadata ends with a brace of its own, so nothing else ends so. */
+const healthEnds: readonly string[] = ['warning', 'critical'].map((health) => `,"health":"${health}"}`);
+
+/** An instance's canonical JSON with another health. */
+export function replaceHealth(fragment: string, health: Health): string {
+  const end = healthEnds.find((end) => fragment.endsWith(end)) ?? '}';
+  const rest = fragment.slice(0, fragment.length - end.length);
+  return health === 'passing' ? `${rest}}` : `${rest},"health":"${health}"}`;
 }
 
 function sortKeys(metadata: InstanceInput['metadata']): Record<string, string> | undefined {

@@ -1,4 +1,4 @@
-import type { InstanceFilter } from './types.ts';
+import type { Health, InstanceFilter } from './types.ts';
 
 /** What filters look at. */
 export interface Traits {
@@ -6,6 +6,7 @@ export interface Traits {
   readonly enabled: boolean;
   readonly zone?: string;
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly health?: Health;
 }
 
 /** Takes an instance's canonical JSON apart. */
@@ -19,8 +20,9 @@ export function parseFilter(text: string): InstanceFilter {
 }
 
 /** Whether an instance is in the view of a filter. */
-export function matchesFilter({ enabled, zone, metadata }: Traits, filter: InstanceFilter): boolean {
+export function matchesFilter({ enabled, zone, metadata, health }: Traits, filter: InstanceFilter): boolean {
   if (filter.enabledOnly === true && !enabled) return false;
+  if (filter.healthyOnly === true && health === 'critical') return false;
   if (filter.zone !== undefined && filter.zone !== zone) return false;
   for (const [key, value] of Object.entries(filter.selector ?? {})) {
     if (metadata === undefined || !Object.hasOwn(metadata, key) || metadata[key] !== value) return false;
@@ -29,12 +31,13 @@ export function matchesFilter({ enabled, zone, metadata }: Traits, filter: Insta
 }
 
 /** Filters that say the same have the same text; one that lets everything through has none. */
-export function encodeFilter({ zone, enabledOnly, selector }: InstanceFilter): string {
+export function encodeFilter({ zone, enabledOnly, healthyOnly, selector }: InstanceFilter): string {
   const keys = Object.keys(selector ?? {}).sort();
-  if (zone === undefined && enabledOnly !== true && keys.length === 0) return '';
+  if (zone === undefined && enabledOnly !== true && healthyOnly !== true && keys.length === 0) return '';
   return JSON.stringify({
     zone,
     enabledOnly: enabledOnly === true ? true : undefined,
+    healthyOnly: healthyOnly === true ? true : undefined,
     selector: keys.length === 0 ? undefined : Object.fromEntries(keys.map((key) => [key, selector?.[key]])),
   });
 }

@@ -117,9 +117,16 @@ const instanceProperties: Record<string, JsonSchema> = {
   metadata,
 };
 
+const health: JsonSchema = {
+  type: 'string',
+  enum: ['passing', 'warning', 'critical'],
+  description: 'How it is; by default `passing`. With `warning` it still takes traffic, with `critical` it should not.',
+};
+
 const filterFields = {
   zone: text('Only instances of this zone.', limits.zoneBytesMax),
   enabledOnly: { type: 'boolean', description: 'Only instances with `enabled` true.' },
+  healthyOnly: { type: 'boolean', description: 'Only instances that are not critical.' },
   selector: flatMap(
     'Only instances whose metadata has these keys with exactly these values',
     limits.selectorEntriesMax,
@@ -128,7 +135,7 @@ const filterFields = {
 };
 
 export const instanceInputSchema: JsonSchema = object(
-  instanceProperties,
+  { ...instanceProperties, health },
   ['host', 'port'],
   'An instance to register; the server fills in defaults.',
 );
@@ -137,9 +144,10 @@ export const instanceSchema: JsonSchema = object(
   {
     ...instanceProperties,
     persistent: { const: true, description: 'It lives until it is deregistered, and not with a session.' },
+    health: { type: 'string', enum: ['warning', 'critical'], description: 'How it is; omitted when it is passing.' },
   },
   ['id', 'host', 'port', 'weight', 'enabled'],
-  'An instance as subscribers see it. `zone` and `metadata` are omitted when empty, `persistent` when it is not.',
+  'An instance as subscribers see it. `zone` and `metadata` are omitted when empty, `persistent` when it is not, `health` when it is passing.',
 );
 
 const instances = array(instanceSchema, 'All instances of the service that match the filter.');
@@ -525,6 +533,11 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
       },
       ['service', 'id'],
     ),
+    result: object({ version: version("The service's version.") }, ['version']),
+  },
+  'instance.health': {
+    summary: 'Reports the health of an instance that this session has registered.',
+    params: object({ ...serviceFields, id: instanceId, health }, ['service', 'id', 'health']),
     result: object({ version: version("The service's version.") }, ['version']),
   },
   'service.subscribe': {

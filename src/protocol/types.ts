@@ -14,6 +14,9 @@ export interface ServiceName {
   readonly service: string;
 }
 
+/** How an instance is: `warning` still takes traffic, `critical` should not. */
+export type Health = 'passing' | 'warning' | 'critical';
+
 /** What a caller says of an instance when it registers one; defaults are filled in by the server. */
 export interface InstanceInput {
   /** 1 to 512 bytes of UTF-8; by default `host:port`. Unique within the service. */
@@ -27,9 +30,11 @@ export interface InstanceInput {
   readonly enabled?: boolean;
   readonly zone?: string;
   readonly metadata?: Readonly<Record<string, string>>;
+  /** By default `passing`. */
+  readonly health?: Health;
 }
 
-/** An instance as subscribers see it. `zone` and `metadata` are left out when they are empty, `persistent` when it is not. */
+/** An instance as subscribers see it. `zone` and `metadata` are left out when they are empty, `persistent` when it is not, and `health` when it is passing. */
 export interface Instance {
   readonly id: string;
   readonly host: string;
@@ -40,6 +45,8 @@ export interface Instance {
   readonly metadata?: Readonly<Record<string, string>>;
   /** It lives until it is deregistered; left out for what goes with its session. */
   readonly persistent?: true;
+  /** Left out: it is passing. */
+  readonly health?: Exclude<Health, 'passing'>;
 }
 
 /** What an operator lays over an instance, until it is lifted: what is left out stays as it was registered. */
@@ -59,6 +66,8 @@ export interface InstanceFilter {
   readonly zone?: string;
   /** Only instances with `enabled` true. */
   readonly enabledOnly?: boolean;
+  /** Only instances that are not critical. */
+  readonly healthyOnly?: boolean;
   /** Only instances whose metadata has these keys with exactly these values; at most 8 entries and 1024 bytes. */
   readonly selector?: Readonly<Record<string, string>>;
 }
@@ -148,6 +157,15 @@ export interface DeregisterParams extends ServiceFields {
   readonly persistent?: boolean;
 }
 export interface DeregisterResult {
+  readonly version: number;
+}
+
+/** A session reports how an instance is that it has registered. */
+export interface HealthParams extends ServiceFields {
+  readonly id: string;
+  readonly health: Health;
+}
+export interface HealthResult {
   readonly version: number;
 }
 
@@ -371,6 +389,7 @@ export interface Methods {
   'session.registrations': { params: RegistrationsParams; result: RegistrationsResult };
   'instance.register': { params: RegisterParams; result: RegisterResult };
   'instance.deregister': { params: DeregisterParams; result: DeregisterResult };
+  'instance.health': { params: HealthParams; result: HealthResult };
   'service.subscribe': { params: SubscribeParams; result: SubscribeResult };
   'service.unsubscribe': { params: ServiceFields; result: Record<string, never> };
   'service.query': { params: QueryParams; result: QueryResult };

@@ -299,6 +299,9 @@ export class PartitionLink {
       case toPartition.register:
         this.#noteChange(record[toFields.register.key], record[toFields.register.id]);
         return;
+      case toPartition.reportHealth:
+        this.#noteChange(record[toFields.reportHealth.key], record[toFields.reportHealth.id]);
+        return;
       case toPartition.deregister:
         this.#noteChange(record[toFields.deregister.key], record[toFields.deregister.id]);
         return;

@@ -26,6 +26,8 @@ export type Result =
       readonly isOff?: boolean;
     }
   | { readonly kind: 'deregistered'; readonly version: number }
+  /** The health of what is registered. */
+  | { readonly kind: 'reported'; readonly version: number }
   /** `count`: of the instances. */
   | {
       readonly kind: 'state';

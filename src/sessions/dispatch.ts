@@ -202,6 +202,11 @@ export class Dispatch implements ReplyHost {
         }
         this.#options.registrar.deregister(session, serviceKey(call.params), call.params.id, reply);
         return;
+      case 'instance.health': {
+        const { id, health } = call.params;
+        this.#options.registrar.reportHealth(session, serviceKey(call.params), id, health, reply);
+        return;
+      }
       case 'service.subscribe': {
         const { params } = call;
         this.#options.subscriptions.subscribe(
@@ -327,7 +332,11 @@ export class Dispatch implements ReplyHost {
 
 /** What a session that is taken over has registered must be known first; what is persistent is none of its own. */
 function isAboutRegistrations(call: Call): boolean {
-  return call.method === 'session.registrations' || (isChange(call) && !isPersistent(call));
+  return (
+    call.method === 'session.registrations' ||
+    call.method === 'instance.health' ||
+    (isChange(call) && !isPersistent(call))
+  );
 }
 
 type ChangeCall = Extract<Call, { readonly method: 'instance.register' | 'instance.deregister' }>;
@@ -349,6 +358,7 @@ function isLasting(call: Call): boolean {
   switch (call.method) {
     case 'instance.register':
     case 'instance.deregister':
+    case 'instance.health':
     case 'kv.put':
     case 'kv.delete':
       return true;
@@ -383,6 +393,8 @@ function describeCall(call: Call): { readonly kind: CallKind; readonly key: stri
       return { kind: isPersistent(call) ? 'persistentChange' : 'change', key: call.key };
     case 'instance.deregister':
       return { kind: isPersistent(call) ? 'persistentChange' : 'change', key: serviceKey(call.params) };
+    case 'instance.health':
+      return { kind: 'change', key: serviceKey(call.params) };
     case 'session.registrations':
       return { kind: 'registrations', key: '' };
     case 'kv.get':

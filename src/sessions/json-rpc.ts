@@ -53,6 +53,7 @@ export function encodeResult(result: Result): string {
     case 'registered':
       return `{"version":${result.version},"id":${JSON.stringify(result.id)}${encodeWeight(result.weight)}${result.isOff === true ? ',"closed":true' : ''}}`;
     case 'deregistered':
+    case 'reported':
       return `{"version":${result.version}}`;
     case 'state':
       return `{"version":${result.version},${result.list}${encodeWarming(result.isWarming)}}`;

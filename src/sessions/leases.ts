@@ -1,7 +1,12 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
-import type { LeaseDeregisterQuery, LeaseRegisterBody, LeaseResult } from '../protocol/http-operations.ts';
-import type { DeregisterResult, RegisterResult } from '../protocol/types.ts';
+import type {
+  LeaseDeregisterQuery,
+  LeaseHealthBody,
+  LeaseRegisterBody,
+  LeaseResult,
+} from '../protocol/http-operations.ts';
+import type { DeregisterResult, HealthResult, RegisterResult } from '../protocol/types.ts';
 import type { KeyResult, Result } from './answers.ts';
 import { waitForReply } from './reply-waiting.ts';
 import type { Call } from './requests.ts';
@@ -16,6 +21,7 @@ export type KeyCall = Extract<Call, { method: 'kv.put' | 'kv.delete' | 'kv.trans
 export type LeaseCall =
   | { readonly kind: 'register'; readonly body: LeaseRegisterBody; readonly address: string }
   | { readonly kind: 'deregister'; readonly query: LeaseDeregisterQuery }
+  | { readonly kind: 'report'; readonly body: LeaseHealthBody }
   | { readonly kind: 'grant'; readonly ttlMs: number | undefined; readonly address: string }
   | { readonly kind: 'keys'; readonly lease: string; readonly call: KeyCall }
   | { readonly kind: 'renew'; readonly lease: string }
@@ -26,6 +32,7 @@ export type LeaseAnswer =
   | Failure
   | { readonly kind: 'registered'; readonly lease: LeaseResult; readonly result: RegisterResult }
   | { readonly kind: 'deregistered'; readonly result: DeregisterResult }
+  | { readonly kind: 'reported'; readonly result: HealthResult }
   | { readonly kind: 'keys'; readonly result: KeyResult }
   | { readonly kind: 'granted' | 'renewed' | 'ended'; readonly lease: LeaseResult };
 
@@ -33,6 +40,7 @@ export type LeaseAnswer =
 export function leaseOf(call: LeaseCall): string | undefined {
   switch (call.kind) {
     case 'register':
+    case 'report':
       return call.body.lease;
     case 'deregister':
       return call.query.lease;
@@ -66,6 +74,8 @@ export class Leases {
         return this.#register(call.body, call.address);
       case 'deregister':
         return this.#deregister(call.query);
+      case 'report':
+        return this.#report(call.body);
       case 'grant':
         return Promise.resolve(this.#grantBare(call.ttlMs, call.address));
       case 'keys':
@@ -111,6 +121,18 @@ export class Leases {
     if ('code' in reply) return reply;
     if (reply.kind !== 'deregistered') throw new Error(`not an answer to a deregistration: ${reply.kind}`);
     return { kind: 'deregistered', result: { version: reply.version } };
+  }
+
+  /** Whoever reports lives, so that renews the lease, too. */
+  async #report({ lease, ...params }: LeaseHealthBody): Promise<LeaseAnswer> {
+    const session = this.#find(lease);
+    if ('code' in session) return session;
+    const reply = await this.#execute(session, { method: 'instance.health', params });
+    if ('code' in reply) return reply;
+    if (reply.kind !== 'reported') throw new Error(`not an answer to a report: ${reply.kind}`);
+    if (session.state.kind !== 'leased') return leaseEnded;
+    this.#core.sessions.renewLease(session);
+    return { kind: 'reported', result: { version: reply.version } };
   }
 
   /** A lease without a registration. It lives for its time, whether it holds keys or not. */

@@ -1,6 +1,8 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
+import { replaceHealth } from '../protocol/instance-encoding.ts';
 import type { EncodedInstance } from '../protocol/instance-encoding.ts';
+import type { Health } from '../protocol/types.ts';
 import { readRefusal } from '../routing/partition-link.ts';
 import type { Answer, PendingRequest } from '../routing/partition-link.ts';
 import type { Router } from '../routing/router.ts';
@@ -66,6 +68,11 @@ export class Registrar {
   remarkAll(session: Session): void {
     if (this.#options.orders.present.off.length === 0) return;
     for (const registration of session.registrations.values()) this.remark(session, registration);
+  }
+
+  /** A session reports how an instance is that it has registered. */
+  reportHealth(session: Session, key: string, id: string, health: Health, reply: Reply): void {
+    this.#router.ask(new PendingReport(this, session, { key, id, health }, reply));
   }
 
   /** Why the log cannot take a registration. One that it knows may always change to one of at most its length; what is persistent has a bound of its own. */
@@ -193,17 +200,17 @@ export class PendingRegister implements PendingRequest {
   before: HeldRegistration | undefined;
   /** It has been said already how it stands among other sessions' claims. */
   isContested = false;
-  readonly #registrar: Registrar;
+  protected readonly registrar: Registrar;
   readonly #instance: EncodedInstance;
-  readonly #reply: Reply;
+  protected readonly reply: Reply;
 
   constructor(registrar: Registrar, session: Session, key: string, instance: EncodedInstance, reply: Reply) {
-    this.#registrar = registrar;
+    this.registrar = registrar;
     this.key = key;
     this.session = session;
     this.id = instance.id;
     this.#instance = instance;
-    this.#reply = reply;
+    this.reply = reply;
   }
 
   get isDurable(): boolean {
@@ -213,42 +220,46 @@ export class PendingRegister implements PendingRequest {
   /** The log takes the registration when it is sent: a session that ends before the answer must still take it away. */
   begin(request: number): boolean {
     const { session, key, id } = this;
-    const failure = isOver(session) ? sessionEnded : this.#registrar.judge(session, key, this.#instance);
+    const failure = isOver(session) ? sessionEnded : this.registrar.judge(session, key, this.#instance);
     if (failure !== undefined) {
-      this.#reply.fail(failure);
+      this.reply.fail(failure);
       return false;
     }
     session.identity.noteAsked();
-    this.before = this.#registrar.keep(session, { key, id, fragment: this.#instance.fragment, stamp: request });
+    this.before = this.registrar.keep(session, { key, id, fragment: this.#instance.fragment, stamp: request });
     return true;
   }
 
   build(request: number): ToPartition {
     const { session, key, id } = this;
-    const fragment = this.#registrar.markFor(session, this.#instance.fragment);
+    const fragment = this.registrar.markFor(session, this.#instance.fragment);
     return [toPartition.register, request, session.number, key, id, fragment];
   }
 
   refuse(failure: Failure): void {
-    this.#reply.fail(failure);
+    this.reply.fail(failure);
   }
 
   /** Its session has ended: nobody waits for the answer. */
   abandon(): void {
-    this.#reply.fail(sessionEnded);
+    this.reply.fail(sessionEnded);
   }
 
   settle(answer: Answer): void {
     const { session, key, id } = this;
     if (answer[0] === fromPartition.applied) {
-      const isOff = this.#registrar.markOf(session, this.#instance.fragment) === offMark;
-      this.#reply.succeed({ kind: 'registered', version: answer[2], id, weight: this.#instance.givenWeight, isOff });
-    } else this.#handleRefusal(answer);
-    if (this.isContested) this.#registrar.tellStanding(session, { key, id });
+      this.succeed(answer[2]);
+    } else this.handleRefusal(answer);
+    if (this.isContested) this.registrar.tellStanding(session, { key, id });
     session.identity.noteAnswered();
   }
 
-  #handleRefusal(answer: Answer): void {
+  protected succeed(version: number): void {
+    const isOff = this.registrar.markOf(this.session, this.#instance.fragment) === offMark;
+    this.reply.succeed({ kind: 'registered', version, id: this.id, weight: this.#instance.givenWeight, isOff });
+  }
+
+  protected handleRefusal(answer: Answer): void {
     const failure = readRefusal(answer);
     const { session, key, id } = this;
     const [, request, , , , , fragment, stamp] = answer as Extract<
@@ -257,14 +268,71 @@ export class PendingRegister implements PendingRequest {
     >;
     // What was given up after deaths has been restored from the log. Else whatever of it is in the log is this attempt.
     if (failure.code !== 'internal' && session.registrations.stampOf(key, id) === request) {
-      if (fragment === '') this.#registrar.drop(session, key, id);
+      if (fragment === '') this.registrar.drop(session, key, id);
       else {
-        this.#registrar.putBack(session, { key, id, fragment, stamp, isHidden: stamp !== request });
+        this.registrar.putBack(session, { key, id, fragment, stamp, isHidden: stamp !== request });
         this.isContested = true;
       }
     }
-    this.#reply.fail(failure);
+    this.reply.fail(failure);
   }
+}
+
+/** A report of health in flight: what is registered changes its content, and keeps its stamp. */
+class PendingReport extends PendingRegister {
+  readonly #health: Health;
+  #stamp = 0;
+
+  constructor(
+    registrar: Registrar,
+    session: Session,
+    { key, id, health }: RegistrationName & { readonly health: Health },
+    reply: Reply,
+  ) {
+    super(registrar, session, key, { id, fragment: '', hasWeight: true }, reply);
+    this.#health = health;
+  }
+
+  override begin(): boolean {
+    const { session, key, id } = this;
+    const before = session.registrations.get(key, id);
+    if (isOver(session) || before === undefined) {
+      this.reply.fail(before === undefined ? notRegistered(id) : sessionEnded);
+      return false;
+    }
+    session.identity.noteAsked();
+    this.before = before;
+    this.#stamp = before.stamp;
+    this.#note();
+    return true;
+  }
+
+  override build(request: number): ToPartition {
+    return [toPartition.reportHealth, request, this.session.number, this.key, this.id, this.#health];
+  }
+
+  protected override succeed(version: number): void {
+    // A registration that was in flight before may have been refused, so that the log has what was there before it.
+    this.#note();
+    this.reply.succeed({ kind: 'reported', version });
+  }
+
+  /** What has been registered since says itself how it is. */
+  #note(): void {
+    const { session, key, id } = this;
+    const registration = session.registrations.get(key, id);
+    if (registration === undefined || registration.stamp > this.#stamp) return;
+    session.registrations.revise(key, id, replaceHealth(registration.fragment, this.#health));
+  }
+
+  /** The owner has dropped the claim, and says so by itself. */
+  protected override handleRefusal(answer: Answer): void {
+    this.reply.fail(readRefusal(answer));
+  }
+}
+
+function notRegistered(id: string): Failure {
+  return { code: 'not_found', message: `the session has not registered ${JSON.stringify(id)}` };
 }
 
 /** A deregistration in flight. */

@@ -111,6 +111,14 @@ export class SessionLog {
     return before;
   }
 
+  /** Gives what is registered other content, and leaves the rest as it is. */
+  revise(key: string, id: string, fragment: string): void {
+    const row = this.#find(key, id);
+    if (row === -1) return;
+    const { table } = this.#host;
+    this.#replace(row, key, { fragment, stamp: table.stampOf(row), owner: table.ownerOf(row) });
+  }
+
   standingOf(key: string, id: string): Standing {
     const row = this.#find(key, id);
     const bits = row === -1 ? 0 : this.#host.table.ownerOf(row);

@@ -1,6 +1,9 @@
 import type { Failure } from '../protocol/errors.ts';
+import { replaceHealth } from '../protocol/instance-encoding.ts';
+import type { Health } from '../protocol/types.ts';
 import { compareBytes } from './byte-order.ts';
 import type { EncodedText, TextCodec } from './fragment-bytes.ts';
+import { markInstance, readMark, takeMarkOff } from './instance-mark.ts';
 import { InstanceTable } from './instance-table.ts';
 import type { NamespaceQuota, NamespaceQuotas } from './namespace-quotas.ts';
 import { persistentOwner } from './persistent-owner.ts';
@@ -206,6 +209,33 @@ export class ServiceStore {
       }
     }
     return this.#show(service, id, row, { before: current.fragment, instance, told }, nowMicros);
+  }
+
+  /** Changes the health of what a session claims; the claim's place among others stays. It is never refused for its size: a word is nothing that bounds need to know of. */
+  reportHealth(key: string, id: string, owner: number, health: Health, nowMicros: number): StoreOutcome {
+    const service = this.#services.get(key);
+    const claim = service?.instances.claimOf(id, owner);
+    if (service === undefined || claim === undefined) {
+      return {
+        kind: 'refused',
+        failure: { code: 'not_found', message: `the session has no instance ${JSON.stringify(id)} in ${key}` },
+      };
+    }
+    const { instances } = service;
+    const plain = replaceHealth(takeMarkOff(claim.fragment), health);
+    const instance = { fragment: markInstance(plain, readMark(claim.fragment)), owner, stamp: claim.stamp };
+    if (claim.isShown) {
+      return this.#show(
+        service,
+        id,
+        instances.find(id),
+        { before: claim.fragment, instance, told: nothingTold },
+        nowMicros,
+      );
+    }
+    instances.hidden?.remove(id, owner);
+    instances.hide(id, instance);
+    return { kind: 'unchanged', service, told: nothingTold };
   }
 
   /** Makes a claim the one that shows. */

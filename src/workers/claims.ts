@@ -47,6 +47,17 @@ export class Claims {
     journal?.noteRegistration(id, claim, outcome, key);
   }
 
+  reportHealth(host: number, record: ToRecord<'reportHealth'>, clock: PartitionClock): void {
+    const at = toFields.reportHealth;
+    const [request, key, id, owner] = [record[at.request], record[at.key], record[at.id], record[at.session]];
+    const { progress, store, journal } = this.#parts;
+    progress.noteMutation();
+    const outcome = store.reportHealth(key, id, owner, record[at.health], clock.wallMicros);
+    this.#answer(host, request, id, outcome);
+    const claim = outcome.kind === 'refused' ? undefined : outcome.service.instances.claimOf(id, owner);
+    if (outcome.kind !== 'refused' && claim !== undefined) journal?.notePut(outcome.service, claim);
+  }
+
   deregister(host: number, record: ToRecord<'deregister'>, clock: PartitionClock): void {
     const at = toFields.deregister;
     const request = record[at.request];

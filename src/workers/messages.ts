@@ -4,6 +4,7 @@ import type { StoreReply, StoreRequest } from '../durable/commits.ts';
 import type { KeyLimits } from '../keys/key-domain.ts';
 import type { KeyOutcome, KeyRequest } from '../keys/key-operations.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
+import type { Health } from '../protocol/types.ts';
 import type { ClaimState, StoreLimits } from '../store/service-store.ts';
 import type { JournalReport, JournalStart } from './journal-start.ts';
 import { listKinds, locateFields, measureShapes } from './record-shapes.ts';
@@ -67,6 +68,7 @@ interface ToPartitionValues {
   id: string;
   /** The canonical JSON of an instance. */
   fragment: string;
+  health: Health;
   /** Its text. */
   variant: string;
   /** A version that the subscriber holds; 0: a snapshot is wanted. */
@@ -162,6 +164,8 @@ const toShapes = {
   limitNamespaces: [29, 'quotas'],
   /** The claims to an instance of a service, or to all of them if `id` is empty, as many as `limit`. Answered with `inspected`. */
   inspect: [30, 'request', 'key', 'id', 'limit'],
+  /** A session reports the health of what it has registered: its claim keeps its place among others. */
+  reportHealth: [40, 'request', 'session', 'key', 'id', 'health'],
 } as const;
 
 /** What the fields of a partition's records hold, by their names. */

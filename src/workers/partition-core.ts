@@ -25,7 +25,7 @@ import { SlotMoves } from './slot-moves.ts';
 import { recordWork, TurnWork } from './turn-work.ts';
 import { Watches } from './watches.ts';
 
-const { register, deregister, giveUp, subscribe, query, inspect } = toFields;
+const { register, reportHealth, deregister, giveUp, subscribe, query, inspect } = toFields;
 
 /** What a partition needs besides its records. */
 export interface PartitionOptions {
@@ -256,6 +256,11 @@ export class PartitionCore {
       case toPartition.register:
         if (this.#owns(host, epoch, record[register.request], record[register.key])) {
           this.#claims.register(host, record, clock);
+        }
+        return;
+      case toPartition.reportHealth:
+        if (this.#owns(host, epoch, record[reportHealth.request], record[reportHealth.key])) {
+          this.#claims.reportHealth(host, record, clock);
         }
         return;
       case toPartition.deregister:

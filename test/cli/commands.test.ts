@@ -87,7 +87,7 @@ test('services asks for page after page', async () => {
 
 test('instances lists instances, as a table or as JSON', async () => {
   const table = await run('instances', 'orders');
-  expect(table.out).toContain('10.0.0.1:80  10.0.0.1:80  100     yes      no          a     version=2');
+  expect(table.out).toContain('10.0.0.1:80  10.0.0.1:80  100     yes      passing  no          a     version=2');
   const json = await run('instances', 'stock', '--namespace', 'other', '--group', 'G', '--json');
   expect(JSON.parse(json.out)).toMatchObject({
     version: expect.any(Number),

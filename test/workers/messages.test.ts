@@ -63,6 +63,14 @@ const outwardByKind: Each<typeof fromPartition, FromPartition> = {
 
 const inwardByKind: Each<typeof toPartition, ToPartition> = {
   register: fc.tuple(fc.constant(toPartition.register), number, number, text, text, text),
+  reportHealth: fc.tuple(
+    fc.constant(toPartition.reportHealth),
+    number,
+    number,
+    text,
+    text,
+    fc.constantFrom('passing' as const, 'warning' as const, 'critical' as const),
+  ),
   deregister: fc.tuple(fc.constant(toPartition.deregister), number, number, text, text),
   withdraw: fc.tuple(fc.constant(toPartition.withdraw), number, text, text),
   giveUp: fc.tuple(fc.constant(toPartition.giveUp), number, number, text, text),

@@ -9,6 +9,7 @@ import type {
   KeyPutQuery,
   KeyTransactBody,
   LeaseGrantBody,
+  LeaseHealthBody,
   LeaseRegisterBody,
   LeaseRegisterResult,
   OperationId,
@@ -109,6 +110,7 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
       }
       return holder === undefined ? lacksLease : lease({ kind: 'deregister', query: { ...params, lease: holder } });
     },
+    reportHealth: ({ value }) => lease({ kind: 'report', body: value as LeaseHealthBody }),
     renewLease: (input) => lease({ kind: 'renew', lease: input.lease }),
     endLease: (input) => lease({ kind: 'end', lease: input.lease }),
     grantLease: ({ value, caller: { address } }) => {
@@ -220,6 +222,7 @@ function answerLease(answer: Exclude<LeaseAnswer, Failure>): HttpAnswer {
     case 'registered':
       return answerValue({ ...answer.lease, ...answer.result } satisfies LeaseRegisterResult);
     case 'deregistered':
+    case 'reported':
       return answerValue(answer.result);
     case 'keys':
       return answerValue(answer.result);

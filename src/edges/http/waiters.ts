@@ -76,7 +76,7 @@ export class Waiters {
 
 /** The filter and the name in what a caller asks for, without what else it says. */
 export function readSubscription(
-  { namespace, group, service, zone, enabledOnly, selector }: QueryParams,
+  { namespace, group, service, zone, enabledOnly, healthyOnly, selector }: QueryParams,
   more: Pick<SubscribeParams, 'mode' | 'version'>,
 ): SubscribeParams {
   return {
@@ -85,6 +85,7 @@ export function readSubscription(
     service,
     ...(zone === undefined ? {} : { zone }),
     ...(enabledOnly === undefined ? {} : { enabledOnly }),
+    ...(healthyOnly === undefined ? {} : { healthyOnly }),
     ...(selector === undefined ? {} : { selector }),
     ...more,
   };
