@@ -1,9 +1,10 @@
+import { orderCheck } from '../protocol/check-definition.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import type { JsonSchema } from '../protocol/schemas.ts';
 import { instanceInputSchema, methodSchemas } from '../protocol/schemas.ts';
 import { settingsSchemas } from '../protocol/service-declaration.ts';
-import type { ServiceSettings } from '../protocol/service-declaration.ts';
-import type { Instance, InstanceInput, ServiceName } from '../protocol/types.ts';
+import type { DeclaredInstance, ServiceSettings } from '../protocol/service-declaration.ts';
+import type { InstanceInput, ServiceName } from '../protocol/types.ts';
 import { createValidator } from '../sessions/validation.ts';
 import type { Validate } from '../sessions/validation.ts';
 
@@ -16,7 +17,7 @@ export interface ServiceRecord extends ServiceName {
 /** An instance that lives until it is removed. */
 export interface InstanceRecord extends ServiceName {
   readonly kind: 'instance';
-  readonly instance: Instance;
+  readonly instance: DeclaredInstance;
 }
 
 export interface KeyRecord {
@@ -84,7 +85,17 @@ export function isFlags(flags: string): boolean {
 }
 
 /** An instance with its defaults filled in, fields and metadata in one order: equal instances are equal text. */
-export function completeInstance({ id, host, port, weight, enabled, zone, metadata, health }: InstanceInput): Instance {
+export function completeInstance({
+  id,
+  host,
+  port,
+  weight,
+  enabled,
+  zone,
+  metadata,
+  health,
+  check,
+}: InstanceInput): DeclaredInstance {
   const sorted = sortMetadata(metadata ?? {});
   return {
     id: id ?? `${host}:${port}`,
@@ -95,6 +106,7 @@ export function completeInstance({ id, host, port, weight, enabled, zone, metada
     ...(zone === undefined ? {} : { zone }),
     ...(Object.keys(sorted).length === 0 ? {} : { metadata: sorted }),
     ...(health === undefined || health === 'passing' ? {} : { health }),
+    ...(check === undefined ? {} : { check: orderCheck(check) }),
   };
 }
 

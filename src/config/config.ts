@@ -3,7 +3,9 @@ import { availableParallelism } from 'node:os';
 import { protocolLimits } from '../protocol/limits.ts';
 import type { JsonSchema } from '../protocol/schemas.ts';
 import { partitionsMax } from '../slots/slot-table.ts';
+import { explainUselessScript } from './check-scripts.ts';
 import { explainUselessOrigin } from './origins.ts';
+import { explainUselessTarget } from './probe-targets.ts';
 
 /** Every setting of the server, units in the names. docs/OPERATIONS.md lists them; a test compares. */
 export interface ServerConfig {
@@ -47,6 +49,12 @@ export interface ServerConfig {
   readonly lossServiceInstancesMin: number;
   readonly lossServicePercent: number;
   readonly lossHoldMaxMs: number;
+  readonly checksMax: number;
+  readonly checkProbesMax: number;
+  readonly checkTargets: readonly string[];
+  readonly checkScripts: readonly string[];
+  readonly checkLossMin: number;
+  readonly checkLossPercent: number;
   readonly drainTimeoutMs: number;
   readonly reconnectSpreadMs: number;
   readonly partitionStartTimeoutMs: number;
@@ -331,6 +339,39 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'And the percentage of its instances that must be missing; 101 disables these guards.',
   ),
   lossHoldMaxMs: integer(10 * minute, 0, 24 * 60 * minute, 'The longest time that a guard holds back removals.'),
+  checksMax: integer(
+    20_000,
+    0,
+    1_000_000,
+    'Health checks of instances that the server makes; those beyond it are not made, and their instances count as they report themselves. 0: none is made.',
+  ),
+  checkProbesMax: integer(
+    256,
+    1,
+    10_000,
+    'Probes of checks under way at a time, and so their sockets; further ones wait.',
+  ),
+  checkTargets: {
+    schema: { type: 'array', items: { type: 'string', minLength: 1, maxLength: 64 } },
+    default: ['private'],
+    meaning:
+      'Addresses that checks may reach: `private` (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7), `loopback`, and addresses or ranges such as `203.0.113.0/24`. Link-local addresses, where clouds give out secrets, are reached only if they are listed themselves.',
+    refuse: (entries: readonly string[]) => entries.map(explainUselessTarget).find((words) => words !== undefined),
+  },
+  checkScripts: {
+    schema: { type: 'array', items: { type: 'string', minLength: 3, maxLength: 4096 } },
+    default: [],
+    meaning:
+      'Programs that checks may run, each as `name=/path/to/program argument …`, without a shell; checks say the name. Exit status 0 passes, 1 warns, any other is critical.',
+    refuse: (entries: readonly string[]) => entries.map(explainUselessScript).find((words) => words !== undefined),
+  },
+  checkLossMin: integer(
+    10,
+    1,
+    1_000_000,
+    'While at least this many checks over the network fail at once that were fine, and `checkLossPercent` of them, nothing becomes critical: the fault is likely at the server.',
+  ),
+  checkLossPercent: integer(50, 1, 101, 'And the percentage of them that must fail; 101 disables this guard.'),
   warmUpMs: integer(
     20_000,
     0,

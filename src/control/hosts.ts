@@ -1,6 +1,7 @@
 import type { StorePort } from '../durable/commits.ts';
 import type { StoreConnection } from '../durable/thread-store.ts';
 import { highestOf } from '../protocol/extremes.ts';
+import type { Health } from '../protocol/types.ts';
 import type { PartitionLink } from '../routing/partition-link.ts';
 import { askApplied } from '../routing/router.ts';
 import { noOrders } from '../sessions/standing-orders.ts';
@@ -42,6 +43,8 @@ export class Hosts {
   readonly #overlays: Map<string, string> = new Map();
   #orders: Orders = noOrders;
   #quotas = '[]';
+  /** What checks have found, by service and id, unless it is that all is well. */
+  readonly #found: Map<string, Map<string, Health>> = new Map();
   readonly #connectStore: HostsOptions['connectStore'];
   readonly #storeConnections: Map<SessionHost, StoreConnection> = new Map();
 
@@ -77,6 +80,8 @@ export class Hosts {
     if (epoch !== this.table.epoch) link?.adoptTable(this.table);
     if (this.#quotas !== '[]') link?.tell([toPartition.limitNamespaces, this.#quotas]);
     for (const [key, overlay] of this.#overlays) link?.tell([toPartition.restoreOverlay, key, overlay]);
+    for (const [key, found] of this.#found)
+      for (const [id, health] of found) link?.tell([toPartition.restoreFound, key, id, health]);
   }
 
   async disconnect(partition: number): Promise<void> {
@@ -139,6 +144,19 @@ export class Hosts {
           resolve();
         });
       });
+    });
+  }
+
+  /** The check of an instance has found something: all partitions are told, once no slot is moving or being rebuilt, so none misses it on its way. */
+  judge(key: string, id: string, health: Health): void {
+    const { router } = this.main;
+    router.whenThawed('all', () => {
+      const found = this.#found.get(key) ?? new Map<string, Health>();
+      if (health === 'passing') found.delete(id);
+      else found.set(id, health);
+      if (found.size === 0) this.#found.delete(key);
+      else this.#found.set(key, found);
+      for (const link of router.links()) link.tell([toPartition.judge, key, id, health]);
     });
   }
 

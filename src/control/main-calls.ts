@@ -1,4 +1,5 @@
 import type { BackupPart } from '../durable/commits.ts';
+import type { ChecksQuery, ChecksResult } from '../protocol/checks.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type {
   RemoveInstanceBody,
@@ -51,6 +52,7 @@ export interface MainCalls extends PersistentCalls, DeclarationCalls, SwitchCall
   readSlots(): Promise<SlotsResult>;
   inspectService(query: ServiceInspectionQuery): Promise<ServiceInspection | Failure>;
   inspectSession(query: SessionInspectionQuery): Promise<SessionInspection | Failure>;
+  listChecks(query: ChecksQuery): Promise<ChecksResult>;
   listSessions(query: SessionsQuery): Promise<SessionsResult>;
   /** Whichever host holds the lease carries it out. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;

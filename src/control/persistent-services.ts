@@ -18,6 +18,7 @@ import type {
   RegisterParams,
   RegisterResult,
 } from '../protocol/types.ts';
+import type { CheckRules } from '../sessions/check-rules.ts';
 import type { Applied, PersistentCalls, PersistentSession } from '../sessions/persistent-session.ts';
 import { digestFragment } from '../workers/fragment-digest.ts';
 import type { InstanceName, PersistentFinding } from '../workers/journal-loader.ts';
@@ -38,6 +39,8 @@ export interface PersistentServicesOptions {
   readonly store: DurableStore;
   readonly config: Pick<ServerConfig, 'persistentInstancesMax' | 'declaredServicesMax' | 'persistentWritesMax'>;
   readonly delay: (ms: number) => Promise<void>;
+  /** Which checks are made. */
+  readonly checkRules: Pick<CheckRules, 'refuse'>;
   /** Something of what is stored could not be brought back, or taken back; what has been done is as good as can be. */
   readonly onTrouble: (trouble: string, details: object) => void;
 }
@@ -236,7 +239,8 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
     const { id } = encodeInstance(instance);
     return this.#run(key, id, async (parts) => {
       const { fragment, weight } = this.#encode(key, instance);
-      const failure = this.#judgeService(key, id) ?? this.#reserve(key, [id]);
+      const failure =
+        this.#options.checkRules.refuse(fragment) ?? this.#judgeService(key, id) ?? this.#reserve(key, [id]);
       if (failure !== undefined) return failure;
       const changes = [{ id, before: this.#read(parts, key, id), after: fragment }];
       const outcome = await this.#change(parts, { key, changes });
@@ -331,6 +335,9 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
         const message = `${key} is declared with two instances ${JSON.stringify(id)}`;
         return { code: 'invalid_params', message, field: `/instances/${i}/id` };
       }
+      const refused = this.#options.checkRules.refuse(fragment);
+      if (refused !== undefined)
+        return { ...refused, field: `/instances/${i}${refused.field?.replace('/instance', '') ?? ''}` };
       wanted.set(id, fragment);
     }
     return wanted;

@@ -1,6 +1,7 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { Administration } from '../control/administration.ts';
 import { readDeclarationPage } from '../control/declaration-pages.ts';
+import type { HealthChecks } from '../control/health-checks.ts';
 import { checkHealth } from '../control/health.ts';
 import type { Hosts } from '../control/hosts.ts';
 import { Inspector } from '../control/inspector.ts';
@@ -10,6 +11,8 @@ import type { Switches } from '../control/switches.ts';
 import type { ThreadStore } from '../durable/thread-store.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Failure } from '../protocol/errors.ts';
+import { protocolLimits } from '../protocol/limits.ts';
+import { serviceKey } from '../protocol/service-key.ts';
 import { productVersion } from '../runtime/product-version.ts';
 import { delay } from '../runtime/timing.ts';
 import { leaseOf } from '../sessions/leases.ts';
@@ -31,6 +34,7 @@ export interface RegistryCallsOptions {
   readonly origins: SessionOrigins;
   readonly persistent: PersistentServices;
   readonly switches: Switches;
+  readonly checks: HealthChecks;
   readonly orders: Pick<StandingOrders, 'isReadOnly'>;
   readonly store: Pick<ThreadStore, 'summary' | 'load' | 'beginBackup' | 'readBackup' | 'endBackup'>;
   readonly config: Pick<ServerConfig, 'storeReadBytesMax'>;
@@ -39,7 +43,8 @@ export interface RegistryCallsOptions {
 
 /** What the main thread answers to all threads. */
 export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
-  const { hosts, administration, metrics, origins, persistent, switches, orders, store, config, doors } = options;
+  const { hosts, administration, metrics, origins, persistent, switches, checks, orders, store, config, doors } =
+    options;
   const inspector = new Inspector(hosts, delay);
   /** Described in the same turn: a short change may be over in the next. */
   const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
@@ -59,7 +64,10 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     resize: (partitions) => describeStart(administration.resize(partitions)),
     rebalance: () => describeStart(administration.rebalance()),
     describeGuard: () => administration.describeGuard(),
-    releaseGuard: (key) => administration.releaseGuard(key),
+    releaseGuard: (key) => {
+      if (key === undefined) checks.release();
+      return administration.releaseGuard(key);
+    },
     requestReconnect: (percent, spreadMs) => administration.requestReconnect(percent, spreadMs),
     registerPersistent: async (params) => refuse() ?? persistent.registerPersistent(params),
     deregisterPersistent: (params) => persistent.deregisterPersistent(params),
@@ -67,6 +75,10 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     readDeclaration: (service, query) => persistent.readDeclaration(service, query),
     withdrawDeclaration: async (service, query) => refuse() ?? persistent.withdrawDeclaration(service, query),
     listDeclarations: (query) => readDeclarationPage(store, { ...query, bytesMax: config.storeReadBytesMax }),
+    listChecks: ({ service, limit = protocolLimits.listLimitDefault, cursor = '', ...names }) => {
+      const key = service === undefined ? undefined : serviceKey({ ...names, service });
+      return Promise.resolve(checks.list(key, Buffer.from(cursor, 'base64url').toString(), limit));
+    },
     listSwitches: () => switches.listSwitches(),
     setSwitch: (body, address) => switches.setSwitch(body, address),
     liftSwitch: (query) => switches.liftSwitch(query),

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
 import { Administration } from '../control/administration.ts';
+import type { HealthChecks } from '../control/health-checks.ts';
 import type { MainCalls } from '../control/main-calls.ts';
 import { PartitionLives } from '../control/partition-lives.ts';
 import type { PersistentServices } from '../control/persistent-services.ts';
@@ -11,6 +12,7 @@ import { Supervisor } from '../control/supervisor.ts';
 import { Switches } from '../control/switches.ts';
 import type { RegistryRecord } from '../durable/registry-record.ts';
 import type { ThreadStore } from '../durable/thread-store.ts';
+import type { CheckThread } from '../health/check-thread.ts';
 import type { PartitionFigures } from '../metrics/metric-families.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import type { Counters } from '../runtime/counters.ts';
@@ -26,6 +28,8 @@ import { logSwitch } from './server-lines.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 export interface RegistryControlOptions {
+  readonly checks: HealthChecks;
+  readonly checkThread: CheckThread;
   readonly config: ServerConfig;
   readonly log: Logger;
   readonly counters: Counters;
@@ -76,6 +80,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     lendDescriptors: (start) => descriptors.lend(start),
     onTurnOfLife: (partition, turn) => {
       lives.note(partition, turn, performance.now());
+      if (turn === 'rebuilt') void options.checks.review(partition);
     },
   });
   const { moveSlots: stepSlots, moveBytes: stepBytes } = config;
@@ -121,6 +126,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
   const threads = [
     { name: 'main', gauges: mainGauges },
     { name: 'store', gauges: store.threadGauges },
+    { name: 'health', gauges: options.checkThread.gauges },
     ...registry.ioThreads,
     ...registry.edgeThreads,
   ];
@@ -136,6 +142,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
       warmStart,
       persistent: options.persistent,
       switches,
+      checks: options.checks,
       store: { gauges: store.gauges, readState: () => store.state },
       warmUp: { isOver: () => warmUp.isOver, readTookMs: () => warmUpJudge.tookMs },
     },
@@ -149,6 +156,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     origins,
     persistent,
     switches,
+    checks: options.checks,
     orders: registry.orders,
     store,
     config,

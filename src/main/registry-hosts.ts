@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
+import type { HealthChecks } from '../control/health-checks.ts';
 import { hostSurroundings } from '../control/host-surroundings.ts';
 import type { HostThreadOptions } from '../control/host-thread.ts';
 import { Hosts } from '../control/hosts.ts';
@@ -38,6 +39,7 @@ export interface RegistryHostsOptions {
   readonly counters: Counters;
   readonly memory: SharedMemory;
   readonly persistent: PersistentServices;
+  readonly checks: Pick<HealthChecks, 'handle'>;
   readonly store: Pick<ThreadStore, 'version' | 'connect'>;
   readonly record: Pick<RegistryRecord, 'starts'>;
   /** Monotonic, in milliseconds. */
@@ -151,6 +153,9 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     nowMs,
     reportLosses: events.onLosses,
     persistentCalls: persistent,
+    onCheck: (record) => {
+      options.checks.handle(record);
+    },
     onSession: events.onSession,
     // Without I/O threads there is no other host.
     tellMain:

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
+import type { CheckEvent } from '../control/health-checks.ts';
 import type { SwitchEvent } from '../control/switches.ts';
 import type { GuardEvent } from '../sessions/loss-guard.ts';
 
@@ -28,6 +29,22 @@ export function logSwitch(log: Logger, event: SwitchEvent): void {
       return;
     case 'unreadable':
       log.error({ err: event.error }, 'switches could not be read from the store: none is in effect');
+      return;
+    default:
+      event satisfies never;
+  }
+}
+
+export function logCheck(log: Logger, event: CheckEvent): void {
+  switch (event.kind) {
+    case 'deregistered':
+      log.warn(event, 'an instance was critical for as long as its check lets it be: it is deregistered');
+      return;
+    case 'holding':
+      log.error(event, 'most checks fail at once, so the fault is likely at this server: nothing becomes critical');
+      return;
+    case 'released':
+      log.warn(event, 'checks are believed again');
       return;
     default:
       event satisfies never;

@@ -1,14 +1,17 @@
 import path from 'node:path';
 
 import type { ServerConfig } from '../config/config.ts';
+import type { HealthChecks } from '../control/health-checks.ts';
 import { PersistentServices } from '../control/persistent-services.ts';
 import { RegistryRecord } from '../durable/registry-record.ts';
 import { ThreadStore } from '../durable/thread-store.ts';
 import type { ThreadStoreOptions } from '../durable/thread-store.ts';
+import type { CheckThread } from '../health/check-thread.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { DescriptorBudget, Descriptors } from '../runtime/descriptors.ts';
 import type { ServerLog } from '../runtime/log.ts';
 import { delay } from '../runtime/timing.ts';
+import { CheckRules } from '../sessions/check-rules.ts';
 import type { CreateTransport } from '../transport/transport.ts';
 import { createRegistryControl } from './registry-control.ts';
 import type { RegistryControl } from './registry-control.ts';
@@ -16,6 +19,7 @@ import { createRegistryHosts } from './registry-hosts.ts';
 import type { RegistryHosts } from './registry-hosts.ts';
 import { createServerDoors } from './server-doors.ts';
 import type { ServerDoors } from './server-doors.ts';
+import { createHealth } from './server-health.ts';
 import { logWarm } from './server-lines.ts';
 import { createSharedMemory } from './shared-memory.ts';
 import { Shutdown } from './shutdown.ts';
@@ -39,6 +43,8 @@ export interface ServerParts
   readonly store: ThreadStore;
   readonly record: RegistryRecord;
   readonly persistent: PersistentServices;
+  readonly checks: HealthChecks;
+  readonly checkThread: CheckThread;
   readonly descriptors: Descriptors;
   readonly ticker: Ticker;
   readonly shutdown: Shutdown;
@@ -61,13 +67,16 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
     store,
     config,
     delay,
+    checkRules: new CheckRules(config),
     onTrouble: (trouble, details) => {
       log.error(details, trouble);
     },
   });
   const common = { ...options, log, memory, store, record, persistent, descriptors, descriptorBudget, nowMs };
-  const registry = createRegistryHosts(common);
-  const control = createRegistryControl({ ...common, registry });
+  const { checks, thread: checkThread } = createHealth({ config, counters: options.counters, log, persistent });
+  const registry = createRegistryHosts({ ...common, checks });
+  checks.join(registry.hosts);
+  const control = createRegistryControl({ ...common, registry, checks, checkThread });
   const doors = createServerDoors({ ...common, registry, control });
 
   const { hosts, guard, warmUp, warmStart } = registry;
@@ -88,13 +97,14 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
     record.tick();
     persistent.tick(at);
     switches.tick(at);
+    checks.tick();
   });
-  const ended = { ...doors, hosts, supervisor, store, administration, descriptors, ticker, warmStart };
+  const ended = { checkThread, ...doors, hosts, supervisor, store, administration, descriptors, ticker, warmStart };
   const shutdown = new Shutdown({ ...ended, config, log: serverLog, onFatal });
   void Promise.race([supervisor.failed, threads.failed, store.failed]).then((error) => {
     shutdown.fail(error);
   });
-  const kept = { store, record, persistent, switches, warmStart, warmUp };
+  const kept = { store, record, persistent, switches, checks, checkThread, warmStart, warmUp };
   const started = { hosts, guard, runners, supervisor, migrator, openDoors };
   return { ...doors, ...kept, ...started, descriptors, ticker, shutdown };
 }

@@ -99,6 +99,11 @@ export class RunningServer implements Server {
     this.#parts.edges.kill(index);
   }
 
+  /** For tests: ends the thread that makes checks. */
+  killChecks(): void {
+    this.#parts.checkThread.kill();
+  }
+
   /** For tests: what is stored, whose thread can be ended, too. */
   get store(): Pick<ThreadStore, 'commit' | 'load' | 'connect' | 'kill' | 'state'> {
     return this.#parts.store;
@@ -165,6 +170,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   await Promise.all(hosts.all().map((sessionHost) => sessionHost.readState()));
   await switches.load();
   await persistent.load({ session, hosts, guard, known: parts.warmStart?.persistent ?? [], recalled });
+  await parts.checks.begin();
   for (const taker of takers) transport.handTo(taker);
   await descriptors.open();
   const http = await edges.listen({ host, port: httpPort });

@@ -6,6 +6,7 @@ import type { IoThreads } from '../control/io-threads.ts';
 import type { Supervisor } from '../control/supervisor.ts';
 import type { WarmStart } from '../control/warm-start.ts';
 import type { ThreadStore } from '../durable/thread-store.ts';
+import type { CheckThread } from '../health/check-thread.ts';
 import type { Descriptors } from '../runtime/descriptors.ts';
 import type { ServerLog } from '../runtime/log.ts';
 import { delay } from '../runtime/timing.ts';
@@ -27,6 +28,7 @@ export interface ShutdownOptions {
   readonly administration: Administration;
   readonly descriptors: Descriptors;
   readonly ticker: Ticker;
+  readonly checkThread: Pick<CheckThread, 'stop'>;
   readonly warmStart: WarmStart | undefined;
   /** The server cannot continue; connections are closed already. */
   readonly onFatal: (error: Error) => void;
@@ -88,6 +90,7 @@ export class Shutdown {
     await this.#waitUntilEmpty(config.drainTimeoutMs);
     await this.#closeSockets();
     await edges.end();
+    await this.#options.checkThread.stop();
     await supervisor.stop();
     await threads.end();
     await this.#options.warmStart?.end(hosts.table.partitions);

@@ -8,7 +8,10 @@ export type { Fault } from '../workers/messages.ts';
 export type { Inspection } from '../control/inspection.ts';
 
 /** A server whose threads can be made to fail, and that lets itself be looked into. */
-export type FaultyServer = Server & Pick<RunningServer, 'inflict' | 'inspect' | 'killEdge' | 'resize' | 'store'>;
+export type FaultyServer = Server &
+  Pick<RunningServer, 'inflict' | 'inspect' | 'killEdge' | 'resize' | 'store'> & {
+    readonly killChecks: RunningServer['killChecks'];
+  };
 
 /** `slotcast/testing`: starts the registry as `startServer` does, with a hand on its threads. For tests of what happens then. */
 export async function startFaultyServer(

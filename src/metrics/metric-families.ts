@@ -1,3 +1,4 @@
+import type { HealthChecks } from '../control/health-checks.ts';
 import type { PartitionLives } from '../control/partition-lives.ts';
 import type { PersistentServices } from '../control/persistent-services.ts';
 import type { RegistryGuard } from '../control/registry-guard.ts';
@@ -40,6 +41,7 @@ export interface MetricsSource {
   readonly migrator: { readonly slotsMoved: number; readonly stepsRolledBack: number };
   readonly persistent: Pick<PersistentServices, 'counts'>;
   readonly switches: Pick<Switches, 'counts'>;
+  readonly checks: Pick<HealthChecks, 'counts' | 'figures'>;
   readonly store: { readonly gauges: StoreGauges; readonly readState: () => StoreState };
   /** Undefined: nothing that is registered outlives the process. */
   readonly warmStart: Pick<WarmStart, 'phase' | 'claims' | 'coldCount'> | undefined;
@@ -176,6 +178,56 @@ const sessionFamilies: readonly MetricFamily[] = [
     labels: ['kind'],
     help: "Operators' switches in force.",
     read: ({ source }) => Object.entries(source.switches.counts).map(([kind, value]) => ({ labels: { kind }, value })),
+  },
+  {
+    name: 'slotcast_checks',
+    type: 'gauge',
+    labels: ['health'],
+    help: 'Checks of instances, by what they have found.',
+    read: ({ source }) =>
+      Object.entries(source.checks.counts).map(([health, value]) => ({ labels: { health }, value })),
+  },
+  {
+    name: 'slotcast_check_probes_total',
+    type: 'counter',
+    labels: [],
+    help: 'Probes that checks have made.',
+    read: one(({ source }) => source.checks.figures.probes),
+  },
+  {
+    name: 'slotcast_check_probes_failed_total',
+    type: 'counter',
+    labels: [],
+    help: 'Probes that found something other than that all is well.',
+    read: one(({ source }) => source.checks.figures.failures),
+  },
+  {
+    name: 'slotcast_check_probes_under_way',
+    type: 'gauge',
+    labels: [],
+    help: 'Probes under way, of `checkProbesMax` at most.',
+    read: one(({ source }) => source.checks.figures.underWay),
+  },
+  {
+    name: 'slotcast_check_probes_waiting',
+    type: 'gauge',
+    labels: [],
+    help: 'Probes that are due, and wait for others to end.',
+    read: one(({ source }) => source.checks.figures.waiting),
+  },
+  {
+    name: 'slotcast_check_guard_active',
+    type: 'gauge',
+    labels: [],
+    help: '1 while so many checks fail at once that nothing becomes critical.',
+    read: one(({ source }) => (source.checks.figures.isHolding ? 1 : 0)),
+  },
+  {
+    name: 'slotcast_check_guard_held',
+    type: 'gauge',
+    labels: [],
+    help: 'Checks that this guard holds back from becoming critical.',
+    read: one(({ source }) => source.checks.figures.heldCount),
   },
   {
     name: 'slotcast_subscriptions',

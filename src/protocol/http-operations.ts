@@ -1,3 +1,4 @@
+import { checksQuerySchema, checksSchema } from './checks.ts';
 import type { ErrorCode } from './errors.ts';
 import {
   endpointsResult,
@@ -99,6 +100,7 @@ export type OperationId =
   | 'readGuard'
   | 'releaseGuard'
   | 'readMetrics'
+  | 'listChecks'
   | 'listSwitches'
   | 'setSwitch'
   | 'liftSwitch'
@@ -660,6 +662,15 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     result: { type: 'string' },
     resultType: 'text/plain',
     errors: [],
+  },
+  listChecks: {
+    method: 'GET',
+    path: '/v1/checks',
+    summary: 'The checks of instances that the server makes, of all services or of one, with what they last found.',
+    query: checksQuerySchema,
+    result: checksSchema,
+    errors: transient,
+    isLocal: true,
   },
   listSwitches: {
     method: 'GET',

@@ -1,3 +1,4 @@
+import { orderCheck, splitCheck } from './check-definition.ts';
 import { protocolLimits } from './limits.ts';
 import type { Health, Instance, InstanceInput, InstanceOverride } from './types.ts';
 
@@ -39,6 +40,7 @@ export function encodeInstance(
     metadata: sortKeys(input.metadata),
     persistent: isPersistent ? true : undefined,
     health: input.health === 'passing' ? undefined : input.health,
+    check: input.check === undefined ? undefined : orderCheck(input.check),
   });
   return { id, fragment, hasWeight: input.weight !== undefined };
 }
@@ -80,9 +82,23 @@ const healthEnds: readonly string[] = ['warning', 'critical'].map((health) => `,
 
 /** An instance's canonical JSON with another health. */
 export function replaceHealth(fragment: string, health: Health): string {
-  const end = healthEnds.find((end) => fragment.endsWith(end)) ?? '}';
-  const rest = fragment.slice(0, fragment.length - end.length);
-  return health === 'passing' ? `${rest}}` : `${rest},"health":"${health}"}`;
+  const { shown, check } = splitCheck(fragment);
+  const end = healthEnds.find((end) => shown.endsWith(end)) ?? '}';
+  const rest = shown.slice(0, shown.length - end.length);
+  const word = health === 'passing' ? '' : `,"health":"${health}"`;
+  return `${rest}${word}${check === undefined ? '' : `,"check":${check}`}}`;
+}
+
+/** An instance's canonical JSON without a check, as it shows with what its check has found. */
+export function worsenHealth(shown: string, found: Health): string {
+  const said = healthOf(shown);
+  return found === 'passing' || said === 'critical' || said === found ? shown : replaceHealth(shown, found);
+}
+
+/** Of an instance's canonical JSON without a check. */
+function healthOf(shown: string): Health {
+  if (shown.endsWith(healthEnds[0]!)) return 'warning';
+  return shown.endsWith(healthEnds[1]!) ? 'critical' : 'passing';
 }
 
 function sortKeys(metadata: InstanceInput['metadata']): Record<string, string> | undefined {

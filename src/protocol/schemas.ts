@@ -123,6 +123,105 @@ const health: JsonSchema = {
   description: 'How it is; by default `passing`. With `warning` it still takes traffic, with `critical` it should not.',
 };
 
+const checkPace: Record<string, JsonSchema> = {
+  intervalMs: {
+    type: 'integer',
+    minimum: limits.checkIntervalMsMin,
+    maximum: limits.checkIntervalMsMax,
+    description: `Between two probes, in milliseconds; of \`ttl\`: within which a report must come. By default ${limits.checkIntervalMsDefault}.`,
+  },
+  timeoutMs: {
+    type: 'integer',
+    minimum: 10,
+    maximum: limits.checkTimeoutMsMax,
+    description: `After which a probe has failed, in milliseconds; by default ${limits.checkTimeoutMsDefault}, and never longer than the interval.`,
+  },
+  jitterPercent: {
+    type: 'integer',
+    minimum: 0,
+    maximum: 50,
+    description: `By how much intervals vary, in percent; by default ${limits.checkJitterPercentDefault}.`,
+  },
+  successes: {
+    type: 'integer',
+    minimum: 1,
+    maximum: limits.checkStreakMax,
+    description: 'Results in a row until it passes; by default 1.',
+  },
+  failures: {
+    type: 'integer',
+    minimum: 1,
+    maximum: limits.checkStreakMax,
+    description: `Results in a row until it no longer does; by default ${limits.checkFailuresDefault}.`,
+  },
+  initial: { ...health, description: 'What it counts as before the first result; by default `passing`.' },
+  deregisterAfterMs: {
+    type: 'integer',
+    minimum: 1000,
+    maximum: limits.switchMsMax,
+    description: 'Deregisters the instance when it has been critical for so long, in milliseconds; without it never.',
+  },
+};
+const checkPort: JsonSchema = {
+  type: 'integer',
+  minimum: 1,
+  maximum: 65_535,
+  description: "By default the instance's port.",
+};
+const checkKind = (kind: string, fields: Record<string, JsonSchema>, required: readonly string[] = []): JsonSchema =>
+  object({ kind: { const: kind }, ...fields, ...checkPace }, ['kind', ...required]);
+const httpCheck: Record<string, JsonSchema> = {
+  port: checkPort,
+  path: {
+    type: 'string',
+    pattern: '^/[!-~]*$',
+    maxLength: limits.checkPathBytesMax,
+    description: 'What is asked for, with its query; by default `/`.',
+  },
+  method: { type: 'string', enum: ['GET', 'HEAD', 'POST'], description: 'By default `GET`.' },
+  headers: {
+    type: 'object',
+    maxProperties: limits.checkHeadersMax,
+    propertyNames: { type: 'string', pattern: '^[A-Za-z0-9-]{1,64}$' },
+    additionalProperties: { type: 'string', pattern: '^[ -~]*$' },
+    'x-totalBytesMax': limits.checkHeadersBytesMax,
+    description: 'Headers of the request.',
+  },
+  status: {
+    type: 'string',
+    pattern: '^[1-5]([0-9]{2}|xx)(,[1-5]([0-9]{2}|xx)){0,15}$',
+    description: 'Which statuses pass, such as `2xx,304`; by default `2xx`.',
+  },
+  body: {
+    type: 'string',
+    minLength: 1,
+    maxLength: limits.checkBodyBytesMax,
+    'x-wellFormed': true,
+    'x-regularExpression': true,
+    description: 'A regular expression of ECMAScript that the beginning of the body must match.',
+  },
+};
+const check: JsonSchema = {
+  type: 'object',
+  // Which of them it is to be: what is wrong with a check is said by its schema alone.
+  discriminator: { propertyName: 'kind' },
+  oneOf: [
+    checkKind('http', httpCheck),
+    checkKind('https', {
+      ...httpCheck,
+      anyCertificate: { type: 'boolean', description: 'Any certificate will do; by default false.' },
+    }),
+    checkKind('tcp', { port: checkPort }),
+    checkKind('grpc', {
+      port: checkPort,
+      service: { type: 'string', pattern: '^[!-~]*$', maxLength: 256, description: 'By default the whole server.' },
+    }),
+    checkKind('ttl', {}),
+    checkKind('script', { script: name('One that the server defines.', 64) }, ['script']),
+  ],
+  description: 'How the registry finds out how it is. Only whoever registered it is shown this.',
+};
+
 const filterFields = {
   zone: text('Only instances of this zone.', limits.zoneBytesMax),
   enabledOnly: { type: 'boolean', description: 'Only instances with `enabled` true.' },
@@ -135,7 +234,7 @@ const filterFields = {
 };
 
 export const instanceInputSchema: JsonSchema = object(
-  { ...instanceProperties, health },
+  { ...instanceProperties, health, check },
   ['host', 'port'],
   'An instance to register; the server fills in defaults.',
 );
@@ -149,6 +248,12 @@ export const instanceSchema: JsonSchema = object(
   ['id', 'host', 'port', 'weight', 'enabled'],
   'An instance as subscribers see it. `zone` and `metadata` are omitted when empty, `persistent` when it is not, `health` when it is passing.',
 );
+
+/** An instance as it is stored, which says how it is checked. */
+export const declaredInstanceSchema: JsonSchema = {
+  ...instanceSchema,
+  properties: { ...(instanceSchema['properties'] as object), check },
+};
 
 const instances = array(instanceSchema, 'All instances of the service that match the filter.');
 const put = array(instanceSchema, 'Instances that were added or changed, in full.');

@@ -1,7 +1,7 @@
 import { protocolLimits as limits } from './limits.ts';
 import {
+  declaredInstanceSchema,
   instanceInputSchema,
-  instanceSchema,
   listCursor,
   listLimit,
   metadata,
@@ -9,7 +9,7 @@ import {
   serviceNameSchemas,
 } from './schemas.ts';
 import type { JsonSchema } from './schemas.ts';
-import type { Instance, InstanceInput, ServiceName } from './types.ts';
+import type { CheckDefinition, Instance, InstanceInput, ServiceName } from './types.ts';
 
 /** What a service is declared with; all of it may be left out. */
 export interface ServiceSettings {
@@ -37,7 +37,12 @@ export interface DeclarationBody extends DeclarationQuery, ServiceSettings {
 
 /** What a service is declared with, and its persistent instances, ordered by id, whether they are visible or other registrations of the same instances are. */
 export interface ServiceDeclaration extends ServiceName, ServiceSettings {
-  readonly instances: readonly Instance[];
+  readonly instances: readonly DeclaredInstance[];
+}
+
+/** An instance as it is stored. */
+export interface DeclaredInstance extends Instance {
+  readonly check?: CheckDefinition;
 }
 
 export interface DeclarationListQuery {
@@ -107,7 +112,11 @@ export const declarationSchema: JsonSchema = {
     group,
     service,
     ...settingsSchemas,
-    instances: { type: 'array', items: instanceSchema, description: 'Its persistent instances, ordered by id.' },
+    instances: {
+      type: 'array',
+      items: declaredInstanceSchema,
+      description: 'Its persistent instances, ordered by id.',
+    },
   },
   required: ['namespace', 'group', 'service', 'instances'],
   additionalProperties: false,

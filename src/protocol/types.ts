@@ -17,6 +17,51 @@ export interface ServiceName {
 /** How an instance is: `warning` still takes traffic, `critical` should not. */
 export type Health = 'passing' | 'warning' | 'critical';
 
+/** When a check is made, and what it takes until it changes its mind. */
+export interface CheckPace {
+  /** Between two probes, in milliseconds; of `ttl`: within which a report must come. By default 10000. */
+  readonly intervalMs?: number;
+  /** After which a probe has failed, in milliseconds; by default 5000, and never longer than the interval. */
+  readonly timeoutMs?: number;
+  /** By how much intervals vary, in percent; by default 10. */
+  readonly jitterPercent?: number;
+  /** Results in a row until it passes; by default 1. */
+  readonly successes?: number;
+  /** Results in a row until it no longer does; by default 3. */
+  readonly failures?: number;
+  /** What it counts as before the first result; by default `passing`. */
+  readonly initial?: Health;
+  /** Deregisters the instance when it has been critical for so long, in milliseconds; without it never. */
+  readonly deregisterAfterMs?: number;
+}
+
+/** How the registry finds out how an instance is. All but `ttl` and `script` reach the instance's host, at its port if no other is given. */
+export type CheckDefinition = CheckPace &
+  (
+    | {
+        readonly kind: 'http' | 'https';
+        readonly port?: number;
+        /** By default `/`. */
+        readonly path?: string;
+        /** By default `GET`. */
+        readonly method?: 'GET' | 'HEAD' | 'POST';
+        readonly headers?: Readonly<Record<string, string>>;
+        /** Which statuses pass, such as `2xx,304`; by default `2xx`. */
+        readonly status?: string;
+        /** A regular expression that the beginning of the body must match. */
+        readonly body?: string;
+        /** Of `https`: any certificate will do. */
+        readonly anyCertificate?: boolean;
+      }
+    | { readonly kind: 'tcp'; readonly port?: number }
+    /** The protocol `grpc.health.v1`, without TLS. */
+    | { readonly kind: 'grpc'; readonly port?: number; readonly service?: string }
+    /** Whoever registered it reports within each interval. */
+    | { readonly kind: 'ttl' }
+    /** One that the server's configuration defines under this name. */
+    | { readonly kind: 'script'; readonly script: string }
+  );
+
 /** What a caller says of an instance when it registers one; defaults are filled in by the server. */
 export interface InstanceInput {
   /** 1 to 512 bytes of UTF-8; by default `host:port`. Unique within the service. */
@@ -32,6 +77,7 @@ export interface InstanceInput {
   readonly metadata?: Readonly<Record<string, string>>;
   /** By default `passing`. */
   readonly health?: Health;
+  readonly check?: CheckDefinition;
 }
 
 /** An instance as subscribers see it. `zone` and `metadata` are left out when they are empty, `persistent` when it is not, and `health` when it is passing. */

@@ -22,6 +22,8 @@ export type Answer = Exclude<
       | typeof fromPartition.pushedThrough
       | typeof fromPartition.answered
       | typeof fromPartition.bound
+      | typeof fromPartition.check
+      | typeof fromPartition.heard
     ),
     ...unknown[],
   ]
@@ -30,7 +32,16 @@ export type Answer = Exclude<
 /** What a partition says unasked. */
 export type Unasked = Extract<
   FromPartition,
-  [typeof fromPartition.push | typeof fromPartition.claim | typeof fromPartition.bound, ...unknown[]]
+  [
+    (
+      | typeof fromPartition.push
+      | typeof fromPartition.claim
+      | typeof fromPartition.bound
+      | typeof fromPartition.check
+      | typeof fromPartition.heard
+    ),
+    ...unknown[],
+  ]
 >;
 
 /** Who asks, if it is a session. */
@@ -241,6 +252,8 @@ export class PartitionLink {
         return;
       case fromPartition.claim:
       case fromPartition.bound:
+      case fromPartition.check:
+      case fromPartition.heard:
         this.#options.onUnasked(record, this);
         return;
       case fromPartition.answered:
@@ -310,6 +323,9 @@ export class PartitionLink {
         return;
       case toPartition.remark:
         this.#noteChange(record[toFields.remark.key], record[toFields.remark.id]);
+        return;
+      case toPartition.judge:
+        this.#noteChange(record[toFields.judge.key], record[toFields.judge.id]);
         return;
       case toPartition.layOver:
         this.#noteChange(record[toFields.layOver.key], wholeService);

@@ -65,6 +65,9 @@ export const countedEvents = {
     bound: 'journalBytesWaitingMax',
   },
   log_dropped: {},
+  health_thread_died: {
+    metric: { name: 'slotcast_health_thread_deaths_total', help: 'Deaths of the thread that makes checks.' },
+  },
   push_dropped: {},
   push_resynced: {
     metric: {

@@ -9,6 +9,7 @@ import type { Reply } from './answers.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import { CallLane } from './call-lane.ts';
 import type { CallKind } from './call-lane.ts';
+import { CheckRules } from './check-rules.ts';
 import type { ClaimNotices } from './claim-notices.ts';
 import type { DrainState } from './drain-state.ts';
 import type { Encoding } from './encoding.ts';
@@ -23,7 +24,7 @@ import type { PersistentRequests } from './persistent-requests.ts';
 import type { Reads } from './reads.ts';
 import type { Registrar } from './registrar.ts';
 import { readFrame } from './requests.ts';
-import type { Call, Frame, Incoming } from './requests.ts';
+import type { Call, Frame, Incoming, RegisterCall } from './requests.ts';
 import type { SessionOutbox } from './session-outbox.ts';
 import { SessionReply } from './session-reply.ts';
 import type { ReplyHost } from './session-reply.ts';
@@ -65,6 +66,7 @@ export class Dispatch implements ReplyHost {
   readonly #options: DispatchOptions;
   readonly #config: ServerConfig;
   readonly #intake: Intake;
+  readonly #checkRules: CheckRules;
   readonly meter: HostMeter;
   readonly encoding: Encoding;
 
@@ -72,6 +74,7 @@ export class Dispatch implements ReplyHost {
     const { config, counters, schedule, outbox, lines } = options;
     this.#options = options;
     this.#config = config;
+    this.#checkRules = new CheckRules(config);
     this.meter = options.meter;
     this.encoding = options.encoding;
     this.#intake = new Intake({
@@ -192,6 +195,7 @@ export class Dispatch implements ReplyHost {
         this.#options.reads.registrations(session, call.params, reply);
         return;
       case 'instance.register':
+        if (this.#refuseCheck(call, reply)) return;
         if (call.persistent === undefined) this.#options.registrar.register(session, call.key, call.instance, reply);
         else this.#options.persistent.register(this.laneOf(session), call.persistent, reply);
         return;
@@ -234,6 +238,12 @@ export class Dispatch implements ReplyHost {
       default:
         call satisfies never;
     }
+  }
+
+  #refuseCheck({ instance }: RegisterCall, reply: Reply): boolean {
+    const refusal = this.#checkRules.refuse(instance.fragment);
+    if (refusal !== undefined) reply.fail(refusal);
+    return refusal !== undefined;
   }
 
   #take(session: Session, incoming: Incoming, batch: BatchAnswers | undefined): void {

@@ -326,6 +326,10 @@ export class SessionCore {
       case fromPartition.claim:
         this.#handleSessionRecord(record);
         return;
+      case fromPartition.check:
+      case fromPartition.heard:
+        this.#options.onCheck?.(record);
+        return;
       default:
         record satisfies never;
     }

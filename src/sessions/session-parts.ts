@@ -4,6 +4,7 @@ import type { Router } from '../routing/router.ts';
 import type { AdmissionRate } from '../runtime/admission-rate.ts';
 import type { Counters } from '../runtime/counters.ts';
 import { textCodec } from '../runtime/text-codec.ts';
+import type { FromRecord } from '../workers/messages.ts';
 import { SessionOrigins } from '../workers/session-numbers.ts';
 import { ClaimNotices } from './claim-notices.ts';
 import { Connections } from './connections.ts';
@@ -85,6 +86,8 @@ export interface HostOptions {
   readonly onLease?: ((news: LeaseNews) => void) | undefined;
   /** Hears of sessions and leases that hold something, so that they outlive the process; undefined: nothing does. */
   readonly onKept?: ((note: SessionNote) => void) | undefined;
+  /** Hears of checks of instances; only the main thread's host does. */
+  readonly onCheck?: ((record: FromRecord<'check'> | FromRecord<'heard'>) => void) | undefined;
   /** The number of the last commit; see `StoreVersion`. */
   readonly readStoreVersion: () => number;
   /** Sessions of lives before; undefined: there are none. */

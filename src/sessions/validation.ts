@@ -35,6 +35,22 @@ ajv.addKeyword({
   error: { message: ({ schema }) => `must hold at most ${String(schema)} bytes of keys and values` },
 });
 
+ajv.addKeyword({
+  keyword: 'x-regularExpression',
+  type: 'string',
+  schemaType: 'boolean',
+  validate: (_: true, text: string) => isRegularExpression(text),
+  error: { message: 'must be a regular expression' },
+});
+
+function isRegularExpression(text: string): boolean {
+  try {
+    return new RegExp(text) instanceof RegExp;
+  } catch {
+    return false;
+  }
+}
+
 /** Two lengths of a value may be as many characters of base64, so it is the bytes that count. */
 const valueBytesMax = 'x-valueBytesMax';
 ajv.addKeyword({

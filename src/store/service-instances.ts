@@ -1,7 +1,8 @@
+import { endsWithCheck, hasCheck } from '../protocol/check-definition.ts';
 import type { EncodedText } from './fragment-bytes.ts';
 import { HiddenClaims } from './hidden-claims.ts';
 import { InstanceList } from './instance-list.ts';
-import { isMarked, isMarkedText, offMark, readMark } from './instance-mark.ts';
+import { isMarked, isMarkedText, offMark, readMark, takeMarkOff } from './instance-mark.ts';
 import { readId } from './instance-table.ts';
 import type { InstanceRow, InstanceTable } from './instance-table.ts';
 
@@ -32,6 +33,8 @@ export class ServiceInstances {
   readonly #table: InstanceTable;
   readonly #list: InstanceList;
   #hidden: HiddenClaims | undefined;
+  /** Whether any of them had a check since there were none: most services never do, and need not look. */
+  mayHaveChecks = false;
   /** Of those that show. */
   #bytes = 0;
   #marked = 0;
@@ -69,6 +72,7 @@ export class ServiceInstances {
   hide(id: string, claim: StoredInstance): void {
     this.#hidden ??= new HiddenClaims(this.#table);
     this.#hidden.add(id, claim);
+    this.mayHaveChecks ||= hasCheck(takeMarkOff(claim.fragment));
   }
 
   /** All claims to an instance, the one that shows first. */
@@ -128,17 +132,24 @@ export class ServiceInstances {
 
   /** It must not be there yet. */
   add(id: string, instance: StoredInstance): void {
+    this.mayHaveChecks ||= hasCheck(takeMarkOff(instance.fragment));
     this.#bytes += this.#table.bytesOf(this.#list.add(tag, id, instance)) + 1;
     if (isMarked(instance.fragment)) this.#tally(instance.fragment, 1);
   }
 
   /** As {@link add} does, from bytes. */
   addEncoded(id: string, text: EncodedText, claim: Omit<StoredInstance, 'fragment'>): void {
+    const { bytes, end } = text;
+    this.mayHaveChecks ||= endsWithCheck(bytes[end - 3] ?? 0, bytes[end - 2] ?? 0, bytes[end - 1] ?? 0);
     this.#bytes += this.#table.bytesOf(this.#list.addEncoded(tag, id, text, claim)) + 1;
-    if (isMarkedText(text.bytes, text.start, text.end)) this.#tally(this.#table.decode(text), 1);
+    if (!isMarkedText(text.bytes, text.start, text.end)) return;
+    const fragment = this.#table.decode(text);
+    this.#tally(fragment, 1);
+    this.mayHaveChecks ||= hasCheck(takeMarkOff(fragment));
   }
 
   replace(row: number, instance: StoredInstance): void {
+    this.mayHaveChecks ||= hasCheck(takeMarkOff(instance.fragment));
     if (this.#marked > 0) this.#tally(this.#table.fragmentOf(row), -1);
     if (isMarked(instance.fragment)) this.#tally(instance.fragment, 1);
     this.#bytes -= this.#table.bytesOf(row);
@@ -166,6 +177,7 @@ export class ServiceInstances {
     this.#hidden?.clear();
     this.#hidden = undefined;
     this.#bytes = 0;
+    this.mayHaveChecks = false;
     this.#marked = 0;
     this.#off = 0;
   }

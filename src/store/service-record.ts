@@ -1,3 +1,6 @@
+import { splitCheck } from '../protocol/check-definition.ts';
+import { worsenHealth } from '../protocol/instance-encoding.ts';
+import type { Health } from '../protocol/types.ts';
 import { slotOf } from '../slots/slot.ts';
 import { ChangeLog } from './change-log.ts';
 import { isMarked, offMark, readMark, takeMarkOff } from './instance-mark.ts';
@@ -15,15 +18,23 @@ export class ServiceRecord {
   #version: number;
   #log: ChangeLog | undefined;
   #overlay: ServiceOverlay | undefined;
+  #found: ReadonlyMap<string, Health> | undefined;
   /** The version in the life before at which the list was what it still is; undefined: there is none, or the log knows it. */
   #versionBefore: number | undefined;
 
-  constructor(key: string, version: number, table: InstanceTable, overlay?: ServiceOverlay) {
+  constructor(
+    key: string,
+    version: number,
+    table: InstanceTable,
+    overlay?: ServiceOverlay,
+    found?: ReadonlyMap<string, Health>,
+  ) {
     this.key = key;
     this.slot = slotOf(key);
     this.instances = new ServiceInstances(table);
     this.#version = version;
     this.#overlay = overlay;
+    this.#found = found;
   }
 
   /** Whether an operator has closed it: none of its instances shows. */
@@ -54,10 +65,19 @@ export class ServiceRecord {
     this.#log = log;
   }
 
+  /** What checks have found, by id, also of instances that are not there; undefined: all pass. */
+  setFound(found: ReadonlyMap<string, Health> | undefined): void {
+    this.#found = found;
+  }
+
   /** The canonical JSON of each instance that shows, as it shows. */
   fragments(): Iterable<string> {
     if (this.isClosed) return [];
-    const isPlain = this.instances.markedCount === 0 && (this.#overlay?.overrides.size ?? 0) === 0;
+    const isPlain =
+      this.instances.markedCount === 0 &&
+      (this.#overlay?.overrides.size ?? 0) === 0 &&
+      this.#found === undefined &&
+      !this.instances.mayHaveChecks;
     return isPlain ? this.instances.fragments() : this.#shown();
   }
 
@@ -66,12 +86,21 @@ export class ServiceRecord {
     return this.show(id, this.instances.fragmentOf(id));
   }
 
-  /** What is, or was, registered of an instance, as it shows under the present overlay. */
+  /** What is, or was, registered of an instance, as it shows under the present overlay, with what its check has found. */
   show(id: string, fragment: string | undefined): string | undefined {
     if (fragment === undefined) return undefined;
-    if (!isMarked(fragment)) return this.#overlay === undefined ? fragment : layOver(this.#overlay, id, fragment);
+    if (!isMarked(fragment)) {
+      const judged = this.#judge(id, fragment);
+      return this.#overlay === undefined ? judged : layOver(this.#overlay, id, judged);
+    }
     const mark = readMark(fragment);
-    return mark === offMark ? undefined : layOver(this.#overlay, id, takeMarkOff(fragment), mark);
+    return mark === offMark ? undefined : layOver(this.#overlay, id, this.#judge(id, takeMarkOff(fragment)), mark);
+  }
+
+  #judge(id: string, fragment: string): string {
+    const { shown } = splitCheck(fragment);
+    const found = this.#found?.get(id);
+    return found === undefined ? shown : worsenHealth(shown, found);
   }
 
   *#shown(): Generator<string, void, undefined> {

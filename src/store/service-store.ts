@@ -99,6 +99,8 @@ export class ServiceStore {
   readonly #listed: SortedKeys = new SortedKeys();
   /** What operators have laid over services, whether they are here or not. */
   readonly #overlays: Map<string, ServiceOverlay> = new Map();
+  /** What checks have found, by service and id, unless it is that all is well; of services that are here and of others. */
+  readonly #found: Map<string, Map<string, Health>> = new Map();
   readonly #limits: StoreLimits;
   readonly #quotas: NamespaceQuotas | undefined;
   readonly #table: InstanceTable;
@@ -153,7 +155,7 @@ export class ServiceStore {
 
   /** A service that is filled elsewhere, and then attached. */
   create(key: string, version: number): ServiceRecord {
-    return new ServiceRecord(key, version, this.#table, this.#overlays.get(key));
+    return new ServiceRecord(key, version, this.#table, this.#overlays.get(key), this.#found.get(key));
   }
 
   overlayOf(key: string): ServiceOverlay | undefined {
@@ -165,6 +167,20 @@ export class ServiceStore {
     if (overlay === undefined) this.#overlays.delete(key);
     else this.#overlays.set(key, overlay);
     this.#services.get(key)?.setOverlay(overlay);
+  }
+
+  /** What the check of an instance has found, here or elsewhere, without a change of version. */
+  setFound(key: string, id: string, health: Health): void {
+    const found = this.#found.get(key) ?? new Map<string, Health>();
+    if (health === 'passing') found.delete(id);
+    else found.set(id, health);
+    if (found.size === 0) this.#found.delete(key);
+    else this.#found.set(key, found);
+    this.#services.get(key)?.setFound(this.#found.get(key));
+  }
+
+  hasFound(key: string, id: string): boolean {
+    return this.#found.get(key)?.has(id) === true;
   }
 
   /** Forgets a service that has no instances. Its version is remembered in the floor, so it can never go back. */

@@ -1,7 +1,10 @@
+import { hasCheck } from '../protocol/check-definition.ts';
 import type { ListCache } from '../push/list-cache.ts';
+import { takeMarkOff } from '../store/instance-mark.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ClaimNotice, Refused, ServiceStore, StoreOutcome } from '../store/service-store.ts';
 import type { BatchProgress } from './batch-progress.ts';
+import type { Checks } from './checks.ts';
 import type { ClaimJournal } from './claim-journal.ts';
 import { fromPartition, toFields } from './messages.ts';
 import type { Emit, ToRecord } from './messages.ts';
@@ -22,6 +25,7 @@ export interface ClaimsParts {
   /** Undefined: nothing outlives the process. */
   readonly journal: ClaimJournal | undefined;
   readonly origins: SessionOrigins;
+  readonly checks: Checks;
 }
 
 /** What sessions register, and how that ends. */
@@ -39,23 +43,31 @@ export class Claims {
     const request = record[at.request];
     const key = record[at.key];
     const id = record[at.id];
-    const { progress, store, journal } = this.#parts;
+    const { progress, store, journal, checks } = this.#parts;
     progress.noteMutation();
-    const claim = { fragment: record[at.fragment], owner: record[at.session], stamp: request };
+    const fragment = record[at.fragment];
+    const claim = { fragment, owner: record[at.session], stamp: request };
+    const plain = takeMarkOff(fragment);
+    const isChecked = hasCheck(plain);
+    if (isChecked) checks.noteComing(key, id, plain);
     const outcome = store.register(key, id, claim, clock.wallMicros);
     this.#answer(host, request, id, outcome);
+    if (isChecked && outcome.kind === 'unchanged') checks.noteHeard(key, id, plain);
     journal?.noteRegistration(id, claim, outcome, key);
   }
 
   reportHealth(host: number, record: ToRecord<'reportHealth'>, clock: PartitionClock): void {
     const at = toFields.reportHealth;
     const [request, key, id, owner] = [record[at.request], record[at.key], record[at.id], record[at.session]];
-    const { progress, store, journal } = this.#parts;
+    const { progress, store, journal, checks } = this.#parts;
     progress.noteMutation();
     const outcome = store.reportHealth(key, id, owner, record[at.health], clock.wallMicros);
     this.#answer(host, request, id, outcome);
     const claim = outcome.kind === 'refused' ? undefined : outcome.service.instances.claimOf(id, owner);
-    if (outcome.kind !== 'refused' && claim !== undefined) journal?.notePut(outcome.service, claim);
+    if (outcome.kind === 'refused' || claim === undefined) return;
+    journal?.notePut(outcome.service, claim);
+    const plain = takeMarkOff(claim.fragment);
+    if (claim.isShown && hasCheck(plain)) checks.noteHeard(key, id, plain);
   }
 
   deregister(host: number, record: ToRecord<'deregister'>, clock: PartitionClock): void {
@@ -72,11 +84,19 @@ export class Claims {
 
   withdraw(record: ToRecord<'withdraw'>, clock: PartitionClock): void {
     const at = toFields.withdraw;
-    const id = record[at.id];
+    this.#end(record[at.key], record[at.id], record[at.session], clock);
+  }
+
+  evict(record: ToRecord<'evict'>, clock: PartitionClock): void {
+    this.#parts.checks.evict(record, (key, id, owner) => {
+      this.#end(key, id, owner, clock);
+    });
+  }
+
+  #end(key: string, id: string, owner: number, clock: PartitionClock): void {
     const { progress, store, shown, journal } = this.#parts;
     progress.noteMutation();
-    const owner = record[at.session];
-    const outcome = store.deregister(record[at.key], id, owner, Infinity, clock.wallMicros);
+    const outcome = store.deregister(key, id, owner, Infinity, clock.wallMicros);
     // It never got this far.
     if (outcome.kind === 'refused') return;
     shown.keepAbove(outcome.service);
@@ -164,10 +184,13 @@ export class Claims {
   }
 
   #noteChange(service: ServiceRecord, id: string, before: string | undefined): void {
-    const { lists, watches, pushes, store } = this.#parts;
+    const { lists, watches, pushes, store, checks } = this.#parts;
     lists.noteChange(service, id);
     const watched = watches.find(service.key);
-    if (watched !== undefined) pushes.noteChange(watched, id, service.show(id, before));
+    // As it was shown: what its check had found goes with it.
+    const shownBefore = service.show(id, before);
+    checks.noteChange(service, id, before);
+    if (watched !== undefined) pushes.noteChange(watched, id, shownBefore);
     else if (service.instances.size === 0) store.forget(service);
   }
 

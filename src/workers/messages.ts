@@ -166,6 +166,14 @@ const toShapes = {
   inspect: [30, 'request', 'key', 'id', 'limit'],
   /** A session reports the health of what it has registered: its claim keeps its place among others. */
   reportHealth: [40, 'request', 'session', 'key', 'id', 'health'],
+  /** What the check of an instance has found, wherever that is: its subscribers are told. */
+  judge: [41, 'key', 'id', 'health'],
+  /** The partition is new: what the check of an instance had found before. */
+  restoreFound: [42, 'key', 'id', 'health'],
+  /** Answered with `applied`, after a `check` for each instance that shows and has one. */
+  tellChecks: [43, 'request'],
+  /** The instance has been critical for too long: the claim that shows is dropped. */
+  evict: [44, 'key', 'id'],
 } as const;
 
 /** What the fields of a partition's records hold, by their names. */
@@ -213,6 +221,8 @@ interface FromPartitionValues {
   claims: readonly (string | number)[];
   /** Where the next part continues; empty: none follows. */
   next: string;
+  /** The canonical JSON of an instance. */
+  instance: string;
 }
 
 /** Partition to host. In a batch, a last text equal to an earlier one is laid down as the number of that one, among those laid down as texts. */
@@ -242,6 +252,10 @@ const fromShapes = {
   recalled: [15, 'request', 'claims', 'next'],
   keysAnswered: [16, 'request', 'outcome'],
   inspected: [17, 'request', 'claims'],
+  /** To the main thread: an instance that shows has this check, or none any more, if `instance` is empty. */
+  check: [40, 'key', 'id', 'instance'],
+  /** To the main thread: whoever registered an instance with a check `ttl` has been heard. */
+  heard: [41, 'key', 'id'],
 } as const;
 
 /** Shapes whose fields all have a declared content. */

@@ -8,6 +8,7 @@ import { slotOf } from '../slots/slot.ts';
 import type { NamespaceQuota, NamespaceQuotas } from '../store/namespace-quotas.ts';
 import { ServiceStore } from '../store/service-store.ts';
 import { BatchProgress } from './batch-progress.ts';
+import { Checks } from './checks.ts';
 import type { ClaimJournal } from './claim-journal.ts';
 import { ClaimRecalls } from './claim-recall.ts';
 import { Claims } from './claims.ts';
@@ -66,6 +67,7 @@ export class PartitionCore {
   readonly #moves: SlotMoves;
   readonly #recalls: ClaimRecalls;
   readonly #overlays: Overlays;
+  readonly #checks: Checks;
   readonly #keys: Keys;
   readonly #journal: ClaimJournal | undefined;
   #table: SlotTable;
@@ -105,7 +107,9 @@ export class PartitionCore {
     this.#shown = shown;
     this.#pushes = pushes;
     this.#watches = watches;
-    this.#claims = new Claims(parts);
+    const checks = new Checks(parts);
+    this.#checks = checks;
+    this.#claims = new Claims({ ...parts, checks });
     this.#reads = new Reads(parts);
     this.#moves = new SlotMoves(parts);
     this.#recalls = new ClaimRecalls(parts);
@@ -246,6 +250,8 @@ export class PartitionCore {
         return this.#recalls.prepare(host, record);
       case toPartition.keys:
         return this.#keys.prepare(host);
+      case toPartition.tellChecks:
+        return this.#checks.prepareTelling(record);
       default:
         return true;
     }
@@ -348,6 +354,18 @@ export class PartitionCore {
         return;
       case toPartition.limitNamespaces:
         this.#store.limitNamespaces(JSON.parse(record[toFields.limitNamespaces.quotas]) as NamespaceQuota[]);
+        return;
+      case toPartition.judge:
+        this.#checks.judge(record, clock);
+        return;
+      case toPartition.restoreFound:
+        this.#checks.restore(record);
+        return;
+      case toPartition.tellChecks:
+        this.#confirm(host, record[toFields.tellChecks.request]);
+        return;
+      case toPartition.evict:
+        this.#claims.evict(record, clock);
         return;
       case toPartition.keys:
         this.#keys.handle(host, record, clock);

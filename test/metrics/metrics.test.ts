@@ -48,6 +48,10 @@ test('a host that does not answer is asked once, its last figures are told, and 
           'read-only': 0,
         },
       },
+      checks: {
+        counts: { passing: 0, warning: 0, critical: 0 },
+        figures: { probes: 0, failures: 0, underWay: 0, waiting: 0, isHolding: false, heldCount: 0 },
+      },
       persistent: { counts: { instances: 3, services: 2 } },
       migrator: registry.migrator,
       store: { gauges: new StoreGauges(), readState: () => ({ kind: 'available' as const }) },

@@ -4,6 +4,7 @@ import { resolveConfig } from '../../src/config/config-checking.ts';
 import type { ServerConfig } from '../../src/config/config.ts';
 import { EdgeSupervisor } from '../../src/control/edge-supervisor.ts';
 import type { EdgeAddress, EdgeLife } from '../../src/control/edge-supervisor.ts';
+import { HealthChecks } from '../../src/control/health-checks.ts';
 import { HostRecovery } from '../../src/control/host-recovery.ts';
 import { Hosts } from '../../src/control/hosts.ts';
 import { LeaseLedger } from '../../src/control/lease-ledger.ts';
@@ -19,12 +20,14 @@ import { Supervisor } from '../../src/control/supervisor.ts';
 import { WarmStart } from '../../src/control/warm-start.ts';
 import type { StoreRequest } from '../../src/durable/commits.ts';
 import { RegistryRecord } from '../../src/durable/registry-record.ts';
+import type { ToHealthThread } from '../../src/health/health-messages.ts';
 import { JournalFolder } from '../../src/journal/journal-folder.ts';
 import type { SessionNote } from '../../src/journal/session-records.ts';
 import type { Router } from '../../src/routing/router.ts';
 import { AdmissionRate, admissionRateBytes } from '../../src/runtime/admission-rate.ts';
 import { Counters } from '../../src/runtime/counters.ts';
 import type { CallMessage, ThreadPort } from '../../src/runtime/thread-calls.ts';
+import { CheckRules } from '../../src/sessions/check-rules.ts';
 import type { Encoding } from '../../src/sessions/encoding.ts';
 import type { GuardDescription, GuardEvent } from '../../src/sessions/loss-guard.ts';
 import type { PersistentCalls } from '../../src/sessions/persistent-session.ts';
@@ -539,6 +542,9 @@ export class InProcessRegistry {
   readonly #ledger: LeaseLedger = new LeaseLedger(this.#origins);
   readonly guard: RegistryGuard;
   readonly persistent: PersistentServices;
+  readonly checks: HealthChecks;
+  /** What the thread that makes checks has been told. */
+  readonly checkMessages: ToHealthThread[] = [];
   /** What could not be brought back from the store, or taken back. */
   readonly troubles: string[] = [];
   readonly #allHosts: Hosts;
@@ -606,7 +612,16 @@ export class InProcessRegistry {
       store: rows,
       config: this.config,
       delay: (ms) => this.#delay(ms),
+      checkRules: new CheckRules(this.config),
       onTrouble: (trouble) => this.troubles.push(trouble),
+    });
+    this.checks = new HealthChecks({
+      checksMax: this.config.checksMax,
+      counters: this.counters,
+      persistent: this.persistent,
+      tell: (message) => this.checkMessages.push(message),
+      onEvent: ignore,
+      readWallMs: () => 0,
     });
     this.#channels = Array.from({ length: hosts - 1 }, () => new SimulatedChannel());
     this.hosts = Array.from({ length: hosts }, (_, number) => this.#createHost(number));
@@ -637,6 +652,7 @@ export class InProcessRegistry {
       transfers: this.transfers,
       connectStore: (hand) => this.store.connectHost(hand),
     });
+    this.checks.join(allHosts);
     const log = pino({ level: 'silent' });
     this.#allHosts = allHosts;
     this.supervisor = new Supervisor({
@@ -1032,6 +1048,7 @@ export class InProcessRegistry {
       readStoreVersion: () => this.store.version,
       isVerbose: true,
       persistentCalls: this.#describePersistentCalls(number),
+      ...(number === 0 && edge === undefined ? { onCheck: (record) => this.checks.handle(record) } : {}),
       onSession: (event) => this.sessionEvents.push(event),
       ...(this.#channels.length === 0 || edge !== undefined ? {} : { tellMain: this.#describeWay(number) }),
       ...edge,

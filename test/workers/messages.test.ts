@@ -24,6 +24,8 @@ type Each<Kinds, Records> = {
   readonly [Name in keyof Kinds]: fc.Arbitrary<Extract<Records, [Kinds[Name], ...unknown[]]>>;
 };
 
+const anyHealth = fc.constantFrom('passing' as const, 'warning' as const, 'critical' as const);
+
 const outwardByKind: Each<typeof fromPartition, FromPartition> = {
   applied: fc.tuple(fc.constant(fromPartition.applied), number, number),
   refused: fc.tuple(
@@ -58,19 +60,18 @@ const outwardByKind: Each<typeof fromPartition, FromPartition> = {
   recalled: fc.tuple(fc.constant(fromPartition.recalled), number, fc.array(fc.oneof(text, number)), text),
   bound: fc.tuple(fc.constant(fromPartition.bound), text),
   inspected: fc.tuple(fc.constant(fromPartition.inspected), number, fc.constant([1, 'key', 'id', 'fragment', 2, 0])),
+  check: fc.tuple(fc.constant(fromPartition.check), text, text, text),
+  heard: fc.tuple(fc.constant(fromPartition.heard), text, text),
   keysAnswered: fc.tuple(fc.constant(fromPartition.keysAnswered), number, fc.constant({ kind: 'conflict' as const })),
 };
 
 const inwardByKind: Each<typeof toPartition, ToPartition> = {
   register: fc.tuple(fc.constant(toPartition.register), number, number, text, text, text),
-  reportHealth: fc.tuple(
-    fc.constant(toPartition.reportHealth),
-    number,
-    number,
-    text,
-    text,
-    fc.constantFrom('passing' as const, 'warning' as const, 'critical' as const),
-  ),
+  judge: fc.tuple(fc.constant(toPartition.judge), text, text, anyHealth),
+  restoreFound: fc.tuple(fc.constant(toPartition.restoreFound), text, text, anyHealth),
+  tellChecks: fc.tuple(fc.constant(toPartition.tellChecks), number),
+  evict: fc.tuple(fc.constant(toPartition.evict), text, text),
+  reportHealth: fc.tuple(fc.constant(toPartition.reportHealth), number, number, text, text, anyHealth),
   deregister: fc.tuple(fc.constant(toPartition.deregister), number, number, text, text),
   withdraw: fc.tuple(fc.constant(toPartition.withdraw), number, text, text),
   giveUp: fc.tuple(fc.constant(toPartition.giveUp), number, number, text, text),

@@ -1,6 +1,7 @@
 import type { ServerConfig } from '../../config/config.ts';
 import type { HealthCheck } from '../../control/health.ts';
 import type { ChangeStart, MainCalls } from '../../control/main-calls.ts';
+import type { ChecksQuery } from '../../protocol/checks.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type {
   DeregisterQuery,
@@ -148,6 +149,7 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
           options.counters.countLimit('backupIdleTimeoutMs');
         },
       }),
+    listChecks: async ({ value }) => answerValue(await main.listChecks(value as ChecksQuery)),
     listSwitches: async () => answerValue(await main.listSwitches()),
     setSwitch: async ({ value, caller }) => answerOutcome(await main.setSwitch(value as SwitchBody, caller.address)),
     liftSwitch: async ({ value }) => answerOutcome(await main.liftSwitch(value as SwitchQuery)),
