@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 
 import { scenarios } from '../src/bench/scenarios/all.ts';
+import { runChecks } from './checks/checks.ts';
 import { readEnvironment, formatEnvironment } from './environment.ts';
 import { runHealing } from './healing/healing.ts';
 import { runIoThreads } from './io-threads/io-threads.ts';
@@ -38,6 +39,7 @@ async function runBench(options: BenchOptions): Promise<void> {
     ...(suites.has('io-threads')
       ? { ioThreads: await runIoThreads({ isSmoke, partitions, rounds: options.rounds, print }) }
       : {}),
+    ...(suites.has('checks') ? { checks: await runChecks({ isSmoke, rounds: options.rounds, print }) } : {}),
     ...(suites.has('peers')
       ? { peers: await runPeers({ isSmoke, rounds: options.rounds, names: options.peers, pinning, print }) }
       : {}),
