@@ -25,7 +25,7 @@ export class CheckedTargets {
 
   /** Takes connections, and says nothing. */
   async listenSilently(): Promise<number> {
-    return this.#listen(createServer());
+    return this.#listen(createServer((socket) => socket.resume()));
   }
 
   /** Sends without end. */
