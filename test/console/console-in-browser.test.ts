@@ -319,6 +319,8 @@ describe.skipIf(browserPath === undefined)('the console', () => {
       { kind: 'client-off', address: '192.0.2.1' },
       { kind: 'push-freeze', namespace: 'staging' },
       { kind: 'quarantine', service: 'gone', reason: 'unwanted' },
+      { kind: 'guard-hold' },
+      { kind: 'namespace-limit', namespace: 'staging', limits: { services: 5 } },
     ];
     for (const body of kinds) {
       const response = await fetch(`${server.address.httpUrl}/v1/switches`, {
@@ -339,6 +341,8 @@ describe.skipIf(browserPath === undefined)('the console', () => {
       'client-off (address 192.0.2.1)',
       'push-freeze staging',
       'quarantine gone',
+      'guard-hold',
+      'namespace-limit staging (limits {"services":5})',
     ]);
     for (let left = kinds.length; left > 0; left--) {
       await inForce.first().getByRole('button', { name: /^Lift/ }).click();
