@@ -1,5 +1,5 @@
 import type { GuardResult, SessionSummary } from '../protocol/http-results.ts';
-import type { Switch } from '../protocol/switches.ts';
+import type { Switch, SwitchKind } from '../protocol/switches.ts';
 import { limitsMet } from '../runtime/counters.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import { formatSome } from './findings.ts';
@@ -224,13 +224,42 @@ export function checkGuard(guard: GuardResult): Finding {
   };
 }
 
-/** How the command that undoes a switch ends. */
-const twins: Readonly<Record<string, (order: Switch) => string>> = {
-  'service-off': ({ service = '' }) => `on ${formatText(service)}`,
-  'instance-override': ({ service = '', id = '' }) => `override ${formatText(service)} ${formatText(id)} --lift`,
-  'instance-drain': ({ service = '', id = '' }) => `drain ${formatText(service)} ${formatText(id)} --lift`,
-  'read-only': () => 'read-only --lift',
+/** The command that undoes a switch of a kind, before what it is about. */
+const twins: Readonly<Record<SwitchKind, string>> = {
+  'service-off': 'on',
+  'client-off': 'on',
+  'instance-override': 'override --lift',
+  'instance-drain': 'drain --lift',
+  'host-drain': 'drain --lift',
+  'push-freeze': 'thaw',
+  'guard-hold': 'guard hold --lift',
+  'guard-off': 'guard off --lift',
+  'namespace-limit': 'limit --lift',
+  quarantine: 'quarantine --lift',
+  'read-only': 'read-only --lift',
 };
+
+/** Undefined for a kind that a newer registry has. */
+function nameTwin({ kind, namespace, group, service, id, host, address, app, session }: Switch): string | undefined {
+  const command = twins[kind] as string | undefined;
+  if (command === undefined) return undefined;
+  const isLimit = kind === 'namespace-limit';
+  const flags = {
+    namespace: isLimit || (service !== undefined && namespace === 'public') ? undefined : namespace,
+    group: service === undefined || group === 'DEFAULT' ? undefined : group,
+    host,
+    address,
+    app,
+    session,
+  };
+  return [
+    command,
+    ...[isLimit ? namespace : service, id].flatMap((word) => (word === undefined ? [] : [formatText(word)])),
+    ...Object.entries(flags).flatMap(([name, value]) =>
+      value === undefined ? [] : [`--${name} ${formatText(value)}`],
+    ),
+  ].join(' ');
+}
 
 export function checkSwitches(switches: readonly Switch[], nowMs: number): Finding {
   const check = 'switches';
@@ -243,7 +272,7 @@ export function checkSwitches(switches: readonly Switch[], nowMs: number): Findi
   const since = order.until === undefined ? `for ${formatAge(Math.max(0, age))}${forgotten}` : `until ${order.until}`;
   const by = order.by === undefined ? '' : ` by ${formatText(order.by)}`;
   const others = switches.length === 1 ? '' : `; ${switches.length - 1} more`;
-  const twin = twins[order.kind]?.(order);
+  const twin = nameTwin(order);
   return {
     check,
     status: 'warning',

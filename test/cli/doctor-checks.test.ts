@@ -236,3 +236,25 @@ test('switches: the oldest without an end is named, with how to undo it, and whe
   });
   expect(checkSwitches([order], 7_200_000).found).toContain('for 2h, and may have been forgotten');
 });
+
+test.each<[Partial<Switch>, string]>([
+  [{ namespace: 'shop', group: 'G' }, 'on orders --namespace shop --group G'],
+  [{ kind: 'instance-override', id: 'h:1' }, 'override --lift orders h:1'],
+  [{ kind: 'push-freeze' }, 'thaw orders'],
+  [{ kind: 'guard-hold' }, 'guard hold --lift orders'],
+])('of a switch with %j the twin is named', (more, twin) => {
+  expect(checkSwitches([{ ...order, ...more }], 0).advice).toBe(
+    `list them: \`slotcast switches\`; undo it: \`slotcast ${twin}\``,
+  );
+});
+
+test.each<[Partial<Switch>, string]>([
+  [{ kind: 'client-off', app: 'batch' }, 'on --app batch'],
+  [{ kind: 'host-drain', host: '10.0.0.1' }, 'drain --lift --host 10.0.0.1'],
+  [{ kind: 'namespace-limit', namespace: 'shop' }, 'limit --lift shop'],
+  [{ kind: 'push-freeze', namespace: 'shop' }, 'thaw --namespace shop'],
+  [{ kind: 'read-only' }, 'read-only --lift'],
+])('of a switch %j that is about no service the twin is named', (what, twin) => {
+  const { since } = order;
+  expect(checkSwitches([{ ...what, since } as Switch], 0).advice).toContain(`undo it: \`slotcast ${twin}\``);
+});
