@@ -131,7 +131,8 @@ function readSettings(service: Fields): ServiceSettings {
   const protectionThreshold = readNumber(service['protectThreshold']) ?? 0;
   const metadata = readTexts(service['metadata']);
   return {
-    ...(protectionThreshold > 0 ? { protectionThreshold } : {}),
+    // Nacos counts unhealthy instances by the same number.
+    ...(protectionThreshold > 0 ? { protectionThreshold, healthThreshold: protectionThreshold } : {}),
     ...(Object.keys(metadata).length > 0 ? { metadata } : {}),
   };
 }

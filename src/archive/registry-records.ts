@@ -25,6 +25,7 @@ function orderSettings({
   description,
   owner,
   protectionThreshold,
+  healthThreshold,
   defaultWeight,
   metadata,
 }: ServiceSettings): ServiceSettings {
@@ -32,6 +33,7 @@ function orderSettings({
     ...(description === undefined ? {} : { description }),
     ...(owner === undefined ? {} : { owner }),
     ...(protectionThreshold === undefined ? {} : { protectionThreshold }),
+    ...(healthThreshold === undefined ? {} : { healthThreshold }),
     ...(defaultWeight === undefined ? {} : { defaultWeight }),
     ...(metadata === undefined ? {} : { metadata: sortMetadata(metadata) }),
   };

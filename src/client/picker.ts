@@ -161,7 +161,7 @@ export class Picker {
     this.#seen = instances;
     const nowMs = this.#now();
     const open = instances.filter(({ enabled, weight }) => enabled && weight > 0);
-    const healthy = open.filter(({ health }) => health !== 'critical');
+    const healthy = open.filter(({ health, protected: isProtected }) => health !== 'critical' || isProtected === true);
     // If all are critical, that may be the checks' doing: better a try than none.
     const usable = healthy.length > 0 ? healthy : open;
     const well = usable.filter(({ id }) => (this.#records.get(id)?.untilMs ?? 0) <= nowMs);

@@ -39,6 +39,8 @@ export class Hosts {
   readonly #others: readonly SessionHost[];
   /** For hosts whose thread is new. */
   readonly #weights: Map<string, number> = new Map();
+  /** That services are declared with, as partitions know them. */
+  readonly #healthThresholds: Map<string, number> = new Map();
   /** What is laid over services, as partitions know it; for those that are new. */
   readonly #overlays: Map<string, string> = new Map();
   #orders: Orders = noOrders;
@@ -80,6 +82,7 @@ export class Hosts {
     if (epoch !== this.table.epoch) link?.adoptTable(this.table);
     if (this.#quotas !== '[]') link?.tell([toPartition.limitNamespaces, this.#quotas]);
     for (const [key, overlay] of this.#overlays) link?.tell([toPartition.restoreOverlay, key, overlay]);
+    for (const [key, share] of this.#healthThresholds) link?.tell([toPartition.restoreProtection, key, share]);
     for (const [key, found] of this.#found)
       for (const [id, health] of found) link?.tell([toPartition.restoreFound, key, id, health]);
   }
@@ -108,6 +111,17 @@ export class Hosts {
       else this.#weights.set(key, weight);
     }
     await Promise.all(this.all().map((host) => host.setDefaultWeights(weights)));
+  }
+
+  /** Resolves when all partitions let critical instances of a service count as well while fewer than this share of them are well; 0: never. */
+  async setHealthThreshold(key: string, share: number): Promise<void> {
+    if (share === 0) this.#healthThresholds.delete(key);
+    else this.#healthThresholds.set(key, share);
+    const told = this.main.router.links().map((link) => {
+      link.tell([toPartition.protect, key, share]);
+      return this.ask(link, (request) => [toPartition.fence, request]);
+    });
+    await Promise.all(told);
   }
 
   /** Resolves when every host does what operators have ordered, and subscribers are about to be told. */

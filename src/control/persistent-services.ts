@@ -48,7 +48,7 @@ export interface PersistentServicesOptions {
 /** Who carries out what has been stored. */
 export interface PersistentParts {
   readonly session: PersistentSession;
-  readonly hosts: Pick<Hosts, 'setDefaultWeights'>;
+  readonly hosts: Pick<Hosts, 'setDefaultWeights' | 'setHealthThreshold'>;
   readonly guard: Pick<RegistryGuard, 'setProtection'>;
   /** What partitions began with, and may have been deregistered since. */
   readonly known: readonly PersistentFinding[];
@@ -148,6 +148,7 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
         const settings = readSettings(row);
         this.#settings.set(row.key, settings);
         guard.setProtection(row.key, settings.protectionThreshold);
+        if (settings.healthThreshold !== undefined) await hosts.setHealthThreshold(row.key, settings.healthThreshold);
         if (settings.defaultWeight !== undefined) weights.push([row.key, settings.defaultWeight]);
       }
     }
@@ -463,6 +464,9 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
     else this.#settings.set(key, settings);
     if (before?.protectionThreshold !== settings?.protectionThreshold) {
       parts.guard.setProtection(key, settings?.protectionThreshold);
+    }
+    if ((before?.healthThreshold ?? 0) !== (settings?.healthThreshold ?? 0)) {
+      await parts.hosts.setHealthThreshold(key, settings?.healthThreshold ?? 0);
     }
     if (before?.defaultWeight !== settings?.defaultWeight) {
       await parts.hosts.setDefaultWeights([[key, settings?.defaultWeight]]);

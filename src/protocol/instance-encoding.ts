@@ -95,6 +95,16 @@ export function worsenHealth(shown: string, found: Health): string {
   return found === 'passing' || said === 'critical' || said === found ? shown : replaceHealth(shown, found);
 }
 
+/** Whether an instance's canonical JSON, without a check, says so. */
+export function isCritical(shown: string): boolean {
+  return healthOf(shown) === 'critical';
+}
+
+/** An instance that is critical, and counts as well since too few others of its service are. */
+export function protectInstance(shown: string): string {
+  return `${shown.slice(0, -1)},"protected":true}`;
+}
+
 /** Of an instance's canonical JSON without a check. */
 function healthOf(shown: string): Health {
   if (shown.endsWith(healthEnds[0]!)) return 'warning';

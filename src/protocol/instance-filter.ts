@@ -7,6 +7,7 @@ export interface Traits {
   readonly zone?: string;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly health?: Health;
+  readonly protected?: true;
 }
 
 /** Takes an instance's canonical JSON apart. */
@@ -20,9 +21,10 @@ export function parseFilter(text: string): InstanceFilter {
 }
 
 /** Whether an instance is in the view of a filter. */
-export function matchesFilter({ enabled, zone, metadata, health }: Traits, filter: InstanceFilter): boolean {
+export function matchesFilter(traits: Traits, filter: InstanceFilter): boolean {
+  const { enabled, zone, metadata, health, protected: isProtected } = traits;
   if (filter.enabledOnly === true && !enabled) return false;
-  if (filter.healthyOnly === true && health === 'critical') return false;
+  if (filter.healthyOnly === true && health === 'critical' && isProtected !== true) return false;
   if (filter.zone !== undefined && filter.zone !== zone) return false;
   for (const [key, value] of Object.entries(filter.selector ?? {})) {
     if (metadata === undefined || !Object.hasOwn(metadata, key) || metadata[key] !== value) return false;

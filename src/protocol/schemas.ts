@@ -225,7 +225,10 @@ const check: JsonSchema = {
 const filterFields = {
   zone: text('Only instances of this zone.', limits.zoneBytesMax),
   enabledOnly: { type: 'boolean', description: 'Only instances with `enabled` true.' },
-  healthyOnly: { type: 'boolean', description: 'Only instances that are not critical.' },
+  healthyOnly: {
+    type: 'boolean',
+    description: 'Only instances that are not critical, or are protected by the `healthThreshold` of their service.',
+  },
   selector: flatMap(
     'Only instances whose metadata has these keys with exactly these values',
     limits.selectorEntriesMax,
@@ -244,9 +247,14 @@ export const instanceSchema: JsonSchema = object(
     ...instanceProperties,
     persistent: { const: true, description: 'It lives until it is deregistered, and not with a session.' },
     health: { type: 'string', enum: ['warning', 'critical'], description: 'How it is; omitted when it is passing.' },
+    protected: {
+      const: true,
+      description:
+        'It is critical, and counts as well: fewer instances of its service are well than its `healthThreshold` asks for.',
+    },
   },
   ['id', 'host', 'port', 'weight', 'enabled'],
-  'An instance as subscribers see it. `zone` and `metadata` are omitted when empty, `persistent` when it is not, `health` when it is passing.',
+  'An instance as subscribers see it. `zone` and `metadata` are omitted when empty, `persistent` when it is not, `health` when it is passing, `protected` when it is not.',
 );
 
 /** An instance as it is stored, which says how it is checked. */

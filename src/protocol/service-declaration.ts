@@ -19,6 +19,8 @@ export interface ServiceSettings {
   readonly owner?: string;
   /** The share of its instances that stays when many are lost at once, 0 to 1; 0: any number may go. */
   readonly protectionThreshold?: number;
+  /** The share of its instances that are to be well, 0 to 1: while fewer are, the critical ones count as well; 0: they never do. */
+  readonly healthThreshold?: number;
   /** What instances get that are registered without a weight. */
   readonly defaultWeight?: number;
   readonly metadata?: Readonly<Record<string, string>>;
@@ -69,6 +71,13 @@ export const settingsSchemas: Readonly<Record<keyof ServiceSettings, JsonSchema>
     maximum: 1,
     description:
       'The share of its instances that stays when many are lost at once, in place of `lossServicePercent`; with 0 any number may go.',
+  },
+  healthThreshold: {
+    type: 'number',
+    minimum: 0,
+    maximum: 1,
+    description:
+      'The share of its instances that are to be well: while fewer are, `healthyOnly` lets the critical ones through, and they are `protected`; by default 0, never.',
   },
   defaultWeight: {
     type: 'integer',

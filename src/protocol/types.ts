@@ -93,6 +93,8 @@ export interface Instance {
   readonly persistent?: true;
   /** Left out: it is passing. */
   readonly health?: Exclude<Health, 'passing'>;
+  /** It is critical, and counts as well, since fewer instances of its service are well than its `healthThreshold` asks for. */
+  readonly protected?: true;
 }
 
 /** What an operator lays over an instance, until it is lifted: what is left out stays as it was registered. */
@@ -112,7 +114,7 @@ export interface InstanceFilter {
   readonly zone?: string;
   /** Only instances with `enabled` true. */
   readonly enabledOnly?: boolean;
-  /** Only instances that are not critical. */
+  /** Only instances that are not critical, or are protected by the health threshold of their service. */
   readonly healthyOnly?: boolean;
   /** Only instances whose metadata has these keys with exactly these values; at most 8 entries and 1024 bytes. */
   readonly selector?: Readonly<Record<string, string>>;

@@ -1,5 +1,5 @@
 import { splitCheck } from '../protocol/check-definition.ts';
-import { worsenHealth } from '../protocol/instance-encoding.ts';
+import { isCritical, protectInstance, worsenHealth } from '../protocol/instance-encoding.ts';
 import type { Health } from '../protocol/types.ts';
 import { slotOf } from '../slots/slot.ts';
 import { ChangeLog } from './change-log.ts';
@@ -19,6 +19,11 @@ export class ServiceRecord {
   #log: ChangeLog | undefined;
   #overlay: ServiceOverlay | undefined;
   #found: ReadonlyMap<string, Health> | undefined;
+  /** The share of its instances that are to be well, above 0; undefined: it is declared with none. */
+  healthThreshold: number | undefined;
+  #isProtected = false;
+  /** Ids of instances that show as critical; undefined: not counted. */
+  #critical: Set<string> | undefined;
   /** The version in the life before at which the list was what it still is; undefined: there is none, or the log knows it. */
   #versionBefore: number | undefined;
 
@@ -49,6 +54,7 @@ export class ServiceRecord {
   /** What is seen of it changes with this, without a change of version. */
   setOverlay(overlay: ServiceOverlay | undefined): void {
     this.#overlay = overlay;
+    this.#critical = undefined;
   }
 
   /** Instances that show. */
@@ -65,9 +71,49 @@ export class ServiceRecord {
     this.#log = log;
   }
 
+  /** Whether so few of its instances are well that the critical ones count as well. */
+  get isProtected(): boolean {
+    return this.#isProtected;
+  }
+
+  /** Whether it is to be, by what it holds. */
+  mustBeProtected(): boolean {
+    const { healthThreshold, instanceCount } = this;
+    if (healthThreshold === undefined) return false;
+    const critical = this.criticalIds().size;
+    return critical > 0 && (instanceCount - critical) / instanceCount < healthThreshold;
+  }
+
+  /** What is seen of critical instances changes with this, without a change of version. */
+  turnProtection(): void {
+    this.#isProtected = !this.#isProtected;
+  }
+
+  /** Counts again, and is protected or not as that says; without a change of version. */
+  judgeAnew(): void {
+    this.#critical = undefined;
+    this.#isProtected = this.mustBeProtected();
+  }
+
+  criticalIds(): ReadonlySet<string> {
+    if (this.#critical !== undefined) return this.#critical;
+    this.#critical = new Set();
+    for (const fragment of this.instances.fragments()) this.noteHealth(readId(fragment));
+    return this.#critical;
+  }
+
+  /** An instance has changed, or come, or gone. */
+  noteHealth(id: string): void {
+    if (this.#critical === undefined) return;
+    const shown = this.#showJudged(id, this.instances.fragmentOf(id));
+    if (shown !== undefined && isCritical(shown)) this.#critical.add(id);
+    else this.#critical.delete(id);
+  }
+
   /** What checks have found, by id, also of instances that are not there; undefined: all pass. */
-  setFound(found: ReadonlyMap<string, Health> | undefined): void {
+  setFound(found: ReadonlyMap<string, Health> | undefined, id: string): void {
     this.#found = found;
+    this.noteHealth(id);
   }
 
   /** The canonical JSON of each instance that shows, as it shows. */
@@ -77,6 +123,7 @@ export class ServiceRecord {
       this.instances.markedCount === 0 &&
       (this.#overlay?.overrides.size ?? 0) === 0 &&
       this.#found === undefined &&
+      !this.#isProtected &&
       !this.instances.mayHaveChecks;
     return isPlain ? this.instances.fragments() : this.#shown();
   }
@@ -88,6 +135,11 @@ export class ServiceRecord {
 
   /** What is, or was, registered of an instance, as it shows under the present overlay, with what its check has found. */
   show(id: string, fragment: string | undefined): string | undefined {
+    const shown = this.#showJudged(id, fragment);
+    return this.#isProtected && shown !== undefined && isCritical(shown) ? protectInstance(shown) : shown;
+  }
+
+  #showJudged(id: string, fragment: string | undefined): string | undefined {
     if (fragment === undefined) return undefined;
     if (!isMarked(fragment)) {
       const judged = this.#judge(id, fragment);

@@ -101,6 +101,8 @@ export class ServiceStore {
   readonly #overlays: Map<string, ServiceOverlay> = new Map();
   /** What checks have found, by service and id, unless it is that all is well; of services that are here and of others. */
   readonly #found: Map<string, Map<string, Health>> = new Map();
+  /** Health thresholds that services are declared with, whether they are here or not. */
+  readonly #healthThresholds: Map<string, number> = new Map();
   readonly #limits: StoreLimits;
   readonly #quotas: NamespaceQuotas | undefined;
   readonly #table: InstanceTable;
@@ -155,7 +157,9 @@ export class ServiceStore {
 
   /** A service that is filled elsewhere, and then attached. */
   create(key: string, version: number): ServiceRecord {
-    return new ServiceRecord(key, version, this.#table, this.#overlays.get(key), this.#found.get(key));
+    const service = new ServiceRecord(key, version, this.#table, this.#overlays.get(key), this.#found.get(key));
+    service.healthThreshold = this.#healthThresholds.get(key);
+    return service;
   }
 
   overlayOf(key: string): ServiceOverlay | undefined {
@@ -176,7 +180,23 @@ export class ServiceStore {
     else found.set(id, health);
     if (found.size === 0) this.#found.delete(key);
     else this.#found.set(key, found);
-    this.#services.get(key)?.setFound(this.#found.get(key));
+    this.#services.get(key)?.setFound(this.#found.get(key), id);
+  }
+
+  /** `share`: 0 to 1; 0: the service is declared with none. What is seen of it changes when it is judged next. */
+  setHealthThreshold(key: string, share: number): void {
+    if (share === 0) this.#healthThresholds.delete(key);
+    else this.#healthThresholds.set(key, share);
+    const service = this.#services.get(key);
+    if (service !== undefined) service.healthThreshold = this.#healthThresholds.get(key);
+  }
+
+  /** The services here that are declared with a health threshold. */
+  *withHealthThreshold(): Generator<ServiceRecord, void, undefined> {
+    for (const key of this.#healthThresholds.keys()) {
+      const service = this.#services.get(key);
+      if (service !== undefined) yield service;
+    }
   }
 
   hasFound(key: string, id: string): boolean {

@@ -10,6 +10,7 @@ import type { ClaimJournal } from './claim-journal.ts';
 import { fromPartition, toFields } from './messages.ts';
 import type { Emit, ToRecord } from './messages.ts';
 import type { PartitionClock } from './partition-clock.ts';
+import type { Protections } from './protections.ts';
 import type { Pushes } from './pushes.ts';
 import type { SessionOrigins } from './session-numbers.ts';
 import type { ShownVersions } from './shown-versions.ts';
@@ -27,6 +28,7 @@ export interface ChecksParts {
   readonly watches: Watches;
   readonly pushes: Pushes;
   readonly journal: ClaimJournal | undefined;
+  readonly protections: Pick<Protections, 'noteChange'>;
   readonly origins: SessionOrigins;
 }
 
@@ -88,6 +90,7 @@ export class Checks {
     lists.noteChange(service, id);
     const watched = watches.find(key);
     if (watched !== undefined) pushes.noteChange(watched, id, before);
+    this.#parts.protections.noteChange(service, id);
   }
 
   /** The partition is new, and nobody has been told anything by it yet. */

@@ -9,6 +9,7 @@ import type { ClaimJournal } from './claim-journal.ts';
 import { fromPartition, toFields } from './messages.ts';
 import type { Emit, ToRecord } from './messages.ts';
 import type { PartitionClock } from './partition-clock.ts';
+import type { Protections } from './protections.ts';
 import type { Pushes } from './pushes.ts';
 import type { SessionOrigins } from './session-numbers.ts';
 import type { ShownVersions } from './shown-versions.ts';
@@ -25,6 +26,7 @@ export interface ClaimsParts {
   /** Undefined: nothing outlives the process. */
   readonly journal: ClaimJournal | undefined;
   readonly origins: SessionOrigins;
+  readonly protections: Pick<Protections, 'noteChange'>;
   readonly checks: Checks;
 }
 
@@ -184,14 +186,15 @@ export class Claims {
   }
 
   #noteChange(service: ServiceRecord, id: string, before: string | undefined): void {
-    const { lists, watches, pushes, store, checks } = this.#parts;
+    const { lists, watches, pushes, store, checks, protections } = this.#parts;
     lists.noteChange(service, id);
     const watched = watches.find(service.key);
     // As it was shown: what its check had found goes with it.
     const shownBefore = service.show(id, before);
     checks.noteChange(service, id, before);
     if (watched !== undefined) pushes.noteChange(watched, id, shownBefore);
-    else if (service.instances.size === 0) store.forget(service);
+    protections.noteChange(service, id);
+    if (watched === undefined && service.instances.size === 0) store.forget(service);
   }
 
   #tell(key: string, id: string, { owner, stamp, state, limit }: ClaimNotice): void {

@@ -69,6 +69,7 @@ interface ToPartitionValues {
   /** The canonical JSON of an instance. */
   fragment: string;
   health: Health;
+  share: number;
   /** Its text. */
   variant: string;
   /** A version that the subscriber holds; 0: a snapshot is wanted. */
@@ -170,6 +171,10 @@ const toShapes = {
   judge: [41, 'key', 'id', 'health'],
   /** The partition is new: what the check of an instance had found before. */
   restoreFound: [42, 'key', 'id', 'health'],
+  /** A service is declared with this health threshold, 0 to 1; 0: with none any more. */
+  protect: [45, 'key', 'share'],
+  /** The partition is new: what a service had been declared with before. */
+  restoreProtection: [46, 'key', 'share'],
   /** Answered with `applied`, after a `check` for each instance that shows and has one. */
   tellChecks: [43, 'request'],
   /** The instance has been critical for too long: the claim that shows is dropped. */

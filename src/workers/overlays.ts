@@ -8,6 +8,7 @@ import type { ClaimJournal } from './claim-journal.ts';
 import { fromPartition, toFields } from './messages.ts';
 import type { Emit, ToRecord } from './messages.ts';
 import type { PartitionClock } from './partition-clock.ts';
+import type { Protections } from './protections.ts';
 import type { Pushes } from './pushes.ts';
 import type { ShownVersions } from './shown-versions.ts';
 import { lookWork } from './turn-work.ts';
@@ -24,6 +25,7 @@ export interface OverlaysParts {
   readonly watches: Watches;
   readonly pushes: Pushes;
   readonly journal: ClaimJournal | undefined;
+  readonly protections: Pick<Protections, 'judge'>;
 }
 
 /** What operators lay over services: every partition knows all of it, so a service that comes here has it at once. */
@@ -64,7 +66,7 @@ export class Overlays {
   }
 
   #change(service: ServiceRecord, overlay: ServiceOverlay | undefined, { wallMicros }: PartitionClock): void {
-    const { store, lists, watches, pushes, turn } = this.#parts;
+    const { store, lists, watches, pushes, turn, protections } = this.#parts;
     const wasClosed = service.isClosed;
     const isTurned = wasClosed !== (overlay?.isClosed === true);
     const ids = isTurned
@@ -79,8 +81,10 @@ export class Overlays {
     // Nobody's list changes, but what is to be said of it.
     if (isTurned && changed.length === 0) service.raise(Math.max(service.version + 1, wallMicros));
     const watched = watches.find(service.key);
-    if (watched === undefined) return;
-    for (const id of changed) pushes.noteChange(watched, id, before.get(id));
-    if (isTurned) pushes.noteTurned(watched);
+    if (watched !== undefined) {
+      for (const id of changed) pushes.noteChange(watched, id, before.get(id));
+      if (isTurned) pushes.noteTurned(watched);
+    }
+    protections.judge(service);
   }
 }

@@ -18,6 +18,7 @@ import { fromPartition, toFields, toPartition } from './messages.ts';
 import type { Credit, Emit, PartitionLimits, ToPartition } from './messages.ts';
 import { Overlays } from './overlays.ts';
 import type { PartitionClock } from './partition-clock.ts';
+import { Protections } from './protections.ts';
 import { Pushes } from './pushes.ts';
 import { Reads } from './reads.ts';
 import { SessionOrigins } from './session-numbers.ts';
@@ -67,6 +68,7 @@ export class PartitionCore {
   readonly #moves: SlotMoves;
   readonly #recalls: ClaimRecalls;
   readonly #overlays: Overlays;
+  readonly #protections: Protections;
   readonly #checks: Checks;
   readonly #keys: Keys;
   readonly #journal: ClaimJournal | undefined;
@@ -107,13 +109,15 @@ export class PartitionCore {
     this.#shown = shown;
     this.#pushes = pushes;
     this.#watches = watches;
-    const checks = new Checks(parts);
+    const protections = new Protections(parts);
+    this.#protections = protections;
+    const checks = new Checks({ ...parts, protections });
     this.#checks = checks;
-    this.#claims = new Claims({ ...parts, checks });
+    this.#claims = new Claims({ ...parts, checks, protections });
     this.#reads = new Reads(parts);
     this.#moves = new SlotMoves(parts);
     this.#recalls = new ClaimRecalls(parts);
-    this.#overlays = new Overlays(parts);
+    this.#overlays = new Overlays({ ...parts, protections });
     this.#keys = keys;
     this.#journal = journal;
   }
@@ -316,10 +320,12 @@ export class PartitionCore {
         return;
       case toPartition.restored:
         this.#pushes.hold();
+        this.#protections.judgeSilently();
         this.#confirm(host, record[toFields.restored.request]);
         return;
       case toPartition.resumePushes:
         this.#claims.tellContested();
+        this.#protections.tellAgain();
         this.#pushes.resume(this.#watches.find);
         this.#journal?.noteWhole();
         this.#store.shareQuotas();
@@ -351,6 +357,12 @@ export class PartitionCore {
         return;
       case toPartition.restoreOverlay:
         this.#overlays.restore(record);
+        return;
+      case toPartition.protect:
+        this.#protections.set(record);
+        return;
+      case toPartition.restoreProtection:
+        this.#protections.restore(record);
         return;
       case toPartition.limitNamespaces:
         this.#store.limitNamespaces(JSON.parse(record[toFields.limitNamespaces.quotas]) as NamespaceQuota[]);

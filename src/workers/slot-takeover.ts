@@ -66,6 +66,7 @@ export class SlotTakeover {
       journal?.notePut(service, claim);
       spend(claimWork + fragment.length);
     }
+    if (isLast) service.judgeAnew();
     if (isLast && log !== undefined) service.adoptLog(ChangeLog.restore(log.base, log.entries, changeLogEntriesMax));
     return service;
   }

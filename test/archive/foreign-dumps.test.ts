@@ -134,7 +134,7 @@ test('[AR2] Nacos: answers of version 1, one after the other', () => {
     namespace: 'public',
     group: 'warehouse',
     service: 'stock',
-    settings: { protectionThreshold: 0.5, metadata: { team: 'blue' } },
+    settings: { protectionThreshold: 0.5, healthThreshold: 0.5, metadata: { team: 'blue' } },
   });
   expect(dump.report.leftOut.map(({ count, examples }) => [count, ...examples])).toEqual([[1, 'gateway']]);
 });

@@ -81,3 +81,38 @@ test('[HC2] what a lease has reported outlives the process', async () => {
   server = await startFaultyServer({ ...config, dataDir });
   expect(await readHealth()).toEqual(['a critical']);
 });
+
+test('[HC7] a service with a health threshold is read as a whole while too few are well, over deaths and a restart', async () => {
+  const client = connect({ servers: [server.address.url] });
+  const watcher = connect({ servers: [server.address.url] });
+  expect((await call('PUT', `/v1/services/${service}`, { healthThreshold: 0.5 })).status).toBe(200);
+  const first = await client.register(service, { id: 'a', host: '10.0.0.1', port: 1 });
+  const second = await client.register(service, { id: 'b', host: '10.0.0.2', port: 1 });
+  const healthy = await watcher.subscribe(service, { healthyOnly: true });
+  const ids = (): string[] =>
+    healthy.instances.map(({ id, protected: isProtected = false }) => `${id} ${isProtected}`).sort();
+  await first.setHealth('critical');
+  await expect.poll(ids).toEqual(['b false']);
+  await second.setHealth('critical');
+  await expect.poll(ids).toEqual(['a true', 'b true']);
+  expect(await readHealth('&healthyOnly=true')).toHaveLength(2);
+  server.inflict(0, 'exit');
+  server.inflict(1, 'exit');
+  await expect.poll(() => readHealth('&healthyOnly=true'), { timeout: 10_000 }).toHaveLength(2);
+  await first.setHealth('passing');
+  await expect.poll(ids, { timeout: 10_000 }).toEqual(['a false']);
+  await second.deregister();
+  await first.setHealth('critical');
+  await expect.poll(ids).toEqual(['a true']);
+  expect((await call('PUT', `/v1/services/${service}`, {})).status).toBe(200);
+  await expect.poll(ids).toEqual([]);
+  expect((await call('PUT', `/v1/services/${service}`, { healthThreshold: 1 })).status).toBe(200);
+  await expect.poll(ids).toEqual(['a true']);
+  await Promise.all([client.close(), watcher.close()]);
+  await server.stop();
+  server = await startFaultyServer({ ...config, dataDir });
+  const again = connect({ servers: [server.address.url] });
+  await again.register(service, { id: 'a', host: '10.0.0.1', port: 1, health: 'critical' });
+  expect(await readHealth('&healthyOnly=true')).toEqual(['a critical']);
+  await again.close();
+});

@@ -25,6 +25,7 @@ export const archiveRecord: fc.Arbitrary<ArchiveRecord> = fc.oneof(
           description: name,
           owner: name,
           protectionThreshold: fc.double({ min: 0, max: 1, noNaN: true }).map((share) => share + 0),
+          healthThreshold: fc.double({ min: 0, max: 1, noNaN: true }).map((share) => share + 0),
           defaultWeight: fc.integer({ min: 0, max: 10_000 }),
           metadata,
         },

@@ -67,6 +67,8 @@ const outwardByKind: Each<typeof fromPartition, FromPartition> = {
 
 const inwardByKind: Each<typeof toPartition, ToPartition> = {
   register: fc.tuple(fc.constant(toPartition.register), number, number, text, text, text),
+  protect: fc.tuple(fc.constant(toPartition.protect), text, number),
+  restoreProtection: fc.tuple(fc.constant(toPartition.restoreProtection), text, number),
   judge: fc.tuple(fc.constant(toPartition.judge), text, text, anyHealth),
   restoreFound: fc.tuple(fc.constant(toPartition.restoreFound), text, text, anyHealth),
   tellChecks: fc.tuple(fc.constant(toPartition.tellChecks), number),

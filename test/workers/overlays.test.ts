@@ -1,5 +1,3 @@
-import { equal, ok } from 'node:assert/strict';
-
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
@@ -12,6 +10,7 @@ import { encodeOverlay } from '../../src/store/service-overlay.ts';
 import { fromFields, fromPartition, toPartition, wholeService } from '../../src/workers/messages.ts';
 import type { FromPartition } from '../../src/workers/messages.ts';
 import { key, PartitionBench, unlimited } from '../support/partition-bench.ts';
+import { PartitionSubscriber } from '../support/partition-subscriber.ts';
 
 const variants = [
   chooseVariant('delta', {}).text,
@@ -38,52 +37,6 @@ const step = fc.oneof(
   fc.record({ kind: fc.constant('read'), variant: fc.nat(variants.length - 1) }),
 );
 
-interface Shown {
-  readonly instances: Map<string, Instance>;
-  isClosed: boolean;
-  version: number;
-}
-
-/** A subscriber that takes every push of its variant. */
-class Subscriber implements Shown {
-  readonly instances: Map<string, Instance> = new Map();
-  isClosed = false;
-  version = 0;
-
-  begin(bench: PartitionBench, variant: string, request: number): void {
-    for (const record of bench.turn([toPartition.subscribe, request, key, variant, 0, unlimited])) {
-      if (record[0] === fromPartition.state) {
-        this.#take(record[fromFields.state.list], record[fromFields.state.version]);
-      }
-    }
-  }
-
-  takePush(record: Extract<FromPartition, [typeof fromPartition.push, ...unknown[]]>): void {
-    ok(record[fromFields.push.from] <= this.version && record[fromFields.push.to] > this.version);
-    this.#take(record[fromFields.push.body], record[fromFields.push.to]);
-    equal(record[fromFields.push.count], this.instances.size);
-  }
-
-  #take(fields: string, version: number): void {
-    const {
-      instances,
-      put = [],
-      remove = [],
-      closed,
-    } = JSON.parse(`{${fields}}`) as {
-      instances?: Instance[];
-      put?: Instance[];
-      remove?: string[];
-      closed?: boolean;
-    };
-    if (instances !== undefined) this.instances.clear();
-    for (const instance of instances ?? put) this.instances.set(instance.id, instance);
-    for (const id of remove) this.instances.delete(id);
-    this.isClosed = closed === true;
-    this.version = version;
-  }
-}
-
 test('what subscribers are told is what is registered with what operators laid over it, whatever comes when', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
@@ -91,7 +44,7 @@ test('what subscribers are told is what is registered with what operators laid o
         pushCharactersInFlightMax: 1_000_000,
         answerCharactersInFlightMax: 1_000_000,
       });
-      const subscribers = variants.map(() => new Subscriber());
+      const subscribers = variants.map(() => new PartitionSubscriber());
       let request = 1;
       for (const [i, subscriber] of subscribers.entries()) subscriber.begin(bench, variants[i]!, (request += 1));
       const registered = new Map<string, Instance>();
@@ -134,7 +87,7 @@ test('what subscribers are told is what is registered with what operators laid o
           default: {
             // Another one begins in between, and is pushed what comes with all others.
             const { variant } = each as { variant: number };
-            const newcomer = new Subscriber();
+            const newcomer = new PartitionSubscriber();
             newcomer.begin(bench, variants[variant]!, request);
             take(bench.wait(200));
           }
