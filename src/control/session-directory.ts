@@ -49,9 +49,11 @@ export function describeCaller({ name, state, address, opened, app }: Session): 
 export function describeSession(session: Session, thread: number, clockMs: number): SessionSummary {
   const { state, opened, consumption } = session;
   const { zone } = opened ?? {};
+  const { session: name, ...caller } = describeCaller(session);
   return {
-    ...describeCaller(session),
+    session: name,
     thread,
+    ...caller,
     ...(zone === undefined ? {} : { zone }),
     ageMs: Math.max(0, Math.round(clockMs - session.createdAtMs)),
     ...(state.kind === 'leased' ? { ttlMs: state.ttlMs } : {}),

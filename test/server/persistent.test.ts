@@ -159,7 +159,7 @@ test('[PI1] [PI4] the SDK and the command register for good, declare, and take a
     return command.out;
   };
   expect(await run('register', 'books', '10.0.0.4:4', '--persistent')).toContain('until it is deregistered');
-  expect(await run('instances', 'books')).toMatch(/10\.0\.0\.4:4 +10\.0\.0\.4:4 +100 +yes +yes/);
+  expect(await run('instances', 'books')).toMatch(/10\.0\.0\.4:4 +10\.0\.0\.4:4 +100 +yes +passing +yes/);
   expect(await run('deregister', 'books', '10.0.0.4:4')).toContain('deregistered');
   const file = path.join(place.folder, 'books.json');
   await writeFile(file, JSON.stringify({ description: 'Books', instances }));
