@@ -20,7 +20,7 @@ test('columns are as wide as their widest cell, and lines have no trailing space
 
 test('an instance without zone and metadata shows dashes', () => {
   expect(formatInstances([{ id: 'a', host: 'h', port: 1, weight: 1, enabled: false }])).toContain(
-    'a   h:1      1       no       no          -     -',
+    'a   h:1      1       no       passing  no          -     -',
   );
 });
 
