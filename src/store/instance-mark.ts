@@ -4,10 +4,15 @@
  */
 export type InstanceMark = string;
 
-/** Three characters at the end of an instance's text, where no field of an instance can look like it: within a text a quote is escaped. */
+/**
+ * The mark is the last field of an instance's text. Nothing that is registered looks so: it has no field of that name, metadata and checks end with a brace of their own, and within a text a
+ * quote is escaped.
+ */
 const head = ',"mark":"';
 const headBytes: readonly number[] = Array.from(head, (character) => character.charCodeAt(0));
-const markLength: number = head.length + '000"}'.length;
+const tail = '"}';
+const tailBytes: readonly number[] = Array.from(tail, (character) => character.charCodeAt(0));
+const markLength: number = head.length + '000'.length + tail.length;
 
 export const noMark: InstanceMark = '';
 export const offMark: InstanceMark = 'off';
@@ -19,11 +24,11 @@ export function markPercent(percent: number): InstanceMark {
 }
 
 export function markInstance(fragment: string, mark: InstanceMark): string {
-  return mark === noMark ? fragment : `${fragment.slice(0, -1)}${head}${mark}"}`;
+  return mark === noMark ? fragment : `${fragment.slice(0, -1)}${head}${mark}${tail}`;
 }
 
 export function readMark(fragment: string): InstanceMark {
-  return isMarked(fragment) ? fragment.slice(-'000"}'.length, -'"}'.length) : noMark;
+  return isMarked(fragment) ? fragment.slice(-'000'.length - tail.length, -tail.length) : noMark;
 }
 
 /** The instance as it was registered. */
@@ -32,11 +37,12 @@ export function takeMarkOff(fragment: string): string {
 }
 
 export function isMarked(fragment: string): boolean {
-  return fragment.startsWith(head, fragment.length - markLength);
+  return fragment.endsWith(tail) && fragment.startsWith(head, fragment.length - markLength);
 }
 
 /** As {@link isMarked} does, of a text in UTF-8 that ends before `end`. */
 export function isMarkedText(bytes: Uint8Array, start: number, end: number): boolean {
   const at = end - markLength;
-  return at > start && headBytes.every((byte, i) => bytes[at + i] === byte);
+  const hasTail = tailBytes.every((byte, i) => bytes[end - tail.length + i] === byte);
+  return hasTail && at > start && headBytes.every((byte, i) => bytes[at + i] === byte);
 }
