@@ -83,7 +83,7 @@ export class RegistryCalls {
   #describeRefusal(path: string, { statusCode = 0 }: IncomingMessage, failure: RegistryFailure | undefined): Error {
     return failure === undefined
       ? describeStranger(this.#base, statusCode, { method: 'GET', path })
-      : new AdministrationError(`${failure.code}: ${failure.message}`);
+      : AdministrationError.ofRefusal(failure);
   }
 
   async #open(path: string): Promise<IncomingMessage> {
@@ -139,7 +139,7 @@ interface Asked {
 
 /** What a reply has of the result of an operation. Throws if it was refused, or comes from no registry. */
 export function readAnswer({ status, answer, failure }: Reply, { base, id, request }: Asked): object {
-  if (failure !== undefined) throw new AdministrationError(`${failure.code}: ${failure.message}`);
+  if (failure !== undefined) throw AdministrationError.ofRefusal(failure);
   const required = (httpOperations[id].result.required ?? []) as readonly string[];
   if (status !== 200 || answer === undefined || required.some((name) => !(name in answer)))
     throw describeStranger(base, status, request);

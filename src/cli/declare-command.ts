@@ -26,7 +26,7 @@ export function addDeclareCommand(program: Command): void {
       .argument('<service>', 'name of the service')
       .argument(
         '[file]',
-        'JSON with description, owner, protectionThreshold, defaultWeight, metadata, instances; -: stdin',
+        'JSON with description, owner, protectionThreshold, healthThreshold, defaultWeight, metadata, instances; -: stdin',
       )
       .option('--remove', 'remove the settings, and all persistent instances', false),
   );

@@ -20,7 +20,7 @@ export const exitMeanings: readonly (readonly [status: string, meaning: string])
   [String(exitCodes.done), 'done; for watch, kv watch, top and register: ended by a signal; for start: stopped'],
   [String(exitCodes.failed), 'failed; the message says why; for doctor: something does not work'],
   [String(exitCodes.usage), 'the command line or a setting was refused; the message names it'],
-  [String(exitCodes.notFound), 'there is no such service or key, or the service has no instances'],
+  [String(exitCodes.notFound), 'there is no such service, instance, switch or key, or the service has no instances'],
   [String(exitCodes.unreachable), 'the registry cannot be reached, or what answers there is none'],
   [
     String(exitCodes.dataFolder),
@@ -37,14 +37,27 @@ export const exitCodesHelp: string = [
   ...exitMeanings.map(([status, meaning]) => `  ${status.padEnd(5)} ${meaning}`),
 ].join('\n');
 
+interface AdministrationErrorOptions {
+  readonly cause?: unknown;
+  readonly isUnreachable?: boolean;
+  readonly code?: string;
+}
+
 /** The registry refused a change, or could not be asked for one. */
 export class AdministrationError extends Error {
   readonly isUnreachable: boolean;
+  /** What the registry refused it with; undefined: it did not. */
+  readonly code: string | undefined;
 
-  constructor(message: string, options: { readonly cause?: unknown; readonly isUnreachable?: boolean } = {}) {
-    super(message, { cause: options.cause });
+  constructor(message: string, { cause, isUnreachable = false, code }: AdministrationErrorOptions = {}) {
+    super(message, { cause });
     this.name = 'AdministrationError';
-    this.isUnreachable = options.isUnreachable ?? false;
+    this.isUnreachable = isUnreachable;
+    this.code = code;
+  }
+
+  static ofRefusal({ code, message }: { readonly code: string; readonly message: string }): AdministrationError {
+    return new AdministrationError(`${code}: ${message}`, { code });
   }
 }
 
@@ -56,7 +69,8 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof StrangeServerError) return exitCodes.unreachable;
   if (error instanceof SetupError && error.isUnreachable) return exitCodes.unreachable;
   if (error instanceof AdministrationError && error.isUnreachable) return exitCodes.unreachable;
-  if (error instanceof RequestError && error.code === 'not_found') return exitCodes.notFound;
+  if ((error instanceof RequestError || error instanceof AdministrationError) && error.code === 'not_found')
+    return exitCodes.notFound;
   // Its class comes with the server, which most commands do without.
   if (error instanceof Error && error.name === 'DataFolderError') return exitCodes.dataFolder;
   return exitCodes.failed;

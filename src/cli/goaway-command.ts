@@ -25,7 +25,11 @@ export function addGoawayCommand(program: Command): void {
     const { percent, spreadMs } = options;
     const body: SendAwayBody = { percent, ...(spreadMs === undefined ? {} : { spreadMs }) };
     const result = await askServer<SendAwayResult>(options, 'sendAway', { body });
-    console.log(options.json ? formatJson(result) : `asked ${result.sessions} sessions to reconnect`);
+    console.log(
+      options.json
+        ? formatJson(result)
+        : `asked ${result.sessions} ${result.sessions === 1 ? 'session' : 'sessions'} to reconnect`,
+    );
   });
 }
 

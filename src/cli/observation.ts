@@ -19,6 +19,6 @@ export async function observe(calls: RegistryCalls): Promise<Observation> {
   const request = { method, path };
   const stats = readAnswer(await calls.ask(request), { base: calls.base, id: 'readStats', request }) as Stats;
   const { status, text, failure } = await calls.ask({ method: 'GET', path: httpOperations.readMetrics.path });
-  if (failure !== undefined) throw new AdministrationError(`${failure.code}: ${failure.message}`);
+  if (failure !== undefined) throw AdministrationError.ofRefusal(failure);
   return { atMs: Date.now(), stats, metrics: new MetricReadings(status === 200 ? text : '') };
 }

@@ -3,7 +3,7 @@ import { highestOf } from '../protocol/extremes.ts';
 import { escapeJson, escapeTerminal } from '../runtime/terminal-escapes.ts';
 
 /** Stands where there is nothing. */
-const nothing = '-';
+export const nothing = '-';
 
 /**
  * A name, an address or anything else that somebody else chose, so that it cannot pass for more than one thing: without what a terminal obeys, and in quotes
@@ -94,7 +94,7 @@ export function formatInstances(instances: readonly Instance[], look?: TableLook
       formatText(formatAddress(instance.host, instance.port)),
       String(instance.weight),
       instance.enabled ? 'yes' : 'no',
-      instance.health ?? 'passing',
+      formatHealth(instance),
       instance.persistent === true ? 'yes' : 'no',
       instance.zone === undefined ? nothing : formatText(instance.zone),
       formatMetadata(instance.metadata),
@@ -147,17 +147,23 @@ export function formatChange({
       ];
 }
 
-function formatInstance({ id, host, port, weight, enabled, persistent, health }: Instance): string {
+/** Without spaces, so that it stays one word of its line. */
+function formatHealth({ health, protected: isProtected }: Instance): string {
+  return `${health ?? 'passing'}${isProtected === true ? '(protected)' : ''}`;
+}
+
+function formatInstance(instance: Instance): string {
+  const { id, host, port, weight, enabled, persistent, health } = instance;
   const address = formatAddress(host, port);
   const name = id === address ? formatText(id) : `${formatText(id)} at ${formatText(address)}`;
-  return `${name} weight ${weight}${enabled ? '' : ' disabled'}${persistent === true ? ' persistent' : ''}${health === undefined ? '' : ` ${health}`}`;
+  return `${name} weight ${weight}${enabled ? '' : ' disabled'}${persistent === true ? ' persistent' : ''}${health === undefined ? '' : ` ${formatHealth(instance)}`}`;
 }
 
 export function formatAddress(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-function formatMetadata(metadata: Instance['metadata']): string {
+export function formatMetadata(metadata: Instance['metadata']): string {
   const entries = Object.entries(metadata ?? {});
   return entries.length === 0
     ? nothing

@@ -33,7 +33,11 @@ export function runProgram(
       killTimer = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
     };
     signals.forwardTo(child);
-    child.once('error', reject);
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      const { code, message } = error;
+      const why = code === 'ENOENT' ? 'there is no such program (ENOENT)' : (code ?? message);
+      reject(new Error(`cannot run ${file}: ${why}`, { cause: error }));
+    });
     child.once('spawn', () => {
       if (lost?.aborted === true) end();
       else lost?.addEventListener('abort', end, { once: true });

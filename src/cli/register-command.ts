@@ -122,7 +122,7 @@ async function begin({ client, name, instance, options, report }: Hold): Promise
 }
 
 function reportHeld({ id, version }: Registration, { client, name, report }: Hold, until: string): void {
-  const text = `registered ${formatText(id)} in ${formatText(name.service)}; ${until}`;
+  const text = `registered ${formatText(id)} in ${formatText(name.service)}${until}`;
   report('registered', text, { id, version });
   client.on('disconnected', ({ cause }) => {
     report('lost', `lost the registry (${escapeTerminal(cause)}); registering again as soon as it is back`, {
@@ -140,7 +140,7 @@ async function holdUntilInterrupted(hold: Hold): Promise<void> {
   // Whoever interrupts it while it waits for a registry need not wait, too.
   const registration = await Promise.race([interrupted, begin(hold)]);
   if (registration === 'interrupted') return;
-  reportHeld(registration, hold, 'interrupt to deregister');
+  reportHeld(registration, hold, '; interrupt to deregister');
   await Promise.race([interrupted, whenGivenUp(client)]);
   if (client.isConnected) await deregister(registration, report);
 }
@@ -156,7 +156,7 @@ async function holdWhileRunning(hold: Hold, command: readonly string[]): Promise
   let registration: Registration | undefined;
   const registered = begin(hold).then((begun) => {
     registration = begun;
-    reportHeld(begun, hold, 'until the command ends');
+    reportHeld(begun, hold, ' until the command ends');
     return begun;
   });
   try {
@@ -203,7 +203,7 @@ export function addDeregisterCommand(program: Command): void {
   addServiceOptions(
     program
       .command('deregister')
-      .description('deregister a persistent instance')
+      .description('deregister a persistent instance, or with --force whatever anybody has registered')
       .argument('<service>', 'name of the service')
       .argument('<id>', 'id of the instance')
       .option('--force', 'whoever has registered it, persistent or not', false),

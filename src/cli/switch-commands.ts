@@ -14,10 +14,11 @@ import type {
 } from '../protocol/switches.ts';
 import type { InstanceOverride } from '../protocol/types.ts';
 import { askServer } from './administration.ts';
-import { formatJson, formatTable, formatText } from './output.ts';
+import { formatJson, formatMetadata, formatTable, formatText, nothing } from './output.ts';
 import type { TableLook } from './output.ts';
 import { addOutputOption, printResult } from './printing.ts';
 import type { OutputOptions } from './printing.ts';
+import { formatAge } from './quantities.ts';
 import { parseMeta } from './register-command.ts';
 import { addHttpOptions, addNameOptions, parseCount, readNameOptions } from './registry.ts';
 import type { HttpOptions, NameOptions } from './registry.ts';
@@ -289,7 +290,9 @@ async function setSwitch(
     ...(forMs === undefined ? {} : { forMs }),
   };
   const order = await askServer<Switch>(options, 'setSwitch', { body });
-  console.log(json ? formatJson(order) : `set ${describe(order)}`);
+  console.log(
+    json ? formatJson(order) : `set ${describe(order)}${order.until === undefined ? '' : ` until ${order.until}`}`,
+  );
 }
 
 async function liftSwitch(
@@ -308,10 +311,10 @@ async function liftSwitch(
   console.log(options.json ? formatJson(order) : `lifted ${describe(order)}`);
 }
 
-function describe({ kind, until, ...order }: Switch): string {
+function describe({ kind, ...order }: Switch): string {
   const [service, target] = [nameService(order), nameTarget(order)];
   const of = service === '-' ? '' : ` of ${service}`;
-  return `${kind}${of}${target === '-' ? '' : ` ${target}`}${until === undefined ? '' : ` until ${until}`}`;
+  return `${kind}${of}${target === '-' ? '' : ` ${target}`}`;
 }
 
 function nameService({ namespace, group, service }: Pick<Switch, 'namespace' | 'group' | 'service'>): string {
@@ -326,19 +329,26 @@ function nameTarget({ id, host, address, app, session }: SwitchTarget): string {
   return given.length === 0 ? '-' : formatText(given.map(([name, value]) => `${name}=${value}`).join(' '));
 }
 
-function formatWhat(what: object | undefined): string {
-  return what === undefined ? '-' : formatText(JSON.stringify(what));
+/** What it lays over an instance, over which time it drains, what it limits: in the words of the options that set it. */
+function formatWhat({ override: { metadata, ...fields } = {}, overMs, limits }: Switch): string {
+  const over = overMs === undefined ? {} : { over: formatAge(overMs) };
+  const words = Object.entries({ ...fields, ...over, ...limits }).map(
+    ([name, value]) => `${name}=${formatText(String(value))}`,
+  );
+  const meta = formatMetadata(metadata);
+  const all = meta === nothing ? words : [...words, meta];
+  return all.length === 0 ? nothing : all.join(' ');
 }
 
 function formatSwitches(switches: readonly Switch[], look: TableLook): string {
   if (switches.length === 0) return 'no switch is in force';
   return formatTable(
     ['SWITCH', 'SERVICE', 'TARGET', 'WHAT', 'BY', 'FROM', 'SINCE', 'UNTIL', 'REASON'],
-    switches.map(({ kind, override, overMs, limits, by, orderedFrom, since, until, reason, ...order }) => [
+    switches.map(({ kind, by, orderedFrom, since, until, reason, ...order }) => [
       kind,
       nameService(order),
       nameTarget(order),
-      formatWhat(override ?? limits ?? (overMs === undefined ? undefined : { overMs })),
+      formatWhat({ kind, orderedFrom, since, ...order }),
       by === undefined ? '-' : formatText(by),
       formatText(orderedFrom),
       since,

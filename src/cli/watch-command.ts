@@ -65,7 +65,7 @@ async function watch(service: string, options: WatchOptions): Promise<void> {
 
 async function watchOne(client: Client, service: string, options: WatchOptions): Promise<void> {
   const subscription = await subscribe(client, service, options);
-  follow(subscription, new StatePrinter(options), options);
+  follow(client, subscription, new StatePrinter(options), options);
 }
 
 async function subscribe(client: Client, service: string, options: WatchOptions): Promise<Subscription> {
@@ -101,7 +101,7 @@ async function watchPrefix(client: Client, prefix: string, options: WatchOptions
       if (subscription === undefined) break;
       watched.set(service, subscription);
       // That the registry is away is said once, by the first.
-      follow(subscription, new StatePrinter(options, service), options, watched.size === 1);
+      follow(client, subscription, new StatePrinter(options, service), { ...options, isAlone: watched.size === 1 });
     }
     // One that goes and comes back is still watched. Who waits for this must not keep the process alive.
     await delay(lookMs, undefined, { ref: false });
@@ -126,7 +126,12 @@ async function listServices(client: Client, prefix: string, options: WatchOption
 }
 
 /** Prints what there is, and each change. */
-function follow(subscription: Subscription, printer: StatePrinter, { json }: WatchOptions, isAlone = true): void {
+function follow(
+  client: Client,
+  subscription: Subscription,
+  printer: StatePrinter,
+  { json, isAlone = true }: WatchOptions & { readonly isAlone?: boolean },
+): void {
   const { instances } = subscription;
   printer.print(subscription, { put: instances, removed: [] });
   if (!json && instances.length === 0) printer.printEmpty(subscription);
@@ -138,11 +143,13 @@ function follow(subscription: Subscription, printer: StatePrinter, { json }: Wat
     if (json) printer.print(subscription, { put: [], removed: [] });
   };
   subscription.on('stale', () => {
-    if (isAlone) console.error('the registry cannot be reached; the list may be out of date');
+    // Also while it moves to another connection, as a registry may ask it to.
+    const cause = client.isConnected ? '' : 'the registry cannot be reached; ';
+    if (isAlone) console.error(`${cause}the list may be out of date`);
     printWorth();
   });
   subscription.on('fresh', () => {
-    if (isAlone) console.error('the registry is back');
+    if (isAlone) console.error('the list is current again');
     printWorth();
   });
 }

@@ -216,7 +216,7 @@ test('register holds a registration as long as a command runs, and ends with its
   // Its output is its own.
   expect(register.out).toBe('started\ntyped\n');
   expect(register.err).toContain(
-    'registered 127.0.0.1:9 in wrapped; until the command ends\nderegistered 127.0.0.1:9\n',
+    'registered 127.0.0.1:9 in wrapped until the command ends\nderegistered 127.0.0.1:9\n',
   );
   expect(await readWrapped()).toBe(0);
 });
@@ -261,7 +261,7 @@ test('a command of register is not run without a registry, but with --wait', asy
 test('a command of register that is not there is a failure, and nothing stays registered', async () => {
   const register = spawnWrapped('/nowhere/program');
   expect(await register.exited).toBe(1);
-  expect(register.err).toContain('ENOENT');
+  expect(register.err).toContain('slotcast: cannot run /nowhere/program: there is no such program (ENOENT)\n');
   expect(await readWrapped()).toBe(0);
 });
 

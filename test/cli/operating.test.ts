@@ -7,6 +7,7 @@ import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
+import { declarationSchema } from '../../src/protocol/service-declaration.ts';
 import { runCommand, RunningCommand } from '../support/command.ts';
 import { findFreePort } from '../support/free-port.ts';
 import { slotcastBin } from '../support/launched-server.ts';
@@ -52,6 +53,27 @@ test('stats shows every figure by its path', async () => {
   expect(out).toMatch(/^NAME +VALUE\nversion /);
   expect(out).toMatch(/^registrations +1$/m);
   expect(out).toMatch(/^partitions\.1\.state +ready$/m);
+});
+
+test('goaway counts a single session as one, and watch of it does not say that the registry is away', async () => {
+  const own = await startServer({ port: 0, partitions: 1, logLevel: 'silent', warmUpMs: 0 });
+  try {
+    const watch = new RunningCommand(['watch', 'orders', '--server', own.address.url]);
+    await watch.waitFor(/^= 0 instances\n/);
+    const { out } = await runCommand(['goaway', '--spread-ms', '1', '--server', own.address.url]);
+    expect(out).toBe('asked 1 session to reconnect\n');
+    await expect.poll(() => watch.err).toBe('the list may be out of date\nthe list is current again\n');
+    watch.signal('SIGINT');
+    expect(await watch.exited).toBe(0);
+  } finally {
+    await own.stop();
+  }
+});
+
+test('declare --help names everything that may be declared', async () => {
+  const { out } = await runCommand(['declare', '--help']);
+  const names = Object.keys(declarationSchema['properties'] as object);
+  expect(names.filter((name) => !out.includes(name))).toEqual([]);
 });
 
 test('guard shows what is held back, and releases it only if that is said', async () => {

@@ -33,6 +33,16 @@ test('a change lists what came, what went and how many are left; an empty one is
   expect(formatChange({ put: [], removed: [], instances: [] })).toEqual([]);
 });
 
+test('an instance that its health threshold keeps says so', () => {
+  const instance = { id: 'h:1', host: 'h', port: 1, weight: 1, enabled: true, health: 'critical' } as const;
+  const kept = { ...instance, protected: true } as const;
+  expect(formatInstances([instance, kept]).split('\n').slice(1)).toEqual([
+    'h:1  h:1      1       yes      critical             no          -     -',
+    'h:1  h:1      1       yes      critical(protected)  no          -     -',
+  ]);
+  expect(formatChange({ put: [kept], removed: [], instances: [kept] })[0]).toBe('+ h:1 weight 1 critical(protected)');
+});
+
 test.each([
   ['localhost:80', 'localhost', 80],
   ['[::1]:65535', '::1', 65_535],

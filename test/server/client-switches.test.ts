@@ -416,7 +416,10 @@ test('[SW1] the command sets and lifts them', async () => {
     ],
   ] as const) {
     expect(await run(...args)).toMatchObject({ status: 0, out: `set ${text}\n` });
-    expect((await run('switches')).out.split('\n')).toHaveLength(3);
+    const { out } = await run('switches');
+    expect(out.split('\n')).toHaveLength(3);
+    if (args.join(' ').includes('--over')) expect(out).toMatch(/ host=10\.0\.0\.1 +over=10m /);
+    if (args.join(' ').includes('--instances')) expect(out).toMatch(/ n\/\* +- +instances=5 /);
     expect(await run(...undo)).toMatchObject({ status: 0, out: `lifted ${text}\n` });
   }
   expect((await run('drain', service)).status).toBe(2);
@@ -471,7 +474,7 @@ test('an instance is removed by force, whoever has registered it, and it is said
   await expect.poll(readIds).toEqual(['b']);
   await expect.poll(() => pushes.at(-1)).toMatchObject({ count: 1, remove: ['a'] });
   const again = await run('deregister', service, 'a', '--force');
-  expect(again).toMatchObject({ status: 1, err: expect.stringContaining('not_found') as string });
+  expect(again).toMatchObject({ status: 3, err: expect.stringContaining('not_found') as string });
   await register(newer.client, 'a');
   expect(await readIds()).toEqual(['b', 'a']);
   const held = (await newer.client.request('session.registrations', {})) as { registrations: { id: string }[] };
