@@ -1,5 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 
+import { serviceKey } from '../protocol/service-key.ts';
+
 export const pages = [
   ['services', 'Services', 's'],
   ['sessions', 'Sessions', 'e'],
@@ -22,13 +24,18 @@ export function linkTo(page: PageName, subject = ''): string {
   return subject === '' ? `#/${page}` : `#/${page}/${encodeURIComponent(subject)}`;
 }
 
+/** Somebody may have typed it: slashes that are not encoded, or a service without its namespace and group. */
 function readRoute(): Route {
-  const [, name = '', subject = ''] = location.hash.split('/');
+  const [, name = '', ...rest] = location.hash.split('/');
   const [page] = pages.find(([known]) => known === name) ?? pages[0];
   try {
-    return { page, subject: decodeURIComponent(subject) };
+    const subject = decodeURIComponent(rest.join('/'));
+    const isName = page === 'services' && subject !== '' && subject.split('/').length < 3;
+    return {
+      page,
+      subject: isName ? serviceKey({ namespace: undefined, group: undefined, service: subject }) : subject,
+    };
   } catch {
-    // Somebody typed it.
     return { page, subject: '' };
   }
 }

@@ -17,17 +17,16 @@ import { drainHost, freezePushes, quarantineService, removeInstance } from './ra
 import { switchesPoller } from './registry-state.ts';
 import { linkTo } from './route.ts';
 import { SearchField } from './search-field.tsx';
-import { describeOverride, describeSwitch } from './switch-text.ts';
+import { describeOverride, describeSwitch, statesOf } from './switch-text.ts';
 import { VirtualList } from './virtual-list.tsx';
 
 /** Claims that are read with the service; of others when they are looked at. */
 const claimsMax = 1000;
 const inspectMs = 3000;
 
-/** Others make it part of instances; it is shown when it is there. */
-function healthOf(instance: Instance): string {
-  const { health } = instance as Instance & { readonly health?: string };
-  return health ?? '';
+/** What is not passing, and whether its health threshold keeps it all the same. */
+function healthOf({ health, protected: isProtected }: Instance): readonly string[] {
+  return [...(health === undefined ? [] : [health]), ...(isProtected === true ? ['protected'] : [])];
 }
 
 function ofService(key: string, { namespace, group, service }: Switch): boolean {
@@ -55,7 +54,14 @@ export function ServicePage({ subject: key }: { readonly subject: string }): VNo
   const chosen = registered.find(({ id }) => id === selected);
   return (
     <>
-      <ServiceHead serviceKey={key} live={live} inspection={inspection} standing={standing} count={registered.length}>
+      <ServiceHead
+        serviceKey={key}
+        live={live}
+        inspection={inspection}
+        standing={standing}
+        states={statesOf(key, switches?.switches ?? [])}
+        count={registered.length}
+      >
         <SearchField label="Search instances" value={query} onChange={setQuery} />
       </ServiceHead>
       <div class="split">
@@ -123,11 +129,13 @@ interface ServiceHeadProps {
   readonly live: LiveService;
   readonly inspection: ServiceInspection | undefined;
   readonly standing: readonly Switch[];
+  readonly states: readonly string[];
   readonly count: number;
   readonly children: VNode;
 }
 
-function ServiceHead({ serviceKey, live, inspection, standing, count, children }: ServiceHeadProps): VNode {
+function ServiceHead(props: ServiceHeadProps): VNode {
+  const { serviceKey, live, inspection, standing, states, count, children } = props;
   const confirm = useConfirm();
   const off = standing.find(({ kind }) => kind === 'service-off');
   const { namespace, group, service } = parseServiceKey(serviceKey);
@@ -138,7 +146,11 @@ function ServiceHead({ serviceKey, live, inspection, standing, count, children }
           ‹
         </a>
         {service}
-        {live.isSwitchedOff || off !== undefined ? <span class="badge off">off</span> : null}
+        {[...new Set([...(live.isSwitchedOff ? ['off'] : []), ...states])].map((state) => (
+          <span class={`badge ${state}`} key={state}>
+            {state}
+          </span>
+        ))}
         {live.isStale && !live.isPending ? <span class="badge warn">stale</span> : null}
       </h1>
       {children}
@@ -197,7 +209,11 @@ function InstanceCells({ instance, claims, standing }: InstanceCellsProps): VNod
         {metadata['version'] === undefined ? null : <span class="dim"> v{metadata['version']}</span>}
       </span>
       <span role="gridcell" class="badges">
-        {health === '' ? null : <span class={`badge ${health}`}>{health}</span>}
+        {health.map((word) => (
+          <span class={`badge ${word}`} key={word}>
+            {word}
+          </span>
+        ))}
         {enabled ? null : <span class="badge off">disabled</span>}
         {standing.map((each) => (
           <span class="badge warn" key={each.kind} title={describeSwitch(each)}>
@@ -249,12 +265,13 @@ function InstanceDetail(props: InstanceDetailProps): VNode {
   const override = standing.find(({ kind }) => kind === 'instance-override')?.override;
   const drain = standing.find(({ kind }) => kind === 'instance-drain');
   const { host, port, weight, enabled, zone, metadata = {} } = instance;
+  const health = healthOf(instance);
   const facts: readonly (readonly [string, string])[] = [
     ['Address', `${host}:${port}`],
     ['Weight', String(weight)],
     ['Takes traffic', enabled ? 'yes' : 'no'],
     ['Zone', zone ?? '–'],
-    ...(healthOf(instance) === '' ? [] : [['Health', healthOf(instance)] as const]),
+    ['Health', health.length === 0 ? 'passing' : health.join(', ')],
     ...Object.entries(metadata),
   ];
   return (

@@ -10,6 +10,7 @@ import { linkTo } from './route.ts';
 import { SearchField } from './search-field.tsx';
 import { namesMax, noNames, readNames, searchNames } from './service-names.ts';
 import type { ServiceNames } from './service-names.ts';
+import { statesOf } from './switch-text.ts';
 import { VirtualList } from './virtual-list.tsx';
 
 /** How long names count as current; longer where to read them takes long. */
@@ -61,10 +62,8 @@ export function ServicesPage(): VNode {
   const { value: stats } = usePoller(statsPoller);
   const { value: switches } = usePoller(switchesPoller);
   const found = useMemo(() => searchNames(names, query), [names, query]);
-  const off = useMemo(() => {
-    const closed = (switches?.switches ?? []).filter(({ kind }) => kind === 'service-off');
-    return new Set(closed.map(({ namespace, group, service }) => `${namespace}/${group}/${service}`));
-  }, [switches]);
+  // Of thousands of switches few are about services as a whole, and each row that shows asks them all.
+  const standing = useMemo(() => (switches?.switches ?? []).filter(({ id }) => id === undefined), [switches]);
   const count = found?.length ?? names.keys.length;
   const placeOf = (row: number): number => found?.[row] ?? row;
   return (
@@ -94,13 +93,14 @@ export function ServicesPage(): VNode {
         renderRow={(row) => {
           const place = placeOf(row);
           const key = names.keys[place] ?? '';
+          const [state] = statesOf(key, standing);
           return (
             <>
               <span role="gridcell" class="name">
                 <span class="dim">{prefixOf(key)}</span>
                 {parseServiceKey(key).service}
               </span>
-              <span role="gridcell">{off.has(key) ? <span class="badge off">off</span> : ''}</span>
+              <span role="gridcell">{state === undefined ? '' : <span class={`badge ${state}`}>{state}</span>}</span>
               <span role="gridcell" class="number">
                 {formatCount(names.instances[place] ?? 0)}
               </span>

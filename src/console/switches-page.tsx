@@ -1,5 +1,6 @@
 import type { VNode } from 'preact';
 
+import type { Switch } from '../protocol/switches.ts';
 import { ActMenu } from './act-menu.tsx';
 import { liftSwitch, makeReadOnly } from './acts.ts';
 import { useConfirm } from './confirming.tsx';
@@ -15,6 +16,7 @@ export function SwitchesPage(): VNode {
   const confirm = useConfirm();
   const standing = value?.switches ?? [];
   const isReadOnly = standing.some(({ kind }) => kind === 'read-only');
+  const order = describeGuardOrder(standing);
   return (
     <>
       <header class="page-head">
@@ -88,6 +90,7 @@ export function SwitchesPage(): VNode {
           <section class="guards">
             <h2>Loss guard</h2>
             <p>
+              {order === undefined ? '' : `${order} `}
               {guard.isHolding
                 ? `Holds back removals for ${formatDuration(guard.holdingForMs ?? 0)}: ${formatCount(guard.missingSessions)} of ${formatCount(guard.sessions)} sessions are missing.`
                 : `Quiet: ${formatCount(guard.missingSessions)} of ${formatCount(guard.sessions)} sessions with registrations are missing; it holds back from ${guard.thresholds.lossSessionsPercent} % and ${guard.thresholds.lossSessionsMin} on.`}
@@ -97,4 +100,11 @@ export function SwitchesPage(): VNode {
       </div>
     </>
   );
+}
+
+/** What the guard of the whole registry is ordered to do; where both orders stand, it holds back. */
+function describeGuardOrder(standing: readonly Switch[]): string | undefined {
+  const kinds = new Set(standing.filter(({ service }) => service === undefined).map(({ kind }) => kind));
+  if (kinds.has('guard-hold')) return 'Ordered to hold back all removals.';
+  return kinds.has('guard-off') ? 'Switched off: it holds nothing back.' : undefined;
 }

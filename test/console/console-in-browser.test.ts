@@ -295,6 +295,9 @@ describe.skipIf(browserPath === undefined)('the console', () => {
     // With it goes what was shown of it.
     await page.locator('aside.vacant').waitFor();
     await choose('Freeze pushes…', 'Freeze', /1 subscriber will keep the lists of orders/);
+    await page.locator('h1 .badge.frozen').waitFor();
+    await visit('services');
+    await page.locator('.tall [role=row] .badge.frozen').waitFor();
     await visit('sessions');
     await page.locator('.tall [role=row]', { hasText: 'provider' }).click();
     await page.locator('aside').getByRole('button', { name: 'Switch off…' }).click();
@@ -307,6 +310,23 @@ describe.skipIf(browserPath === undefined)('the console', () => {
     await dialog.getByRole('button', { name: 'Lift' }).click();
     await expect.poll(() => view.instances.length).toBe(0);
     await watcher.close();
+  });
+
+  test('a critical instance that a health threshold keeps says so, also at an address that somebody typed', async () => {
+    const declared = await fetch(`${server.address.httpUrl}/v1/services/${service}`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      body: '{"healthThreshold":0.5}',
+    });
+    expect(declared.status).toBe(200);
+    await client.register(service, { host: '10.0.0.1', port: 80, health: 'critical' });
+    for (const typed of [service, `public/DEFAULT/${service}`]) {
+      await visit(`services/${typed}`);
+      expect(await page.locator('h1').innerText()).toContain(service);
+      await expect.poll(rows).toMatchObject([expect.stringMatching(/critical\s+protected/) as string]);
+    }
+    await page.locator('.tall [role=row]').click();
+    await page.locator('aside dd', { hasText: 'critical, protected' }).waitFor();
   });
 
   test('switches of all kinds are shown and lifted, by the description that the server gives of them', async () => {
@@ -339,11 +359,12 @@ describe.skipIf(browserPath === undefined)('the console', () => {
       'host-drain (host 10.0.0.1)',
       'client-off (app nobody)',
       'client-off (address 192.0.2.1)',
-      'push-freeze staging',
+      'push-freeze staging/*',
       'quarantine gone',
       'guard-hold',
-      'namespace-limit staging (limits {"services":5})',
+      'namespace-limit staging/* (services 5)',
     ]);
+    await page.getByText('Ordered to hold back all removals.').waitFor();
     for (let left = kinds.length; left > 0; left--) {
       await inForce.first().getByRole('button', { name: /^Lift/ }).click();
       await page.getByRole('dialog').getByRole('button', { name: 'Lift' }).click();
