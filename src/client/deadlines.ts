@@ -2,7 +2,7 @@ import { serviceKey } from '../protocol/service-key.ts';
 import { handleCacheTimers } from './cache-timers.ts';
 import type { TicketEntry, Unsubscription } from './client-tables.ts';
 import type { Ticket } from './entries.ts';
-import { ConnectionLostError, LockHeldError, TimeoutError } from './errors.ts';
+import { ConnectionLostError, LockHeldError, RequestError, TimeoutError } from './errors.ts';
 import type { SlotcastError } from './errors.ts';
 import { handleLockTimers } from './lock-survival.ts';
 import { contentionOf, giveUpLock, repeatLock } from './locks.ts';
@@ -79,6 +79,14 @@ function expiryOf(step: Step, ticket: Ticket, { owner, timeoutMs = 0 }: TicketEn
   if (owner.kind === 'lockWait' && reason !== undefined) {
     return new LockHeldError(owner.entry.key, { timeoutMs, reason });
   }
+  // It has been answered each time, if not with what was hoped for.
+  if (
+    owner.kind === 'registration' &&
+    owner.postponement !== undefined &&
+    owner.waitingCalls.includes(ticket) &&
+    step.isServing
+  )
+    return new RequestError(owner.postponement);
   // Connected, it is the server's time that ran out, also for what had to wait its turn.
   if (step.isServing || isSent(owner, ticket)) return new TimeoutError(timeoutMs);
   return new ConnectionLostError(timeoutMs, link.cause);

@@ -1,3 +1,4 @@
+import type { Failure } from '../protocol/errors.ts';
 import { encodeFilter, matchesFilter } from '../protocol/instance-filter.ts';
 import type { Instance, InstanceFilter, InstanceInput, ServiceName, SubscribeMode } from '../protocol/types.ts';
 import type { RegistrationPhase } from './registration-phase.ts';
@@ -25,6 +26,8 @@ export interface RegistrationEntry {
   /** A request whose outcome is not known has been sent since, so the session may hold something else. */
   isUnsure: boolean;
   phase: RegistrationPhase;
+  /** What the last request was put off with; the next answer replaces it. */
+  postponement: Failure | undefined;
   version: number;
   /** It is kept although no call waits for it and no server has accepted it yet. */
   isStanding: boolean;

@@ -61,6 +61,7 @@ export function createRegistration(
     held: undefined,
     givenWeight: undefined,
     isUnsure: false,
+    postponement: undefined,
     phase: unsentRegistration,
     version: 0,
     isStanding: false,
@@ -172,6 +173,7 @@ export function acceptRegistration(
 ): void {
   if (!isTracked(step, entry)) return;
   entry.isUnsure = false;
+  entry.postponement = undefined;
   entry.held = content;
   if (!isReport) entry.givenWeight = typeof weight === 'number' ? weight : undefined;
   if (content !== undefined) {
@@ -207,7 +209,8 @@ export function refuseRegistration(
   if (!isTracked(step, entry)) return;
   // Nothing was done; or, with `internal`, nobody knows.
   entry.isUnsure = failure.code === 'internal';
-  if (isRetryable(failure)) {
+  entry.postponement = isRetryable(failure) ? failure : undefined;
+  if (entry.postponement !== undefined) {
     entry.waitingCalls = drainCalls(entry);
     if (isDue(entry)) retryLater(step, entry, step.waitAfter(failure));
     else proceed(step, entry);

@@ -103,6 +103,31 @@ test('a registration that the server is too busy for is tried again after retryA
   expect(scene.outcomes.get(ticket)?.kind).toBe('resolved');
 });
 
+test.each(['busy', 'read_only'] as const)(
+  'a registration that is put off with %s until its time is over fails with that',
+  (code) => {
+    const scene = new Scene({ requestTimeoutMs: 1000 });
+    const ticket = scene.register('a');
+    scene.connect();
+    for (let put = 0; put < 2; put++) {
+      scene.refuse(scene.takeRequests()[0]!.id, code, { retryAfterMs: 400 });
+      scene.advance(500);
+    }
+    expect(scene.errorOf(ticket)).toMatchObject({ name: 'RequestError', code, retryAfterMs: 400 });
+  },
+);
+
+test('a registration that is answered no more after it was put off is out of time', () => {
+  const scene = new Scene({ requestTimeoutMs: 1000 });
+  const ticket = scene.register('a');
+  scene.connect();
+  scene.refuse(scene.takeRequests()[0]!.id, 'busy', { retryAfterMs: 400 });
+  scene.advance(500);
+  scene.takeRequests();
+  scene.advance(500);
+  expect(scene.errorOf(ticket)).toBeInstanceOf(TimeoutError);
+});
+
 test('new content given while the old is under way follows it, once', () => {
   const scene = new Scene();
   scene.register('a', 1);

@@ -333,4 +333,12 @@ test('[SW1] the command sets, lists and lifts switches', async () => {
   expect((await run('override', service, 'a', '--lift')).status).toBe(0);
   expect(await run('on', service)).toMatchObject({ status: 3, err: expect.stringContaining('not_found') as string });
   expect((await run('override', service, 'a')).status).toBe(2);
+  // What is put off until its time is over fails with what it was put off with.
+  expect((await run('read-only')).out).toBe('set read-only\n');
+  expect(await run('register', service, 'h:1', '--timeout-ms', '1000')).toEqual({
+    status: 1,
+    out: '',
+    err: 'slotcast: read_only: an operator has made the registry read-only\n',
+  });
+  expect((await run('read-only', '--lift')).out).toBe('lifted read-only\n');
 });
