@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 
 import type { ReleaseBody } from '../protocol/http-operations.ts';
 import type { GuardResult } from '../protocol/http-results.ts';
+import type { Switch, SwitchesResult } from '../protocol/switches.ts';
 import { askServer } from './administration.ts';
 import { formatTable, formatText } from './output.ts';
 import type { TableLook } from './output.ts';
@@ -44,7 +45,19 @@ export function addGuardCommands(program: Command): Command {
 
 async function print(result: GuardResult, options: GuardOptions): Promise<void> {
   const { services } = result;
-  await printResult(options, { value: result, rows: services, formatTable: (look) => formatGuard(result, look) });
+  const { switches } = await askServer<SwitchesResult>(options, 'listSwitches');
+  const orders = switches.filter(({ kind }) => kind === 'guard-hold' || kind === 'guard-off');
+  await printResult(options, {
+    value: result,
+    rows: services,
+    formatTable: (look) => [formatGuard(result, look), ...orders.map(formatOrder)].join('\n'),
+  });
+}
+
+/** An order that stands instead of what the guard would decide. */
+function formatOrder({ kind, service, namespace, group }: Switch): string {
+  const what = kind === 'guard-hold' ? 'by order nothing that is lost is removed' : 'by order nothing is held back';
+  return service === undefined ? what : `${what} of ${formatText(`${namespace}/${group}/${service}`)}`;
 }
 
 function formatGuard(result: GuardResult, look: TableLook): string {

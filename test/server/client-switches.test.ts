@@ -418,6 +418,11 @@ test('[SW1] the command sets and lifts them', async () => {
     expect(await run(...args)).toMatchObject({ status: 0, out: `set ${text}\n` });
     const { out } = await run('switches');
     expect(out.split('\n')).toHaveLength(3);
+    if (args[0] === 'guard') {
+      const order =
+        args[1] === 'hold' ? 'nothing that is lost is removed' : `nothing is held back of public/DEFAULT/${service}`;
+      expect((await run('guard')).out.trim().split('\n').at(-1)).toBe(`by order ${order}`);
+    }
     if (args.join(' ').includes('--over')) expect(out).toMatch(/ host=10\.0\.0\.1 +over=10m /);
     if (args.join(' ').includes('--instances')) expect(out).toMatch(/ n\/\* +- +instances=5 /);
     expect(await run(...undo)).toMatchObject({ status: 0, out: `lifted ${text}\n` });
