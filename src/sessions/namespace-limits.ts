@@ -13,6 +13,8 @@ export interface NamespaceLimit {
 
 /** Of the rate: the second that is counted, and what came in it. */
 const wordsPerRate = 2;
+/** How often what others take at the same moment is met before it is refused. */
+const triesMax = 10;
 
 /** Bytes that threads share for so many hosts. */
 export function namespaceLimitBytes(hosts: number): number {
@@ -63,9 +65,23 @@ export class NamespaceLimits {
     if (limit === undefined) return undefined;
     const { namespace, sessions, registrationsPerSecond } = limit;
     const isNew = !isPersistent && this.#sessions.get(namespace)?.has(number) !== true;
-    if (isNew && sessions !== undefined && this.#sumSessions(limit) >= sessions)
-      return refuseQuota(namespace, 'namespaceSessions', sessions);
-    return registrationsPerSecond === undefined ? undefined : this.#judgeRate(limit, registrationsPerSecond);
+    const full = isNew && sessions !== undefined ? this.#takePlace(limit, sessions) : undefined;
+    if (full !== undefined || registrationsPerSecond === undefined) return full;
+    const tooFast = this.#judgeRate(limit, registrationsPerSecond);
+    if (tooFast !== undefined) this.#shareOf(limit);
+    return tooFast;
+  }
+
+  /** Counts another session before it has registered anything, which it does at once: other hosts look at the same time, and whoever counts first sees all who did so before. */
+  #takePlace(limit: NamespaceLimit, max: number): Failure | undefined {
+    const { namespace } = limit;
+    // Two that saw each other's count have both stepped back, though there may be room for one: so each looks again.
+    for (let tries = 0; tries < triesMax && this.#sumSessions(limit) < max; tries++) {
+      this.#share(limit.place, (this.#sessions.get(namespace)?.size ?? 0) + 1);
+      if (this.#sumSessions(limit) <= max) return undefined;
+      this.#shareOf(limit);
+    }
+    return refuseQuota(namespace, 'namespaceSessions', max);
   }
 
   #judgeRate({ namespace, place }: NamespaceLimit, max: number): Failure | undefined {

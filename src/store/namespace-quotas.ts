@@ -12,6 +12,8 @@ export interface NamespaceQuota {
 export const quotasMax = 256;
 /** Of instances and services, in each place of each row. */
 const countsPerPlace = 2;
+/** How often what others take at the same moment is met before it is refused. */
+const triesMax = 10;
 
 /** Bytes that threads share for so many rows. */
 export function quotaBytes(rows: number): number {
@@ -62,14 +64,32 @@ export class NamespaceQuotas {
     if (quota !== undefined) this.#shareOf(quota);
   }
 
-  /** Why there may not be another instance; it is the first of its service, or not. */
-  judge(key: string, isNewService: boolean): Failure | undefined {
+  /** Counts another instance, which is the first of its service, or not; or says why there may not be one, and counts nothing. */
+  take(key: string, isNewService: boolean): Failure | undefined {
     const quota = this.#quotas.size === 0 ? undefined : this.#quotas.get(namespaceOf(key));
     if (quota === undefined) return undefined;
+    const services = isNewService ? 1 : 0;
+    let full: Failure | undefined;
+    // Two that saw each other's count have both stepped back, though there may be room for one: so each looks again.
+    for (let tries = 0; tries < triesMax; tries++) {
+      full = this.#findFull(quota, isNewService, 1);
+      if (full !== undefined) return full;
+      // Other partitions take at the same time. Whoever counts first and looks then sees all who did so before, so there are never too many.
+      this.note(key, 1, services);
+      // Until it is shared, what this partition's row says is of the life before.
+      full = this.#isShared ? this.#findFull(quota, isNewService, 0) : undefined;
+      if (full === undefined) return undefined;
+      this.note(key, -1, -services);
+    }
+    return full;
+  }
+
+  /** What would be too much with so many more. */
+  #findFull(quota: NamespaceQuota, isNewService: boolean, more: 0 | 1): Failure | undefined {
     const { namespace, instances, services } = quota;
-    if (instances !== undefined && this.#sum(quota, 0) >= instances)
+    if (instances !== undefined && this.#sum(quota, 0) + more > instances)
       return refuseQuota(namespace, 'namespaceInstances', instances);
-    if (isNewService && services !== undefined && this.#sum(quota, 1) >= services)
+    if (isNewService && services !== undefined && this.#sum(quota, 1) + more > services)
       return refuseQuota(namespace, 'namespaceServices', services);
     return undefined;
   }

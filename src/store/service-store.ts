@@ -349,14 +349,14 @@ export class ServiceStore {
     if ((this.#services.get(key)?.instances.size ?? 0) >= this.#limits.instancesPerServiceMax) {
       return refuseBound('instancesPerServiceMax', this.#limits.instancesPerServiceMax);
     }
-    const failure = this.#quotas?.judge(key, (this.#services.get(key)?.instances.size ?? 0) === 0);
-    if (failure !== undefined) return { kind: 'refused', failure };
     const refused = this.#refuseBytes(this.#services.get(key), instance.fragment, 0);
     if (refused !== undefined) return refused;
+    const failure = this.#quotas?.take(key, (this.#services.get(key)?.instances.size ?? 0) === 0);
+    if (failure !== undefined) return { kind: 'refused', failure };
     const service = this.obtain(key);
     service.instances.add(id, instance);
     service.advance(id, nowMicros);
-    this.#noteAdded(service);
+    if (service.instances.size === 1) this.#listed.add(key);
     return { kind: 'changed', service, told: nothingTold, before: undefined };
   }
 
