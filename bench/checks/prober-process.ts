@@ -37,7 +37,7 @@ function startChecks({ port, checks, intervalMs }: ProberOrder): () => number {
   for (let i = 0; i < checks; i++) {
     const target = { key: 'public/DEFAULT/s', id: `i${i}`, host: '127.0.0.1', port };
     const check = { kind: 'http', path: '/up', intervalMs } as const;
-    thread.tell({ kind: 'put', name: `i${i}`, target: { ...target, check } });
+    thread.tell({ kind: 'put', name: `i${i}`, number: 0, target: { ...target, check } });
   }
   return () => probes;
 }

@@ -1,4 +1,4 @@
-import type { CheckTarget } from '../health/check-core.ts';
+import type { CheckTarget, ToldCheck } from '../health/check-core.ts';
 import type { CheckFigures, HealthReport, ToHealthThread } from '../health/health-messages.ts';
 import { splitCheck } from '../protocol/check-definition.ts';
 import type { ChecksResult } from '../protocol/checks.ts';
@@ -26,6 +26,8 @@ export type CheckEvent =
   | { readonly kind: 'holding' | 'released'; readonly held: number };
 
 interface KnownCheck {
+  /** What the thread tells of one that had its name before is not about it. */
+  readonly number: number;
   readonly target: CheckTarget;
   readonly isPersistent: boolean;
   /** What it is recognized by. */
@@ -60,6 +62,7 @@ export class HealthChecks {
   readonly #sweeps: Set<Set<string>> = new Set();
   #hosts: Hosts | undefined;
   #isStarting = true;
+  #number = 0;
   #figures = noFigures;
   /** Of lives before of the thread. */
   #before = { probes: 0, failures: 0 };
@@ -142,8 +145,11 @@ export class HealthChecks {
     const health = isOfBefore ? 'passing' : initial;
     const before = known?.health ?? this.#gone.get(name) ?? 'passing';
     this.#gone.delete(name);
-    this.#checks.set(name, { target, isPersistent, text, health, output: '', sinceMs: this.#options.readWallMs() });
-    this.#options.tell({ kind: 'put', name, target, health });
+    this.#number += 1;
+    const number = this.#number;
+    const sinceMs = this.#options.readWallMs();
+    this.#checks.set(name, { number, target, isPersistent, text, health, output: '', sinceMs });
+    this.#options.tell({ kind: 'put', name, number, target, health });
     if (before !== health || initial !== health) this.#requireHosts().judge(key, id, health);
   }
 
@@ -171,8 +177,8 @@ export class HealthChecks {
       this.#options.onEvent({ kind: figures.isHolding ? 'holding' : 'released', held: figures.heldCount });
     }
     const nowMs = this.#options.readWallMs();
-    for (const { name, health, output } of standings) {
-      const check = this.#checks.get(name);
+    for (const { health, output, ...told } of standings) {
+      const check = this.#find(told);
       if (check === undefined) continue;
       check.output = output;
       if (check.health === health) continue;
@@ -180,11 +186,17 @@ export class HealthChecks {
       check.sinceMs = nowMs;
       this.#requireHosts().judge(check.target.key, check.target.id, health);
     }
-    for (const name of overdue) this.#deregister(name);
+    for (const told of overdue) this.#deregister(told);
   }
 
-  #deregister(name: string): void {
+  /** The check that the thread means, unless that has gone or been replaced. */
+  #find({ name, number }: ToldCheck): KnownCheck | undefined {
     const check = this.#checks.get(name);
+    return check?.number === number ? check : undefined;
+  }
+
+  #deregister(told: ToldCheck): void {
+    const check = this.#find(told);
     if (check === undefined) return;
     const { key, id } = check.target;
     this.#options.onEvent({ kind: 'deregistered', key, id });
@@ -198,7 +210,8 @@ export class HealthChecks {
     const { probes, failures } = this.#figures;
     this.#before = { probes: this.#before.probes + probes, failures: this.#before.failures + failures };
     this.#figures = noFigures;
-    for (const [name, { target, health }] of this.#checks) this.#options.tell({ kind: 'put', name, target, health });
+    for (const [name, { number, target, health }] of this.#checks)
+      this.#options.tell({ kind: 'put', name, number, target, health });
   }
 
   /** An operator says that what the guard holds is to be told. */

@@ -28,9 +28,15 @@ export interface Probe {
   readonly timeoutMs: number;
 }
 
-/** How a check stands. */
-export interface Standing {
+/** A check that something is told of: its name may be another's by the time that is heard. */
+export interface ToldCheck {
   readonly name: string;
+  /** What it came with. */
+  readonly number: number;
+}
+
+/** How a check stands. */
+export interface Standing extends ToldCheck {
   readonly health: Health;
   readonly output: string;
 }
@@ -58,6 +64,7 @@ interface Check {
   readonly target: CheckTarget;
   readonly timing: CheckTiming;
   readonly generation: number;
+  readonly number: number;
   /** As it was told last. */
   health: Health;
   output: string;
@@ -120,8 +127,8 @@ export class CheckCore {
     return counts;
   }
 
-  /** A check comes, or replaces the one of its name. `health`: how it was told last, by a life before of this; undefined: as it says itself. */
-  put(name: string, target: CheckTarget, nowMs: number, health?: Health): void {
+  /** A check comes, or replaces the one of its name. `health`: how it was told last, by a life before of this; undefined: as it says itself. `number`: see {@link ToldCheck}. */
+  put(name: string, target: CheckTarget, nowMs: number, health?: Health, number = 0): void {
     this.drop(name);
     this.#generation += 1;
     const { check } = target;
@@ -132,6 +139,7 @@ export class CheckCore {
       target,
       timing,
       generation: this.#generation,
+      number,
       health: told,
       output: '',
       candidate: told,
@@ -217,15 +225,15 @@ export class CheckCore {
   }
 
   /** Instances that have been critical for as long as they may, each once in a while. */
-  takeOverdue(nowMs: number): string[] {
+  takeOverdue(nowMs: number): ToldCheck[] {
     if (this.isHolding) return [];
-    const overdue: string[] = [];
+    const overdue: ToldCheck[] = [];
     for (const name of this.#overdue) {
       const check = this.#checks.get(name);
       const { deregisterAfterMs = Infinity } = check?.target.check ?? {};
       if (check?.criticalSinceMs === undefined) this.#overdue.delete(name);
       else if (nowMs - check.criticalSinceMs >= deregisterAfterMs) {
-        overdue.push(name);
+        overdue.push({ name, number: check.number });
         // Asked again only if it is still there after as long.
         check.criticalSinceMs = nowMs;
       }
@@ -279,8 +287,8 @@ export class CheckCore {
     this.#tell(check);
   }
 
-  #tell({ name, health, output, target }: Check): void {
-    this.#told.set(name, { name, health, output });
+  #tell({ name, number, health, output, target }: Check): void {
+    this.#told.set(name, { name, number, health, output });
     if (health === 'critical' && target.check.deregisterAfterMs !== undefined) this.#overdue.add(name);
     else this.#overdue.delete(name);
   }

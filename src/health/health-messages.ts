@@ -1,6 +1,6 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { Health } from '../protocol/types.ts';
-import type { CheckTarget, Standing } from './check-core.ts';
+import type { CheckTarget, Standing, ToldCheck } from './check-core.ts';
 
 // Everything that crosses between the main thread and the thread that makes checks.
 
@@ -17,7 +17,7 @@ export interface HealthThreadStart {
 
 export type ToHealthThread =
   /** `health`: how it was told last, by a life before of the thread. */
-  | { readonly kind: 'put'; readonly name: string; readonly target: CheckTarget; readonly health?: Health }
+  | (ToldCheck & { readonly kind: 'put'; readonly target: CheckTarget; readonly health?: Health })
   | { readonly kind: 'drop'; readonly name: string }
   /** Whoever registered the instance has been heard. */
   | { readonly kind: 'hear'; readonly name: string }
@@ -28,7 +28,7 @@ export type ToHealthThread =
 export interface HealthReport {
   readonly standings: readonly Standing[];
   /** Instances that have been critical for as long as they may. */
-  readonly overdue: readonly string[];
+  readonly overdue: readonly ToldCheck[];
   readonly figures: CheckFigures;
 }
 

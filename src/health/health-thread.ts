@@ -54,7 +54,7 @@ class HealthThread {
     const nowMs = performance.now();
     switch (message.kind) {
       case 'put':
-        this.#core.put(message.name, message.target, nowMs, message.health);
+        this.#core.put(message.name, message.target, nowMs, message.health, message.number);
         return;
       case 'drop':
         this.#core.drop(message.name);

@@ -147,7 +147,7 @@ test('[HC5] an instance that has been critical for as long as its check says is 
   scene.advance(3000);
   expect(scene.core.takeOverdue(scene.nowMs)).toEqual([]);
   scene.advance(3000);
-  expect(scene.core.takeOverdue(scene.nowMs)).toEqual(['a']);
+  expect(scene.core.takeOverdue(scene.nowMs)).toEqual([{ name: 'a', number: 0 }]);
   expect(scene.core.takeOverdue(scene.nowMs)).toEqual([]);
   scene.findings.set('a', 'passing');
   scene.advance(10_000);
