@@ -2,6 +2,7 @@ import http2 from 'node:http2';
 
 import type { CheckDefinition } from '../protocol/types.ts';
 import type { Finding } from './check-core.ts';
+import { Deadline } from './deadline.ts';
 import { failed, tooLate } from './http-probe.ts';
 import type { ProbeRoute } from './http-probe.ts';
 
@@ -20,13 +21,13 @@ export function probeGrpc(
   return new Promise((resolve) => {
     const session = http2.connect(`http://${nameAuthority(address, port)}`, { settings: { enablePush: false } });
     const end = (finding: Finding): void => {
-      clearTimeout(timer);
+      deadline.cancel();
       session.destroy();
       resolve(finding);
     };
-    const timer = setTimeout(() => {
+    const deadline = new Deadline(timeoutMs, () => {
       end(tooLate(timeoutMs));
-    }, timeoutMs);
+    });
     session.on('error', (error: Error) => {
       end(failed(error));
     });

@@ -5,10 +5,12 @@ import { parentPort, workerData } from 'node:worker_threads';
 
 import { parseScript } from '../config/check-scripts.ts';
 import { ProbeTargets } from '../config/probe-targets.ts';
+import { createDeferred } from '../runtime/deferred.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { BodyMatcher } from './body-matcher.ts';
 import { CheckCore } from './check-core.ts';
 import type { Finding, Probe } from './check-core.ts';
+import { Deadline } from './deadline.ts';
 import { probeGrpc } from './grpc-probe.ts';
 import type { HealthReport, HealthThreadStart, ToHealthThread } from './health-messages.ts';
 import { failed, probeHttp, probeTcp, tooLate } from './http-probe.ts';
@@ -93,7 +95,6 @@ class HealthThread {
 
   async #make({ target, timeoutMs }: Probe): Promise<Finding> {
     const { check, host, port } = target;
-    const startedMs = performance.now();
     try {
       if (check.kind === 'script') {
         const words = this.#scripts.get(check.script);
@@ -102,12 +103,12 @@ class HealthThread {
           : await probeScript(words, target, timeoutMs);
       }
       if (check.kind === 'ttl') throw new Error('nothing is probed');
-      const address = isIP(host) === 0 ? await this.#resolve(host, timeoutMs) : host;
-      if (address === undefined) return tooLate(timeoutMs);
+      const found = isIP(host) === 0 ? await this.#resolve(host, timeoutMs) : { address: host, leftMs: timeoutMs };
+      if (found === undefined) return tooLate(timeoutMs);
+      const { address, leftMs } = found;
       if (!this.#targets.allows(address)) {
         return { health: 'critical', output: `checks must not reach ${address}: see checkTargets` };
       }
-      const leftMs = Math.max(1, timeoutMs - (performance.now() - startedMs));
       return await this.#reach(check, { address, host, port: check.port ?? port, timeoutMs: leftMs });
     } catch (error) {
       return failed(error instanceof Error ? error : new Error(String(error)));
@@ -131,23 +132,26 @@ class HealthThread {
     }
   }
 
-  /** The address that is judged is the one that is asked, whatever the name resolves to next. Undefined: it takes too long. */
-  async #resolve(host: string, timeoutMs: number): Promise<string | undefined> {
+  /** The address that is judged is the one that is asked, whatever the name resolves to next; and the time that is left. Undefined: it takes too long. */
+  async #resolve(
+    host: string,
+    timeoutMs: number,
+  ): Promise<{ readonly address: string; readonly leftMs: number } | undefined> {
     const nowMs = performance.now();
     const known = this.#names.get(host);
-    if (known !== undefined && known.untilMs > nowMs) return known.address;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs, undefined);
+    if (known !== undefined && known.untilMs > nowMs) return { address: known.address, leftMs: timeoutMs };
+    const { promise: late, resolve: giveUp } = createDeferred<undefined>();
+    const deadline = new Deadline(timeoutMs, () => {
+      giveUp(undefined);
     });
     try {
       const found = await Promise.race([lookup(host), late]);
       if (found === undefined) return undefined;
       if (this.#names.size >= namesMax) this.#names.clear();
       this.#names.set(host, { address: found.address, untilMs: nowMs + nameMs });
-      return found.address;
+      return { address: found.address, leftMs: deadline.leftMs };
     } finally {
-      clearTimeout(timer);
+      deadline.cancel();
     }
   }
 }

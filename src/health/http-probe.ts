@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import type { CheckDefinition } from '../protocol/types.ts';
 import type { BodyMatcher } from './body-matcher.ts';
 import type { Finding } from './check-core.ts';
+import { Deadline } from './deadline.ts';
 
 type HttpCheck = Extract<CheckDefinition, { readonly kind: 'http' | 'https' }>;
 
@@ -26,13 +27,13 @@ export function probeTcp({ address, port, timeoutMs }: ProbeRoute): Promise<Find
   return new Promise((resolve) => {
     const socket = connect({ host: address, port });
     const end = (finding: Finding): void => {
-      clearTimeout(timer);
+      deadline.cancel();
       socket.destroy();
       resolve(finding);
     };
-    const timer = setTimeout(() => {
+    const deadline = new Deadline(timeoutMs, () => {
       end(tooLate(timeoutMs));
-    }, timeoutMs);
+    });
     socket.once('connect', () => {
       end({ health: 'passing', output: 'connected' });
     });
@@ -56,13 +57,13 @@ function probeStatus(check: HttpCheck, route: ProbeRoute): Promise<Finding> {
     const socket = connect({ host: address, port });
     let head = '';
     const end = (finding: Finding): void => {
-      clearTimeout(timer);
+      deadline.cancel();
       socket.destroy();
       resolve(finding);
     };
-    const timer = setTimeout(() => {
+    const deadline = new Deadline(timeoutMs, () => {
       end(tooLate(timeoutMs));
-    }, timeoutMs);
+    });
     socket.on('connect', () => {
       socket.write(writeHead(check, route));
     });
@@ -125,13 +126,13 @@ function probeAnswer(check: HttpCheck, route: ProbeRoute, matcher: BodyMatcher):
     } as const;
     const request = (isSecure ? https : http).request(options);
     const end = (finding: Finding): void => {
-      clearTimeout(timer);
+      deadline.cancel();
       request.destroy();
       resolve(finding);
     };
-    const timer = setTimeout(() => {
+    const deadline = new Deadline(timeoutMs, () => {
       end(tooLate(timeoutMs));
-    }, timeoutMs);
+    });
     request.on('error', (error) => {
       end(failed(error));
     });
