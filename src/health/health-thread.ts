@@ -5,26 +5,21 @@ import { parentPort, workerData } from 'node:worker_threads';
 
 import { parseScript } from '../config/check-scripts.ts';
 import { ProbeTargets } from '../config/probe-targets.ts';
-import { createDeferred } from '../runtime/deferred.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { BodyMatcher } from './body-matcher.ts';
 import { CheckCore } from './check-core.ts';
 import type { Finding, Probe } from './check-core.ts';
-import { Deadline } from './deadline.ts';
 import { probeGrpc } from './grpc-probe.ts';
 import type { HealthReport, HealthThreadStart, ToHealthThread } from './health-messages.ts';
 import { failed, probeHttp, probeTcp, tooLate } from './http-probe.ts';
 import type { ProbeRoute } from './http-probe.ts';
+import { NameResolver } from './name-resolver.ts';
 import { probeScript } from './script-probe.ts';
 
 /** How often what is due is looked at, in milliseconds. */
 const tickMs = 50;
 /** Figures are told once in so many ticks though nothing else is. */
 const figuresTicks = 20;
-/** How long an address is believed that a name has resolved to, in milliseconds, and how many are. */
-const nameMs = 30_000;
-const namesMax = 20_000;
-
 if (parentPort === null) throw new Error('not a thread');
 const mainPort = parentPort;
 
@@ -33,7 +28,7 @@ class HealthThread {
   readonly #targets: ProbeTargets;
   readonly #scripts: ReadonlyMap<string, readonly string[]>;
   readonly #matcher: BodyMatcher = new BodyMatcher();
-  readonly #names: Map<string, { readonly address: string; readonly untilMs: number }> = new Map();
+  readonly #names: NameResolver = new NameResolver({ lookup, readMs: () => performance.now() });
   #probes = 0;
   #failures = 0;
   #ticks = 0;
@@ -103,7 +98,7 @@ class HealthThread {
           : await probeScript(words, target, timeoutMs);
       }
       if (check.kind === 'ttl') throw new Error('nothing is probed');
-      const found = isIP(host) === 0 ? await this.#resolve(host, timeoutMs) : { address: host, leftMs: timeoutMs };
+      const found = isIP(host) === 0 ? await this.#names.find(host, timeoutMs) : { address: host, leftMs: timeoutMs };
       if (found === undefined) return tooLate(timeoutMs);
       const { address, leftMs } = found;
       if (!this.#targets.allows(address)) {
@@ -129,29 +124,6 @@ class HealthThread {
         return probeGrpc(check, route);
       default:
         return check satisfies never;
-    }
-  }
-
-  /** The address that is judged is the one that is asked, whatever the name resolves to next; and the time that is left. Undefined: it takes too long. */
-  async #resolve(
-    host: string,
-    timeoutMs: number,
-  ): Promise<{ readonly address: string; readonly leftMs: number } | undefined> {
-    const nowMs = performance.now();
-    const known = this.#names.get(host);
-    if (known !== undefined && known.untilMs > nowMs) return { address: known.address, leftMs: timeoutMs };
-    const { promise: late, resolve: giveUp } = createDeferred<undefined>();
-    const deadline = new Deadline(timeoutMs, () => {
-      giveUp(undefined);
-    });
-    try {
-      const found = await Promise.race([lookup(host), late]);
-      if (found === undefined) return undefined;
-      if (this.#names.size >= namesMax) this.#names.clear();
-      this.#names.set(host, { address: found.address, untilMs: nowMs + nameMs });
-      return { address: found.address, leftMs: deadline.leftMs };
-    } finally {
-      deadline.cancel();
     }
   }
 }
