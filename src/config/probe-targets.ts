@@ -10,12 +10,17 @@ const named: Readonly<Record<string, readonly string[]>> = {
 const guarded: readonly string[] = [
   '169.254.0.0/16',
   'fe80::/10',
-  '0.0.0.0/8',
   '::/128',
+  '0.0.0.0/8',
   '224.0.0.0/3',
   'ff00::/8',
   '100.100.100.200/32',
   'fd00:ec2::/32',
+  // Addresses of IPv4 that gateways reach by those of IPv6: NAT64, 6to4, and the older notation.
+  '64:ff9b::a9fe:0/112',
+  '64:ff9b::6464:64c8/128',
+  '2002:a9fe::/32',
+  '::a9fe:0/112',
 ];
 
 /** What is wrong with an entry of the setting; undefined: nothing. */
@@ -58,8 +63,7 @@ export class ProbeTargets {
     for (const entry of entries.flatMap((entry) => named[entry] ?? [entry])) {
       const range = parseRange(entry);
       add(this.#allowed, range);
-      if (range !== undefined && range.prefix > 0 && this.#guarded.check(range.address, range.family))
-        add(this.#lifted, range);
+      if (range !== undefined && isGuarded(range)) add(this.#lifted, range);
     }
   }
 
@@ -73,6 +77,17 @@ export class ProbeTargets {
     if (this.#guarded.check(plain, family) && !this.#lifted.check(plain, family)) return false;
     return this.#allowed.check(plain, family);
   }
+}
+
+/** Whether all of it lies within one guarded range. */
+function isGuarded(range: Range): boolean {
+  return guarded.some((entry) => {
+    const outer = parseRange(entry);
+    if (outer === undefined || outer.family !== range.family || outer.prefix > range.prefix) return false;
+    const list = new BlockList();
+    add(list, outer);
+    return list.check(range.address, range.family);
+  });
 }
 
 function add(list: BlockList, range: Range | undefined): void {
