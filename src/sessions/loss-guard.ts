@@ -217,7 +217,12 @@ export class LossGuard {
     const before = this.#releasedByOrder;
     this.#heldByOrder = new Set(held);
     this.#releasedByOrder = new Set(released);
-    for (const key of this.#releasedByOrder) if (!before.has(key)) this.release(key === '' ? undefined : key);
+    for (const key of this.#releasedByOrder) {
+      // What is to be held comes first, as long as both stand.
+      const isHeld =
+        this.#heldByOrder.size > 0 && (key === '' || this.#heldByOrder.has('') || this.#heldByOrder.has(key));
+      if (!before.has(key) && !isHeld) this.release(key === '' ? undefined : key);
+    }
     this.#isRecheck = true;
   }
 

@@ -444,6 +444,10 @@ describe('[SW9] operators decide instead of the loss guard', () => {
     provider.client.socket.terminate();
     await new Promise((resolve) => setTimeout(resolve, 2000));
     expect(await readIds()).toEqual(['a']);
+    // It comes first as long as both stand.
+    await set({ kind: 'guard-off', service });
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect(await readIds()).toEqual(['a']);
     await lift({ kind: 'guard-hold', service });
     await expect.poll(readIds, { timeout: 5000 }).toEqual([]);
   });
