@@ -1,7 +1,8 @@
-import { instanceSchema } from './schemas.ts';
+import { declaredInstanceSchema } from './schemas.ts';
+import type { DeclaredInstance } from './service-declaration.ts';
 import { amount, amounts, choice, flag, list, object, optional, text } from './typed-schema.ts';
 import type { SchemaOf } from './typed-schema.ts';
-import type { Instance, ServiceName } from './types.ts';
+import type { ServiceName } from './types.ts';
 
 /** The answers to administration over HTTP: each type with its schema, which does not compile unless it describes the type. */
 
@@ -289,7 +290,7 @@ export const slotsResult: SchemaOf<SlotsResult> = object<SlotsResult>({
 export interface ClaimSummary {
   readonly id: string;
   readonly isShown: boolean;
-  readonly registered: Instance;
+  readonly registered: DeclaredInstance;
   readonly owner?: SessionSummary;
 }
 
@@ -318,7 +319,7 @@ export const serviceInspection: SchemaOf<ServiceInspection> = object<ServiceInsp
       id: text('The instance.'),
       isShown: flag('Whether it is the claim that subscribers see.'),
       registered: {
-        ...instanceSchema,
+        ...declaredInstanceSchema,
         description: 'As it was registered, without what an operator has laid over it.',
       },
       owner: optional({

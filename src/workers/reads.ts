@@ -1,6 +1,7 @@
 import type { ListCache } from '../push/list-cache.ts';
 import { emptyList, encodeClosed, encodeDifference } from '../push/push-encoding.ts';
 import { readVariant } from '../push/variant.ts';
+import { takeMarkOff } from '../store/instance-mark.ts';
 import type { ServiceInstances } from '../store/service-instances.ts';
 import type { ServiceRecord } from '../store/service-record.ts';
 import type { ListPage, ServiceStore } from '../store/service-store.ts';
@@ -137,7 +138,7 @@ export class Reads {
     let characters = 0;
     for (const id of instances === undefined ? [] : idsOf(instances, record[at.id])) {
       for (const { owner, stamp, isShown } of instances?.claims(id) ?? []) {
-        const { fragment = '' } = instances?.claimOf(id, owner) ?? {};
+        const fragment = takeMarkOff(instances?.claimOf(id, owner)?.fragment ?? '');
         claims.push(owner, key, id, fragment, stamp, isShown ? 0 : 1);
         characters += fragment.length;
       }

@@ -490,3 +490,20 @@ test('an instance is removed by force, whoever has registered it, and it is said
   expect(held.registrations.map(({ id }) => id).sort()).toEqual(['a', 'b']);
   for (const each of [older.client, newer.client, client]) each.close();
 });
+
+test('[SW6] [HC3] operators see what was registered, with its check, and without what they have ordered', async () => {
+  const provider = await open('shop');
+  const instance = { id: 'a', host: '10.0.0.1', port: 1, check: { kind: 'ttl', intervalMs: 60_000 } };
+  await provider.client.request('instance.register', { service, instance });
+  await set({ kind: 'client-off', app: 'shop' });
+  await set({ kind: 'host-drain', host: '10.0.0.1' });
+  const answer = await request('GET', `/v1/inspection/service?service=${service}`);
+  expect(await answer.json()).toMatchObject({
+    claims: [{ id: 'a', registered: { ...instance, weight: 100, enabled: true }, owner: { app: 'shop' } }],
+  });
+  const { claims } = (await (await request('GET', `/v1/inspection/service?service=${service}`)).json()) as {
+    claims: { registered: object }[];
+  };
+  expect(claims[0]!.registered).not.toHaveProperty('mark');
+  provider.client.close();
+});
