@@ -117,11 +117,7 @@ export class Hosts {
   async setHealthThreshold(key: string, share: number): Promise<void> {
     if (share === 0) this.#healthThresholds.delete(key);
     else this.#healthThresholds.set(key, share);
-    const told = this.main.router.links().map((link) => {
-      link.tell([toPartition.protect, key, share]);
-      return this.ask(link, (request) => [toPartition.fence, request]);
-    });
-    await Promise.all(told);
+    await this.#tellAll([toPartition.protect, key, share]);
   }
 
   /** Resolves when every host does what operators have ordered, and subscribers are about to be told. */
@@ -135,8 +131,13 @@ export class Hosts {
     const text = JSON.stringify(quotas);
     if (text === this.#quotas) return;
     this.#quotas = text;
+    await this.#tellAll([toPartition.limitNamespaces, text]);
+  }
+
+  /** Resolves when all partitions that live have applied what has no answer of its own. */
+  async #tellAll(record: ToPartition): Promise<void> {
     const told = this.main.router.links().map((link) => {
-      link.tell([toPartition.limitNamespaces, text]);
+      link.tell(record);
       return this.ask(link, (request) => [toPartition.fence, request]);
     });
     await Promise.all(told);
