@@ -160,7 +160,10 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   if (parts.warmStart === undefined) discardUnusedJournal(config);
   await record.begin();
   if (record.isFirstStart && parts.warmStart?.isFirstLife === true) warmUp.presumeOver();
-  const [takers] = await Promise.all([threads.start(), supervisor.startUpTo(partitions), edges.start()]);
+  // One after the other: each thread opens the files of its modules all at once, and of descriptors there may be few.
+  const takers = await threads.start();
+  await supervisor.startUpTo(partitions);
+  await edges.start();
   await record.continueFrom(parts.warmStart?.version ?? 0);
   hosts.connectToStore();
   // What the life before registered for good is recalled into it.
