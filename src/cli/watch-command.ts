@@ -142,11 +142,17 @@ function follow(
   const printWorth = (): void => {
     if (json) printer.print(subscription, { put: [], removed: [] });
   };
+  let isBeingReached = false;
+  client.on('disconnected', ({ retryInMs }) => {
+    isBeingReached = retryInMs === 0;
+  });
   subscription.on('stale', () => {
-    // Also while it moves to another connection, as a registry may ask it to.
-    const cause = client.isConnected ? '' : 'the registry cannot be reached; ';
-    if (isAlone) console.error(`${cause}the list may be out of date`);
-    printWorth();
+    // Also while it moves to another connection, as a registry may ask it to; the present one may end a moment before that one takes over, which the client says next.
+    queueMicrotask(() => {
+      const cause = client.isConnected || isBeingReached ? '' : 'the registry cannot be reached; ';
+      if (isAlone) console.error(`${cause}the list may be out of date`);
+      printWorth();
+    });
   });
   subscription.on('fresh', () => {
     if (isAlone) console.error('the list is current again');
