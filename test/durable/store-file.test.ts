@@ -199,7 +199,10 @@ test.runIf(isLong)(
     const content: Content = { rows: readAll(backend), lastVersion: backend.lastVersion };
     backend.close();
     const file = path.join(folder, 'store.mdb');
-    const original = readFileSync(file);
+    // The room behind what is used is zeros; two pages of them stand for all.
+    const whole = readFileSync(file);
+    const usedBytes = Math.ceil((whole.findLastIndex((byte) => byte !== 0) + 1) / 8192) * 8192;
+    const original = whole.subarray(0, Math.min(whole.length, usedBytes + 2 * 8192));
     const random = new Random(13);
     const outcomes = { found: 0, harmless: 0 };
     for (let at = 0; at < original.length; at++) {

@@ -11,13 +11,19 @@ export interface Terminal {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
+/** Without what tells programs that nobody looks, or what they are to look like: where tests run, some of it may be set. */
+function usersEnvironment(): NodeJS.ProcessEnv {
+  const { CI: _ci, NO_COLOR: _none, FORCE_COLOR: _forced, NODE_DISABLE_COLORS: _disabled, ...environment } = process.env;
+  return environment;
+}
+
 /** Runs a program in a terminal of its own. Undefined where there is no Python to make one with, which is said. */
 export async function runInTerminal(
   args: readonly string[],
   { rows, columns, steps = [], environment = {} }: Terminal,
 ): Promise<{ readonly status: number | null; readonly written: string } | undefined> {
   const child = spawn('python3', [script, String(rows), String(columns), JSON.stringify(steps), ...args], {
-    env: { ...process.env, TERM: 'xterm-256color', ...environment },
+    env: { ...usersEnvironment(), TERM: 'xterm-256color', ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
     timeout: 40_000,
   });
