@@ -13,7 +13,13 @@ export interface Terminal {
 
 /** Without what tells programs that nobody looks, or what they are to look like: where tests run, some of it may be set. */
 function usersEnvironment(): NodeJS.ProcessEnv {
-  const { CI: _ci, NO_COLOR: _none, FORCE_COLOR: _forced, NODE_DISABLE_COLORS: _disabled, ...environment } = process.env;
+  const {
+    CI: _ci,
+    NO_COLOR: _none,
+    FORCE_COLOR: _forced,
+    NODE_DISABLE_COLORS: _disabled,
+    ...environment
+  } = process.env;
   return environment;
 }
 
