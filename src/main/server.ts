@@ -145,6 +145,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
     warmUp,
     persistent,
     switches,
+    accessControl,
     guard,
     threads,
     supervisor,
@@ -160,10 +161,10 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   if (parts.warmStart === undefined) discardUnusedJournal(config);
   await record.begin();
   if (record.isFirstStart && parts.warmStart?.isFirstLife === true) warmUp.presumeOver();
-  // One after the other: each thread opens the files of its modules all at once, and of descriptors there may be few.
+  // One kind after the other: each thread opens the files of its modules all at once, and of descriptors there may be few. Partitions last: all hosts must hear of them.
   const takers = await threads.start();
-  await supervisor.startUpTo(partitions);
   await edges.start();
+  await supervisor.startUpTo(partitions);
   await record.continueFrom(parts.warmStart?.version ?? 0);
   hosts.connectToStore();
   // What the life before registered for good is recalled into it.
@@ -172,6 +173,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   // Every host knows its way to every partition before it gets a session.
   await Promise.all(hosts.all().map((sessionHost) => sessionHost.readState()));
   await switches.load();
+  await accessControl.load();
   await persistent.load({ session, hosts, guard, known: parts.warmStart?.persistent ?? [], recalled });
   await parts.checks.begin();
   for (const taker of takers) transport.handTo(taker);
