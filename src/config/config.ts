@@ -32,6 +32,12 @@ export interface ServerConfig {
   readonly jointCommitTimeoutMs: number;
   readonly backupIdleTimeoutMs: number;
   readonly openRequired: boolean;
+  readonly accessControl: 'off' | 'on';
+  readonly accessDefault: 'deny' | 'allow';
+  readonly revalidateMs: number;
+  readonly authFailuresMax: number;
+  readonly tokensMax: number;
+  readonly policiesMax: number;
   readonly allowedOrigins: readonly string[];
   readonly administrationOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
@@ -269,6 +275,32 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'A backup is given up if its caller reads nothing of it for this long; there is one at a time.',
   ),
   openRequired: { schema: { type: 'boolean' }, default: false, meaning: 'Refuse every request before `session.open`.' },
+  accessControl: {
+    schema: { type: 'string', enum: ['off', 'on'] },
+    default: 'off',
+    meaning:
+      'Whether callers must show credentials, and policies say what they may do. `off`: whoever reaches the ports may register and read, and administration is for callers on the loopback address. The first start with `on` writes a token for everything to `bootstrap-token` in `dataDir`.',
+  },
+  accessDefault: {
+    schema: { type: 'string', enum: ['deny', 'allow'] },
+    default: 'deny',
+    meaning:
+      'With access control: whether what no rule of a policy speaks of is allowed, also to callers without credentials. Operating and administering must always be allowed by a rule.',
+  },
+  revalidateMs: integer(
+    5000,
+    100,
+    60 * minute,
+    'How long a session may go on after its credentials have expired. What is revoked takes effect at once.',
+  ),
+  authFailuresMax: integer(
+    30,
+    1,
+    1_000_000,
+    'Failed attempts to authenticate in a minute and from one address, on each thread; beyond it credentials from there are not looked at until the minute is over.',
+  ),
+  tokensMax: integer(10_000, 1, 1_000_000, 'Tokens that there may be, expired ones not among them.'),
+  policiesMax: integer(1000, 1, 100_000, 'Policies that there may be.'),
   allowedOrigins: {
     schema: { type: 'array', items: { type: 'string', minLength: 1 } },
     default: [],

@@ -1,3 +1,4 @@
+import type { AccessTables } from '../access/access-check.ts';
 import type { StorePort } from '../durable/commits.ts';
 import type { StoreConnection } from '../durable/thread-store.ts';
 import { highestOf } from '../protocol/extremes.ts';
@@ -44,6 +45,7 @@ export class Hosts {
   /** What is laid over services, as partitions know it; for those that are new. */
   readonly #overlays: Map<string, string> = new Map();
   #orders: Orders = noOrders;
+  #access: AccessTables | undefined;
   #quotas = '[]';
   /** What checks have found, by service and id, unless it is that all is well. */
   readonly #found: Map<string, Map<string, Health>> = new Map();
@@ -126,6 +128,12 @@ export class Hosts {
     await Promise.all(this.all().map((host) => host.setOrders(orders)));
   }
 
+  /** Resolves when every host that lets callers in knows them. */
+  async setAccess(tables: AccessTables): Promise<void> {
+    this.#access = tables;
+    await Promise.all(this.all().map((host) => host.setAccess(tables)));
+  }
+
   /** Resolves when all partitions let namespaces have so much. */
   async setQuotas(quotas: readonly NamespaceQuota[]): Promise<void> {
     const text = JSON.stringify(quotas);
@@ -191,6 +199,7 @@ export class Hosts {
     host.adoptTable(this.table.memory);
     void host.setDefaultWeights([...this.#weights]);
     void host.setOrders(this.#orders);
+    if (this.#access !== undefined) void host.setAccess(this.#access);
     this.#connectToStore(host);
   }
 

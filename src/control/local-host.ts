@@ -1,3 +1,4 @@
+import type { AccessTables } from '../access/access-check.ts';
 import type { StorePort } from '../durable/commits.ts';
 import type { RemovedClaim, SessionInspection } from '../protocol/http-results.ts';
 import { PartitionLink } from '../routing/partition-link.ts';
@@ -140,6 +141,11 @@ export class LocalHost implements SessionHost {
 
   setDefaultWeights(weights: readonly DeclaredWeight[]): Promise<void> {
     for (const [key, weight] of weights) this.core.setDefaultWeight(key, weight);
+    return Promise.resolve();
+  }
+
+  setAccess(tables: AccessTables): Promise<void> {
+    this.core.setAccess(tables);
     return Promise.resolve();
   }
 

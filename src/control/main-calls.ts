@@ -21,6 +21,7 @@ import type { DeclarationList, DeclarationListQuery } from '../protocol/service-
 import type { CounterSnapshot } from '../runtime/counters.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import type { PersistentCalls } from '../sessions/persistent-session.ts';
+import type { AccessCalls } from './access-control.ts';
 import type { HealthCheck, HealthState } from './health.ts';
 import type { DeclarationCalls } from './persistent-services.ts';
 import type { SwitchCalls } from './switches.ts';
@@ -29,7 +30,7 @@ import type { SwitchCalls } from './switches.ts';
 export type ChangeStart = { readonly failure: Failure } | { readonly description: PartitionsResult };
 
 /** What threads with sockets ask of the main thread, for callers over HTTP: what concerns the whole registry, and what another host holds. */
-export interface MainCalls extends PersistentCalls, DeclarationCalls, SwitchCalls {
+export interface MainCalls extends PersistentCalls, DeclarationCalls, SwitchCalls, AccessCalls {
   checkHealth(check: HealthCheck): Promise<HealthState>;
   /** Where HTTP is served, as a URL; undefined: nowhere. */
   readHttpUrl(): Promise<string | undefined>;

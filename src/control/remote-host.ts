@@ -50,6 +50,7 @@ const absentAnswers: { readonly [M in MethodsOf<SessionHost>]: AnswerOf<SessionH
   recover: false,
   setDefaultWeights: undefined,
   setOrders: undefined,
+  setAccess: undefined,
   refresh: undefined,
   drain: undefined,
   closeAll: undefined,

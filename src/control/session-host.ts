@@ -1,3 +1,4 @@
+import type { AccessTables } from '../access/access-check.ts';
 import type { StorePort } from '../durable/commits.ts';
 import type { RemovedClaim, SessionInspection, SessionSummary } from '../protocol/http-results.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
@@ -80,6 +81,8 @@ export interface SessionHost {
   setDefaultWeights(weights: readonly DeclaredWeight[]): Promise<void>;
   /** What operators have ordered, all of it; resolves when it is in effect for what this host holds. */
   setOrders(orders: Orders): Promise<void>;
+  /** Whom the registry knows, and what they may do, all of it; resolves when it is in effect. */
+  setAccess(tables: AccessTables): Promise<void>;
   /** Something that a partition held is gone, and nobody knows what: whoever subscribes to its services gets the latest state. */
   refresh(partition: number): void;
   /** Asks all sessions to leave; from now on no departure is pushed to subscribers. */

@@ -1,3 +1,4 @@
+import { createAccessCheck } from '../access/access-check.ts';
 import { StoreVersion } from '../durable/store-version.ts';
 import { countRequests } from '../runtime/request-numbers.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
@@ -30,6 +31,7 @@ export function createThreadHost(
     table: SlotTable.attach(start.table),
     warmUp: new WarmUp(start.warmUp),
     orders: new StandingOrders(),
+    access: createAccessCheck(config),
     origins: new SessionOrigins(start.origins),
     namespaceLimits: new NamespaceLimits(start.namespaceLimits, number, Date.now),
     nextRequest: countRequests(start.lastRequest),

@@ -1,4 +1,5 @@
 import type { ServerConfig } from '../config/config.ts';
+import type { AccessControl } from '../control/access-control.ts';
 import type { Administration } from '../control/administration.ts';
 import { readDeclarationPage } from '../control/declaration-pages.ts';
 import type { HealthChecks } from '../control/health-checks.ts';
@@ -34,6 +35,7 @@ export interface RegistryCallsOptions {
   readonly origins: SessionOrigins;
   readonly persistent: PersistentServices;
   readonly switches: Switches;
+  readonly accessControl: AccessControl;
   readonly checks: HealthChecks;
   readonly orders: Pick<StandingOrders, 'isReadOnly'>;
   readonly store: Pick<ThreadStore, 'summary' | 'load' | 'beginBackup' | 'readBackup' | 'endBackup'>;
@@ -45,6 +47,7 @@ export interface RegistryCallsOptions {
 export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
   const { hosts, administration, metrics, origins, persistent, switches, checks, orders, store, config, doors } =
     options;
+  const { accessControl } = options;
   const inspector = new Inspector(hosts, delay);
   /** Described in the same turn: a short change may be over in the next. */
   const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
@@ -82,6 +85,13 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     listSwitches: () => switches.listSwitches(),
     setSwitch: (body, address) => switches.setSwitch(body, address),
     liftSwitch: (query) => switches.liftSwitch(query),
+    listPolicies: () => accessControl.listPolicies(),
+    putPolicy: (policy) => accessControl.putPolicy(policy),
+    deletePolicy: (query) => accessControl.deletePolicy(query),
+    listTokens: () => accessControl.listTokens(),
+    createToken: (body) => accessControl.createToken(body),
+    rotateToken: (body) => accessControl.rotateToken(body),
+    revokeToken: (query) => accessControl.revokeToken(query),
     removeInstance: (body) => administration.removeInstance(body),
     readSlots: () => Promise.resolve(inspector.readSlots()),
     inspectService: (query) => inspector.inspectService(query),

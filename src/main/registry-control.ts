@@ -1,6 +1,10 @@
+import path from 'node:path';
+
 import type { Logger } from 'pino';
 
+import { readTokenKey, writeBootstrapToken } from '../access/access-files.ts';
 import type { ServerConfig } from '../config/config.ts';
+import { AccessControl } from '../control/access-control.ts';
 import { Administration } from '../control/administration.ts';
 import type { HealthChecks } from '../control/health-checks.ts';
 import type { MainCalls } from '../control/main-calls.ts';
@@ -24,7 +28,7 @@ import { PartitionRunners } from './partition-runners.ts';
 import { createRegistryCalls } from './registry-calls.ts';
 import type { OpenDoors } from './registry-calls.ts';
 import type { RegistryHosts } from './registry-hosts.ts';
-import { logSwitch } from './server-lines.ts';
+import { logAccess, logSwitch } from './server-lines.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 export interface RegistryControlOptions {
@@ -56,6 +60,7 @@ export interface RegistryControl {
   /** What threads with sockets may ask of the main thread. */
   readonly calls: MainCalls;
   readonly switches: Switches;
+  readonly accessControl: AccessControl;
 }
 
 export function createRegistryControl(options: RegistryControlOptions): RegistryControl {
@@ -97,6 +102,19 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     readWallMs: () => performance.timeOrigin + performance.now(),
     onEvent: (event) => {
       logSwitch(log, event);
+    },
+  });
+  const accessFolder = config.inMemory || config.dataDir === '' ? undefined : path.resolve(config.dataDir);
+  const accessControl = new AccessControl({
+    store,
+    config,
+    hosts,
+    readTokenKey: () => readTokenKey(accessFolder),
+    writeBootstrapToken: (token) => writeBootstrapToken(accessFolder ?? process.cwd(), token),
+    delay,
+    readWallMs: () => performance.timeOrigin + performance.now(),
+    onEvent: (event) => {
+      logAccess(log, event);
     },
   });
   const administration = new Administration({
@@ -156,6 +174,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     origins,
     persistent,
     switches,
+    accessControl,
     checks: options.checks,
     orders: registry.orders,
     store,
@@ -163,5 +182,16 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     doors: openDoors,
   };
   const calls = createRegistryCalls(asked);
-  return { switches, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, openDoors, calls };
+  return {
+    switches,
+    accessControl,
+    runners,
+    supervisor,
+    migrator,
+    warmUpJudge,
+    administration,
+    mainGauges,
+    openDoors,
+    calls,
+  };
 }

@@ -2,6 +2,7 @@ import path from 'node:path';
 
 import type { Logger } from 'pino';
 
+import { createAccessCheck } from '../access/access-check.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { HealthChecks } from '../control/health-checks.ts';
 import { hostSurroundings } from '../control/host-surroundings.ts';
@@ -95,6 +96,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
           },
         });
   const orders = new StandingOrders();
+  const access = createAccessCheck(config);
   const admissionRate = createAdmissionRate(memory.admissionRate, config);
   const guard = new RegistryGuard({
     settings: config,
@@ -143,6 +145,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     admissionRate,
     warmUp,
     orders,
+    access,
     namespaceLimits: new NamespaceLimits(memory.namespaceLimits, 0, Date.now),
     // Where nobody else draws any, a number of one's own costs less.
     nextRequest: ioCount + edgeCount === 0 && folder === undefined ? countAlone() : countRequests(lastRequest),

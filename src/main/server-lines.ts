@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 
 import type { ServerConfig } from '../config/config.ts';
+import type { AccessEvent } from '../control/access-control.ts';
 import type { CheckEvent } from '../control/health-checks.ts';
 import type { SwitchEvent } from '../control/switches.ts';
 import type { GuardEvent } from '../sessions/loss-guard.ts';
@@ -29,6 +30,29 @@ export function logSwitch(log: Logger, event: SwitchEvent): void {
       return;
     case 'unreadable':
       log.error({ err: event.error }, 'switches could not be read from the store: none is in effect');
+      return;
+    default:
+      event satisfies never;
+  }
+}
+
+/** Nothing of a token is logged but its name and its id. */
+export function logAccess(log: Logger, event: AccessEvent): void {
+  switch (event.kind) {
+    case 'bootstrapped':
+      log.warn({ file: event.file }, 'access control is on: the first token, which may do everything, is in this file');
+      return;
+    case 'unreadable':
+      log.error({ err: event.error }, 'policies and tokens could not be read or stored: nobody is let in');
+      return;
+    case 'policy put':
+    case 'policy deleted':
+      log.warn(event.policy, event.kind === 'policy put' ? 'a policy was stored' : 'a policy was deleted');
+      return;
+    case 'token created':
+    case 'token rotated':
+    case 'token revoked':
+      log.warn(event.token, `a ${event.kind.replace(' ', ' was ')}`);
       return;
     default:
       event satisfies never;

@@ -38,7 +38,7 @@ export interface ServerPartsOptions {
 export interface ServerParts
   extends
     Pick<RegistryHosts, 'hosts' | 'guard' | 'warmStart' | 'warmUp'>,
-    Pick<RegistryControl, 'runners' | 'supervisor' | 'migrator' | 'openDoors' | 'switches'>,
+    Pick<RegistryControl, 'runners' | 'supervisor' | 'migrator' | 'openDoors' | 'switches' | 'accessControl'>,
     ServerDoors {
   readonly store: ThreadStore;
   readonly record: RegistryRecord;
@@ -80,7 +80,8 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
   const doors = createServerDoors({ ...common, registry, control });
 
   const { hosts, guard, warmUp, warmStart } = registry;
-  const { switches, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, openDoors } = control;
+  const { switches, accessControl, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, openDoors } =
+    control;
   const { threads, edges, listener } = doors;
   const ticker = new Ticker(mainGauges, (at) => {
     supervisor.tick(at);
@@ -97,6 +98,7 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
     record.tick();
     persistent.tick(at);
     switches.tick(at);
+    accessControl.tick(at);
     checks.tick();
   });
   const ended = { checkThread, ...doors, hosts, supervisor, store, administration, descriptors, ticker, warmStart };
@@ -104,7 +106,7 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
   void Promise.race([supervisor.failed, threads.failed, store.failed]).then((error) => {
     shutdown.fail(error);
   });
-  const kept = { store, record, persistent, switches, checks, checkThread, warmStart, warmUp };
+  const kept = { store, record, persistent, switches, accessControl, checks, checkThread, warmStart, warmUp };
   const started = { hosts, guard, runners, supervisor, migrator, openDoors };
   return { ...doors, ...kept, ...started, descriptors, ticker, shutdown };
 }

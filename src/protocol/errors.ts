@@ -42,7 +42,7 @@ export const errorCodes = {
     number: -32006,
     status: 403,
     meaning:
-      'Pages of this Origin may not call, or `Host` is not a name of the server; see `allowedOrigins` and `allowedHosts`. Or the request is administration, and the caller is not on this machine.',
+      'Pages of this Origin may not call, or `Host` is not a name of the server; see `allowedOrigins` and `allowedHosts`. Or no policy of the caller allows it; without access control, administration is for callers on this machine.',
   },
   unsupported_version: {
     number: -32007,
@@ -64,6 +64,11 @@ export const errorCodes = {
     number: -32011,
     status: 403,
     meaning: 'An operator has quarantined the caller, or the service; nothing was done, and the message says why.',
+  },
+  unauthorized: {
+    number: -32012,
+    status: 401,
+    meaning: 'The caller must show credentials, or those that it has shown are not valid, or no longer.',
   },
   misdirected: {
     number: -32008,
@@ -104,6 +109,11 @@ export const closeCodes = {
   quarantined: {
     number: 4005,
     meaning: 'An operator has quarantined the address or the application of the client.',
+  },
+  unauthorized: {
+    number: 4006,
+    meaning:
+      "The client's credentials are not valid, or no longer, or what it may do has changed; it may connect again with others.",
   },
   overrun: {
     number: 4004,

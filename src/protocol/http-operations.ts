@@ -1,3 +1,15 @@
+import {
+  newTokenSchema,
+  policiesSchema,
+  policyQuerySchema,
+  policySchema,
+  tokenCreateBodySchema,
+  tokenQuerySchema,
+  tokenRotateBodySchema,
+  tokenSchema,
+  tokensSchema,
+  whoAmISchema,
+} from './access.ts';
 import { checksQuerySchema, checksSchema } from './checks.ts';
 import type { ErrorCode } from './errors.ts';
 import {
@@ -69,7 +81,7 @@ export interface HttpOperation {
   readonly errors: readonly ErrorCode[];
   /** What may be asked next: for each operation its parameters, as runtime expressions of OpenAPI. */
   readonly links?: Readonly<Partial<Record<OperationId, Readonly<Record<string, string>>>>>;
-  /** Administration: answered only to callers on the loopback address. */
+  /** Administration: without access control, answered only to callers on the loopback address. */
   readonly isLocal?: true;
 }
 
@@ -112,6 +124,14 @@ export type OperationId =
   | 'readSlots'
   | 'readEndpoints'
   | 'backUp'
+  | 'listPolicies'
+  | 'putPolicy'
+  | 'deletePolicy'
+  | 'listTokens'
+  | 'createToken'
+  | 'rotateToken'
+  | 'revokeToken'
+  | 'whoAmI'
   | 'checkLive'
   | 'checkStarted'
   | 'checkReady'
@@ -308,6 +328,7 @@ export const commonErrors: readonly ErrorCode[] = [
   'invalid_request',
   'invalid_params',
   'forbidden',
+  'unauthorized',
   'busy',
 ];
 /** Of operations that partitions carry out. */
@@ -824,6 +845,74 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     resultType: backupType,
     errors: ['storage_unavailable'],
     isLocal: true,
+  },
+  listPolicies: {
+    method: 'GET',
+    path: '/v1/policies',
+    summary: 'The policies: what those to whom they apply may do.',
+    result: policiesSchema,
+    errors: [],
+    isLocal: true,
+  },
+  putPolicy: {
+    method: 'PUT',
+    path: '/v1/policies',
+    summary: 'Stores a policy, or replaces the one of that name. Sessions whose rights change by that are closed.',
+    body: policySchema,
+    result: policySchema,
+    errors: ['limit_exceeded', 'storage_unavailable', ...transient],
+    isLocal: true,
+  },
+  deletePolicy: {
+    method: 'DELETE',
+    path: '/v1/policies',
+    summary: 'Deletes a policy, and returns it. Credentials that name it lose what it allowed.',
+    query: policyQuerySchema,
+    result: policySchema,
+    errors: ['not_found', 'storage_unavailable', ...transient],
+    isLocal: true,
+  },
+  listTokens: {
+    method: 'GET',
+    path: '/v1/tokens',
+    summary: 'The tokens, without what is secret of them.',
+    result: tokensSchema,
+    errors: [],
+    isLocal: true,
+  },
+  createToken: {
+    method: 'POST',
+    path: '/v1/tokens',
+    summary: 'Creates a token. It is shown this once.',
+    body: tokenCreateBodySchema,
+    result: newTokenSchema,
+    errors: ['limit_exceeded', 'storage_unavailable', ...transient],
+    isLocal: true,
+  },
+  rotateToken: {
+    method: 'POST',
+    path: '/v1/tokens/rotate',
+    summary: 'Creates a token of the same name and policies; the one before is valid for some time besides.',
+    body: tokenRotateBodySchema,
+    result: newTokenSchema,
+    errors: ['not_found', 'limit_exceeded', 'storage_unavailable', ...transient],
+    isLocal: true,
+  },
+  revokeToken: {
+    method: 'DELETE',
+    path: '/v1/tokens',
+    summary: 'Revokes a token, and returns it. Sessions that were opened with it are closed.',
+    query: tokenQuerySchema,
+    result: tokenSchema,
+    errors: ['not_found', 'storage_unavailable', ...transient],
+    isLocal: true,
+  },
+  whoAmI: {
+    method: 'GET',
+    path: '/v1/whoami',
+    summary: 'Who the caller is, by its credentials, and which policies apply to it.',
+    result: whoAmISchema,
+    errors: [],
   },
   checkLive: {
     method: 'GET',

@@ -61,6 +61,14 @@ export const protocolLimits = {
   heldVersionMax: 4_503_599_627_370_496,
   /** How long an operator's order may stand before it is lifted by itself: 30 days. */
   switchMsMax: 2_592_000_000,
+  accessNameCharsMax: 128,
+  principalCharsMax: 256,
+  policyRulesMax: 100,
+  /** Names that one rule lists of one kind, and principals of a policy. */
+  policyNamesMax: 100,
+  tokenPoliciesMax: 32,
+  /** A year. */
+  tokenMsMax: 31_536_000_000,
   /** However long a server wants a client to stay away. */
   goawayMsMax: 60_000,
 } as const;

@@ -513,7 +513,8 @@ export const methodSchemas: Readonly<Record<MethodName, MethodSchema>> = {
           type: 'string',
           minLength: 1,
           'x-bytesMax': limits.tokenBytesMax,
-          description: 'Credentials; unused in this version.',
+          description:
+            'The secret by which the client is known, if it has not shown one in the header `Authorization` of the handshake.',
         },
         resume: {
           type: 'string',

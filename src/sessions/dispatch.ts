@@ -1,3 +1,7 @@
+import type { AccessCheck } from '../access/access-check.ts';
+import { methodNeeds } from '../access/method-needs.ts';
+import { needService } from '../access/policy.ts';
+import type { Need } from '../access/policy.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { encodeFilter } from '../protocol/instance-filter.ts';
@@ -51,6 +55,7 @@ export interface DispatchOptions {
   readonly lines: IntakeLines;
   readonly drain: DrainState;
   readonly orders: StandingOrders;
+  readonly access: Pick<AccessCheck, 'refuse'>;
   /** 0 to 1. */
   readonly random: () => number;
   readonly schedule: (task: () => void) => void;
@@ -258,11 +263,23 @@ export class Dispatch implements ReplyHost {
       reply.fail(incoming.failure);
       return;
     }
-    const refusal = this.#refusal(session, incoming.call);
+    const { call } = incoming;
+    const { heldUntilKnown } = session;
+    if (heldUntilKnown === undefined) this.#admit(session, call, reply);
+    else if (session.requestsInFlight > this.#config.requestsInFlightMax) reply.fail(this.#refuseInFlight());
+    else {
+      heldUntilKnown.push(() => {
+        this.#admit(session, call, reply);
+      });
+    }
+  }
+
+  #admit(session: Session, call: Call, reply: SessionReply): void {
+    const refusal = this.#refusal(session, call);
     if (refusal !== undefined) reply.fail(refusal);
     else {
-      if (incoming.call.method !== 'session.open') session.hasAsked = true;
-      this.#submit(session, incoming.call, reply);
+      if (call.method !== 'session.open') session.hasAsked = true;
+      this.#submit(session, call, reply);
     }
   }
 
@@ -301,16 +318,9 @@ export class Dispatch implements ReplyHost {
     if (config.openRequired && session.opened === undefined && call.method !== 'session.open') {
       return { code: 'not_open', message: 'session.open must come first' };
     }
-    if (session.requestsInFlight > config.requestsInFlightMax) {
-      const message = `${config.requestsInFlightMax} requests of this session are under way`;
-      return {
-        code: 'busy',
-        message,
-        limit: 'requestsInFlightMax',
-        max: config.requestsInFlightMax,
-        retryAfterMs: 100,
-      };
-    }
+    if (session.requestsInFlight > config.requestsInFlightMax) return this.#refuseInFlight();
+    const denial = session.grant === undefined ? undefined : this.#options.access.refuse(session.grant, needsOf(call));
+    if (denial !== undefined) return denial;
     // It has this request in flight, too.
     if (session.requestsInFlight > config.sessionShareRequests && this.#options.router.hasBusyPartition) {
       return {
@@ -322,6 +332,12 @@ export class Dispatch implements ReplyHost {
       };
     }
     return undefined;
+  }
+
+  #refuseInFlight(): Failure {
+    const { requestsInFlightMax: max } = this.#config;
+    const message = `${max} requests of this session are under way`;
+    return { code: 'busy', message, limit: 'requestsInFlightMax', max, retryAfterMs: 100 };
   }
 
   countRefusal(failure: Failure, session: Session): void {
@@ -357,6 +373,14 @@ function isChange(call: Call): call is ChangeCall {
 
 function isPersistent(call: ChangeCall): boolean {
   return call.method === 'instance.register' ? call.persistent !== undefined : call.params.persistent === true;
+}
+
+/** What a session needs to be allowed for a call. */
+function needsOf(call: Call): readonly Need[] {
+  // Each method with its own params, which the compiler does not see.
+  return call.method === 'instance.register'
+    ? [needService('register', call.key)]
+    : methodNeeds[call.method](call.params as never);
 }
 
 export function refuseDraining(retryAfterMs: number): Failure {

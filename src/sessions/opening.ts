@@ -1,3 +1,5 @@
+import { anonymous } from '../access/access-check.ts';
+import type { AccessCheck, Principal } from '../access/access-check.ts';
 import type { ServerConfig } from '../config/config.ts';
 import { capabilityNames } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
@@ -22,6 +24,9 @@ export interface OpeningOptions {
   readonly resumption: Resumption;
   readonly registrar: Pick<Registrar, 'remarkAll'>;
   readonly orders: Pick<StandingOrders, 'refuseCaller'>;
+  readonly access: AccessCheck;
+  /** Sends what has gathered. */
+  readonly flush: () => void;
   readonly journal: SessionJournal;
   readonly notices: ClaimNotices;
   readonly holding: Pick<KeyHolding, 'vouch' | 'noteAcquiring'>;
@@ -41,7 +46,7 @@ export class Opening {
       reply.fail({ code: 'invalid_request', message: 'the session is open already' });
       return;
     }
-    const { resume, protocol = protocolVersionUnsaid } = params;
+    const { protocol = protocolVersionUnsaid } = params;
     if (protocol < protocolVersionMin) {
       reply.fail(refuseVersion(protocol));
       return;
@@ -52,6 +57,66 @@ export class Opening {
       reply.fail(refusal);
       return;
     }
+    const { token } = params;
+    if (token === undefined || session.grant === undefined) this.#begin(session, params, reply);
+    else this.#authenticate(session, params, token, reply);
+  }
+
+  #authenticate(session: Session, params: SessionOpenParams, token: string, reply: Reply): void {
+    const outcome = this.#options.access.authenticate(token, session.address);
+    const enter = (principal: Principal | Failure): void => {
+      const refusal = 'code' in principal ? principal : this.#enter(session, principal);
+      if (refusal === undefined) this.#begin(session, params, reply);
+      else reply.fail(refusal);
+    };
+    if (outcome instanceof Promise) this.#hold(session, outcome, enter);
+    else enter(outcome);
+  }
+
+  /** Who has connected with these credentials; until that is known, what the session asks for waits. */
+  authenticateConnection(session: Session, authorization: string, refuse: (failure: Failure) => void): void {
+    const { access } = this.#options;
+    session.grant = access.grantFor(anonymous);
+    const outcome = access.authenticateHeader(authorization, session.address);
+    if (!(outcome instanceof Promise)) session.grant = access.grantFor(outcome);
+    else {
+      this.#hold(session, outcome, (principal) => {
+        if ('code' in principal) refuse(principal);
+        else session.grant = access.grantFor(principal);
+      });
+    }
+  }
+
+  #hold(
+    session: Session,
+    outcome: Promise<Principal | Failure>,
+    settle: (principal: Principal | Failure) => void,
+  ): void {
+    session.heldUntilKnown = [];
+    void outcome.then((principal) => {
+      const held = session.heldUntilKnown ?? [];
+      session.heldUntilKnown = undefined;
+      if (session.state.kind !== 'connected') return;
+      settle(principal);
+      for (const run of held) run();
+      this.#options.flush();
+    });
+  }
+
+  /** Nobody becomes somebody else. */
+  #enter(session: Session, principal: Principal): Failure | undefined {
+    const before = session.grant?.principal ?? anonymous;
+    if (before !== anonymous && before.name !== principal.name)
+      return { code: 'invalid_request', message: 'the connection has shown credentials of another principal' };
+    session.grant = this.#options.access.grantFor(principal);
+    return undefined;
+  }
+
+  #begin(session: Session, params: SessionOpenParams, reply: Reply): void {
+    const { access } = this.#options;
+    const { principal } = session.grant ?? { principal: anonymous };
+    // What belongs to another principal is as if it were not there.
+    const resume = params.resume === undefined ? undefined : (access.unbind(params.resume, principal) ?? nobodys);
     if (resume === undefined) {
       session.opened = keepOpening(params);
       this.#answer(session, reply, undefined);
@@ -71,6 +136,10 @@ export class Opening {
         reply.fail(failure);
       },
     });
+  }
+
+  #bind({ secret, grant }: Session): string {
+    return grant === undefined ? secret : this.#options.access.bind(secret, grant.principal);
   }
 
   /** After a restart of the process a session of before is not there any more, but what it held is. */
@@ -97,7 +166,7 @@ export class Opening {
       heartbeatMs: this.#options.sessions.heartbeatMs,
       graceMs: config.disconnectGraceMs,
       limits: { frameBytesMax, batchEntriesMax, requestsInFlightMax, registrationsMax, subscriptionsMax },
-      ...(session.understands('resume') ? { secret: session.secret } : {}),
+      ...(session.understands('resume') ? { secret: this.#bind(session) } : {}),
       registry: this.#options.registry,
       warming: !this.#options.warmUp.isOver,
       protocol: Math.min(session.opened?.protocol ?? protocolVersionUnsaid, protocolVersion),
@@ -107,6 +176,9 @@ export class Opening {
     reply.succeed({ kind: 'opened', opening });
   }
 }
+
+/** No session has such a secret. */
+const nobodys = '';
 
 /** What is kept of how a client opened its session: no credentials, and nothing that this version does not know. */
 function keepOpening({ client, app, zone, protocol, capabilities }: SessionOpenParams): SessionOpenParams {

@@ -1,3 +1,4 @@
+import type { AccessCheck, AccessTables } from '../access/access-check.ts';
 import type { StorePort } from '../durable/commits.ts';
 import type { KeptSession } from '../journal/session-records.ts';
 import type { CloseReason, Failure } from '../protocol/errors.ts';
@@ -29,6 +30,7 @@ export class SessionCore {
   readonly #options: SessionPartsOptions;
   readonly #parts: SessionParts;
   #isWarm = false;
+  #nextReviewMs = 0;
   #hasNotedHolders = false;
   /** Sessions of the life before that ended while it stopped. */
   readonly #ended: Session[] = [];
@@ -44,10 +46,16 @@ export class SessionCore {
     this.resumption = this.#parts.resumption;
   }
 
+  /** Who callers are, and what they may do. */
+  get access(): AccessCheck {
+    return this.#options.access;
+  }
+
   /** Moves the host's clock on. */
   tick(nowMs: number): void {
     const { clock, subscriptions, sessions, slow, resumption, journal, keys, keyWatches, losses } = this.#parts;
     this.#noteArrivals();
+    this.#reviewExpired(nowMs);
     clock.tick(nowMs);
     this.#noteWarmUp();
     subscriptions.tick(nowMs);
@@ -183,6 +191,35 @@ export class SessionCore {
     return this.#parts.orderChanges.carryOut(orders);
   }
 
+  /** Whom the registry knows, and what they may do, all of it: sessions whose credentials are none any more, or allow something else, are closed. */
+  setAccess(tables: AccessTables): void {
+    const { access } = this.#options;
+    access.set(tables);
+    if (!access.isOn) return;
+    for (const session of this.sessions.all()) {
+      const { grant } = session;
+      if (grant === undefined) continue;
+      const present = access.grantFor(grant.principal);
+      if (access.isValid(grant.principal) && present.access.text === grant.access.text) session.grant = present;
+      else this.#expel(session);
+    }
+  }
+
+  #reviewExpired(nowMs: number): void {
+    const { access, config } = this.#options;
+    if (!access.isOn || nowMs < this.#nextReviewMs) return;
+    this.#nextReviewMs = nowMs + config.revalidateMs;
+    for (const session of this.sessions.all())
+      if (session.grant !== undefined && !access.isValid(session.grant.principal)) this.#expel(session);
+  }
+
+  /** What it has registered stays for its grace period: its client may come back with other credentials. */
+  #expel({ socket }: Session): void {
+    if (socket === undefined) return;
+    this.#options.counters.countClose('unauthorized');
+    socket.end('unauthorized');
+  }
+
   /** An instance of a session as partitions hold it. */
   markFor(session: Session, fragment: string): string {
     return this.#parts.registrar.markFor(session, fragment);
@@ -210,9 +247,16 @@ export class SessionCore {
     return new PersistentSession(this.sessions.openPersistent(), this.#parts.registrar);
   }
 
-  connect(socket: Socket): Session {
+  /** `authorization`: the header of that name; empty: the client may show its credentials later. */
+  connect(socket: Socket, authorization = ''): Session {
     const session = this.sessions.connect(socket);
     this.#parts.journal.noteConnected(session);
+    const { access } = this.#options;
+    if (access.isOn) {
+      this.#parts.opening.authenticateConnection(session, authorization, () => {
+        this.#expel(session);
+      });
+    }
     if (this.#options.orders.refuseCaller(session) !== undefined) {
       this.#options.counters.countClose('quarantined');
       socket.end('quarantined');

@@ -1,3 +1,4 @@
+import type { AccessCheck } from '../access/access-check.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { KeptSession, SessionNote } from '../journal/session-records.ts';
 import type { Router } from '../routing/router.ts';
@@ -55,6 +56,7 @@ export interface HostOptions {
   readonly admissionRate: AdmissionRate;
   readonly warmUp: WarmUp;
   readonly orders: StandingOrders;
+  readonly access: AccessCheck;
   /** Undefined: there is no other host. */
   readonly namespaceLimits?: NamespaceLimits | undefined;
   /** A name that cannot be guessed. */
@@ -125,6 +127,7 @@ export interface SessionParts {
   readonly holding: KeyHolding;
   readonly keys: KeyCalls;
   readonly keyWatches: KeyWatches;
+  readonly opening: Opening;
   readonly dispatch: Dispatch;
   readonly orderChanges: OrderChanges;
 }
@@ -253,7 +256,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
   const verdicts = new LossVerdicts({ losses, sessions, departures, claims, drain });
 
   const resumption = new Resumption({ sessions, registrar, router, config, orders, tellMain, clock });
-  const { registry, random } = options;
+  const { registry, random, access } = options;
   const opening = new Opening({
     config,
     registry,
@@ -261,6 +264,8 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     resumption,
     registrar,
     orders,
+    access,
+    flush,
     journal,
     notices,
     holding,
@@ -287,6 +292,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     lines,
     drain,
     orders,
+    access,
     random,
     schedule,
   });
@@ -325,6 +331,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     holding,
     keys,
     keyWatches,
+    opening,
     dispatch,
     orderChanges,
   };

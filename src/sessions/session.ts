@@ -1,3 +1,4 @@
+import type { Grant } from '../access/access-check.ts';
 import { understands } from '../protocol/capabilities.ts';
 import type { Capability } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
@@ -130,6 +131,10 @@ export class Session {
   isGoing = false;
   /** It has asked for something before `session.open`. */
   hasAsked = false;
+  /** Who its caller is, and what that may do; undefined: there is no access control. */
+  grant: Grant | undefined;
+  /** While it is found out who its caller is: what it asks for meanwhile. */
+  heldUntilKnown: (() => void)[] | undefined;
   /** While it is taking another session over: requests about what that one has registered. */
   heldBack: HeldBack[] | undefined;
   /** When something was last heard from it, on the host's clock. */

@@ -14,11 +14,15 @@ export function answerText({ contentType, text }: { readonly contentType: string
 
 /** `{ "error": { "code": …, "message": …, … } }`, with the status that belongs to the code unless another is given. */
 export function answerFailure(failure: Failure, status: number = errorCodes[failure.code].status): HttpAnswer {
-  const { retryAfterMs } = failure;
+  const { code, retryAfterMs } = failure;
   const body = JSON.stringify({ error: failure });
+  if (code === 'unauthorized') return { status, body, headers: { ...headers, 'WWW-Authenticate': challenge } };
   if (retryAfterMs === undefined) return { status, body, headers };
   return { status, body, headers: { ...headers, 'Retry-After': String(Math.ceil(retryAfterMs / 1000)) } };
 }
+
+/** How credentials are shown. */
+const challenge = 'Bearer realm="slotcast", Basic realm="slotcast", charset="UTF-8"';
 
 /** Beyond what may wait in one thread for callers over HTTP to read. */
 export function refuseUnreadAnswer(max: number): Failure {

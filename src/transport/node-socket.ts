@@ -46,9 +46,9 @@ export class NodeSocket<S> implements Socket {
   }
 
   /** Begins to hand on what comes. */
-  start(): void {
+  start(authorization: string): void {
     const { onOpen, onAlive, onPong, onDrain } = this.#options;
-    const session = onOpen(this, this.address);
+    const session = onOpen(this, this.address, authorization);
     this.#session = session;
     this.#ws.onLeave = (code) => {
       // Other codes may come from `ws` itself, when it ends a connection because of invalid input: that is reported by `error` and `close`.

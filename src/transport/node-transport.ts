@@ -173,7 +173,7 @@ export class NodeTransport<S> implements Transport {
         this.#sockets.delete(socket);
       });
       this.#sockets.add(socket);
-      socket.start();
+      socket.start(headers.authorization ?? '');
     });
   }
 

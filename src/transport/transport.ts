@@ -58,7 +58,8 @@ export interface TransportOptions<S> {
   readonly backlogBytesMax: number;
   readonly heartbeatTimeoutMs: number;
   readonly judgeUpgrade: (call: UpgradeCall) => UpgradeVerdict;
-  readonly onOpen: (socket: Socket, address: string) => S;
+  /** `authorization`: the header of that name of its handshake; empty if there was none. Never logged. */
+  readonly onOpen: (socket: Socket, address: string, authorization: string) => S;
   readonly onText: (session: S, text: string) => void;
   /** The peer pinged. */
   readonly onAlive: (session: S) => void;

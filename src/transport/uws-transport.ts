@@ -35,6 +35,8 @@ interface ChildApp {
 
 interface Connection<S> {
   readonly address: string;
+  /** Until the session knows it. */
+  authorization: string;
   socket: UwsSocket<S> | undefined;
   session: S | undefined;
 }
@@ -148,7 +150,9 @@ export class UwsTransport<S> implements Transport {
       open: (ws) => {
         const connection = ws.getUserData();
         connection.socket = new UwsSocket(ws, connection.address);
-        connection.session = options.onOpen(connection.socket, connection.address);
+        const { authorization } = connection;
+        connection.authorization = '';
+        connection.session = options.onOpen(connection.socket, connection.address, authorization);
       },
       message: (ws, message, isBinary) => {
         const { session, socket } = ws.getUserData();
@@ -205,7 +209,8 @@ export class UwsTransport<S> implements Transport {
       writeAnswer(response, verdict.answer);
       return;
     }
-    const connection: Connection<S> = { address, socket: undefined, session: undefined };
+    const authorization = request.getHeader('authorization');
+    const connection: Connection<S> = { address, authorization, socket: undefined, session: undefined };
     // No extensions: compression is not offered.
     response.upgrade<Connection<S>>(connection, key, verdict.protocol, '', context);
   }

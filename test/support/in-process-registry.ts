@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 
+import { createAccessCheck } from '../../src/access/access-check.ts';
 import { resolveConfig } from '../../src/config/config-checking.ts';
 import type { ServerConfig } from '../../src/config/config.ts';
 import { EdgeSupervisor } from '../../src/control/edge-supervisor.ts';
@@ -1029,6 +1030,7 @@ export class InProcessRegistry {
       admissionRate: this.#createAdmissionRate(),
       warmUp: new WarmUp(this.#warmUp),
       orders: new StandingOrders(),
+      access: createAccessCheck(this.config),
       nextRequest: () => this.nextRequest(number),
       createName: () => `name-${this.#folder?.life ?? ''}-${++this.#names}`,
       encoding: this.#encoding,

@@ -1,3 +1,4 @@
+import type { Grant } from '../../access/access-check.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { Result } from '../../sessions/answers.ts';
 import type { Socket } from '../../transport/transport.ts';
@@ -16,6 +17,7 @@ export interface ChangeWaitOptions {
   readonly waiters: Waiters;
   /** Of the caller. */
   readonly address: string;
+  readonly grant: Grant;
   /** The longest wait, in milliseconds. */
   readonly waitMaxMs: number;
   /** Calls back when the caller has gone. */
@@ -28,7 +30,7 @@ export interface ChangeWaitOptions {
  */
 export async function waitForChange(
   { call, isChanged, wait }: ChangeWait,
-  { waiters, address, waitMaxMs, onGone }: ChangeWaitOptions,
+  { waiters, address, grant, waitMaxMs, onGone }: ChangeWaitOptions,
 ): Promise<Failure | 'changed' | 'unchanged'> {
   const refusal = waiters.refuse();
   if (refusal !== undefined) return refusal;
@@ -36,7 +38,7 @@ export async function waitForChange(
   onGone(() => {
     socket.settle();
   });
-  const { waiter, first } = await waiters.begin(socket, call);
+  const { waiter, first } = await waiters.begin(socket, call, grant);
   socket.waiter = waiter;
   try {
     if ('code' in first) return first;

@@ -1,11 +1,14 @@
 import type { ServerResponse } from 'node:http';
 
+import type { Grant } from '../../access/access-check.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 
 /** Who asks over HTTP, and what it can take. */
 export interface HttpCaller {
   readonly address: string;
+  /** Who it is, and what it may do. */
+  readonly grant: Grant;
   /** The `If-None-Match` header; empty if there is none. */
   readonly ifNoneMatch: string;
   /** The `Last-Event-ID` header; empty if there is none. */
@@ -19,6 +22,8 @@ export interface HttpCaller {
   readonly startWaiting: () => void;
   /** It has waited, and what is still to be done for it counts again. */
   readonly stopWaiting: () => void;
+  /** Why it may not have any more, after it has waited, what it was allowed before. */
+  readonly refuseLate: () => Failure | undefined;
   /** Calls back when the caller has gone. */
   readonly onGone: (callback: () => void) => void;
 }

@@ -7,6 +7,10 @@ import type { Socket } from 'node:net';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
+import { anonymous, unauthorized } from '../../access/access-check.ts';
+import type { Grant } from '../../access/access-check.ts';
+import { operationNeeds } from '../../access/operation-needs.ts';
+import type { OperationInput as NeedsInput } from '../../access/operation-needs.ts';
 import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { OperationId } from '../../protocol/http-operations.ts';
@@ -264,9 +268,9 @@ export class HttpServer {
     reply: FastifyReply,
   ): Promise<HttpAnswer | StreamAnswer | Failure> {
     const { core, config } = this.#options;
-    const { method, isLocal } = route.operation;
-    const failure = isLocal === true ? this.#admission.refuseAdministration(request.raw) : undefined;
-    if (failure !== undefined) return failure;
+    const { method } = route.operation;
+    const grant = await this.#identify(route, request);
+    if ('code' in grant) return grant;
     if (method !== 'GET' && core.isDraining) return refuseDraining(config.reconnectSpreadMs);
     const input = this.#readInput(route, request);
     if ('failure' in input) return input.failure;
@@ -279,16 +283,49 @@ export class HttpServer {
     const path = route.validatePath(named);
     if (!path.ok) return path.failure;
     const { lease = '', service = '', key = '' } = path.value;
+    const denial = this.#refuseAccess(route, grant, { value: outcome.value, service, key });
+    if (denial !== undefined) return denial;
     const { body } = request;
     const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
-    const caller = this.#describeCaller(request, reply);
+    const caller = this.#describeCaller(request, reply, grant, () => {
+      const { access } = this.#options.core;
+      return this.#refuseAccess(route, access.grantFor(grant.principal), { value: outcome.value, service, key });
+    });
     return route.handle({ value: outcome.value, bytes, lease, service, key, caller });
   }
 
-  #describeCaller({ raw, headers }: FastifyRequest, reply: FastifyReply): HttpCaller {
+  /** Who calls, and why it is not answered whatever it asks for. */
+  async #identify({ id, operation }: Route, { raw, headers }: FastifyRequest): Promise<Grant | Failure> {
+    const { access } = this.#options.core;
+    if (!access.isOn) {
+      const failure = operation.isLocal === true ? this.#admission.refuseAdministration(raw) : undefined;
+      return failure ?? access.grantFor(anonymous);
+    }
+    if (operationNeeds[id] === undefined) return access.grantFor(anonymous);
+    const principal = await access.authenticateHeader(headers.authorization ?? '', readAddress(raw));
+    if ('code' in principal) return principal;
+    const grant = access.grantFor(principal);
+    return access.refuseStranger(grant) ?? grant;
+  }
+
+  #refuseAccess({ id }: Route, grant: Grant, input: NeedsInput): Failure | undefined {
+    const { access } = this.#options.core;
+    const needs = access.isOn ? operationNeeds[id]?.(input) : undefined;
+    if (needs === undefined) return undefined;
+    return access.isValid(grant.principal) ? access.refuse(grant, needs) : unauthorized;
+  }
+
+  #describeCaller(
+    { raw, headers }: FastifyRequest,
+    reply: FastifyReply,
+    grant: Grant,
+    refuseLate: () => Failure | undefined,
+  ): HttpCaller {
     const lastEventId = headers['last-event-id'];
     return {
       address: readAddress(raw),
+      grant,
+      refuseLate,
       ifNoneMatch: headers['if-none-match'] ?? '',
       lastEventId: typeof lastEventId === 'string' ? lastEventId : '',
       pace: (read) =>
@@ -363,7 +400,7 @@ export class HttpServer {
     const headers: Record<string, string> = { Allow: `${methods}, OPTIONS` };
     if (reply.raw.hasHeader('Access-Control-Allow-Origin')) {
       headers['Access-Control-Allow-Methods'] = methods;
-      headers['Access-Control-Allow-Headers'] = 'Content-Type, If-None-Match, Last-Event-ID';
+      headers['Access-Control-Allow-Headers'] = 'Authorization, Content-Type, If-None-Match, Last-Event-ID';
       headers['Access-Control-Max-Age'] = String(preflightSeconds);
     }
     this.#send({ status: 204, body: '', headers }, request, reply);

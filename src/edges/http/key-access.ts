@@ -4,7 +4,7 @@ import type { KeyPutQuery, WaitQuery } from '../../protocol/http-operations.ts';
 import { protocolLimits } from '../../protocol/limits.ts';
 import type { Result } from '../../sessions/answers.ts';
 import { encodeResult } from '../../sessions/json-rpc.ts';
-import type { KeyCall, LeaseAnswer, LeaseCall } from '../../sessions/leases.ts';
+import type { KeyCall } from '../../sessions/leases.ts';
 import { waitForReply } from '../../sessions/reply-waiting.ts';
 import type { Call } from '../../sessions/requests.ts';
 import type { SessionCore } from '../../sessions/session-core.ts';
@@ -12,6 +12,7 @@ import { answerJson, refuseUnreadAnswer } from '../../transport/http-answer.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import { waitForChange } from './change-wait.ts';
 import type { HttpCaller } from './http-caller.ts';
+import type { LeaseAccess } from './lease-access.ts';
 import { answerTagged } from './tagged-answer.ts';
 import type { Waiters } from './waiters.ts';
 
@@ -19,8 +20,7 @@ export interface KeyAccessOptions {
   readonly core: SessionCore;
   readonly config: Pick<ServerConfig, 'httpAnswerBytesMax' | 'httpWaitMaxMs'>;
   readonly waiters: Waiters;
-  /** Whichever host holds the lease carries it out. */
-  readonly carryOutLease: (call: LeaseCall) => Promise<LeaseAnswer>;
+  readonly leases: Pick<LeaseAccess, 'carryOut'>;
 }
 
 type KeyRead = Extract<Call, { method: 'kv.get' | 'kv.list' }>;
@@ -41,10 +41,12 @@ export class KeyAccess {
     caller.startWaiting();
     const outcome = await waitForChange(
       { call: { method: 'kv.watch', params: { ...target, version: index } }, isChanged, wait },
-      { waiters, address: caller.address, waitMaxMs: config.httpWaitMaxMs, onGone: caller.onGone },
+      { waiters, address: caller.address, grant: caller.grant, waitMaxMs: config.httpWaitMaxMs, onGone: caller.onGone },
     );
     caller.stopWaiting();
     if (typeof outcome === 'object') return outcome;
+    const refusal = caller.refuseLate();
+    if (refusal !== undefined) return refusal;
     return this.#read(call, caller, outcome === 'unchanged' ? index : undefined);
   }
 
@@ -68,6 +70,7 @@ export class KeyAccess {
   put(
     { acquire, release, ...params }: KeyPutQuery & { readonly key: string },
     bytes: Buffer,
+    caller: HttpCaller,
   ): Promise<HttpAnswer | Failure> | Failure {
     const max = protocolLimits.keyValueBytesMax;
     if (bytes.length > max) {
@@ -83,18 +86,18 @@ export class KeyAccess {
     }
     const lock = acquire === undefined ? (release === undefined ? {} : { release: true }) : { acquire: true };
     const value = bytes.toString('base64');
-    return this.change({ method: 'kv.put', params: { ...params, ...lock, value } }, acquire ?? release);
+    return this.change({ method: 'kv.put', params: { ...params, ...lock, value } }, caller, acquire ?? release);
   }
 
   /** `lease`: who holds what is acquired. */
-  async change(call: KeyCall, lease?: string): Promise<HttpAnswer | Failure> {
+  async change(call: KeyCall, { grant }: HttpCaller, lease?: string): Promise<HttpAnswer | Failure> {
     if (lease === undefined) {
       const result = await waitForReply((reply) => {
         this.#options.core.execute(undefined, call, reply);
       });
       return 'code' in result ? result : answerJson(encodeResult(result));
     }
-    const answer = await this.#options.carryOutLease({ kind: 'keys', lease, call });
+    const answer = await this.#options.leases.carryOut({ kind: 'keys', lease, call }, grant);
     if ('code' in answer) return answer;
     if (answer.kind !== 'keys') throw new Error(`not an answer about keys: ${answer.kind}`);
     return answerJson(JSON.stringify(answer.result));

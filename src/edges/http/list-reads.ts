@@ -58,12 +58,14 @@ export class ListReads {
         {
           waiters: this.#waiters,
           address: caller.address,
+          grant: caller.grant,
           waitMaxMs: this.#options.config.httpWaitMaxMs,
           onGone: caller.onGone,
         },
       );
       caller.stopWaiting();
-      if (typeof outcome === 'object') return outcome;
+      const refusal = typeof outcome === 'object' ? outcome : caller.refuseLate();
+      if (refusal !== undefined) return refusal;
     }
     return this.#read({ method: 'service.query', params }, caller);
   }
@@ -84,7 +86,7 @@ export class ListReads {
       backlogBytesMax: this.#options.config.sessionBacklogBytesMax,
       reconnectSpreadMs: this.#options.config.reconnectSpreadMs,
     });
-    const { waiter, first } = await this.#waiters.begin(stream, { method: 'service.subscribe', params });
+    const { waiter, first } = await this.#waiters.begin(stream, { method: 'service.subscribe', params }, caller.grant);
     if ('code' in first) {
       waiter.end();
       return first;

@@ -1,6 +1,15 @@
+import type { AccessCheck, Grant } from '../../access/access-check.ts';
 import type { ServerConfig } from '../../config/config.ts';
 import type { HealthCheck } from '../../control/health.ts';
 import type { ChangeStart, MainCalls } from '../../control/main-calls.ts';
+import type {
+  Policy,
+  PolicyQuery,
+  TokenCreateBody,
+  TokenQuery,
+  TokenRotateBody,
+  WhoAmI,
+} from '../../protocol/access.ts';
 import type { ChecksQuery } from '../../protocol/checks.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type {
@@ -40,6 +49,7 @@ import type { HttpAnswer } from '../../transport/transport.ts';
 import { streamBackup } from './backup-stream.ts';
 import type { HttpCaller, StreamAnswer } from './http-caller.ts';
 import { KeyAccess } from './key-access.ts';
+import { LeaseAccess } from './lease-access.ts';
 import { ListReads } from './list-reads.ts';
 import type { ListReadsOptions } from './list-reads.ts';
 import type { Waiters } from './waiters.ts';
@@ -75,13 +85,15 @@ export interface OperationsOptions {
 
 /** Every operation of the HTTP side. */
 export function createOperations(options: OperationsOptions): Readonly<Record<OperationId, Operation>> {
-  const { main, documents } = options;
+  const { main, documents, core } = options;
+  const { access } = core;
+  const leases = new LeaseAccess({ access, carryOut: options.carryOutLease });
   const reads = new ListReads(options);
-  const keys = new KeyAccess(options);
+  const keys = new KeyAccess({ ...options, leases });
   const describePartitions = async (): Promise<HttpAnswer> => answerValue(await main.describePartitions());
   const describeGuard = async (): Promise<HttpAnswer> => answerValue(await main.describeGuard());
-  const lease = async (call: LeaseCall): Promise<HttpAnswer | Failure> => {
-    const answer = await options.carryOutLease(call);
+  const lease = async (call: LeaseCall, { grant }: HttpCaller): Promise<HttpAnswer | Failure> => {
+    const answer = await leases.carryOut(call, grant);
     return 'code' in answer ? answer : answerLease(answer);
   };
   return {
@@ -95,40 +107,42 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
       answerOutcome(await main.declareService(service, value as DeclarationBody)),
     withdrawService: async ({ value, service }) =>
       answerOutcome(await main.withdrawDeclaration(service, value as DeclarationQuery)),
-    registerInstance: async ({ value, caller: { address } }) => {
+    registerInstance: async ({ value, caller }) => {
       const { persistent, ...body } = value as LeaseRegisterBody;
-      if (persistent !== true) return lease({ kind: 'register', body, address });
+      if (persistent !== true) return lease({ kind: 'register', body, address: caller.address }, caller);
       const { lease: unwanted, ttlMs, ...params } = body;
       if (unwanted !== undefined || ttlMs !== undefined) {
         return refuseLease(unwanted === undefined ? '/ttlMs' : '/lease');
       }
       return answerOutcome(await main.registerPersistent(params));
     },
-    deregisterInstance: async ({ value }) => {
+    deregisterInstance: async ({ value, caller }) => {
       const { persistent, lease: holder, ...params } = value as DeregisterQuery;
       if (persistent === true) {
         return holder === undefined ? answerOutcome(await main.deregisterPersistent(params)) : refuseLease('/lease');
       }
-      return holder === undefined ? lacksLease : lease({ kind: 'deregister', query: { ...params, lease: holder } });
+      if (holder === undefined) return lacksLease;
+      return lease({ kind: 'deregister', query: { ...params, lease: holder } }, caller);
     },
-    reportHealth: ({ value }) => lease({ kind: 'report', body: value as LeaseHealthBody }),
-    renewLease: (input) => lease({ kind: 'renew', lease: input.lease }),
-    endLease: (input) => lease({ kind: 'end', lease: input.lease }),
-    grantLease: ({ value, caller: { address } }) => {
+    reportHealth: ({ value, caller }) => lease({ kind: 'report', body: value as LeaseHealthBody }, caller),
+    renewLease: (input) => lease({ kind: 'renew', lease: input.lease }, input.caller),
+    endLease: (input) => lease({ kind: 'end', lease: input.lease }, input.caller),
+    grantLease: ({ value, caller }) => {
       const { ttlMs } = value as LeaseGrantBody;
-      return lease({ kind: 'grant', ttlMs, address });
+      return lease({ kind: 'grant', ttlMs, address: caller.address }, caller);
     },
     listKeys: ({ value, caller }) => {
       const { index, wait, ...params } = value as KeyListQuery;
       return keys.read({ method: 'kv.list', params }, { index, wait }, caller);
     },
-    deleteKeys: ({ value }) => keys.change({ method: 'kv.delete', params: value as KeyDeleteParams }),
+    deleteKeys: ({ value, caller }) => keys.change({ method: 'kv.delete', params: value as KeyDeleteParams }, caller),
     readKey: ({ value, key, caller }) => keys.read({ method: 'kv.get', params: { key } }, value as WaitQuery, caller),
-    putKey: ({ value, key, bytes }) => keys.put({ ...(value as KeyPutQuery), key }, bytes),
-    deleteKey: ({ value, key }) => keys.change({ method: 'kv.delete', params: { ...(value as KeyDeleteQuery), key } }),
-    transactKeys: ({ value }) => {
+    putKey: ({ value, key, bytes, caller }) => keys.put({ ...(value as KeyPutQuery), key }, bytes, caller),
+    deleteKey: ({ value, key, caller }) =>
+      keys.change({ method: 'kv.delete', params: { ...(value as KeyDeleteQuery), key } }, caller),
+    transactKeys: ({ value, caller }) => {
       const { lease: holder, ...params } = value as KeyTransactBody;
-      return keys.change({ method: 'kv.transact', params }, holder);
+      return keys.change({ method: 'kv.transact', params }, caller, holder);
     },
     readStats: async () => answerValue(await main.readStats()),
     readMetrics: async () => answerText(await main.readMetrics()),
@@ -168,12 +182,26 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
         ? notListening
         : answerValue({ sessionPort, sessionPath } satisfies EndpointsResult);
     },
+    listPolicies: async () => answerValue(await main.listPolicies()),
+    putPolicy: async ({ value }) => answerOutcome(await main.putPolicy(value as Policy)),
+    deletePolicy: async ({ value }) => answerOutcome(await main.deletePolicy(value as PolicyQuery)),
+    listTokens: async () => answerValue(await main.listTokens()),
+    createToken: async ({ value }) => answerOutcome(await main.createToken(value as TokenCreateBody)),
+    rotateToken: async ({ value }) => answerOutcome(await main.rotateToken(value as TokenRotateBody)),
+    revokeToken: async ({ value }) => answerOutcome(await main.revokeToken(value as TokenQuery)),
+    whoAmI: ({ caller }) => answerValue(describeCaller(access, caller.grant)),
     checkLive: () => answerHealth(main, 'live'),
     checkStarted: () => answerHealth(main, 'started'),
     checkReady: () => answerHealth(main, 'ready'),
     readOpenapi: () => answerJson(documents.openapi),
     readOpenrpc: () => answerJson(documents.openrpc),
   };
+}
+
+function describeCaller(access: AccessCheck, { principal }: Grant): WhoAmI {
+  const { name, expiresAtMs } = principal;
+  const expiry = expiresAtMs === undefined ? {} : { expiresAt: new Date(expiresAtMs).toISOString() };
+  return { principal: name, policies: access.policiesOf(principal), ...expiry };
 }
 
 const notListening: Failure = { code: 'busy', message: 'no sessions are opened yet', retryAfterMs: 200 };

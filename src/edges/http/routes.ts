@@ -10,6 +10,7 @@ export type PathParameters = Readonly<Partial<Record<keyof typeof pathParameters
 
 /** An operation, what carries it out, and how its input is read. */
 export interface Route {
+  readonly id: OperationId;
   readonly operation: HttpOperation;
   readonly handle: Operation;
   readonly validate: Validate<unknown>;
@@ -20,10 +21,11 @@ export interface Route {
 
 /** Of all operations of the protocol. */
 export function createRoutes(operations: Readonly<Record<OperationId, Operation>>): readonly Route[] {
-  return (Object.keys(httpOperations) as OperationId[]).map((id) => createRoute(httpOperations[id], operations[id]));
+  return (Object.keys(httpOperations) as OperationId[]).map((id) => createRoute(id, operations[id]));
 }
 
-function createRoute(operation: HttpOperation, handle: Operation): Route {
+function createRoute(id: OperationId, handle: Operation): Route {
+  const operation = httpOperations[id];
   const schema = operation.query ?? operation.body ?? { type: 'object', properties: {}, additionalProperties: false };
   const { properties = {} } = schema as {
     readonly properties?: Readonly<Record<string, { readonly type?: unknown }>>;
@@ -32,6 +34,7 @@ function createRoute(operation: HttpOperation, handle: Operation): Route {
   const ofType = (type: string): ReadonlySet<string> =>
     new Set(Object.keys(properties).filter((name) => properties[name]?.type === type));
   return {
+    id,
     operation,
     handle,
     validate: createValidator<unknown>(schema),

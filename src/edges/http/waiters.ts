@@ -1,3 +1,4 @@
+import type { Grant } from '../../access/access-check.ts';
 import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { QueryParams, SubscribeParams } from '../../protocol/types.ts';
@@ -52,11 +53,16 @@ export class Waiters {
     for (const { session } of this.#all) session.socket?.end('going_away');
   }
 
-  /** Subscribes, or watches; resolves to the first answer. */
-  async begin(socket: Socket, call: WaitCall): Promise<{ readonly waiter: Waiter; readonly first: Result | Failure }> {
+  /** Subscribes, or watches, for a caller that may; resolves to the first answer. It ends when the caller's credentials do. */
+  async begin(
+    socket: Socket,
+    call: WaitCall,
+    grant: Grant,
+  ): Promise<{ readonly waiter: Waiter; readonly first: Result | Failure }> {
     const core = this.#core;
     const session = core.connect(socket);
     session.opened = { client: 'http', capabilities: ['warming'] };
+    if (session.grant !== undefined) session.grant = grant;
     const waiter: Waiter = {
       session,
       pong: (mark) => {

@@ -57,9 +57,9 @@ export function createHostTransport({
     backlogBytesMax: config.sessionBacklogBytesMax,
     heartbeatTimeoutMs: config.heartbeatTimeoutMs,
     judgeUpgrade: (call) => admission.judge(call),
-    onOpen: (socket, address) => {
+    onOpen: (socket, address, authorization) => {
       admission.enter(address);
-      return core.connect(socket);
+      return core.connect(socket, authorization);
     },
     onText: (session, text) => {
       core.receive(session, text);

@@ -1,0 +1,218 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+import type { ServerConfig } from '../config/config.ts';
+import type { Policy } from '../protocol/access.ts';
+import type { Failure } from '../protocol/errors.ts';
+import { delay } from '../runtime/timing.ts';
+import { readAuthorization } from './credentials.ts';
+import { FailedAttempts } from './failed-attempts.ts';
+import { Access, policiesFor, rulesFor } from './policy.ts';
+import type { Need } from './policy.ts';
+import { isHashOf, readTokenId } from './token.ts';
+
+/** A token as threads know it. */
+export interface KnownToken {
+  readonly id: string;
+  readonly name: string;
+  /** See `hashToken`. */
+  readonly hash: string;
+  readonly policies: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly expiresAtMs?: number;
+}
+
+/** Whom the registry knows, and what they may do: the main thread tells all threads that let callers in. */
+export interface AccessTables {
+  readonly tokens: readonly KnownToken[];
+  readonly policies: readonly Policy[];
+  /** By which tokens are hashed. */
+  readonly tokenKey: Uint8Array;
+}
+
+/** Who calls. */
+export interface Principal {
+  /** `anonymous`, or a kind and a name: `token:NAME`. */
+  readonly name: string;
+  /** That its credentials name. */
+  readonly policies: readonly string[];
+  /** Milliseconds since the epoch; undefined: its credentials stay valid. */
+  readonly expiresAtMs: number | undefined;
+  /** The token that it showed. */
+  readonly token: string | undefined;
+}
+
+/** A caller, and what it may do. */
+export interface Grant {
+  readonly principal: Principal;
+  readonly access: Access;
+}
+
+export interface AccessCheckOptions {
+  readonly isOn: boolean;
+  /** What no rule says anything of is allowed, save to operate and to administer. */
+  readonly isOpen: boolean;
+  /** In a minute and from one address. */
+  readonly failuresMax: number;
+  /** Milliseconds since the epoch. */
+  readonly readWallMs: () => number;
+  readonly delay: (ms: number) => Promise<void>;
+}
+
+export const anonymous: Principal = { name: 'anonymous', policies: [], expiresAtMs: undefined, token: undefined };
+
+/** Rules of principals that are kept compiled. */
+const accessesMax = 10_000;
+const tagBytes = 15;
+/** Of base64url. */
+const tagCharacters = 20;
+const failureWindowMs = 60_000;
+/** So long a failure takes, whatever was wrong. */
+const failureMs = 250;
+/** Failures that are being answered at a time: more are answered at once, and not even looked at. */
+const delayedMax = 1000;
+
+/**
+ * Who a caller is, and what it may do, on each thread that lets callers in: every door asks here, and nowhere else. While access control is off everybody may do everything, and
+ * administration is for callers on the loopback address.
+ */
+export class AccessCheck {
+  readonly isOn: boolean;
+  readonly #options: AccessCheckOptions;
+  readonly #failures: FailedAttempts;
+  #tokens: ReadonlyMap<string, KnownToken> = new Map();
+  #policies: ReadonlyMap<string, Policy> = new Map();
+  #tokenKey: Uint8Array = new Uint8Array();
+  /** By the principal and what its credentials name. */
+  #known: Map<string, Access> = new Map();
+  #delayed = 0;
+
+  constructor(options: AccessCheckOptions) {
+    this.#options = options;
+    this.isOn = options.isOn;
+    this.#failures = new FailedAttempts(options.failuresMax, failureWindowMs);
+  }
+
+  set({ tokens, policies, tokenKey }: AccessTables): void {
+    this.#tokens = new Map(tokens.map((token) => [token.id, token]));
+    this.#policies = new Map(policies.map((policy) => [policy.policy, policy]));
+    this.#tokenKey = tokenKey;
+    this.#known = new Map();
+  }
+
+  /** By an `Authorization` header; an empty one is nobody's. */
+  authenticateHeader(header: string, address: string): Principal | Promise<Principal | Failure> {
+    if (header === '') return anonymous;
+    const credentials = readAuthorization(header);
+    return credentials === undefined ? this.#fail(address) : this.authenticate(credentials.secret, address);
+  }
+
+  /** Who has this secret. That nobody has it takes its time to say. */
+  authenticate(secret: string, address: string): Principal | Promise<Principal | Failure> {
+    const waitMs = this.#failures.waitOf(address, this.#options.readWallMs());
+    if (waitMs > 0) return Promise.resolve(this.#refuseAddress(waitMs));
+    const id = readTokenId(secret);
+    const token = id === undefined ? undefined : this.#tokens.get(id);
+    if (token === undefined || !isHashOf(token.hash, this.#tokenKey, secret)) return this.#fail(address);
+    const principal = describe(token);
+    return this.isValid(principal) ? principal : this.#fail(address);
+  }
+
+  /** Whether a caller's credentials are still what they were. */
+  isValid({ expiresAtMs, token }: Principal): boolean {
+    if (token !== undefined && !this.#tokens.has(token)) return false;
+    const endsAtMs = token === undefined ? expiresAtMs : this.#tokens.get(token)?.expiresAtMs;
+    return endsAtMs === undefined || this.#options.readWallMs() < endsAtMs;
+  }
+
+  grantFor(principal: Principal): Grant {
+    return { principal, access: this.#accessOf(principal) };
+  }
+
+  /** Why a caller may not do something. */
+  refuse({ principal, access }: Grant, needs: readonly Need[]): Failure | undefined {
+    const failure = access.refuse(needs);
+    return failure === undefined || principal !== anonymous ? failure : unauthorized;
+  }
+
+  /** Why a caller that nobody knows may not even ask; undefined: it may. */
+  refuseStranger({ principal }: Grant): Failure | undefined {
+    if (principal !== anonymous || this.#options.isOpen || this.policiesOf(principal).length > 0) return undefined;
+    return unauthorized;
+  }
+
+  /** What a session or a lease is continued with, as its principal is given it: nobody else can. */
+  bind(secret: string, { name }: Principal): string {
+    return this.isOn ? secret + this.#tagOf(secret, name) : secret;
+  }
+
+  /** The secret behind what {@link bind} made; undefined: it was made for another principal. */
+  unbind(bound: string, { name }: Principal): string | undefined {
+    if (!this.isOn) return bound;
+    const secret = bound.slice(0, -tagCharacters);
+    const [given, expected] = [bound.slice(-tagCharacters), this.#tagOf(secret, name)].map((tag) => Buffer.from(tag));
+    return given!.length === expected!.length && timingSafeEqual(given!, expected!) ? secret : undefined;
+  }
+
+  #tagOf(secret: string, name: string): string {
+    const tag = createHmac('sha256', this.#tokenKey).update(`${name}\n${secret}`).digest();
+    return tag.subarray(0, tagBytes).toString('base64url');
+  }
+
+  /** Names of the policies that apply. */
+  policiesOf({ name, policies }: Principal): readonly string[] {
+    return policiesFor(this.#policies, name, policies);
+  }
+
+  #accessOf({ name, policies }: Principal): Access {
+    const key = `${name}\n${policies.join('\n')}`;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const access = new Access(rulesFor(this.#policies, name, policies), this.#options.isOpen);
+    if (this.#known.size >= accessesMax) this.#known.clear();
+    this.#known.set(key, access);
+    return access;
+  }
+
+  async #fail(address: string): Promise<Failure> {
+    this.#failures.note(address, this.#options.readWallMs());
+    if (this.#delayed >= delayedMax) return unauthorized;
+    this.#delayed += 1;
+    await this.#options.delay(failureMs);
+    this.#delayed -= 1;
+    return unauthorized;
+  }
+
+  #refuseAddress(waitMs: number): Failure {
+    return {
+      code: 'busy',
+      message: 'too many attempts to authenticate from this address have failed',
+      limit: 'authFailuresMax',
+      max: this.#options.failuresMax,
+      retryAfterMs: Math.ceil(waitMs),
+    };
+  }
+}
+
+/** As the settings say, on the machine's clock. */
+export function createAccessCheck({
+  accessControl,
+  accessDefault,
+  authFailuresMax,
+}: Pick<ServerConfig, 'accessControl' | 'accessDefault' | 'authFailuresMax'>): AccessCheck {
+  return new AccessCheck({
+    isOn: accessControl === 'on',
+    isOpen: accessDefault === 'allow',
+    failuresMax: authFailuresMax,
+    readWallMs: () => performance.timeOrigin + performance.now(),
+    delay,
+  });
+}
+
+export const unauthorized: Failure = {
+  code: 'unauthorized',
+  message: 'valid credentials are needed: a token, in the header Authorization, or in session.open',
+};
+
+function describe({ id, name, policies, expiresAtMs }: KnownToken): Principal {
+  return { name: `token:${name}`, policies, expiresAtMs, token: id };
+}
