@@ -37,14 +37,16 @@ export async function checkStart(given: Readonly<Record<string, unknown>>): Prom
 
 async function checkSockets({ transport }: ServerConfig): Promise<Finding> {
   try {
-    const { kind, fallback } = await chooseSockets(transport);
+    const { kind, fallback, isSuspicious } = await chooseSockets(transport);
     const found = `sockets are held by ${kind}`;
     if (fallback === undefined) return { check: 'transport', status: 'ok', found };
     return {
       check: 'transport',
       status: 'warning',
       found: `${found}: ${fallback}`,
-      advice: 'it serves less; use Node 20 or 22 with glibc',
+      advice: isSuspicious
+        ? 'find out who changed it, then install slotcast anew'
+        : 'it serves less; use Node 20 or 22 with glibc',
     };
   } catch (error) {
     return { check: 'transport', status: 'failure', found: messageOf(error), advice: 'use --transport auto' };

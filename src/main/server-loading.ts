@@ -1,3 +1,4 @@
+import type { ChosenTransport } from '../transport/choose-transport.ts';
 import type * as ServerModule from './index.ts';
 
 /** Imports the server, which only those who run one need: commands that merely talk to a registry start sooner without it. */
@@ -8,7 +9,7 @@ export function loadServer(): Promise<typeof ServerModule> {
 /** What would hold the sockets, and why it is not the faster one. Rejects where that cannot run. */
 export async function chooseSockets(
   wanted: 'auto' | 'uws' | 'node',
-): Promise<{ readonly kind: string; readonly fallback: string | undefined }> {
+): Promise<Pick<ChosenTransport, 'kind' | 'fallback' | 'isSuspicious'>> {
   const { chooseTransport } = await import('../transport/choose-transport.ts');
   return await chooseTransport(wanted);
 }

@@ -10,6 +10,7 @@ import { Counters } from '../runtime/counters.ts';
 import { adoptLog, createLog } from '../runtime/log.ts';
 import type { ServerLog } from '../runtime/log.ts';
 import { chooseTransport } from '../transport/choose-transport.ts';
+import type { ChosenTransport } from '../transport/choose-transport.ts';
 import type { Fault } from '../workers/messages.ts';
 import { discardUnusedJournal } from './registry-hosts.ts';
 import { createServerParts } from './server-parts.ts';
@@ -63,7 +64,7 @@ export class RunningServer implements Server {
   }
 
   static async start(wanted: ServerConfig, options: ServerOptions): Promise<RunningServer> {
-    const { kind, create: createTransport, fallback } = await chooseTransport(wanted.transport);
+    const { kind, create: createTransport, ...chosen } = await chooseTransport(wanted.transport);
     const config = { ...wanted, transport: kind };
     const counters = new Counters();
     const log = createServerLog(config, options, counters);
@@ -77,7 +78,7 @@ export class RunningServer implements Server {
       throw error;
     }
     parts.ticker.start();
-    logListening(log.logger, config, address, fallback);
+    logListening(log.logger, config, address, chosen);
     return new RunningServer(parts, address);
   }
 
@@ -193,12 +194,19 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   };
 }
 
-/** `fallback`: why sockets are not held by the faster library, though nobody wished so. */
-function logListening(log: Logger, config: ServerConfig, address: ServerAddress, fallback: string | undefined): void {
+function logListening(
+  log: Logger,
+  config: ServerConfig,
+  address: ServerAddress,
+  { fallback, isSuspicious }: Pick<ChosenTransport, 'fallback' | 'isSuspicious'>,
+): void {
   const { partitions, ioThreads, transport } = config;
   const { host, port, httpPort } = address;
   log.info({ host, port, httpPort, partitions, ioThreads, transport }, 'listening');
-  if (fallback !== undefined) log.info({ transport }, `${fallback}: Node's own sockets are used, which are slower`);
+  if (fallback !== undefined) {
+    const level = isSuspicious ? 'warn' : 'info';
+    log[level]({ transport }, `${fallback}: Node's own sockets are used, which are slower`);
+  }
   if (!isLoopbackHost(config.host)) {
     log.warn(
       { host: config.host },

@@ -1,6 +1,8 @@
 import { describePlatform, readPlatform } from './platform.ts';
 import type { Platform } from './platform.ts';
 import type { CreateTransport } from './transport.ts';
+import { findUws, PinError, verifyUws } from './uws-files.ts';
+import { uwsPins } from './uws-pins.ts';
 
 /** Which library handles the sockets: `uws` is uWebSockets.js, `node` is Node's own `http` and the package `ws`. */
 export type TransportKind = 'uws' | 'node';
@@ -10,9 +12,11 @@ export interface ChosenTransport {
   readonly create: CreateTransport;
   /** Why it is not the faster one, if nobody asked for the other. */
   readonly fallback: string | undefined;
+  /** The faster one is there, but not as it is pinned. */
+  readonly isSuspicious: boolean;
 }
 
-/** uWebSockets.js has no binary for this platform, and nothing else was to be used. */
+/** uWebSockets.js has no binary for this platform, or one that is not pinned, and nothing else was to be used. */
 export class PlatformError extends Error {
   override readonly name: string = 'PlatformError';
 }
@@ -23,21 +27,31 @@ export async function chooseTransport(
   platform: Platform = readPlatform(),
   loadUws: () => Promise<CreateTransport> = loadUwsTransport,
 ): Promise<ChosenTransport> {
-  if (wanted === 'node') return { kind: 'node', create: await loadNodeTransport(), fallback: undefined };
+  const plain = { fallback: undefined, isSuspicious: false } as const;
+  if (wanted === 'node') return { kind: 'node', create: await loadNodeTransport(), ...plain };
   try {
-    return { kind: 'uws', create: await loadUws(), fallback: undefined };
+    return { kind: 'uws', create: await loadUws(), ...plain };
   } catch (error) {
-    if (!isLibraryMissing(error)) throw error;
-    const fallback = `uWebSockets.js has no binary for ${describePlatform(platform)}`;
-    if (wanted === 'auto') return { kind: 'node', create: await loadNodeTransport(), fallback };
+    const fallback = describeFailure(error, platform);
+    if (fallback === undefined) throw error;
+    if (wanted === 'auto')
+      return { kind: 'node', create: await loadNodeTransport(), fallback, isSuspicious: error instanceof PinError };
     throw new PlatformError(`the transport uws cannot run here: ${fallback}. Use --transport node, or auto`, {
       cause: error,
     });
   }
 }
 
+/** Why it is not used, in one line; `undefined` if it is a bug. */
+function describeFailure(error: unknown, platform: Platform): string | undefined {
+  if (error instanceof PinError) return `uWebSockets.js is not loaded: ${error.message}`;
+  return isLibraryMissing(error) ? `uWebSockets.js has no binary for ${describePlatform(platform)}` : undefined;
+}
+
 async function loadUwsTransport(): Promise<CreateTransport> {
+  const files = await verifyUws(uwsPins, findUws());
   const { UwsTransport } = await import('./uws-transport.ts');
+  await files.confirm();
   return (options) => new UwsTransport(options);
 }
 
@@ -46,7 +60,8 @@ async function loadNodeTransport(): Promise<CreateTransport> {
   return (options) => new NodeTransport(options);
 }
 
-/** The library words its own failures so; when it is not installed at all, Node names it by the name that it was imported by. */
+/** Nothing has a binary for this platform: as the library itself words it, as {@link verifyUws} does, and as Node does where the library is not installed at all. */
 function isLibraryMissing(error: unknown): boolean {
-  return error instanceof Error && /uWS\.js|uWebSockets\.js/.test(error.message);
+  const missing = /^This version of uWS\.js |^uWebSockets\.js has no |^Cannot find package 'uWebSockets\.js'/;
+  return error instanceof Error && missing.test(error.message);
 }

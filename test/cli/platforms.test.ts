@@ -1,8 +1,14 @@
+import { appendFileSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+
 import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { runCommand, RunningCommand } from '../support/command.ts';
+import { root } from '../support/source-files.ts';
 
 let server: Server;
 
@@ -13,8 +19,8 @@ afterAll(() => server.stop());
 
 /** Lets every process of a command fail to load the socket library, as Node 24 and systems with musl do. */
 const hook = `export function load(url, context, next) {
-  return url.includes('/uWebSockets.js/')
-    ? { format: 'module', shortCircuit: true, source: 'throw new Error("This version of uWS.js supports only some.")' }
+  return url.endsWith('/uWebSockets.js/dist/uws.mjs')
+    ? { format: 'module', shortCircuit: true, source: 'export default {}; throw new Error("This version of uWS.js supports only some.")' }
     : next(url, context);
 }`;
 const register = `import { register } from 'node:module'; register(${JSON.stringify(asUrl(hook))});`;
@@ -41,6 +47,39 @@ test('whoever wants uWebSockets.js alone is told in one line that it cannot run,
   );
   expect(err).toMatch(/^slotcast: the transport uws cannot run here: .*\n$/);
   expect([status, out]).toEqual([1, '']);
+});
+
+/** Lets every process of a command find another copy of the library, one byte of whose scripts was added. */
+function installOther(): { readonly folder: string; readonly environment: Record<string, string> } {
+  const folder = mkdtempSync(path.join(tmpdir(), 'platforms-'));
+  const copy = path.join(folder, 'node_modules/uWebSockets.js');
+  cpSync(path.join(root, 'node_modules/uWebSockets.js'), copy, { recursive: true });
+  appendFileSync(path.join(copy, 'dist/uws.mjs'), 'process.stdout.write("LOADED");');
+  const hook = `export function resolve(name, context, next) {
+    return next(name === 'uWebSockets.js' ? ${JSON.stringify(pathToFileURL(path.join(copy, 'dist/index.mjs')).href)} : name, context);
+  }`;
+  const register = `import { register } from 'node:module'; register(${JSON.stringify(asUrl(hook))});`;
+  return { folder, environment: { NODE_OPTIONS: `--import=${asUrl(register)}`, NODE_NO_WARNINGS: '1' } };
+}
+
+test('files of uWebSockets.js that are not the pinned ones are not loaded: auto warns and takes Node’s sockets, uws does not start', async () => {
+  const { folder, environment } = installOther();
+  try {
+    const registry = new RunningCommand(['start', '--in-memory', '--port', '0', '--log-level', 'warn'], environment);
+    await registry.waitFor(/listens on ws:\/\/127\.0\.0\.1:(\d+)/);
+    expect(registry.err).toMatch(/uWebSockets\.js is not loaded: .*uws\.mjs has the SHA-256/);
+    registry.signal('SIGTERM');
+    expect(await registry.exited).toBe(0);
+    expect(registry.out).not.toContain('LOADED');
+    const { status, out, err } = await runCommand(
+      ['start', '--in-memory', '--port', '0', '--transport', 'uws'],
+      environment,
+    );
+    expect(err).toMatch(/^slotcast: the transport uws cannot run here: uWebSockets\.js is not loaded: .*\n$/);
+    expect([status, out]).toEqual([1, '']);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('commands that talk to a registry work there', async () => {
