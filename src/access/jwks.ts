@@ -39,13 +39,13 @@ export async function parseJwks(bytes: Uint8Array): Promise<JwtKeys | undefined>
 /** `undefined`: it is none to check tokens with. */
 async function readKey(key: unknown): Promise<JWK | undefined> {
   if (typeof key !== 'object' || key === null) return undefined;
-  const { use, kid, d } = key as Readonly<Record<string, unknown>>;
+  const { use, kid } = key as Readonly<Record<string, unknown>>;
   const [algorithm] = algorithmsOf(key);
-  // With a private key in it, anybody who can read the set can sign what he likes.
-  if (algorithm === undefined || d !== undefined || (use !== undefined && use !== 'sig')) return undefined;
+  if (algorithm === undefined || (use !== undefined && use !== 'sig')) return undefined;
   if (kid !== undefined && typeof kid !== 'string') return undefined;
   try {
     const imported = await importJWK(key, algorithm);
+    // With a private key in it, anybody who can read the set can sign what he likes.
     if (imported instanceof Uint8Array || imported.type !== 'public') return undefined;
     const { modulusLength = rsaBitsMin } = imported.algorithm as { readonly modulusLength?: number };
     return modulusLength < rsaBitsMin ? undefined : key;

@@ -104,6 +104,8 @@ test('names that objects have anyway are no claims, and change nothing', async (
   expect(await verifier.verify(await ec.sign(text))).toEqual(goodPrincipal);
   const odd = await verifierFor([ec.jwk], { nameClaim: 'constructor' });
   expect(await odd.verify(await ec.sign())).toEqual({ refused: 'claims' });
+  const none = await verifierFor([ec.jwk], { policiesClaim: 'constructor' });
+  expect(await none.verify(await ec.sign())).toMatchObject({ policies: [] });
 });
 
 test('clocks may differ by the skew, and the principal ends with it', async () => {
