@@ -49,6 +49,11 @@ export function resolveConfig(input: Readonly<Record<string, unknown>>, source =
       `${source}: coalesceWindowMinMs must not be above coalesceWindowMaxMs`,
     );
   }
+  for (const name of ['jwtIssuer', 'jwtAudience'] as const) {
+    // Without them, whatever the issuer signs for anybody would be accepted.
+    if (config.jwtKeys !== '' && config[name] === '')
+      throw new ConfigError(name, `${source}: ${name} must be given with jwtKeys`);
+  }
   return config;
 }
 

@@ -4,6 +4,7 @@ import { protocolLimits } from '../protocol/limits.ts';
 import type { JsonSchema } from '../protocol/schemas.ts';
 import { partitionsMax } from '../slots/slot-table.ts';
 import { explainUselessScript } from './check-scripts.ts';
+import { explainUselessKeys } from './jwt-keys.ts';
 import { explainUselessOrigin } from './origins.ts';
 import { explainUselessTarget } from './probe-targets.ts';
 
@@ -41,6 +42,12 @@ export interface ServerConfig {
   readonly allowedOrigins: readonly string[];
   readonly administrationOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
+  readonly jwtKeys: string;
+  readonly jwtIssuer: string;
+  readonly jwtAudience: string;
+  readonly jwtClockSkewMs: number;
+  readonly jwtPoliciesClaim: string;
+  readonly jwtNameClaim: string;
   readonly disconnectGraceMs: number;
   readonly heartbeatTimeoutMs: number;
   readonly coalesceWindowMinMs: number;
@@ -320,6 +327,39 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     default: [],
     meaning:
       'Host names that HTTP requests may use, without a port; `.example.com` stands for all names below it, `*` for all. IP addresses, names without a dot, names below `localhost` and the name of the machine are always allowed, since they cannot be used for DNS rebinding.',
+  },
+  jwtKeys: {
+    schema: { type: 'string', maxLength: 4096 },
+    default: '',
+    meaning:
+      'JWK set with the public keys that JSON Web Tokens are signed with: a file, or an https URL (http on this machine only), and no other is asked. Empty: no JWT is accepted. With it, `jwtIssuer` and `jwtAudience` must be given.',
+    refuse: (value: string) => explainUselessKeys(value),
+  },
+  jwtIssuer: {
+    schema: { type: 'string', maxLength: 1024 },
+    default: '',
+    meaning: 'What `iss` of a JWT must be, exactly.',
+  },
+  jwtAudience: {
+    schema: { type: 'string', maxLength: 1024 },
+    default: '',
+    meaning: 'What `aud` of a JWT must be or contain, exactly: tokens for other services are refused.',
+  },
+  jwtClockSkewMs: integer(
+    30_000,
+    0,
+    10 * minute,
+    'How far the clock of the issuer of JWTs may differ; they are accepted for so much longer than they say.',
+  ),
+  jwtPoliciesClaim: {
+    schema: { type: 'string', minLength: 1, maxLength: 256 },
+    default: 'policies',
+    meaning: 'The claim of a JWT that lists its policies: an array of names, or names with spaces in between.',
+  },
+  jwtNameClaim: {
+    schema: { type: 'string', minLength: 1, maxLength: 256 },
+    default: 'sub',
+    meaning: 'The claim of a JWT that names whom it speaks for.',
   },
   disconnectGraceMs: integer(
     1000,

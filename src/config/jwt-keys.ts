@@ -23,3 +23,9 @@ export function parseJwtKeys(value: string): JwtKeysPlace {
   }
   return { kind: 'url', url: url.href };
 }
+
+/** Why the setting would be of no use, or undefined. */
+export function explainUselessKeys(value: string): string | undefined {
+  const place = parseJwtKeys(value);
+  return place.kind === 'useless' ? place.reason : undefined;
+}
