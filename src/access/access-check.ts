@@ -6,6 +6,9 @@ import type { Failure } from '../protocol/errors.ts';
 import { delay } from '../runtime/timing.ts';
 import { readAuthorization } from './credentials.ts';
 import { FailedAttempts } from './failed-attempts.ts';
+import type { JwtKeysReport } from './jwt-key-source.ts';
+import { createJwtVerifier } from './jwt-settings.ts';
+import type { JwtVerifier } from './jwt.ts';
 import { Access, policiesFor, rulesFor } from './policy.ts';
 import type { Need } from './policy.ts';
 import { isHashOf, readTokenId } from './token.ts';
@@ -56,10 +59,14 @@ export interface AccessCheckOptions {
   /** Milliseconds since the epoch. */
   readonly readWallMs: () => number;
   readonly delay: (ms: number) => Promise<void>;
+  /** Undefined: no JSON Web Token counts. */
+  readonly jwt?: JwtVerifier | undefined;
 }
 
 export const anonymous: Principal = { name: 'anonymous', policies: [], expiresAtMs: undefined, token: undefined };
 
+/** JSON Web Tokens that are verified at a time, on each thread. */
+const verifyingMax = 1000;
 /** Rules of principals that are kept compiled. */
 const accessesMax = 10_000;
 const tagBytes = 15;
@@ -85,6 +92,7 @@ export class AccessCheck {
   /** By the principal and what its credentials name. */
   #known: Map<string, Access> = new Map();
   #delayed = 0;
+  #verifying = 0;
 
   constructor(options: AccessCheckOptions) {
     this.#options = options;
@@ -110,11 +118,34 @@ export class AccessCheck {
   authenticate(secret: string, address: string): Principal | Promise<Principal | Failure> {
     const waitMs = this.#failures.waitOf(address, this.#options.readWallMs());
     if (waitMs > 0) return Promise.resolve(this.#refuseAddress(waitMs));
+    const { jwt } = this.#options;
+    if (jwt !== undefined && isJwt(secret)) return this.#authenticateJwt(jwt, secret, address);
     const id = readTokenId(secret);
     const token = id === undefined ? undefined : this.#tokens.get(id);
     if (token === undefined || !isHashOf(token.hash, this.#tokenKey, secret)) return this.#fail(address);
     const principal = describe(token);
     return this.isValid(principal) ? principal : this.#fail(address);
+  }
+
+  async #authenticateJwt(jwt: JwtVerifier, secret: string, address: string): Promise<Principal | Failure> {
+    // One that names an unknown key waits for the issuer.
+    if (this.#verifying >= verifyingMax) return refuseBusy;
+    this.#verifying += 1;
+    const verified = await jwt.verify(secret);
+    this.#verifying -= 1;
+    if ('refused' in verified) return this.#fail(address);
+    const { name, policies, expiresAtMs } = verified;
+    return { name: `jwt:${name}`, policies, expiresAtMs, token: undefined };
+  }
+
+  /** Looks whether there are other keys of JSON Web Tokens, if it is time. */
+  tick(nowMs: number): void {
+    this.#options.jwt?.tick(nowMs);
+  }
+
+  /** Ends what is on its way. */
+  close(): void {
+    this.#options.jwt?.close();
   }
 
   /** Whether a caller's credentials are still what they were. */
@@ -193,17 +224,25 @@ export class AccessCheck {
   }
 }
 
+function readWallMs(): number {
+  return performance.timeOrigin + performance.now();
+}
+
 /** As the settings say, on the machine's clock. */
-export function createAccessCheck({
-  accessControl,
-  accessDefault,
-  authFailuresMax,
-}: Pick<ServerConfig, 'accessControl' | 'accessDefault' | 'authFailuresMax'>): AccessCheck {
+export function createAccessCheck(
+  config: ServerConfig,
+  onKeys: (report: JwtKeysReport) => void = () => undefined,
+): AccessCheck {
+  const { accessControl, accessDefault, authFailuresMax } = config;
   return new AccessCheck({
+    jwt:
+      accessControl === 'on'
+        ? createJwtVerifier(config, { report: onKeys, readMs: () => performance.now(), readWallMs })
+        : undefined,
     isOn: accessControl === 'on',
     isOpen: accessDefault === 'allow',
     failuresMax: authFailuresMax,
-    readWallMs: () => performance.timeOrigin + performance.now(),
+    readWallMs,
     delay,
   });
 }
@@ -212,6 +251,17 @@ export const unauthorized: Failure = {
   code: 'unauthorized',
   message: 'valid credentials are needed: a token, in the header Authorization, or in session.open',
 };
+
+const refuseBusy: Failure = {
+  code: 'busy',
+  message: 'too many credentials are being looked at',
+  retryAfterMs: 1000,
+};
+
+/** Three parts in base64url; the second and the third of an unsecured one may be empty, and that is refused like any other. */
+function isJwt(secret: string): boolean {
+  return /^[\w-]+\.[\w-]*\.[\w-]*$/.test(secret);
+}
 
 function describe({ id, name, policies, expiresAtMs }: KnownToken): Principal {
   return { name: `token:${name}`, policies, expiresAtMs, token: id };

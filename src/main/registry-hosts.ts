@@ -31,7 +31,7 @@ import { StandingOrders } from '../sessions/standing-orders.ts';
 import { WarmUp } from '../sessions/warm-up.ts';
 import { SlotTable } from '../slots/slot-table.ts';
 import { SessionOrigins } from '../workers/session-numbers.ts';
-import { logGuard } from './server-lines.ts';
+import { logGuard, logJwtKeys } from './server-lines.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 export interface RegistryHostsOptions {
@@ -96,7 +96,9 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
           },
         });
   const orders = new StandingOrders();
-  const access = createAccessCheck(config);
+  const access = createAccessCheck(config, (report) => {
+    logJwtKeys(log, report);
+  });
   const admissionRate = createAdmissionRate(memory.admissionRate, config);
   const guard = new RegistryGuard({
     settings: config,

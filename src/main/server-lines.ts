@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 
+import type { JwtKeysReport } from '../access/jwt-key-source.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { AccessEvent } from '../control/access-control.ts';
 import type { CheckEvent } from '../control/health-checks.ts';
@@ -57,6 +58,13 @@ export function logAccess(log: Logger, event: AccessEvent): void {
     default:
       event satisfies never;
   }
+}
+
+/** The keys that JSON Web Tokens are verified with. */
+export function logJwtKeys(log: Logger, report: JwtKeysReport): void {
+  if (report.kind === 'failed')
+    log.error(report, 'keys of JSON Web Tokens could not be read: those from before are used');
+  else log.info(report, 'keys of JSON Web Tokens were read');
 }
 
 export function logCheck(log: Logger, event: CheckEvent): void {

@@ -55,6 +55,7 @@ export class SessionCore {
   tick(nowMs: number): void {
     const { clock, subscriptions, sessions, slow, resumption, journal, keys, keyWatches, losses } = this.#parts;
     this.#noteArrivals();
+    this.access.tick(nowMs);
     this.#reviewExpired(nowMs);
     clock.tick(nowMs);
     this.#noteWarmUp();
@@ -457,6 +458,7 @@ export class SessionCore {
 
   /** Resolves when all are closed. */
   closeAll(): Promise<void> {
+    this.access.close();
     return this.#parts.jobs.forEachConnected(this.sessions, (session) => {
       this.#options.counters.countClose('going_away');
       session.socket?.end('going_away');

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -12,6 +12,7 @@ import type { NewToken, Policy } from '../../src/protocol/access.ts';
 import { httpOperations } from '../../src/protocol/http-operations.ts';
 import type { OperationId } from '../../src/protocol/http-operations.ts';
 import type { MethodName, Methods } from '../../src/protocol/types.ts';
+import { IssuerKey } from '../support/jwt-issuer.ts';
 import { RawClient } from '../support/raw-client.ts';
 
 let folder: string;
@@ -350,6 +351,50 @@ test('[AC2] policies and tokens are there after a restart, and so is nobody else
   expect((await ask('GET', '/v1/services?namespace=a', tenant.token)).status).toBe(200);
   expect((await ask('GET', '/v1/services', tenant.token)).code).toBe('forbidden');
   expect((await ask('GET', '/v1/services')).code).toBe('unauthorized');
+});
+
+test('[AC1] [AC5] a JSON Web Token is what its issuer says, until it expires', async () => {
+  const place = mkdtempSync(path.join(tmpdir(), 'slotcast-access-'));
+  const key = await IssuerKey.generate('ES256', 'k');
+  writeFileSync(path.join(place, 'jwks.json'), JSON.stringify({ keys: [key.jwk] }));
+  const before = [base, admin] as const;
+  const other = await start({
+    dataDir: place,
+    jwtKeys: path.join(place, 'jwks.json'),
+    jwtIssuer: 'https://issuer.example',
+    jwtAudience: 'slotcast',
+    jwtClockSkewMs: 0,
+    revalidateMs: 100,
+  });
+  try {
+    base = other.address.httpUrl!;
+    admin = readFileSync(path.join(place, 'bootstrap-token'), 'utf8').trim();
+    await create('PUT', '/v1/policies', { ...tenantPolicy, principals: ['jwt:web'] });
+    const claims = { iss: 'https://issuer.example', aud: 'slotcast', sub: 'web' };
+    const seconds = Math.ceil(Date.now() / 1000);
+    const token = await key.sign({ ...claims, exp: seconds + 2 });
+    const { value } = await ask('GET', '/v1/whoami', token);
+    expect(value).toEqual({
+      principal: 'jwt:web',
+      policies: ['tenant-a'],
+      expiresAt: new Date((seconds + 2) * 1000).toISOString(),
+    });
+    const client = await RawClient.open(other.address.url, { headers: { Authorization: `Bearer ${token}` } });
+    const late = await RawClient.open(other.address.url);
+    expect(await codeOf(client, 'service.query', { namespace: 'a', service: 's' })).toBeUndefined();
+    expect(await codeOf(client, 'service.query', { namespace: 'b', service: 's' })).toBe('forbidden');
+    await late.request('session.open', { client: 'x', token });
+    expect(await codeOf(late, 'service.query', { namespace: 'a', service: 's' })).toBeUndefined();
+    const forged = await (await IssuerKey.generate('ES256', 'k')).sign({ ...claims, exp: seconds + 60 });
+    expect((await ask('GET', '/v1/whoami', forged)).code).toBe('unauthorized');
+    expect(await client.closed).toEqual({ code: 4006, reason: 'unauthorized' });
+    expect((await late.closed).code).toBe(4006);
+    expect((await ask('GET', '/v1/whoami', token)).code).toBe('unauthorized');
+  } finally {
+    [base, admin] = before;
+    await other.stop();
+    rmSync(place, { recursive: true });
+  }
 });
 
 test('without access control nothing is asked for, and no key is made', async () => {
