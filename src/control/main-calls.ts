@@ -1,4 +1,5 @@
 import type { BackupPart } from '../durable/commits.ts';
+import type { Actor } from '../protocol/actor.ts';
 import type { ChecksQuery, ChecksResult } from '../protocol/checks.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type {
@@ -40,16 +41,16 @@ export interface MainCalls extends PersistentCalls, DeclarationCalls, SwitchCall
   readMetrics(): Promise<{ readonly contentType: string; readonly text: string }>;
   describePartitions(): Promise<PartitionsResult>;
   /** Starts to raise or lower the number of partitions. */
-  resize(partitions: number): Promise<ChangeStart>;
-  rebalance(): Promise<ChangeStart>;
+  resize(partitions: number, actor: Actor): Promise<ChangeStart>;
+  rebalance(actor: Actor): Promise<ChangeStart>;
   describeGuard(): Promise<GuardResult>;
-  releaseGuard(key: string | undefined): Promise<void>;
+  releaseGuard(key: string | undefined, actor: Actor): Promise<void>;
   /** Resolves to how many sessions were asked to reconnect. */
-  requestReconnect(percent: number, spreadMs: number | undefined): Promise<number>;
+  requestReconnect(percent: number, spreadMs: number | undefined, actor: Actor): Promise<number>;
   /** From what is stored. */
   listDeclarations(query: DeclarationListQuery): Promise<DeclarationList | Failure>;
   /** Removes an instance, whoever has registered it. */
-  removeInstance(body: RemoveInstanceBody): Promise<RemovalResult | Failure>;
+  removeInstance(body: RemoveInstanceBody, actor: Actor): Promise<RemovalResult | Failure>;
   readSlots(): Promise<SlotsResult>;
   inspectService(query: ServiceInspectionQuery): Promise<ServiceInspection | Failure>;
   inspectSession(query: SessionInspectionQuery): Promise<SessionInspection | Failure>;
@@ -58,7 +59,7 @@ export interface MainCalls extends PersistentCalls, DeclarationCalls, SwitchCall
   /** Whichever host holds the lease carries it out. */
   carryOutLease(call: LeaseCall): Promise<LeaseAnswer>;
   /** The first part of a backup of what is stored. */
-  beginBackup(): Promise<BackupPart | Failure>;
+  beginBackup(actor: Actor): Promise<BackupPart | Failure>;
   readBackup(backup: number): Promise<BackupPart | Failure>;
   endBackup(backup: number): Promise<void>;
 }

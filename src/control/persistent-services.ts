@@ -1,5 +1,6 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { DurableStore, DurableWrite } from '../durable/commits.ts';
+import type { Actor } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { encodeInstance } from '../protocol/instance-encoding.ts';
 import { protocolLimits } from '../protocol/limits.ts';
@@ -30,9 +31,9 @@ import { ServiceTurns } from './service-turns.ts';
 
 /** What callers do with declared services. */
 export interface DeclarationCalls {
-  declareService(service: string, body: DeclarationBody): Promise<ServiceDeclaration | Failure>;
+  declareService(service: string, body: DeclarationBody, actor: Actor): Promise<ServiceDeclaration | Failure>;
   readDeclaration(service: string, query: DeclarationQuery): Promise<ServiceDeclaration | Failure>;
-  withdrawDeclaration(service: string, query: DeclarationQuery): Promise<ServiceDeclaration | Failure>;
+  withdrawDeclaration(service: string, query: DeclarationQuery, actor: Actor): Promise<ServiceDeclaration | Failure>;
 }
 
 export interface PersistentServicesOptions {

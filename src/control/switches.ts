@@ -1,5 +1,6 @@
 import type { ServerConfig } from '../config/config.ts';
 import type { DurableStore, DurableWrite } from '../durable/commits.ts';
+import type { Actor } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
 import type {
@@ -25,9 +26,8 @@ import { checkBody, checkTarget, isGuarding, isOverlay, keyOf, nameOf, scopeOf, 
 /** What operators do with switches. */
 export interface SwitchCalls {
   listSwitches(): Promise<SwitchesResult>;
-  /** `address`: of who asks. */
-  setSwitch(body: SwitchBody, address: string): Promise<Switch | Failure>;
-  liftSwitch(query: SwitchQuery): Promise<Switch | Failure>;
+  setSwitch(body: SwitchBody, actor: Actor): Promise<Switch | Failure>;
+  liftSwitch(query: SwitchQuery, actor: Actor): Promise<Switch | Failure>;
 }
 
 export interface SwitchesOptions {
@@ -155,7 +155,7 @@ export class Switches implements SwitchCalls {
     return Promise.resolve({ switches: [...this.#orders.values()] });
   }
 
-  async setSwitch(body: SwitchBody, address: string): Promise<Switch | Failure> {
+  async setSwitch(body: SwitchBody, { address }: Actor): Promise<Switch | Failure> {
     const failure = checkBody(body);
     if (failure !== undefined) return failure;
     const { forMs, ...fields } = body;

@@ -83,7 +83,7 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
       return Promise.resolve(checks.list(key, Buffer.from(cursor, 'base64url').toString(), limit));
     },
     listSwitches: () => switches.listSwitches(),
-    setSwitch: (body, address) => switches.setSwitch(body, address),
+    setSwitch: (body, actor) => switches.setSwitch(body, actor),
     liftSwitch: (query) => switches.liftSwitch(query),
     listPolicies: () => accessControl.listPolicies(),
     putPolicy: (policy) => accessControl.putPolicy(policy),

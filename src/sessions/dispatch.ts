@@ -3,6 +3,7 @@ import { methodNeeds } from '../access/method-needs.ts';
 import { needService } from '../access/policy.ts';
 import type { Need } from '../access/policy.ts';
 import type { ServerConfig } from '../config/config.ts';
+import type { Actor } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { encodeFilter } from '../protocol/instance-filter.ts';
 import { serviceKey } from '../protocol/service-key.ts';
@@ -147,8 +148,8 @@ export class Dispatch implements ReplyHost {
     return answers;
   }
 
-  /** Carries out a call for a session, or, for reads over HTTP, for nobody. */
-  execute(session: Session | undefined, call: Call, reply: Reply): void {
+  /** Carries out a call for a session, or, over HTTP, for nobody who has one. `actor`: who asks; by default whose session it is. */
+  execute(session: Session | undefined, call: Call, reply: Reply, actor?: Actor): void {
     const refusal = this.#options.orders.refuse(call, session);
     if (refusal !== undefined) {
       reply.fail(refusal);
@@ -184,7 +185,7 @@ export class Dispatch implements ReplyHost {
     if (session.heldBack !== undefined && isAboutRegistrations(call)) {
       session.heldBack.push({
         run: () => {
-          this.execute(session, call, reply);
+          this.execute(session, call, reply, actor);
         },
         refuse: (failure) => {
           reply.fail(failure);
@@ -202,11 +203,11 @@ export class Dispatch implements ReplyHost {
       case 'instance.register':
         if (this.#refuseCheck(call, reply)) return;
         if (call.persistent === undefined) this.#options.registrar.register(session, call.key, call.instance, reply);
-        else this.#options.persistent.register(this.laneOf(session), call.persistent, reply);
+        else this.#options.persistent.register(this.laneOf(session), call.persistent, actor ?? session.actor, reply);
         return;
       case 'instance.deregister':
         if (call.params.persistent === true) {
-          this.#options.persistent.deregister(this.laneOf(session), call.params, reply);
+          this.#options.persistent.deregister(this.laneOf(session), call.params, actor ?? session.actor, reply);
           return;
         }
         this.#options.registrar.deregister(session, serviceKey(call.params), call.params.id, reply);

@@ -1,4 +1,5 @@
 import type { ServerConfig } from '../config/config.ts';
+import type { Actor } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type {
   LeaseDeregisterQuery,
@@ -23,7 +24,7 @@ export type LeaseCall =
   | { readonly kind: 'deregister'; readonly query: LeaseDeregisterQuery }
   | { readonly kind: 'report'; readonly body: LeaseHealthBody }
   | { readonly kind: 'grant'; readonly ttlMs: number | undefined; readonly address: string }
-  | { readonly kind: 'keys'; readonly lease: string; readonly call: KeyCall }
+  | { readonly kind: 'keys'; readonly lease: string; readonly call: KeyCall; readonly actor: Actor }
   | { readonly kind: 'renew'; readonly lease: string }
   | { readonly kind: 'end'; readonly lease: string };
 
@@ -79,7 +80,7 @@ export class Leases {
       case 'grant':
         return Promise.resolve(this.#grantBare(call.ttlMs, call.address));
       case 'keys':
-        return this.#carryOutKeys(call.lease, call.call);
+        return this.#carryOutKeys(call);
       case 'renew':
         return this.#withLease(call.lease, 'renewed', (session) => this.#core.sessions.renewLease(session));
       case 'end':
@@ -144,10 +145,10 @@ export class Leases {
     return { kind: 'granted', lease: { lease: state.lease, ttlMs: state.ttlMs } };
   }
 
-  async #carryOutKeys(lease: string, call: KeyCall): Promise<LeaseAnswer> {
+  async #carryOutKeys({ lease, call, actor }: Extract<LeaseCall, { kind: 'keys' }>): Promise<LeaseAnswer> {
     const session = this.#find(lease);
     if ('code' in session) return session;
-    const reply = await this.#execute(session, call);
+    const reply = await this.#execute(session, call, { ...actor, session: session.name });
     if ('code' in reply) return reply;
     if (reply.kind !== 'keys') throw new Error(`not an answer about keys: ${reply.kind}`);
     return { kind: 'keys', result: reply.result };
@@ -165,9 +166,9 @@ export class Leases {
     return (await act(session)) ?? { kind, lease: { lease, ttlMs } };
   }
 
-  #execute(session: Session, call: Call): Promise<Result | Failure> {
+  #execute(session: Session, call: Call, actor?: Actor): Promise<Result | Failure> {
     return waitForReply((reply) => {
-      this.#core.execute(session, call, reply);
+      this.#core.execute(session, call, reply, actor);
     });
   }
 

@@ -1,3 +1,4 @@
+import type { Actor } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { serviceKey } from '../protocol/service-key.ts';
 import type { DeregisterParams, RegisterParams } from '../protocol/types.ts';
@@ -19,16 +20,16 @@ export class PersistentRequests {
     this.#options = options;
   }
 
-  register(lane: CallLane, params: RegisterParams, reply: Reply): void {
+  register(lane: CallLane, params: RegisterParams, actor: Actor, reply: Reply): void {
     this.#ask(lane, serviceKey(params), reply, async () => {
-      const answer = await this.#options.calls.registerPersistent(params);
+      const answer = await this.#options.calls.registerPersistent(params, actor);
       return 'code' in answer ? answer : { kind: 'registered', ...answer };
     });
   }
 
-  deregister(lane: CallLane, params: DeregisterParams, reply: Reply): void {
+  deregister(lane: CallLane, params: DeregisterParams, actor: Actor, reply: Reply): void {
     this.#ask(lane, serviceKey(params), reply, async () => {
-      const answer = await this.#options.calls.deregisterPersistent(params);
+      const answer = await this.#options.calls.deregisterPersistent(params, actor);
       return 'code' in answer ? answer : { kind: 'deregistered', ...answer };
     });
   }

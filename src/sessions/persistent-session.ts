@@ -1,3 +1,4 @@
+import type { Actor } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { EncodedInstance } from '../protocol/instance-encoding.ts';
 import type { DeregisterParams, DeregisterResult, RegisterParams, RegisterResult } from '../protocol/types.ts';
@@ -8,8 +9,8 @@ import type { Session } from './session.ts';
 
 /** What sessions ask of the main thread for what is to outlive them; answered once it is on disk and applied. */
 export interface PersistentCalls {
-  registerPersistent(params: RegisterParams): Promise<RegisterResult | Failure>;
-  deregisterPersistent(params: DeregisterParams): Promise<DeregisterResult | Failure>;
+  registerPersistent(params: RegisterParams, actor: Actor): Promise<RegisterResult | Failure>;
+  deregisterPersistent(params: DeregisterParams, actor: Actor): Promise<DeregisterResult | Failure>;
 }
 
 /** The version of the service after a change, or why it was not made. */

@@ -1,6 +1,7 @@
 import type { AccessCheck, AccessTables } from '../access/access-check.ts';
 import type { StorePort } from '../durable/commits.ts';
 import type { KeptSession } from '../journal/session-records.ts';
+import type { Actor } from '../protocol/actor.ts';
 import type { CloseReason, Failure } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import type { PartitionLink, Unasked } from '../routing/partition-link.ts';
@@ -324,9 +325,9 @@ export class SessionCore {
     else this.sessions.break(session);
   }
 
-  /** Carries out a call for a session, or, for reads over HTTP, for nobody. */
-  execute(session: Session | undefined, call: Call, reply: Reply): void {
-    this.#parts.dispatch.execute(session, call, reply);
+  /** Carries out a call for a session, or, over HTTP, for nobody who has one. `actor`: who asks; by default whose session it is. */
+  execute(session: Session | undefined, call: Call, reply: Reply, actor?: Actor): void {
+    this.#parts.dispatch.execute(session, call, reply, actor);
   }
 
   /** A refusal as it is sent: clients that meet a full queue together should not come back together. */

@@ -1,4 +1,6 @@
 import type { Grant } from '../access/access-check.ts';
+import { anonymous } from '../protocol/actor.ts';
+import type { Actor } from '../protocol/actor.ts';
 import { understands } from '../protocol/capabilities.ts';
 import type { Capability } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
@@ -179,6 +181,11 @@ export class Session {
 
   get isConnection(): boolean {
     return this.identity.isConnection;
+  }
+
+  /** Who asks when it asks. */
+  get actor(): Actor {
+    return { principal: this.grant?.principal.name ?? anonymous, address: this.address, session: this.name };
   }
 
   /** As its client says; of one that has not come back, as it said in the life before, or on another host. */

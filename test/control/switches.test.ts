@@ -3,9 +3,12 @@ import { expect, test } from 'vitest';
 
 import { Switches } from '../../src/control/switches.ts';
 import type { SwitchEvent } from '../../src/control/switches.ts';
+import { anonymous } from '../../src/protocol/actor.ts';
 import type { SwitchBody } from '../../src/protocol/switches.ts';
 import { decodeOverlay } from '../../src/store/service-overlay.ts';
 import { MemoryStore } from '../support/memory-store.ts';
+
+const operator = { principal: anonymous, address: '::1' };
 
 /** Switches over a store whose commits, and the answers about them, come one by one. */
 class Bench {
@@ -108,11 +111,11 @@ const override = (id: string, zone: string): SwitchBody => ({
 test('[SW1] a switch that is set again while the row of the one before is forgotten outlives the process', async () => {
   const bench = new Bench();
   await bench.start();
-  void bench.switches.setSwitch(off('a'), '::1');
+  void bench.switches.setSwitch(off('a'), operator);
   await bench.finish();
   void bench.switches.liftSwitch(off('a'));
   await bench.finish();
-  const again = bench.switches.setSwitch(off('a'), '::1');
+  const again = bench.switches.setSwitch(off('a'), operator);
   bench.tick(60_000);
   await bench.finish();
   expect(await again).toMatchObject({ kind: 'service-off', service: 'a' });
@@ -143,11 +146,13 @@ test('[SW1] what was answered holds after any end of the process', async () => {
         const [number, before] = [asked, isOff];
         isOff = undefined;
         const { switches } = bench;
-        void (kind === 'set' ? switches.setSwitch(off('a'), '::1') : switches.liftSwitch(off('a'))).then((outcome) => {
-          if (asked !== number) return;
-          const isRefused = 'code' in outcome && outcome.code !== 'not_found';
-          isOff = isRefused ? before : kind === 'set';
-        });
+        void (kind === 'set' ? switches.setSwitch(off('a'), operator) : switches.liftSwitch(off('a'))).then(
+          (outcome) => {
+            if (asked !== number) return;
+            const isRefused = 'code' in outcome && outcome.code !== 'not_found';
+            isOff = isRefused ? before : kind === 'set';
+          },
+        );
       };
       for (const each of [...acts, 'finish', 'restart'] as const) {
         if (each === 'set' || each === 'lift') ask(each);
@@ -173,7 +178,7 @@ test('[SW1] what was answered holds after any end of the process', async () => {
 test('[SW1] [ST3] a switch whose time is over ends although nothing can be stored, and the next life knows that', async () => {
   const bench = new Bench();
   await bench.start();
-  void bench.switches.setSwitch({ ...off('a'), forMs: 10_000 }, '::1');
+  void bench.switches.setSwitch({ ...off('a'), forMs: 10_000 }, operator);
   await bench.finish();
   expect(bench.overlays.get('public/DEFAULT/a')).not.toBe('');
   bench.toggleFailure();
@@ -194,7 +199,7 @@ test('[SW1] [ST3] a switch whose time is over ends although nothing can be store
 test('[SW1] [WS1] what was lifted before a crash is remembered until the journal of the next life knows the list without it', async () => {
   const bench = new Bench();
   await bench.start();
-  void bench.switches.setSwitch(off('a'), '::1');
+  void bench.switches.setSwitch(off('a'), operator);
   await bench.finish();
   void bench.switches.liftSwitch(off('a'));
   await bench.finish();
@@ -213,7 +218,7 @@ test('[SW1] [WS1] what was lifted before a crash is remembered until the journal
 test('[SW1] many switches whose time is over end together', async () => {
   const bench = new Bench();
   await bench.start();
-  for (let i = 0; i < 20; i++) void bench.switches.setSwitch({ ...off(`s${i}`), forMs: 10_000 }, '::1');
+  for (let i = 0; i < 20; i++) void bench.switches.setSwitch({ ...off(`s${i}`), forMs: 10_000 }, operator);
   await bench.finish();
   expect(await bench.list()).toHaveLength(20);
   bench.tick(20_000);
@@ -234,7 +239,7 @@ test('[SW5] an instance that is drained is disabled in the end, whatever is laid
     [drain, enable],
   ]) {
     for (const order of orders) {
-      void bench.switches.setSwitch(order, '::1');
+      void bench.switches.setSwitch(order, operator);
       await bench.finish();
     }
     bench.tick(2000);
@@ -255,7 +260,7 @@ test('[SW1] what switches lay over one service is bounded, and another one of it
   const bench = new Bench();
   await bench.start();
   const set = async (body: SwitchBody): Promise<unknown> => {
-    const outcome = bench.switches.setSwitch(body, '::1');
+    const outcome = bench.switches.setSwitch(body, operator);
     await bench.finish();
     return outcome;
   };

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 
 import type { MainCalls } from '../../control/main-calls.ts';
+import type { Actor } from '../../protocol/actor.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { StreamAnswer } from './http-caller.ts';
 
@@ -8,6 +9,7 @@ type BackupCalls = Pick<MainCalls, 'beginBackup' | 'readBackup' | 'endBackup'>;
 
 export interface BackupStreamOptions {
   readonly calls: BackupCalls;
+  readonly actor: Actor;
   /** A caller that reads nothing for so long, in milliseconds, is cut off. */
   readonly idleTimeoutMs: number;
   readonly onIdle: () => void;
@@ -16,10 +18,11 @@ export interface BackupStreamOptions {
 /** A backup, part by part: the next one is asked for when its caller has taken the last one. */
 export async function streamBackup({
   calls,
+  actor,
   idleTimeoutMs,
   onIdle,
 }: BackupStreamOptions): Promise<StreamAnswer | Failure> {
-  const first = await calls.beginBackup();
+  const first = await calls.beginBackup(actor);
   if ('code' in first) return first;
   const { backup, part } = first;
   const readNext = (): ReturnType<BackupCalls['readBackup']> => calls.readBackup(backup);

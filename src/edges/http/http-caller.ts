@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 
 import type { Grant } from '../../access/access-check.ts';
+import type { Actor } from '../../protocol/actor.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 
@@ -9,6 +10,7 @@ export interface HttpCaller {
   readonly address: string;
   /** Who it is, and what it may do. */
   readonly grant: Grant;
+  readonly actor: Actor;
   /** The `If-None-Match` header; empty if there is none. */
   readonly ifNoneMatch: string;
   /** The `Last-Event-ID` header; empty if there is none. */

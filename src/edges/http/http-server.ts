@@ -322,10 +322,12 @@ export class HttpServer {
     refuseLate: () => Failure | undefined,
   ): HttpCaller {
     const lastEventId = headers['last-event-id'];
+    const address = readAddress(raw);
     return {
-      address: readAddress(raw),
+      address,
       grant,
       refuseLate,
+      actor: { principal: grant.principal.name, address, ...readRequestId(headers['x-request-id']) },
       ifNoneMatch: headers['if-none-match'] ?? '',
       lastEventId: typeof lastEventId === 'string' ? lastEventId : '',
       pace: (read) =>
@@ -460,6 +462,11 @@ export class HttpServer {
 /** Methods that are served at a path, be it one of the console; undefined: there is nothing. */
 function listMethodsAt(path: string): string | undefined {
   return path === consolePath || path.startsWith(`${consolePath}/`) ? 'GET, HEAD' : listMethods(path);
+}
+
+/** What a caller, or a proxy before it, calls its request. */
+function readRequestId(header: string | string[] | undefined): { readonly request?: string } {
+  return typeof header === 'string' && /^[\x21-\x7e]{1,128}$/.test(header) ? { request: header } : {};
 }
 
 export interface ListenOptions {

@@ -90,14 +90,14 @@ export class KeyAccess {
   }
 
   /** `lease`: who holds what is acquired. */
-  async change(call: KeyCall, { grant }: HttpCaller, lease?: string): Promise<HttpAnswer | Failure> {
+  async change(call: KeyCall, { grant, actor }: HttpCaller, lease?: string): Promise<HttpAnswer | Failure> {
     if (lease === undefined) {
       const result = await waitForReply((reply) => {
-        this.#options.core.execute(undefined, call, reply);
+        this.#options.core.execute(undefined, call, reply, actor);
       });
       return 'code' in result ? result : answerJson(encodeResult(result));
     }
-    const answer = await this.#options.leases.carryOut({ kind: 'keys', lease, call }, grant);
+    const answer = await this.#options.leases.carryOut({ kind: 'keys', lease, call, actor }, grant);
     if ('code' in answer) return answer;
     if (answer.kind !== 'keys') throw new Error(`not an answer about keys: ${answer.kind}`);
     return answerJson(JSON.stringify(answer.result));

@@ -103,23 +103,27 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     listDeclarations: ({ value, caller }) => listDeclarations(options, value as DeclarationListQuery, caller),
     readService: async ({ value, service }) =>
       answerOutcome(await main.readDeclaration(service, value as DeclarationQuery)),
-    declareService: async ({ value, service }) =>
-      answerOutcome(await main.declareService(service, value as DeclarationBody)),
-    withdrawService: async ({ value, service }) =>
-      answerOutcome(await main.withdrawDeclaration(service, value as DeclarationQuery)),
+    declareService: async ({ value, service, caller: { actor } }) =>
+      answerOutcome(await main.declareService(service, value as DeclarationBody, actor)),
+    withdrawService: async ({ value, service, caller: { actor } }) =>
+      answerOutcome(await main.withdrawDeclaration(service, value as DeclarationQuery, actor)),
     registerInstance: async ({ value, caller }) => {
+      const { actor } = caller;
       const { persistent, ...body } = value as LeaseRegisterBody;
       if (persistent !== true) return lease({ kind: 'register', body, address: caller.address }, caller);
       const { lease: unwanted, ttlMs, ...params } = body;
       if (unwanted !== undefined || ttlMs !== undefined) {
         return refuseLease(unwanted === undefined ? '/ttlMs' : '/lease');
       }
-      return answerOutcome(await main.registerPersistent(params));
+      return answerOutcome(await main.registerPersistent(params, actor));
     },
     deregisterInstance: async ({ value, caller }) => {
+      const { actor } = caller;
       const { persistent, lease: holder, ...params } = value as DeregisterQuery;
       if (persistent === true) {
-        return holder === undefined ? answerOutcome(await main.deregisterPersistent(params)) : refuseLease('/lease');
+        return holder === undefined
+          ? answerOutcome(await main.deregisterPersistent(params, actor))
+          : refuseLease('/lease');
       }
       if (holder === undefined) return lacksLease;
       return lease({ kind: 'deregister', query: { ...params, lease: holder } }, caller);
@@ -147,17 +151,19 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     readStats: async () => answerValue(await main.readStats()),
     readMetrics: async () => answerText(await main.readMetrics()),
     readPartitions: describePartitions,
-    resizePartitions: async ({ value }) => answerChange(await main.resize((value as ResizeBody).partitions)),
-    rebalancePartitions: async () => answerChange(await main.rebalance()),
+    resizePartitions: async ({ value, caller }) =>
+      answerChange(await main.resize((value as ResizeBody).partitions, caller.actor)),
+    rebalancePartitions: async ({ caller }) => answerChange(await main.rebalance(caller.actor)),
     readGuard: describeGuard,
-    releaseGuard: async ({ value }) => {
+    releaseGuard: async ({ value, caller }) => {
       const { service, ...names } = value as ReleaseBody;
-      await main.releaseGuard(service === undefined ? undefined : serviceKey({ ...names, service }));
+      await main.releaseGuard(service === undefined ? undefined : serviceKey({ ...names, service }), caller.actor);
       return describeGuard();
     },
-    backUp: () =>
+    backUp: ({ caller }) =>
       streamBackup({
         calls: main,
+        actor: caller.actor,
         idleTimeoutMs: options.config.backupIdleTimeoutMs,
         onIdle: () => {
           options.counters.countLimit('backupIdleTimeoutMs');
@@ -165,12 +171,15 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
       }),
     listChecks: async ({ value }) => answerValue(await main.listChecks(value as ChecksQuery)),
     listSwitches: async () => answerValue(await main.listSwitches()),
-    setSwitch: async ({ value, caller }) => answerOutcome(await main.setSwitch(value as SwitchBody, caller.address)),
-    liftSwitch: async ({ value }) => answerOutcome(await main.liftSwitch(value as SwitchQuery)),
-    removeInstance: async ({ value }) => answerOutcome(await main.removeInstance(value as RemoveInstanceBody)),
-    sendAway: async ({ value }) => {
+    setSwitch: async ({ value, caller }) => answerOutcome(await main.setSwitch(value as SwitchBody, caller.actor)),
+    liftSwitch: async ({ value, caller }) => answerOutcome(await main.liftSwitch(value as SwitchQuery, caller.actor)),
+    removeInstance: async ({ value, caller }) =>
+      answerOutcome(await main.removeInstance(value as RemoveInstanceBody, caller.actor)),
+    sendAway: async ({ value, caller }) => {
       const { percent = 100, spreadMs } = value as SendAwayBody;
-      return answerValue({ sessions: await main.requestReconnect(percent, spreadMs) } satisfies SendAwayResult);
+      return answerValue({
+        sessions: await main.requestReconnect(percent, spreadMs, caller.actor),
+      } satisfies SendAwayResult);
     },
     listSessions: async ({ value }) => answerValue(await main.listSessions(value as SessionsQuery)),
     inspectService: async ({ value }) => answerOutcome(await main.inspectService(value as ServiceInspectionQuery)),
