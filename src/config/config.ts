@@ -32,6 +32,12 @@ export interface ServerConfig {
   readonly storeRetryMaxMs: number;
   readonly jointCommitTimeoutMs: number;
   readonly backupIdleTimeoutMs: number;
+  readonly audit: 'on' | 'off';
+  readonly auditRequired: boolean;
+  readonly auditKeys: boolean;
+  readonly auditFileBytesMax: number;
+  readonly auditFilesMax: number;
+  readonly auditQueueBytesMax: number;
   readonly openRequired: boolean;
   readonly accessControl: 'off' | 'on';
   readonly accessDefault: 'deny' | 'allow';
@@ -280,6 +286,41 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     100,
     10 * minute,
     'A backup is given up if its caller reads nothing of it for this long; there is one at a time.',
+  ),
+  audit: {
+    schema: { type: 'string', enum: ['on', 'off'] },
+    default: 'on',
+    meaning:
+      'Whether changes of what outlives the process, acts of operators and refusals are noted in `audit` in the data folder. Without a data folder nothing is noted.',
+  },
+  auditRequired: {
+    schema: { type: 'boolean' },
+    default: true,
+    meaning:
+      'While the audit log cannot be written, refuse with `storage_unavailable` what must be in it. False: carry it out, and count what is missing.',
+  },
+  auditKeys: {
+    schema: { type: 'boolean' },
+    default: true,
+    meaning: 'Whether changes of keys are noted in the audit log, too.',
+  },
+  auditFileBytesMax: integer(
+    64 * 1_048_576,
+    1024,
+    16 * 2 ** 30,
+    'Bytes of one file of the audit log, after which the next one begins; what is written at once may exceed it.',
+  ),
+  auditFilesMax: integer(
+    32,
+    0,
+    100_000,
+    'Files of the audit log that are kept; then the oldest is removed. 0: none is ever removed.',
+  ),
+  auditQueueBytesMax: integer(
+    16 * 1_048_576,
+    1024,
+    1024 * 1_048_576,
+    'Characters of lines of the audit log that may wait for the disk. Beyond it, acts are refused or, unless `auditRequired`, left out.',
   ),
   openRequired: { schema: { type: 'boolean' }, default: false, meaning: 'Refuse every request before `session.open`.' },
   accessControl: {

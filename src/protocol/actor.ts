@@ -12,3 +12,6 @@ export interface Actor {
 
 /** Of callers who have not said who they are. */
 export const anonymous = 'anonymous';
+
+/** What the server does by itself. */
+export const serverActor: Actor = { principal: 'server', address: '' };
