@@ -2,6 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 
 import type { ServerConfig } from '../config/config.ts';
 import type { Policy } from '../protocol/access.ts';
+import { anonymous as anonymousName } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { delay } from '../runtime/timing.ts';
 import { readAuthorization } from './credentials.ts';
@@ -63,7 +64,7 @@ export interface AccessCheckOptions {
   readonly jwt?: JwtVerifier | undefined;
 }
 
-export const anonymous: Principal = { name: 'anonymous', policies: [], expiresAtMs: undefined, token: undefined };
+export const anonymous: Principal = { name: anonymousName, policies: [], expiresAtMs: undefined, token: undefined };
 
 /** JSON Web Tokens that are verified at a time, on each thread. */
 const verifyingMax = 1000;

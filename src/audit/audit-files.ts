@@ -23,6 +23,11 @@ export interface LastFile {
 const tailBytes = 262_144;
 const newline = 0x0a;
 
+/** In a data folder. */
+export function auditFolder(dataDir: string): string {
+  return path.resolve(dataDir, 'audit');
+}
+
 /** Numbers of the files in a folder, rising. */
 export async function listAuditFiles(folder: string): Promise<number[]> {
   const names = await readdir(folder);

@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { ServerConfig } from '../config/config.ts';
 import { toStorageError } from '../durable/storage-fault.ts';
 import type { Failure } from '../protocol/errors.ts';
+import type { AuditSummary } from '../protocol/http-results.ts';
 import { formatAuditFileName } from './audit-file-name.ts';
 import {
   auditFilePath,
@@ -113,18 +114,13 @@ export class AuditLog {
     return this.#options.state.refusal;
   }
 
-  /** Of the last line that is in a file. */
-  get head(): ChainHead {
-    return this.#head;
+  /** The last line is the last that is in a file. */
+  get summary(): AuditSummary {
+    return { state: this.#hasFailed ? 'failing' : 'on', ...this.#head };
   }
 
   get counts(): AuditCounts {
     return { lines: this.#lines, leftOut: this.#leftOut, failures: this.#failures };
-  }
-
-  /** Why lines cannot be written; undefined: they can. */
-  get trouble(): string | undefined {
-    return this.#hasFailed ? this.#message : undefined;
   }
 
   /** Continues what the life before has written. If that cannot be done yet, resolves all the same: {@link tick} tries again. */

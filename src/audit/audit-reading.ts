@@ -4,6 +4,7 @@ import path from 'node:path';
 import { readAuditFileName } from './audit-file-name.ts';
 import { auditFilePath, listAuditFiles } from './audit-files.ts';
 import { ChainCheck } from './chain-check.ts';
+import { readSealedLine } from './hash-chain.ts';
 
 const newline = 0x0a;
 /** No line is as long: what is longer is none. */
@@ -42,9 +43,32 @@ async function* readLines(file: string): AsyncGenerator<Buffer, number, undefine
   return rest.length;
 }
 
-/** Checks the chain of files, in whichever order they are given. */
-export async function checkAuditFiles(files: readonly string[]): Promise<ChainCheck> {
-  const check = new ChainCheck();
+/** A line of the audit log, but for the hash. */
+export interface AuditLine {
+  readonly seq: number;
+  readonly at: string;
+  readonly who: string;
+  readonly from: { readonly address: string; readonly session?: string };
+  readonly what: string;
+  readonly target?: object;
+  readonly before?: object;
+  readonly after?: object;
+  readonly outcome: string;
+}
+
+/** What the whole lines of files say. Whether it is true only their chain tells. */
+export async function* readAuditLines(files: readonly string[]): AsyncGenerator<AuditLine, void, undefined> {
+  for (const file of sortFiles(files)) {
+    for await (const line of readLines(file)) {
+      if (readSealedLine(line) === undefined) throw new Error(`${file} has a line that is none of an audit log`);
+      yield JSON.parse(line.toString()) as AuditLine;
+    }
+  }
+}
+
+/** Checks the chain of files, in whichever order they are given. `expected`: the hash that one of the lines should have. */
+export async function checkAuditFiles(files: readonly string[], expected?: string): Promise<ChainCheck> {
+  const check = new ChainCheck(expected);
   for (const file of sortFiles(files)) {
     check.beginFile(file);
     const lines = readLines(file);

@@ -16,6 +16,8 @@ interface FileLine {
 
 /** Checks the files of an audit log, in their order, line by line. What follows on a break is not judged. */
 export class ChainCheck {
+  readonly #expected: string | undefined;
+  #hasExpected = false;
   #head: ChainHead | undefined;
   #firstSeq: number | undefined;
   #file = '';
@@ -24,6 +26,11 @@ export class ChainCheck {
   #files = 0;
   #tornBytes = 0;
   #break: ChainBreak | undefined;
+
+  /** `expected`: the hash that one of the lines should have. */
+  constructor(expected?: string) {
+    this.#expected = expected;
+  }
 
   /** Of the last line that was right. */
   get head(): ChainHead {
@@ -39,8 +46,9 @@ export class ChainCheck {
     return this.#lines;
   }
 
-  get files(): number {
-    return this.#files;
+  /** Whether a line has the hash that one should have. */
+  get hasExpected(): boolean {
+    return this.#hasExpected;
   }
 
   get firstBreak(): ChainBreak | undefined {
@@ -76,6 +84,7 @@ export class ChainCheck {
     if (why === undefined) {
       this.#lines += 1;
       this.#head = line!.head;
+      if (line!.head.hash === this.#expected) this.#hasExpected = true;
       this.#firstSeq ??= line!.head.seq;
     } else this.#break = { file: this.#file, line: this.#line, why };
   }

@@ -130,6 +130,25 @@ export function checkThreads(before: Observation, { metrics }: Observation): Fin
   };
 }
 
+export function checkAudit({ stats: { audit, counters }, metrics }: Observation): Finding {
+  const check = 'audit';
+  if (audit.state === 'off')
+    return { check, status: 'skipped', found: 'nothing is noted: audit is off, or there is no dataDir' };
+  if (audit.state === 'failing') {
+    const refused =
+      ((counters as CounterSnapshot).refused_storage_unavailable ?? 0) > 0 ? '; requests were refused' : '';
+    return {
+      check,
+      status: 'failure',
+      found: `the audit log cannot be written${refused}`,
+      advice: 'the log says why; make room in `audit` in dataDir, it is tried again by itself',
+    };
+  }
+  const leftOut = metrics.sum('slotcast_audit_left_out_total') ?? 0;
+  const found = `${audit.seq} lines${leftOut === 0 ? '' : `, ${leftOut} acts left out`}`;
+  return { check, status: 'ok', found };
+}
+
 export function checkStore({ stats, metrics }: Observation): Finding {
   const check = 'store';
   const { available, fault } = stats.store;

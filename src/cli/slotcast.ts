@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 
 import { productVersion } from '../runtime/product-version.ts';
+import { addAuditCommands } from './audit-command.ts';
 import { addBackupCommands } from './backup-commands.ts';
 import { addBenchCommand } from './bench-command.ts';
 import { addCompletionCommand } from './completion-command.ts';
@@ -41,7 +42,8 @@ Examples:
   slotcast goaway --percent 25 --spread-ms 10000
   slotcast export registry.jsonl
   slotcast import --from consul kv.json --dry-run
-  slotcast backup registry.backup`;
+  slotcast backup registry.backup
+  slotcast audit show --what switch --since 2d`;
 
 /** `slotcast … | head`, or a terminal that was closed: nobody reads any more, which is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -74,6 +76,7 @@ addGoawayCommand(program);
 addExportCommand(program);
 addImportCommand(program);
 addBackupCommands(program);
+addAuditCommands(program);
 addCompletionCommand(program);
 
 try {

@@ -1,5 +1,7 @@
 import type { AccessTables } from '../access/access-check.ts';
 import { generateToken, hashToken } from '../access/token.ts';
+import { carryOutNoted } from '../audit/audit-trail.ts';
+import type { AuditTrail } from '../audit/audit-trail.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { DurableStore, DurableWrite } from '../durable/commits.ts';
 import { adminPolicy } from '../protocol/access.ts';
@@ -14,6 +16,9 @@ import type {
   TokenRotateBody,
   TokensResult,
 } from '../protocol/access.ts';
+import { serverActor } from '../protocol/actor.ts';
+import type { Actor } from '../protocol/actor.ts';
+import type { AuditAct } from '../protocol/audit-acts.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { Hosts } from './hosts.ts';
 import { storeRows } from './persistent-rows.ts';
@@ -22,12 +27,12 @@ import { ServiceTurns } from './service-turns.ts';
 /** What administrators do with policies and tokens. */
 export interface AccessCalls {
   listPolicies(): Promise<PoliciesResult>;
-  putPolicy(policy: Policy): Promise<Policy | Failure>;
-  deletePolicy(query: PolicyQuery): Promise<Policy | Failure>;
+  putPolicy(policy: Policy, actor: Actor): Promise<Policy | Failure>;
+  deletePolicy(query: PolicyQuery, actor: Actor): Promise<Policy | Failure>;
   listTokens(): Promise<TokensResult>;
-  createToken(body: TokenCreateBody): Promise<NewToken | Failure>;
-  rotateToken(body: TokenRotateBody): Promise<NewToken | Failure>;
-  revokeToken(query: TokenQuery): Promise<Token | Failure>;
+  createToken(body: TokenCreateBody, actor: Actor): Promise<NewToken | Failure>;
+  rotateToken(body: TokenRotateBody, actor: Actor): Promise<NewToken | Failure>;
+  revokeToken(query: TokenQuery, actor: Actor): Promise<Token | Failure>;
 }
 
 export interface AccessControlOptions {
@@ -42,6 +47,7 @@ export interface AccessControlOptions {
   /** Milliseconds since the epoch. */
   readonly readWallMs: () => number;
   readonly onEvent: (event: AccessEvent) => void;
+  readonly audit?: AuditTrail | undefined;
 }
 
 export type AccessEvent =
@@ -124,47 +130,60 @@ export class AccessControl implements AccessCalls {
     return Promise.resolve({ policies: policies.sort((a, b) => (a.policy < b.policy ? -1 : 1)) });
   }
 
-  putPolicy(policy: Policy): Promise<Policy | Failure> {
-    return this.#run(async () => {
-      const { policiesMax: max } = this.#options.config;
-      const { policy: name } = policy;
-      if (name === adminPolicy) return refuseAdminPolicy;
-      if (!this.#policies.has(name) && this.#policies.size >= max)
-        return { code: 'limit_exceeded', message: `there are ${max} policies`, limit: 'policiesMax', max };
-      const refused = await this.#store([writeRow(policyPrefix + name, policy)]);
-      if (refused !== undefined) return refused;
-      this.#policies.set(name, policy);
-      await this.#tellHosts();
-      this.#options.onEvent({ kind: 'policy put', policy });
-      return policy;
-    });
+  putPolicy(policy: Policy, actor: Actor): Promise<Policy | Failure> {
+    const before = this.#policies.get(policy.policy);
+    const act = { actor, what: 'policy.put', target: { policy: policy.policy } } as const;
+    return this.#runNoted(
+      act,
+      () => ({ before, after: policy }),
+      async () => {
+        const { policiesMax: max } = this.#options.config;
+        const { policy: name } = policy;
+        if (name === adminPolicy) return refuseAdminPolicy;
+        if (!this.#policies.has(name) && this.#policies.size >= max)
+          return { code: 'limit_exceeded', message: `there are ${max} policies`, limit: 'policiesMax', max };
+        const refused = await this.#store([writeRow(policyPrefix + name, policy)]);
+        if (refused !== undefined) return refused;
+        this.#policies.set(name, policy);
+        await this.#tellHosts();
+        this.#options.onEvent({ kind: 'policy put', policy });
+        return policy;
+      },
+    );
   }
 
-  deletePolicy({ policy: name }: PolicyQuery): Promise<Policy | Failure> {
-    return this.#run(async () => {
-      if (name === adminPolicy) return refuseAdminPolicy;
-      const policy = this.#policies.get(name);
-      if (policy === undefined) return { code: 'not_found', message: 'there is no such policy' };
-      const refused = await this.#store([writeRow(policyPrefix + name, undefined)]);
-      if (refused !== undefined) return refused;
-      this.#policies.delete(name);
-      await this.#tellHosts();
-      this.#options.onEvent({ kind: 'policy deleted', policy });
-      return policy;
-    });
+  deletePolicy({ policy: name }: PolicyQuery, actor: Actor): Promise<Policy | Failure> {
+    const act = { actor, what: 'policy.delete', target: { policy: name } } as const;
+    return this.#runNoted(
+      act,
+      (before) => ({ before }),
+      async () => {
+        if (name === adminPolicy) return refuseAdminPolicy;
+        const policy = this.#policies.get(name);
+        if (policy === undefined) return { code: 'not_found', message: 'there is no such policy' };
+        const refused = await this.#store([writeRow(policyPrefix + name, undefined)]);
+        if (refused !== undefined) return refused;
+        this.#policies.delete(name);
+        await this.#tellHosts();
+        this.#options.onEvent({ kind: 'policy deleted', policy });
+        return policy;
+      },
+    );
   }
 
   listTokens(): Promise<TokensResult> {
     return Promise.resolve({ tokens: [...this.#tokens.values()].map((token) => describe(token)) });
   }
 
-  createToken({ name, policies, forMs }: TokenCreateBody): Promise<NewToken | Failure> {
-    return this.#run(() => this.#create({ name, policies, forMs }, 'token created'));
+  createToken({ name, policies, forMs }: TokenCreateBody, actor: Actor): Promise<NewToken | Failure> {
+    return this.#runNoted({ actor, what: 'token.create', target: { name } }, noteCreated, () =>
+      this.#create({ name, policies, forMs }, 'token created'),
+    );
   }
 
   /** The new one is stored first: in between both are valid. */
-  rotateToken({ id, overlapMs = overlapMsDefault }: TokenRotateBody): Promise<NewToken | Failure> {
-    return this.#run(async () => {
+  rotateToken({ id, overlapMs = overlapMsDefault }: TokenRotateBody, actor: Actor): Promise<NewToken | Failure> {
+    return this.#runNoted({ actor, what: 'token.rotate', target: { id, overlapMs } }, noteCreated, async () => {
       const before = this.#tokens.get(id);
       if (before === undefined) return noSuchToken;
       const { name, policies, createdAt, expiresAt } = before;
@@ -182,17 +201,21 @@ export class AccessControl implements AccessCalls {
     });
   }
 
-  revokeToken({ id }: TokenQuery): Promise<Token | Failure> {
-    return this.#run(async () => {
-      const token = this.#tokens.get(id);
-      if (token === undefined) return noSuchToken;
-      const refused = await this.#forget([id]);
-      if (refused !== undefined) return refused;
-      await this.#tellHosts();
-      const shown = describe(token);
-      this.#options.onEvent({ kind: 'token revoked', token: shown });
-      return shown;
-    });
+  revokeToken({ id }: TokenQuery, actor: Actor): Promise<Token | Failure> {
+    return this.#runNoted(
+      { actor, what: 'token.revoke', target: { id } },
+      (before) => ({ before }),
+      async () => {
+        const token = this.#tokens.get(id);
+        if (token === undefined) return noSuchToken;
+        const refused = await this.#forget([id]);
+        if (refused !== undefined) return refused;
+        await this.#tellHosts();
+        const shown = describe(token);
+        this.#options.onEvent({ kind: 'token revoked', token: shown });
+        return shown;
+      },
+    );
   }
 
   async #create(
@@ -226,7 +249,10 @@ export class AccessControl implements AccessCalls {
       this.#options.onEvent({ kind: 'unreadable', error: new Error(created.message) });
       return;
     }
-    const file = this.#options.writeBootstrapToken(created.token);
+    const { token, ...after } = created;
+    const file = this.#options.writeBootstrapToken(token);
+    const target = { name: bootstrapName };
+    void this.#options.audit?.note({ actor: serverActor, what: 'token.create', target, after, outcome: 'done' });
     this.#options.onEvent({ kind: 'bootstrapped', file });
   }
 
@@ -255,6 +281,14 @@ export class AccessControl implements AccessCalls {
     return this.#tokenKey;
   }
 
+  #runNoted<T extends object>(
+    act: { readonly actor: Actor; readonly what: AuditAct; readonly target: object },
+    describeChange: (result: T) => { readonly before?: object | undefined; readonly after?: object | undefined },
+    work: () => Promise<T | Failure>,
+  ): Promise<T | Failure> {
+    return this.#run(() => carryOutNoted(this.#options.audit, act, work, describeChange));
+  }
+
   /** One change at a time. */
   async #run<T>(work: () => Promise<T | Failure>): Promise<T | Failure> {
     if (!this.#isLoaded) return { code: 'storage_unavailable', message: 'policies and tokens have not been read yet' };
@@ -279,6 +313,11 @@ export class AccessControl implements AccessCalls {
     };
     return this.#options.hosts.setAccess(tables);
   }
+}
+
+/** What is secret of it is left out. */
+function noteCreated({ token: _token, ...after }: NewToken): { readonly after: Token } {
+  return { after };
 }
 
 const noSuchToken: Failure = { code: 'not_found', message: 'there is no such token' };

@@ -4,6 +4,7 @@ import type { ServerConfig } from '../config/config.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { RemoveInstanceBody, SessionsQuery } from '../protocol/http-operations.ts';
 import type {
+  AuditSummary,
   GuardResult,
   PartitionsResult,
   RemovalResult,
@@ -34,6 +35,8 @@ export interface AdministrationOptions {
   readonly guard: RegistryGuard;
   readonly persistent: Pick<PersistentServices, 'counts' | 'deregisterPersistent'>;
   readonly store: { readonly summary: StoreSummary };
+  /** Undefined: nothing is noted. */
+  readonly audit: { readonly summary: AuditSummary } | undefined;
   readonly directory: SessionDirectory;
   readonly warmUp: WarmUp;
   readonly warmUpJudge: WarmUpJudge;
@@ -125,7 +128,7 @@ export class Administration {
   }
 
   async readStats(): Promise<Stats<CounterSnapshot>> {
-    const { warmUp, warmUpJudge, persistent, store } = this.#options;
+    const { warmUp, warmUpJudge, persistent, store, audit } = this.#options;
     const { partitions, hosts } = await this.#describe();
     const { sessions, leases, registrations, counters } = sumStates(hosts);
     return {
@@ -136,6 +139,7 @@ export class Administration {
       persistentInstances: persistent.counts.instances,
       declaredServices: persistent.counts.services,
       store: store.summary,
+      audit: audit?.summary ?? { state: 'off', seq: 0, hash: '' },
       held: sum(hosts.map(({ figures }) => figures.held)),
       warming: !warmUp.isOver,
       warmUpTookMs: Math.round(warmUpJudge.tookMs),

@@ -1,5 +1,6 @@
 import type { CheckTarget, ToldCheck } from '../health/check-core.ts';
 import type { CheckFigures, HealthReport, ToHealthThread } from '../health/health-messages.ts';
+import { serverActor } from '../protocol/actor.ts';
 import { splitCheck } from '../protocol/check-definition.ts';
 import type { ChecksResult } from '../protocol/checks.ts';
 import { parseServiceKey } from '../protocol/service-key.ts';
@@ -201,7 +202,8 @@ export class HealthChecks {
     const { key, id } = check.target;
     this.#options.onEvent({ kind: 'deregistered', key, id });
     // If it cannot be stored that it is gone, the thread asks again.
-    if (check.isPersistent) void this.#options.persistent.deregisterPersistent({ ...parseServiceKey(key), id });
+    if (check.isPersistent)
+      void this.#options.persistent.deregisterPersistent({ ...parseServiceKey(key), id }, serverActor);
     else this.#requireHosts().main.router.tell(key, [toPartition.evict, key, id]);
   }
 

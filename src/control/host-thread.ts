@@ -14,6 +14,7 @@ export interface HostThreadOptions {
   readonly warmUp: SharedArrayBuffer;
   readonly origins: SharedArrayBuffer;
   readonly namespaceLimits: SharedArrayBuffer;
+  readonly audit: SharedArrayBuffer | undefined;
   readonly isKept: boolean;
   readonly startedAtMicros: number;
   readonly registry: string;
@@ -41,7 +42,7 @@ export class HostThread {
   /** `more`: what a thread of its kind is started with in addition to that. */
   constructor({ number, name, entry, table, gauges }: HostThreadIdentity, options: HostThreadOptions, more: object) {
     const { config, lastRequest, storeVersion, warmUp, origins, namespaceLimits } = options;
-    const { isKept, startedAtMicros, registry, isVerbose } = options;
+    const { audit, isKept, startedAtMicros, registry, isVerbose } = options;
     const { port1, port2 } = new MessageChannel();
     // What it transfers are MessagePorts indeed.
     this.port = port1 as object as HostPort;
@@ -54,6 +55,7 @@ export class HostThread {
       warmUp,
       origins,
       namespaceLimits,
+      audit,
       isKept,
       startedAtMicros,
       registry,

@@ -4,6 +4,7 @@ import type { ChecksQuery, ChecksResult } from '../protocol/checks.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type {
   RemoveInstanceBody,
+  SendAwayResult,
   ServiceInspectionQuery,
   SessionInspectionQuery,
   SessionsQuery,
@@ -44,9 +45,8 @@ export interface MainCalls extends PersistentCalls, DeclarationCalls, SwitchCall
   resize(partitions: number, actor: Actor): Promise<ChangeStart>;
   rebalance(actor: Actor): Promise<ChangeStart>;
   describeGuard(): Promise<GuardResult>;
-  releaseGuard(key: string | undefined, actor: Actor): Promise<void>;
-  /** Resolves to how many sessions were asked to reconnect. */
-  requestReconnect(percent: number, spreadMs: number | undefined, actor: Actor): Promise<number>;
+  releaseGuard(key: string | undefined, actor: Actor): Promise<object | Failure>;
+  requestReconnect(percent: number, spreadMs: number | undefined, actor: Actor): Promise<SendAwayResult | Failure>;
   /** From what is stored. */
   listDeclarations(query: DeclarationListQuery): Promise<DeclarationList | Failure>;
   /** Removes an instance, whoever has registered it. */

@@ -1,3 +1,5 @@
+import type { AuditRecord } from '../audit/audit-record.ts';
+import type { AuditTrail } from '../audit/audit-trail.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { DurableStore, DurableWrite } from '../durable/commits.ts';
 import type { Actor } from '../protocol/actor.ts';
@@ -40,6 +42,8 @@ export interface PersistentServicesOptions {
   readonly store: DurableStore;
   readonly config: Pick<ServerConfig, 'persistentInstancesMax' | 'declaredServicesMax' | 'persistentWritesMax'>;
   readonly delay: (ms: number) => Promise<void>;
+  /** Undefined: nothing is noted. */
+  readonly audit?: AuditTrail | undefined;
   /** Which checks are made. */
   readonly checkRules: Pick<CheckRules, 'refuse'>;
   /** Something of what is stored could not be brought back, or taken back; what has been done is as good as can be. */
@@ -75,6 +79,9 @@ interface ServiceChange {
   readonly changes: readonly InstanceChange[];
   readonly settings?: SettingsChange | undefined;
 }
+
+/** Who changes what, for the audit log. Undefined: whoever asks for it notes it. */
+type Act = Pick<AuditRecord, 'actor' | 'what' | 'target'> | undefined;
 
 const notLoaded: Failure = { code: 'storage_unavailable', message: 'what is stored has not been read yet' };
 
@@ -236,7 +243,7 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
     }
   }
 
-  registerPersistent({ instance, ...service }: RegisterParams): Promise<RegisterResult | Failure> {
+  registerPersistent({ instance, ...service }: RegisterParams, actor?: Actor): Promise<RegisterResult | Failure> {
     const key = serviceKey(service);
     const { id } = encodeInstance(instance);
     return this.#run(key, id, async (parts) => {
@@ -245,26 +252,31 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
         this.#options.checkRules.refuse(fragment) ?? this.#judgeService(key, id) ?? this.#reserve(key, [id]);
       if (failure !== undefined) return failure;
       const changes = [{ id, before: this.#read(parts, key, id), after: fragment }];
-      const outcome = await this.#change(parts, { key, changes });
+      const outcome = await this.#change(
+        parts,
+        { key, changes },
+        describeAct('instance.register', actor, { service: key, id }),
+      );
       if ('code' in outcome) return outcome;
       return { version: outcome.version, id, ...(weight === undefined ? {} : { weight }) };
     });
   }
 
-  deregisterPersistent({ id, ...service }: DeregisterParams): Promise<DeregisterResult | Failure> {
+  deregisterPersistent({ id, ...service }: DeregisterParams, actor?: Actor): Promise<DeregisterResult | Failure> {
     const key = serviceKey(service);
     return this.#run(key, id, async (parts) => {
       const before = this.#read(parts, key, id);
       if (before === undefined) {
         return { code: 'not_found', message: `no persistent instance ${JSON.stringify(id)} in ${key}` };
       }
-      const outcome = await this.#change(parts, { key, changes: [{ id, before, after: undefined }] });
+      const act = describeAct('instance.deregister', actor, { service: key, id });
+      const outcome = await this.#change(parts, { key, changes: [{ id, before, after: undefined }] }, act);
       return 'code' in outcome ? outcome : { version: outcome.version };
     });
   }
 
   /** The settings replace those before, and the instances, if there are any, all that the service had: on disk as one, to subscribers perhaps in several pushes. */
-  declareService(service: string, body: DeclarationBody): Promise<ServiceDeclaration | Failure> {
+  declareService(service: string, body: DeclarationBody, actor?: Actor): Promise<ServiceDeclaration | Failure> {
     const { namespace, group, instances, ...settings } = body;
     const key = serviceKey({ namespace, group, service });
     return this.#run(key, undefined, async (parts) => {
@@ -277,7 +289,8 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
       const failure = this.#reserve(key, wanted.keys());
       if (failure !== undefined) return failure;
       const changes = instances === undefined ? [] : this.#compare(parts, key, wanted);
-      const outcome = await this.#change(parts, { key, changes, settings: this.#compareSettings(key, settings) });
+      const change = { key, changes, settings: this.#compareSettings(key, settings) };
+      const outcome = await this.#change(parts, change, describeAct('service.declare', actor, { service: key }));
       return 'code' in outcome ? outcome : this.#describe(parts, key);
     });
   }
@@ -288,13 +301,14 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
   }
 
   /** Ends what a service was declared with, and all its persistent instances. Resolves to what it was. */
-  withdrawDeclaration(service: string, query: DeclarationQuery): Promise<ServiceDeclaration | Failure> {
+  withdrawDeclaration(service: string, query: DeclarationQuery, actor?: Actor): Promise<ServiceDeclaration | Failure> {
     const key = serviceKey({ ...query, service });
     return this.#run(key, undefined, async (parts) => {
       const before = this.#find(parts, key);
       if (before === undefined) return notDeclared(key);
       const changes = this.#compare(parts, key, new Map());
-      const outcome = await this.#change(parts, { key, changes, settings: this.#compareSettings(key, undefined) });
+      const change = { key, changes, settings: this.#compareSettings(key, undefined) };
+      const outcome = await this.#change(parts, change, describeAct('service.withdraw', actor, { service: key }));
       return 'code' in outcome ? outcome : before;
     });
   }
@@ -367,9 +381,12 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
    * Stores a change, and carries it out: first what is new or different, then what goes, so that nobody is shown a list that is too short. Resolves to the version of the
    * service, or to why nothing has changed.
    */
-  async #change(parts: PersistentParts, change: ServiceChange): Promise<Applied> {
+  async #change(parts: PersistentParts, change: ServiceChange, act: Act): Promise<Applied> {
     const { key, changes } = change;
-    const failure = await this.#commit(key, writeChange(change));
+    const { audit } = this.#options;
+    const writes = writeChange(change);
+    const isNoted = audit !== undefined && act !== undefined && writes.length > 0;
+    const failure = (isNoted ? audit.refusal : undefined) ?? (await this.#commit(key, writes));
     // Nobody knows whether it was stored: it is taken back, for it has not been carried out.
     if (failure?.code === 'internal') this.#owe(key, writeChange(reverseAll(change)));
     const outcome = failure ?? (await this.#carryOut(parts, change));
@@ -378,6 +395,9 @@ export class PersistentServices implements PersistentCalls, DeclarationCalls {
       if (this.#read(parts, key, id) === undefined && ids?.delete(id) === true) this.#idCount -= 1;
     }
     if (ids?.size === 0) this.#ids.delete(key);
+    if (isNoted && !isRefusal(outcome)) {
+      await audit.note({ ...act, ...describeChange(change), outcome: 'code' in outcome ? 'unknown' : 'done' });
+    }
     return outcome;
   }
 
@@ -520,6 +540,32 @@ function writeChange({ key, changes, settings }: ServiceChange): DurableWrite[] 
     .filter(({ before, after }) => before !== after)
     .map(({ id, after }) => writeInstance(key, id, after));
   return settings === undefined ? rows : [writeSettings(key, settings.after), ...rows];
+}
+
+function describeAct(what: AuditRecord['what'], actor: Actor | undefined, target: object): Act {
+  return actor === undefined ? undefined : { actor, what, target };
+}
+
+/** What was there, and what is there now, of what has changed. */
+function describeChange({ changes, settings }: ServiceChange): Pick<AuditRecord, 'before' | 'after'> {
+  return {
+    before: describeSide(changes, settings, 'before'),
+    after: describeSide(changes, settings, 'after'),
+  };
+}
+
+function describeSide(
+  changes: readonly InstanceChange[],
+  settings: SettingsChange | undefined,
+  side: 'before' | 'after',
+): object | undefined {
+  const instances = changes.flatMap((change) => {
+    const fragment = change[side];
+    return fragment === undefined || change.before === change.after ? [] : [JSON.parse(fragment) as Instance];
+  });
+  const of = settings?.[side];
+  if (of === undefined && instances.length === 0) return undefined;
+  return { ...of, ...(instances.length === 0 ? {} : { instances }) };
 }
 
 function reverseAll({ key, changes, settings }: ServiceChange): ServiceChange {

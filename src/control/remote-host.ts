@@ -1,3 +1,4 @@
+import type { AuditBatch } from '../audit/host-audit.ts';
 import type { SessionNote } from '../journal/session-records.ts';
 import { sumCounters } from '../runtime/counters.ts';
 import type { CounterSnapshot } from '../runtime/counters.ts';
@@ -18,7 +19,8 @@ export type FromHost =
   | { readonly kind: 'session'; readonly event: SessionEvent }
   | { readonly kind: 'transfer'; readonly event: TransferEvent }
   | { readonly kind: 'lease'; readonly news: LeaseNews }
-  | { readonly kind: 'kept'; readonly note: SessionNote };
+  | { readonly kind: 'kept'; readonly note: SessionNote }
+  | { readonly kind: 'audit'; readonly batch: AuditBatch };
 
 export type HostPort = ThreadPort<FromHost, CallMessage>;
 
@@ -32,6 +34,8 @@ export interface HostEvents {
   readonly onLease: (news: LeaseNews) => void;
   /** A session or lease holds something, or has ended. */
   readonly onKept: (note: SessionNote) => void;
+  /** What is to be noted in the audit log. */
+  readonly onAudit: (batch: AuditBatch) => void;
 }
 
 /** What each call answers while the host's thread is gone: it holds nothing, and has nothing to say. */
@@ -118,6 +122,9 @@ export class RemoteHost {
           return;
         case 'kept':
           this.#events.onKept(message.note);
+          return;
+        case 'audit':
+          this.#events.onAudit(message.batch);
           return;
         default:
           message satisfies never;

@@ -1,5 +1,8 @@
+import type { AuditTrail } from '../audit/audit-trail.ts';
+import { carryOutNoted } from '../audit/audit-trail.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { DurableStore, DurableWrite } from '../durable/commits.ts';
+import { serverActor } from '../protocol/actor.ts';
 import type { Actor } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
@@ -32,6 +35,8 @@ export interface SwitchCalls {
 
 export interface SwitchesOptions {
   readonly store: DurableStore;
+  /** Undefined: nothing is noted. */
+  readonly audit?: AuditTrail | undefined;
   readonly config: Pick<ServerConfig, 'switchesMax' | 'serviceSwitchBytesMax' | 'persistentWritesMax'>;
   readonly hosts: Pick<Hosts, 'layOver' | 'restoreOverlay' | 'setOrders' | 'setQuotas'>;
   readonly guard: Pick<RegistryGuard, 'setStanding'>;
@@ -155,7 +160,7 @@ export class Switches implements SwitchCalls {
     return Promise.resolve({ switches: [...this.#orders.values()] });
   }
 
-  async setSwitch(body: SwitchBody, { address }: Actor): Promise<Switch | Failure> {
+  async setSwitch(body: SwitchBody, actor: Actor): Promise<Switch | Failure> {
     const failure = checkBody(body);
     if (failure !== undefined) return failure;
     const { forMs, ...fields } = body;
@@ -164,35 +169,54 @@ export class Switches implements SwitchCalls {
     const order: Switch = {
       ...fields,
       ...(service === undefined ? {} : parseServiceKey(serviceKey({ ...body, service }))),
-      orderedFrom: address,
+      orderedFrom: actor.address,
       since: toTime(since),
       ...(forMs === undefined ? {} : { until: toTime(since + forMs) }),
     };
-    return this.#run(order, async () => {
-      const name = nameOf(order);
-      const { switchesMax } = this.#options.config;
-      if (!this.#orders.has(name) && this.#orders.size >= switchesMax) {
-        const message = `there are ${switchesMax} switches in force`;
-        return { code: 'limit_exceeded', message, limit: 'switchesMax', max: switchesMax };
-      }
-      if (order.kind === 'namespace-limit' && !this.#orders.has(name) && this.counts[order.kind] >= quotasMax) {
-        const message = `${quotasMax} namespaces have limits`;
-        return { code: 'limit_exceeded', message, limit: 'namespaceLimitsMax', max: quotasMax };
-      }
-      const refused = this.#refuseBytes(order) ?? (await this.#store([writeSwitch(order)]));
-      if (refused !== undefined) return refused;
-      this.#lifted.delete(name);
-      this.#forget(name);
-      this.#keep(order);
-      await this.#apply(order);
-      this.#options.onEvent({ kind: 'set', order });
-      return order;
+    return this.#run(order, () => {
+      const before = this.#orders.get(nameOf(order));
+      const act = { actor, what: 'switch.set', target: targetOf(order) } as const;
+      return carryOutNoted(
+        this.#options.audit,
+        act,
+        () => this.#set(order),
+        (after) => ({ before, after }),
+      );
     });
   }
 
-  async liftSwitch(query: SwitchQuery): Promise<Switch | Failure> {
+  async #set(order: Switch): Promise<Switch | Failure> {
+    const name = nameOf(order);
+    const { switchesMax } = this.#options.config;
+    if (!this.#orders.has(name) && this.#orders.size >= switchesMax) {
+      const message = `there are ${switchesMax} switches in force`;
+      return { code: 'limit_exceeded', message, limit: 'switchesMax', max: switchesMax };
+    }
+    if (order.kind === 'namespace-limit' && !this.#orders.has(name) && this.counts[order.kind] >= quotasMax) {
+      const message = `${quotasMax} namespaces have limits`;
+      return { code: 'limit_exceeded', message, limit: 'namespaceLimitsMax', max: quotasMax };
+    }
+    const refused = this.#refuseBytes(order) ?? (await this.#store([writeSwitch(order)]));
+    if (refused !== undefined) return refused;
+    this.#lifted.delete(name);
+    this.#forget(name);
+    this.#keep(order);
+    await this.#apply(order);
+    this.#options.onEvent({ kind: 'set', order });
+    return order;
+  }
+
+  async liftSwitch(query: SwitchQuery, actor: Actor): Promise<Switch | Failure> {
     const failure = checkTarget(query);
-    return failure ?? this.#run(query, () => this.#lift(nameOf(query), 'lifted'));
+    if (failure !== undefined) return failure;
+    return this.#run(query, () =>
+      carryOutNoted(
+        this.#options.audit,
+        { actor, what: 'switch.lift', target: targetOf(query) },
+        () => this.#lift(nameOf(query), 'lifted'),
+        (before) => ({ before }),
+      ),
+    );
   }
 
   /** Whether what lies over its service would be too much with it. */
@@ -217,7 +241,14 @@ export class Switches implements SwitchCalls {
     await this.#apply(order);
     this.#noteLifted(order);
     this.#options.onEvent({ kind, order });
+    // Its time is over whatever can be noted.
+    if (kind === 'ended') await this.#noteEnded(order);
     return order;
+  }
+
+  async #noteEnded(before: Switch): Promise<void> {
+    const target = targetOf(before);
+    await this.#options.audit?.note({ actor: serverActor, what: 'switch.end', target, before, outcome: 'done' });
   }
 
   async #catchUp(): Promise<void> {
@@ -395,6 +426,11 @@ export class Switches implements SwitchCalls {
       });
     }
   }
+}
+
+/** What a switch is about. */
+function targetOf({ kind, namespace, group, service, id, host, address, app, session }: SwitchQuery): object {
+  return { kind, namespace, group, service, id, host, address, app, session };
 }
 
 function isOver({ until }: Switch, nowMs: number): boolean {

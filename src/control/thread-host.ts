@@ -1,4 +1,6 @@
 import { createAccessCheck } from '../access/access-check.ts';
+import { AuditState } from '../audit/audit-state.ts';
+import { HostAudit } from '../audit/host-audit.ts';
 import { StoreVersion } from '../durable/store-version.ts';
 import { countRequests } from '../runtime/request-numbers.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
@@ -43,6 +45,17 @@ export function createThreadHost(
     onSession: (event) => {
       port.postMessage({ kind: 'session', event });
     },
+    audit:
+      start.audit === undefined
+        ? undefined
+        : new HostAudit({
+            state: new AuditState(start.audit),
+            hasKeys: config.auditKeys,
+            readWallMs: Date.now,
+            send: (batch) => {
+              port.postMessage({ kind: 'audit', batch });
+            },
+          }),
     ...(start.isKept
       ? {
           onKept: (note): void => {

@@ -18,6 +18,8 @@ export interface HostThreadStart {
   readonly warmUp: SharedArrayBuffer;
   /** See `NamespaceLimits`. */
   readonly namespaceLimits: SharedArrayBuffer;
+  /** See `AuditState`; undefined: nothing is noted. */
+  readonly audit: SharedArrayBuffer | undefined;
   /** Whether sessions that hold something are noted for the next life of the process. */
   readonly isKept: boolean;
   /** See `SessionOrigins`. */

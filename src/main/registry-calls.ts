@@ -1,3 +1,5 @@
+import type { AuditTrail } from '../audit/audit-trail.ts';
+import { carryOutNoted } from '../audit/audit-trail.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { AccessControl } from '../control/access-control.ts';
 import type { Administration } from '../control/administration.ts';
@@ -11,6 +13,8 @@ import type { PersistentServices } from '../control/persistent-services.ts';
 import type { Switches } from '../control/switches.ts';
 import type { ThreadStore } from '../durable/thread-store.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { Actor } from '../protocol/actor.ts';
+import type { AuditAct } from '../protocol/audit-acts.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import { serviceKey } from '../protocol/service-key.ts';
@@ -31,6 +35,8 @@ export interface OpenDoors {
 export interface RegistryCallsOptions {
   readonly hosts: Hosts;
   readonly administration: Administration;
+  /** Undefined: nothing is noted. */
+  readonly audit: AuditTrail | undefined;
   readonly metrics: Metrics;
   readonly origins: SessionOrigins;
   readonly persistent: PersistentServices;
@@ -43,15 +49,29 @@ export interface RegistryCallsOptions {
   readonly doors: Readonly<OpenDoors>;
 }
 
+/** Of an act that has no other result. */
+const released = {};
+
 /** What the main thread answers to all threads. */
 export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
-  const { hosts, administration, metrics, origins, persistent, switches, checks, orders, store, config, doors } =
+  const { audit, hosts, administration, metrics, origins, persistent, switches, checks, orders, store, config, doors } =
     options;
   const { accessControl } = options;
   const inspector = new Inspector(hosts, delay);
   /** Described in the same turn: a short change may be over in the next. */
-  const describeStart = async (failure: Failure | undefined): Promise<ChangeStart> =>
-    failure === undefined ? { description: await administration.describePartitions() } : { failure };
+  const start = async (
+    actor: Actor,
+    what: AuditAct,
+    change: () => Failure | undefined,
+    target?: object,
+  ): Promise<ChangeStart> => {
+    const outcome = await carryOutNoted(
+      audit,
+      { actor, what, target },
+      async () => change() ?? (await administration.describePartitions()),
+    );
+    return 'code' in outcome ? { failure: outcome } : { description: outcome };
+  };
   const refuse = (): Failure | undefined => (orders.isReadOnly ? readOnly : undefined);
   return {
     checkHealth: (check) => {
@@ -64,19 +84,29 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     readStats: () => administration.readStats(),
     readMetrics: () => metrics.read(),
     describePartitions: () => administration.describePartitions(),
-    resize: (partitions) => describeStart(administration.resize(partitions)),
-    rebalance: () => describeStart(administration.rebalance()),
+    resize: (partitions, actor) =>
+      start(actor, 'partitions.resize', () => administration.resize(partitions), { partitions }),
+    rebalance: (actor) => start(actor, 'partitions.rebalance', () => administration.rebalance()),
     describeGuard: () => administration.describeGuard(),
-    releaseGuard: (key) => {
-      if (key === undefined) checks.release();
-      return administration.releaseGuard(key);
-    },
-    requestReconnect: (percent, spreadMs) => administration.requestReconnect(percent, spreadMs),
-    registerPersistent: async (params) => refuse() ?? persistent.registerPersistent(params),
-    deregisterPersistent: (params) => persistent.deregisterPersistent(params),
-    declareService: async (service, body) => refuse() ?? persistent.declareService(service, body),
+    releaseGuard: (key, actor) =>
+      carryOutNoted(audit, { actor, what: 'guard.release', target: { service: key } }, async () => {
+        if (key === undefined) checks.release();
+        await administration.releaseGuard(key);
+        return released;
+      }),
+    requestReconnect: (percent, spreadMs, actor) =>
+      carryOutNoted(
+        audit,
+        { actor, what: 'sessions.goaway', target: { percent, spreadMs } },
+        async () => ({ sessions: await administration.requestReconnect(percent, spreadMs) }),
+        (after) => ({ after }),
+      ),
+    registerPersistent: async (params, actor) => refuse() ?? persistent.registerPersistent(params, actor),
+    deregisterPersistent: (params, actor) => persistent.deregisterPersistent(params, actor),
+    declareService: async (service, body, actor) => refuse() ?? persistent.declareService(service, body, actor),
     readDeclaration: (service, query) => persistent.readDeclaration(service, query),
-    withdrawDeclaration: async (service, query) => refuse() ?? persistent.withdrawDeclaration(service, query),
+    withdrawDeclaration: async (service, query, actor) =>
+      refuse() ?? persistent.withdrawDeclaration(service, query, actor),
     listDeclarations: (query) => readDeclarationPage(store, { ...query, bytesMax: config.storeReadBytesMax }),
     listChecks: ({ service, limit = protocolLimits.listLimitDefault, cursor = '', ...names }) => {
       const key = service === undefined ? undefined : serviceKey({ ...names, service });
@@ -84,20 +114,29 @@ export function createRegistryCalls(options: RegistryCallsOptions): MainCalls {
     },
     listSwitches: () => switches.listSwitches(),
     setSwitch: (body, actor) => switches.setSwitch(body, actor),
-    liftSwitch: (query) => switches.liftSwitch(query),
+    liftSwitch: (query, actor) => switches.liftSwitch(query, actor),
     listPolicies: () => accessControl.listPolicies(),
-    putPolicy: (policy) => accessControl.putPolicy(policy),
-    deletePolicy: (query) => accessControl.deletePolicy(query),
+    putPolicy: (policy, actor) => accessControl.putPolicy(policy, actor),
+    deletePolicy: (query, actor) => accessControl.deletePolicy(query, actor),
     listTokens: () => accessControl.listTokens(),
-    createToken: (body) => accessControl.createToken(body),
-    rotateToken: (body) => accessControl.rotateToken(body),
-    revokeToken: (query) => accessControl.revokeToken(query),
-    removeInstance: (body) => administration.removeInstance(body),
+    createToken: (body, actor) => accessControl.createToken(body, actor),
+    rotateToken: (body, actor) => accessControl.rotateToken(body, actor),
+    revokeToken: (query, actor) => accessControl.revokeToken(query, actor),
+    removeInstance: ({ id, ...names }, actor) =>
+      carryOutNoted(
+        audit,
+        { actor, what: 'instance.remove', target: { service: serviceKey(names), id } },
+        () => administration.removeInstance({ id, ...names }),
+        (before) => ({ before }),
+      ),
     readSlots: () => Promise.resolve(inspector.readSlots()),
     inspectService: (query) => inspector.inspectService(query),
     inspectSession: (query) => inspector.inspectSession(query),
     listSessions: (query) => administration.listSessions(query),
-    beginBackup: () => store.beginBackup({ slotcast: productVersion, createdAt: new Date().toISOString() }),
+    beginBackup: (actor) =>
+      carryOutNoted(audit, { actor, what: 'backup.read' }, () =>
+        store.beginBackup({ slotcast: productVersion, createdAt: new Date().toISOString() }),
+      ),
     readBackup: (backup) => store.readBackup(backup),
     endBackup: (backup) => store.endBackup(backup),
     carryOutLease: (call) => {

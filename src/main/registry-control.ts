@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { Logger } from 'pino';
 
 import { readTokenKey, writeBootstrapToken } from '../access/access-files.ts';
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { ServerConfig } from '../config/config.ts';
 import { AccessControl } from '../control/access-control.ts';
 import { Administration } from '../control/administration.ts';
@@ -42,6 +43,8 @@ export interface RegistryControlOptions {
   readonly store: ThreadStore;
   readonly record: Pick<RegistryRecord, 'versionFloor'>;
   readonly persistent: PersistentServices;
+  /** Undefined: nothing is noted. */
+  readonly audit: AuditLog | undefined;
   readonly descriptors: Descriptors;
   /** Monotonic, in milliseconds. */
   readonly nowMs: number;
@@ -64,7 +67,7 @@ export interface RegistryControl {
 }
 
 export function createRegistryControl(options: RegistryControlOptions): RegistryControl {
-  const { config, log, counters, memory, registry, store, record, descriptors, nowMs } = options;
+  const { config, log, counters, memory, registry, store, record, audit, descriptors, nowMs } = options;
   const { hosts, guard, warmUp, admissionRate, origins, warmStart } = registry;
   const runners = new PartitionRunners(config, {
     origins: registry.origins.memory,
@@ -95,6 +98,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
   const directory = new SessionDirectory(hosts.all());
   const switches = new Switches({
     store,
+    audit,
     config,
     hosts,
     guard,
@@ -106,6 +110,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
   });
   const accessFolder = config.inMemory || config.dataDir === '' ? undefined : path.resolve(config.dataDir);
   const accessControl = new AccessControl({
+    audit,
     store,
     config,
     hosts,
@@ -125,6 +130,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     guard,
     persistent: options.persistent,
     store,
+    audit,
     directory,
     warmUp,
     warmUpJudge,
@@ -161,6 +167,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
       persistent: options.persistent,
       switches,
       checks: options.checks,
+      audit,
       store: { gauges: store.gauges, readState: () => store.state },
       warmUp: { isOver: () => warmUp.isOver, readTookMs: () => warmUpJudge.tookMs },
     },
@@ -168,6 +175,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
   const openDoors: OpenDoors = { httpUrl: undefined, sessionPort: undefined };
   const { persistent } = options;
   const asked = {
+    audit,
     hosts,
     administration,
     metrics,

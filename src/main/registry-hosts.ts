@@ -3,6 +3,10 @@ import path from 'node:path';
 import type { Logger } from 'pino';
 
 import { createAccessCheck } from '../access/access-check.ts';
+import type { AuditLog } from '../audit/audit-log.ts';
+import { AuditState } from '../audit/audit-state.ts';
+import { HostAudit } from '../audit/host-audit.ts';
+import type { AuditBatch } from '../audit/host-audit.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { HealthChecks } from '../control/health-checks.ts';
 import { hostSurroundings } from '../control/host-surroundings.ts';
@@ -40,6 +44,8 @@ export interface RegistryHostsOptions {
   readonly counters: Counters;
   readonly memory: SharedMemory;
   readonly persistent: PersistentServices;
+  /** Undefined: nothing is noted. */
+  readonly audit: AuditLog | undefined;
   readonly checks: Pick<HealthChecks, 'handle'>;
   readonly store: Pick<ThreadStore, 'version' | 'connect'>;
   readonly record: Pick<RegistryRecord, 'starts'>;
@@ -72,7 +78,7 @@ export interface RegistryHosts {
 }
 
 export function createRegistryHosts(options: RegistryHostsOptions): RegistryHosts {
-  const { config, log, counters, memory, persistent, store, record, nowMs } = options;
+  const { config, log, counters, memory, persistent, audit, store, record, nowMs } = options;
   const { lastRequest } = memory;
   const origins = new SessionOrigins(memory.origins);
   const folder = openJournal(config, log);
@@ -130,6 +136,9 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     onKept: (note) => {
       warmStart?.note(note);
     },
+    onAudit: ({ bodies, leftOut }) => {
+      audit?.takeBatch(bodies, leftOut);
+    },
   };
   const { ioThreads: ioCount, edgeThreads: edgeCount } = config;
   const common = {
@@ -158,6 +167,7 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     nowMs,
     reportLosses: events.onLosses,
     persistentCalls: persistent,
+    audit: audit === undefined ? undefined : createMainAudit(memory, config, events.onAudit),
     onCheck: (record) => {
       options.checks.handle(record);
     },
@@ -186,10 +196,19 @@ export function createRegistryHosts(options: RegistryHostsOptions): RegistryHost
     warmUp: memory.warmUp,
     origins: memory.origins,
     namespaceLimits: memory.namespaceLimits,
+    audit: audit === undefined ? undefined : memory.auditState,
     isKept: folder !== undefined,
   };
   const shared = { admissionRate, warmUp, orders, origins };
   return { guard, ledger, hosts, ioThreads, edgeThreads, hostThreads, ...shared, warmStart };
+}
+
+function createMainAudit(
+  memory: SharedMemory,
+  { auditKeys }: Pick<ServerConfig, 'auditKeys'>,
+  send: (batch: AuditBatch) => void,
+): HostAudit {
+  return new HostAudit({ state: new AuditState(memory.auditState), hasKeys: auditKeys, readWallMs: Date.now, send });
 }
 
 /** Where sessions and what they register are noted for the next life of the process; undefined: they are not. */

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 
 import type { JwtKeysReport } from '../access/jwt-key-source.ts';
+import type { AuditEvent } from '../audit/audit-log.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { AccessEvent } from '../control/access-control.ts';
 import type { CheckEvent } from '../control/health-checks.ts';
@@ -77,6 +78,43 @@ export function logCheck(log: Logger, event: CheckEvent): void {
       return;
     case 'released':
       log.warn(event, 'checks are believed again');
+      return;
+    default:
+      event satisfies never;
+  }
+}
+
+/** The head of the chain is what somebody may keep elsewhere: without it nobody can tell that lines at the end are missing. */
+export function logAudit(log: Logger, event: AuditEvent): void {
+  switch (event.kind) {
+    case 'begun':
+      log.info(event, 'the audit log continues');
+      return;
+    case 'rotated':
+      log.info(event, 'the audit log continues in another file');
+      return;
+    case 'ended':
+      log.info(event, 'the audit log ends');
+      return;
+    case 'torn':
+      log.warn(event, 'the last line of the audit log was not written whole: it is cut off');
+      return;
+    case 'damaged':
+      log.error(event, 'the audit log ends with what is no line of it: it continues in another file');
+      return;
+    case 'removed':
+      log.info(event, 'the oldest files of the audit log were removed, as auditFilesMax says');
+      return;
+    case 'failed':
+      log.error(
+        event,
+        event.isRequired
+          ? 'the audit log cannot be written: what must be in it is refused'
+          : 'the audit log cannot be written: what is done meanwhile may be missing in it',
+      );
+      return;
+    case 'recovered':
+      log.warn(event, 'the audit log can be written again');
       return;
     default:
       event satisfies never;

@@ -1,5 +1,10 @@
 import path from 'node:path';
 
+import type { Logger } from 'pino';
+
+import { auditFolder } from '../audit/audit-files.ts';
+import { AuditLog } from '../audit/audit-log.ts';
+import { AuditState } from '../audit/audit-state.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { HealthChecks } from '../control/health-checks.ts';
 import { PersistentServices } from '../control/persistent-services.ts';
@@ -20,8 +25,9 @@ import type { RegistryHosts } from './registry-hosts.ts';
 import { createServerDoors } from './server-doors.ts';
 import type { ServerDoors } from './server-doors.ts';
 import { createHealth } from './server-health.ts';
-import { logWarm } from './server-lines.ts';
+import { logAudit, logWarm } from './server-lines.ts';
 import { createSharedMemory } from './shared-memory.ts';
+import type { SharedMemory } from './shared-memory.ts';
 import { Shutdown } from './shutdown.ts';
 import { Ticker } from './ticker.ts';
 
@@ -43,6 +49,8 @@ export interface ServerParts
   readonly store: ThreadStore;
   readonly record: RegistryRecord;
   readonly persistent: PersistentServices;
+  /** Undefined: nothing is noted. */
+  readonly audit: AuditLog | undefined;
   readonly checks: HealthChecks;
   readonly checkThread: CheckThread;
   readonly descriptors: Descriptors;
@@ -63,8 +71,10 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
   const { logger: log } = serverLog;
   const store = createStore({ config, counters: options.counters, log });
   const record = new RegistryRecord({ store, readWallMicros });
+  const audit = createAudit(config, memory, log);
   const persistent = new PersistentServices({
     store,
+    audit,
     config,
     delay,
     checkRules: new CheckRules(config),
@@ -72,7 +82,7 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
       log.error(details, trouble);
     },
   });
-  const common = { ...options, log, memory, store, record, persistent, descriptors, descriptorBudget, nowMs };
+  const common = { ...options, log, memory, store, record, persistent, audit, descriptors, descriptorBudget, nowMs };
   const { checks, thread: checkThread } = createHealth({ config, counters: options.counters, log, persistent });
   const registry = createRegistryHosts({ ...common, checks });
   checks.join(registry.hosts);
@@ -100,19 +110,45 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
     switches.tick(at);
     accessControl.tick(at);
     checks.tick();
+    audit?.tick(at);
   });
-  const ended = { checkThread, ...doors, hosts, supervisor, store, administration, descriptors, ticker, warmStart };
+  const ended = {
+    checkThread,
+    audit,
+    ...doors,
+    hosts,
+    supervisor,
+    store,
+    administration,
+    descriptors,
+    ticker,
+    warmStart,
+  };
   const shutdown = new Shutdown({ ...ended, config, log: serverLog, onFatal });
   void Promise.race([supervisor.failed, threads.failed, store.failed]).then((error) => {
     shutdown.fail(error);
   });
-  const kept = { store, record, persistent, switches, accessControl, checks, checkThread, warmStart, warmUp };
+  const kept = { store, record, persistent, audit, switches, accessControl, checks, checkThread, warmStart, warmUp };
   const started = { hosts, guard, runners, supervisor, migrator, openDoors };
   return { ...doors, ...kept, ...started, descriptors, ticker, shutdown };
 }
 
 function readWallMicros(): number {
   return Math.floor((performance.timeOrigin + performance.now()) * 1000);
+}
+
+function createAudit(config: ServerConfig, memory: SharedMemory, log: Logger): AuditLog | undefined {
+  const { dataDir, inMemory, audit } = config;
+  if (audit === 'off' || inMemory || dataDir === '') return undefined;
+  return new AuditLog({
+    folder: auditFolder(dataDir),
+    config,
+    state: new AuditState(memory.auditState),
+    readWallMs: Date.now,
+    onEvent: (event) => {
+      logAudit(log, event);
+    },
+  });
 }
 
 function createStore({

@@ -142,6 +142,7 @@ function createServerLog(config: ServerConfig, options: ServerOptions, counters:
 async function openDoors(parts: ServerParts, config: ServerConfig): Promise<ServerAddress> {
   const {
     store,
+    audit,
     record,
     warmUp,
     persistent,
@@ -159,6 +160,7 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   } = parts;
   const { host, port, httpPort, partitions } = config;
   await store.start();
+  await audit?.begin();
   if (parts.warmStart === undefined) discardUnusedJournal(config);
   await record.begin();
   if (record.isFirstStart && parts.warmStart?.isFirstLife === true) warmUp.presumeOver();

@@ -1,3 +1,4 @@
+import { AuditState } from '../audit/audit-state.ts';
 import type { ServerConfig } from '../config/config.ts';
 import { admissionRateBytes } from '../runtime/admission-rate.ts';
 import { descriptorBudgetBytes } from '../runtime/descriptors.ts';
@@ -26,6 +27,8 @@ export interface SharedMemory {
   readonly namespaceLimits: SharedArrayBuffer;
   /** See `DescriptorBudget`. */
   readonly descriptors: SharedArrayBuffer;
+  /** See `AuditState`. */
+  readonly auditState: SharedArrayBuffer;
   /** See `SharedSessionCounts`; without I/O threads nobody shares it. */
   readonly sessionCounts: SharedArrayBuffer;
 }
@@ -40,6 +43,7 @@ export function createSharedMemory({ ioThreads, edgeThreads }: ServerConfig): Sh
     quotas: createQuotaMemory(),
     namespaceLimits: new SharedArrayBuffer(namespaceLimitBytes(1 + ioThreads + edgeThreads)),
     descriptors: new SharedArrayBuffer(descriptorBudgetBytes),
+    auditState: new AuditState().memory,
     sessionCounts: new SharedArrayBuffer(ioThreads === 0 ? 0 : sessionCountsBytes),
   };
 }

@@ -1,3 +1,4 @@
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { Administration } from '../control/administration.ts';
 import type { EdgeSupervisor } from '../control/edge-supervisor.ts';
@@ -25,6 +26,7 @@ export interface ShutdownOptions {
   readonly hosts: Hosts;
   readonly supervisor: Supervisor;
   readonly store: Pick<ThreadStore, 'stop'>;
+  readonly audit: Pick<AuditLog, 'stop'> | undefined;
   readonly administration: Administration;
   readonly descriptors: Descriptors;
   readonly ticker: Ticker;
@@ -75,6 +77,7 @@ export class Shutdown {
   /** Other threads must have closed their sockets before the process ends. */
   async #giveUp(error: Error): Promise<void> {
     await this.#closeSockets();
+    await this.#options.audit?.stop();
     await this.#options.store.stop();
     await this.#options.log.close();
     this.#options.onFatal(error);
@@ -94,6 +97,8 @@ export class Shutdown {
     await supervisor.stop();
     await threads.end();
     await this.#options.warmStart?.end(hosts.table.partitions);
+    // While the folder is still this process's.
+    await this.#options.audit?.stop();
     await store.stop();
     descriptors.close();
     if (isTold) log.logger.info('stopped');

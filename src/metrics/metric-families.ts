@@ -1,3 +1,4 @@
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { HealthChecks } from '../control/health-checks.ts';
 import type { PartitionLives } from '../control/partition-lives.ts';
 import type { PersistentServices } from '../control/persistent-services.ts';
@@ -43,6 +44,8 @@ export interface MetricsSource {
   readonly switches: Pick<Switches, 'counts'>;
   readonly checks: Pick<HealthChecks, 'counts' | 'figures'>;
   readonly store: { readonly gauges: StoreGauges; readonly readState: () => StoreState };
+  /** Undefined: nothing is noted. */
+  readonly audit: Pick<AuditLog, 'counts'> | undefined;
   /** Undefined: nothing that is registered outlives the process. */
   readonly warmStart: Pick<WarmStart, 'phase' | 'claims' | 'coldCount'> | undefined;
   readonly warmUp: { readonly isOver: () => boolean; readonly readTookMs: () => number };
@@ -501,6 +504,30 @@ const storeFamilies: readonly MetricFamily[] = [
   },
 ];
 
+const auditFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_audit_lines_total',
+    type: 'counter',
+    labels: [],
+    help: 'Lines that were written to the audit log.',
+    read: one(({ source }) => source.audit?.counts.lines ?? 0),
+  },
+  {
+    name: 'slotcast_audit_left_out_total',
+    type: 'counter',
+    labels: [],
+    help: 'Acts that are not in the audit log: refusals that were too many, and what found no room while it could not be written.',
+    read: one(({ source }) => source.audit?.counts.leftOut ?? 0),
+  },
+  {
+    name: 'slotcast_audit_failures_total',
+    type: 'counter',
+    labels: [],
+    help: 'Attempts to write to the audit log that failed; the log explains why.',
+    read: one(({ source }) => source.audit?.counts.failures ?? 0),
+  },
+];
+
 const journalFamilies: readonly MetricFamily[] = [
   {
     name: 'slotcast_journal_bytes',
@@ -683,6 +710,7 @@ export const metricFamilies: readonly MetricFamily[] = [
   ...guardFamilies,
   ...keyFamilies,
   ...storeFamilies,
+  ...auditFamilies,
   ...journalFamilies,
   ...warmUpFamilies,
   ...processFamilies,

@@ -10,6 +10,7 @@ import {
   tokensSchema,
   whoAmISchema,
 } from './access.ts';
+import type { AuditAct } from './audit-acts.ts';
 import { checksQuerySchema, checksSchema } from './checks.ts';
 import type { ErrorCode } from './errors.ts';
 import {
@@ -77,6 +78,8 @@ export interface HttpOperation {
   readonly isTagged?: true;
   /** The same result comes with 503 where the answer is no. */
   readonly isCheck?: true;
+  /** What the audit log says of it, if it changes what outlives the process, or is an act of an operator. */
+  readonly audit: AuditAct | 'none';
   /** Beside those of every operation. */
   readonly errors: readonly ErrorCode[];
   /** What may be asked next: for each operation its parameters, as runtime expressions of OpenAPI. */
@@ -344,6 +347,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     query: listParamsSchema,
     result: listSchema,
     isTagged: true,
+    audit: 'none',
     errors: transient,
   },
   listDeclarations: {
@@ -352,6 +356,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Lists what services are declared with, and their persistent instances, page by page.',
     query: declarationListQuerySchema,
     result: declarationListSchema,
+    audit: 'none',
     errors: ['storage_unavailable', ...transient],
   },
   readService: {
@@ -360,6 +365,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'What a service is declared with, and its persistent instances.',
     query: declarationQuerySchema,
     result: declarationSchema,
+    audit: 'none',
     errors: ['not_found', 'storage_unavailable'],
   },
   declareService: {
@@ -369,6 +375,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       'Declares a service: its settings, which replace those before, and, with `instances`, all its persistent instances. They are stored together.',
     body: declarationBodySchema,
     result: declarationSchema,
+    audit: 'service.declare',
     errors: stored,
     links: {
       queryService: {
@@ -384,6 +391,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Removes what a service was declared with and all its persistent instances, and returns them.',
     query: declarationQuerySchema,
     result: declarationSchema,
+    audit: 'service.withdraw',
     errors: ['not_found', 'storage_unavailable', ...transient],
   },
   queryService: {
@@ -397,6 +405,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     },
     result: snapshotSchema,
     isTagged: true,
+    audit: 'none',
     errors: ['limit_exceeded', ...transient],
   },
   watchService: {
@@ -425,6 +434,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     },
     result: eventSchema,
     resultType: 'text/event-stream',
+    audit: 'none',
     errors: ['limit_exceeded', ...transient],
   },
   registerInstance: {
@@ -463,6 +473,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       required: ['version', 'id'],
       additionalProperties: false,
     },
+    audit: 'instance.register',
     errors: ['not_found', ...stored],
     links: {
       renewLease: { lease: '$response.body#/lease' },
@@ -493,6 +504,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: methodSchemas['instance.deregister'].result,
+    audit: 'instance.deregister',
     errors: ['not_found', 'not_owner', 'storage_unavailable', ...transient],
   },
   reportHealth: {
@@ -506,6 +518,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: methodSchemas['instance.health'].result,
+    audit: 'none',
     errors: ['not_found', ...transient],
   },
   grantLease: {
@@ -514,6 +527,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Grants a lease without a registration, to hold keys with.',
     body: { type: 'object', properties: { ttlMs }, required: [], additionalProperties: false },
     result: leaseResult,
+    audit: 'none',
     errors: ['draining'],
   },
   renewLease: {
@@ -521,6 +535,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/leases/{lease}',
     summary: 'Renews a lease for another `ttlMs`.',
     result: leaseResult,
+    audit: 'none',
     errors: ['not_found', 'draining'],
   },
   endLease: {
@@ -528,6 +543,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/leases/{lease}',
     summary: 'Ends a lease, and removes everything registered under it.',
     result: leaseResult,
+    audit: 'none',
     errors: ['not_found', 'draining'],
   },
   listKeys: {
@@ -537,6 +553,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     query: { ...(keyListParamsSchema as ObjectSchema), properties: { ...keyListProperties, ...keyWait } },
     result: keyListResult,
     isTagged: true,
+    audit: 'none',
     errors: ['storage_unavailable', 'limit_exceeded', ...transient],
   },
   deleteKeys: {
@@ -550,6 +567,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: keyDeleteResult,
+    audit: 'keys.delete',
     errors: ['storage_unavailable', ...transient],
   },
   readKey: {
@@ -559,6 +577,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     query: { type: 'object', properties: keyWait, required: [], additionalProperties: false },
     result: methodSchemas['kv.get'].result,
     isTagged: true,
+    audit: 'none',
     errors: ['storage_unavailable', 'limit_exceeded', ...transient],
   },
   putKey: {
@@ -584,6 +603,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: keyPutResult,
+    audit: 'key.put',
     errors: ['not_found', 'limit_exceeded', 'storage_unavailable', ...transient],
   },
   deleteKey: {
@@ -597,6 +617,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: keyDeleteResult,
+    audit: 'key.delete',
     errors: ['storage_unavailable', ...transient],
   },
   transactKeys: {
@@ -608,6 +629,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       properties: { ...transactParams.properties, lease: leaseSchema },
     },
     result: methodSchemas['kv.transact'].result,
+    audit: 'keys.transact',
     errors: ['not_found', 'limit_exceeded', 'storage_unavailable', ...transient],
   },
   readStats: {
@@ -615,6 +637,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/stats',
     summary: 'What the server holds, and what it has refused, closed and dropped, by reason, since it started.',
     result: statsResult,
+    audit: 'none',
     errors: [],
   },
   readPartitions: {
@@ -622,6 +645,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/partitions',
     summary: 'The partitions, their states, and the progress of the current or last change.',
     result: partitionsResult,
+    audit: 'none',
     errors: [],
     isLocal: true,
   },
@@ -643,7 +667,8 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: partitionsResult,
-    errors: ['draining'],
+    audit: 'partitions.resize',
+    errors: ['draining', 'storage_unavailable'],
     isLocal: true,
   },
   rebalancePartitions: {
@@ -651,7 +676,8 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/rebalance',
     summary: 'Starts to move slots so that partitions hold about equally many instances.',
     result: partitionsResult,
-    errors: ['draining'],
+    audit: 'partitions.rebalance',
+    errors: ['draining', 'storage_unavailable'],
     isLocal: true,
   },
   readGuard: {
@@ -659,6 +685,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/guard',
     summary: 'Whether removals are held back because many connections broke at once, and which.',
     result: guardResult,
+    audit: 'none',
     errors: [],
   },
   releaseGuard: {
@@ -673,7 +700,8 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: guardResult,
-    errors: ['draining'],
+    audit: 'guard.release',
+    errors: ['draining', 'storage_unavailable'],
     isLocal: true,
   },
   readMetrics: {
@@ -682,6 +710,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Metrics in the Prometheus text format.',
     result: { type: 'string' },
     resultType: 'text/plain',
+    audit: 'none',
     errors: [],
   },
   listChecks: {
@@ -690,6 +719,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'The checks of instances that the server makes, of all services or of one, with what they last found.',
     query: checksQuerySchema,
     result: checksSchema,
+    audit: 'none',
     errors: transient,
     isLocal: true,
   },
@@ -698,6 +728,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/switches',
     summary: "Operators' switches in force, in the order in which they were set.",
     result: switchesSchema,
+    audit: 'none',
     errors: [],
     isLocal: true,
   },
@@ -708,6 +739,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       'Sets a switch, or replaces the one of the same kind for the same service or instance. It is answered once it is stored and in effect.',
     body: switchBodySchema,
     result: switchSchema,
+    audit: 'switch.set',
     errors: ['limit_exceeded', 'storage_unavailable', ...transient],
     isLocal: true,
   },
@@ -717,6 +749,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Lifts a switch, and returns it.',
     query: switchQuerySchema,
     result: switchSchema,
+    audit: 'switch.lift',
     errors: ['not_found', 'storage_unavailable', ...transient],
     isLocal: true,
   },
@@ -732,6 +765,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: removalResult,
+    audit: 'instance.remove',
     errors: ['not_found', 'storage_unavailable', ...transient],
     isLocal: true,
   },
@@ -765,7 +799,8 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       required: ['sessions'],
       additionalProperties: false,
     },
-    errors: ['draining'],
+    audit: 'sessions.goaway',
+    errors: ['draining', 'storage_unavailable'],
     isLocal: true,
   },
   listSessions: {
@@ -787,6 +822,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: sessionsResult,
+    audit: 'none',
     errors: [],
     isLocal: true,
   },
@@ -801,6 +837,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: serviceInspection,
+    audit: 'none',
     errors: transient,
     isLocal: true,
   },
@@ -818,6 +855,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       additionalProperties: false,
     },
     result: sessionInspection,
+    audit: 'none',
     errors: ['not_found'],
     isLocal: true,
   },
@@ -826,6 +864,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/slots',
     summary: 'Which partition owns which slots, and those that are frozen.',
     result: slotsResult,
+    audit: 'none',
     errors: [],
     isLocal: true,
   },
@@ -834,6 +873,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/endpoints',
     summary: 'Where sessions are opened.',
     result: endpointsResult,
+    audit: 'none',
     errors: [],
   },
   backUp: {
@@ -843,6 +883,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       'A backup of what is stored, as it is at one moment, in the format of `slotcast restore`. It is sent as it is read; whatever does not end with the last block of that format is none.',
     result: { type: 'string', contentMediaType: backupType },
     resultType: backupType,
+    audit: 'backup.read',
     errors: ['storage_unavailable'],
     isLocal: true,
   },
@@ -851,6 +892,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/policies',
     summary: 'The policies: what those to whom they apply may do.',
     result: policiesSchema,
+    audit: 'none',
     errors: [],
     isLocal: true,
   },
@@ -860,6 +902,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Stores a policy, or replaces the one of that name. Sessions whose rights change by that are closed.',
     body: policySchema,
     result: policySchema,
+    audit: 'policy.put',
     errors: ['limit_exceeded', 'storage_unavailable', ...transient],
     isLocal: true,
   },
@@ -869,6 +912,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Deletes a policy, and returns it. Credentials that name it lose what it allowed.',
     query: policyQuerySchema,
     result: policySchema,
+    audit: 'policy.delete',
     errors: ['not_found', 'storage_unavailable', ...transient],
     isLocal: true,
   },
@@ -877,6 +921,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/tokens',
     summary: 'The tokens, without what is secret of them.',
     result: tokensSchema,
+    audit: 'none',
     errors: [],
     isLocal: true,
   },
@@ -886,6 +931,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Creates a token. It is shown this once.',
     body: tokenCreateBodySchema,
     result: newTokenSchema,
+    audit: 'token.create',
     errors: ['limit_exceeded', 'storage_unavailable', ...transient],
     isLocal: true,
   },
@@ -895,6 +941,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Creates a token of the same name and policies; the one before is valid for some time besides.',
     body: tokenRotateBodySchema,
     result: newTokenSchema,
+    audit: 'token.rotate',
     errors: ['not_found', 'limit_exceeded', 'storage_unavailable', ...transient],
     isLocal: true,
   },
@@ -904,6 +951,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Revokes a token, and returns it. Sessions that were opened with it are closed.',
     query: tokenQuerySchema,
     result: tokenSchema,
+    audit: 'token.revoke',
     errors: ['not_found', 'storage_unavailable', ...transient],
     isLocal: true,
   },
@@ -912,6 +960,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/v1/whoami',
     summary: 'Who the caller is, by its credentials, and which policies apply to it.',
     result: whoAmISchema,
+    audit: 'none',
     errors: [],
   },
   checkLive: {
@@ -919,6 +968,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/health/live',
     summary: 'Whether the process responds.',
     result: anyObject,
+    audit: 'none',
     errors: [],
   },
   checkStarted: {
@@ -927,6 +977,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     summary: 'Whether clients may connect: every partition is ready and the server is not stopping; 503 if not.',
     result: anyObject,
     isCheck: true,
+    audit: 'none',
     errors: [],
   },
   checkReady: {
@@ -936,6 +987,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
       'Whether lists may be read: clients may connect, and those from before the start are back or have had enough time; 503 if not.',
     result: anyObject,
     isCheck: true,
+    audit: 'none',
     errors: [],
   },
   readOpenapi: {
@@ -943,6 +995,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/openapi.json',
     summary: 'The OpenAPI description of the HTTP side.',
     result: anyObject,
+    audit: 'none',
     errors: [],
   },
   readOpenrpc: {
@@ -950,6 +1003,7 @@ export const httpOperations: Readonly<Record<OperationId, HttpOperation>> = {
     path: '/openrpc.json',
     summary: 'The OpenRPC description of the WebSocket side.',
     result: anyObject,
+    audit: 'none',
     errors: [],
   },
 };

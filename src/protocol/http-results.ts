@@ -74,6 +74,19 @@ const storeSummary: SchemaOf<StoreSummary> = object<StoreSummary>({
   fault: optional(choice(['full', 'read_only', 'missing', 'damaged', 'failed'], 'Why not; the log says more.')),
 });
 
+/** Whether acts are noted in the audit log, and how far it has come. */
+export interface AuditSummary {
+  readonly state: 'off' | 'on' | 'failing';
+  /** Of its last line. */
+  readonly seq: number;
+  readonly hash: string;
+}
+const auditSummary: SchemaOf<AuditSummary> = object<AuditSummary>({
+  state: choice(['off', 'on', 'failing'], 'Whether acts are noted in the audit log; `failing`: it cannot be written.'),
+  seq: amount('The number of its last line; 0: there is none.'),
+  hash: text('The hash of its last line, which `slotcast audit verify --expect` takes.'),
+});
+
 /** `/v1/stats`. `Counts`: what the server counts, by name. */
 export interface Stats<Counts = Readonly<Record<string, number>>> extends PartitionsResult {
   readonly version: string;
@@ -83,6 +96,7 @@ export interface Stats<Counts = Readonly<Record<string, number>>> extends Partit
   readonly persistentInstances: number;
   readonly declaredServices: number;
   readonly store: StoreSummary;
+  readonly audit: AuditSummary;
   readonly held: number;
   readonly warming: boolean;
   readonly warmUpTookMs: number;
@@ -98,6 +112,7 @@ export const statsResult: SchemaOf<Stats> = object<Stats>({
   persistentInstances: amount('Instances that live until they are deregistered.'),
   declaredServices: amount('Services that are declared with settings.'),
   store: storeSummary,
+  audit: auditSummary,
   held: amount('Sessions whose removal a guard holds back.'),
   warming: flag('Whether clients from before the start are still coming back.'),
   warmUpTookMs: amount('How long that took, or has taken so far, in milliseconds.'),

@@ -60,12 +60,13 @@ export function describeOpenapi(productVersion: string): JsonSchema {
 }
 
 function describeOperation(operationId: OperationId, operation: HttpOperation): JsonSchema {
-  const { summary, path, query, body, headers, isRaw, isTagged, isLocal } = operation;
+  const { summary, path, query, body, headers, isRaw, isTagged, isLocal, audit } = operation;
   const read = { ...headers, ...(isTagged === true ? { 'If-None-Match': ifNoneMatch } : {}) };
   return {
     operationId,
     summary,
     ...(isLocal === true ? { description: 'Loopback callers only; behind a proxy, the caller is the proxy.' } : {}),
+    ...(audit === 'none' ? {} : { 'x-audit': audit }),
     parameters: [
       ...Object.entries(pathParameters)
         .filter(([name]) => path.includes(`{${name}}`))

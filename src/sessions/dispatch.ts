@@ -2,6 +2,7 @@ import type { AccessCheck } from '../access/access-check.ts';
 import { methodNeeds } from '../access/method-needs.ts';
 import { needService } from '../access/policy.ts';
 import type { Need } from '../access/policy.ts';
+import type { HostAudit } from '../audit/host-audit.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { Actor } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
@@ -21,7 +22,7 @@ import type { Encoding } from './encoding.ts';
 import type { HostMeter } from './host-meter.ts';
 import type { IntakeLines } from './intake-lines.ts';
 import { Intake } from './intake.ts';
-import type { KeyCalls } from './key-calls.ts';
+import type { KeyCalls, KeyCaller } from './key-calls.ts';
 import { nameInLane } from './key-requests.ts';
 import type { KeyWatches } from './key-watches.ts';
 import type { Opening } from './opening.ts';
@@ -44,6 +45,8 @@ export interface DispatchOptions {
   readonly counters: Counters;
   readonly meter: HostMeter;
   readonly outbox: SessionOutbox;
+  /** Undefined: nothing is noted. */
+  readonly audit: HostAudit | undefined;
   readonly opening: Opening;
   readonly registrar: Registrar;
   readonly persistent: PersistentRequests;
@@ -128,7 +131,7 @@ export class Dispatch implements ReplyHost {
         break;
       }
       case 'unreadable':
-        this.countRefusal(frame.failure, session);
+        this.countRefusal(frame.failure, session, undefined);
         this.send(session, this.encoding.encodeRefusal(null, frame.failure));
         break;
       default:
@@ -168,16 +171,16 @@ export class Dispatch implements ReplyHost {
         this.#options.keys.get(call.params.key, reply);
         return;
       case 'kv.put':
-        this.#options.keys.put(session, call.params, reply);
+        this.#options.keys.put(describeKeyCaller(session, actor), call.params, reply);
         return;
       case 'kv.delete':
-        this.#options.keys.delete(call.params, reply);
+        this.#options.keys.delete(describeKeyCaller(session, actor), call.params, reply);
         return;
       case 'kv.list':
         this.#options.keys.list(call.params, reply);
         return;
       case 'kv.transact':
-        this.#options.keys.transact(session, call.params, reply);
+        this.#options.keys.transact(describeKeyCaller(session, actor), call.params, reply);
         return;
       default:
     }
@@ -341,8 +344,9 @@ export class Dispatch implements ReplyHost {
     return { code: 'busy', message, limit: 'requestsInFlightMax', max, retryAfterMs: 100 };
   }
 
-  countRefusal(failure: Failure, session: Session): void {
+  countRefusal(failure: Failure, session: Session, method: string | undefined): void {
     this.#options.counters.countRefusal(failure.code, failure.limit, session);
+    this.#options.audit?.noteRefusal(failure.code, session, method);
   }
 
   /** Who meets a full queue together shall not come back together. */
@@ -382,6 +386,13 @@ function needsOf(call: Call): readonly Need[] {
   return call.method === 'instance.register'
     ? [needService('register', call.key)]
     : methodNeeds[call.method](call.params as never);
+}
+
+/** Without a session, whoever asks must be said. */
+function describeKeyCaller(session: Session | undefined, actor: Actor | undefined): KeyCaller {
+  const asking = actor ?? session?.actor;
+  if (asking === undefined) throw new Error('keys are changed by nobody');
+  return { session, actor: asking };
 }
 
 export function refuseDraining(retryAfterMs: number): Failure {

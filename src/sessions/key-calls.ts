@@ -1,4 +1,5 @@
 import type { KeyListing, KeyOperation, KeyRequest } from '../keys/key-operations.ts';
+import type { Actor } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { protocolLimits } from '../protocol/limits.ts';
 import type {
@@ -15,6 +16,7 @@ import { toPartition } from '../workers/messages.ts';
 import type { KeyResult, Reply } from './answers.ts';
 import type { HostClock } from './host-clock.ts';
 import { Transaction } from './joint-transaction.ts';
+import type { KeyAct, KeyAudit } from './key-audit.ts';
 import { toEntry, toMeta } from './key-changes.ts';
 import type { KeyHolding } from './key-holding.ts';
 import { mergePages } from './key-page.ts';
@@ -22,9 +24,16 @@ import { outcomeUnknown, PendingKeyRead, readAnswer } from './key-requests.ts';
 import type { KeyAnswer } from './key-requests.ts';
 import type { Session } from './session.ts';
 
+/** Who changes keys. `session`: whoever could hold one; undefined: nobody. */
+export interface KeyCaller {
+  readonly session: Session | undefined;
+  readonly actor: Actor;
+}
+
 export interface KeyCallsOptions {
   readonly router: Router;
   readonly holding: KeyHolding;
+  readonly audit: KeyAudit;
   readonly clock: Pick<HostClock, 'runningMs'>;
   /** Numbers in one sequence for all hosts of the process. */
   readonly nextRequest: () => number;
@@ -81,12 +90,11 @@ export class KeyCalls {
     );
   }
 
-  /** `session`: undefined: nobody who could hold a key. */
-  put(session: Session | undefined, params: KeyPutParams, reply: Reply): void {
+  put({ session, actor }: KeyCaller, params: KeyPutParams, reply: Reply): void {
     const operation = readPut(params);
     if ('code' in operation) reply.fail(operation);
     else {
-      this.#transact(session, [operation], reply, (answer) => {
+      this.#transact({ session, actor, what: 'key.put' }, [operation], reply, (answer) => {
         answerWith(reply, answer, ({ version, rows }) => {
           const row = rows[0];
           return { applied: true, version, ...(row === undefined ? {} : { entry: toMeta(row) }) };
@@ -95,16 +103,16 @@ export class KeyCalls {
     }
   }
 
-  delete({ key, cas, prefix }: KeyDeleteParams, reply: Reply): void {
+  delete({ actor }: Pick<KeyCaller, 'actor'>, { key, cas, prefix }: KeyDeleteParams, reply: Reply): void {
     if ((key === undefined) === (prefix === undefined) || (prefix !== undefined && cas !== undefined)) {
       reply.fail(refuse('/key', 'either key, with cas or without, or prefix must be given'));
     } else if (key !== undefined) {
       const operation: KeyOperation = { kind: 'delete', key, ...(cas === undefined ? {} : { ifVersion: cas }) };
-      this.#transact(undefined, [operation], reply, (answer) => {
+      this.#transact({ session: undefined, actor, what: 'key.delete' }, [operation], reply, (answer) => {
         answerWith(reply, answer, ({ version }) => ({ applied: true, version }));
       });
     } else {
-      this.#deletePrefix(prefix ?? '', reply, 0);
+      this.#deletePrefix({ actor, prefix: prefix ?? '' }, reply, 0);
     }
   }
 
@@ -126,7 +134,7 @@ export class KeyCalls {
     });
   }
 
-  transact(session: Session | undefined, { operations }: KeyTransactParams, reply: Reply): void {
+  transact({ session, actor }: KeyCaller, { operations }: KeyTransactParams, reply: Reply): void {
     const read = operations.map((operation) => readOperation(operation));
     const index = read.findIndex((operation) => 'code' in operation);
     const failure = read[index];
@@ -136,7 +144,7 @@ export class KeyCalls {
     }
     const all = read.filter((operation) => 'kind' in operation);
     const ticket = all.some(({ kind }) => kind === 'get') ? reply.openRead?.('keys', '') : undefined;
-    this.#transact(session, all, reply, (answer) => {
+    this.#transact({ session, actor, what: 'keys.transact' }, all, reply, (answer) => {
       if (answer.kind === 'unmet') {
         const { version, unmet: failures } = answer;
         reply.succeed({ kind: 'keys', result: { applied: false, version, failures } });
@@ -154,12 +162,12 @@ export class KeyCalls {
   }
 
   #transact(
-    session: Session | undefined,
+    { session, actor, what }: KeyCaller & { readonly what: KeyAct },
     operations: readonly KeyOperation[],
     reply: Reply,
     settle: (answer: KeyAnswer) => void,
   ): void {
-    const { router, holding, nextRequest } = this.#options;
+    const { router, holding, audit, nextRequest } = this.#options;
     const needsHolder = operations.some(
       (operation) =>
         (operation.kind === 'put' && (operation.acquire !== undefined || operation.release === true)) ||
@@ -167,6 +175,11 @@ export class KeyCalls {
     );
     if (needsHolder && session === undefined) {
       reply.fail(refuse('/acquire', 'only a session, or a lease, can hold a key'));
+      return;
+    }
+    const refusal = audit.refuse(operations);
+    if (refusal !== undefined) {
+      reply.fail(refusal);
       return;
     }
     const isAcquiring = operations.some((one) => one.kind === 'put' && one.acquire !== undefined);
@@ -190,6 +203,7 @@ export class KeyCalls {
           transaction.begin();
           return;
         }
+        audit.noteOperations(what, actor, operations, answer);
         settle(answer);
         if (identity !== undefined) holding.noteAnswered(identity);
       },
@@ -203,19 +217,31 @@ export class KeyCalls {
   }
 
   /** Round by round, until no partition has more. */
-  #deletePrefix(prefix: string, reply: Reply, before: number): void {
+  #deletePrefix(
+    { actor, prefix }: { readonly actor: Actor; readonly prefix: string },
+    reply: Reply,
+    before: number,
+  ): void {
+    const { audit } = this.#options;
+    if (audit.refusal !== undefined) {
+      audit.notePrefix(actor, prefix, before, true);
+      reply.fail(audit.refusal);
+      return;
+    }
     this.#askUnder({ kind: 'deletion', prefix }, (answers) => {
       const refused = answers.find(({ kind }) => kind === 'refused');
+      const all = answers.filter((answer) => answer.kind === 'deleted');
+      const deleted = all.reduce((sum, { count }) => sum + count, before);
       if (refused !== undefined) {
+        audit.notePrefix(actor, prefix, deleted, !answers.includes(outcomeUnknown));
         reply.fail(readFailure(refused));
         return;
       }
-      const all = answers.filter((answer) => answer.kind === 'deleted');
-      const deleted = all.reduce((sum, { count }) => sum + count, before);
       if (all.some(({ isMore }) => isMore)) {
-        this.#deletePrefix(prefix, reply, deleted);
+        this.#deletePrefix({ actor, prefix }, reply, deleted);
         return;
       }
+      audit.notePrefix(actor, prefix, deleted, true);
       const version = all.reduce((highest, answer) => Math.max(highest, answer.version), 0);
       reply.succeed({ kind: 'keys', result: { applied: true, version, deleted } });
     });

@@ -2,7 +2,7 @@ import type { AccessCheck, AccessTables } from '../access/access-check.ts';
 import type { StorePort } from '../durable/commits.ts';
 import type { KeptSession } from '../journal/session-records.ts';
 import type { Actor } from '../protocol/actor.ts';
-import type { CloseReason, Failure } from '../protocol/errors.ts';
+import type { CloseReason, ErrorCode, Failure } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import type { PartitionLink, Unasked } from '../routing/partition-link.ts';
 import type { Socket } from '../transport/transport.ts';
@@ -68,6 +68,7 @@ export class SessionCore {
     keys.tick();
     keyWatches.tick(nowMs);
     losses.flush();
+    this.#options.audit?.tick();
     this.flush();
   }
 
@@ -261,6 +262,7 @@ export class SessionCore {
     }
     if (this.#options.orders.refuseCaller(session) !== undefined) {
       this.#options.counters.countClose('quarantined');
+      this.noteRefusal('quarantined', session, 'connect');
       socket.end('quarantined');
     }
     return session;
@@ -297,6 +299,11 @@ export class SessionCore {
     this.#parts.notices.catchUp(session);
     this.#parts.subscriptions.catchUp(session);
     this.#parts.keyWatches.catchUp(session);
+  }
+
+  /** Somebody was refused at the door. `method`: what was asked for. */
+  noteRefusal(code: ErrorCode, by: { readonly actor: Actor }, method: string): void {
+    this.#options.audit?.noteRefusal(code, by, method);
   }
 
   /** A page of an Origin that is not allowed has called from an address. */

@@ -1,4 +1,5 @@
 import type { AccessCheck } from '../access/access-check.ts';
+import type { HostAudit } from '../audit/host-audit.ts';
 import type { ServerConfig } from '../config/config.ts';
 import type { KeptSession, SessionNote } from '../journal/session-records.ts';
 import type { Router } from '../routing/router.ts';
@@ -21,6 +22,7 @@ import { HostLosses } from './host-losses.ts';
 import { HostMeter } from './host-meter.ts';
 import { IntakeLines } from './intake-lines.ts';
 import { jsonRpc } from './json-rpc.ts';
+import { KeyAudit } from './key-audit.ts';
 import { KeyCalls } from './key-calls.ts';
 import { KeyHolding } from './key-holding.ts';
 import { KeyWatches } from './key-watches.ts';
@@ -88,6 +90,8 @@ export interface HostOptions {
   readonly onLease?: ((news: LeaseNews) => void) | undefined;
   /** Hears of sessions and leases that hold something, so that they outlive the process; undefined: nothing does. */
   readonly onKept?: ((note: SessionNote) => void) | undefined;
+  /** Undefined: nothing is noted. */
+  readonly audit?: HostAudit | undefined;
   /** Hears of checks of instances; only the main thread's host does. */
   readonly onCheck?: ((record: FromRecord<'check'> | FromRecord<'heard'>) => void) | undefined;
   /** The number of the last commit; see `StoreVersion`. */
@@ -272,7 +276,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     warmUp,
   });
   const reads = new Reads({ router, jobs, isWarming: () => !warmUp.isOver });
-  const keys = new KeyCalls({ ...options, holding, clock });
+  const keys = new KeyCalls({ ...options, audit: new KeyAudit(options.audit), holding, clock });
   const persistent = new PersistentRequests({ calls: options.persistentCalls, flush });
   const dispatch = new Dispatch({
     config,
@@ -281,6 +285,7 @@ export function createSessionParts(options: SessionPartsOptions): SessionParts {
     counters,
     meter,
     outbox,
+    audit: options.audit,
     opening,
     registrar,
     persistent,

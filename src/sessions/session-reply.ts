@@ -11,7 +11,8 @@ import type { Session } from './session.ts';
 export interface ReplyHost {
   /** Sends a frame at the end of this turn. */
   send(session: Session, frame: string): void;
-  countRefusal(failure: Failure, session: Session): void;
+  /** `method`: undefined: it is no request of the protocol. */
+  countRefusal(failure: Failure, session: Session, method: string | undefined): void;
   readonly meter: HostMeter;
   readonly encoding: Encoding;
   laneOf(session: Session): CallLane;
@@ -110,7 +111,7 @@ export class SessionReply implements Reply {
 
   fail(failure: Failure): void {
     this.#end();
-    if (this.#id === undefined) this.#host.countRefusal(failure, this.#session);
+    if (this.#id === undefined) this.#host.countRefusal(failure, this.#session, this.#method);
     else this.#refuse(this.#id, failure);
   }
 
@@ -120,7 +121,7 @@ export class SessionReply implements Reply {
   }
 
   #refuse(id: RequestId, failure: Failure): void {
-    this.#host.countRefusal(failure, this.#session);
+    this.#host.countRefusal(failure, this.#session, this.#method);
     this.#send(this.#host.encoding.encodeRefusal(id, this.#host.spread(failure)));
   }
 

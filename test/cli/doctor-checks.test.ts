@@ -10,6 +10,7 @@ import {
   checkMemory,
   checkReadiness,
   checkSessions,
+  checkAudit,
   checkStore,
   checkSwitches,
   checkThreads,
@@ -32,6 +33,7 @@ function observation(stats: Partial<Stats> = {}, metrics = ''): Observation {
       persistentInstances: 0,
       declaredServices: 0,
       store: { available: true },
+      audit: { state: 'on', seq: 3, hash: '' },
       held: 0,
       warming: false,
       warmUpTookMs: 0,
@@ -76,6 +78,7 @@ test('a healthy registry has nothing to warn of', () => {
     checkDeaths(healthy),
     checkThreads(healthy, healthy),
     checkStore(healthy),
+    checkAudit(healthy),
     checkDescriptors(healthy),
     checkMemory(healthy, 10),
     checkBounds(healthy, healthy),
@@ -146,6 +149,14 @@ test.each([
     checkStore(observation({ store: { available: false, fault: 'full' } })),
     'failure',
     'nothing can be stored (full)',
+  ],
+  [
+    'an audit log that cannot be written',
+    checkAudit(
+      observation({ audit: { state: 'failing', seq: 3, hash: '' }, counters: { refused_storage_unavailable: 2 } }),
+    ),
+    'failure',
+    'cannot be written; requests were refused',
   ],
   [
     'a cold journal',
@@ -257,4 +268,8 @@ test.each<[Partial<Switch>, string]>([
 ])('of a switch %j that is about no service the twin is named', (what, twin) => {
   const { since } = order;
   expect(checkSwitches([{ ...what, since } as Switch], 0).advice).toContain(`undo it: \`slotcast ${twin}\``);
+});
+
+test('without an audit log there is nothing to look at', () => {
+  expect(checkAudit(observation({ audit: { state: 'off', seq: 0, hash: '' } }))).toMatchObject({ status: 'skipped' });
 });

@@ -113,7 +113,7 @@ test('[SW1] a switch that is set again while the row of the one before is forgot
   await bench.start();
   void bench.switches.setSwitch(off('a'), operator);
   await bench.finish();
-  void bench.switches.liftSwitch(off('a'));
+  void bench.switches.liftSwitch(off('a'), operator);
   await bench.finish();
   const again = bench.switches.setSwitch(off('a'), operator);
   bench.tick(60_000);
@@ -146,7 +146,7 @@ test('[SW1] what was answered holds after any end of the process', async () => {
         const [number, before] = [asked, isOff];
         isOff = undefined;
         const { switches } = bench;
-        void (kind === 'set' ? switches.setSwitch(off('a'), operator) : switches.liftSwitch(off('a'))).then(
+        void (kind === 'set' ? switches.setSwitch(off('a'), operator) : switches.liftSwitch(off('a'), operator)).then(
           (outcome) => {
             if (asked !== number) return;
             const isRefused = 'code' in outcome && outcome.code !== 'not_found';
@@ -201,7 +201,7 @@ test('[SW1] [WS1] what was lifted before a crash is remembered until the journal
   await bench.start();
   void bench.switches.setSwitch(off('a'), operator);
   await bench.finish();
-  void bench.switches.liftSwitch(off('a'));
+  void bench.switches.liftSwitch(off('a'), operator);
   await bench.finish();
   for (let life = 0; life < 3; life++) {
     bench.tick(1000);
@@ -250,7 +250,7 @@ test('[SW5] an instance that is drained is disabled in the end, whatever is laid
       zone: 'z',
     });
     for (const order of orders) {
-      void bench.switches.liftSwitch({ kind: order.kind, ...target });
+      void bench.switches.liftSwitch({ kind: order.kind, ...target }, operator);
       await bench.finish();
     }
   }

@@ -29,6 +29,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
     ]),
     source: {
       readPartitions: () => [],
+      audit: undefined,
       threads: new Map(),
       lives: new PartitionLives(),
       gate: first!.router.gate,

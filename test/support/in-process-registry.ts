@@ -638,6 +638,7 @@ export class InProcessRegistry {
         this.#ledger.note(news);
       },
       onKept: (note) => this.warmStart?.note(note),
+      onAudit: ignore,
     };
     const others = this.#channels.map((channel, i) => {
       serveHost(this.hosts[i + 1]!, channel.hostPort);

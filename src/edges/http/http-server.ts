@@ -12,6 +12,7 @@ import type { Grant } from '../../access/access-check.ts';
 import { operationNeeds } from '../../access/operation-needs.ts';
 import type { OperationInput as NeedsInput } from '../../access/operation-needs.ts';
 import type { ServerConfig } from '../../config/config.ts';
+import type { Actor } from '../../protocol/actor.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import type { OperationId } from '../../protocol/http-operations.ts';
 import { protocolLimits } from '../../protocol/limits.ts';
@@ -70,6 +71,8 @@ export class HttpServer {
   readonly #unread: UnreadAnswers;
   readonly #reads: PacedReads;
   readonly #exchanges: Exchanges;
+  /** Of requests whose callers are known. */
+  readonly #grants: WeakMap<IncomingMessage, Grant> = new WeakMap();
   #hasStopped = false;
 
   constructor(options: HttpServerOptions) {
@@ -305,6 +308,7 @@ export class HttpServer {
     const principal = await access.authenticateHeader(headers.authorization ?? '', readAddress(raw));
     if ('code' in principal) return principal;
     const grant = access.grantFor(principal);
+    this.#grants.set(raw, grant);
     return access.refuseStranger(grant) ?? grant;
   }
 
@@ -322,12 +326,12 @@ export class HttpServer {
     refuseLate: () => Failure | undefined,
   ): HttpCaller {
     const lastEventId = headers['last-event-id'];
-    const address = readAddress(raw);
+    const actor = describeActor(raw, grant);
     return {
-      address,
+      address: actor.address,
       grant,
       refuseLate,
-      actor: { principal: grant.principal.name, address, ...readRequestId(headers['x-request-id']) },
+      actor,
       ifNoneMatch: headers['if-none-match'] ?? '',
       lastEventId: typeof lastEventId === 'string' ? lastEventId : '',
       pace: (read) =>
@@ -420,15 +424,18 @@ export class HttpServer {
       answer.begin(reply.raw);
       return;
     }
-    sendAnswer(reply.raw, 'status' in answer ? answer : this.#word(answer, address), address, {
+    sendAnswer(reply.raw, 'status' in answer ? answer : this.#word(answer, request), address, {
       unread: this.#unread,
-      refuseUnread: () => this.#word(refuseUnreadAnswer(this.#options.config.httpAnswerBytesMax), address),
+      refuseUnread: () => this.#word(refuseUnreadAnswer(this.#options.config.httpAnswerBytesMax), request),
     });
   }
 
-  #word(failure: Failure, address: string): HttpAnswer {
+  #word(failure: Failure, request: FastifyRequest): HttpAnswer {
     const { counters, core } = this.#options;
-    counters.countRefusal(failure.code, failure.limit, address);
+    const actor = describeActor(request.raw, this.#grants.get(request.raw));
+    counters.countRefusal(failure.code, failure.limit, actor.address);
+    // Its path as it is declared: what comes in its places may be a lease.
+    core.noteRefusal(failure.code, { actor }, `${request.method} ${request.routeOptions.url ?? ''}`);
     return answerFailure(core.spread(failure));
   }
 
@@ -464,9 +471,11 @@ function listMethodsAt(path: string): string | undefined {
   return path === consolePath || path.startsWith(`${consolePath}/`) ? 'GET, HEAD' : listMethods(path);
 }
 
-/** What a caller, or a proxy before it, calls its request. */
-function readRequestId(header: string | string[] | undefined): { readonly request?: string } {
-  return typeof header === 'string' && /^[\x21-\x7e]{1,128}$/.test(header) ? { request: header } : {};
+function describeActor(request: IncomingMessage, grant?: Grant): Actor {
+  const actor = { principal: (grant?.principal ?? anonymous).name, address: readAddress(request) };
+  const { 'x-request-id': id } = request.headers;
+  // As the caller, or a proxy before it, calls its request.
+  return typeof id === 'string' && /^[\x21-\x7e]{1,128}$/.test(id) ? { ...actor, request: id } : actor;
 }
 
 export interface ListenOptions {

@@ -27,7 +27,6 @@ import type {
   RemoveInstanceBody,
   ResizeBody,
   SendAwayBody,
-  SendAwayResult,
   ServiceInspectionQuery,
   ServiceQuery,
   SessionInspectionQuery,
@@ -157,8 +156,9 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
     readGuard: describeGuard,
     releaseGuard: async ({ value, caller }) => {
       const { service, ...names } = value as ReleaseBody;
-      await main.releaseGuard(service === undefined ? undefined : serviceKey({ ...names, service }), caller.actor);
-      return describeGuard();
+      const key = service === undefined ? undefined : serviceKey({ ...names, service });
+      const outcome = await main.releaseGuard(key, caller.actor);
+      return isFailure(outcome) ? outcome : describeGuard();
     },
     backUp: ({ caller }) =>
       streamBackup({
@@ -177,9 +177,7 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
       answerOutcome(await main.removeInstance(value as RemoveInstanceBody, caller.actor)),
     sendAway: async ({ value, caller }) => {
       const { percent = 100, spreadMs } = value as SendAwayBody;
-      return answerValue({
-        sessions: await main.requestReconnect(percent, spreadMs, caller.actor),
-      } satisfies SendAwayResult);
+      return answerOutcome(await main.requestReconnect(percent, spreadMs, caller.actor));
     },
     listSessions: async ({ value }) => answerValue(await main.listSessions(value as SessionsQuery)),
     inspectService: async ({ value }) => answerOutcome(await main.inspectService(value as ServiceInspectionQuery)),
@@ -192,12 +190,15 @@ export function createOperations(options: OperationsOptions): Readonly<Record<Op
         : answerValue({ sessionPort, sessionPath } satisfies EndpointsResult);
     },
     listPolicies: async () => answerValue(await main.listPolicies()),
-    putPolicy: async ({ value }) => answerOutcome(await main.putPolicy(value as Policy)),
-    deletePolicy: async ({ value }) => answerOutcome(await main.deletePolicy(value as PolicyQuery)),
+    putPolicy: async ({ value, caller }) => answerOutcome(await main.putPolicy(value as Policy, caller.actor)),
+    deletePolicy: async ({ value, caller }) =>
+      answerOutcome(await main.deletePolicy(value as PolicyQuery, caller.actor)),
     listTokens: async () => answerValue(await main.listTokens()),
-    createToken: async ({ value }) => answerOutcome(await main.createToken(value as TokenCreateBody)),
-    rotateToken: async ({ value }) => answerOutcome(await main.rotateToken(value as TokenRotateBody)),
-    revokeToken: async ({ value }) => answerOutcome(await main.revokeToken(value as TokenQuery)),
+    createToken: async ({ value, caller }) =>
+      answerOutcome(await main.createToken(value as TokenCreateBody, caller.actor)),
+    rotateToken: async ({ value, caller }) =>
+      answerOutcome(await main.rotateToken(value as TokenRotateBody, caller.actor)),
+    revokeToken: async ({ value, caller }) => answerOutcome(await main.revokeToken(value as TokenQuery, caller.actor)),
     whoAmI: ({ caller }) => answerValue(describeCaller(access, caller.grant)),
     checkLive: () => answerHealth(main, 'live'),
     checkStarted: () => answerHealth(main, 'started'),

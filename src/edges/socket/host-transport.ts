@@ -1,4 +1,5 @@
 import type { ServerConfig } from '../../config/config.ts';
+import { anonymous } from '../../protocol/actor.ts';
 import { sessionPath } from '../../protocol/limits.ts';
 import type { AdmissionRate } from '../../runtime/admission-rate.ts';
 import type { Counters } from '../../runtime/counters.ts';
@@ -50,6 +51,7 @@ export function createHostTransport({
     readHttpPort: () => httpPort.port,
     onOriginRefused: (origin, address) => {
       core.noteOriginRefused(origin, address);
+      core.noteRefusal('forbidden', { actor: { principal: anonymous, address } }, 'connect');
     },
   });
   return create<Session>({
