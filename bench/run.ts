@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 
 import { scenarios } from '../src/bench/scenarios/all.ts';
+import { runAudit } from './audit/audit.ts';
 import { runChecks } from './checks/checks.ts';
 import { readEnvironment, formatEnvironment } from './environment.ts';
 import { runHealing } from './healing/healing.ts';
@@ -40,6 +41,7 @@ async function runBench(options: BenchOptions): Promise<void> {
       ? { ioThreads: await runIoThreads({ isSmoke, partitions, rounds: options.rounds, print }) }
       : {}),
     ...(suites.has('checks') ? { checks: await runChecks({ isSmoke, rounds: options.rounds, print }) } : {}),
+    ...(suites.has('audit') ? { audit: await runAudit({ isSmoke, rounds: options.rounds, print }) } : {}),
     ...(suites.has('peers')
       ? { peers: await runPeers({ isSmoke, rounds: options.rounds, names: options.peers, pinning, print }) }
       : {}),

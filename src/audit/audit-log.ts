@@ -62,8 +62,10 @@ interface OpenFile {
 
 /** The first wait before the disk is tried again, in milliseconds; it doubles until `storeRetryMaxMs`. */
 const retryMinMs = 250;
-/** Characters that are written at once. */
-const chunkCharactersMax = 1_048_576;
+/** How long lines that nobody waits for may wait for others, in milliseconds. */
+const gatherMs = 5;
+/** Characters that are written at once: to seal them takes the main thread some milliseconds. */
+const chunkCharactersMax = 262_144;
 /** What the queue takes of acts that were under way when the disk failed, in `auditQueueBytesMax`. */
 const overrun = 2;
 
@@ -101,7 +103,8 @@ export class AuditLog {
   #nowMs = 0;
   #isWriting = false;
   #isBegun = false;
-  #isScheduled = false;
+  /** Runs until what has gathered is written. */
+  #gathering: NodeJS.Timeout | undefined;
   #isClosed = false;
   #idle: (() => void)[] = [];
 
@@ -188,14 +191,19 @@ export class AuditLog {
     state.setRefusing(config.auditRequired && (this.#hasFailed || isFull));
   }
 
-  /** All that is taken in one turn is written together. */
+  /** What is taken in one turn, or in some milliseconds if nobody waits for it, is written together. */
   #schedule(): void {
-    if (this.#isScheduled || this.#isWriting || this.#hasFailed) return;
-    this.#isScheduled = true;
-    setImmediate(() => {
-      this.#isScheduled = false;
-      void this.#write();
-    });
+    if (this.#isWriting || this.#hasFailed || this.#queue.length === 0) return;
+    if (this.#isSyncDue) {
+      setImmediate(() => {
+        void this.#write();
+      });
+    } else {
+      // Each write costs as much as tens of lines.
+      this.#gathering ??= setTimeout(() => {
+        void this.#write();
+      }, gatherMs);
+    }
   }
 
   /** Resolves when nothing is left to be written, or the disk has refused it. */
@@ -208,6 +216,8 @@ export class AuditLog {
       return;
     }
     this.#isWriting = true;
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
     try {
       if (!this.#isBegun) await this.#resume();
       await this.#drain();
@@ -217,21 +227,22 @@ export class AuditLog {
     }
     this.#isWriting = false;
     for (const resolve of this.#idle.splice(0)) resolve();
+    this.#schedule();
   }
 
   async #drain(): Promise<void> {
     this.#file ??= await this.#reopen();
-    while (this.#queue.length > 0 || this.#isSyncDue) {
+    do {
       if (this.#queue.length > 0) await this.#writeChunk(this.#file);
       if (this.#isSyncDue) {
-        const isAll = this.#queue.length === 0;
         await this.#sync(this.#file);
-        if (isAll && this.#queue.length === 0) this.#isSyncDue = false;
         this.#hasUnsynced = false;
         this.#settle(this.#written);
+        // What has come meanwhile, and nobody waits for, has time.
+        this.#isSyncDue = this.#waiting.length > 0;
       }
       if (this.#file.bytes >= this.#options.config.auditFileBytesMax) this.#file = await this.#rotate(this.#file);
-    }
+    } while (this.#isSyncDue || this.#queueCharacters >= chunkCharactersMax);
   }
 
   async #sync({ handle, bytes }: OpenFile): Promise<void> {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash as hashOnce } from 'node:crypto';
 
 /** Where a chain has come to. */
 export interface ChainHead {
@@ -15,12 +15,13 @@ export const chainStart: ChainHead = { seq: 0, hash: '0'.repeat(64) };
 export function sealLine(head: ChainHead, body: string): { readonly line: string; readonly head: ChainHead } {
   const seq = head.seq + 1;
   const content = `{"seq":${seq},${body}`;
-  const hash = hashContent(head.hash, content);
+  // For a line this takes half the time of a hash that is fed part by part.
+  const hash = hashOnce('sha256', `${head.hash}\n${content}`, 'hex');
   return { line: `${content},"hash":"${hash}"}\n`, head: { seq, hash } };
 }
 
 /** Of the hash before it and of all that a line says, byte by byte. */
-function hashContent(before: string, content: string | Uint8Array): string {
+function hashContent(before: string, content: Uint8Array): string {
   return createHash('sha256').update(before).update('\n').update(content).digest('hex');
 }
 

@@ -38,15 +38,20 @@ export class KeyAudit {
   /** `answer`: what came of the operations. */
   noteOperations(what: KeyAct, actor: Actor, operations: readonly KeyOperation[], answer: KeyAnswer): void {
     if (this.#audit === undefined || (answer.kind !== 'done' && answer !== outcomeUnknown)) return;
-    const rows = answer.kind === 'done' ? answer.rows : [];
-    const changes = operations.filter(
-      (operation, i): operation is Change => isChange(operation) && !(isEphemeral(operation) && isNew(rows[i])),
-    );
+    const isDone = answer.kind === 'done';
+    const version = isDone ? answer.version : undefined;
+    const rows = isDone ? answer.rows : [];
+    const changes: Change[] = [];
+    for (const [i, operation] of operations.entries())
+      if (isChange(operation) && !(isEphemeral(operation) && isNew(rows[i]))) changes.push(operation);
     const [first] = changes;
     if (first === undefined) return;
-    const version = answer.kind === 'done' ? answer.version : undefined;
-    const target = what === 'keys.transact' ? listChanges(changes, version) : { ...describe(first), version };
-    this.#note(what, actor, target, answer.kind === 'done');
+    this.#note(
+      what,
+      actor,
+      what === 'keys.transact' ? listChanges(changes, version) : describe(first, version),
+      isDone,
+    );
   }
 
   notePrefix(actor: Actor, prefix: string, deleted: number, isDone: boolean): void {
@@ -72,11 +77,10 @@ function isNew(row: KeyRow | undefined): boolean {
   return row !== undefined && row.createVersion === row.modifyVersion;
 }
 
-function describe(change: Change): { readonly key: string; readonly lock?: 'acquired' | 'released' } {
+function describe(change: Change, version: number | undefined): object {
   const { key } = change;
-  if (change.kind === 'delete') return { key };
-  if (change.acquire !== undefined) return { key, lock: 'acquired' };
-  return change.release === true ? { key, lock: 'released' } : { key };
+  if (change.kind === 'put' && change.acquire !== undefined) return { key, version, lock: 'acquired' };
+  return change.kind === 'put' && change.release === true ? { key, version, lock: 'released' } : { key, version };
 }
 
 function listChanges(changes: readonly Change[], version: number | undefined): object {
@@ -85,7 +89,7 @@ function listChanges(changes: readonly Change[], version: number | undefined): o
   for (const change of changes) {
     characters += change.key.length;
     if (characters > nameCharactersMax) break;
-    listed.push({ [change.kind]: describe(change) });
+    listed.push({ [change.kind]: describe(change, undefined) });
   }
   const more = changes.length - listed.length;
   return { changes: listed, ...(more === 0 ? {} : { more }), version };

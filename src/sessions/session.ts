@@ -156,6 +156,7 @@ export class Session {
   readonly consumption: Consumption;
   /** An answer did not fit into its backlog: it is to be closed. */
   hasLostAnswer = false;
+  #actor: Actor | undefined;
 
   constructor({ identity, address, arrival, state, nowMs, consumption }: SessionOptions) {
     this.identity = identity;
@@ -185,7 +186,11 @@ export class Session {
 
   /** Who asks when it asks. */
   get actor(): Actor {
-    return { principal: this.grant?.principal.name ?? anonymous, address: this.address, session: this.name };
+    const principal = this.grant?.principal.name ?? anonymous;
+    // The same as long as it says the same: what it is encoded as is kept with it.
+    if (this.#actor?.session !== this.name || this.#actor.principal !== principal)
+      this.#actor = { principal, address: this.address, session: this.name };
+    return this.#actor;
   }
 
   /** As its client says; of one that has not come back, as it said in the life before, or on another host. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -270,4 +270,62 @@ test('[AU2] the whole log is one chain, across restarts', async () => {
   const check = await checkAuditFiles(await findAuditFiles(path.join(dataDir, 'audit')));
   expect(check.firstBreak).toBeUndefined();
   expect(check.lines).toBeGreaterThan(5);
+});
+
+/** Until what is asked for has this status. */
+async function until(status: number, ask: HttpCall): Promise<void> {
+  await expect.poll(async () => (await call(ask)).status, { timeout: 10_000, interval: 50 }).toBe(status);
+}
+
+/** The disk takes no other file of the audit log. */
+async function fillDisk(settings: { readonly auditRequired: boolean }): Promise<string> {
+  await server.stop();
+  server = await startFaultyServer({
+    ...config,
+    ...settings,
+    dataDir,
+    auditFileBytesMax: 1024,
+    auditQueueBytesMax: 1024,
+    storeRetryMaxMs: 300,
+  });
+  const files = readdirSync(path.join(dataDir, 'audit')).sort();
+  const next = path.join(dataDir, 'audit', `audit-${String(files.length + 1).padStart(6, '0')}.jsonl`);
+  symlinkSync('/dev/full', next);
+  return next;
+}
+
+test('[AU5] while the disk takes no more of the audit log, what must be in it is refused, and reads go on', async () => {
+  const full = await fillDisk({ auditRequired: true });
+  await until(503, stored);
+  for (const ask of [stored, declared, registered, acts.setSwitch!.ask, acts.releaseGuard!.ask, acts.backUp!.ask]) {
+    const response = await call(ask);
+    expect([response.status, ((await response.json()) as { error: { code: string } }).error.code]).toEqual([
+      503,
+      'storage_unavailable',
+    ]);
+  }
+  expect((await call({ path: '/v1/services' })).status).toBe(200);
+  const body = { service: 'orders', instance };
+  expect((await call({ method: 'PUT', path: '/v1/instances', body })).status).toBe(200);
+  const stats = (await (await call({ path: '/v1/stats' })).json()) as { audit: { state: string } };
+  expect(stats.audit.state).toBe('failing');
+  expect(await (await call({ path: '/metrics' })).text()).toMatch(/slotcast_audit_failures_total [1-9]/);
+  rmSync(full);
+  await until(200, stored);
+  await until(200, declared);
+  await settle();
+  const check = await checkAuditFiles(await findAuditFiles(path.join(dataDir, 'audit')));
+  expect(check.firstBreak).toBeUndefined();
+});
+
+test('[AU5] unless it is required: then acts go on, and how many are missing is noted', async () => {
+  const full = await fillDisk({ auditRequired: false });
+  const puts = 40;
+  for (let i = 0; i < puts; i++) expect((await call(stored)).status).toBe(200);
+  rmSync(full);
+  await expect.poll(() => readText().includes('audit.gap'), { timeout: 10_000 }).toBe(true);
+  const lines = readText().split('\n').slice(0, -1);
+  const noted = lines.filter((line) => line.includes('"what":"key.put"')).length;
+  const gap = lines.map((line) => JSON.parse(line) as Line).find(({ what }) => what === 'audit.gap');
+  expect(noted + Number(gap?.target?.['leftOut'])).toBe(puts);
 });
