@@ -30,7 +30,7 @@ export function addAuditCommands(program: Command): void {
     addFolderOptions(
       audit
         .command('show')
-        .description('print lines of the audit log, the oldest first')
+        .description('print the last lines of the audit log that are meant, the oldest first')
         .argument('[files...]', 'files of an audit log; without any, those of the data folder')
         .option('--who <principal>', 'only what this principal has done')
         .option('--what <act>', 'only acts of this name, or with this beginning: `key`, `switch.set`')
@@ -40,6 +40,7 @@ export function addAuditCommands(program: Command): void {
             'only from then on: a time as `2026-01-31T12:00:00Z`, or an age as `90m` or `2d`',
           ).argParser(readSince),
         )
+        .addOption(new Option('--limit <count>', 'so many lines at most').default(1000).argParser(readLimit))
         .option('--json', 'print JSON', false),
     ),
   ).action(async (files: readonly string[], options: ShowOptions) => {
@@ -53,6 +54,15 @@ function addFolderOptions(command: Command): Command {
     .addOption(createSettingOption('dataDir'))
     .addOption(createConfigOption())
     .addHelpText('after', sourcesHelp);
+}
+
+/** So many are kept in memory. */
+const limitMax = 1_000_000;
+
+function readLimit(text: string): number {
+  const limit = /^\d{1,7}$/.test(text) ? Number(text) : 0;
+  if (limit < 1 || limit > limitMax) throw new InvalidArgumentError(`A number from 1 to ${limitMax}.`);
+  return limit;
 }
 
 function readHash(text: string): string {

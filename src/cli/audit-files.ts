@@ -18,6 +18,7 @@ export type ShowOptions = SettingFlags &
     readonly who?: string;
     readonly what?: string;
     readonly since?: number;
+    readonly limit: number;
   };
 
 /** What `slotcast start` uses if nothing else is said. */
@@ -64,7 +65,7 @@ export async function verifyAudit(given: readonly string[], { expect, json, ...f
 
 export async function showAudit(
   given: readonly string[],
-  { who, what, since, json, output, ...flags }: ShowOptions,
+  { who, what, since, limit, json, output, ...flags }: ShowOptions,
 ): Promise<void> {
   const files = await chooseFiles(given, flags);
   const lines: AuditLine[] = [];
@@ -75,8 +76,11 @@ export async function showAudit(
         (what === undefined || line.what === what || line.what.startsWith(`${what}.`)) &&
         (since === undefined || Date.parse(line.at) >= since);
       if (isMeant) lines.push(line);
+      // Not one by one, which would move all of them each time.
+      if (lines.length >= 2 * limit) lines.splice(0, lines.length - limit);
     }
   });
+  if (lines.length > limit) lines.splice(0, lines.length - limit);
   await printResult(
     { json, ...(output === undefined ? {} : { output }) },
     {

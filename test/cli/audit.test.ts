@@ -85,6 +85,8 @@ test('audit show prints the lines that are meant', async () => {
   expect(await keys('--who', 'bob')).toEqual(['b']);
   expect(await keys('--what', 'key', '--who', 'alice', '--since', '2030-01-01T00:05:00Z')).not.toContain('a');
   expect(await keys('--what', 'ke')).toEqual([]);
+  expect(await keys('--what', 'key', '--limit', '1')).toEqual(['d']);
+  expect(await keys('--what', 'key', '--limit', '3')).toHaveLength(3);
   const { out } = await runCommand(['audit', 'show', '--data-dir', dataDir, '--who', 'alice']);
   expect(out).toContain('key.put');
   expect(out).not.toContain('\u001b');

@@ -142,6 +142,7 @@ test('doctor looks at everything, and its status says how bad it is', async () =
     'deaths',
     'threads',
     'store',
+    'audit',
     'descriptors',
     'memory',
     'bounds',

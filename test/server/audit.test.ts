@@ -262,6 +262,20 @@ test('[AU6] refusals are sampled, and those that are left out are counted', asyn
   expect(refused.at(-1)).toMatchObject({ who: 'server', target: { code: 'forbidden', leftOut: 30 } });
 });
 
+test('[AU6] what a client that is quarantined asks for is noted as refused, under the name of its session', async () => {
+  const order = { kind: 'quarantine', app: 'rogue' };
+  expect((await call({ method: 'PUT', path: '/v1/switches', body: order })).status).toBe(200);
+  const client = await RawClient.open(server.address.url);
+  await client.request('session.open', { client: 'a test', app: 'rogue' }).catch(() => undefined);
+  await settle();
+  expect(readActs().find(({ what }) => what === 'request.refused')).toMatchObject({
+    from: { address: '127.0.0.1', session: expect.any(String) },
+    target: { code: 'quarantined', method: 'session.open' },
+    outcome: 'refused',
+  });
+  client.close();
+});
+
 test('[AU2] the whole log is one chain, across restarts', async () => {
   await call(stored);
   await server.stop();
