@@ -17,6 +17,9 @@ const clockMsMax = 2000;
 const eventLoopDelayMsMax = 100;
 const requestMsMax = 100;
 
+/** A certificate should not be as close as this to its end. */
+const expiryMsMin = 14 * 86_400_000;
+
 const restarting = 'the log has the reason (`partition N died`); docs/RUNBOOK.md has what to do';
 
 export function checkAnswers(times: readonly number[]): Finding {
@@ -147,6 +150,28 @@ export function checkAudit({ stats: { audit, counters }, metrics }: Observation)
   const leftOut = metrics.sum('slotcast_audit_left_out_total') ?? 0;
   const found = `${audit.seq} lines${leftOut === 0 ? '' : `, ${leftOut} acts left out`}`;
   return { check, status: 'ok', found };
+}
+
+/** Nothing without TLS. */
+export function checkCertificates({ atMs, metrics }: Observation): Finding[] {
+  const expiries = metrics.by('slotcast_tls_certificate_expiry_seconds', 'setting');
+  const findings = [...expiries].map(([setting, expiryS]) => checkExpiry(setting, expiryS * 1000, atMs));
+  if ((metrics.sum('slotcast_tls_files_refused') ?? 0) === 0) return findings;
+  const found = 'the TLS files have changed and are of no use: the earlier certificate stays in use';
+  const advice = 'the log says what is wrong; write certificate and key again, and they are taken by themselves';
+  return [...findings, { check: 'tls files', status: 'failure', found, advice }];
+}
+
+/** `setting`: the one that names the certificate. */
+export function checkExpiry(setting: string, expiryMs: number, nowMs: number): Finding {
+  const check = 'certificate';
+  const date = new Date(expiryMs).toISOString();
+  const advice = `replace the file of ${formatText(setting)}: the registry takes a new one without a restart`;
+  if (expiryMs <= nowMs) {
+    return { check, status: 'failure', found: `${formatText(setting)} expired ${date}`, advice };
+  }
+  const found = `${formatText(setting)} is good until ${date}`;
+  return expiryMs - nowMs < expiryMsMin ? { check, status: 'warning', found, advice } : { check, status: 'ok', found };
 }
 
 export function checkStore({ stats, metrics }: Observation): Finding {

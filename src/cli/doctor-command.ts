@@ -11,6 +11,7 @@ import { askServer, RegistryCalls } from './administration.ts';
 import {
   checkAnswers,
   checkBounds,
+  checkCertificates,
   checkClock,
   checkDeaths,
   checkDescriptors,
@@ -109,6 +110,7 @@ async function checkHttp(options: DoctorOptions): Promise<Finding[]> {
     checkReadiness(observation),
     checkDeaths(observation),
     checkThreads(before, observation),
+    ...checkCertificates(observation),
     checkStore(observation),
     checkAudit(observation),
     checkDescriptors(observation),

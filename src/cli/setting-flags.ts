@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 
-import { describeSchema, resolveConfig } from '../config/config-checking.ts';
+import { checkSetting, describeSchema } from '../config/config-checking.ts';
 import { environmentName, readConfigFile, readEnvironment, readSettingText } from '../config/config-sources.ts';
 import { settingNames, settings } from '../config/config.ts';
 import type { SettingName } from '../config/config.ts';
@@ -68,7 +68,8 @@ export function readSettings(flags: SettingFlags): {
     const value = flags[name];
     if (value !== undefined) given[name] = typeof value === 'string' ? readSettingText(name, value) : value;
   }
-  resolveConfig(given, 'command line');
+  // Each by itself: what it has to fit with may come from elsewhere.
+  for (const [name, value] of Object.entries(given)) checkSetting(name, value, 'command line');
   const fromFile = typeof file === 'string' ? readConfigFile(file) : {};
   const environment = readEnvironment(process.env);
   const sources = Object.fromEntries([

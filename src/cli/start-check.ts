@@ -4,9 +4,12 @@ import { createServer } from 'node:net';
 import path from 'node:path';
 
 import { resolveConfig } from '../config/config-checking.ts';
+import { usesTls } from '../config/config.ts';
 import type { ServerConfig } from '../config/config.ts';
 import { FolderLock } from '../durable/folder-lock.ts';
-import { chooseSockets } from '../main/server-loading.ts';
+import { findSockets } from '../main/server-loading.ts';
+import { loadTlsMaterial } from '../tls/tls-material.ts';
+import { checkExpiry } from './doctor-checks.ts';
 import { exitCodes } from './exit-codes.ts';
 import { printFindings, worstOf } from './findings.ts';
 import type { Finding } from './findings.ts';
@@ -26,6 +29,7 @@ export async function checkStart(given: Readonly<Record<string, unknown>>): Prom
   const findings = [
     { check: 'settings', status: 'ok', found: 'every setting is known, and in its range' } as const,
     await checkSockets(config),
+    ...(await checkTls(config)),
     await checkPort('port', config.host, config.port),
     ...(config.edgeThreads > 0 ? [await checkPort('httpPort', config.host, config.httpPort)] : []),
     ...(config.inMemory || config.dataDir === '' ? [] : await checkFolder(path.resolve(config.dataDir))),
@@ -35,10 +39,19 @@ export async function checkStart(given: Readonly<Record<string, unknown>>): Prom
   process.exitCode = worstOf(findings) === 'failure' ? exitCodes.failed : exitCodes.done;
 }
 
-async function checkSockets({ transport }: ServerConfig): Promise<Finding> {
+/** Throws a `ConfigError` if the files are of no use. */
+async function checkTls(config: ServerConfig): Promise<Finding[]> {
+  const tls = await loadTlsMaterial(config);
+  return Object.entries(tls?.expiry ?? {}).flatMap(([setting, expiryMs]) =>
+    expiryMs === undefined ? [] : [checkExpiry(setting, expiryMs, Date.now())],
+  );
+}
+
+async function checkSockets(config: ServerConfig): Promise<Finding> {
   try {
-    const { kind, fallback, isSuspicious } = await chooseSockets(transport);
+    const { kind, fallback, isSuspicious } = await findSockets(config);
     const found = `sockets are held by ${kind}`;
+    if (usesTls(config)) return { check: 'transport', status: 'ok', found: `${found}, as always with TLS` };
     if (fallback === undefined) return { check: 'transport', status: 'ok', found };
     return {
       check: 'transport',
@@ -49,7 +62,12 @@ async function checkSockets({ transport }: ServerConfig): Promise<Finding> {
         : 'it serves less; use Node 20 or 22 with glibc',
     };
   } catch (error) {
-    return { check: 'transport', status: 'failure', found: messageOf(error), advice: 'use --transport auto' };
+    return {
+      check: 'transport',
+      status: 'failure',
+      found: messageOf(error),
+      advice: usesTls(config) ? 'see ioThreads' : 'use --transport auto',
+    };
   }
 }
 

@@ -54,7 +54,30 @@ export function resolveConfig(input: Readonly<Record<string, unknown>>, source =
     if (config.jwtKeys !== '' && config[name] === '')
       throw new ConfigError(name, `${source}: ${name} must be given with jwtKeys`);
   }
+  checkTlsSettings(config, source);
   return config;
+}
+
+/** Refuses what says nothing without another setting. */
+function checkTlsSettings(config: ServerConfig, source: string): void {
+  const { tlsCert, tlsKey, tlsCa, tlsClientCertificate, transport } = config;
+  const refuse = (setting: SettingName, why: string): never => {
+    throw new ConfigError(setting, `${source}: ${setting}: ${why}`);
+  };
+  if (tlsCert !== '' && tlsKey === '') refuse('tlsKey', 'it is missing: tlsCert needs its key');
+  if (tlsCert === '' && tlsKey !== '') refuse('tlsCert', 'it is missing: tlsKey needs its certificate');
+  if (tlsCert === '' && tlsCa !== '') refuse('tlsCa', 'it says nothing without tlsCert and tlsKey');
+  if (tlsCert === '' && tlsClientCertificate !== 'none')
+    refuse('tlsClientCertificate', 'it says nothing without tlsCert and tlsKey');
+  if (tlsClientCertificate !== 'none' && tlsCa === '')
+    refuse(
+      'tlsCa',
+      `it is missing: with tlsClientCertificate ${tlsClientCertificate} it says whose certificates count`,
+    );
+  if (tlsCa !== '' && tlsClientCertificate === 'none')
+    refuse('tlsClientCertificate', 'it is none, so tlsCa says nothing: use request or require');
+  if (tlsCert !== '' && transport === 'uws')
+    refuse('transport', 'uws cannot take a new certificate while it runs: with TLS use node, or auto');
 }
 
 /** Whoever wants a free port for sessions wants to be in nobody's way with HTTP either. */

@@ -17,6 +17,12 @@ export interface ServerConfig {
   readonly ioThreads: number;
   readonly edgeThreads: number;
   readonly transport: 'auto' | 'uws' | 'node';
+  readonly tlsCert: string;
+  readonly tlsKey: string;
+  readonly tlsCa: string;
+  readonly tlsClientCertificate: 'none' | 'request' | 'require';
+  readonly tlsPrincipal: 'cn' | 'san-uri' | 'san-dns';
+  readonly tlsHandshakesMax: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent';
   readonly logBytesMax: number;
   readonly dataDir: string;
@@ -202,8 +208,42 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     schema: { type: 'string', enum: ['auto', 'uws', 'node'] },
     default: 'auto',
     meaning:
-      "What holds the sockets: `uws` is uWebSockets.js, `node` is Node's own, slower and on every platform; `auto` takes the first where it runs.",
+      "What holds the sockets: `uws` is uWebSockets.js, `node` is Node's own, slower and on every platform; `auto` takes the first where it runs. With TLS it is `node`.",
   },
+  tlsCert: {
+    schema: { type: 'string', maxLength: 4096 },
+    default: '',
+    meaning:
+      "File of the server's certificate in PEM form, followed by those of intermediate authorities. With it, and `tlsKey`, both ports speak TLS alone. It is read again when it changes.",
+  },
+  tlsKey: {
+    schema: { type: 'string', maxLength: 4096 },
+    default: '',
+    meaning: 'File of its private key in PEM form, without a passphrase.',
+  },
+  tlsCa: {
+    schema: { type: 'string', maxLength: 4096 },
+    default: '',
+    meaning: 'File of the authorities of client certificates, in PEM form; see `tlsClientCertificate`.',
+  },
+  tlsClientCertificate: {
+    schema: { type: 'string', enum: ['none', 'request', 'require'] },
+    default: 'none',
+    meaning:
+      'Whether clients show a certificate: `require` refuses those without; `request` lets them in. One that no authority of `tlsCa` has issued is refused.',
+  },
+  tlsPrincipal: {
+    schema: { type: 'string', enum: ['cn', 'san-uri', 'san-dns'] },
+    default: 'cn',
+    meaning:
+      "What of a client's certificate names its principal: the common name, the one URI, or the one DNS name among its alternative names. With none of that kind, or several, it names none.",
+  },
+  tlsHandshakesMax: integer(
+    1024,
+    1,
+    100_000,
+    'TLS handshakes under way at a time at each port of one thread; further connections are closed at once. Each has `httpHeadTimeoutMs`.',
+  ),
   logLevel: {
     schema: { type: 'string', enum: ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] },
     default: 'info',
@@ -814,3 +854,8 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
 };
 
 export const settingNames: readonly SettingName[] = Object.keys(settings) as SettingName[];
+
+/** Whether the ports speak TLS. */
+export function usesTls({ tlsCert }: Pick<ServerConfig, 'tlsCert'>): boolean {
+  return tlsCert !== '';
+}

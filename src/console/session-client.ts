@@ -11,8 +11,10 @@ export const watched: Set<string> = new Set();
 /** What is live comes over a session, by the project's own SDK; one for all pages. */
 export function openClient(): Promise<Client> {
   client ??= callApi<EndpointsResult>('/v1/endpoints').then(
-    ({ sessionPort, sessionPath }) =>
-      connect({ servers: [`ws://${location.hostname}:${sessionPort}${sessionPath}`], app: 'console' }),
+    ({ sessionPort, sessionPath }) => {
+      const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+      return connect({ servers: [`${scheme}://${location.hostname}:${sessionPort}${sessionPath}`], app: 'console' });
+    },
     (error: unknown) => {
       // It is asked again by whoever comes next.
       client = undefined;

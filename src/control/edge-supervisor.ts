@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 
 import type { Counters } from '../runtime/counters.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
+import type { TlsMaterial } from '../tls/tls-material.ts';
 import type { HostRecovery } from './host-recovery.ts';
 import type { Hosts } from './hosts.ts';
 import type { LeaseLedger } from './lease-ledger.ts';
@@ -24,6 +25,8 @@ export interface EdgeLife {
   /** Resolves to the port; rejects if it cannot be had. */
   listen(address: EdgeAddress): Promise<number>;
   stopListening(): void;
+  /** Connections from now on are encrypted with this. */
+  replaceTls?(material: TlsMaterial): void;
   /** Lets it close its connections, and ends it. */
   end(): Promise<void>;
   kill(reason: string): void;
@@ -88,6 +91,11 @@ export class EdgeSupervisor {
     for (const edge of this.#edges) edge.stopListening();
   }
 
+  /** Connections from now on are encrypted with this. A later life begins with it. */
+  replaceTls(material: TlsMaterial): void {
+    for (const edge of this.#edges) edge.replaceTls(material);
+  }
+
   /** Closes all connections, and ends all edges. */
   async end(): Promise<void> {
     await Promise.all(this.#edges.map((edge) => edge.end()));
@@ -140,6 +148,10 @@ class Edge {
   stopListening(): void {
     this.#hasStopped = true;
     this.#life?.stopListening();
+  }
+
+  replaceTls(material: TlsMaterial): void {
+    this.#life?.replaceTls?.(material);
   }
 
   async end(): Promise<void> {

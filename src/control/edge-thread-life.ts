@@ -1,5 +1,6 @@
 import { carryOutCall } from '../runtime/thread-calls.ts';
 import { within } from '../runtime/timing.ts';
+import type { TlsMaterial } from '../tls/tls-material.ts';
 import type { EdgeAddress, EdgeLife } from './edge-supervisor.ts';
 import { HostThread } from './host-thread.ts';
 import type { HostThreadIdentity, HostThreadOptions } from './host-thread.ts';
@@ -10,6 +11,8 @@ import type { EdgeThreadStart, FromEdgeThread, HostThreadStart, ToEdgeThread } f
 export interface EdgeThreadOptions extends HostThreadOptions {
   readonly sessionsBefore: number;
   readonly calls: MainCalls;
+  /** What its connections are encrypted with at first; undefined: they are in the clear. */
+  readonly tls: TlsMaterial | undefined;
 }
 
 /** How long a thread has to close its connections and to end, in milliseconds. */
@@ -29,10 +32,10 @@ export class EdgeThreadLife implements EdgeLife {
   #whenListening: { resolve: (port: number) => void; reject: (error: Error) => void } | undefined;
 
   constructor(identity: HostThreadIdentity, options: EdgeThreadOptions) {
-    const { sessionsBefore, calls, config } = options;
+    const { sessionsBefore, calls, config, tls } = options;
     this.#calls = calls;
     this.#isShared = config.edgeThreads > 1;
-    const more: Omit<EdgeThreadStart, keyof HostThreadStart> = { sessionsBefore };
+    const more: Omit<EdgeThreadStart, keyof HostThreadStart> = { sessionsBefore, tls };
     this.#thread = new HostThread(identity, options, more);
     this.port = this.#thread.port;
     const { worker } = this.#thread;
@@ -69,6 +72,10 @@ export class EdgeThreadLife implements EdgeLife {
       this.#whenListening = { resolve, reject };
       this.#tell({ kind: 'listen', host, port, isShared: this.#isShared });
     });
+  }
+
+  replaceTls(material: TlsMaterial): void {
+    this.#tell({ kind: 'tls', material });
   }
 
   stopListening(): void {

@@ -4,6 +4,7 @@ import type { CallMessage } from '../runtime/thread-calls.ts';
 import type { ThreadGauges } from '../runtime/thread-gauges.ts';
 import { within } from '../runtime/timing.ts';
 import type { SlotTable } from '../slots/slot-table.ts';
+import type { TlsMaterial } from '../tls/tls-material.ts';
 import { HostThread } from './host-thread.ts';
 import type { HostThreadOptions } from './host-thread.ts';
 import type { MainCalls } from './main-calls.ts';
@@ -27,6 +28,8 @@ export interface IoThreadsOptions extends HostThreadOptions {
   readonly admissionRate: SharedArrayBuffer;
   readonly descriptors: SharedArrayBuffer;
   readonly httpPort: SharedArrayBuffer;
+  /** What their connections are encrypted with at first; undefined: they are in the clear. */
+  readonly tls: TlsMaterial | undefined;
   readonly calls: MainCalls;
   /** A thread has shown no sign of life for so long, or shows one again. */
   readonly onSilence: (thread: number, silentMs: number) => void;
@@ -66,6 +69,11 @@ export class IoThreads {
     this.#exitHook = hook;
     if (this.#threads.length > 0) process.once('exit', hook);
     return Promise.all(this.#threads.map((thread) => thread.ready));
+  }
+
+  /** Connections from now on are encrypted with this. */
+  replaceTls(material: TlsMaterial): void {
+    for (const thread of this.#threads) thread.replaceTls(material);
   }
 
   /** Closes the sockets of all threads. They must not be handed connections any more. */
@@ -112,12 +120,12 @@ class IoThread {
 
   constructor({ host, name, gauges }: IoThreadIdentity, options: IoThreadsOptions, onFailure: (error: Error) => void) {
     const { number } = host;
-    const { entry, table, sessionCounts, admissionRate, descriptors, httpPort, calls } = options;
+    const { entry, table, sessionCounts, admissionRate, descriptors, httpPort, tls, calls } = options;
     this.number = number;
     this.#calls = calls;
     const closed = this.#closedFlag.buffer as SharedArrayBuffer;
     const memory = { sessionCounts, admissionRate, descriptors, httpPort };
-    const more: Omit<IoThreadStart, keyof HostThreadStart> = { ...memory, closed };
+    const more: Omit<IoThreadStart, keyof HostThreadStart> = { ...memory, tls, closed };
     this.#thread = new HostThread({ number, name, entry, table, gauges }, options, more);
     host.attach(this.#thread.port);
     const { worker } = this.#thread;
@@ -161,6 +169,10 @@ class IoThread {
     });
     // Whoever waits for it hears; so does onFailure.
     this.ready.catch(() => undefined);
+  }
+
+  replaceTls(material: TlsMaterial): void {
+    this.#tell({ kind: 'tls', material });
   }
 
   async close(): Promise<void> {

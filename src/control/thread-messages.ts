@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 import type { ServerConfig } from '../config/config.ts';
 import type { CallMessage, CallResult } from '../runtime/thread-calls.ts';
+import type { TlsMaterial } from '../tls/tls-material.ts';
 
 /** What a thread that holds sessions is started with. */
 export interface HostThreadStart {
@@ -46,6 +47,8 @@ export interface IoThreadStart extends HostThreadStart {
   readonly descriptors: SharedArrayBuffer;
   /** See `AdmissionRate`. */
   readonly admissionRate: SharedArrayBuffer;
+  /** What its connections are encrypted with; undefined: they are in the clear. */
+  readonly tls: TlsMaterial | undefined;
   /** See `HttpPort`. */
   readonly httpPort: SharedArrayBuffer;
   /** One 32-bit word: raised to 1 once all sockets are closed, for a main thread that cannot wait in turns any more. */
@@ -56,11 +59,15 @@ export interface IoThreadStart extends HostThreadStart {
 export interface EdgeThreadStart extends HostThreadStart {
   /** Sessions that a thread of the same number, which has ended, had begun. */
   readonly sessionsBefore: number;
+  /** What its connections are encrypted with; undefined: they are in the clear. */
+  readonly tls: TlsMaterial | undefined;
 }
 
 /** What the main thread says to an I/O thread, in addition to calls of its session host. */
 export type ToIoThread =
   | ({ readonly kind: 'result' } & CallResult)
+  /** What new connections are encrypted with from now on. */
+  | { readonly kind: 'tls'; readonly material: TlsMaterial }
   /** Close all sockets. */
   | { readonly kind: 'close' }
   /** End; all sockets are closed. */
@@ -79,6 +86,8 @@ export type FromIoThread =
 /** What the main thread says to an edge thread, in addition to calls of its session host. */
 export type ToEdgeThread =
   | ({ readonly kind: 'result' } & CallResult)
+  /** What new connections are encrypted with from now on. */
+  | { readonly kind: 'tls'; readonly material: TlsMaterial }
   /** `isShared`: other threads listen on the same port. */
   | { readonly kind: 'listen'; readonly host: string; readonly port: number; readonly isShared: boolean }
   /** Take no more connections; those that are open stay. */

@@ -27,6 +27,7 @@ import { tickMs } from '../sessions/host-clock.ts';
 import { leaseOf } from '../sessions/leases.ts';
 import type { LeaseAnswer, LeaseCall } from '../sessions/leases.ts';
 import { readSecretNumber } from '../sessions/session-secret.ts';
+import { createTlsDoor } from '../transport/tls-door.ts';
 import { SessionOrigins } from '../workers/session-numbers.ts';
 
 if (parentPort === null) throw new Error('not a thread');
@@ -79,11 +80,13 @@ async function readSessionPort(): Promise<number | undefined> {
 }
 
 const waiters = new Waiters({ core: host.core, config });
+const tls = createTlsDoor({ config, material: start.tls, counters });
 const server = new HttpServer({
   config,
   core: host.core,
   counters,
-  consoleFiles: ConsoleFiles.read(consoleFolder),
+  consoleFiles: ConsoleFiles.read(consoleFolder, tls === undefined ? 'ws' : 'wss'),
+  tls,
   readSessionPort,
   operations: createOperations({
     counters,
@@ -122,6 +125,9 @@ mainPort.on('message', (message: ToEdgeThread) => {
           report({ kind: 'cannot listen', message: error instanceof Error ? error.message : String(error) });
         },
       );
+      return;
+    case 'tls':
+      tls?.replace(message.material);
       return;
     case 'stop listening':
       server.stopListening();

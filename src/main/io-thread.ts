@@ -20,7 +20,8 @@ import { CallSender, proxyCalls } from '../runtime/thread-calls.ts';
 import type { CallMessage, ThreadPort } from '../runtime/thread-calls.ts';
 import { ThreadGauges, ThreadSampler } from '../runtime/thread-gauges.ts';
 import { tickMs } from '../sessions/host-clock.ts';
-import { chooseTransport } from '../transport/choose-transport.ts';
+import { createTlsDoor } from '../transport/tls-door.ts';
+import { chooseSockets } from './socket-choice.ts';
 
 if (parentPort === null) throw new Error('not a thread');
 const main = parentPort;
@@ -59,7 +60,8 @@ const host = createThreadHost(start, hostPort, {
     hostPort.postMessage({ kind: 'transfer', event });
   },
 });
-const { create } = await chooseTransport(config.transport);
+const { create } = await chooseSockets(config);
+const tls = createTlsDoor({ config, material: start.tls, counters });
 const transport = createHostTransport({
   create,
   config,
@@ -69,6 +71,7 @@ const transport = createHostTransport({
   descriptors: new DescriptorBudget(start.descriptors),
   counts: new SharedSessionCounts(start.sessionCounts),
   httpPort: new HttpPort(start.httpPort),
+  tls,
   onRequest: (request) => answerPlainRequest(request, mainCalls),
 });
 const sampler = new ThreadSampler(new ThreadGauges(start.gauges), tickMs);
@@ -91,6 +94,9 @@ main.on('message', (message: ToIoThread) => {
   switch (message.kind) {
     case 'result':
       calls.settle(message);
+      return;
+    case 'tls':
+      tls?.replace(message.material);
       return;
     case 'close':
       closeSockets();

@@ -25,6 +25,7 @@ import type { Descriptors } from '../runtime/descriptors.ts';
 import { ThreadGauges } from '../runtime/thread-gauges.ts';
 import { delay, nextTurn } from '../runtime/timing.ts';
 import { WarmUpJudge } from '../sessions/warm-up.ts';
+import type { TlsFiles } from '../tls/tls-files.ts';
 import { PartitionRunners } from './partition-runners.ts';
 import { createRegistryCalls } from './registry-calls.ts';
 import type { OpenDoors } from './registry-calls.ts';
@@ -46,6 +47,8 @@ export interface RegistryControlOptions {
   /** Undefined: nothing is noted. */
   readonly audit: AuditLog | undefined;
   readonly descriptors: Descriptors;
+  /** Undefined: connections are in the clear. */
+  readonly tlsFiles: TlsFiles | undefined;
   /** Monotonic, in milliseconds. */
   readonly nowMs: number;
 }
@@ -168,6 +171,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
       switches,
       checks: options.checks,
       audit,
+      tls: options.tlsFiles,
       store: { gauges: store.gauges, readState: () => store.state },
       warmUp: { isOver: () => warmUp.isOver, readTookMs: () => warmUpJudge.tookMs },
     },

@@ -12,6 +12,8 @@ import type { DescriptorBudget, Descriptors } from '../runtime/descriptors.ts';
 import { HttpPort } from '../runtime/http-port.ts';
 import { LocalSessionCounts, SharedSessionCounts } from '../runtime/session-counts.ts';
 import { delay } from '../runtime/timing.ts';
+import type { TlsFiles } from '../tls/tls-files.ts';
+import { createTlsDoor } from '../transport/tls-door.ts';
 import type { CreateTransport, Transport } from '../transport/transport.ts';
 import type { RegistryControl } from './registry-control.ts';
 import type { RegistryHosts } from './registry-hosts.ts';
@@ -29,6 +31,8 @@ export interface ServerDoorsOptions {
   readonly descriptorBudget: DescriptorBudget;
   readonly registry: RegistryHosts;
   readonly control: RegistryControl;
+  /** Undefined: connections are in the clear. */
+  readonly tlsFiles: TlsFiles | undefined;
 }
 
 /** What lets callers in. */
@@ -43,10 +47,11 @@ export interface ServerDoors {
 
 /** Threads for sockets start with this; they listen to nobody yet. */
 export function createServerDoors(options: ServerDoorsOptions): ServerDoors {
-  const { config, log, counters, memory, descriptors, descriptorBudget, registry, control } = options;
+  const { config, log, counters, memory, descriptors, descriptorBudget, registry, control, tlsFiles } = options;
   const { hosts, guard, ledger, ioThreads, edgeThreads, hostThreads, admissionRate } = registry;
   const { supervisor, migrator, calls } = control;
   const httpPort = new HttpPort(memory.httpPort);
+  const tls = createTlsDoor({ config, material: tlsFiles?.material, counters });
   const transport = createHostTransport({
     create: options.createTransport,
     config,
@@ -56,6 +61,7 @@ export function createServerDoors(options: ServerDoorsOptions): ServerDoors {
     admissionRate,
     descriptors: descriptorBudget,
     httpPort,
+    tls,
     onRequest: (request) => answerPlainRequest(request, calls),
   });
   const listener = new SessionListener({ transport, descriptors, counters, log });
@@ -65,6 +71,7 @@ export function createServerDoors(options: ServerDoorsOptions): ServerDoors {
     threads: ioThreads,
     entry: new URL('io-thread.js', import.meta.url),
     table: hosts.table,
+    tls: tlsFiles?.material,
     calls,
     onSilence: (thread, silentMs) => {
       logSilence(log, thread, silentMs);
@@ -84,10 +91,18 @@ export function createServerDoors(options: ServerDoorsOptions): ServerDoors {
       if (thread === undefined) throw new Error(`host ${number} is not on a thread that serves HTTP`);
       const { name, gauges } = thread;
       const entry = new URL('edge-thread.js', import.meta.url);
-      return new EdgeThreadLife({ number, name, entry, table, gauges }, { ...hostThreads, sessionsBefore, calls });
+      return new EdgeThreadLife(
+        { number, name, entry, table, gauges },
+        { ...hostThreads, sessionsBefore, calls, tls: tlsFiles?.material },
+      );
     },
     delay,
     lendDescriptors: (start) => descriptors.lend(start),
+  });
+  tlsFiles?.onChange((material) => {
+    tls?.replace(material);
+    threads.replaceTls(material);
+    edges.replaceTls(material);
   });
   return { transport, listener, threads, edges, httpPort };
 }

@@ -1,3 +1,4 @@
+import type { ServerConfig } from '../config/config.ts';
 import type { ChosenTransport } from '../transport/choose-transport.ts';
 import type * as ServerModule from './index.ts';
 
@@ -7,9 +8,9 @@ export function loadServer(): Promise<typeof ServerModule> {
 }
 
 /** What would hold the sockets, and why it is not the faster one. Rejects where that cannot run. */
-export async function chooseSockets(
-  wanted: 'auto' | 'uws' | 'node',
+export async function findSockets(
+  config: ServerConfig,
 ): Promise<Pick<ChosenTransport, 'kind' | 'fallback' | 'isSuspicious'>> {
-  const { chooseTransport } = await import('../transport/choose-transport.ts');
-  return await chooseTransport(wanted);
+  const { chooseSockets } = await import('./socket-choice.ts');
+  return await chooseSockets(config);
 }

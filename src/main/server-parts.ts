@@ -17,6 +17,8 @@ import { DescriptorBudget, Descriptors } from '../runtime/descriptors.ts';
 import type { ServerLog } from '../runtime/log.ts';
 import { delay } from '../runtime/timing.ts';
 import { CheckRules } from '../sessions/check-rules.ts';
+import { TlsFiles } from '../tls/tls-files.ts';
+import type { TlsMaterial } from '../tls/tls-material.ts';
 import type { CreateTransport } from '../transport/transport.ts';
 import { createRegistryControl } from './registry-control.ts';
 import type { RegistryControl } from './registry-control.ts';
@@ -36,6 +38,8 @@ export interface ServerPartsOptions {
   readonly log: ServerLog;
   readonly counters: Counters;
   readonly createTransport: CreateTransport;
+  /** What connections are encrypted with; undefined: they are in the clear. */
+  readonly tls: TlsMaterial | undefined;
   /** The server cannot continue; connections are closed already. */
   readonly onFatal: (error: Error) => void;
 }
@@ -62,7 +66,7 @@ export interface ServerParts
  * Makes the parts of a server, each from those before it: the store, session hosts and what they report to, what starts partitions and moves slots, what an operator may see
  * and do, and last what lets callers in, since they may ask for all of that.
  */
-export function createServerParts({ log: serverLog, onFatal, ...options }: ServerPartsOptions): ServerParts {
+export function createServerParts({ log: serverLog, onFatal, tls, ...options }: ServerPartsOptions): ServerParts {
   const { config } = options;
   const nowMs = performance.now();
   const memory = createSharedMemory(config);
@@ -83,11 +87,15 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
     },
   });
   const common = { ...options, log, memory, store, record, persistent, audit, descriptors, descriptorBudget, nowMs };
+  const tlsFiles =
+    tls === undefined
+      ? undefined
+      : new TlsFiles({ settings: config, material: tls, log, counters: options.counters, readWallMs: Date.now });
   const { checks, thread: checkThread } = createHealth({ config, counters: options.counters, log, persistent });
   const registry = createRegistryHosts({ ...common, checks });
   checks.join(registry.hosts);
-  const control = createRegistryControl({ ...common, registry, checks, checkThread });
-  const doors = createServerDoors({ ...common, registry, control });
+  const control = createRegistryControl({ ...common, registry, checks, checkThread, tlsFiles });
+  const doors = createServerDoors({ ...common, registry, control, tlsFiles });
 
   const { hosts, guard, warmUp, warmStart } = registry;
   const { switches, accessControl, runners, supervisor, migrator, warmUpJudge, administration, mainGauges, openDoors } =
@@ -105,6 +113,7 @@ export function createServerParts({ log: serverLog, onFatal, ...options }: Serve
     hosts.main.tick(at);
     descriptors.tick(at);
     listener.tick();
+    tlsFiles?.tick(at);
     record.tick();
     persistent.tick(at);
     switches.tick(at);

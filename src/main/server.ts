@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 
 import { resolveConfig } from '../config/config-checking.ts';
+import { usesTls } from '../config/config.ts';
 import type { ServerConfig } from '../config/config.ts';
 import { inspectRegistry } from '../control/inspection.ts';
 import type { Inspection } from '../control/inspection.ts';
@@ -9,12 +10,13 @@ import { sessionPath } from '../protocol/limits.ts';
 import { Counters } from '../runtime/counters.ts';
 import { adoptLog, createLog } from '../runtime/log.ts';
 import type { ServerLog } from '../runtime/log.ts';
-import { chooseTransport } from '../transport/choose-transport.ts';
+import { loadTlsMaterial } from '../tls/tls-material.ts';
 import type { ChosenTransport } from '../transport/choose-transport.ts';
 import type { Fault } from '../workers/messages.ts';
 import { discardUnusedJournal } from './registry-hosts.ts';
 import { createServerParts } from './server-parts.ts';
 import type { ServerParts } from './server-parts.ts';
+import { chooseSockets } from './socket-choice.ts';
 
 export interface ServerAddress {
   readonly host: string;
@@ -64,12 +66,13 @@ export class RunningServer implements Server {
   }
 
   static async start(wanted: ServerConfig, options: ServerOptions): Promise<RunningServer> {
-    const { kind, create: createTransport, ...chosen } = await chooseTransport(wanted.transport);
+    const tls = await loadTlsMaterial(wanted);
+    const { kind, create: createTransport, ...chosen } = await chooseSockets(wanted);
     const config = { ...wanted, transport: kind };
     const counters = new Counters();
     const log = createServerLog(config, options, counters);
     const { onFatal = (): void => process.exit(exitSoftwareError) } = options;
-    const parts = createServerParts({ config, log, counters, createTransport, onFatal });
+    const parts = createServerParts({ config, log, counters, createTransport, tls, onFatal });
     let address: ServerAddress;
     try {
       address = await openDoors(parts, config);
@@ -186,11 +189,12 @@ async function openDoors(parts: ServerParts, config: ServerConfig): Promise<Serv
   parts.httpPort.port = http?.port ?? 0;
   const bound = await listener.listen(host, port);
   const name = host.includes(':') ? `[${host}]` : host;
-  openDoors.httpUrl = http === undefined ? undefined : `http://${name}:${http.port}`;
+  const s = usesTls(config) ? 's' : '';
+  openDoors.httpUrl = http === undefined ? undefined : `http${s}://${name}:${http.port}`;
   openDoors.sessionPort = bound.port;
   return {
     ...bound,
-    url: `ws://${name}:${bound.port}${sessionPath}`,
+    url: `ws${s}://${name}:${bound.port}${sessionPath}`,
     httpPort: http?.port,
     httpUrl: openDoors.httpUrl,
   };
@@ -204,7 +208,8 @@ function logListening(
 ): void {
   const { partitions, ioThreads, transport } = config;
   const { host, port, httpPort } = address;
-  log.info({ host, port, httpPort, partitions, ioThreads, transport }, 'listening');
+  const tls = usesTls(config);
+  log.info({ host, port, httpPort, partitions, ioThreads, transport, tls }, 'listening');
   if (fallback !== undefined) {
     const level = isSuspicious ? 'warn' : 'info';
     log[level]({ transport }, `${fallback}: Node's own sockets are used, which are slower`);

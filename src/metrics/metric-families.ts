@@ -21,6 +21,7 @@ import type { ThreadGauges } from '../runtime/thread-gauges.ts';
 import { sum, sumHistograms } from '../sessions/host-figures.ts';
 import type { HostFigures } from '../sessions/host-figures.ts';
 import { methodNames } from '../sessions/host-meter.ts';
+import type { TlsFiles } from '../tls/tls-files.ts';
 import type { Family, Labels, Sample } from './exposition.ts';
 
 /** What main knows of one partition. */
@@ -43,6 +44,8 @@ export interface MetricsSource {
   readonly persistent: Pick<PersistentServices, 'counts'>;
   readonly switches: Pick<Switches, 'counts'>;
   readonly checks: Pick<HealthChecks, 'counts' | 'figures'>;
+  /** Undefined: connections are in the clear. */
+  readonly tls: Pick<TlsFiles, 'material' | 'isStale'> | undefined;
   readonly store: { readonly gauges: StoreGauges; readonly readState: () => StoreState };
   /** Undefined: nothing is noted. */
   readonly audit: Pick<AuditLog, 'counts'> | undefined;
@@ -701,6 +704,26 @@ const eventFamilies: readonly MetricFamily[] = keysOf(countedEvents).flatMap((co
     : [];
 });
 
+const tlsFamilies: readonly MetricFamily[] = [
+  {
+    name: 'slotcast_tls_certificate_expiry_seconds',
+    type: 'gauge',
+    labels: ['setting'],
+    help: 'When the first of the certificates that a setting names expires, since the Unix epoch; left out without TLS.',
+    read: ({ source: { tls } }) =>
+      Object.entries(tls?.material.expiry ?? {}).flatMap(([setting, expiryMs]) =>
+        expiryMs === undefined ? [] : [{ labels: { setting }, value: expiryMs / 1000 }],
+      ),
+  },
+  {
+    name: 'slotcast_tls_files_refused',
+    type: 'gauge',
+    labels: [],
+    help: 'Whether the TLS files have changed to something that is of no use, so that the earlier certificate stays in use: 1 if so.',
+    read: one(({ source: { tls } }) => (tls?.isStale === true ? 1 : 0)),
+  },
+];
+
 /** All families, in the order of the exposition. */
 export const metricFamilies: readonly MetricFamily[] = [
   ...sessionFamilies,
@@ -713,5 +736,6 @@ export const metricFamilies: readonly MetricFamily[] = [
   ...auditFamilies,
   ...journalFamilies,
   ...warmUpFamilies,
+  ...tlsFamilies,
   ...processFamilies,
 ];

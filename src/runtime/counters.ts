@@ -34,6 +34,14 @@ export const countedEvents = {
       help: 'Times that the file of the store was damaged or gone, and was replaced by what could be read.',
     },
   },
+  tls_handshake_failed: {
+    metric: {
+      name: 'slotcast_tls_handshake_failures_total',
+      help: 'TLS handshakes that failed: not TLS, too old, too slow, or without a certificate that is asked for.',
+    },
+  },
+  tls_reloaded: {},
+  tls_reload_failed: {},
   partition_died: {},
   partition_start_starved: {},
   accept_paused: {},

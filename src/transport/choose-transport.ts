@@ -42,6 +42,12 @@ export async function chooseTransport(
   }
 }
 
+/** For TLS, where Node's own sockets are always used. */
+export async function chooseSecureTransport(wanted: 'auto' | 'node'): Promise<ChosenTransport> {
+  const fallback = wanted === 'auto' ? 'uWebSockets.js cannot take a new TLS certificate while it runs' : undefined;
+  return { kind: 'node', create: await loadNodeTransport(), fallback, isSuspicious: false };
+}
+
 /** Why it is not used, in one line; `undefined` if it is a bug. */
 function describeFailure(error: unknown, platform: Platform): string | undefined {
   if (error instanceof PinError) return `uWebSockets.js is not loaded: ${error.message}`;

@@ -1,4 +1,4 @@
-import { createServer, ServerResponse } from 'node:http';
+import { ServerResponse } from 'node:http';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket as NetSocket } from 'node:net';
 
@@ -10,6 +10,7 @@ import { headFailures } from './head-refusals.ts';
 import { encodeAnswer } from './node-answer.ts';
 import { AttentiveWebSocket, NodeSocket } from './node-socket.ts';
 import { PortSharer } from './port-sharer.ts';
+import { createHttpServer } from './tls-door.ts';
 import { frameExcessBytes } from './transport.ts';
 import type { ConnectionTaker, ListenAddress, Transport, TransportOptions } from './transport.ts';
 
@@ -25,7 +26,7 @@ const headBytesMax = 16_384;
 /** How long a client has to answer a close frame, or to read a refusal, in milliseconds. */
 const lingerMs = 10_000;
 
-/** Sockets of Node's own `http` and of `ws`: for platforms for which uWebSockets.js has no binary. */
+/** Sockets of Node's own `http` and of `ws`: for platforms for which uWebSockets.js has no binary, and for TLS. */
 export class NodeTransport<S> implements Transport {
   readonly #options: TransportOptions<S>;
   readonly #http: Server;
@@ -51,14 +52,17 @@ export class NodeTransport<S> implements Transport {
       closeTimeout: lingerMs,
     };
     this.#webSockets = new WebSocketServer(settings);
-    this.#http = createServer({
-      maxHeaderSize: headBytesMax,
-      headersTimeout: headTimeoutMs,
-      requestTimeout: requestTimeoutMs,
-      keepAliveTimeout: idleTimeoutMs,
-      connectionsCheckingInterval: checkTimeoutsMs,
-      noDelay: true,
-    });
+    this.#http = createHttpServer(
+      {
+        maxHeaderSize: headBytesMax,
+        headersTimeout: headTimeoutMs,
+        requestTimeout: requestTimeoutMs,
+        keepAliveTimeout: idleTimeoutMs,
+        connectionsCheckingInterval: checkTimeoutsMs,
+        noDelay: true,
+      },
+      options.tls,
+    );
     this.#http.on('request', (request, response) => {
       this.#serve(request, response);
     });
@@ -119,6 +123,7 @@ export class NodeTransport<S> implements Transport {
     this.#sharer.close();
     for (const socket of this.#sockets) socket.cut();
     this.#http.closeAllConnections();
+    this.#options.tls?.close();
   }
 
   #bind({ host, port }: ListenAddress, isShared: boolean): Promise<ListenAddress> {
@@ -162,6 +167,7 @@ export class NodeTransport<S> implements Transport {
       host: headers.host ?? '',
       protocols: headers['sec-websocket-protocol'] ?? '',
       address,
+      certificate: this.#options.tls?.clientOf(raw),
     });
     if (!verdict.accept) {
       refuse(raw, encodeAnswer(verdict.answer));

@@ -13,6 +13,9 @@ export interface SharedListener {
   stop(): void;
 }
 
+/** Why there can be no I/O threads where {@link canSharePorts} says so. */
+export const noSharedPorts: string = `I/O threads need uWebSockets.js, which is not used with TLS, or a Node that can share a port among threads: 22.12 or later, and this is ${process.versions.node}`;
+
 /**
  * Node cannot hand a connection to another thread. Instead each thread listens on the same port (SO_REUSEPORT), and the kernel spreads connections over
  * them; the main thread says when. Node can since 22.12 and 23.1.
@@ -47,9 +50,7 @@ export class PortSharer {
 
   add(taker: unknown): void {
     if (!canSharePorts()) {
-      throw new Error(
-        `I/O threads need uWebSockets.js, or a Node that can share a port among threads: 22.12 or later, and this is ${process.versions.node}`,
-      );
+      throw new Error(noSharedPorts);
     }
     this.#takers.push(taker as MessagePort);
   }

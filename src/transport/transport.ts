@@ -2,6 +2,8 @@ import type { Transferable } from 'node:worker_threads';
 
 import type { CloseReason } from '../protocol/errors.ts';
 import type { Delivery } from '../push/fan-out.ts';
+import type { ClientCertificate } from '../tls/client-certificate.ts';
+import type { TlsDoor } from './tls-door.ts';
 
 /** What a session needs of its connection. Once closed, it does nothing. */
 export interface Socket {
@@ -42,6 +44,8 @@ export interface UpgradeCall {
   readonly host: string;
   readonly protocols: string;
   readonly address: string;
+  /** What the client has shown, if it was asked for; undefined: nothing that names anybody. */
+  readonly certificate: ClientCertificate | undefined;
 }
 
 /** Whether a handshake is accepted, and with which subprotocol. */
@@ -57,6 +61,8 @@ export interface TransportOptions<S> {
   readonly frameBytesMax: number;
   readonly backlogBytesMax: number;
   readonly heartbeatTimeoutMs: number;
+  /** Undefined: connections are in the clear. */
+  readonly tls: TlsDoor | undefined;
   readonly judgeUpgrade: (call: UpgradeCall) => UpgradeVerdict;
   /** `authorization`: the header of that name of its handshake; empty if there was none. Never logged. */
   readonly onOpen: (socket: Socket, address: string, authorization: string) => S;

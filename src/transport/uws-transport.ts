@@ -51,6 +51,8 @@ export class UwsTransport<S> implements Transport {
   readonly #children: unknown[] = [];
 
   constructor(options: TransportOptions<S>) {
+    // It reads its certificate once, from files, and keeps it for as long as it runs.
+    if (options.tls !== undefined) throw new Error('uWebSockets.js is not used with TLS');
     this.#options = options;
     this.#serveSockets();
     this.#app.any('/*', (response, request) => {
@@ -204,6 +206,7 @@ export class UwsTransport<S> implements Transport {
       host: request.getHeader('host'),
       protocols: request.getHeader('sec-websocket-protocol'),
       address,
+      certificate: undefined,
     });
     if (!verdict.accept) {
       writeAnswer(response, verdict.answer);

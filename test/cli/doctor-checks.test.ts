@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import {
   checkAnswers,
   checkBounds,
+  checkCertificates,
   checkClock,
   checkDeaths,
   checkDescriptors,
@@ -272,4 +273,25 @@ test.each<[Partial<Switch>, string]>([
 
 test('without an audit log there is nothing to look at', () => {
   expect(checkAudit(observation({ audit: { state: 'off', seq: 0, hash: '' } }))).toMatchObject({ status: 'skipped' });
+});
+
+test.each<[inDays: number, status: string, found: string]>([
+  [15, 'ok', 'tlsCert is good until 1970-01-16'],
+  [13, 'warning', 'tlsCert is good until 1970-01-14'],
+  [-1, 'failure', 'tlsCert expired 1969-12-31'],
+])('a certificate that expires in %i days is %s', (inDays, status, found) => {
+  const metrics = `slotcast_tls_certificate_expiry_seconds{setting="tlsCert"} ${inDays * 86_400}\n`;
+  const [finding, ...others] = checkCertificates(observation({}, metrics));
+  expect(finding).toMatchObject({ check: 'certificate', status });
+  expect(finding?.found).toContain(found);
+  expect(finding?.advice !== undefined).toBe(status !== 'ok');
+  expect(others).toEqual([]);
+});
+
+test('files of TLS that are of no use are a failure; without TLS nothing is said of it', () => {
+  expect(checkCertificates(observation({}, 'slotcast_tls_files_refused 1\n'))).toMatchObject([
+    { check: 'tls files', status: 'failure' },
+  ]);
+  expect(checkCertificates(observation({}, 'slotcast_tls_files_refused 0\n'))).toEqual([]);
+  expect(checkCertificates(observation())).toEqual([]);
 });

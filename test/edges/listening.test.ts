@@ -27,7 +27,8 @@ async function createHttpServer(): Promise<HttpServer> {
     config,
     core,
     counters,
-    consoleFiles: ConsoleFiles.read(''),
+    tls: undefined,
+    consoleFiles: ConsoleFiles.read('', 'ws'),
     readSessionPort: () => Promise.resolve(undefined),
     operations: Object.fromEntries(served) as Record<OperationId, Operation>,
   });

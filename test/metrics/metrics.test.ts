@@ -34,6 +34,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
       lives: new PartitionLives(),
       gate: first!.router.gate,
       guard: registry.guard,
+      tls: undefined,
       switches: {
         counts: {
           'service-off': 0,

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 export const opcodes = { continuation: 0x0, text: 0x1, binary: 0x2, close: 0x8, ping: 0x9, pong: 0xa } as const;
 
@@ -93,8 +94,12 @@ export class RawSocket {
   #isOver = false;
   #wake: () => void = () => undefined;
 
-  private constructor(socket: Socket) {
+  /** What it runs on; with TLS, below `socket`. */
+  readonly #line: Socket;
+
+  private constructor(socket: Socket, line: Socket) {
     this.socket = socket;
+    this.#line = line;
     socket.setNoDelay(true);
     // A reset is one of the ends that tests look for; `close` follows.
     socket.on('error', () => undefined);
@@ -112,13 +117,17 @@ export class RawSocket {
     });
   }
 
-  static connect(port: number, host: string = '127.0.0.1'): Promise<RawSocket> {
+  /** `trust`: the authority of the server's certificate; without it the connection is in the clear. */
+  static connect(port: number, host: string = '127.0.0.1', trust?: string): Promise<RawSocket> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ port, host });
+      const line = connect({ port, host });
+      line.setNoDelay(true);
+      const socket = trust === undefined ? line : connectTls({ socket: line, ca: trust, host });
+      if (socket !== line) line.on('error', reject);
       socket.once('error', reject);
-      socket.once('connect', () => {
+      socket.once(trust === undefined ? 'connect' : 'secureConnect', () => {
         socket.off('error', reject);
-        resolve(new RawSocket(socket));
+        resolve(new RawSocket(socket, line));
       });
     });
   }
@@ -187,7 +196,7 @@ export class RawSocket {
   reset(): void {
     // Once the other end has said that it is done, Node is about to say so itself; a reset in the middle of that never ends.
     if (this.socket.readableEnded) this.socket.destroy();
-    else this.socket.resetAndDestroy();
+    else this.#line.resetAndDestroy();
   }
 
   /** Ends with a TCP FIN. */

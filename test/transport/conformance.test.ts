@@ -1,11 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 
+import { resolveConfig } from '../../src/config/config-checking.ts';
 import type { CloseReason } from '../../src/protocol/errors.ts';
-import { chooseTransport } from '../../src/transport/choose-transport.ts';
+import { CertificateAuthority } from '../../src/tls/certificate-authority.ts';
+import { chooseSecureTransport, chooseTransport } from '../../src/transport/choose-transport.ts';
 import type { TransportKind } from '../../src/transport/choose-transport.ts';
+import { TlsDoor } from '../../src/transport/tls-door.ts';
 import type { HttpAnswer, PlainRequest, Socket, Transport, UpgradeCall } from '../../src/transport/transport.ts';
 import { encodeCloseCode, encodeFrame, opcodes, RawSocket } from '../support/raw-socket.ts';
+import { issueServer, validFor } from '../support/test-certificates.ts';
 import { transportKind } from '../support/transport-kind.ts';
 
 const frameBytesMax = 100_000;
@@ -22,6 +26,21 @@ interface Peer {
   end: { readonly isClean: boolean; readonly reason: CloseReason | undefined } | undefined;
 }
 
+type Kind = TransportKind | 'node with TLS';
+
+const authority = new CertificateAuthority('test authority', validFor(1));
+const { certificate, key } = issueServer(authority);
+
+function createDoor(): TlsDoor {
+  const { tlsClientCertificate, tlsPrincipal, tlsHandshakesMax, httpHeadTimeoutMs } = resolveConfig({});
+  return new TlsDoor({
+    config: { tlsClientCertificate, tlsPrincipal, tlsHandshakesMax, httpHeadTimeoutMs },
+    material: { certificate, key, clientAuthorities: undefined, expiry: { tlsCert: 0, tlsCa: undefined } },
+    onFailure: () => undefined,
+    onFull: () => undefined,
+  });
+}
+
 /** A transport, and what it hands out. */
 class Stage {
   readonly peers: Peer[] = [];
@@ -31,13 +50,17 @@ class Stage {
   answer: (request: PlainRequest) => Promise<HttpAnswer> = () =>
     Promise.resolve({ status: 200, body: '{}', headers: json });
   readonly transport: Transport;
+  /** The authority of its certificate; undefined: connections are in the clear. */
+  readonly trust: string | undefined;
   port = 0;
 
-  private constructor(create: Awaited<ReturnType<typeof chooseTransport>>['create']) {
+  private constructor(create: Awaited<ReturnType<typeof chooseTransport>>['create'], trust: string | undefined) {
+    this.trust = trust;
     this.transport = create<Peer>({
       frameBytesMax,
       backlogBytesMax,
       heartbeatTimeoutMs: 60_000,
+      tls: trust === undefined ? undefined : createDoor(),
       judgeUpgrade: (call) => {
         this.upgrades.push(call);
         return call.path === '/in'
@@ -66,18 +89,27 @@ class Stage {
     });
   }
 
-  static async create(kind: TransportKind): Promise<Stage> {
-    return new Stage((await chooseTransport(kind)).create);
+  static async create(kind: Kind): Promise<Stage> {
+    if (kind === 'node with TLS')
+      return new Stage((await chooseSecureTransport('node')).create, authority.issued.certificate);
+    return new Stage((await chooseTransport(kind)).create, undefined);
   }
 
-  static async start(kind: TransportKind): Promise<Stage> {
+  static async start(kind: Kind): Promise<Stage> {
     const stage = await Stage.create(kind);
     stage.port = (await stage.transport.listen('127.0.0.1', 0)).port;
     return stage;
   }
 
   async open(): Promise<{ client: WebSocket; peer: Peer }> {
-    const client = new WebSocket(`ws://127.0.0.1:${this.port}/in`, ['one', 'two'], { perMessageDeflate: false });
+    const client = new WebSocket(
+      `${this.trust === undefined ? 'ws' : 'wss'}://127.0.0.1:${this.port}/in`,
+      ['one', 'two'],
+      {
+        perMessageDeflate: false,
+        ...(this.trust === undefined ? {} : { ca: this.trust }),
+      },
+    );
     await new Promise((resolve, reject) => {
       client.once('open', resolve);
       client.once('error', reject);
@@ -86,9 +118,13 @@ class Stage {
     return { client, peer: this.peers.at(-1)! };
   }
 
+  connect(): Promise<RawSocket> {
+    return RawSocket.connect(this.port, '127.0.0.1', this.trust);
+  }
+
   /** A handshake over a bare socket. */
   async openRaw(): Promise<{ socket: RawSocket; peer: Peer }> {
-    const socket = await RawSocket.connect(this.port);
+    const socket = await this.connect();
     socket.write(
       'GET /in HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
         'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
@@ -100,7 +136,7 @@ class Stage {
 }
 
 /** Both run wherever there is a binary of uWebSockets.js. */
-const kinds: readonly TransportKind[] = transportKind === 'uws' ? ['uws', 'node'] : ['node'];
+const kinds: readonly Kind[] = [...(transportKind === 'uws' ? ['uws' as const] : []), 'node', 'node with TLS'];
 
 describe.each(kinds)('a transport by %s', (kind) => {
   let stage: Stage;
@@ -123,7 +159,7 @@ describe.each(kinds)('a transport by %s', (kind) => {
     });
 
     test('are refused with the answer that was given', async () => {
-      const reply = await fetchUpgrade(stage.port, '/out');
+      const reply = await fetchUpgrade(stage, '/out');
       expect([reply.status, reply.body, reply.headers.get('retry-after')]).toEqual([403, '"no"', '7']);
       expect(stage.peers).toEqual([]);
     });
@@ -276,7 +312,7 @@ describe.each(kinds)('a transport by %s', (kind) => {
     test('are told without their query, and answered with what was given; the connection ends with the answer', async () => {
       stage.answer = () =>
         Promise.resolve({ status: 421, body: '"not here: ä"', headers: { ...json, 'X-One': 'two' } });
-      const socket = await RawSocket.connect(stage.port);
+      const socket = await stage.connect();
       socket.write(`PUT /a/b?c=%20d HTTP/1.1\r\n${host}Content-Length: 5\r\n\r\nhello`);
       const { status, headers, body } = await socket.readReply();
       expect([status, headers.get('x-one'), headers.get('connection'), body]).toEqual([
@@ -294,7 +330,7 @@ describe.each(kinds)('a transport by %s', (kind) => {
       ['a body in chunks', 'Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'],
       ['nothing', '\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'],
     ])('what follows one with %s on its connection is not answered', async (_, rest) => {
-      const socket = await RawSocket.connect(stage.port);
+      const socket = await stage.connect();
       socket.write(`GET /first HTTP/1.1\r\n${host}${rest}`);
       await socket.ended;
       expect(socket.unread.toString().match(/^HTTP\/1\.1 /gm)).toEqual(['HTTP/1.1 ']);
@@ -303,7 +339,7 @@ describe.each(kinds)('a transport by %s', (kind) => {
 
     test('HEAD is answered without a body', async () => {
       stage.answer = ({ path }) => Promise.resolve({ status: 200, body: `"${path}"`, headers: json });
-      const socket = await RawSocket.connect(stage.port);
+      const socket = await stage.connect();
       socket.write(`HEAD /a HTTP/1.1\r\n${host}\r\n`);
       const { status, headers } = await socket.readReply({ hasBody: false });
       expect([status, headers.get('content-type')]).toEqual([200, 'application/json']);
@@ -314,7 +350,7 @@ describe.each(kinds)('a transport by %s', (kind) => {
     // uWebSockets.js speaks no older HTTP, and says so.
     const statusOfOld = kind === 'uws' ? 505 : 200;
     test.each(['', host])(`HTTP/1.0 gets ${statusOfOld}, and the connection ends, headers: %j`, async (headers) => {
-      const socket = await RawSocket.connect(stage.port);
+      const socket = await stage.connect();
       socket.write(`GET /a HTTP/1.0\r\n${headers}\r\n`);
       expect((await socket.readReply()).status).toBe(statusOfOld);
       await socket.ended;
@@ -326,14 +362,16 @@ describe.each(kinds)('a transport by %s', (kind) => {
         new Promise((resolve) => {
           answer = resolve;
         });
-      const socket = await RawSocket.connect(stage.port);
+      const socket = await stage.connect();
       socket.write(`GET / HTTP/1.1\r\n${host}\r\n`);
       await expect.poll(() => answer).toBeDefined();
       socket.reset();
       await socket.ended;
       answer?.({ status: 200, body: 'x'.repeat(100_000), headers: json });
       stage.answer = () => Promise.resolve({ status: 200, body: '"here"', headers: json });
-      expect(await (await fetch(`http://127.0.0.1:${stage.port}/`)).text()).toBe('"here"');
+      const other = await stage.connect();
+      other.write(`GET / HTTP/1.1\r\n${host}\r\n`);
+      expect((await other.readReply()).body).toBe('"here"');
     });
   });
 
@@ -348,7 +386,7 @@ describe.each(kinds)('a transport by %s', (kind) => {
       const { client, peer } = await stage.open();
       stage.transport.pauseListening();
       expect(stage.transport.isListening).toBe(false);
-      await expect(RawSocket.connect(stage.port)).rejects.toThrow('ECONNREFUSED');
+      await expect(stage.connect()).rejects.toThrow('ECONNREFUSED');
       client.send('still here');
       await expect.poll(() => peer.texts).toEqual(['still here']);
       await stage.transport.resumeListening();
@@ -367,7 +405,7 @@ test.runIf(kinds.includes('node'))('[WP3] by node: what is no request is answere
     [`GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, 'too large'],
     ['PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 'malformed'],
   ] as const) {
-    const socket = await RawSocket.connect(stage.port);
+    const socket = await stage.connect();
     socket.write(bytes);
     const { status, body } = await socket.readReply();
     expect([status, JSON.parse(body)]).toEqual([400, failure]);
@@ -379,7 +417,7 @@ test.runIf(kinds.includes('node'))('[WP3] by node: what is no request is answere
 
 test('[WP3] by node: an upgrade to something else is passed over, and the request answered', async () => {
   const stage = await Stage.start('node');
-  const socket = await RawSocket.connect(stage.port);
+  const socket = await stage.connect();
   socket.write('GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n');
   const { status, body } = await socket.readReply();
   expect([status, body, stage.requests[0]?.path]).toEqual([200, '{}', '/x']);
@@ -402,8 +440,8 @@ function waitForClose(client: WebSocket): Promise<[number, string]> {
   });
 }
 
-async function fetchUpgrade(port: number, path: string): ReturnType<RawSocket['readReply']> {
-  const socket = await RawSocket.connect(port);
+async function fetchUpgrade(stage: Stage, path: string): ReturnType<RawSocket['readReply']> {
+  const socket = await stage.connect();
   socket.write(
     `GET ${path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
       'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',

@@ -58,16 +58,18 @@ const fileHeaders: Readonly<Record<string, string>> = {
 /** The files of the console, all in memory: what is not among them has no path here. */
 export class ConsoleFiles {
   readonly #files: ReadonlyMap<string, StoredFile>;
+  readonly #sessionScheme: 'ws' | 'wss';
 
-  private constructor(files: ReadonlyMap<string, StoredFile>) {
+  private constructor(files: ReadonlyMap<string, StoredFile>, sessionScheme: 'ws' | 'wss') {
     this.#files = files;
+    this.#sessionScheme = sessionScheme;
   }
 
-  /** `folder`: what the build made; if there is none, no file is served. */
-  static read(folder: string): ConsoleFiles {
+  /** `folder`: what the build made; if there is none, no file is served. `sessionScheme`: of where sessions are opened. */
+  static read(folder: string, sessionScheme: 'ws' | 'wss'): ConsoleFiles {
     const names = existsSync(folder) ? readdirSync(folder) : [];
     const served = names.filter((name) => contentTypes[path.extname(name)] !== undefined);
-    return new ConsoleFiles(new Map(served.map((name) => [name, readFile(folder, name, names)])));
+    return new ConsoleFiles(new Map(served.map((name) => [name, readFile(folder, name, names)])), sessionScheme);
   }
 
   /** `sessionPort`: where sessions are opened; undefined: not yet known. Undefined: there is no such file. */
@@ -76,7 +78,8 @@ export class ConsoleFiles {
     const file = this.#files.get(name);
     if (file === undefined || (name === indexName && requested !== consolePath)) return undefined;
     const [coding, body] = chooseVariant(file, caller.acceptEncoding);
-    const page = name === indexName ? { 'Content-Security-Policy': restrict(caller.host, sessionPort) } : {};
+    const page =
+      name === indexName ? { 'Content-Security-Policy': restrict(caller.host, this.#sessionScheme, sessionPort) } : {};
     const tag = tagOf(file.hash, coding ?? '', page['Content-Security-Policy'] ?? '');
     const headers = {
       ...fileHeaders,
@@ -122,10 +125,10 @@ function chooseVariant(
 }
 
 /** Sessions are opened at another port, which `'self'` does not cover. */
-function restrict(host: string, sessionPort: number | undefined): string {
+function restrict(host: string, scheme: 'ws' | 'wss', sessionPort: number | undefined): string {
   const name = readHostName(host);
   // The grammar of policies knows no addresses of IPv6.
   const source = name === undefined || name.startsWith('[') ? '*' : name;
-  const sessions = sessionPort === undefined ? '' : ` ws://${source}:${sessionPort}`;
+  const sessions = sessionPort === undefined ? '' : ` ${scheme}://${source}:${sessionPort}`;
   return `${policy}; connect-src 'self'${sessions}`;
 }

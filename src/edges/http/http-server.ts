@@ -1,6 +1,5 @@
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
@@ -22,6 +21,8 @@ import type { SessionCore } from '../../sessions/session-core.ts';
 import { pointTo } from '../../sessions/validation.ts';
 import { headFailures, headRefusals } from '../../transport/head-refusals.ts';
 import { answerFailure, refuseUnreadAnswer } from '../../transport/http-answer.ts';
+import { createHttpServer } from '../../transport/tls-door.ts';
+import type { TlsDoor } from '../../transport/tls-door.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 import { sendAnswer } from './answer-sending.ts';
 import { consolePath } from './console-files.ts';
@@ -45,6 +46,8 @@ export interface HttpServerOptions {
   readonly counters: Counters;
   readonly operations: Readonly<Record<OperationId, Operation>>;
   readonly consoleFiles: ConsoleFiles;
+  /** Undefined: connections are in the clear. */
+  readonly tls: TlsDoor | undefined;
   /** Where sessions are opened; undefined: not yet. */
   readonly readSessionPort: () => Promise<number | undefined>;
 }
@@ -100,16 +103,19 @@ export class HttpServer {
         return answerFailure(failure, status);
       },
     });
-    this.#server = createServer({
-      maxHeaderSize: config.httpHeadBytesMax,
-      headersTimeout: Math.min(config.httpHeadTimeoutMs, config.httpRequestTimeoutMs),
-      requestTimeout: config.httpRequestTimeoutMs,
-      keepAliveTimeout: config.httpIdleTimeoutMs,
-      connectionsCheckingInterval: checkTimeoutsMs,
-      // Refused here, in the words of all refusals.
-      requireHostHeader: false,
-      noDelay: true,
-    });
+    this.#server = createHttpServer(
+      {
+        maxHeaderSize: config.httpHeadBytesMax,
+        headersTimeout: Math.min(config.httpHeadTimeoutMs, config.httpRequestTimeoutMs),
+        requestTimeout: config.httpRequestTimeoutMs,
+        keepAliveTimeout: config.httpIdleTimeoutMs,
+        connectionsCheckingInterval: checkTimeoutsMs,
+        // Refused here, in the words of all refusals.
+        requireHostHeader: false,
+        noDelay: true,
+      },
+      options.tls,
+    );
     // A caller may shut its sending side right after the request, as `nc -N` and some proxies do.
     Object.assign(this.#server, { httpAllowHalfOpen: true });
     this.#server.maxConnections = config.httpConnectionsMax;
@@ -151,6 +157,7 @@ export class HttpServer {
   close(): void {
     this.stopListening();
     this.#server.closeAllConnections();
+    this.#options.tls?.close();
   }
 
   tick(nowMs: number): void {
@@ -332,6 +339,7 @@ export class HttpServer {
       grant,
       refuseLate,
       actor,
+      certificate: this.#options.tls?.clientOf(raw.socket),
       ifNoneMatch: headers['if-none-match'] ?? '',
       lastEventId: typeof lastEventId === 'string' ? lastEventId : '',
       pace: (read) =>

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 
+import { usesTls } from '../../config/config.ts';
 import type { ServerConfig } from '../../config/config.ts';
 import type { Failure } from '../../protocol/errors.ts';
 import { sessionPath, subprotocol } from '../../protocol/limits.ts';
@@ -16,6 +17,7 @@ export interface AdmissionOptions {
   readonly config: Pick<
     ServerConfig,
     | 'host'
+    | 'tlsCert'
     | 'allowedHosts'
     | 'allowedOrigins'
     | 'sessionsMax'
@@ -112,7 +114,9 @@ export class Admission {
     const name = readHostName(host);
     if (name === undefined || !this.#ownNames.has(name)) return false;
     const port = this.#options.readHttpPort();
-    return port !== 0 && origin.toLowerCase() === (port === 80 ? `http://${name}` : `http://${name}:${port}`);
+    if (port === 0) return false;
+    const [scheme, schemePort] = usesTls(this.#options.config) ? ['https', 443] : ['http', 80];
+    return origin.toLowerCase() === (port === schemePort ? `${scheme}://${name}` : `${scheme}://${name}:${port}`);
   }
 
   /** Those who come all at once, each with all that it holds, would keep the ones who are in from being served. */

@@ -10,6 +10,7 @@ import type { SessionCore } from '../../sessions/session-core.ts';
 import type { Session } from '../../sessions/session.ts';
 import { headRefusals } from '../../transport/head-refusals.ts';
 import { answerFailure } from '../../transport/http-answer.ts';
+import type { TlsDoor } from '../../transport/tls-door.ts';
 import type { CreateTransport, HttpAnswer, PlainRequest, Transport } from '../../transport/transport.ts';
 import { Admission } from './admission.ts';
 
@@ -21,6 +22,8 @@ export interface HostTransportOptions {
   readonly counts: SessionCounts;
   readonly admissionRate: AdmissionRate;
   readonly descriptors: DescriptorBudget;
+  /** Undefined: connections are in the clear. */
+  readonly tls: TlsDoor | undefined;
   /** See {@link HttpPort}. */
   readonly httpPort: HttpPort;
   /** Answers everything that is no handshake. */
@@ -37,6 +40,7 @@ export function createHostTransport({
   admissionRate,
   descriptors,
   httpPort,
+  tls,
   onRequest,
 }: HostTransportOptions): Transport {
   const admission = new Admission({
@@ -58,6 +62,7 @@ export function createHostTransport({
     frameBytesMax: config.frameBytesMax,
     backlogBytesMax: config.sessionBacklogBytesMax,
     heartbeatTimeoutMs: config.heartbeatTimeoutMs,
+    tls,
     judgeUpgrade: (call) => admission.judge(call),
     onOpen: (socket, address, authorization) => {
       admission.enter(address);

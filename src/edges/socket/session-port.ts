@@ -32,6 +32,7 @@ function misdirect(url: string | undefined): Failure {
     return { code: 'misdirected', message: 'this port is for sessions: this server serves no HTTP' };
   }
   const message = `this port is for sessions: HTTP is served at ${url}`;
+  const { port, protocol } = new URL(url);
   // An URL leaves out the port that its scheme has by itself.
-  return { code: 'misdirected', message, httpPort: Number(new URL(url).port || '80') };
+  return { code: 'misdirected', message, httpPort: Number(port || (protocol === 'https:' ? '443' : '80')) };
 }
