@@ -1,13 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import type { ClientTls } from '../client/index.ts';
 import { httpOperations } from '../protocol/http-operations.ts';
 import type { OperationId } from '../protocol/http-operations.ts';
 import { AdministrationError } from './exit-codes.ts';
 import { Connections, exchangeHttp, isNoHttp, openHttp } from './http-exchange.ts';
-import { readServers } from './registry.ts';
 import type { HttpOptions } from './registry.ts';
-import { httpOrigin, StrangeServerError } from './server-identity.ts';
+import { hintAtTls, httpOrigin, StrangeServerError } from './server-identity.ts';
+import { readServers, readTls } from './tls-options.ts';
 
 /** More than any answer of administration. */
 const answerBytesMax = 64 * 1_048_576;
@@ -28,6 +29,7 @@ export interface RegistryRequest extends Input {
  */
 export class RegistryCalls {
   readonly #timeoutMs: number;
+  readonly #tls: ClientTls | undefined;
   readonly #connections: Connections | undefined;
   readonly #isGiven: boolean;
   #base: string;
@@ -36,7 +38,8 @@ export class RegistryCalls {
   constructor(options: HttpOptions, connections = 0) {
     const [server = ''] = readServers(options);
     this.#timeoutMs = options.timeoutMs;
-    this.#connections = connections === 0 ? undefined : new Connections(connections);
+    this.#tls = readTls(options);
+    this.#connections = connections === 0 ? undefined : new Connections(connections, this.#tls);
     this.#isGiven = options.http !== undefined;
     this.#base = options.http ?? httpOrigin(server);
   }
@@ -88,7 +91,11 @@ export class RegistryCalls {
 
   async #open(path: string): Promise<IncomingMessage> {
     try {
-      return await openHttp({ url: new URL(`${this.#base}${path}`), idleTimeoutMs: this.#timeoutMs });
+      return await openHttp({
+        url: new URL(`${this.#base}${path}`),
+        idleTimeoutMs: this.#timeoutMs,
+        tls: this.#tls,
+      });
     } catch (error) {
       throw describeNoAnswer(this.#base, error, undefined);
     }
@@ -99,7 +106,15 @@ export class RegistryCalls {
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
     const signal = AbortSignal.timeout(this.#timeoutMs);
     try {
-      const exchange = { url, method, body, signal, bytesMax: answerBytesMax, connections: this.#connections };
+      const exchange = {
+        url,
+        method,
+        body,
+        signal,
+        bytesMax: answerBytesMax,
+        connections: this.#connections,
+        tls: this.#tls,
+      };
       const { status, text, date } = await exchangeHttp(exchange);
       const answer = readObject(text);
       return { status, answer, failure: readFailure(answer), text, date };
@@ -115,7 +130,8 @@ function describeNoAnswer(base: string, error: unknown, timeoutMs: number | unde
     return new StrangeServerError(`${base} is not a slotcast registry: it does not speak HTTP`, { cause: error });
   }
   const { code, message } = error as NodeJS.ErrnoException;
-  const why = timeoutMs === undefined ? (code ?? message) : `no answer within ${timeoutMs} ms`;
+  const why =
+    timeoutMs === undefined ? (code ?? message) + hintAtTls(base, message) : `no answer within ${timeoutMs} ms`;
   return new AdministrationError(`cannot reach ${base}: ${why}`, { cause: error, isUnreachable: true });
 }
 

@@ -33,9 +33,10 @@ import { timeRequest } from './ping-command.ts';
 import { addOutputOption } from './printing.ts';
 import type { OutputOptions } from './printing.ts';
 import { formatMs } from './quantities.ts';
-import { addHttpOptions, readServers, withClient } from './registry.ts';
+import { addHttpOptions, withClient } from './registry.ts';
 import type { HttpOptions } from './registry.ts';
 import { readSessions } from './sessions-command.ts';
+import { readServers } from './tls-options.ts';
 
 type DoctorOptions = HttpOptions & OutputOptions;
 

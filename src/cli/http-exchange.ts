@@ -1,6 +1,9 @@
 import { Agent, request as requestHttp } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import { Agent as SecureAgent, request as requestHttps } from 'node:https';
+import type { ConnectionOptions } from 'node:tls';
+
+import type { ClientTls } from '../client/index.ts';
 
 export interface Exchange {
   readonly url: URL;
@@ -12,6 +15,8 @@ export interface Exchange {
   readonly bytesMax: number;
   /** Connections that are kept for further requests; without them each has one of its own. */
   readonly connections?: Connections | undefined;
+  /** Whom to trust over TLS, and what to show. */
+  readonly tls?: ClientTls | undefined;
 }
 
 /** Connections to one server, which are kept between requests until they are closed. */
@@ -20,10 +25,10 @@ export class Connections {
   readonly plain: Agent;
   readonly secure: SecureAgent;
 
-  constructor(max: number) {
+  constructor(max: number, tls: ClientTls | undefined) {
     const options = { keepAlive: true, maxSockets: max };
     this.plain = new Agent(options);
-    this.secure = new SecureAgent(options);
+    this.secure = new SecureAgent({ ...options, ...toTlsOptions(tls) });
     this.#agents = [this.plain, this.secure];
   }
 
@@ -43,6 +48,7 @@ export function exchangeHttp({
   signal,
   bytesMax,
   connections,
+  tls,
 }: Exchange): Promise<{ status: number; text: string; date: string | undefined }> {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const headers =
@@ -51,7 +57,7 @@ export function exchangeHttp({
   const request = isSecure ? requestHttps : requestHttp;
   const agent = connections === undefined ? false : isSecure ? connections.secure : connections.plain;
   return new Promise((resolve, reject) => {
-    const asked = request(url, { method, headers, signal, agent }, (response) => {
+    const asked = request(url, { ...toTlsOptions(tls), method, headers, signal, agent }, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       const finish = (): void => {
@@ -79,19 +85,26 @@ export interface Download {
   readonly url: URL;
   /** It fails if nothing comes for so long, in milliseconds. */
   readonly idleTimeoutMs: number;
+  /** Whom to trust over TLS, and what to show. */
+  readonly tls?: ClientTls | undefined;
 }
 
 /** Asks for something that is too large to be held; resolves once its head is there. The caller reads the body, or destroys it. */
-export function openHttp({ url, idleTimeoutMs }: Download): Promise<IncomingMessage> {
+export function openHttp({ url, idleTimeoutMs, tls }: Download): Promise<IncomingMessage> {
   const request = url.protocol === 'https:' ? requestHttps : requestHttp;
   return new Promise((resolve, reject) => {
-    const asked = request(url, { agent: false, timeout: idleTimeoutMs }, resolve);
+    const asked = request(url, { ...toTlsOptions(tls), agent: false, timeout: idleTimeoutMs }, resolve);
     asked.once('timeout', () => {
       asked.destroy(new Error(`nothing came for ${idleTimeoutMs} ms`));
     });
     asked.once('error', reject);
     asked.end();
   });
+}
+
+/** In the words of Node. */
+function toTlsOptions({ serverName, ...trust }: ClientTls = {}): ConnectionOptions {
+  return { ...trust, ...(serverName === undefined ? {} : { servername: serverName }) };
 }
 
 /** An answer came, and it was none of HTTP; anything else that failed says nothing of who is there. */

@@ -7,8 +7,9 @@ import type { Client } from '../client/index.ts';
 import { highestOf, lowestOf } from '../protocol/extremes.ts';
 import { formatJson } from './output.ts';
 import { formatMs } from './quantities.ts';
-import { addRegistryOptions, parseCount, readServers, waitForInterrupt, withClient } from './registry.ts';
+import { addRegistryOptions, parseCount, waitForInterrupt, withClient } from './registry.ts';
 import type { RegistryOptions } from './registry.ts';
+import { readServers } from './tls-options.ts';
 
 interface PingOptions extends RegistryOptions {
   readonly count: number;

@@ -7,9 +7,11 @@ import { connect, RequestError } from '../client/index.ts';
 import type { Client, InstanceFilter, ServiceFields } from '../client/index.ts';
 import { httpVariable, serverVariable } from '../config/config-sources.ts';
 import { runIdentified } from './server-identity.ts';
+import { addTlsOptions, readServers, readTls, readVariable, serverDefault } from './tls-options.ts';
+import type { TlsOptions } from './tls-options.ts';
 
 /** Options that every command has which talks to a registry. */
-export interface RegistryOptions {
+export interface RegistryOptions extends TlsOptions {
   readonly server?: string[];
   readonly json: boolean;
   readonly timeoutMs: number;
@@ -23,10 +25,8 @@ export interface HttpOptions extends RegistryOptions {
 
 export interface ServiceOptions extends RegistryOptions, NameOptions {}
 
-const serverDefault = 'ws://127.0.0.1:7070';
-
 export function addRegistryOptions(command: Command): Command {
-  return command
+  return addTlsOptions(command)
     .addOption(
       readVariable(
         new Option('--server <url>', 'registry to talk to, as a URL or HOST:PORT; several in a list, or given again'),
@@ -46,11 +46,6 @@ export function addHttpOptions(command: Command): Command {
       httpVariable,
     ).argParser(parseHttp),
   );
-}
-
-/** A variable that is empty counts as unset, like those of `start`. */
-function readVariable(option: Option, variable: string): Option {
-  return process.env[variable] === '' ? option : option.env(variable);
 }
 
 export function addServiceOptions(command: Command): Command {
@@ -177,14 +172,13 @@ export function readFilter({ zone, enabledOnly, healthyOnly, select }: FilterOpt
   };
 }
 
-export function readServers({ server }: { readonly server?: string[] }): string[] {
-  return server ?? [serverDefault];
-}
-
 export function openClient(options: RegistryOptions): Client {
   const { timeoutMs } = options;
+  const servers = readServers(options);
+  const tls = servers.some((server) => server.startsWith('wss:')) ? readTls(options) : undefined;
   return connect({
-    servers: readServers(options),
+    servers,
+    ...(tls === undefined ? {} : { tls }),
     app: 'slotcast-cli',
     connectTimeoutMs: timeoutMs,
     requestTimeoutMs: timeoutMs,
@@ -205,7 +199,8 @@ export async function withClient<T>(options: RegistryOptions, run: (client: Clie
 
 /** Runs the first thing that needs a session; says so at once if those who should be registries are none. */
 export function awaitRegistry<T>(client: Client, options: RegistryOptions, run: () => Promise<T>): Promise<T> {
-  return runIdentified(client, { servers: readServers(options), timeoutMs: options.timeoutMs }, run);
+  const asked = { servers: readServers(options), timeoutMs: options.timeoutMs, tls: readTls(options) };
+  return runIdentified(client, asked, run);
 }
 
 /** Rejects with the reason when the client gives up, which it does only if no server speaks its version of the protocol. */

@@ -1,5 +1,5 @@
 import { ConnectionLostError } from '../client/index.ts';
-import type { Client } from '../client/index.ts';
+import type { Client, ClientTls } from '../client/index.ts';
 import { exchangeHttp, isNoHttp } from './http-exchange.ts';
 
 /** Somebody answers where a registry should be, and it is none. */
@@ -20,15 +20,22 @@ export function httpOrigin(server: string): string {
 }
 
 /** Asks a server over HTTP what every registry answers, whatever its state. */
-async function identify(server: string, signal: AbortSignal): Promise<Identity> {
+async function identify(server: string, signal: AbortSignal, tls: ClientTls | undefined): Promise<Identity> {
   const url = new URL(livePath, httpOrigin(server));
   try {
-    const { status, text } = await exchangeHttp({ url, method: 'GET', signal, bytesMax: answerBytesMax });
+    const { status, text } = await exchangeHttp({ url, method: 'GET', signal, bytesMax: answerBytesMax, tls });
     if (status === 200 && text.startsWith('{"status":"live"')) return { kind: 'registry' };
     return { kind: 'stranger', sign: `it answers ${livePath} with ${status}` };
   } catch (error) {
     return isNoHttp(error) ? { kind: 'stranger', sign: 'it does not speak HTTP' } : { kind: 'nobody' };
   }
+}
+
+/** Who is asked, and how. */
+export interface Asked {
+  readonly servers: readonly string[];
+  readonly timeoutMs: number;
+  readonly tls: ClientTls | undefined;
 }
 
 /**
@@ -37,11 +44,11 @@ async function identify(server: string, signal: AbortSignal): Promise<Identity> 
  */
 export async function runIdentified<T>(
   client: Client,
-  { servers, timeoutMs }: { readonly servers: readonly string[]; readonly timeoutMs: number },
+  { servers, timeoutMs, tls }: Asked,
   run: () => Promise<T>,
 ): Promise<T> {
   const over = new AbortController();
-  const strange = watchForStrangers(client, servers, timeoutMs, over.signal);
+  const strange = watchForStrangers(client, { servers, timeoutMs, tls }, over.signal);
   strange.catch(() => undefined);
   try {
     return await Promise.race([run(), strange]);
@@ -54,12 +61,7 @@ export async function runIdentified<T>(
 }
 
 /** Rejects once every server is known to be a stranger, and never resolves. */
-function watchForStrangers(
-  client: Client,
-  servers: readonly string[],
-  timeoutMs: number,
-  over: AbortSignal,
-): Promise<never> {
+function watchForStrangers(client: Client, { servers, timeoutMs, tls }: Asked, over: AbortSignal): Promise<never> {
   return new Promise<never>((_, reject) => {
     const signal = AbortSignal.any([over, AbortSignal.timeout(timeoutMs)]);
     const asked = new Set<string>();
@@ -67,7 +69,7 @@ function watchForStrangers(
     const ask = async (server: string): Promise<void> => {
       if (asked.has(server)) return;
       asked.add(server);
-      const identity = await identify(server, signal);
+      const identity = await identify(server, signal, tls);
       if (identity.kind !== 'stranger') return;
       strangers.push(`${server} is not a slotcast registry: ${identity.sign}`);
       if (strangers.length === new Set(servers).size) reject(new StrangeServerError(strangers.join('; ')));
@@ -87,6 +89,15 @@ function watchForStrangers(
   });
 }
 
+/** What may be meant, where one side speaks TLS and the other does not. */
+export function hintAtTls(servers: string, cause: string): string {
+  if (/^(?:ws|http):/.test(servers) && /socket hang up|ECONNRESET/.test(cause))
+    return '; does it speak TLS? Then the URL begins with wss: or https:';
+  if (/^(?:wss|https):/.test(servers) && /wrong version number|packet length too long/.test(cause))
+    return '; it may not speak TLS';
+  return '';
+}
+
 /** Names the servers, which may come from the environment; and says what the last one is when its answer to the handshake shows that. */
 function describeUnreachable(error: ConnectionLostError, servers: readonly string[]): Error {
   const { timeoutMs, lastCause } = error;
@@ -98,5 +109,5 @@ function describeUnreachable(error: ConnectionLostError, servers: readonly strin
     );
   }
   const cause = lastCause === 'not connected yet' ? 'no answer' : lastCause;
-  return new ConnectionLostError(timeoutMs, `${cause} (${servers.join(', ')})`);
+  return new ConnectionLostError(timeoutMs, `${cause} (${servers.join(', ')})${hintAtTls(servers.join(), cause)}`);
 }

@@ -82,6 +82,7 @@ export class ClientShell implements Client {
         },
       },
       options.WebSocket,
+      this.#settings.tls,
     );
   }
 

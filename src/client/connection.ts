@@ -1,6 +1,6 @@
 import { rawSockets } from './raw-sockets.ts';
 import { loadWebSocket } from './web-socket.ts';
-import type { WebSocketConstructor, WebSocketLike } from './web-socket.ts';
+import type { ClientTls, WebSocketConstructor, WebSocketLike } from './web-socket.ts';
 
 /** Close codes of the client: 1000 is the only one that a browser may send besides 3000 to 4999. */
 const orderlyCode = 1000;
@@ -17,12 +17,14 @@ export interface ConnectionEvents {
 export class Connection {
   readonly #events: ConnectionEvents;
   readonly #WebSocket: WebSocketConstructor | undefined;
+  readonly #tls: ClientTls | undefined;
   /** Undefined while the constructor is being loaded. */
   readonly #sockets: Map<number, WebSocketLike | undefined> = new Map();
 
-  constructor(events: ConnectionEvents, WebSocket: WebSocketConstructor | undefined) {
+  constructor(events: ConnectionEvents, WebSocket: WebSocketConstructor | undefined, tls: ClientTls | undefined) {
     this.#events = events;
     this.#WebSocket = WebSocket;
+    this.#tls = tls;
   }
 
   open(number: number, url: string): void {
@@ -55,7 +57,7 @@ export class Connection {
   }
 
   async #open(number: number, url: string): Promise<void> {
-    const WebSocket = this.#WebSocket ?? (await loadWebSocket());
+    const WebSocket = await loadWebSocket(this.#WebSocket, this.#tls);
     // Given up while the constructor was being loaded.
     if (!this.#sockets.has(number)) return;
     rawSockets.watch(WebSocket);
@@ -73,7 +75,7 @@ export class Connection {
     });
     socket.addEventListener('error', (event) => {
       // Browsers do not say what went wrong; others do.
-      if ('message' in event && typeof event.message === 'string') failure = event.message;
+      if ('message' in event && typeof event.message === 'string') failure = explainFailure(event.message);
       if (hasOpened) return;
       // A close follows from browsers and `ws`, but not from Node's own WebSocket: so it is not waited for.
       queueMicrotask(() => {
@@ -89,4 +91,10 @@ export class Connection {
   #lose(number: number, cause: string): void {
     if (this.#sockets.delete(number)) this.#events.closed(number, cause);
   }
+}
+
+/** OpenSSL words its failures as lines of a log, with the reason among places in its sources. */
+function explainFailure(message: string): string {
+  const [, reason] = /[0-9A-F]{8,}:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):/.exec(message) ?? [];
+  return reason === undefined ? message : `TLS: ${reason}`;
 }

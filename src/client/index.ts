@@ -45,6 +45,7 @@ export {
   TimeoutError,
 } from './errors.ts';
 export type { LockLoss } from './errors.ts';
+export type { ClientTls } from './web-socket.ts';
 export { Picker } from './picker.ts';
 export type { InstanceSource, Picked, PickerOptions, PickPolicy } from './picker.ts';
 export type {

@@ -2,7 +2,8 @@ import { protocolVersion, sessionPath } from '../protocol/limits.ts';
 import type { SessionOpenParams } from '../protocol/types.ts';
 import { OptionError } from './errors.ts';
 import type { ListCache } from './list-cache.ts';
-import type { WebSocketConstructor } from './web-socket.ts';
+import { canBeSecured } from './web-socket.ts';
+import type { ClientTls, WebSocketConstructor } from './web-socket.ts';
 
 /** Options of `connect`. All times are in milliseconds. */
 export interface ClientOptions {
@@ -52,6 +53,11 @@ export interface ClientOptions {
   readonly cacheAfterMs?: number;
   /** By default the global `WebSocket` or, if there is none (Node 20), that of the package `ws`. */
   readonly WebSocket?: WebSocketConstructor;
+  /**
+   * For `wss:` servers: whom to trust, and which certificate to show. Only with the package `ws`, which Node uses then whether or not it has a `WebSocket` of its own: a browser
+   * decides that by itself.
+   */
+  readonly tls?: ClientTls;
   /** In [0, 1), for jitter; by default `Math.random`. */
   readonly random?: () => number;
 }
@@ -80,6 +86,7 @@ export interface Settings {
   readonly requestsMax: number;
   readonly isCaching: boolean;
   readonly cacheAfterMs: number;
+  readonly tls: ClientTls | undefined;
 }
 
 /** Longest time that a timer can hold. */
@@ -92,8 +99,10 @@ export function resolveOptions(options: ClientOptions): Settings {
   const backoffMinMs = readInteger(options, 'backoffMinMs', 100);
   const backoffMaxMs = readInteger(options, 'backoffMaxMs', Math.max(10_000, backoffMinMs));
   if (backoffMaxMs < backoffMinMs) throw new OptionError('backoffMaxMs', 'at least backoffMinMs');
+  const urls = servers.map(resolveUrl);
   return {
-    urls: servers.map(resolveUrl),
+    urls,
+    tls: readTls(options, urls),
     open: {
       client,
       ...(app === undefined ? {} : { app }),
@@ -113,6 +122,23 @@ export function resolveOptions(options: ClientOptions): Settings {
     isCaching: options.cache !== undefined,
     cacheAfterMs: readInteger(options, 'cacheAfterMs', 1000),
   };
+}
+
+/** A copy of what is given. */
+function readTls({ tls, WebSocket }: ClientOptions, urls: readonly string[]): ClientTls | undefined {
+  if (tls === undefined) return undefined;
+  if (!canBeSecured(WebSocket))
+    throw new OptionError('tls', 'left out where WebSockets are not those of the package ws');
+  if (!urls.some((url) => url.startsWith('wss:'))) throw new OptionError('tls', 'given with wss: URLs only');
+  for (const name of ['ca', 'cert', 'key', 'serverName'] as const) {
+    const value: unknown = tls[name];
+    if (value !== undefined && (typeof value !== 'string' || value === '')) {
+      throw new OptionError(`tls.${name}`, 'a text that is not empty');
+    }
+  }
+  if ((tls.cert === undefined) !== (tls.key === undefined))
+    throw new OptionError('tls', 'given both cert and key, or neither');
+  return { ...tls };
 }
 
 type NumberOption = {

@@ -23,7 +23,19 @@ const environmentPrefix = 'SLOTCAST_';
 /** Where clients find the registry, and where commands find its HTTP: the variables of the family that are no settings of the server. */
 export const serverVariable = 'SLOTCAST_SERVER';
 export const httpVariable = 'SLOTCAST_HTTP';
-const otherVariables: ReadonlySet<string> = new Set([serverVariable, httpVariable]);
+/** And what commands need to trust it, and to show who they are. */
+export const caVariable = 'SLOTCAST_CA';
+export const certVariable = 'SLOTCAST_CERT';
+export const keyVariable = 'SLOTCAST_KEY';
+export const serverNameVariable = 'SLOTCAST_SERVER_NAME';
+const otherVariables: ReadonlySet<string> = new Set([
+  serverVariable,
+  httpVariable,
+  caVariable,
+  certVariable,
+  keyVariable,
+  serverNameVariable,
+]);
 
 /** `disconnectGraceMs` is `SLOTCAST_DISCONNECT_GRACE_MS` in the environment. */
 export function environmentName(name: SettingName): string {

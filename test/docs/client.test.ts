@@ -12,6 +12,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as client from '../../src/client/index.ts';
 import { resolveOptions } from '../../src/client/options.ts';
 import { errorCodes } from '../../src/protocol/errors.ts';
+import { CertificateFolder, issueClient } from '../support/test-certificates.ts';
 
 /** Not in step with it: the server is in this process. */
 const run = promisify(execFile);
@@ -130,8 +131,23 @@ test('docs/CLIENT.md lists every error, its fields, and every code', () => {
 });
 
 let server: Server;
+/** Over TLS, with client certificates. */
+let secureServer: Server;
+let certificates: CertificateFolder;
 let folder: string;
 beforeAll(async () => {
+  certificates = new CertificateFolder({ dnsNames: ['registry.example'] });
+  const orders = issueClient(certificates.authority, 'orders');
+  certificates.write('orders.crt', orders.certificate);
+  certificates.write('orders.key', orders.key);
+  secureServer = await startServer({
+    port: 0,
+    partitions: 1,
+    logLevel: 'silent',
+    ...certificates.settings,
+    tlsCa: certificates.ca,
+    tlsClientCertificate: 'require',
+  });
   server = await startServer({ port: 0, partitions: 1, logLevel: 'silent', warmUpMs: 1 });
   // Within the package, so that it can import itself by its name.
   mkdirSync(join(root, 'dist'), { recursive: true });
@@ -140,6 +156,8 @@ beforeAll(async () => {
 afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   await server.stop();
+  await secureServer.stop();
+  certificates.remove();
 });
 
 const examples = [
@@ -160,6 +178,8 @@ test.each(examples)('the example of %s runs', async (name, code) => {
       : 'await client.close();';
   const program = `${isWhole ? '' : opening}${code}\n${ending}`
     .replaceAll('ws://127.0.0.1:7070', server.address.url)
+    .replaceAll('wss://registry.example:7070', secureServer.address.url)
+    .replaceAll(/'(\w+\.(?:crt|key))'/g, (_, file: string) => JSON.stringify(join(certificates.path, file)))
     .replaceAll('/var/tmp/gateway-lists', join(folder, 'lists'));
   const path = join(folder, `${name.replaceAll(' ', '-')}.mjs`);
   writeFileSync(path, program);
