@@ -5,6 +5,7 @@ import { productVersion } from '../runtime/product-version.ts';
 import { addAuditCommands } from './audit-command.ts';
 import { addBackupCommands } from './backup-commands.ts';
 import { addBenchCommand } from './bench-command.ts';
+import { addCertCommand } from './cert-command.ts';
 import { addCompletionCommand } from './completion-command.ts';
 import { addConfigCommand } from './config-command.ts';
 import { addDeclareCommand } from './declare-command.ts';
@@ -77,6 +78,7 @@ addExportCommand(program);
 addImportCommand(program);
 addBackupCommands(program);
 addAuditCommands(program);
+addCertCommand(program);
 addCompletionCommand(program);
 
 try {

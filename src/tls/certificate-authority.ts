@@ -1,4 +1,12 @@
-import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  sign,
+  X509Certificate,
+} from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 
 import { AsnConvert, OctetString } from '@peculiar/asn1-schema';
@@ -65,11 +73,19 @@ export class CertificateAuthority {
   readonly #keyId: ArrayBuffer;
   readonly issued: IssuedCertificate;
 
-  constructor(commonName: string, validity: CertificateValidity) {
-    this.#name = nameOf([commonName]);
-    const { privateKey, publicKey } = generateKeys();
+  /** Begins a new one, or goes on with one that was begun before. */
+  constructor(commonName: string, validity: CertificateValidity, begun?: IssuedCertificate) {
+    const privateKey = begun === undefined ? generateKey() : createPrivateKey(begun.key);
+    const publicKey = createPublicKey(privateKey);
     this.#key = privateKey;
     this.#keyId = identify(publicKey);
+    if (begun !== undefined) {
+      const { raw } = new X509Certificate(begun.certificate);
+      this.#name = AsnConvert.parse(raw, Certificate).tbsCertificate.subject;
+      this.issued = begun;
+      return;
+    }
+    this.#name = nameOf([commonName]);
     const extensions = [
       extend(id_ce_basicConstraints, new BasicConstraints({ cA: true, pathLenConstraint: 0 }), true),
       extend(id_ce_keyUsage, new KeyUsage(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign), true),
@@ -81,7 +97,8 @@ export class CertificateAuthority {
 
   issue(request: CertificateRequest): IssuedCertificate {
     const { usage, commonNames, dnsNames = [], ipAddresses = [], uris = [], validity } = request;
-    const { privateKey, publicKey } = generateKeys();
+    const privateKey = generateKey();
+    const publicKey = createPublicKey(privateKey);
     const names = [
       ...dnsNames.map((dNSName) => new GeneralName({ dNSName })),
       ...ipAddresses.map((iPAddress) => new GeneralName({ iPAddress })),
@@ -138,8 +155,8 @@ export class CertificateAuthority {
   }
 }
 
-function generateKeys(): { readonly privateKey: KeyObject; readonly publicKey: KeyObject } {
-  return generateKeyPairSync('ec', { namedCurve: 'P-256' });
+function generateKey(): KeyObject {
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 }
 
 function formatKey(key: KeyObject): string {

@@ -159,6 +159,7 @@ describe('the SDK over TLS', () => {
         ...more,
       });
       await client.whenConnected();
+      expect(client.isConnected).toBe(true);
       await client.close();
     }
   });
@@ -169,14 +170,12 @@ describe('the SDK over TLS', () => {
     await client.close();
   });
 
-  test('refuses what nothing could follow', () => {
-    const refused = (options: object, words: string): void => {
-      expect(() => connect({ servers: [server.address.url], ...options })).toThrow(words);
-    };
-    class Plain {}
-    refused({ tls: {}, WebSocket: Plain }, 'option tls must be left out');
-    refused({ tls: {}, servers: ['ws://127.0.0.1:1'] }, 'option tls must be given with wss: URLs only');
-    refused({ tls: { cert: 'x' } }, 'option tls must be given both cert and key');
-    refused({ tls: { ca: Buffer.from('x') } }, 'option tls.ca must be a text');
+  test.each<[words: string, options: object]>([
+    ['option tls must be left out', { tls: {}, WebSocket: class extends EventTarget {} }],
+    ['option tls must be given with wss: URLs only', { tls: {}, servers: ['ws://127.0.0.1:1'] }],
+    ['option tls must be given both cert and key', { tls: { cert: 'x' } }],
+    ['option tls.ca must be a text', { tls: { ca: Buffer.from('x') } }],
+  ])('is refused: %s', (words, options) => {
+    expect(() => connect({ servers: [server.address.url], ...options })).toThrow(words);
   });
 });
