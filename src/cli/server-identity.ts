@@ -91,7 +91,7 @@ function watchForStrangers(client: Client, { servers, timeoutMs, tls }: Asked, o
 
 /** What may be meant, where one side speaks TLS and the other does not. */
 export function hintAtTls(servers: string, cause: string): string {
-  if (/^(?:ws|http):/.test(servers) && /socket hang up|ECONNRESET/.test(cause))
+  if (/^(?:ws|http):/.test(servers) && /socket hang up|ECONNRESET|network error/.test(cause))
     return '; does it speak TLS? Then the URL begins with wss: or https:';
   if (/^(?:wss|https):/.test(servers) && /wrong version number|packet length too long/.test(cause))
     return '; it may not speak TLS';

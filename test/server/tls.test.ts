@@ -8,6 +8,7 @@ import { startFaultyServer } from 'slotcast/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { CertificateAuthority } from '../../src/tls/certificate-authority.ts';
+import { canSharePorts } from '../../src/transport/port-sharer.ts';
 import { RawSocket } from '../support/raw-socket.ts';
 import { CertificateFolder, issueClient, issueServer, validFor } from '../support/test-certificates.ts';
 import { askOverTls, callOverTls, openOverTls, shakeHands } from '../support/tls-calls.ts';
@@ -152,6 +153,16 @@ describe('both ports', () => {
   });
 });
 
+test('the console may open sessions over TLS alone, and pages of its address may come', async () => {
+  const { address } = await start();
+  const { status, headers } = await callOverTls(`${address.httpUrl}/console`, caller());
+  expect(status).toBe(200);
+  expect(headers['content-security-policy']).toContain(`connect-src 'self' wss://127.0.0.1:${address.port}`);
+  const own = `https://127.0.0.1:${address.httpPort}`;
+  (await openOverTls(address.url, caller(), own)).terminate();
+  await expect(openOverTls(address.url, caller(), own.replace('https', 'http'))).rejects.toThrow('403');
+});
+
 describe('client certificates', () => {
   test('[TL1] of another authority are refused, also where none is required', async () => {
     const other = new CertificateAuthority('test authority', validFor(1));
@@ -292,6 +303,39 @@ test('[TL2] a thread for HTTP that dies comes back with the certificate of now',
   running.killEdge(0);
   await expect.poll(() => serial().catch(() => 'nobody')).toBe('nobody');
   await expect.poll(() => serial().catch(() => 'nobody'), { timeout: 20_000 }).toBe(now);
+});
+
+describe('with I/O threads', () => {
+  test.runIf(canSharePorts())('[TL2] all of them take sessions over TLS, and the new certificate', async () => {
+    const { address } = await start({ ioThreads: 2, tlsCa: folder.ca, tlsClientCertificate: 'require' });
+    const { certificate: cert, key } = issueClient(folder.authority, 'orders');
+    const orders = caller({ cert, key });
+    const sessions = await Promise.all(Array.from({ length: 24 }, () => openOverTls(address.url, orders)));
+    const { text } = await callOverTls(`${address.httpUrl}/v1/stats`, orders);
+    const { hosts } = JSON.parse(text) as { readonly hosts: readonly { readonly sessions: number }[] };
+    expect(hosts.filter(({ sessions: count }) => count > 0).length).toBe(2);
+    const serials = async (): Promise<string[]> => {
+      const sockets = await Promise.all(
+        Array.from({ length: 24 }, () => shakeHands(address.port, { ca: folder.trust, cert, key })),
+      );
+      const numbers = sockets.map((socket) => socket.getPeerCertificate().serialNumber);
+      for (const socket of sockets) socket.destroy();
+      return [...new Set(numbers)];
+    };
+    const before = await serials();
+    expect(before.length).toBe(1);
+    folder.replaceServer(issueServer(folder.authority));
+    await expect.poll(async () => (await serials()).includes(before[0]!), { timeout: 20_000 }).toBe(false);
+    expect((await serials()).length).toBe(1);
+    for (const session of sessions) {
+      expect(await askOverTls(session, 'session.open', { client: 'test' })).toMatchObject({ heartbeatMs: 5000 });
+      session.terminate();
+    }
+  });
+
+  test.skipIf(canSharePorts())('a Node that cannot share a port is refused at the start', async () => {
+    await expect(start({ ioThreads: 1 })).rejects.toThrow('22.12 or later, and this is');
+  });
 });
 
 test('metrics say when certificates expire', async () => {

@@ -42,8 +42,9 @@ export function callOverTls(
 }
 
 /** Resolves once the WebSocket is open; rejects if it does not open. */
-export async function openOverTls(url: string, caller: TlsCaller): Promise<WebSocket> {
-  const socket = new WebSocket(url, { perMessageDeflate: false, ...caller });
+export async function openOverTls(url: string, caller: TlsCaller, origin?: string): Promise<WebSocket> {
+  const page = origin === undefined ? {} : { origin };
+  const socket = new WebSocket(url, { perMessageDeflate: false, ...caller, ...page });
   await new Promise((resolve, reject) => {
     socket.once('open', resolve);
     socket.once('error', reject);
