@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import type { PeerName } from './peers/driver.ts';
 
 /** What can be selected. */
-const suites = ['micro', 'ratios', 'healing', 'io-threads', 'checks', 'audit', 'peers'] as const;
+const suites = ['micro', 'ratios', 'healing', 'io-threads', 'checks', 'audit', 'tls', 'peers'] as const;
 const peers: readonly PeerName[] = ['bare', 'etcd', 'zookeeper'];
 type Suite = (typeof suites)[number];
 /** Peers need programs of others, and minutes. */
@@ -20,7 +20,7 @@ export interface BenchOptions {
   readonly peers: readonly PeerName[] | undefined;
 }
 
-export const help: string = `Usage: npm run bench -- [micro] [ratios] [healing] [io-threads] [checks] [audit] [peers] [options]
+export const help: string = `Usage: npm run bench -- [micro] [ratios] [healing] [io-threads] [checks] [audit] [tls] [peers] [options]
 
   micro   functions on their own, each in a fresh thread
   ratios  slotcast, and slotcast with Node's sockets, beside a bare uWebSockets.js server doing the same exchange; many partitions beside one; memory
@@ -28,6 +28,7 @@ export const help: string = `Usage: npm run bench -- [micro] [ratios] [healing] 
   io-threads  how pushes grow with I/O threads, and what one costs
   checks  what health checks cost, beside plain requests of Node
   audit   what the audit log costs where keys change fast
+  tls     what connections and pushes cost with TLS, beside the same without
   peers   the same work for slotcast, etcd, ZooKeeper and a bare uWebSockets.js server; see bench/peers/README.md; only if named
 
 Options:

@@ -13,6 +13,7 @@ import { runPeers } from './peers/peers.ts';
 import { findPinning } from './processes.ts';
 import { fullPlan, smokePlan } from './ratios/plan.ts';
 import { runRatios } from './ratios/ratios.ts';
+import { runTls } from './tls/tls.ts';
 
 const print = (line: string): void => console.log(line);
 const exitUsage = 2;
@@ -42,6 +43,7 @@ async function runBench(options: BenchOptions): Promise<void> {
       : {}),
     ...(suites.has('checks') ? { checks: await runChecks({ isSmoke, rounds: options.rounds, print }) } : {}),
     ...(suites.has('audit') ? { audit: await runAudit({ isSmoke, rounds: options.rounds, print }) } : {}),
+    ...(suites.has('tls') ? { tls: await runTls({ isSmoke, rounds: options.rounds, pinning, print }) } : {}),
     ...(suites.has('peers')
       ? { peers: await runPeers({ isSmoke, rounds: options.rounds, names: options.peers, pinning, print }) }
       : {}),

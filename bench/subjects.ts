@@ -33,7 +33,7 @@ export function createSubjects(partitions: number, ioThreads: number = 0): Reado
 
 /** Settings in which a registry that is measured differs from one with a single partition, no I/O threads, and nothing that outlives it. */
 export type SlotcastSettings = Readonly<
-  Partial<Pick<ServerConfig, 'partitions' | 'ioThreads' | 'transport' | 'dataDir' | 'audit'>>
+  Partial<Pick<ServerConfig, 'partitions' | 'ioThreads' | 'transport' | 'dataDir' | 'audit' | 'tlsCert' | 'tlsKey'>>
 >;
 
 export function createSlotcast(settings: SlotcastSettings): Subject {

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { HealingReport } from '../../bench/healing/healing.ts';
 import type { IoThreadsFigures } from '../../bench/io-threads/io-threads.ts';
 import type { RatiosReport } from '../../bench/ratios/ratios.ts';
+import type { TlsComparison } from '../../bench/tls/tls.ts';
 
 const execute = promisify(execFile);
 // Only what hangs meets it: half a minute on two quiet cores, and several times that beside other work.
@@ -17,6 +18,7 @@ const runTimeoutMs = 300_000;
 interface Report extends RatiosReport, HealingReport {
   readonly environment: Record<string, unknown>;
   readonly ioThreads: readonly IoThreadsFigures[];
+  readonly tls: readonly TlsComparison[];
   readonly micro: { name: string; meanNs: number; samples: number }[];
 }
 
@@ -52,6 +54,14 @@ describe('the bench at its smoke size', () => {
     for (const { pushesPerSecond, cpuMicrosPerPush } of report.ioThreads) {
       expect(pushesPerSecond.median).toBeGreaterThan(0);
       expect(cpuMicrosPerPush.median).toBeGreaterThan(0);
+    }
+  });
+
+  test('writes what connections and pushes cost with TLS', () => {
+    expect(report.tls.map(({ work }) => work)).toEqual(['connections', 'pushes']);
+    for (const { figures, ratioToNode, ratioToUws } of report.tls) {
+      for (const { perSecond } of [figures.uws, figures.node, figures.tls]) expect(perSecond.median).toBeGreaterThan(0);
+      expect(Math.min(ratioToNode.low, ratioToUws.low)).toBeGreaterThanOrEqual(0);
     }
   });
 
