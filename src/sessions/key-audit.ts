@@ -5,7 +5,6 @@ import type { KeyRow } from '../keys/key-row.ts';
 import type { Actor } from '../protocol/actor.ts';
 import type { Failure } from '../protocol/errors.ts';
 import type { KeyAnswer } from './key-requests.ts';
-import { outcomeUnknown } from './key-requests.ts';
 
 export type KeyAct = Extract<AuditRecord['what'], 'key.put' | 'key.delete' | 'keys.delete' | 'keys.transact'>;
 
@@ -37,7 +36,7 @@ export class KeyAudit {
 
   /** `answer`: what came of the operations. */
   noteOperations(what: KeyAct, actor: Actor, operations: readonly KeyOperation[], answer: KeyAnswer): void {
-    if (this.#audit === undefined || (answer.kind !== 'done' && answer !== outcomeUnknown)) return;
+    if (this.#audit === undefined || (answer.kind !== 'done' && !isUnknown(answer))) return;
     const isDone = answer.kind === 'done';
     const version = isDone ? answer.version : undefined;
     const rows = isDone ? answer.rows : [];
@@ -61,6 +60,11 @@ export class KeyAudit {
   #note(what: KeyAct, actor: Actor, target: object, isDone: boolean): void {
     this.#audit?.noteKeys({ actor, what, target, outcome: isDone ? 'done' : 'unknown' });
   }
+}
+
+/** Whoever was to carry it out, a partition or the store, has failed meanwhile: it may have been. */
+export function isUnknown(answer: KeyAnswer): boolean {
+  return answer.kind === 'refused' && answer.failure.code === 'internal';
 }
 
 function isChange(operation: KeyOperation): operation is Change {

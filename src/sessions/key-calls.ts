@@ -16,6 +16,7 @@ import { toPartition } from '../workers/messages.ts';
 import type { KeyResult, Reply } from './answers.ts';
 import type { HostClock } from './host-clock.ts';
 import { Transaction } from './joint-transaction.ts';
+import { isUnknown } from './key-audit.ts';
 import type { KeyAct, KeyAudit } from './key-audit.ts';
 import { toEntry, toMeta } from './key-changes.ts';
 import type { KeyHolding } from './key-holding.ts';
@@ -233,7 +234,7 @@ export class KeyCalls {
       const all = answers.filter((answer) => answer.kind === 'deleted');
       const deleted = all.reduce((sum, { count }) => sum + count, before);
       if (refused !== undefined) {
-        audit.notePrefix(actor, prefix, deleted, !answers.includes(outcomeUnknown));
+        audit.notePrefix(actor, prefix, deleted, !answers.some(isUnknown));
         reply.fail(readFailure(refused));
         return;
       }
