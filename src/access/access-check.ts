@@ -45,6 +45,12 @@ export interface Principal {
   readonly token: string | undefined;
 }
 
+/** Whom a client's certificate names, and until when it is valid, in milliseconds since the epoch. */
+export interface ShownCertificate {
+  readonly principal: string;
+  readonly expiresAtMs: number;
+}
+
 /** A caller, and what it may do. */
 export interface Grant {
   readonly principal: Principal;
@@ -108,10 +114,16 @@ export class AccessCheck {
     this.#known = new Map();
   }
 
-  /** By an `Authorization` header; an empty one is nobody's. */
-  authenticateHeader(header: string, address: string): Principal | Promise<Principal | Failure> {
-    if (header === '') return anonymous;
-    const credentials = readAuthorization(header);
+  /** By an `Authorization` header or, without one, by a certificate that has been verified; without either it is nobody. */
+  authenticateShown(
+    {
+      authorization,
+      certificate,
+    }: { readonly authorization: string; readonly certificate: ShownCertificate | undefined },
+    address: string,
+  ): Principal | Promise<Principal | Failure> {
+    if (authorization === '') return certificate === undefined ? anonymous : describeCertified(certificate);
+    const credentials = readAuthorization(authorization);
     return credentials === undefined ? this.#fail(address) : this.authenticate(credentials.secret, address);
   }
 
@@ -258,6 +270,10 @@ const refuseBusy: Failure = {
   message: 'too many credentials are being looked at',
   retryAfterMs: 1000,
 };
+
+function describeCertified({ principal, expiresAtMs }: ShownCertificate): Principal {
+  return { name: `certificate:${principal}`, policies: [], expiresAtMs, token: undefined };
+}
 
 /** Three parts in base64url; the second and the third of an unsecured one may be empty, and that is refused like any other. */
 function isJwt(secret: string): boolean {

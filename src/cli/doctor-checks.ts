@@ -152,6 +152,20 @@ export function checkAudit({ stats: { audit, counters }, metrics }: Observation)
   return { check, status: 'ok', found };
 }
 
+/** Whether strangers can do what they want. */
+export function checkExposure({ metrics }: Observation): Finding {
+  const check = 'exposure';
+  if ((metrics.sum('slotcast_insecure') ?? 0) === 0) {
+    return { check, status: 'ok', found: 'other machines need credentials over TLS, or cannot reach it' };
+  }
+  return {
+    check,
+    status: 'warning',
+    found: 'other machines can reach it without TLS or without access control (insecure)',
+    advice: 'set tlsCert, tlsKey and accessControl, or see to it that only a proxy or a trusted network reaches it',
+  };
+}
+
 /** Nothing without TLS. */
 export function checkCertificates({ atMs, metrics }: Observation): Finding[] {
   const expiries = metrics.by('slotcast_tls_certificate_expiry_seconds', 'setting');

@@ -3,6 +3,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { JsonSchema } from '../protocol/schemas.ts';
 import { settingNames, settings } from './config.ts';
 import type { ServerConfig, Setting, SettingName } from './config.ts';
+import { explainExposure } from './exposure.ts';
 
 /** A setting that is unknown, ill-typed or out of its range. */
 export class ConfigError extends Error {
@@ -55,6 +56,9 @@ export function resolveConfig(input: Readonly<Record<string, unknown>>, source =
       throw new ConfigError(name, `${source}: ${name} must be given with jwtKeys`);
   }
   checkTlsSettings(config, source);
+  const exposure = config.insecure ? undefined : explainExposure(config);
+  if (exposure !== undefined)
+    throw new ConfigError('host', `${source}: host: ${exposure}; listen on 127.0.0.1, set them, or say insecure`);
   return config;
 }
 

@@ -45,6 +45,7 @@ export interface ServerConfig {
   readonly auditFilesMax: number;
   readonly auditQueueBytesMax: number;
   readonly openRequired: boolean;
+  readonly insecure: boolean;
   readonly accessControl: 'off' | 'on';
   readonly accessDefault: 'deny' | 'allow';
   readonly revalidateMs: number;
@@ -363,6 +364,12 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     'Characters of lines of the audit log that may wait for the disk. Beyond it, acts are refused or, unless `auditRequired`, left out.',
   ),
   openRequired: { schema: { type: 'boolean' }, default: false, meaning: 'Refuse every request before `session.open`.' },
+  insecure: {
+    schema: { type: 'boolean' },
+    default: false,
+    meaning:
+      'Start although other machines can reach `host`, and there is no TLS or no access control: in a network that is trusted, or behind a proxy that does both.',
+  },
   accessControl: {
     schema: { type: 'string', enum: ['off', 'on'] },
     default: 'off',

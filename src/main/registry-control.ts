@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { readTokenKey, writeBootstrapToken } from '../access/access-files.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { ServerConfig } from '../config/config.ts';
+import { explainExposure } from '../config/exposure.ts';
 import { AccessControl } from '../control/access-control.ts';
 import { Administration } from '../control/administration.ts';
 import type { HealthChecks } from '../control/health-checks.ts';
@@ -172,6 +173,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
       checks: options.checks,
       audit,
       tls: options.tlsFiles,
+      isInsecure: explainExposure(config) !== undefined,
       store: { gauges: store.gauges, readState: () => store.state },
       warmUp: { isOver: () => warmUp.isOver, readTookMs: () => warmUpJudge.tookMs },
     },

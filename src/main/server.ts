@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { resolveConfig } from '../config/config-checking.ts';
 import { usesTls } from '../config/config.ts';
 import type { ServerConfig } from '../config/config.ts';
+import { explainExposure } from '../config/exposure.ts';
 import { inspectRegistry } from '../control/inspection.ts';
 import type { Inspection } from '../control/inspection.ts';
 import type { ThreadStore } from '../durable/thread-store.ts';
@@ -214,15 +215,6 @@ function logListening(
     const level = isSuspicious ? 'warn' : 'info';
     log[level]({ transport }, `${fallback}: Node's own sockets are used, which are slower`);
   }
-  if (!isLoopbackHost(config.host)) {
-    log.warn(
-      { host: config.host },
-      'other machines can reach the registry, and there is no access control: whoever can may register, read and load it',
-    );
-  }
-}
-
-/** Whether only this machine can reach what listens there. */
-function isLoopbackHost(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^(::ffff:)?127(\.\d{1,3}){3}$/.test(host);
+  const exposure = explainExposure(config);
+  if (exposure !== undefined) log.warn({ host: config.host }, `insecure: ${exposure}`);
 }

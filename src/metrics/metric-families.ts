@@ -46,6 +46,8 @@ export interface MetricsSource {
   readonly checks: Pick<HealthChecks, 'counts' | 'figures'>;
   /** Undefined: connections are in the clear. */
   readonly tls: Pick<TlsFiles, 'material' | 'isStale'> | undefined;
+  /** Whether other machines can reach the server without TLS or without access control. */
+  readonly isInsecure: boolean;
   readonly store: { readonly gauges: StoreGauges; readonly readState: () => StoreState };
   /** Undefined: nothing is noted. */
   readonly audit: Pick<AuditLog, 'counts'> | undefined;
@@ -721,6 +723,13 @@ const tlsFamilies: readonly MetricFamily[] = [
     labels: [],
     help: 'Whether the TLS files have changed to something that is of no use, so that the earlier certificate stays in use: 1 if so.',
     read: one(({ source: { tls } }) => (tls?.isStale === true ? 1 : 0)),
+  },
+  {
+    name: 'slotcast_insecure',
+    type: 'gauge',
+    labels: [],
+    help: 'Whether other machines can reach the server without TLS or without access control: 1 if so.',
+    read: one(({ source: { isInsecure } }) => (isInsecure ? 1 : 0)),
   },
 ];
 

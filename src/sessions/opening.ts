@@ -5,6 +5,7 @@ import { capabilityNames } from '../protocol/capabilities.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { protocolVersion, protocolVersionMin, protocolVersionUnsaid } from '../protocol/limits.ts';
 import type { ResumedSession, SessionOpenParams, SessionOpenResult } from '../protocol/types.ts';
+import type { ShownCredentials } from '../transport/transport.ts';
 import type { Reply } from './answers.ts';
 import type { ClaimNotices } from './claim-notices.ts';
 import type { KeyHolding } from './key-holding.ts';
@@ -74,10 +75,10 @@ export class Opening {
   }
 
   /** Who has connected with these credentials; until that is known, what the session asks for waits. */
-  authenticateConnection(session: Session, authorization: string, refuse: (failure: Failure) => void): void {
+  authenticateConnection(session: Session, shown: ShownCredentials, refuse: (failure: Failure) => void): void {
     const { access } = this.#options;
     session.grant = access.grantFor(anonymous);
-    const outcome = access.authenticateHeader(authorization, session.address);
+    const outcome = access.authenticateShown(shown, session.address);
     if (!(outcome instanceof Promise)) session.grant = access.grantFor(outcome);
     else {
       this.#hold(session, outcome, (principal) => {

@@ -5,7 +5,7 @@ import type { Actor } from '../protocol/actor.ts';
 import type { CloseReason, ErrorCode, Failure } from '../protocol/errors.ts';
 import type { SubscribeMode } from '../protocol/types.ts';
 import type { PartitionLink, Unasked } from '../routing/partition-link.ts';
-import type { Socket } from '../transport/transport.ts';
+import type { ShownCredentials, Socket } from '../transport/transport.ts';
 import { fromPartition, toPartition } from '../workers/messages.ts';
 import type { Reply } from './answers.ts';
 import type { WatchedAudience } from './audiences.ts';
@@ -22,6 +22,8 @@ import type { SessionRecord } from './session-transfer.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 import type { Orders } from './standing-orders.ts';
+
+const nothingShown: ShownCredentials = { authorization: '', certificate: undefined };
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
 export class SessionCore {
@@ -250,13 +252,13 @@ export class SessionCore {
     return new PersistentSession(this.sessions.openPersistent(), this.#parts.registrar);
   }
 
-  /** `authorization`: the header of that name; empty: the client may show its credentials later. */
-  connect(socket: Socket, authorization = ''): Session {
+  /** `shown`: nothing, if the client may show its credentials later. */
+  connect(socket: Socket, shown: ShownCredentials = nothingShown): Session {
     const session = this.sessions.connect(socket);
     this.#parts.journal.noteConnected(session);
     const { access } = this.#options;
     if (access.isOn) {
-      this.#parts.opening.authenticateConnection(session, authorization, () => {
+      this.#parts.opening.authenticateConnection(session, shown, () => {
         this.#expel(session);
       });
     }

@@ -8,6 +8,8 @@ export interface ClientCertificate {
   readonly principal: string;
   /** SHA-256 of the certificate, 64 hexadecimal digits. */
   readonly fingerprint: string;
+  /** When it ends, in milliseconds since the epoch. */
+  readonly expiresAtMs: number;
 }
 
 export type PrincipalRule = ServerConfig['tlsPrincipal'];
@@ -24,7 +26,8 @@ export function readClientCertificate(
 ): ClientCertificate | undefined {
   const [principal, ...others] = readNames(certificate, rule);
   if (principal === undefined || others.length > 0) return undefined;
-  return { principal, fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase() };
+  const fingerprint = certificate.fingerprint256.replaceAll(':', '').toLowerCase();
+  return { principal, fingerprint, expiresAtMs: Date.parse(certificate.validTo) };
 }
 
 function readNames(certificate: X509Certificate, rule: PrincipalRule): readonly string[] {

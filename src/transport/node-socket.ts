@@ -6,7 +6,7 @@ import { closeCodes } from '../protocol/errors.ts';
 import type { CloseReason } from '../protocol/errors.ts';
 import type { Delivery } from '../push/fan-out.ts';
 import { isCleanClose } from './transport.ts';
-import type { Socket, TransportOptions } from './transport.ts';
+import type { ShownCredentials, Socket, TransportOptions } from './transport.ts';
 
 /** What `ws` calls a frame that says that the client leaves with no code. */
 const noCode = 1005;
@@ -46,9 +46,9 @@ export class NodeSocket<S> implements Socket {
   }
 
   /** Begins to hand on what comes. */
-  start(authorization: string): void {
+  start(shown: ShownCredentials): void {
     const { onOpen, onAlive, onPong, onDrain } = this.#options;
-    const session = onOpen(this, this.address, authorization);
+    const session = onOpen(this, this.address, shown);
     this.#session = session;
     this.#ws.onLeave = (code) => {
       // Other codes may come from `ws` itself, when it ends a connection because of invalid input: that is reported by `error` and `close`.

@@ -167,7 +167,6 @@ export class NodeTransport<S> implements Transport {
       host: headers.host ?? '',
       protocols: headers['sec-websocket-protocol'] ?? '',
       address,
-      certificate: this.#options.tls?.clientOf(raw),
     });
     if (!verdict.accept) {
       refuse(raw, encodeAnswer(verdict.answer));
@@ -179,7 +178,10 @@ export class NodeTransport<S> implements Transport {
         this.#sockets.delete(socket);
       });
       this.#sockets.add(socket);
-      socket.start(headers.authorization ?? '');
+      socket.start({
+        authorization: headers.authorization ?? '',
+        certificate: this.#options.tls?.clientOf(raw),
+      });
     });
   }
 

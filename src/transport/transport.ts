@@ -33,6 +33,14 @@ export interface HttpAnswer {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** What a client has shown of who it is. Never logged. */
+export interface ShownCredentials {
+  /** The `Authorization` header of its handshake; empty if there was none. */
+  readonly authorization: string;
+  /** If it was asked for one; undefined: none that names anybody. */
+  readonly certificate: ClientCertificate | undefined;
+}
+
 /** What a handshake asks for. */
 export interface UpgradeCall {
   readonly path: string;
@@ -44,8 +52,6 @@ export interface UpgradeCall {
   readonly host: string;
   readonly protocols: string;
   readonly address: string;
-  /** What the client has shown, if it was asked for; undefined: nothing that names anybody. */
-  readonly certificate: ClientCertificate | undefined;
 }
 
 /** Whether a handshake is accepted, and with which subprotocol. */
@@ -64,8 +70,7 @@ export interface TransportOptions<S> {
   /** Undefined: connections are in the clear. */
   readonly tls: TlsDoor | undefined;
   readonly judgeUpgrade: (call: UpgradeCall) => UpgradeVerdict;
-  /** `authorization`: the header of that name of its handshake; empty if there was none. Never logged. */
-  readonly onOpen: (socket: Socket, address: string, authorization: string) => S;
+  readonly onOpen: (socket: Socket, address: string, shown: ShownCredentials) => S;
   readonly onText: (session: S, text: string) => void;
   /** The peer pinged. */
   readonly onAlive: (session: S) => void;

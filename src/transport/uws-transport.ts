@@ -154,7 +154,8 @@ export class UwsTransport<S> implements Transport {
         connection.socket = new UwsSocket(ws, connection.address);
         const { authorization } = connection;
         connection.authorization = '';
-        connection.session = options.onOpen(connection.socket, connection.address, authorization);
+        const shown = { authorization, certificate: undefined };
+        connection.session = options.onOpen(connection.socket, connection.address, shown);
       },
       message: (ws, message, isBinary) => {
         const { session, socket } = ws.getUserData();
@@ -206,7 +207,6 @@ export class UwsTransport<S> implements Transport {
       host: request.getHeader('host'),
       protocols: request.getHeader('sec-websocket-protocol'),
       address,
-      certificate: undefined,
     });
     if (!verdict.accept) {
       writeAnswer(response, verdict.answer);

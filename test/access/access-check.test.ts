@@ -47,13 +47,15 @@ test('a token is known by its secret, as a bearer and as a password', async () =
   set([known]);
   const principal = { name: 'token:orders', policies: ['p'], token: known.id, expiresAtMs: undefined };
   expect(check.authenticate(token, 'a')).toEqual(principal);
-  expect(check.authenticateHeader(`Bearer ${token}`, 'a')).toEqual(principal);
-  expect(check.authenticateHeader(`bearer  ${token}`, 'a')).toEqual(principal);
+  expect(check.authenticateShown({ authorization: `Bearer ${token}`, certificate: undefined }, 'a')).toEqual(principal);
+  expect(check.authenticateShown({ authorization: `bearer  ${token}`, certificate: undefined }, 'a')).toEqual(
+    principal,
+  );
   const basic = Buffer.from(`anybody:${token}`).toString('base64');
-  expect(check.authenticateHeader(`Basic ${basic}`, 'a')).toEqual(principal);
-  expect(check.authenticateHeader('', 'a')).toBe(anonymous);
+  expect(check.authenticateShown({ authorization: `Basic ${basic}`, certificate: undefined }, 'a')).toEqual(principal);
+  expect(check.authenticateShown({ authorization: '', certificate: undefined }, 'a')).toBe(anonymous);
   expect(delays).toEqual([]);
-  expect(await check.authenticateHeader(token, 'a')).toEqual(unauthorized);
+  expect(await check.authenticateShown({ authorization: token, certificate: undefined }, 'a')).toEqual(unauthorized);
 });
 
 test('what is no token, or no longer, takes its time to be refused, and looks the same', async () => {
@@ -97,7 +99,7 @@ test('whatever stands in the header, nobody becomes somebody by it', async () =>
   await fc.assert(
     fc.asyncProperty(text, async (header) => {
       clock.nowMs += 60_000;
-      const outcome = await check.authenticateHeader(header, 'a');
+      const outcome = await check.authenticateShown({ authorization: header, certificate: undefined }, 'a');
       expect(header === '' ? outcome === anonymous : 'code' in outcome).toBe(true);
     }),
     { numRuns: 1000 },

@@ -114,7 +114,7 @@ test('start --check says what would hinder a start, and starts nothing', async (
   const taken = await runCommand(['start', '--check', '--in-memory', '--port', String(server.address.port)]);
   expect(taken.out).toMatch(/^warning {2}port .* is in use$/m);
   expect(taken.status).toBe(0);
-  const abroad = await runCommand(['start', '--check', '--in-memory', '--host', '203.0.113.1', ...ports]);
+  const abroad = await runCommand(['start', '--check', '--in-memory', '--host', '203.0.113.1', '--insecure', ...ports]);
   expect(abroad.out).toContain('cannot listen on 203.0.113.1');
   expect(abroad.status).toBe(1);
   expect((await runCommand(['start', '--check', '--partitions', '0'])).status).toBe(2);

@@ -17,7 +17,14 @@ const address = Object.values(networkInterfaces())
 describe.skipIf(address === undefined)('[HT2] callers from another address than the loopback one', () => {
   let server: Server;
   beforeAll(async () => {
-    server = await startServer({ host: address!, port: 0, partitions: 1, logLevel: 'silent', warmUpMs: 0 });
+    server = await startServer({
+      host: address!,
+      insecure: true,
+      port: 0,
+      partitions: 1,
+      logLevel: 'silent',
+      warmUpMs: 0,
+    });
   });
   afterAll(() => server.stop());
 

@@ -35,6 +35,7 @@ test('a host that does not answer is asked once, its last figures are told, and 
       gate: first!.router.gate,
       guard: registry.guard,
       tls: undefined,
+      isInsecure: false,
       switches: {
         counts: {
           'service-off': 0,

@@ -90,7 +90,6 @@ test('[LI1, LI2] while more than arrivalRequestsMax requests are under way, nobo
     host: '',
     protocols: '',
     address: '127.0.0.1',
-    certificate: undefined,
   };
   const waitsMs = [1125, 1750, 2375].map((retryAfterMs) => {
     const verdict = admission.judge(call);

@@ -14,6 +14,8 @@ import type { OperationId } from '../../src/protocol/http-operations.ts';
 import type { MethodName, Methods } from '../../src/protocol/types.ts';
 import { IssuerKey } from '../support/jwt-issuer.ts';
 import { RawClient } from '../support/raw-client.ts';
+import { CertificateFolder, issueClient } from '../support/test-certificates.ts';
+import { callOverTls } from '../support/tls-calls.ts';
 
 let folder: string;
 let server: Server;
@@ -393,6 +395,45 @@ test('[AC1] [AC5] a JSON Web Token is what its issuer says, until it expires', a
   } finally {
     [base, admin] = before;
     await other.stop();
+    rmSync(place, { recursive: true });
+  }
+});
+
+test('[AC1] a client certificate is who it names, on both doors, unless a token is shown', async () => {
+  const place = mkdtempSync(path.join(tmpdir(), 'slotcast-access-'));
+  const before = [base, admin] as const;
+  const clear = await start({ dataDir: place });
+  base = clear.address.httpUrl!;
+  admin = readFileSync(path.join(place, 'bootstrap-token'), 'utf8').trim();
+  await create('PUT', '/v1/policies', { ...tenantPolicy, principals: ['certificate:orders'] });
+  await clear.stop();
+  const own = admin;
+  [base, admin] = before;
+  const certificates = new CertificateFolder();
+  const { certificate: cert, key } = issueClient(certificates.authority, 'orders');
+  const other = await start({
+    dataDir: place,
+    ...certificates.settings,
+    tlsCa: certificates.ca,
+    tlsClientCertificate: 'request',
+  });
+  try {
+    const shown = { ca: certificates.trust, cert, key };
+    const whoAmI = `${other.address.httpUrl}/v1/whoami`;
+    const orders = JSON.parse((await callOverTls(whoAmI, shown)).text) as { readonly principal: string };
+    expect(orders).toMatchObject({ principal: 'certificate:orders', policies: ['tenant-a'] });
+    expect((await callOverTls(whoAmI, { ca: certificates.trust })).status).toBe(401);
+    const client = await RawClient.open(other.address.url, shown);
+    expect(await codeOf(client, 'service.query', { namespace: 'a', service: 's' })).toBeUndefined();
+    expect(await codeOf(client, 'service.query', { namespace: 'b', service: 's' })).toBe('forbidden');
+    client.close();
+    const headers = { Authorization: `Bearer ${own}` };
+    const both = await RawClient.open(other.address.url, { ...shown, headers });
+    expect(await codeOf(both, 'service.query', { namespace: 'b', service: 's' })).toBeUndefined();
+    both.close();
+  } finally {
+    await other.stop();
+    certificates.remove();
     rmSync(place, { recursive: true });
   }
 });

@@ -178,11 +178,13 @@ test('a refused Origin is logged, over WebSocket and HTTP', async () => {
   }
 });
 
-test('an address that other machines can reach is warned about, the loopback address not', async () => {
+test('[AC7] an address that other machines can reach is refused without TLS and credentials, or warned about', async () => {
+  await expect(startServer({ port: 0, host: '0.0.0.0' })).rejects.toThrow(/no TLS .* no access control/);
+  await expect(startServer({ port: 0, host: '::', accessControl: 'on' })).rejects.toThrow('no TLS');
   expect(lines.filter(({ level }) => level === 40)).toEqual([]);
   const logged: string[] = [];
   const logger = pino({ level: 'warn', base: null }, { write: (line: string) => void logged.push(line) });
-  const open = await startServer({ port: 0, host: '0.0.0.0', partitions: 1 }, { logger });
+  const open = await startServer({ port: 0, host: '0.0.0.0', insecure: true, partitions: 1 }, { logger });
   onTestFinished(() => open.stop());
   expect(logged).toHaveLength(1);
   expect(JSON.parse(logged[0]!)).toMatchObject({ host: '0.0.0.0', msg: expect.stringContaining('no access control') });

@@ -72,7 +72,11 @@ test('[TL3] each request says whom the certificate of its connection names', asy
   socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
   await once(socket, 'data');
   socket.destroy();
-  const expected = { principal: 'spiffe://example/orders', fingerprint: expect.stringMatching(/^[0-9a-f]{64}$/) };
+  const expected = {
+    principal: 'spiffe://example/orders',
+    fingerprint: expect.stringMatching(/^[0-9a-f]{64}$/),
+    expiresAtMs: expect.any(Number),
+  };
   expect(clients).toEqual([expected, expected]);
 });
 

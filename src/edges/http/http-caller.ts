@@ -3,7 +3,6 @@ import type { ServerResponse } from 'node:http';
 import type { Grant } from '../../access/access-check.ts';
 import type { Actor } from '../../protocol/actor.ts';
 import type { Failure } from '../../protocol/errors.ts';
-import type { ClientCertificate } from '../../tls/client-certificate.ts';
 import type { HttpAnswer } from '../../transport/transport.ts';
 
 /** Who asks over HTTP, and what it can take. */
@@ -12,8 +11,6 @@ export interface HttpCaller {
   /** Who it is, and what it may do. */
   readonly grant: Grant;
   readonly actor: Actor;
-  /** What it has shown, if it was asked for; undefined: nothing that names anybody. */
-  readonly certificate: ClientCertificate | undefined;
   /** The `If-None-Match` header; empty if there is none. */
   readonly ifNoneMatch: string;
   /** The `Last-Event-ID` header; empty if there is none. */

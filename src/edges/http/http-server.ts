@@ -312,7 +312,8 @@ export class HttpServer {
       return failure ?? access.grantFor(anonymous);
     }
     if (operationNeeds[id] === undefined) return access.grantFor(anonymous);
-    const principal = await access.authenticateHeader(headers.authorization ?? '', readAddress(raw));
+    const shown = { authorization: headers.authorization ?? '', certificate: this.#options.tls?.clientOf(raw.socket) };
+    const principal = await access.authenticateShown(shown, readAddress(raw));
     if ('code' in principal) return principal;
     const grant = access.grantFor(principal);
     this.#grants.set(raw, grant);
@@ -339,7 +340,6 @@ export class HttpServer {
       grant,
       refuseLate,
       actor,
-      certificate: this.#options.tls?.clientOf(raw.socket),
       ifNoneMatch: headers['if-none-match'] ?? '',
       lastEventId: typeof lastEventId === 'string' ? lastEventId : '',
       pace: (read) =>

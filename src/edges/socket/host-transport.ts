@@ -64,9 +64,9 @@ export function createHostTransport({
     heartbeatTimeoutMs: config.heartbeatTimeoutMs,
     tls,
     judgeUpgrade: (call) => admission.judge(call),
-    onOpen: (socket, address, authorization) => {
+    onOpen: (socket, address, shown) => {
       admission.enter(address);
-      return core.connect(socket, authorization);
+      return core.connect(socket, shown);
     },
     onText: (session, text) => {
       core.receive(session, text);
