@@ -9,6 +9,7 @@ import { Connections, exchangeHttp, isNoHttp, openHttp } from './http-exchange.t
 import type { HttpOptions } from './registry.ts';
 import { hintAtTls, httpOrigin, StrangeServerError } from './server-identity.ts';
 import { readServers, readTls } from './tls-options.ts';
+import { readToken } from './token-option.ts';
 
 /** More than any answer of administration. */
 const answerBytesMax = 64 * 1_048_576;
@@ -30,6 +31,7 @@ export interface RegistryRequest extends Input {
 export class RegistryCalls {
   readonly #timeoutMs: number;
   readonly #tls: ClientTls | undefined;
+  readonly #token: string | undefined;
   readonly #connections: Connections | undefined;
   readonly #isGiven: boolean;
   #base: string;
@@ -39,6 +41,7 @@ export class RegistryCalls {
     const [server = ''] = readServers(options);
     this.#timeoutMs = options.timeoutMs;
     this.#tls = readTls(options);
+    this.#token = readToken(options);
     this.#connections = connections === 0 ? undefined : new Connections(connections, this.#tls);
     this.#isGiven = options.http !== undefined;
     this.#base = options.http ?? httpOrigin(server);
@@ -95,6 +98,7 @@ export class RegistryCalls {
         url: new URL(`${this.#base}${path}`),
         idleTimeoutMs: this.#timeoutMs,
         tls: this.#tls,
+        token: this.#token,
       });
     } catch (error) {
       throw describeNoAnswer(this.#base, error, undefined);
@@ -114,6 +118,7 @@ export class RegistryCalls {
         bytesMax: answerBytesMax,
         connections: this.#connections,
         tls: this.#tls,
+        token: this.#token,
       };
       const { status, text, date } = await exchangeHttp(exchange);
       const answer = readObject(text);

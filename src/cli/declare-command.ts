@@ -1,11 +1,9 @@
-import { readFile } from 'node:fs/promises';
-import { text as readText } from 'node:stream/consumers';
-
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
 import type { ServiceDeclaration } from '../protocol/service-declaration.ts';
 import { askServer } from './administration.ts';
+import { readJsonFile } from './json-file.ts';
 import { formatInstances, formatText } from './output.ts';
 import type { TableLook } from './output.ts';
 import { addOutputOption, printResult } from './printing.ts';
@@ -37,7 +35,7 @@ export function addDeclareCommand(program: Command): void {
       const name = readNameOptions(options);
       let declaration: ServiceDeclaration;
       if (file !== undefined) {
-        const body = { ...(await readDeclaration(file)), ...name };
+        const body = { ...(await readJsonFile(file)), ...name };
         declaration = await askServer(options, 'declareService', { service, body });
       } else
         declaration = await askServer(options, remove ? 'withdrawService' : 'readService', {
@@ -51,20 +49,6 @@ export function addDeclareCommand(program: Command): void {
       });
     },
   );
-}
-
-async function readDeclaration(file: string): Promise<object> {
-  const content = file === '-' ? await readText(process.stdin) : await readFile(file, 'utf8');
-  let value: unknown;
-  try {
-    value = JSON.parse(content);
-  } catch (error) {
-    throw new InvalidArgumentError(`${file} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new InvalidArgumentError(`${file} must hold an object.`);
-  }
-  return value;
 }
 
 function formatDeclaration({ instances, metadata, ...fields }: ServiceDeclaration, look: TableLook): string {

@@ -17,6 +17,8 @@ export interface Exchange {
   readonly connections?: Connections | undefined;
   /** Whom to trust over TLS, and what to show. */
   readonly tls?: ClientTls | undefined;
+  /** By which the caller is known. */
+  readonly token?: string | undefined;
 }
 
 /** Connections to one server, which are kept between requests until they are closed. */
@@ -49,10 +51,13 @@ export function exchangeHttp({
   bytesMax,
   connections,
   tls,
+  token,
 }: Exchange): Promise<{ status: number; text: string; date: string | undefined }> {
   const text = body === undefined ? undefined : JSON.stringify(body);
-  const headers =
-    text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
+  const headers = {
+    ...toTokenHeader(token),
+    ...(text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }),
+  };
   const isSecure = url.protocol === 'https:';
   const request = isSecure ? requestHttps : requestHttp;
   const agent = connections === undefined ? false : isSecure ? connections.secure : connections.plain;
@@ -87,19 +92,26 @@ export interface Download {
   readonly idleTimeoutMs: number;
   /** Whom to trust over TLS, and what to show. */
   readonly tls?: ClientTls | undefined;
+  /** By which the caller is known. */
+  readonly token?: string | undefined;
 }
 
 /** Asks for something that is too large to be held; resolves once its head is there. The caller reads the body, or destroys it. */
-export function openHttp({ url, idleTimeoutMs, tls }: Download): Promise<IncomingMessage> {
+export function openHttp({ url, idleTimeoutMs, tls, token }: Download): Promise<IncomingMessage> {
   const request = url.protocol === 'https:' ? requestHttps : requestHttp;
   return new Promise((resolve, reject) => {
-    const asked = request(url, { ...toTlsOptions(tls), agent: false, timeout: idleTimeoutMs }, resolve);
+    const options = { ...toTlsOptions(tls), headers: toTokenHeader(token), agent: false, timeout: idleTimeoutMs };
+    const asked = request(url, options, resolve);
     asked.once('timeout', () => {
       asked.destroy(new Error(`nothing came for ${idleTimeoutMs} ms`));
     });
     asked.once('error', reject);
     asked.end();
   });
+}
+
+function toTokenHeader(token: string | undefined): Readonly<Record<string, string>> {
+  return token === undefined ? {} : { Authorization: `Bearer ${token}` };
 }
 
 /** In the words of Node. */

@@ -9,9 +9,11 @@ import { httpVariable, serverVariable } from '../config/config-sources.ts';
 import { runIdentified } from './server-identity.ts';
 import { addTlsOptions, readServers, readTls, readVariable, serverDefault } from './tls-options.ts';
 import type { TlsOptions } from './tls-options.ts';
+import { addTokenOption, readToken } from './token-option.ts';
+import type { TokenOptions } from './token-option.ts';
 
 /** Options that every command has which talks to a registry. */
-export interface RegistryOptions extends TlsOptions {
+export interface RegistryOptions extends TlsOptions, TokenOptions {
   readonly server?: string[];
   readonly json: boolean;
   readonly timeoutMs: number;
@@ -26,7 +28,7 @@ export interface HttpOptions extends RegistryOptions {
 export interface ServiceOptions extends RegistryOptions, NameOptions {}
 
 export function addRegistryOptions(command: Command): Command {
-  return addTlsOptions(command)
+  return addTokenOption(addTlsOptions(command))
     .addOption(
       readVariable(
         new Option('--server <url>', 'registry to talk to, as a URL or HOST:PORT; several in a list, or given again'),
@@ -175,10 +177,12 @@ export function readFilter({ zone, enabledOnly, healthyOnly, select }: FilterOpt
 export function openClient(options: RegistryOptions): Client {
   const { timeoutMs } = options;
   const servers = readServers(options);
+  const token = readToken(options);
   const tls = servers.some((server) => server.startsWith('wss:')) ? readTls(options) : undefined;
   return connect({
     servers,
     ...(tls === undefined ? {} : { tls }),
+    ...(token === undefined ? {} : { token }),
     app: 'slotcast-cli',
     connectTimeoutMs: timeoutMs,
     requestTimeoutMs: timeoutMs,

@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 
 import { productVersion } from '../runtime/product-version.ts';
+import { addAccessCommands } from './access-commands.ts';
 import { addAuditCommands } from './audit-command.ts';
 import { addBackupCommands } from './backup-commands.ts';
 import { addBenchCommand } from './bench-command.ts';
@@ -79,6 +80,7 @@ addImportCommand(program);
 addBackupCommands(program);
 addAuditCommands(program);
 addCertCommand(program);
+addAccessCommands(program);
 addCompletionCommand(program);
 
 try {

@@ -22,6 +22,9 @@ import { formatAge } from './quantities.ts';
 import { parseMeta } from './register-command.ts';
 import { addHttpOptions, addNameOptions, parseCount, readNameOptions } from './registry.ts';
 import type { HttpOptions, NameOptions } from './registry.ts';
+import { spanUpTo } from './time-span.ts';
+
+const parseSpan = spanUpTo(protocolLimits.switchMsMax);
 
 interface TargetOptions extends HttpOptions, NameOptions {}
 
@@ -57,8 +60,6 @@ interface OverrideOptions extends OrderOptions {
   readonly meta?: Readonly<Record<string, string>>;
   readonly lift: boolean;
 }
-
-const unitMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** `switches`, and a command for each kind of them; `guard`: to which some belong. */
 export function addSwitchCommands(program: Command, guard: Command): void {
@@ -105,7 +106,7 @@ export function addSwitchCommands(program: Command, guard: Command): void {
       .argument('[service]', 'name of the service')
       .argument('[id]', 'id of the instance')
       .option('--host <host>', 'all instances that are registered with this host')
-      .option('--over <time>', 'over which time, such as 30s or 10m (default: 1m)', parseTime)
+      .option('--over <time>', 'over which time, such as 30s or 10m (default: 1m)', parseSpan)
       .option('--lift', 'undo: it is shown again as it is registered', false),
   ).action(async (service: string | undefined, id: string | undefined, options: DrainOptions) => {
     const { host, over, lift } = options;
@@ -241,7 +242,7 @@ function addOrderOptions(command: Command): Command {
     command
       .option('--reason <text>', 'why')
       .option('--by <name>', 'who orders it (default: you, on this machine)', nameCaller())
-      .option('--for <time>', 'undo it by itself after a time, such as 30s, 10m, 2h or 1d', parseTime),
+      .option('--for <time>', 'undo it by itself after a time, such as 30s, 10m, 2h or 1d', parseSpan),
   );
 }
 
@@ -252,15 +253,6 @@ function nameCaller(): string {
     // The user of a container may have no name.
     return hostname();
   }
-}
-
-function parseTime(text: string): number {
-  const [, count, unit = ''] = /^(\d{1,7})([smhd])$/.exec(text) ?? [];
-  const ms = Number(count) * (unitMs[unit] ?? Number.NaN);
-  if (!(ms >= 1 && ms <= protocolLimits.switchMsMax)) {
-    throw new InvalidArgumentError('It must be a time such as 30s, 10m, 2h or 1d, up to 30d.');
-  }
-  return ms;
 }
 
 function readOverride({ weight, enable, disable, zone, meta }: OverrideOptions): InstanceOverride {

@@ -28,6 +28,8 @@ export const caVariable = 'SLOTCAST_CA';
 export const certVariable = 'SLOTCAST_CERT';
 export const keyVariable = 'SLOTCAST_KEY';
 export const serverNameVariable = 'SLOTCAST_SERVER_NAME';
+export const tokenVariable = 'SLOTCAST_TOKEN';
+export const tokenFileVariable = 'SLOTCAST_TOKEN_FILE';
 const otherVariables: ReadonlySet<string> = new Set([
   serverVariable,
   httpVariable,
@@ -35,6 +37,8 @@ const otherVariables: ReadonlySet<string> = new Set([
   certVariable,
   keyVariable,
   serverNameVariable,
+  tokenVariable,
+  tokenFileVariable,
 ]);
 
 /** `disconnectGraceMs` is `SLOTCAST_DISCONNECT_GRACE_MS` in the environment. */

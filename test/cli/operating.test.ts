@@ -141,6 +141,7 @@ test('doctor looks at everything, and its status says how bad it is', async () =
     'readiness',
     'deaths',
     'threads',
+    'exposure',
     'store',
     'audit',
     'descriptors',
