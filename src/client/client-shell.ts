@@ -27,7 +27,7 @@ import { servingOf } from './link.ts';
 import { ListKeeper } from './list-keeper.ts';
 import { createClientState, stepClient } from './machine.ts';
 import { resolveOptions } from './options.ts';
-import type { CallOptions, ClientOptions, Settings } from './options.ts';
+import type { CallOptions, ClientOptions, Settings, TokenSource } from './options.ts';
 import { PendingCalls } from './pending-calls.ts';
 import type { SettlementOf } from './pending-calls.ts';
 import { Registration } from './registration.ts';
@@ -43,6 +43,7 @@ type Asked<C = UserCall> = C extends UserCall ? Omit<C, 'ticket' | 'timeoutMs'> 
 export class ClientShell implements Client {
   readonly #settings: Settings;
   readonly #random: () => number;
+  readonly #tokenSource: TokenSource | undefined;
   readonly #connection: Connection;
   readonly #emitter: Emitter<ClientEvents> = new Emitter();
   readonly #calls: PendingCalls = new PendingCalls();
@@ -59,6 +60,7 @@ export class ClientShell implements Client {
   constructor(options: ClientOptions) {
     this.#settings = resolveOptions(options);
     this.#random = options.random ?? Math.random;
+    this.#tokenSource = typeof options.token === 'function' ? options.token : undefined;
     this.keys = new KeySpace({
       ask: (call, callOptions) => this.#ask(call, callOptions),
       unwatch: (watcher) => {
@@ -219,6 +221,9 @@ export class ClientShell implements Client {
 
   #run(effect: ClientEffect): void {
     switch (effect.kind) {
+      case 'askToken':
+        void this.#askToken(effect.socket);
+        return;
       case 'openSocket':
         this.#connection.open(effect.socket, effect.url);
         return;
@@ -271,6 +276,20 @@ export class ClientShell implements Client {
       default:
         effect satisfies never;
     }
+  }
+
+  /** The token itself is in no event for users and in no message of an error. */
+  async #askToken(socket: number): Promise<void> {
+    let token: unknown;
+    let failure = 'the function returned no string';
+    try {
+      // Not in the turn of `connect`, whose caller listens from the next line on.
+      token = await Promise.resolve().then(this.#tokenSource);
+    } catch (error) {
+      failure = error instanceof Error ? error.message : String(error);
+    }
+    if (typeof token === 'string' && token !== '') this.#dispatch({ kind: 'tokenGiven', socket, token });
+    else this.#dispatch({ kind: 'socketClosed', socket, cause: `token: ${failure}` });
   }
 
   #endSubscriptions(): void {

@@ -115,6 +115,8 @@ export interface ClientTables {
   retryAtMs: number | undefined;
   /** With it the last session can be resumed. */
   secret: string | undefined;
+  /** The newest that was given, if each connection asks for one. */
+  token: string | undefined;
   /** For how long the server keeps the session of a broken connection; undefined if it does not say. */
   graceMs: number | undefined;
   /** When the last request was sent that has been answered: the session was alive at that time, or later. */
@@ -151,6 +153,7 @@ export function createTables(): ClientTables {
     nextRequest: 1,
     retryAtMs: undefined,
     secret: undefined,
+    token: undefined,
     graceMs: undefined,
     provenAtMs: 0,
     probedAtMs: 0,

@@ -21,6 +21,7 @@ import type { KeyNews, Watcher, WatchTarget } from './watch-entries.ts';
 
 /** What can happen to a client: its sockets, its timer, its user. */
 export type ClientEvent =
+  | { readonly kind: 'tokenGiven'; readonly socket: number; readonly token: string }
   | { readonly kind: 'socketOpened'; readonly socket: number }
   | { readonly kind: 'socketClosed'; readonly socket: number; readonly cause: string }
   | { readonly kind: 'frame'; readonly socket: number; readonly text: string }
@@ -121,6 +122,8 @@ export type Refused =
 
 /** What the shell is to do. */
 export type ClientEffect =
+  /** `tokenGiven` follows, or `socketClosed` with the reason why there is none. */
+  | { readonly kind: 'askToken'; readonly socket: number }
   | { readonly kind: 'openSocket'; readonly socket: number; readonly url: string }
   | { readonly kind: 'closeSocket'; readonly socket: number; readonly manner: 'orderly' | 'abandon' }
   | { readonly kind: 'send'; readonly socket: number; readonly text: string }

@@ -71,7 +71,7 @@ export type { KeyWatch } from './key-watch.ts';
 export type { Keys } from './keys.ts';
 export type { CachedList, ListCache } from './list-cache.ts';
 export type { Lock } from './lock.ts';
-export type { CallOptions, ClientOptions } from './options.ts';
+export type { CallOptions, ClientOptions, TokenSource } from './options.ts';
 export type { Deregistration, DeregisterOptions, Registration } from './registration.ts';
 export type { Change } from './changes.ts';
 export type { Subscription, SubscriptionEvents } from './subscription.ts';

@@ -28,6 +28,8 @@ export interface Connecting extends LinkBase {
   readonly kind: 'connecting';
   readonly socket: number;
   readonly deadlineMs: number;
+  /** It is opened once there is a token. */
+  readonly isTokenAwaited: boolean;
 }
 /** The socket is open; `session.open` has been sent. */
 export interface Opening extends LinkBase {
@@ -65,7 +67,13 @@ export interface Moving extends Serving {
 }
 export type Next =
   | { readonly stage: 'due'; readonly atMs: number }
-  | { readonly stage: 'connecting' | 'opening'; readonly socket: number; readonly deadlineMs: number };
+  | {
+      readonly stage: 'connecting';
+      readonly socket: number;
+      readonly deadlineMs: number;
+      readonly isTokenAwaited: boolean;
+    }
+  | { readonly stage: 'opening'; readonly socket: number; readonly deadlineMs: number };
 /** The user closed; the server's close frame is awaited. */
 interface Closing extends LinkBase {
   readonly kind: 'closing';
@@ -78,6 +86,8 @@ interface Closed extends LinkBase {
 export type LinkState = Waiting | Connecting | Opening | Ready | Moving | Closing | Closed;
 
 export type LinkEvent =
+  /** A token was given for a socket that is to be opened. */
+  | { readonly kind: 'tokenGiven'; readonly socket: number }
   | { readonly kind: 'socketOpened'; readonly socket: number }
   | { readonly kind: 'socketClosed'; readonly socket: number; readonly cause: string }
   | { readonly kind: 'activity'; readonly socket: number }
@@ -102,6 +112,8 @@ export type LinkEvent =
   | { readonly kind: 'close' };
 
 export type LinkEffect =
+  /** Then comes `tokenGiven`, or `socketClosed` if there is none. */
+  | { readonly kind: 'askToken'; readonly socket: number }
   | { readonly kind: 'openSocket'; readonly socket: number; readonly url: string }
   /** `abandon`: not an orderly end, so that the server keeps our registrations for its grace (SE2). */
   | { readonly kind: 'closeSocket'; readonly socket: number; readonly manner: 'orderly' | 'abandon' }

@@ -45,6 +45,7 @@ const stay: Handler<LinkState, LinkEvent> = (state) => ({ state, effects: [] });
 /** Every state with every event; a missing cell does not compile. */
 const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inputs]> = {
   waiting: {
+    tokenGiven: stay,
     socketOpened: stay,
     socketClosed: stay,
     activity: stay,
@@ -57,6 +58,10 @@ const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inpu
     close: (state) => ({ state: { ...baseOf(state), kind: 'closed' }, effects: [{ kind: 'closed' }] }),
   },
   connecting: {
+    tokenGiven: (state, { socket }, { settings }) => ({
+      state: { ...state, isTokenAwaited: false },
+      effects: [{ kind: 'openSocket', socket, url: urlOf(state.server, settings) }],
+    }),
     socketOpened: (state) => ({
       state: { ...baseOf(state), kind: 'opening', socket: state.socket, deadlineMs: state.deadlineMs },
       effects: [{ kind: 'sendOpen', socket: state.socket }],
@@ -74,6 +79,7 @@ const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inpu
     }),
   },
   opening: {
+    tokenGiven: stay,
     socketOpened: stay,
     socketClosed: (state, { cause }, inputs) => fail(state, { cause, isOpen: false }, inputs),
     activity: stay,
@@ -90,6 +96,7 @@ const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inpu
     close: closeOrderly,
   },
   ready: {
+    tokenGiven: stay,
     socketOpened: stay,
     socketClosed: (state, { cause }, inputs) => fail(state, { cause, isOpen: false }, inputs),
     activity: noteActivity,
@@ -111,10 +118,22 @@ const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inpu
     close: closeOrderly,
   },
   moving: {
+    tokenGiven: (state, { socket }, { settings }) => {
+      const { next, target } = state;
+      if (next.stage !== 'connecting') return { state, effects: [] };
+      return {
+        state: { ...state, next: { ...next, isTokenAwaited: false } },
+        effects: [{ kind: 'openSocket', socket, url: urlOf(target, settings) }],
+      };
+    },
     socketOpened: (state, { socket }) => {
       const { next } = state;
       if (next.stage !== 'connecting' || next.socket !== socket) return { state, effects: [] };
-      return { state: { ...state, next: { ...next, stage: 'opening' } }, effects: [{ kind: 'sendOpen', socket }] };
+      const { deadlineMs } = next;
+      return {
+        state: { ...state, next: { stage: 'opening', socket, deadlineMs } },
+        effects: [{ kind: 'sendOpen', socket }],
+      };
     },
     socketClosed: (state, { socket, cause }, inputs) =>
       socket === state.socket
@@ -148,7 +167,7 @@ const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inpu
       const { next } = state;
       if (inputs.nowMs < nextDueAt(next)) return { state, effects: [] };
       if (next.stage === 'due') return dial(state, inputs);
-      return tryLater(state, { cause: lateCause(inputs), isOpen: true }, inputs);
+      return tryLater(state, { cause: lateCause(next, inputs), isOpen: true }, inputs);
     },
     close: (state, event, inputs) => {
       const step = closeOrderly(state, event, inputs);
@@ -158,6 +177,7 @@ const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inpu
     },
   },
   closing: {
+    tokenGiven: stay,
     socketOpened: stay,
     socketClosed: (state) => ({ state: { ...baseOf(state), kind: 'closed' }, effects: [{ kind: 'closed' }] }),
     activity: stay,
@@ -175,6 +195,7 @@ const transitions: TransitionTable<LinkState, LinkEvent, LinkStep, [inputs: Inpu
     close: stay,
   },
   closed: {
+    tokenGiven: stay,
     socketOpened: stay,
     socketClosed: stay,
     activity: stay,
@@ -193,7 +214,8 @@ export function stepLink(state: LinkState, event: LinkEvent, inputs: Inputs): Li
   return cellOf(transitions, state, event)(state, event, inputs);
 }
 
-function isInUse(state: LinkState, socket: number): boolean {
+/** Whether a socket serves, or is to. */
+export function isInUse(state: LinkState, socket: number): boolean {
   if ('socket' in state && state.socket === socket) return true;
   return state.kind === 'moving' && state.next.stage !== 'due' && state.next.socket === socket;
 }
@@ -245,6 +267,12 @@ function giveUp(state: Opening, cause: string): LinkStep {
   };
 }
 
+/** Opens a socket, after the token for it has been asked. */
+function beginConnection(socket: number, server: number, settings: Settings): LinkEffect {
+  if (settings.isTokenAsked) return { kind: 'askToken', socket };
+  return { kind: 'openSocket', socket, url: urlOf(server, settings) };
+}
+
 function connect(state: Waiting, { nowMs, settings }: Inputs): LinkStep {
   const socket = state.newest + 1;
   return {
@@ -254,8 +282,9 @@ function connect(state: Waiting, { nowMs, settings }: Inputs): LinkStep {
       newest: socket,
       socket,
       deadlineMs: nowMs + settings.connectTimeoutMs,
+      isTokenAwaited: settings.isTokenAsked,
     },
-    effects: [{ kind: 'openSocket', socket, url: urlOf(state.server, settings) }],
+    effects: [beginConnection(socket, state.server, settings)],
   };
 }
 
@@ -332,13 +361,14 @@ function fail(
   };
 }
 
-function lateCause({ settings }: Inputs): string {
-  return `no session within ${settings.connectTimeoutMs} ms`;
+function lateCause(late: Connecting | Opening | Next, { settings }: Inputs): string {
+  const isTokenAwaited = 'isTokenAwaited' in late && late.isTokenAwaited;
+  return `no ${isTokenAwaited ? 'token' : 'session'} within ${settings.connectTimeoutMs} ms`;
 }
 
 function failWhenLate(state: Connecting | Opening, event: LinkEvent, inputs: Inputs): LinkStep {
   if (inputs.nowMs < state.deadlineMs) return stay(state, event, inputs);
-  return fail(state, { cause: lateCause(inputs), isOpen: true }, inputs);
+  return fail(state, { cause: lateCause(state, inputs), isOpen: true }, inputs);
 }
 
 /** The server asked us to go: at the time that it named another connection is made. */
@@ -365,10 +395,11 @@ function nextDueAt(next: Next): number {
 
 function dial(state: Moving, { nowMs, settings }: Inputs): LinkStep {
   const socket = state.newest + 1;
-  const next = { stage: 'connecting', socket, deadlineMs: nowMs + settings.connectTimeoutMs } as const;
+  const deadlineMs = nowMs + settings.connectTimeoutMs;
+  const next = { stage: 'connecting', socket, deadlineMs, isTokenAwaited: settings.isTokenAsked } as const;
   return {
     state: { ...state, newest: socket, next },
-    effects: [{ kind: 'openSocket', socket, url: urlOf(state.target, settings) }],
+    effects: [beginConnection(socket, state.target, settings)],
   };
 }
 
@@ -410,8 +441,10 @@ function lose(state: Moving, { cause, isOpen }: Failing, { nowMs }: Inputs): Lin
     return { state: { ...base, kind: 'waiting', retryAtMs: next.atMs }, effects };
   }
   effects.push({ kind: 'down', cause, retryInMs: 0 });
-  const { stage, socket, deadlineMs } = next;
-  return { state: { ...base, kind: stage, socket, deadlineMs }, effects };
+  const { socket, deadlineMs } = next;
+  if (next.stage === 'opening') return { state: { ...base, kind: 'opening', socket, deadlineMs }, effects };
+  const { isTokenAwaited } = next;
+  return { state: { ...base, kind: 'connecting', socket, deadlineMs, isTokenAwaited }, effects };
 }
 
 function noteActivity(

@@ -5,7 +5,7 @@ import { abort, expire, firstDeadline, retryRefused } from './deadlines.ts';
 import type { ClientEffect, ClientEvent } from './effects.ts';
 import { ClosedError } from './errors.ts';
 import type { Inputs } from './link-state.ts';
-import { initialLink, linkWakeAt } from './link.ts';
+import { initialLink, isInUse, linkWakeAt } from './link.ts';
 import { handleFrame } from './messages.ts';
 import { sendOutbox } from './outbox.ts';
 import { dispatchToLink } from './session.ts';
@@ -57,6 +57,7 @@ function isUserCall(event: ClientEvent): boolean {
     case 'release':
     case 'unwatchKeys':
       return true;
+    case 'tokenGiven':
     case 'socketOpened':
     case 'socketClosed':
     case 'frame':
@@ -80,6 +81,13 @@ function askForFlush(step: Step): void {
 
 function handleEvent(step: Step, event: ClientEvent): void {
   switch (event.kind) {
+    case 'tokenGiven': {
+      const { kind, socket, token } = event;
+      // One that came too late may be older than what is known.
+      if (isInUse(step.state.link, socket)) step.tables.token = token;
+      dispatchToLink(step, { kind, socket });
+      return;
+    }
     case 'socketOpened':
       dispatchToLink(step, event);
       return;

@@ -5,6 +5,9 @@ import type { ListCache } from './list-cache.ts';
 import { canBeSecured } from './web-socket.ts';
 import type { ClientTls, WebSocketConstructor } from './web-socket.ts';
 
+/** Gives credentials that are valid now. */
+export type TokenSource = () => string | Promise<string>;
+
 /** Options of `connect`. All times are in milliseconds. */
 export interface ClientOptions {
   /**
@@ -18,8 +21,8 @@ export interface ClientOptions {
   readonly app?: string;
   /** Where the caller runs. */
   readonly zone?: string;
-  /** Credentials. */
-  readonly token?: string;
+  /** Credentials, or what gives them: asked for each connection that is opened, within its `connectTimeoutMs`. */
+  readonly token?: string | TokenSource;
   /** Time limit for opening a connection and its session; by default 5000. */
   readonly connectTimeoutMs?: number;
   /** Every call settles within this time, connected or not, unless it has its own `timeoutMs`; by default 10000. */
@@ -74,6 +77,8 @@ export interface CallOptions {
 export interface Settings {
   readonly urls: readonly string[];
   readonly open: SessionOpenParams;
+  /** Each connection asks for its token first. */
+  readonly isTokenAsked: boolean;
   readonly connectTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly backoffMinMs: number;
@@ -96,6 +101,8 @@ const timerMaxMs = 2 ** 31 - 1;
 export function resolveOptions(options: ClientOptions): Settings {
   const { servers, client = `slotcast-js/${protocolVersion}`, app, zone, token } = options;
   if (!Array.isArray(servers) || servers.length === 0) throw new OptionError('servers', 'a list of at least one URL');
+  if (token !== undefined && typeof token !== 'string' && typeof token !== 'function')
+    throw new OptionError('token', 'a string, or a function that returns one');
   const backoffMinMs = readInteger(options, 'backoffMinMs', 100);
   const backoffMaxMs = readInteger(options, 'backoffMaxMs', Math.max(10_000, backoffMinMs));
   if (backoffMaxMs < backoffMinMs) throw new OptionError('backoffMaxMs', 'at least backoffMinMs');
@@ -107,8 +114,9 @@ export function resolveOptions(options: ClientOptions): Settings {
       client,
       ...(app === undefined ? {} : { app }),
       ...(zone === undefined ? {} : { zone }),
-      ...(token === undefined ? {} : { token }),
+      ...(typeof token === 'string' ? { token } : {}),
     },
+    isTokenAsked: typeof token === 'function',
     connectTimeoutMs: readInteger(options, 'connectTimeoutMs', 5000),
     requestTimeoutMs: readInteger(options, 'requestTimeoutMs', 10_000),
     backoffMinMs,

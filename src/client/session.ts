@@ -39,6 +39,7 @@ export function dispatchToLink(step: Step, event: LinkEvent, answer: OpenAnswer 
 
 function follow(step: Step, effect: LinkEffect, { opened, failure }: OpenAnswer): void {
   switch (effect.kind) {
+    case 'askToken':
     case 'openSocket':
     case 'closeSocket':
     case 'closed':
@@ -84,10 +85,11 @@ function follow(step: Step, effect: LinkEffect, { opened, failure }: OpenAnswer)
 function sendOpen(step: Step, socket: number, form: OpenForm): void {
   const { tables, inputs } = step;
   const { open, connectTimeoutMs } = inputs.settings;
-  const { secret: resume } = tables;
+  const { secret: resume, token } = tables;
   const id = step.noteRequest({ kind: 'open', form }, socket, connectTimeoutMs);
   const params = {
     ...open,
+    ...(token === undefined ? {} : { token }),
     ...(resume === undefined || form === 'plain' ? {} : { resume }),
     ...(form === 'plain' ? {} : { capabilities: supportedCapabilities }),
     ...(form === 'full' ? { protocol: protocolVersion } : {}),
@@ -125,8 +127,10 @@ export function refuseOpen(
 }
 
 function refuseSession(step: Step, socket: number, failure: Failure): void {
-  const { backoffMaxMs } = step.inputs.settings;
-  const waitMs = failure.retryAfterMs !== undefined ? step.waitAfter(failure) : isRetryable(failure) ? 0 : backoffMaxMs;
+  const { backoffMaxMs, isTokenAsked } = step.inputs.settings;
+  // There may be a better token already.
+  const isWorthAsking = isRetryable(failure) || (failure.code === 'unauthorized' && isTokenAsked);
+  const waitMs = failure.retryAfterMs !== undefined ? step.waitAfter(failure) : isWorthAsking ? 0 : backoffMaxMs;
   const cause = `session.open: ${failure.code}: ${failure.message}`;
   step.effects.push({
     kind: 'notify',

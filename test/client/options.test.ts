@@ -17,6 +17,7 @@ test('the path of sessions is added where a server has none', () => {
 test.each([
   ['servers', { servers: [] }],
   ['servers', { servers: ['nonsense'] }],
+  ['token', { servers: ['ws://h'], token: 7 as unknown as string }],
   ['servers', { servers: ['ftp://h'] }],
   ['requestTimeoutMs', { servers: ['ws://h'], requestTimeoutMs: 0 }],
   ['keepAliveMs', { servers: ['ws://h'], keepAliveMs: 2 ** 31 }],

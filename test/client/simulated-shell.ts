@@ -95,6 +95,7 @@ export class SimulatedShell {
       case 'send':
         this.sent.push({ socket: effect.socket, text: effect.text });
         break;
+      case 'askToken':
       case 'openSocket':
       case 'closeSocket':
       case 'changed':
