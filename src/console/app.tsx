@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { Banner } from './banner.tsx';
 import { Confirming, isTyping } from './confirming.tsx';
+import { useSignIn } from './credentials.ts';
 import { KeysPage } from './keys-page.tsx';
 import { LoadPage } from './load-page.tsx';
 import { linkTo, pages, useRoute } from './route.ts';
@@ -10,6 +11,7 @@ import type { Route } from './route.ts';
 import { ServicePage } from './service-page.tsx';
 import { ServicesPage } from './services-page.tsx';
 import { SessionsPage } from './sessions-page.tsx';
+import { checkWho, SignInDialog, SignInPage, WhoIsIn } from './sign-in.tsx';
 import { SlotsPage } from './slots-page.tsx';
 import { SwitchesPage } from './switches-page.tsx';
 import { ThreadsPage } from './threads-page.tsx';
@@ -100,7 +102,26 @@ function Help({ onClose }: { readonly onClose: () => void }): VNode {
   );
 }
 
-export function App(): VNode {
+/** Shown once it is known whether somebody has to sign in. */
+export function App(): VNode | null {
+  const { who, isSignInNeeded } = useSignIn();
+  const [isChecked, setChecked] = useState(false);
+  useEffect(() => {
+    void checkWho().then(() => {
+      setChecked(true);
+    });
+  }, []);
+  if (who === undefined && isSignInNeeded) return <SignInPage />;
+  if (!isChecked && who === undefined) return null;
+  return (
+    <>
+      <Pages key={who?.principal} />
+      {isSignInNeeded ? <SignInDialog /> : null}
+    </>
+  );
+}
+
+function Pages(): VNode {
   const route = useRoute();
   const [isHelping, setHelping] = useState(false);
   const [help] = useState(() => () => {
@@ -127,6 +148,7 @@ export function App(): VNode {
             </a>
           ))}
         </nav>
+        <WhoIsIn />
         <button type="button" class="plain help" aria-label="Keyboard shortcuts" onClick={help}>
           ?
         </button>

@@ -26,7 +26,7 @@ export function Banner(): VNode {
     <section class={`banner ${isQuiet ? '' : 'in-force'}`} aria-label="In force" tabIndex={0}>
       {failure === undefined ? null : (
         <span class="chip failed" title={failure.message}>
-          {failure.code === 'forbidden' ? 'not allowed to administer from here' : failure.message}
+          {failure.message}
         </span>
       )}
       {isQuiet && failure === undefined ? (

@@ -3,6 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 
 import type { KeyEntry, KeyWatch } from '../client/index.ts';
 import { explain } from './api.ts';
+import { useSignIn } from './credentials.ts';
 import { countOf, formatBytes } from './format.ts';
 import { linkTo } from './route.ts';
 import { SearchField } from './search-field.tsx';
@@ -36,6 +37,7 @@ async function readKeys(prefix: string): Promise<Pick<KeyNames, 'keys' | 'hasMor
 /** The keys with a prefix, as they are, and again after they have changed. */
 function useKeys(prefix: string): KeyNames {
   const [names, setNames] = useState<KeyNames>({ keys: [], hasMore: false, isReading: true, failure: '' });
+  const { generation } = useSignIn();
   useEffect(() => {
     let isOver = false;
     let watch: KeyWatch | undefined;
@@ -69,7 +71,7 @@ function useKeys(prefix: string): KeyNames {
       clearTimeout(timer);
       watch?.close();
     };
-  }, [prefix]);
+  }, [prefix, generation]);
   return names;
 }
 
@@ -97,7 +99,7 @@ export function KeysPage({ subject }: { readonly subject: string }): VNode {
           onOpen={(row) => {
             location.hash = linkTo('keys', keys[row]);
           }}
-          empty={isReading ? 'Reading…' : 'No keys.'}
+          empty={failure !== '' ? failure : isReading ? 'Reading…' : 'No keys.'}
           renderRow={(row) => (
             <span role="gridcell" class="name mono">
               {keys[row]}
@@ -119,6 +121,7 @@ export function KeysPage({ subject }: { readonly subject: string }): VNode {
 function KeyDetail({ name }: { readonly name: string }): VNode {
   const [entry, setEntry] = useState<KeyEntry>();
   const [state, setState] = useState('Reading…');
+  const { generation } = useSignIn();
   useEffect(() => {
     const abort = new AbortController();
     const follow = async (): Promise<void> => {
@@ -134,7 +137,7 @@ function KeyDetail({ name }: { readonly name: string }): VNode {
     return () => {
       abort.abort();
     };
-  }, [name]);
+  }, [name, generation]);
   const facts: readonly (readonly [string, string])[] =
     entry === undefined
       ? []

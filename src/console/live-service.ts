@@ -1,8 +1,9 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 
 import type { Instance, StopListening, Subscription } from '../client/index.ts';
-import { parseServiceKey } from '../protocol/service-key.ts';
+import { parseServiceKey, serviceKey } from '../protocol/service-key.ts';
 import { explain } from './api.ts';
+import { useSignIn } from './credentials.ts';
 import { openClient, watched } from './session-client.ts';
 
 /** A service as its subscribers see it. */
@@ -36,9 +37,10 @@ const nothing: LiveService = {
 export function useLiveService(key: string): LiveService {
   const [live, setLive] = useState<LiveService>(nothing);
   const changes = useRef<Map<string, number>>(new Map());
+  const { generation } = useSignIn();
   useEffect(() => {
     let subscription: Subscription | undefined;
-    let stopListening: StopListening | undefined;
+    const stops: StopListening[] = [];
     let isOver = false;
     let frame = 0;
     let changeCount = 0;
@@ -67,9 +69,15 @@ export function useLiveService(key: string): LiveService {
       const client = await openClient();
       if (isOver) return;
       watched.add(key);
-      stopListening = client.on('unreachable', ({ server, cause }) => {
-        if (subscription?.isPending !== false) setLive({ ...nothing, failure: `${server}: ${explain(cause)}` });
-      });
+      stops.push(
+        client.on('unreachable', ({ server, cause }) => {
+          if (subscription?.isPending !== false) setLive({ ...nothing, failure: `${server}: ${explain(cause)}` });
+        }),
+        client.on('refused', ({ what, error }) => {
+          if (what.kind === 'subscription' && serviceKey(what.service) === key)
+            setLive({ ...nothing, isPending: false, isStale: true, failure: error.message });
+        }),
+      );
       subscription = await client.subscribe(parseServiceKey(key), { standing: true });
       if (isOver) {
         subscription.close();
@@ -95,9 +103,9 @@ export function useLiveService(key: string): LiveService {
       isOver = true;
       cancelAnimationFrame(frame);
       watched.delete(key);
-      stopListening?.();
+      for (const stop of stops) stop();
       subscription?.close();
     };
-  }, [key]);
+  }, [key, generation]);
   return live;
 }

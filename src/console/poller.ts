@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 
 import { ApiError } from './api.ts';
+import { isSigningIn } from './credentials.ts';
 
 export interface Polled<T> {
   readonly value: T | undefined;
@@ -39,6 +40,12 @@ export class Poller<T> {
     };
   }
 
+  /** As if nothing had ever been read. */
+  forget(): void {
+    this.#state = { value: undefined, error: undefined };
+    if (this.#listeners.size > 0) this.refresh();
+  }
+
   /** Reads at once. */
   refresh(): void {
     this.#isOutdated = true;
@@ -66,7 +73,7 @@ export class Poller<T> {
   #schedule(ms: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      if (document.hidden) this.#schedule(1000);
+      if (document.hidden || isSigningIn()) this.#schedule(1000);
       else void this.#run();
     }, ms) as unknown as number;
   }

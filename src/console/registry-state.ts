@@ -1,6 +1,7 @@
 import type { GuardResult, PartitionsResult, SlotsResult, Stats } from '../protocol/http-results.ts';
 import type { SwitchesResult } from '../protocol/switches.ts';
 import { callApi, readText } from './api.ts';
+import { whenPrincipalChanges } from './credentials.ts';
 import { parseMetrics } from './metrics.ts';
 import type { MetricSample } from './metrics.ts';
 import { Poller } from './poller.ts';
@@ -31,6 +32,12 @@ export const metricsPoller: Poller<readonly MetricSample[]> = new Poller(async (
   if (samples.length > samplesMax) samples.splice(0, samples.length - samplesMax);
   return samples.slice();
 }, sampleMs);
+
+whenPrincipalChanges(() => {
+  samples.length = 0;
+  for (const poller of [switchesPoller, guardPoller, statsPoller, partitionsPoller, slotsPoller, metricsPoller])
+    poller.forget();
+});
 
 /** After something was changed. */
 export function refreshState(): void {

@@ -38,7 +38,7 @@ export function ServicePage({ subject: key }: { readonly subject: string }): VNo
   const [query, setQuery] = useState('');
   const [selected, setSelected] = useState<string>();
   const poller = useMemo(() => new Poller(() => inspectService(key, { limit: claimsMax }), inspectMs), [key]);
-  const { value: inspection } = usePoller(poller);
+  const { value: inspection, error } = usePoller(poller);
   useEffect(() => {
     // Who owns what has changed with it.
     if (live.changeCount > 0) poller.refresh();
@@ -58,6 +58,7 @@ export function ServicePage({ subject: key }: { readonly subject: string }): VNo
         serviceKey={key}
         live={live}
         inspection={inspection}
+        refusal={inspection === undefined ? error?.message : undefined}
         standing={standing}
         states={statesOf(key, switches?.switches ?? [])}
         count={registered.length}
@@ -128,6 +129,8 @@ interface ServiceHeadProps {
   readonly serviceKey: string;
   readonly live: LiveService;
   readonly inspection: ServiceInspection | undefined;
+  /** Why it is not known. */
+  readonly refusal: string | undefined;
   readonly standing: readonly Switch[];
   readonly states: readonly string[];
   readonly count: number;
@@ -135,7 +138,7 @@ interface ServiceHeadProps {
 }
 
 function ServiceHead(props: ServiceHeadProps): VNode {
-  const { serviceKey, live, inspection, standing, states, count, children } = props;
+  const { serviceKey, live, inspection, refusal, standing, states, count, children } = props;
   const confirm = useConfirm();
   const off = standing.find(({ kind }) => kind === 'service-off');
   const { namespace, group, service } = parseServiceKey(serviceKey);
@@ -155,7 +158,8 @@ function ServiceHead(props: ServiceHeadProps): VNode {
       </h1>
       {children}
       <p class="figures" role="status">
-        {countOf(count, 'instance')} · {inspection === undefined ? '…' : countOf(inspection.subscribers, 'subscriber')}
+        {countOf(count, 'instance')} ·{' '}
+        {inspection === undefined ? (refusal ?? '…') : countOf(inspection.subscribers, 'subscriber')}
         {` · ${namespace}/${group}`}
         {live.version === 0 ? '' : ` · version ${live.version}`}
       </p>

@@ -3,6 +3,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 
 import { parseServiceKey } from '../protocol/service-key.ts';
 import { explain } from './api.ts';
+import { isSigningIn, useSignIn, whenPrincipalChanges } from './credentials.ts';
 import { formatCount, prefixOf } from './format.ts';
 import { usePoller } from './poller.ts';
 import { statsPoller, switchesPoller } from './registry-state.ts';
@@ -18,11 +19,15 @@ const refreshMs = 5000;
 const restPerWork = 20;
 /** What was read last, for whoever comes back to the page. */
 let known: ServiceNames = noNames;
+whenPrincipalChanges(() => {
+  known = noNames;
+});
 
 function useNames(): { readonly names: ServiceNames; readonly isReading: boolean; readonly failure: string } {
   const [names, setNames] = useState(known);
   const [isReading, setReading] = useState(true);
   const [failure, setFailure] = useState('');
+  const { generation } = useSignIn();
   useEffect(() => {
     const abort = new AbortController();
     let timer: number | undefined;
@@ -34,6 +39,8 @@ function useNames(): { readonly names: ServiceNames; readonly isReading: boolean
       setNames({ ...partial });
     };
     const read = async (): Promise<void> => {
+      // Read when somebody has signed in.
+      if (isSigningIn()) return;
       const startedMs = performance.now();
       try {
         known = await readNames(showFirst, abort.signal);
@@ -52,7 +59,7 @@ function useNames(): { readonly names: ServiceNames; readonly isReading: boolean
       abort.abort();
       clearTimeout(timer);
     };
-  }, []);
+  }, [generation]);
   return { names, isReading, failure };
 }
 
@@ -89,7 +96,15 @@ export function ServicesPage(): VNode {
         onOpen={(row) => {
           location.hash = linkTo('services', names.keys[placeOf(row)]);
         }}
-        empty={isReading ? 'Reading…' : query === '' ? 'No service has instances.' : 'No name holds that.'}
+        empty={
+          failure !== ''
+            ? failure
+            : isReading
+              ? 'Reading…'
+              : query === ''
+                ? 'No service has instances.'
+                : 'No name holds that.'
+        }
         renderRow={(row) => {
           const place = placeOf(row);
           const key = names.keys[place] ?? '';

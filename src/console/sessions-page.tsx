@@ -6,6 +6,7 @@ import { ActMenu } from './act-menu.tsx';
 import type { Act } from './act.ts';
 import { callApi, withQuery } from './api.ts';
 import { useConfirm } from './confirming.tsx';
+import { whenPrincipalChanges } from './credentials.ts';
 import { countOf, formatBytes, formatCount, formatDuration, nameOf } from './format.ts';
 import { Poller, usePoller } from './poller.ts';
 import { quarantineClient, switchClientOff } from './rare-acts.ts';
@@ -38,6 +39,9 @@ async function readSessions(): Promise<Sessions> {
 }
 
 const sessionsPoller: Poller<Sessions> = new Poller(readSessions, 2000);
+whenPrincipalChanges(() => {
+  sessionsPoller.forget();
+});
 
 export function SessionsPage({ subject }: { readonly subject: string }): VNode {
   const { value, error } = usePoller(sessionsPoller);
@@ -77,7 +81,7 @@ export function SessionsPage({ subject }: { readonly subject: string }): VNode {
           onOpen={(row) => {
             location.hash = linkTo('sessions', found[row]?.session);
           }}
-          empty={value === undefined ? 'Reading…' : 'No sessions.'}
+          empty={value === undefined ? (error?.message ?? 'Reading…') : 'No sessions.'}
           renderRow={(row) => {
             const session = found[row];
             return session === undefined ? null : <SessionCells session={session} />;
