@@ -80,7 +80,7 @@ export interface SignInState {
 function readState(): SignInState {
   const isSignedIn = token !== undefined;
   // Without access control nobody is anybody, and no policy speaks of them.
-  const canSignIn = !isSignedIn && (hasDeclined || (who?.policies.length ?? 0) > 0);
+  const canSignIn = who?.principal === 'anonymous' && (hasDeclined || who.policies.length > 0);
   return { who, isSignInNeeded, reason, isSignedIn, canSignIn, generation };
 }
 

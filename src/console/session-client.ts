@@ -17,10 +17,11 @@ export function openClient(): Promise<Client> {
   const token = readToken();
   if (opened?.token === token && opened !== undefined) return opened.client;
   void close(opened?.client);
+  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
   const client = callApi<EndpointsResult>('/v1/endpoints').then(({ sessionPort, sessionPath }) =>
     watchCredentials(
       connect({
-        servers: [`ws://${location.hostname}:${sessionPort}${sessionPath}`],
+        servers: [`${scheme}://${location.hostname}:${sessionPort}${sessionPath}`],
         app: 'console',
         ...(token === undefined ? {} : { token }),
       }),

@@ -217,6 +217,7 @@ describe.skipIf(browserPath === undefined)('signing in to the console', () => {
     await why.fill('bad release');
     await ask('DELETE', `/v1/tokens?id=${first.id}`);
     await page.getByText('You are signed out: the token has been revoked, or has expired.').waitFor();
+    expect(await page.locator('.top').innerText()).not.toContain('token:reader');
     expect(await findBarriers(page)).toEqual([]);
     await picture('signed-out');
     // It cannot be left, and asks nothing meanwhile.
