@@ -116,21 +116,22 @@ export class Opening {
   #begin(session: Session, params: SessionOpenParams, reply: Reply): void {
     const { access } = this.#options;
     const { principal } = session.grant ?? { principal: anonymous };
-    // What belongs to another principal is as if it were not there.
-    const resume = params.resume === undefined ? undefined : (access.unbind(params.resume, principal) ?? nobodys);
-    if (resume === undefined) {
+    if (params.resume === undefined) {
       session.opened = keepOpening(params);
       this.#answer(session, reply, undefined);
       return;
     }
+    // What belongs to another principal is as if it were not there.
+    const resume = access.unbind(params.resume, principal);
     if (session.hasAsked && resume !== session.secret) {
       reply.fail({ code: 'invalid_request', message: 'a session is taken over by the first request of a connection' });
       return;
     }
     session.opened = keepOpening(params);
-    this.#options.resumption.begin(session, resume, {
+    this.#options.resumption.begin(session, resume ?? nobodys, {
       succeed: (resumed) => {
-        if (resumed === undefined) this.#adoptHolder(session, resume);
+        // Only under a name of its own: whoever else brings what is not theirs must not hold keys together with it.
+        if (resumed === undefined && resume !== undefined) this.#adoptHolder(session, resume);
         this.#answer(session, reply, resumed);
       },
       fail: (failure) => {

@@ -1,0 +1,64 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { startServer } from 'slotcast';
+import type { Server } from 'slotcast';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import type { NewToken } from '../../src/protocol/access.ts';
+import { RawClient } from '../support/raw-client.ts';
+
+let folder: string;
+let server: Server;
+
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'slotcast-access-'));
+});
+afterEach(async () => {
+  await server.stop();
+  rmSync(folder, { recursive: true });
+});
+
+async function start(more: object = {}): Promise<void> {
+  const settings = { port: 0, partitions: 1, logLevel: 'silent', dataDir: folder, accessControl: 'on' } as const;
+  server = await startServer({ ...settings, ...more });
+}
+
+async function ask(method: string, target: string, token: string, body?: object): Promise<Response> {
+  return fetch(`${server.address.httpUrl}${target}`, {
+    method,
+    signal: AbortSignal.timeout(8000),
+    headers: {
+      Authorization: `Bearer ${token}`,
+      ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+}
+
+const readBootstrap = (): string => readFileSync(path.join(folder, 'bootstrap-token'), 'utf8').trim();
+
+async function createToken(name: string): Promise<string> {
+  const response = await ask('POST', '/v1/tokens', readBootstrap(), { name, policies: ['admin'] });
+  return ((await response.json()) as NewToken).token;
+}
+
+function open(token: string): Promise<RawClient> {
+  return RawClient.open(server.address.url, { headers: { Authorization: `Bearer ${token}` } });
+}
+
+test('[AC6] whoever brings a secret that is not its own holds keys by itself', async () => {
+  await start();
+  await server.stop();
+  await start({ warmUpMs: 20_000, warmUpMaxMs: 20_000 });
+  const [first, second] = await Promise.all([open(await createToken('a')), open(await createToken('b'))]);
+  for (const client of [first, second])
+    await client.request('session.open', { client: 'x', capabilities: ['resume'], resume: '1-of-nobody' });
+  const acquire = { key: 'lock', value: '', acquire: true };
+  expect(await first.request('kv.put', acquire)).toMatchObject({ applied: true });
+  expect(await second.request('kv.put', acquire)).toMatchObject({ applied: false });
+  expect(await second.request('kv.put', { key: 'lock', release: true })).toMatchObject({ applied: false });
+  first.close();
+  second.close();
+});
