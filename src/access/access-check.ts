@@ -82,7 +82,7 @@ const tagCharacters = 20;
 const failureWindowMs = 60_000;
 /** So long a failure takes, whatever was wrong. */
 const failureMs = 250;
-/** Failures that are being answered at a time: more are answered at once, and not even looked at. */
+/** Failures that are being answered at a time: more are answered at once. */
 const delayedMax = 1000;
 
 /**
@@ -98,6 +98,8 @@ export class AccessCheck {
   #tokenKey: Uint8Array = new Uint8Array();
   /** By the principal and what its credentials name. */
   #known: Map<string, Access> = new Map();
+  /** Policies and tokens have been told. */
+  #isKnown = false;
   #delayed = 0;
   #verifying = 0;
 
@@ -112,6 +114,7 @@ export class AccessCheck {
     this.#policies = new Map(policies.map((policy) => [policy.policy, policy]));
     this.#tokenKey = tokenKey;
     this.#known = new Map();
+    this.#isKnown = true;
   }
 
   /** By an `Authorization` header or, without one, by a certificate that has been verified; without either it is nobody. */
@@ -127,10 +130,9 @@ export class AccessCheck {
     return credentials === undefined ? this.#fail(address) : this.authenticate(credentials.secret, address);
   }
 
-  /** Who has this secret. That nobody has it takes its time to say. */
+  /** Who has this secret. That nobody has it takes its time to say. Who has one is let in however often others at the address have failed: no number of attempts leads to a guess. */
   authenticate(secret: string, address: string): Principal | Promise<Principal | Failure> {
-    const waitMs = this.#failures.waitOf(address, this.#options.readWallMs());
-    if (waitMs > 0) return Promise.resolve(this.#refuseAddress(waitMs));
+    if (!this.#isKnown) return Promise.resolve(notYet);
     const { jwt } = this.#options;
     if (jwt !== undefined && isJwt(secret)) return this.#authenticateJwt(jwt, secret, address);
     const id = readTokenId(secret);
@@ -144,9 +146,9 @@ export class AccessCheck {
     // One that names an unknown key waits for the issuer.
     if (this.#verifying >= verifyingMax) return refuseBusy;
     this.#verifying += 1;
-    const verified = await jwt.verify(secret);
+    const verified = await jwt.verify(secret, this.#waitOf(address) === 0);
     this.#verifying -= 1;
-    if ('refused' in verified) return this.#fail(address);
+    if ('refused' in verified) return verified.refused === 'keys_unavailable' ? notYet : this.#fail(address);
     const { name, policies, expiresAtMs } = verified;
     return { name: `jwt:${name}`, policies, expiresAtMs, token: undefined };
   }
@@ -174,12 +176,14 @@ export class AccessCheck {
 
   /** Why a caller may not do something. */
   refuse({ principal, access }: Grant, needs: readonly Need[]): Failure | undefined {
+    if (this.isOn && !this.#isKnown) return needs.length === 0 ? undefined : notYet;
     const failure = access.refuse(needs);
     return failure === undefined || principal !== anonymous ? failure : unauthorized;
   }
 
   /** Why a caller that nobody knows may not even ask; undefined: it may. */
   refuseStranger({ principal }: Grant): Failure | undefined {
+    if (this.isOn && !this.#isKnown) return notYet;
     if (principal !== anonymous || this.#options.isOpen || this.policiesOf(principal).length > 0) return undefined;
     return unauthorized;
   }
@@ -218,12 +222,18 @@ export class AccessCheck {
   }
 
   async #fail(address: string): Promise<Failure> {
+    const waitMs = this.#waitOf(address);
+    if (waitMs > 0) return this.#refuseAddress(waitMs);
     this.#failures.note(address, this.#options.readWallMs());
     if (this.#delayed >= delayedMax) return unauthorized;
     this.#delayed += 1;
     await this.#options.delay(failureMs);
     this.#delayed -= 1;
     return unauthorized;
+  }
+
+  #waitOf(address: string): number {
+    return this.#failures.waitOf(address, this.#options.readWallMs());
   }
 
   #refuseAddress(waitMs: number): Failure {
@@ -263,6 +273,13 @@ export function createAccessCheck(
 export const unauthorized: Failure = {
   code: 'unauthorized',
   message: 'valid credentials are needed: a token, in the header Authorization, or in session.open',
+};
+
+/** Nor is anybody let in by what policies would deny, were they known. */
+const notYet: Failure = {
+  code: 'busy',
+  message: 'it is not known yet who may do what',
+  retryAfterMs: 1000,
 };
 
 const refuseBusy: Failure = {

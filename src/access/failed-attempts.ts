@@ -6,7 +6,7 @@ interface Attempts {
   sinceMs: number;
 }
 
-/** Failed attempts to authenticate, by address: whoever has too many is not even looked at until its window is over. */
+/** Failed attempts to authenticate, by address: where there were too many, further ones are answered at once until its window is over. */
 export class FailedAttempts {
   readonly #max: number;
   readonly #windowMs: number;

@@ -53,14 +53,14 @@ export class JwtVerifier {
     this.#source.close();
   }
 
-  /** Never rejects. Takes as long as the issuer if the token names a key that is not known, which is at most five seconds. */
-  async verify(token: string): Promise<JwtPrincipal | JwtRefusal> {
+  /** Never rejects. Takes as long as the issuer if the token names a key that is not known, or none is, which is at most five seconds; unless it `mayWait` not. */
+  async verify(token: string, mayWait = true): Promise<JwtPrincipal | JwtRefusal> {
     const header = readJwtHeader(token);
     if (typeof header === 'string') return { refused: header };
     const hash = createHash('sha256').update(token).digest('base64');
     const known = this.#recall(hash);
     if (known !== undefined) return known;
-    if (header.kid !== undefined && this.#source.keys?.has(header.kid) !== true) await this.#source.lookForMore();
+    if (mayWait && !this.#hasKey(header)) await this.#source.lookForMore();
     const { keys } = this.#source;
     if (keys === undefined) return { refused: 'keys_unavailable' };
     const payload = await this.#openToken(token, header, keys);
@@ -71,6 +71,12 @@ export class JwtVerifier {
     if (typeof verdict === 'string') return { refused: verdict };
     this.#remember(hash, verdict, keys);
     return verdict;
+  }
+
+  /** A token that names none may be of any that is known. */
+  #hasKey({ kid }: JwtHeader): boolean {
+    const { keys } = this.#source;
+    return keys !== undefined && (kid === undefined || keys.has(kid));
   }
 
   async #openToken(

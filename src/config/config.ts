@@ -392,7 +392,7 @@ export const settings: Readonly<Record<SettingName, Setting>> = {
     30,
     1,
     1_000_000,
-    'Failed attempts to authenticate in a minute and from one address, on each thread; beyond it credentials from there are not looked at until the minute is over.',
+    'Failed attempts to authenticate in a minute and from one address, on each thread; beyond it wrong ones are refused with `busy` until the minute is over, and right ones are let in all the same.',
   ),
   tokensMax: integer(10_000, 1, 1_000_000, 'Tokens that there may be, expired ones not among them.'),
   policiesMax: integer(1000, 1, 100_000, 'Policies that there may be.'),

@@ -1,11 +1,17 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import { AccessCheck, anonymous } from '../../src/access/access-check.ts';
 import type { KnownToken } from '../../src/access/access-check.ts';
+import { JwtVerifier } from '../../src/access/jwt.ts';
 import { needService } from '../../src/access/policy.ts';
 import { generateToken, hashToken } from '../../src/access/token.ts';
 import type { Policy } from '../../src/protocol/access.ts';
+import { baseOptions, IssuerKey } from '../support/jwt-issuer.ts';
 
 const tokenKey = Buffer.alloc(32, 7);
 const unauthorized = expect.objectContaining({ code: 'unauthorized' });
@@ -17,12 +23,13 @@ interface Made {
   readonly set: (tokens: readonly KnownToken[], policies?: readonly Policy[]) => void;
 }
 
-function make(isOpen = false): Made {
+function make(isOpen = false, jwt?: JwtVerifier): Made {
   const clock = { nowMs: 0 };
   const delays: number[] = [];
   const check = new AccessCheck({
     isOn: true,
     isOpen,
+    jwt,
     failuresMax: 3,
     readWallMs: () => clock.nowMs,
     delay: (ms) => {
@@ -75,15 +82,47 @@ test('what is no token, or no longer, takes its time to be refused, and looks th
   expect(delays).toEqual([250, 250, 250, 250]);
 });
 
-test('an address with too many failures is not even looked at, until its minute is over; others are', async () => {
-  const { check, set, clock } = make();
+test('from an address with too many failures wrong ones are answered at once until its minute is over, and right ones let in', async () => {
+  const { check, set, clock, delays } = make();
   const { token, known } = know('orders');
   set([known]);
   for (let i = 0; i < 3; i++) await check.authenticate('x', 'a');
-  expect(await check.authenticate(token, 'a')).toMatchObject({ code: 'busy', retryAfterMs: 60_000 });
-  expect(check.authenticate(token, 'b')).toMatchObject({ name: 'token:orders' });
-  clock.nowMs = 60_000;
+  expect(await check.authenticate('x', 'a')).toMatchObject({ code: 'busy', retryAfterMs: 60_000 });
   expect(check.authenticate(token, 'a')).toMatchObject({ name: 'token:orders' });
+  expect(await check.authenticate('x', 'b')).toEqual(unauthorized);
+  expect(delays.length).toBe(4);
+  clock.nowMs = 60_000;
+  expect(await check.authenticate('x', 'a')).toEqual(unauthorized);
+});
+
+test('[AC2] until policies and tokens are known nobody is let in, and nobody counts as wrong', async () => {
+  const { check, set, delays } = make(true);
+  const { token, known } = know('orders');
+  const busy = expect.objectContaining({ code: 'busy' });
+  const needs = [needService('read', 'shop/DEFAULT/a')];
+  for (let i = 0; i < 4; i++) expect(await check.authenticate(token, 'a')).toEqual(busy);
+  expect(check.refuse(check.grantFor(anonymous), needs)).toEqual(busy);
+  expect(check.refuseStranger(check.grantFor(anonymous))).toEqual(busy);
+  expect(delays).toEqual([]);
+  set([known]);
+  expect(check.authenticate(token, 'a')).toMatchObject({ name: 'token:orders' });
+  expect(check.refuse(check.grantFor(anonymous), needs)).toBeUndefined();
+  expect(check.refuseStranger(check.grantFor(anonymous))).toBeUndefined();
+});
+
+test('whose JSON Web Token cannot be verified for want of keys is asked to come back, and does not count as wrong', async () => {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'slotcast-access-')), 'jwks.json');
+  const jwt = new JwtVerifier({ ...baseOptions, place: { kind: 'file', path: file } });
+  const { check, set } = make(false, jwt);
+  set([]);
+  const key = await IssuerKey.generate('ES256', 'k');
+  const token = await key.sign();
+  for (let i = 0; i < 4; i++) expect(await check.authenticate(token, 'a')).toMatchObject({ retryAfterMs: 1000 });
+  writeFileSync(file, JSON.stringify({ keys: [key.jwk] }));
+  await jwt.start();
+  for (let i = 0; i < 4; i++) await check.authenticate('x', 'a');
+  expect(await check.authenticate(token, 'a')).toMatchObject({ name: 'jwt:orders-team' });
+  rmSync(path.dirname(file), { recursive: true });
 });
 
 test('whatever stands in the header, nobody becomes somebody by it', async () => {
@@ -138,6 +177,7 @@ test('strangers are refused as such, and those who are known by what they may no
   set([], [{ ...policies[0]!, principals: ['anonymous'] }]);
   expect(check.refuseStranger(stranger)).toBeUndefined();
   expect(check.refuse(check.grantFor(anonymous), [needService('read', 'shop/DEFAULT/a')])).toBeUndefined();
-  const { check: open } = make(true);
+  const { check: open, set: setOpen } = make(true);
+  setOpen([]);
   expect(open.refuseStranger(open.grantFor(anonymous))).toBeUndefined();
 });

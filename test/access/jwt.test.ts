@@ -108,6 +108,17 @@ test('names that objects have anyway are no claims, and change nothing', async (
   expect(await none.verify(await ec.sign())).toMatchObject({ policies: [] });
 });
 
+test('a token that names no key waits for the keys, too, as long as there are none', async () => {
+  const file = path.join(mkdtempSync(path.join(folder, 'keys-')), 'jwks.json');
+  const fresh = new JwtVerifier({ ...baseOptions, place: { kind: 'file', path: file } });
+  const token = await ec.sign(goodClaims, { kid: undefined });
+  expect(await fresh.verify(token)).toEqual({ refused: 'keys_unavailable' });
+  writeFileSync(file, JSON.stringify({ keys: [ec.jwk] }));
+  const other = new JwtVerifier({ ...baseOptions, place: { kind: 'file', path: file } });
+  expect(await other.verify(token, false)).toEqual({ refused: 'keys_unavailable' });
+  expect(await other.verify(token)).toEqual(goodPrincipal);
+});
+
 test('clocks may differ by the skew, and the principal ends with it', async () => {
   const late = { ...goodClaims, exp: nowSeconds - 29, nbf: nowSeconds + 29, iat: nowSeconds + 29 };
   expect(await verifier.verify(await ec.sign(late))).toMatchObject({ expiresAtMs: (nowSeconds + 1) * 1000 });
