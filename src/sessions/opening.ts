@@ -99,7 +99,11 @@ export class Opening {
       session.heldUntilKnown = undefined;
       if (session.state.kind !== 'connected') return;
       settle(principal);
-      for (const run of held) run();
+      held.forEach((run) => {
+        // Another of its calls may have to wait for the same: those behind it still come after it.
+        if (session.heldUntilKnown === undefined) run();
+        else session.heldUntilKnown.push(run);
+      });
       this.#options.flush();
     });
   }

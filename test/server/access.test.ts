@@ -387,6 +387,15 @@ test('[AC1] [AC5] a JSON Web Token is what its issuer says, until it expires', a
     expect(await codeOf(client, 'service.query', { namespace: 'b', service: 's' })).toBe('forbidden');
     await late.request('session.open', { client: 'x', token });
     expect(await codeOf(late, 'service.query', { namespace: 'a', service: 's' })).toBeUndefined();
+    // Each call waits for credentials, and what comes behind it for that.
+    const eager = await RawClient.open(other.address.url);
+    const pipelined = [
+      codeOf(eager, 'session.open', { client: 'x', token: 'wrong' }),
+      codeOf(eager, 'session.open', { client: 'x', token }),
+      codeOf(eager, 'service.query', { namespace: 'a', service: 's' }),
+    ];
+    expect(await Promise.all(pipelined)).toEqual(['unauthorized', undefined, undefined]);
+    eager.close();
     const forged = await (await IssuerKey.generate('ES256', 'k')).sign({ ...claims, exp: seconds + 60 });
     expect((await ask('GET', '/v1/whoami', forged)).code).toBe('unauthorized');
     expect(await client.closed).toEqual({ code: 4006, reason: 'unauthorized' });
