@@ -145,8 +145,7 @@ export class LocalHost implements SessionHost {
   }
 
   setAccess(tables: AccessTables): Promise<void> {
-    this.core.setAccess(tables);
-    return Promise.resolve();
+    return this.core.setAccess(tables);
   }
 
   setOrders(orders: Orders): Promise<void> {

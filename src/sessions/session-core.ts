@@ -1,4 +1,5 @@
-import type { AccessCheck, AccessTables } from '../access/access-check.ts';
+import { anonymous } from '../access/access-check.ts';
+import type { AccessCheck, AccessTables, Grant } from '../access/access-check.ts';
 import type { StorePort } from '../durable/commits.ts';
 import type { KeptSession } from '../journal/session-records.ts';
 import type { Actor } from '../protocol/actor.ts';
@@ -196,26 +197,38 @@ export class SessionCore {
     return this.#parts.orderChanges.carryOut(orders);
   }
 
-  /** Whom the registry knows, and what they may do, all of it: sessions whose credentials are none any more, or allow something else, are closed. */
-  setAccess(tables: AccessTables): void {
+  /** Whom the registry knows, and what they may do, all of it: sessions whose credentials are none any more, or allow something else, may do nothing from now on. Resolves when they are closed. */
+  async setAccess(tables: AccessTables): Promise<void> {
     const { access } = this.#options;
     access.set(tables);
     if (!access.isOn) return;
-    for (const session of this.sessions.all()) {
-      const { grant } = session;
-      if (grant === undefined) continue;
-      const present = access.grantFor(grant.principal);
-      if (access.isValid(grant.principal) && present.access.text === grant.access.text) session.grant = present;
-      else this.#expel(session);
-    }
+    await this.#expelAll(({ principal, access: before }) => {
+      const present = access.grantFor(principal);
+      return access.isValid(principal) && present.access.text === before.text ? present : undefined;
+    });
   }
 
   #reviewExpired(nowMs: number): void {
     const { access, config } = this.#options;
     if (!access.isOn || nowMs < this.#nextReviewMs) return;
     this.#nextReviewMs = nowMs + config.revalidateMs;
-    for (const session of this.sessions.all())
-      if (session.grant !== undefined && !access.isValid(session.grant.principal)) this.#expel(session);
+    void this.#expelAll((grant) => (access.isValid(grant.principal) ? grant : undefined));
+  }
+
+  /** Whoever has no grant any more has lost it at once, and is closed when it is its turn: there may be very many, and others must not wait for that. */
+  async #expelAll(review: (grant: Grant) => Grant | undefined): Promise<void> {
+    const nobody = this.access.grantFor(anonymous);
+    const lost = new Set<Session>();
+    for (const session of this.sessions.all()) {
+      if (session.grant === undefined) continue;
+      const present = review(session.grant);
+      if (present === undefined) lost.add(session);
+      session.grant = present ?? nobody;
+    }
+    if (lost.size === 0) return;
+    await this.#parts.jobs.forEachConnected(this.sessions, (session) => {
+      if (lost.has(session)) this.#expel(session);
+    });
   }
 
   /** What it has registered stays for its grace period: its client may come back with other credentials. */
