@@ -1,5 +1,6 @@
 import type { AccessTables } from '../access/access-check.ts';
 import { generateToken, hashToken } from '../access/token.ts';
+import type { GeneratedToken } from '../access/token.ts';
 import { carryOutNoted } from '../audit/audit-trail.ts';
 import type { AuditTrail } from '../audit/audit-trail.ts';
 import type { ServerConfig } from '../config/config.ts';
@@ -60,6 +61,8 @@ export type AccessEvent =
 /** A token as it is stored. */
 interface StoredToken extends Token {
   readonly hash: string;
+  /** How long it, and each that it is rotated to, is valid; undefined: until it is revoked. */
+  readonly forMs?: number;
 }
 
 const table = 'registry';
@@ -93,7 +96,7 @@ export class AccessControl implements AccessCalls {
 
   /** Brings back what is stored, before anybody is served. If it cannot be read, resolves all the same, and {@link tick} tries again. */
   async load(): Promise<void> {
-    const { store, onEvent, config } = this.#options;
+    const { store, config } = this.#options;
     const tokens: StoredToken[] = [];
     const policies: Policy[] = [];
     try {
@@ -103,8 +106,7 @@ export class AccessControl implements AccessCalls {
       for await (const rows of store.load(table, policyPrefix))
         for (const { payload } of rows) policies.push(decode(payload) as Policy);
     } catch (error) {
-      if (!this.#isUnreadable) onEvent({ kind: 'unreadable', error });
-      this.#isUnreadable = true;
+      this.#reportUnreadable(error);
       return;
     }
     tokens.sort((a, b) => (a.createdAt < b.createdAt ? -1 : Number(a.createdAt > b.createdAt)));
@@ -186,8 +188,7 @@ export class AccessControl implements AccessCalls {
     return this.#runNoted({ actor, what: 'token.rotate', target: { id, overlapMs } }, noteCreated, async () => {
       const before = this.#tokens.get(id);
       if (before === undefined) return noSuchToken;
-      const { name, policies, createdAt, expiresAt } = before;
-      const forMs = expiresAt === undefined ? undefined : Date.parse(expiresAt) - Date.parse(createdAt);
+      const { name, policies, expiresAt, forMs } = before;
       const created = await this.#create({ name, policies, forMs }, 'token rotated');
       if ('code' in created) return created;
       const endsAt = this.#options.readWallMs() + overlapMs;
@@ -221,14 +222,15 @@ export class AccessControl implements AccessCalls {
   async #create(
     { name, policies, forMs }: Pick<Token, 'name' | 'policies'> & { readonly forMs: number | undefined },
     kind: 'token created' | 'token rotated',
+    generated: GeneratedToken = generateToken(),
   ): Promise<NewToken | Failure> {
     const { tokensMax: max } = this.#options.config;
     if (this.#tokens.size >= max)
       return { code: 'limit_exceeded', message: `there are ${max} tokens`, limit: 'tokensMax', max };
-    const { id, token } = generateToken();
+    const { id, token } = generated;
     const nowMs = this.#options.readWallMs();
     const hash = hashToken(this.#key(), token);
-    const expiry = forMs === undefined ? {} : { expiresAt: toTime(nowMs + forMs) };
+    const expiry = forMs === undefined ? {} : { forMs, expiresAt: toTime(nowMs + forMs) };
     const stored: StoredToken = { id, name, policies, createdAt: toTime(nowMs), ...expiry, hash };
     const refused = await this.#store([writeRow(tokenPrefix + id, stored)]);
     if (refused !== undefined) return refused;
@@ -239,21 +241,28 @@ export class AccessControl implements AccessCalls {
     return { ...shown, token };
   }
 
-  /** Who has no token yet gets one from where only the administrator of the machine can read it. */
+  /** Who has no token yet gets one from where only the administrator of the machine can read it. It is there before it is valid: one that could not be written would stand in the way of the next. */
   async #bootstrap(): Promise<void> {
-    const created = await this.#create(
-      { name: bootstrapName, policies: [adminPolicy], forMs: undefined },
-      'token created',
-    );
-    if ('code' in created) {
-      this.#options.onEvent({ kind: 'unreadable', error: new Error(created.message) });
-      return;
+    const generated = generateToken();
+    try {
+      const file = this.#options.writeBootstrapToken(generated.token);
+      const token = { name: bootstrapName, policies: [adminPolicy], forMs: undefined };
+      const created = await this.#create(token, 'token created', generated);
+      if ('code' in created) throw new Error(created.message);
+      const { token: _secret, ...after } = created;
+      const target = { name: bootstrapName };
+      void this.#options.audit?.note({ actor: serverActor, what: 'token.create', target, after, outcome: 'done' });
+      this.#options.onEvent({ kind: 'bootstrapped', file });
+    } catch (error) {
+      this.#isLoaded = false;
+      this.#reportUnreadable(error);
     }
-    const { token, ...after } = created;
-    const file = this.#options.writeBootstrapToken(token);
-    const target = { name: bootstrapName };
-    void this.#options.audit?.note({ actor: serverActor, what: 'token.create', target, after, outcome: 'done' });
-    this.#options.onEvent({ kind: 'bootstrapped', file });
+  }
+
+  /** Once, however often it is tried again. */
+  #reportUnreadable(error: unknown): void {
+    if (!this.#isUnreadable) this.#options.onEvent({ kind: 'unreadable', error });
+    this.#isUnreadable = true;
   }
 
   async #forgetExpired(): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -6,7 +6,7 @@ import { startServer } from 'slotcast';
 import type { Server } from 'slotcast';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-import type { NewToken } from '../../src/protocol/access.ts';
+import type { NewToken, TokensResult } from '../../src/protocol/access.ts';
 import { RawClient } from '../support/raw-client.ts';
 
 let folder: string;
@@ -61,4 +61,31 @@ test('[AC6] whoever brings a secret that is not its own holds keys by itself', a
   expect(await second.request('kv.put', { key: 'lock', release: true })).toMatchObject({ applied: false });
   first.close();
   second.close();
+});
+
+test('[AC2] a first token that cannot be written where it belongs is none, and there is one as soon as it can', async () => {
+  const file = path.join(folder, 'bootstrap-token');
+  mkdirSync(file);
+  await start();
+  expect((await ask('GET', '/v1/whoami', 'x')).status).toBe(401);
+  rmSync(file, { recursive: true });
+  await expect.poll(() => existsSync(file), { timeout: 10_000 }).toBe(true);
+  await expect.poll(async () => (await ask('GET', '/v1/tokens', readBootstrap())).status).toBe(200);
+  const { tokens } = (await (await ask('GET', '/v1/tokens', readBootstrap())).json()) as TokensResult;
+  expect(tokens.length).toBe(1);
+});
+
+test('[AC5] a token that is rotated twice leads to tokens that last as long as it was to', async () => {
+  await start();
+  const rotate = async (id: string): Promise<NewToken> =>
+    (await (await ask('POST', '/v1/tokens/rotate', readBootstrap(), { id, overlapMs: 60_000 })).json()) as NewToken;
+  const create = async (more: object): Promise<NewToken> =>
+    (await (await ask('POST', '/v1/tokens', readBootstrap(), { name: 'x', policies: [], ...more })).json()) as NewToken;
+  const lasting = await create({});
+  await rotate(lasting.id);
+  expect((await rotate(lasting.id)).expiresAt).toBeUndefined();
+  const passing = await create({ forMs: 3_600_000 });
+  await rotate(passing.id);
+  const { createdAt, expiresAt = '' } = await rotate(passing.id);
+  expect(Date.parse(expiresAt) - Date.parse(createdAt)).toBe(3_600_000);
 });
