@@ -10,7 +10,7 @@ import { FailedAttempts } from './failed-attempts.ts';
 import type { JwtKeysReport } from './jwt-key-source.ts';
 import { createJwtVerifier } from './jwt-settings.ts';
 import type { JwtVerifier } from './jwt.ts';
-import { Access, policiesFor, rulesFor } from './policy.ts';
+import { Access, Policies } from './policy.ts';
 import type { Need } from './policy.ts';
 import { isHashOf, readTokenId } from './token.ts';
 
@@ -94,10 +94,12 @@ export class AccessCheck {
   readonly #options: AccessCheckOptions;
   readonly #failures: FailedAttempts;
   #tokens: ReadonlyMap<string, KnownToken> = new Map();
-  #policies: ReadonlyMap<string, Policy> = new Map();
+  #policies: Policies = new Policies([]);
+  /** What {@link #policies} were made of. */
+  #policiesText = '[]';
   #tokenKey: Uint8Array = new Uint8Array();
   /** By the principal and what its credentials name. */
-  #known: Map<string, Access> = new Map();
+  readonly #known: Map<string, Access> = new Map();
   /** Policies and tokens have been told. */
   #isKnown = false;
   #delayed = 0;
@@ -111,9 +113,14 @@ export class AccessCheck {
 
   set({ tokens, policies, tokenKey }: AccessTables): void {
     this.#tokens = new Map(tokens.map((token) => [token.id, token]));
-    this.#policies = new Map(policies.map((policy) => [policy.policy, policy]));
     this.#tokenKey = tokenKey;
-    this.#known = new Map();
+    // Tokens change more often, and what their principals may do is then as it was.
+    const policiesText = JSON.stringify(policies);
+    if (policiesText !== this.#policiesText) {
+      this.#policies = new Policies(policies);
+      this.#policiesText = policiesText;
+      this.#known.clear();
+    }
     this.#isKnown = true;
   }
 
@@ -208,14 +215,14 @@ export class AccessCheck {
 
   /** Names of the policies that apply. */
   policiesOf({ name, policies }: Principal): readonly string[] {
-    return policiesFor(this.#policies, name, policies);
+    return this.#policies.namesFor(name, policies);
   }
 
   #accessOf({ name, policies }: Principal): Access {
     const key = `${name}\n${policies.join('\n')}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    const access = new Access(rulesFor(this.#policies, name, policies), this.#options.isOpen);
+    const access = new Access(this.#policies.rulesFor(name, policies), this.#options.isOpen);
     if (this.#known.size >= accessesMax) this.#known.clear();
     this.#known.set(key, access);
     return access;

@@ -7,7 +7,8 @@ import type {
   MethodName,
   Methods,
 } from '../protocol/types.ts';
-import { beginning, exactly, needService, needServices } from './policy.ts';
+import { exactly } from './patterns.ts';
+import { beginning, needService, needServices } from './policy.ts';
 import type { Need } from './policy.ts';
 
 /** What a session needs to be allowed for each of its methods. What is its own needs nothing. */

@@ -1,13 +1,9 @@
 import type { AccessAction, Policy, PolicyRule } from '../protocol/access.ts';
-import { adminPolicy } from '../protocol/access.ts';
+import { accessActions, adminPolicy } from '../protocol/access.ts';
 import type { Failure } from '../protocol/errors.ts';
 import { parseServiceKey } from '../protocol/service-key.ts';
-
-/** A name, or all that begin with it. */
-export interface Extent {
-  readonly name: string;
-  readonly isPrefix: boolean;
-}
+import { exactly, Patterns, readPattern } from './patterns.ts';
+import type { Extent } from './patterns.ts';
 
 /** What somebody needs to be allowed: one action on something. What is asked for by a prefix is allowed only as a whole. */
 export type Need =
@@ -19,13 +15,11 @@ export type Need =
     }
   | { readonly action: KeyAction; readonly key: Extent };
 
-type KeyAction = 'keys:read' | 'keys:write' | 'lock';
+const keyActions = ['keys:read', 'keys:write', 'lock'] as const;
+
+type KeyAction = (typeof keyActions)[number];
 
 const anything: Extent = { name: '', isPrefix: true };
-
-export function exactly(name: string): Extent {
-  return { name, isPrefix: false };
-}
 
 /** Without a prefix: all. */
 export function beginning(prefix: string | undefined): Extent {
@@ -53,12 +47,18 @@ export function needRegistry(action: 'operate' | 'admin'): Need {
   return { action, namespace: anything, group: anything, service: anything };
 }
 
+/** About services. */
 interface Rule {
   readonly isDenial: boolean;
-  readonly namespaces: readonly Extent[];
-  readonly groups: readonly Extent[];
-  readonly services: readonly Extent[];
-  readonly keys: readonly Extent[];
+  readonly namespaces: Patterns;
+  readonly groups: Patterns;
+  readonly services: Patterns;
+}
+
+/** All rules about keys that have the same effect. */
+interface KeyRules {
+  readonly allowed: Patterns;
+  readonly denied: Patterns;
 }
 
 /** What one principal may do. */
@@ -66,27 +66,36 @@ export class Access {
   /** Changes when that does. */
   readonly text: string;
   readonly #rules: ReadonlyMap<AccessAction, readonly Rule[]>;
+  readonly #keyRules: ReadonlyMap<KeyAction, KeyRules>;
   readonly #isOpen: boolean;
 
   /** `isOpen`: what no rule says anything of is allowed, save to operate and to administer. */
   constructor(rules: readonly PolicyRule[], isOpen: boolean) {
-    const byAction = new Map<AccessAction, Rule[]>();
-    for (const rule of rules) {
-      const compiled = compile(rule);
-      for (const action of new Set(rule.actions)) byAction.set(action, [...(byAction.get(action) ?? []), compiled]);
-    }
+    const compiled = rules.map((rule) => compile(rule));
+    const byAction = new Map<AccessAction, readonly Rule[]>();
+    for (const action of accessActions)
+      byAction.set(
+        action,
+        compiled.filter((_, i) => rules[i]!.actions.includes(action)),
+      );
     this.text = JSON.stringify(rules);
     this.#rules = byAction;
+    this.#keyRules = new Map(keyActions.map((action) => [action, compileKeys(rules, action)]));
     this.#isOpen = isOpen;
   }
 
   allows(need: Need): boolean {
     const { action } = need;
     let isAllowed = this.#isOpen && action !== 'operate' && action !== 'admin';
-    for (const rule of this.#rules.get(action) ?? []) {
-      if (rule.isDenial) {
-        if (concerns(rule, need, meets)) return false;
-      } else isAllowed ||= concerns(rule, need, covers);
+    if ('key' in need) {
+      const { allowed, denied } = this.#keyRules.get(need.action)!;
+      return !denied.meets(need.key) && (isAllowed || allowed.covers(need.key));
+    }
+    const { namespace, group, service } = need;
+    for (const { isDenial, namespaces, groups, services } of this.#rules.get(action)!) {
+      if (isDenial) {
+        if (namespaces.meets(namespace) && groups.meets(group) && services.meets(service)) return false;
+      } else isAllowed ||= namespaces.covers(namespace) && groups.covers(group) && services.covers(service);
     }
     return isAllowed;
   }
@@ -101,70 +110,60 @@ export class Access {
   }
 }
 
-/** The rules that apply to a principal: of policies that its credentials name, and of those that name it. Undefined ones allow nothing. */
-export function rulesFor(
-  policies: ReadonlyMap<string, Policy>,
-  principal: string,
-  named: readonly string[],
-): readonly PolicyRule[] {
-  return policiesFor(policies, principal, named).flatMap((policy) => policies.get(policy)?.rules ?? adminRules);
-}
+/** All policies of a registry. */
+export class Policies {
+  readonly #byName: ReadonlyMap<string, Policy>;
+  /** Names of policies, by principals that they name. */
+  readonly #byPrincipal: Map<string, string[]> = new Map();
+  readonly #byPrefix: { readonly prefix: string; readonly policy: string }[] = [];
 
-/** Names of the policies that apply, in order. */
-export function policiesFor(
-  policies: ReadonlyMap<string, Policy>,
-  principal: string,
-  named: readonly string[],
-): readonly string[] {
-  const applying = new Set(named.filter((name) => name === adminPolicy || policies.has(name)));
-  for (const { policy, principals = [] } of policies.values()) {
-    if (principals.some((pattern) => covers(readPattern(pattern), exactly(principal)))) applying.add(policy);
+  constructor(policies: readonly Policy[]) {
+    this.#byName = new Map(policies.map((policy) => [policy.policy, policy]));
+    for (const { policy, principals = [] } of policies) {
+      for (const { name, isPrefix } of principals.map((principal) => readPattern(principal))) {
+        if (isPrefix) this.#byPrefix.push({ prefix: name, policy });
+        else if (!this.#byPrincipal.get(name)?.push(policy)) this.#byPrincipal.set(name, [policy]);
+      }
+    }
   }
-  return [...applying].sort();
+
+  /** Names of the policies that apply to a principal, in order: those that its credentials name, and those that name it. Undefined ones allow nothing. */
+  namesFor(principal: string, named: readonly string[]): readonly string[] {
+    const applying = new Set(named.filter((name) => name === adminPolicy || this.#byName.has(name)));
+    for (const policy of this.#byPrincipal.get(principal) ?? []) applying.add(policy);
+    for (const { prefix, policy } of this.#byPrefix) if (principal.startsWith(prefix)) applying.add(policy);
+    return [...applying].sort();
+  }
+
+  rulesFor(principal: string, named: readonly string[]): readonly PolicyRule[] {
+    return this.namesFor(principal, named).flatMap((policy) => this.#byName.get(policy)?.rules ?? adminRules);
+  }
 }
 
-const adminRules: readonly PolicyRule[] = [
-  { actions: ['read', 'register', 'subscribe', 'keys:read', 'keys:write', 'lock', 'operate', 'admin'] },
-];
+const adminRules: readonly PolicyRule[] = [{ actions: accessActions }];
 
-function compile({ effect, namespaces, groups, services, keys }: PolicyRule): Rule {
+function compile({ effect, namespaces, groups, services }: PolicyRule): Rule {
   return {
     isDenial: effect === 'deny',
     namespaces: readPatterns(namespaces),
     groups: readPatterns(groups),
     services: readPatterns(services),
-    keys: readPatterns(keys),
   };
 }
 
-function readPatterns(patterns: readonly string[] | undefined): readonly Extent[] {
-  return patterns === undefined ? [anything] : patterns.map((pattern) => readPattern(pattern));
+function compileKeys(rules: readonly PolicyRule[], action: KeyAction): KeyRules {
+  const concerned = rules.filter(({ actions }) => actions.includes(action));
+  const read = (isDenial: boolean): Patterns =>
+    new Patterns(
+      concerned
+        .filter(({ effect }) => (effect === 'deny') === isDenial)
+        .flatMap(({ keys }) => keys?.map((pattern) => readPattern(pattern)) ?? [anything]),
+    );
+  return { allowed: read(false), denied: read(true) };
 }
 
-function readPattern(pattern: string): Extent {
-  return pattern.endsWith('*') ? { name: pattern.slice(0, -1), isPrefix: true } : exactly(pattern);
-}
-
-type Comparison = (pattern: Extent, wanted: Extent) => boolean;
-
-function concerns({ namespaces, groups, services, keys }: Rule, need: Need, compare: Comparison): boolean {
-  const some = (patterns: readonly Extent[], wanted: Extent): boolean =>
-    patterns.some((pattern) => compare(pattern, wanted));
-  if ('key' in need) return some(keys, need.key);
-  return some(namespaces, need.namespace) && some(groups, need.group) && some(services, need.service);
-}
-
-/** Whether all that is wanted is within the pattern. */
-function covers(pattern: Extent, wanted: Extent): boolean {
-  if (pattern.isPrefix) return wanted.name.startsWith(pattern.name);
-  return !wanted.isPrefix && wanted.name === pattern.name;
-}
-
-/** Whether something is within both. */
-function meets(pattern: Extent, wanted: Extent): boolean {
-  if (wanted.isPrefix && !pattern.isPrefix) return pattern.name.startsWith(wanted.name);
-  if (wanted.isPrefix && wanted.name.startsWith(pattern.name)) return true;
-  return wanted.isPrefix ? pattern.name.startsWith(wanted.name) : covers(pattern, wanted);
+function readPatterns(patterns: readonly string[] | undefined): Patterns {
+  return new Patterns(patterns?.map((pattern) => readPattern(pattern)) ?? [anything]);
 }
 
 const verbs: Readonly<Record<AccessAction, string>> = {

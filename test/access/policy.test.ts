@@ -1,15 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import {
-  Access,
-  beginning,
-  exactly,
-  needRegistry,
-  needService,
-  needServices,
-  policiesFor,
-} from '../../src/access/policy.ts';
+import { exactly, Patterns } from '../../src/access/patterns.ts';
+import type { Extent } from '../../src/access/patterns.ts';
+import { Access, beginning, needRegistry, needService, needServices, Policies } from '../../src/access/policy.ts';
 import { accessActions } from '../../src/protocol/access.ts';
 import type { Policy, PolicyRule } from '../../src/protocol/access.ts';
 
@@ -119,9 +113,39 @@ test('policies apply to those whose credentials name them, and to those that the
     { policy: 'a', rules: [], principals: ['token:x', 'anonymous'] },
     { policy: 'c', rules: [] },
   ];
-  const known = new Map(all.map((policy) => [policy.policy, policy]));
-  expect(policiesFor(known, 'jwt:me', [])).toEqual(['b']);
-  expect(policiesFor(known, 'token:x', ['c', 'gone'])).toEqual(['a', 'c']);
-  expect(policiesFor(known, 'token:xy', ['admin'])).toEqual(['admin']);
-  expect(policiesFor(known, 'anonymous', [])).toEqual(['a']);
+  const known = new Policies(all);
+  expect(known.namesFor('jwt:me', [])).toEqual(['b']);
+  expect(known.namesFor('token:x', ['c', 'gone'])).toEqual(['a', 'c']);
+  expect(known.namesFor('token:xy', ['admin'])).toEqual(['admin']);
+  expect(known.namesFor('anonymous', [])).toEqual(['a']);
+});
+
+function reaches(outer: Extent, inner: Extent): boolean {
+  return outer.isPrefix ? inner.name.startsWith(outer.name) : !inner.isPrefix && inner.name === outer.name;
+}
+
+test('many patterns together say what each of them does', () => {
+  const word = fc.string({ unit: fc.constantFrom('a', 'b', '/', '\u{1F600}', '\uffff'), maxLength: 4 });
+  const extent = fc.record({ name: word, isPrefix: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(extent, { maxLength: 8 }), extent, (list, wanted) => {
+      const patterns = new Patterns(list);
+      expect(patterns.covers(wanted)).toBe(list.some((each) => reaches(each, wanted)));
+      expect(patterns.meets(wanted)).toBe(list.some((each) => reaches(each, wanted) || reaches(wanted, each)));
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+test('how long a call is looked at hardly depends on how many patterns there are', () => {
+  const keys = Array.from({ length: 10_000 }, (_, i) => `a/${i}/*`);
+  const list: PolicyRule[] = Array.from({ length: 100 }, (_, i) => ({
+    actions: ['keys:read'],
+    keys: keys.slice(i * 100, i * 100 + 100),
+  }));
+  const access = new Access(list, false);
+  const startedMs = performance.now();
+  for (let i = 0; i < 20_000; i++) access.allows({ action: 'keys:read', key: exactly(`b/${i}`) });
+  // One after the other it took more than ten times as long.
+  expect(performance.now() - startedMs).toBeLessThan(400);
 });

@@ -39,9 +39,16 @@ async function ask(method: string, target: string, token: string, body?: object)
 
 const readBootstrap = (): string => readFileSync(path.join(folder, 'bootstrap-token'), 'utf8').trim();
 
+async function post(target: string, body: object): Promise<NewToken> {
+  return (await (await ask('POST', target, readBootstrap(), body)).json()) as NewToken;
+}
+
 async function createToken(name: string): Promise<string> {
-  const response = await ask('POST', '/v1/tokens', readBootstrap(), { name, policies: ['admin'] });
-  return ((await response.json()) as NewToken).token;
+  return (await post('/v1/tokens', { name, policies: ['admin'] })).token;
+}
+
+function rotate({ id }: NewToken): Promise<NewToken> {
+  return post('/v1/tokens/rotate', { id, overlapMs: 60_000 });
 }
 
 function open(token: string): Promise<RawClient> {
@@ -77,15 +84,11 @@ test('[AC2] a first token that cannot be written where it belongs is none, and t
 
 test('[AC5] a token that is rotated twice leads to tokens that last as long as it was to', async () => {
   await start();
-  const rotate = async (id: string): Promise<NewToken> =>
-    (await (await ask('POST', '/v1/tokens/rotate', readBootstrap(), { id, overlapMs: 60_000 })).json()) as NewToken;
-  const create = async (more: object): Promise<NewToken> =>
-    (await (await ask('POST', '/v1/tokens', readBootstrap(), { name: 'x', policies: [], ...more })).json()) as NewToken;
-  const lasting = await create({});
-  await rotate(lasting.id);
-  expect((await rotate(lasting.id)).expiresAt).toBeUndefined();
-  const passing = await create({ forMs: 3_600_000 });
-  await rotate(passing.id);
-  const { createdAt, expiresAt = '' } = await rotate(passing.id);
+  const lasting = await post('/v1/tokens', { name: 'x', policies: [] });
+  await rotate(lasting);
+  expect((await rotate(lasting)).expiresAt).toBeUndefined();
+  const passing = await post('/v1/tokens', { name: 'x', policies: [], forMs: 3_600_000 });
+  await rotate(passing);
+  const { createdAt, expiresAt = '' } = await rotate(passing);
   expect(Date.parse(expiresAt) - Date.parse(createdAt)).toBe(3_600_000);
 });
