@@ -19,6 +19,10 @@ const keyActions = ['keys:read', 'keys:write', 'lock'] as const;
 
 type KeyAction = (typeof keyActions)[number];
 
+export function isKeyAction(action: AccessAction): action is KeyAction {
+  return keyActions.some((each) => each === action);
+}
+
 const anything: Extent = { name: '', isPrefix: true };
 
 /** Without a prefix: all. */

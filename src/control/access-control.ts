@@ -1,4 +1,5 @@
 import type { AccessTables } from '../access/access-check.ts';
+import { isKeyAction } from '../access/policy.ts';
 import { generateToken, hashToken } from '../access/token.ts';
 import type { GeneratedToken } from '../access/token.ts';
 import { carryOutNoted } from '../audit/audit-trail.ts';
@@ -11,6 +12,7 @@ import type {
   PoliciesResult,
   Policy,
   PolicyQuery,
+  PolicyRule,
   Token,
   TokenCreateBody,
   TokenQuery,
@@ -142,6 +144,8 @@ export class AccessControl implements AccessCalls {
         const { policiesMax: max } = this.#options.config;
         const { policy: name } = policy;
         if (name === adminPolicy) return refuseAdminPolicy;
+        const vague = policy.rules.findIndex((rule) => isVague(rule));
+        if (vague >= 0) return refuseVague(vague);
         if (!this.#policies.has(name) && this.#policies.size >= max)
           return { code: 'limit_exceeded', message: `there are ${max} policies`, limit: 'policiesMax', max };
         const refused = await this.#store([writeRow(policyPrefix + name, policy)]);
@@ -335,6 +339,21 @@ const refuseAdminPolicy: Failure = {
   message: `the policy ${adminPolicy} allows everything, and stays as it is`,
   field: '/policy',
 };
+
+/** Whether it is limited for keys or for services only, and is about both: for the others it would be without a limit, which hardly anybody means. */
+function isVague({ actions, namespaces, groups, services, keys }: PolicyRule): boolean {
+  const isAboutKeys = actions.some((action) => isKeyAction(action));
+  const isAboutServices = actions.some((action) => !isKeyAction(action));
+  const limitsServices = [namespaces, groups, services].some((names) => names !== undefined);
+  const limitsKeys = keys !== undefined;
+  return (isAboutKeys && !limitsKeys && limitsServices) || (isAboutServices && !limitsServices && limitsKeys);
+}
+
+function refuseVague(rule: number): Failure {
+  const message =
+    'a rule that limits services must say which keys its actions on keys are about, and one that limits keys which services; `*` stands for all';
+  return { code: 'invalid_params', message, field: `/rules/${rule}` };
+}
 
 function describe({ id, name, policies, createdAt, expiresAt }: StoredToken): Token {
   return { id, name, policies, createdAt, ...(expiresAt === undefined ? {} : { expiresAt }) };

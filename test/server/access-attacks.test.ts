@@ -92,3 +92,19 @@ test('[AC5] a token that is rotated twice leads to tokens that last as long as i
   const { createdAt, expiresAt = '' } = await rotate(passing);
   expect(Date.parse(expiresAt) - Date.parse(createdAt)).toBe(3_600_000);
 });
+
+async function putRule(rule: object): Promise<number> {
+  return (await ask('PUT', '/v1/policies', readBootstrap(), { policy: 'p', rules: [rule] })).status;
+}
+
+test('[AC1] a rule about a namespace does not give away all keys by the way, nor one about keys all services', async () => {
+  await start();
+  expect([
+    await putRule({ actions: ['read', 'keys:read'], namespaces: ['shop'] }),
+    await putRule({ actions: ['lock'], services: ['orders'] }),
+    await putRule({ actions: ['operate', 'keys:read'], keys: ['shop/*'] }),
+    await putRule({ actions: ['read', 'keys:read'], namespaces: ['shop'], keys: ['*'] }),
+    await putRule({ actions: ['read', 'keys:read'] }),
+    await putRule({ effect: 'deny', actions: ['keys:read'], keys: ['shop/*'] }),
+  ]).toEqual([400, 400, 400, 200, 200, 200]);
+});
