@@ -25,6 +25,8 @@ import type { Sessions } from './sessions.ts';
 import type { Orders } from './standing-orders.ts';
 
 const nothingShown: ShownCredentials = { authorization: '', certificate: undefined };
+/** How long whoever may do nothing has to show credentials, in milliseconds. */
+const strangerMs = 10_000;
 
 /** Holds sessions: reads what they ask, sends it to the owners of the slots, and hands back answers and pushes. */
 export class SessionCore {
@@ -212,16 +214,24 @@ export class SessionCore {
     const { access, config } = this.#options;
     if (!access.isOn || nowMs < this.#nextReviewMs) return;
     this.#nextReviewMs = nowMs + config.revalidateMs;
-    void this.#expelAll((grant) => (access.isValid(grant.principal) ? grant : undefined));
+    void this.#expelAll((grant, session) =>
+      access.isValid(grant.principal) && !this.#isLateStranger(grant, session) ? grant : undefined,
+    );
+  }
+
+  /** Whoever may do nothing must not take the places of others by just being there. */
+  #isLateStranger(grant: Grant, { heldUntilKnown, createdAtMs }: Session): boolean {
+    const isLate = this.sessions.clockMs - createdAtMs > strangerMs && heldUntilKnown === undefined;
+    return isLate && this.access.refuseStranger(grant) !== undefined;
   }
 
   /** Whoever has no grant any more has lost it at once, and is closed when it is its turn: there may be very many, and others must not wait for that. */
-  async #expelAll(review: (grant: Grant) => Grant | undefined): Promise<void> {
+  async #expelAll(review: (grant: Grant, session: Session) => Grant | undefined): Promise<void> {
     const nobody = this.access.grantFor(anonymous);
     const lost = new Set<Session>();
     for (const session of this.sessions.all()) {
       if (session.grant === undefined) continue;
-      const present = review(session.grant);
+      const present = review(session.grant, session);
       if (present === undefined) lost.add(session);
       session.grant = present ?? nobody;
     }

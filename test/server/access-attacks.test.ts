@@ -108,3 +108,17 @@ test('[AC1] a rule about a namespace does not give away all keys by the way, nor
     await putRule({ effect: 'deny', actions: ['keys:read'], keys: ['shop/*'] }),
   ]).toEqual([400, 400, 400, 200, 200, 200]);
 });
+
+test('[AC4] whoever may do nothing, and does not say who it is, does not stay', async () => {
+  await start({ revalidateMs: 100 });
+  const [stranger, late] = await Promise.all([RawClient.open(server.address.url), RawClient.open(server.address.url)]);
+  const known = await open(await createToken('x'));
+  await late.request('session.open', { client: 'x', token: readBootstrap() });
+  const startedMs = performance.now();
+  expect(await stranger.closed).toEqual({ code: 4006, reason: 'unauthorized' });
+  expect(performance.now() - startedMs).toBeGreaterThan(5000);
+  for (const client of [known, late]) {
+    expect(await client.request('kv.get', { key: 'k' })).toMatchObject({});
+    client.close();
+  }
+});
