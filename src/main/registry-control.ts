@@ -119,7 +119,7 @@ export function createRegistryControl(options: RegistryControlOptions): Registry
     config,
     hosts,
     readTokenKey: () => readTokenKey(accessFolder),
-    writeBootstrapToken: (token) => writeBootstrapToken(accessFolder ?? process.cwd(), token),
+    writeBootstrapToken: (token) => writeBootstrapToken(path.resolve(config.dataDir), token),
     delay,
     readWallMs: () => performance.timeOrigin + performance.now(),
     onEvent: (event) => {
