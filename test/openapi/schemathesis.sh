@@ -9,6 +9,8 @@ work=$(mktemp -d)
 cat > "$work/settings.json" <<SETTINGS
 { "partitions": 2, "warmUpMs": 0, "httpWaitMaxMs": 100, "drainTimeoutMs": 0 }
 SETTINGS
+# They are read before the server may have begun to write them.
+touch "$work/log" "$work/errors"
 node dist/src/cli/slotcast.js start --in-memory --config "$work/settings.json" --port 0 > "$work/log" 2> "$work/errors" &
 server=$!
 stop() {

@@ -447,6 +447,29 @@ test('[AC1] a client certificate is who it names, on both doors, unless a token 
   }
 });
 
+test('there are no more tokens and policies than may be, and those that are there can be changed', async () => {
+  const place = mkdtempSync(path.join(tmpdir(), 'slotcast-access-'));
+  const before = [base, admin] as const;
+  const other = await start({ dataDir: place, tokensMax: 2, policiesMax: 1 });
+  try {
+    base = other.address.httpUrl!;
+    admin = readFileSync(path.join(place, 'bootstrap-token'), 'utf8').trim();
+    const { id } = await create<NewToken>('POST', '/v1/tokens', { name: 'a', policies: [] });
+    const full = await ask('POST', '/v1/tokens', admin, { name: 'b', policies: [] });
+    expect(full.value['error']).toMatchObject({ code: 'limit_exceeded', limit: 'tokensMax', max: 2 });
+    await ask('DELETE', `/v1/tokens?id=${id}`, admin);
+    await create('POST', '/v1/tokens', { name: 'b', policies: [] });
+    await create('PUT', '/v1/policies', { policy: 'a', rules: [] });
+    const more = await ask('PUT', '/v1/policies', admin, { policy: 'b', rules: [] });
+    expect(more.value['error']).toMatchObject({ code: 'limit_exceeded', limit: 'policiesMax', max: 1 });
+    await create('PUT', '/v1/policies', { policy: 'a', rules: [], description: 'changed' });
+  } finally {
+    [base, admin] = before;
+    await other.stop();
+    rmSync(place, { recursive: true });
+  }
+});
+
 test('without access control nothing is asked for, and no key is made', async () => {
   const plain = mkdtempSync(path.join(tmpdir(), 'slotcast-access-'));
   const other = await start({ dataDir: plain, accessControl: 'off' });
