@@ -96,72 +96,104 @@ const declared: HttpCall = {
 };
 const stored: HttpCall = { method: 'PUT', path: '/v1/keys/config/a', body: secret };
 
+interface Act {
+  readonly first?: HttpCall;
+  /** `id`: of the answer to the first one. */
+  readonly ask: HttpCall | ((id: string) => HttpCall);
+  readonly says: object;
+}
+
+const freeze: HttpCall = { method: 'PUT', path: '/v1/switches', body: off };
+const release: HttpCall = { method: 'PUT', path: '/v1/guard/release', body: {} };
+const backUp: HttpCall = { path: '/v1/backup' };
+const policy = { policy: 'team', rules: [{ actions: ['read'] }] };
+const created: HttpCall = { method: 'POST', path: '/v1/tokens', body: { name: 'orders', policies: ['team'] } };
+
 /** Every operation that changes something: what must have been done before, how it is asked for, and what its line says. */
-const acts: Partial<Record<OperationId, { readonly first?: HttpCall; readonly ask: HttpCall; readonly says: object }>> =
-  {
-    registerInstance: { ask: registered, says: { target: { service: 'public/DEFAULT/orders', id: 'a' } } },
-    deregisterInstance: {
-      first: registered,
-      ask: { method: 'DELETE', path: '/v1/instances?service=orders&id=a&persistent=true' },
-      says: { before: { instances: [{ id: 'a', port: 80 }] } },
-    },
-    declareService: { ask: declared, says: { after: { owner: 'team', instances: [{ id: 'a' }] } } },
-    withdrawService: {
-      first: declared,
-      ask: { method: 'DELETE', path: '/v1/services/orders' },
-      says: { before: { owner: 'team', instances: [{ id: 'a' }] } },
-    },
-    putKey: { ask: stored, says: { target: { key: 'config/a', version: expect.any(Number) } } },
-    deleteKey: {
-      first: stored,
-      ask: { method: 'DELETE', path: '/v1/keys/config/a' },
-      says: { target: { key: 'config/a' } },
-    },
-    deleteKeys: {
-      first: stored,
-      ask: { method: 'DELETE', path: '/v1/keys?prefix=config' },
-      says: { target: { prefix: 'config', deleted: 1 } },
-    },
-    transactKeys: {
-      ask: {
-        method: 'POST',
-        path: '/v1/transaction',
-        body: {
-          operations: [
-            { op: 'put', key: 'x', value: Buffer.from(secret).toString('base64') },
-            { op: 'get', key: 'y' },
-            { op: 'delete', key: 'z' },
-          ],
-        },
+const acts: Partial<Record<OperationId, Act>> = {
+  registerInstance: { ask: registered, says: { target: { service: 'public/DEFAULT/orders', id: 'a' } } },
+  deregisterInstance: {
+    first: registered,
+    ask: { method: 'DELETE', path: '/v1/instances?service=orders&id=a&persistent=true' },
+    says: { before: { instances: [{ id: 'a', port: 80 }] } },
+  },
+  declareService: { ask: declared, says: { after: { owner: 'team', instances: [{ id: 'a' }] } } },
+  withdrawService: {
+    first: declared,
+    ask: { method: 'DELETE', path: '/v1/services/orders' },
+    says: { before: { owner: 'team', instances: [{ id: 'a' }] } },
+  },
+  putKey: { ask: stored, says: { target: { key: 'config/a', version: expect.any(Number) } } },
+  deleteKey: {
+    first: stored,
+    ask: { method: 'DELETE', path: '/v1/keys/config/a' },
+    says: { target: { key: 'config/a' } },
+  },
+  deleteKeys: {
+    first: stored,
+    ask: { method: 'DELETE', path: '/v1/keys?prefix=config' },
+    says: { target: { prefix: 'config', deleted: 1 } },
+  },
+  transactKeys: {
+    ask: {
+      method: 'POST',
+      path: '/v1/transaction',
+      body: {
+        operations: [
+          { op: 'put', key: 'x', value: Buffer.from(secret).toString('base64') },
+          { op: 'get', key: 'y' },
+          { op: 'delete', key: 'z' },
+        ],
       },
-      says: { target: { changes: [{ put: { key: 'x' } }, { delete: { key: 'z' } }], version: expect.any(Number) } },
     },
-    setSwitch: {
-      ask: { method: 'PUT', path: '/v1/switches', body: off },
-      says: { target: { kind: 'service-off' }, after: off },
-    },
-    liftSwitch: {
-      first: { method: 'PUT', path: '/v1/switches', body: off },
-      ask: { method: 'DELETE', path: `/v1/switches?${query}` },
-      says: { before: off },
-    },
-    removeInstance: {
-      first: registered,
-      ask: { method: 'POST', path: '/v1/instances/remove', body: { service: 'orders', id: 'a' } },
-      says: { target: { service: 'public/DEFAULT/orders', id: 'a' } },
-    },
-    sendAway: {
-      ask: { method: 'POST', path: '/v1/sessions/goaway', body: { percent: 10 } },
-      says: { target: { percent: 10 }, after: { sessions: 0 } },
-    },
-    releaseGuard: { ask: { method: 'PUT', path: '/v1/guard/release', body: {} }, says: {} },
-    resizePartitions: {
-      ask: { method: 'PUT', path: '/v1/partitions', body: { partitions: 3 } },
-      says: { target: { partitions: 3 } },
-    },
-    rebalancePartitions: { ask: { method: 'PUT', path: '/v1/rebalance' }, says: {} },
-    backUp: { ask: { path: '/v1/backup' }, says: {} },
-  };
+    says: { target: { changes: [{ put: { key: 'x' } }, { delete: { key: 'z' } }], version: expect.any(Number) } },
+  },
+  setSwitch: {
+    ask: { method: 'PUT', path: '/v1/switches', body: off },
+    says: { target: { kind: 'service-off' }, after: off },
+  },
+  liftSwitch: {
+    first: { method: 'PUT', path: '/v1/switches', body: off },
+    ask: { method: 'DELETE', path: `/v1/switches?${query}` },
+    says: { before: off },
+  },
+  removeInstance: {
+    first: registered,
+    ask: { method: 'POST', path: '/v1/instances/remove', body: { service: 'orders', id: 'a' } },
+    says: { target: { service: 'public/DEFAULT/orders', id: 'a' } },
+  },
+  sendAway: {
+    ask: { method: 'POST', path: '/v1/sessions/goaway', body: { percent: 10 } },
+    says: { target: { percent: 10 }, after: { sessions: 0 } },
+  },
+  releaseGuard: { ask: { method: 'PUT', path: '/v1/guard/release', body: {} }, says: {} },
+  resizePartitions: {
+    ask: { method: 'PUT', path: '/v1/partitions', body: { partitions: 3 } },
+    says: { target: { partitions: 3 } },
+  },
+  rebalancePartitions: { ask: { method: 'PUT', path: '/v1/rebalance' }, says: {} },
+  backUp: { ask: { path: '/v1/backup' }, says: {} },
+  putPolicy: {
+    ask: { method: 'PUT', path: '/v1/policies', body: policy },
+    says: { target: { policy: 'team' }, after: policy },
+  },
+  deletePolicy: {
+    first: { method: 'PUT', path: '/v1/policies', body: policy },
+    ask: { method: 'DELETE', path: '/v1/policies?policy=team' },
+    says: { target: { policy: 'team' }, before: policy },
+  },
+  createToken: { ask: created, says: { target: { name: 'orders' }, after: { name: 'orders', policies: ['team'] } } },
+  rotateToken: {
+    first: created,
+    ask: (id) => ({ method: 'POST', path: '/v1/tokens/rotate', body: { id } }),
+    says: { after: { name: 'orders', policies: ['team'] } },
+  },
+  revokeToken: {
+    first: created,
+    ask: (id) => ({ method: 'DELETE', path: `/v1/tokens?id=${id}` }),
+    says: { before: { name: 'orders' } },
+  },
+};
 
 describe('[AU1] over HTTP each leaves one line, with who and from where', () => {
   const audited = (Object.keys(httpOperations) as OperationId[]).filter((id) => httpOperations[id].audit !== 'none');
@@ -170,9 +202,11 @@ describe('[AU1] over HTTP each leaves one line, with who and from where', () => 
     const act = acts[id];
     if (act === undefined) throw new Error(`${id} has no case here`);
     const { first, ask, says } = act;
-    if (first !== undefined) expect((await call(first, 'before')).status).toBe(200);
+    const done = first === undefined ? undefined : await call(first, 'before');
+    expect(done?.status ?? 200).toBe(200);
     const before = first === undefined ? 0 : 1;
-    expect((await call(ask)).status).toBe(200);
+    const { id: named = '' } = (done === undefined ? {} : await done.json()) as { readonly id?: string };
+    expect((await call(typeof ask === 'function' ? ask(named) : ask)).status).toBe(200);
     await settle();
     const lines = readActs();
     expect(lines.length - before).toBe(1);
@@ -186,6 +220,7 @@ describe('[AU1] over HTTP each leaves one line, with who and from where', () => 
     });
     expect(readText()).not.toContain(secret);
     expect(readText()).not.toContain(Buffer.from(secret).toString('base64'));
+    expect(readText()).not.toMatch(/slotcast_[0-9a-f]{16}_/);
   });
 });
 
@@ -311,7 +346,7 @@ async function fillDisk(settings: { readonly auditRequired: boolean }): Promise<
 test('[AU5] while the disk takes no more of the audit log, what must be in it is refused, and reads go on', async () => {
   const full = await fillDisk({ auditRequired: true });
   await until(503, stored);
-  for (const ask of [stored, declared, registered, acts.setSwitch!.ask, acts.releaseGuard!.ask, acts.backUp!.ask]) {
+  for (const ask of [stored, declared, registered, created, freeze, release, backUp]) {
     const response = await call(ask);
     expect([response.status, ((await response.json()) as { error: { code: string } }).error.code]).toEqual([
       503,
