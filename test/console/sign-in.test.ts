@@ -159,7 +159,7 @@ describe.skipIf(browserPath === undefined)('signing in to the console', () => {
     await signIn(wrong);
     await expect.poll(() => shown.length).toBe(4);
     await page.getByRole('button', { name: 'Sign in' }).waitFor();
-    await signIn(admin);
+    await signIn(wrong);
     await page
       .getByRole('alert')
       .getByText(/have failed\. Try again in \d+ s\./)
