@@ -7,7 +7,7 @@ import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
 import { anonymous, unauthorized } from '../../access/access-check.ts';
-import type { Grant } from '../../access/access-check.ts';
+import type { Grant, Principal } from '../../access/access-check.ts';
 import { operationNeeds } from '../../access/operation-needs.ts';
 import type { OperationInput as NeedsInput } from '../../access/operation-needs.ts';
 import type { ServerConfig } from '../../config/config.ts';
@@ -272,15 +272,29 @@ export class HttpServer {
     return consoleFiles.answer(path, caller, await readSessionPort()) ?? noSuchPath;
   }
 
+  /** In this turn, if it is known at once who calls: a connection that breaks is not heard of later. */
   async #answer(
     route: Route,
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<HttpAnswer | StreamAnswer | Failure> {
+    const identified = this.#identify(route, request);
+    if (!(identified instanceof Promise)) return await this.#answerFor(identified, route, request, reply);
+    const grant = await identified;
+    // It went while it was found out who that was.
+    if (reply.raw.destroyed) return { status: 204, body: '', headers: {} };
+    return await this.#answerFor(grant, route, request, reply);
+  }
+
+  async #answerFor(
+    grant: Grant | Failure,
+    route: Route,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<HttpAnswer | StreamAnswer | Failure> {
+    if ('code' in grant) return grant;
     const { core, config } = this.#options;
     const { method } = route.operation;
-    const grant = await this.#identify(route, request);
-    if ('code' in grant) return grant;
     if (method !== 'GET' && core.isDraining) return refuseDraining(config.reconnectSpreadMs);
     const input = this.#readInput(route, request);
     if ('failure' in input) return input.failure;
@@ -305,7 +319,7 @@ export class HttpServer {
   }
 
   /** Who calls, and why it is not answered whatever it asks for. */
-  async #identify({ id, operation }: Route, { raw, headers }: FastifyRequest): Promise<Grant | Failure> {
+  #identify({ id, operation }: Route, { raw, headers }: FastifyRequest): Grant | Failure | Promise<Grant | Failure> {
     const { access } = this.#options.core;
     if (!access.isOn) {
       const failure = operation.isLocal === true ? this.#admission.refuseAdministration(raw) : undefined;
@@ -313,10 +327,17 @@ export class HttpServer {
     }
     if (operationNeeds[id] === undefined) return access.grantFor(anonymous);
     const shown = { authorization: headers.authorization ?? '', certificate: this.#options.tls?.clientOf(raw.socket) };
-    const principal = await access.authenticateShown(shown, readAddress(raw));
+    const principal = access.authenticateShown(shown, readAddress(raw));
+    return principal instanceof Promise
+      ? principal.then((found) => this.#admitPrincipal(found, raw))
+      : this.#admitPrincipal(principal, raw);
+  }
+
+  #admitPrincipal(principal: Principal | Failure, request: IncomingMessage): Grant | Failure {
     if ('code' in principal) return principal;
+    const { access } = this.#options.core;
     const grant = access.grantFor(principal);
-    this.#grants.set(raw, grant);
+    this.#grants.set(request, grant);
     return access.refuseStranger(grant) ?? grant;
   }
 
