@@ -10,7 +10,18 @@ import { Counters } from '../../dist/src/runtime/counters.js';
 
 const places = 20;
 const inFlight = 8;
-const say = (line) => writeSync(1, `${line}\n`);
+const pause = new Int32Array(new SharedArrayBuffer(4));
+function say(line) {
+  for (let bytes = Buffer.from(`${line}\n`); bytes.length > 0;) {
+    try {
+      bytes = bytes.subarray(writeSync(1, bytes));
+    } catch (error) {
+      // Whoever reads is behind: the pipe is full.
+      if (error.code !== 'EAGAIN') throw error;
+      Atomics.wait(pause, 0, 0, 1);
+    }
+  }
+}
 const complain = (details, text) => say(`error ${text}`);
 const log = { error: complain, warn: complain, info: () => undefined };
 const counters = new Counters();
