@@ -321,7 +321,9 @@ export class FakeServer {
   /** Those who were there before are back, or had their time. */
   warm(): void {
     this.mishaps.isWarming = false;
-    for (const { subscriptions, outgoing } of this.connections.values()) {
+    for (const { subscriptions, outgoing, held } of this.connections.values()) {
+      // This push does not overtake the answer that announces it, be that part of a batch.
+      const frames = held.length > 0 ? held : outgoing;
       for (const [key, subscription] of subscriptions) {
         if (!subscription.isWaiting) continue;
         subscription.isWaiting = false;
@@ -329,7 +331,7 @@ export class FakeServer {
         subscription.version = to;
         const instances = listOf(content, subscription.filter);
         const name = { ...parseServiceKey(key), count: instances.length };
-        outgoing.push(encodeNotification('service.changed', { ...name, snapshot: true, to, instances }));
+        frames.push(encodeNotification('service.changed', { ...name, snapshot: true, to, instances }));
       }
     }
   }

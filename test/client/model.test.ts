@@ -431,8 +431,10 @@ function checkQuiet({ server, shell, lastRegister, handles, aborted }: World): v
   }
 }
 
-/** `MODEL_RUNS` tries more histories. */
-const modelRuns = Number(process.env['MODEL_RUNS'] ?? 150);
+/** `MODEL_RUNS` tries so many histories that nobody has tried; without it they are always the same. */
+const { MODEL_RUNS: wantedRuns } = process.env;
+const modelRuns = Number(wantedRuns ?? 150);
+const seed = wantedRuns === undefined ? { seed: 1 } : {};
 
 test(
   '[PU1] [PU5] [SE1] [SE2] [SE8] after any history and then quiet, views are the server’s lists, what stands is registered, and every call is settled',
@@ -447,7 +449,7 @@ test(
         world.shell.dispatch({ kind: 'close' });
         expect(world.shell.outcomes.size + world.aborted.size).toBe(world.shell.ticketsGiven);
       }),
-      { numRuns: modelRuns },
+      { numRuns: modelRuns, ...seed },
     );
   },
   60_000 + modelRuns * 500,
