@@ -133,8 +133,8 @@ export class AccessCheck {
     address: string,
   ): Principal | Promise<Principal | Failure> {
     if (authorization === '') return certificate === undefined ? anonymous : describeCertified(certificate);
-    const credentials = readAuthorization(authorization);
-    return credentials === undefined ? this.#fail(address) : this.authenticate(credentials.secret, address);
+    const secret = readAuthorization(authorization);
+    return secret === undefined ? this.#fail(address) : this.authenticate(secret, address);
   }
 
   /** Who has this secret. That nobody has it takes its time to say. Who has one is let in however often others at the address have failed: no number of attempts leads to a guess. */

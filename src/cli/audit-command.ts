@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { ShowOptions, VerifyOptions } from './audit-files.ts';
 import { addOutputOption } from './printing.ts';
 import { createConfigOption, createSettingOption, sourcesHelp } from './setting-flags.ts';
+import { readSpan } from './time-span.ts';
 
 /** `audit verify` and `audit show`. They read files, and need no registry. */
 export function addAuditCommands(program: Command): void {
@@ -70,12 +71,10 @@ function readHash(text: string): string {
   return text.toLowerCase();
 }
 
-const unitsMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
 /** In milliseconds since 1970. */
 function readSince(text: string): number {
-  const [, count, unit = ''] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
-  const atMs = count === undefined ? Date.parse(text) : Date.now() - Number(count) * (unitsMs[unit] ?? 0);
+  const ageMs = readSpan(text);
+  const atMs = ageMs === undefined ? Date.parse(text) : Date.now() - ageMs;
   if (Number.isNaN(atMs)) throw new InvalidArgumentError('Neither a time as 2026-01-31T12:00:00Z nor an age as 90m.');
   return atMs;
 }

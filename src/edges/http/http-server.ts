@@ -281,7 +281,7 @@ export class HttpServer {
     const identified = this.#identify(route, request);
     if (!(identified instanceof Promise)) return await this.#answerFor(identified, route, request, reply);
     const grant = await identified;
-    // It went while it was found out who that was.
+    // The caller has gone while its credentials were checked.
     if (reply.raw.destroyed) return { status: 204, body: '', headers: {} };
     return await this.#answerFor(grant, route, request, reply);
   }
